@@ -1,0 +1,30 @@
+# make quickstart   an environment, then a real fit, draw and score
+# make test         the same environment, then every check
+# make bench        the benchmarks: ratios from one run, never a test
+PYTHON ?= python3
+BIN := .venv/bin
+PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
+
+.PHONY: quickstart test bench clean
+
+quickstart: .venv/ready
+	$(BIN)/probgen run quickstart --out runs/quickstart --force
+
+test: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2
+
+bench: .venv/ready
+	$(BIN)/python -m tests.benchmarks
+
+.venv/ready: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml docs/example-plugin/pyproject.toml)
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "probgen needs Python 3.11 to 3.13: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]' $(addprefix --editable ./,$(PLUGINS) docs/example-plugin)
+	touch .venv/ready
+
+clean:
+	rm -rf .venv runs build dist .mypy_cache .ruff_cache .pytest_cache

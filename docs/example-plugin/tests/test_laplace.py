@@ -1,0 +1,5 @@
+from probgen.testing import FamilyLaws
+
+
+class TestLaplace(FamilyLaws):
+    family = "laplace"

@@ -1,0 +1,88 @@
+"""Calling a family's hook: nothing that it does to global state outlives the call, and a failure names it."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from pydantic import BaseModel
+from torch import nn
+
+from probgen.errors import PluginError, ProbgenError
+from probgen.event import Event
+from probgen.plugins import Family
+from probgen.seeds import generators_kept
+
+
+def call(family: Family, hook: str, **arguments: Any) -> Any:
+    """The result of one hook.
+
+    Argument validation is off inside (the data were checked once at the door) and as before afterwards; Pyro's
+    parameters are local to their modules. Errors: `PluginError`, with the cause, for whatever the family raises
+    that is not an error of probgen's own.
+    """
+    where = f"family {family.name!r} ({family.origin}), {hook}"
+    with generators_kept(), _global_state_kept(where), _settings():
+        try:
+            return family.hook(hook, **arguments)
+        except (ProbgenError, MemoryError):
+            raise
+        except Exception as error:
+            raise PluginError(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def call_build(family: Family, options: BaseModel, event: Event) -> nn.Module:
+    """The family's module, in its initial state. Errors: as for `call`."""
+    try:
+        module = family.definition.build(options, event)
+    except (ProbgenError, MemoryError):
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"family {family.name!r} ({family.origin}), build: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(module, nn.Module):
+        raise PluginError(f"family {family.name!r} ({family.origin}), build: returned no torch module")
+    return module
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    with pyro.settings.context(
+        validate_distributions_pyro=False,
+        validate_distributions_torch=False,
+        validate_infer=False,
+        validate_poutine=False,
+        module_local_params=True,
+    ):
+        yield
+
+
+@contextmanager
+def _global_state_kept(where: str) -> Iterator[None]:
+    """Name a family that draws from NumPy's or Python's global generator or changes torch's defaults."""
+    dtype, legacy, state = torch.get_default_dtype(), np.random.get_state(legacy=True), random.getstate()
+    stored = set(pyro.get_param_store().keys())
+    yield
+    changed = []
+    if torch.get_default_dtype() != dtype:
+        torch.set_default_dtype(dtype)
+        changed.append("torch's default dtype")
+    now = np.random.get_state(legacy=True)
+    if str(now) != str(legacy):
+        changed.append("NumPy's global generator (use run.numpy())")
+    if random.getstate() != state:
+        changed.append("Python's global generator (use run.key())")
+    if changed:
+        warnings.warn(f"{where} changed {' and '.join(changed)}; it was put back", stacklevel=4)
+    left = set(pyro.get_param_store().keys()) - stored
+    if left:
+        for name in left:
+            del pyro.get_param_store()[name]
+        raise PluginError(f"{where} left {min(left)!r} in Pyro's global store: use nn.Parameter")

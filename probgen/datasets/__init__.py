@@ -1,0 +1,44 @@
+"""Data sets by name, and files by path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+from probgen.datasets.base import DataSet
+from probgen.datasets.files import from_frame, read
+from probgen.errors import InputError, did_you_mean
+from probgen.plugins import find, registered
+
+__all__ = ["DataSet", "find_set", "from_frame", "load", "read"]
+
+
+def load(name: str | Path, split: str | None = None, folder: str | Path | None = None) -> xr.Dataset:
+    """A data set by its registered name, or a file or folder by its path.
+
+    name    a name that `probgen datasets` lists, or a path: anything with a `/`, a suffix, or that exists
+    split   `train`, `valid`, `test`, ...; None is all rows
+    folder  where to look for files before they are downloaded; by default `PROBGEN_DATA`
+
+    Returns a Dataset with `x (row, ...)` and `label (row)` where there are labels. Errors: `InputError`,
+    `PluginError`.
+    """
+    text = str(name)
+    if text in registered("datasets"):
+        dataset = find_set(text).load(split, folder)
+        return dataset.assign_attrs(name=text, **({"split": split} if split else {}))
+    if isinstance(name, Path) or "/" in text or Path(text).suffix or Path(text).exists():
+        dataset = read(Path(name).expanduser(), split)
+        return dataset.assign_attrs(path=text, **({"split": split} if split else {}))
+    raise InputError(
+        f"no data set and no file is called {text!r}; {did_you_mean(text, registered('datasets'))}"
+    )
+
+
+def find_set(name: str) -> DataSet:
+    """A registered data set, imported. Errors: `PluginError`."""
+    found = find("datasets", name).load()
+    if not isinstance(found, DataSet):
+        raise InputError(f"data set {name!r} is a {type(found).__name__}, not a probgen.datasets.DataSet")
+    return found

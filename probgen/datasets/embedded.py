@@ -1,0 +1,80 @@
+"""Small real data: the digits and irises that come with scikit-learn, and Old Faithful."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from sklearn.datasets import load_digits, load_iris
+
+from probgen.datasets.base import DataSet, Source, joined
+
+_DIGITS = {"train": slice(0, 1197), "valid": slice(1197, 1497), "test": slice(1497, 1797)}
+
+
+def _digits(split: str | None, folder: Path | None) -> xr.Dataset:
+    """Rows are shuffled once and for all (the file is sorted by writer), then cut into 1197, 300 and 300."""
+    bunch = load_digits()
+    order = np.random.Generator(np.random.PCG64(0)).permutation(len(bunch.target))
+    x = bunch.images[order].astype(np.uint8)
+    label = bunch.target[order].astype(np.int64)
+    parts = {
+        name: xr.Dataset(
+            {
+                "x": (("row", "height", "width"), x[rows], {"support": "integer", "levels": 17}),
+                "label": ("row", label[rows], {"levels": 10}),
+            }
+        )
+        for name, rows in _DIGITS.items()
+    }
+    return joined(parts, split)
+
+
+def _digits_binary(split: str | None, folder: Path | None) -> xr.Dataset:
+    dataset = _digits(split, folder)
+    x = (dataset["x"] >= 8).astype(np.uint8)
+    x.attrs = {"support": "binary"}
+    return dataset.assign(x=x)
+
+
+def _iris(split: str | None, folder: Path | None) -> xr.Dataset:
+    bunch = load_iris()
+    return xr.Dataset(
+        {
+            "x": (
+                ("row", "feature"),
+                bunch.data,
+                {"names": " ".join(n.replace(" ", "_") for n in bunch.feature_names)},
+            ),
+            "label": (
+                "row",
+                bunch.target.astype(np.int64),
+                {"levels": 3, "names": " ".join(bunch.target_names)},
+            ),
+        }
+    )
+
+
+_FAITHFUL = Source(
+    "old_faithful/faithful.csv",
+    "https://raw.githubusercontent.com/vincentarelbundock/Rdatasets/master/csv/datasets/faithful.csv",
+    "5043db1e2c51c8e8fd67e0868c768ae589770cc76ad0ac0c5b7afd1fca31fc57",
+)
+
+
+def _faithful(split: str | None, folder: Path | None) -> xr.Dataset:
+    frame = pd.read_csv(_FAITHFUL.find(folder))
+    x = frame[["eruptions", "waiting"]].to_numpy(dtype=np.float64)
+    return xr.Dataset({"x": (("row", "feature"), x, {"names": "eruptions waiting", "units": "minute"})})
+
+
+digits = DataSet(
+    "1,797 handwritten digits, 8 x 8, 0..16 (UCI; in scikit-learn)", ("train", "valid", "test"), _digits
+)
+digits_binary = DataSet(
+    "the same digits, 1 where the ink is at least 8", ("train", "valid", "test"), _digits_binary
+)
+iris = DataSet("150 irises, 4 measurements, 3 species (Fisher 1936; in scikit-learn)", (), _iris)
+faithful = DataSet("272 eruptions of Old Faithful: duration and waiting time, minutes", (), _faithful)

@@ -1,0 +1,101 @@
+"""Scores of several models on the same rows, compared only where they can be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+from probgen.errors import InputError
+
+_SAME = ("measure", "given", "observed", "rows", "event_size")
+_WHY = {
+    "measure": "a density and a probability have no common scale",
+    "given": "they are of different conditional distributions",
+    "observed": "one is of whole rows, the other of parts of them",
+    "rows": "they are of different data",
+    "event_size": "they are of different events",
+}
+
+
+def compare(scores: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Mean log-likelihoods and paired differences to the best of them, in nats a row.
+
+    scores  results of `probgen.score` by model; all on the same rows
+
+    Returns, by `model`, best first:
+
+    log_prob, log_prob_se      mean over rows, and its standard error
+    difference, difference_se  to the first model: mean of the paired differences, and its standard error
+    kind, estimator            what kind of number it is
+    rank                       1 + how many models are better for certain, as far as kinds go: a model is better than
+                               another if its value, exact or a lower bound, is above the other's, exact or an upper
+                               bound. A lower bound below another's value says nothing, so both have the same rank.
+                               Estimates count as exact.
+
+    Errors: `InputError` where numbers are no log-likelihoods, or differ in measure, conditions or rows.
+    """
+    if not scores:
+        raise InputError("there is nothing to compare")
+    _check(scores)
+    values = {name: s["log_prob"].values.astype(np.float64) for name, s in scores.items()}
+    kinds = {name: str(s["log_prob"].attrs["kind"]) for name, s in scores.items()}
+    order = sorted(scores, key=lambda name: -values[name].mean())
+    best = values[order[0]]
+    rows = []
+    for name in order:
+        mean, se = _mean(values[name])
+        difference, difference_se = _mean(values[name] - best)
+        better = sum(
+            values[other].mean() > mean and kinds[other] != "upper_bound" and kinds[name] != "lower_bound"
+            for other in order
+        )
+        rows.append((mean, se, difference, difference_se, 1 + better))
+    columns = dict(
+        zip(
+            ("log_prob", "log_prob_se", "difference", "difference_se", "rank"),
+            zip(*rows, strict=True),
+            strict=True,
+        )
+    )
+    table = xr.Dataset(
+        {name: ("model", np.array(column)) for name, column in columns.items()}, {"model": order}
+    )
+    for name in ("log_prob", "log_prob_se", "difference", "difference_se"):
+        table[name].attrs["units"] = "nat"
+    table["kind"] = ("model", [kinds[name] for name in order])
+    table["estimator"] = ("model", [str(scores[name]["log_prob"].attrs["estimator"]) for name in order])
+    first = scores[order[0]]["log_prob"].attrs
+    table.attrs = {name: first[name] for name in _SAME} | {"n": len(best)}
+    return table
+
+
+def _check(scores: Mapping[str, xr.Dataset]) -> None:
+    for name, score in scores.items():
+        if "log_prob" not in score:
+            has = ", ".join(map(str, score.data_vars))
+            raise InputError(
+                f"{name!r} has no log_prob, but {has}: not a likelihood, so not to be compared as one"
+            )
+        if score["log_prob"].attrs.get("kind") == "surrogate":
+            raise InputError(f"{name!r} is scored by a surrogate, which is no likelihood")
+    first, *others = scores
+    for name in others:
+        for fact in _SAME:
+            a, b = scores[first]["log_prob"].attrs.get(fact), scores[name]["log_prob"].attrs.get(fact)
+            if a != b:
+                raise InputError(
+                    f"{first!r} and {name!r} cannot be compared: {fact} is {_short(a)} and {_short(b)}; {_WHY[fact]}"
+                )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 16 else f"{text[:10]}...'"
+
+
+def _mean(values: np.ndarray) -> tuple[float, float]:
+    n = len(values)
+    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan

@@ -1,0 +1,58 @@
+"""What one datum is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Support = Literal["real", "binary", "integer", "token"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What one datum is: names and sizes of its dimensions, and the values that it may take.
+
+    dims     names of the dimensions: `("feature",)`, `("height", "width")`, `("channel", "height", "width")`, ...
+    shape    their sizes; None is a length that varies
+    support  `real`, `binary` (0 or 1), `integer` (0 .. levels - 1, ordered) or `token` (0 .. levels - 1, unordered)
+    levels   how many values, for `integer` and `token`
+    given    what the model is conditioned on, by name: `{"label": Event((), (), "token", 10)}`
+    """
+
+    dims: tuple[str, ...]
+    shape: tuple[int | None, ...]
+    support: Support
+    levels: int | None = None
+    given: Mapping[str, Event] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Number of dimensions of one datum; a length that varies counts once."""
+        return math.prod(length or 1 for length in self.shape)
+
+    @property
+    def discrete(self) -> bool:
+        """True where a probability is one of single values (counting measure)."""
+        return self.support != "real"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Event:
+        """The inverse of `to_dict`."""
+        return Event(
+            tuple(values["dims"]),
+            tuple(values["shape"]),
+            values["support"],
+            values["levels"],
+            {name: Event.from_dict(event) for name, event in values["given"].items()},
+        )
+
+    def __str__(self) -> str:
+        shape = " x ".join("?" if length is None else str(length) for length in self.shape) or "scalar"
+        levels = f" of {self.levels} levels" if self.levels else ""
+        return f"{shape} {self.support}{levels} ({', '.join(self.dims)})"

@@ -1,0 +1,125 @@
+"""What `probgen.fit` returns: a model that is learnt, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+from pydantic import BaseModel
+from torch import nn
+
+from probgen.calling import call_build
+from probgen.errors import FileError, RunError
+from probgen.event import Event
+from probgen.options import checked
+from probgen.plugins import Family, family
+from probgen.seeds import generators_kept
+from probgen.state import load_state
+from probgen.store import folder, trees
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model.
+
+    family      its registered name
+    options     what it was fitted with
+    event       what one datum is
+    state       every learnt array, by name (the module's `state_dict`)
+    groups      further results of the fit, by name
+    history     the metrics of every step: dimension `step`, with the `stage` it belongs to
+    provenance  how it came to be: versions, seed, digest of the data, ...
+    """
+
+    family: str
+    options: BaseModel
+    event: Event
+    state: xr.Dataset
+    groups: dict[str, xr.Dataset]
+    history: xr.Dataset
+    provenance: dict[str, Any]
+    definition: Family = field(repr=False, compare=False)
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The module with its state, in eval mode; built when first asked for, global generators untouched."""
+        with generators_kept():
+            module = call_build(self.definition, self.options, self.event)
+        load_state(module, self.state, f"fitted {self.family}")
+        return module.eval()
+
+    def save(self, path: str | Path) -> None:
+        """Write it to one HDF5 file, whole or not at all. Errors: `RunError`."""
+        path = Path(path)
+        if not path.parent.is_dir():
+            raise RunError(f"{path} cannot be written: there is no folder {path.parent}")
+        trees.write_tree(path, self.to_tree())
+
+    def to_tree(self) -> xr.DataTree:
+        """As a tree of named arrays; `docs/files.md` describes it."""
+        about = {
+            "family": self.family,
+            "options": trees.to_json(self.options.model_dump(mode="json")),
+            "event": trees.to_json(self.event.to_dict()),
+            "provenance": trees.to_json(self.provenance),
+        }
+        groups = {f"/probgen/groups/{name}": group for name, group in self.groups.items()}
+        return xr.DataTree.from_dict(
+            {
+                "/": xr.Dataset(attrs={"title": f"{self.family} fitted by probgen"}),
+                "/probgen": xr.Dataset(attrs=about),
+                "/probgen/state": self.state,
+                "/probgen/history": self.history,
+                **groups,
+            }
+        )
+
+
+def load(path: str | Path, family_: Any = None) -> Fitted:
+    """Read a fitted model from a run folder or a `model.h5`.
+
+    The family is looked up among the registered ones; give the class where it is the script's own. Errors:
+    `FileError` for a file that is missing, damaged or not a model; `PluginError` if its family is not installed.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if not (path / folder.MODEL).exists():
+            raise FileError(
+                f"{path} holds no fitted model ({folder.MODEL}); was the fit interrupted? use --resume"
+            )
+        path = path / folder.MODEL
+    tree = trees.read_tree(path)
+    try:
+        about = dict(tree["/probgen"].attrs)
+        state, history = tree["/probgen/state"].to_dataset(), tree["/probgen/history"].to_dataset()
+        name = str(about["family"])
+        texts = {part: trees.from_json(about[part], str(path)) for part in ("options", "event", "provenance")}
+        event = Event.from_dict(texts["event"])
+    except (KeyError, TypeError) as error:
+        raise FileError(f"{path} is not a fitted model: {error.args[0]} is missing or wrong") from None
+    definition = family(name if family_ is None else family_)
+    if definition.name != name:
+        raise FileError(f"{path} holds a {name!r}, not a {definition.name!r}")
+    groups = tree["/probgen/groups"].children if "/probgen/groups" in tree else {}
+    fitted = Fitted(
+        name,
+        checked(definition.options("fit"), texts["options"], f"{path}: options"),
+        event,
+        state,
+        {group: node.to_dataset() for group, node in groups.items()},
+        history,
+        texts["provenance"],
+        definition,
+    )
+    _ = fitted.module  # so that a state that does not fit is refused here and not later
+    return fitted
+
+
+def dtype_of(fitted: Fitted) -> torch.dtype:
+    """The dtype of a model: that of its first floating parameter or buffer."""
+    tensors = (t for t in fitted.module.state_dict().values() if t.is_floating_point())
+    return next((tensor.dtype for tensor in tensors), torch.float32)

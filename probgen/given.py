@@ -1,0 +1,88 @@
+"""What a draw is conditioned on: `given`, checked and put one row a condition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from probgen.data import check
+from probgen.errors import InputError
+from probgen.event import Event
+from probgen.fitted import Fitted
+from probgen.rows import as_tensor, numpy_dtype, ready
+from probgen.run import Run
+
+
+def conditions(
+    fitted: Fitted, given: Mapping[str, Any] | xr.Dataset | None, run: Run
+) -> tuple[dict[str, Tensor], int, bool]:
+    """Conditions as tensors with a first dimension of one row each, how many rows, and whether rows were given."""
+    event, latents = fitted.event, getattr(fitted.module, "latents", {})
+    needed = [name for name in event.given if given is None or name not in given]
+    if needed:
+        raise InputError(f"this model needs given={{{needed[0]!r}: ...}}: {event.given[needed[0]]}")
+    if given is None:
+        return {}, 1, False
+    arrays: dict[str, np.ndarray] = {}
+    counts: dict[str, int] = {}
+    for name in map(str, given):
+        dims = event.dims if name in ("x", "observed") else () if name in event.given else latents.get(name)
+        if dims is None:
+            known = ["x", "observed", *event.given, *latents]
+            raise InputError(f"given {name!r} is not known to {fitted.family}; known: {', '.join(known)}")
+        value = given[name]
+        if isinstance(value, np.ma.MaskedArray):
+            value = np.where(np.ma.getmaskarray(value), np.nan, value.data)
+        array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
+        if array.dtype.kind not in "biuf" or array.ndim not in (len(dims), len(dims) + 1):
+            raise InputError(
+                f"given {name!r} has shape {array.shape} of {array.dtype}; it needs numbers in dimensions "
+                f"{dims or '()'}, or row and these"
+            )
+        if array.ndim == len(dims) + 1:
+            counts[name] = len(array)
+        arrays[name] = array if name in counts else array[None]
+    if len(set(counts.values())) > 1:
+        raise InputError(f"given has different numbers of rows: {counts}")
+    rows = next(iter(counts.values()), 1)
+    if rows == 0:
+        raise InputError("given has no rows")
+    return _tensors(fitted, arrays, rows, run), rows, bool(counts)
+
+
+def _tensors(fitted: Fitted, arrays: dict[str, np.ndarray], rows: int, run: Run) -> dict[str, Tensor]:
+    event = fitted.event
+    if "observed" in arrays and "x" not in arrays:
+        raise InputError("given 'observed' says which parts of x are known: give 'x' as well")
+    variables = {}
+    for name, array in arrays.items():
+        dims = event.dims if name in ("x", "observed") else () if name in event.given else None
+        if dims is not None:
+            variables[name] = (("row", *dims), np.repeat(array, rows // len(array), axis=0))
+    missing = False
+    if "x" in variables:
+        dataset = xr.Dataset(variables)
+        missing, _ = check(dataset, event, frozenset({"observed"}), fitted.family, numpy_dtype(run.dtype))
+    elif variables:
+        alone = xr.Dataset({**variables, "x": (("row",), np.zeros(rows))})
+        check(
+            alone,
+            Event((), (), "real", None, event.given),
+            frozenset(),
+            fitted.family,
+            numpy_dtype(run.dtype),
+        )
+    tensors = {name: as_tensor(values) for name, (_, values) in variables.items()}
+    out = ready(tensors, event, missing, run.device, run.dtype)
+    if "x" in out and "observed" not in out:
+        out["observed"] = torch.ones_like(out["x"], dtype=torch.bool)
+    for name, array in arrays.items():
+        if name not in variables:
+            latent = as_tensor(np.repeat(array, rows // len(array), axis=0)).to(run.device)
+            out[name] = latent.to(run.dtype) if latent.is_floating_point() else latent.long()
+    return out

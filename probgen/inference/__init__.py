@@ -1,0 +1,1 @@
+"""Inference as functions over a pair: `svi`, `em`, `iwae`."""

@@ -1,0 +1,58 @@
+"""Expectation maximisation (Dempster, Laird & Rubin 1977) over a pair with sufficient statistics."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from probgen.pair import Pair
+    from probgen.rows import Rows
+    from probgen.run import Run
+
+
+def em(pair: Pair, data: Rows, run: Run, steps: int, tolerance: float, stage: str = "fit") -> None:
+    """Alternate `pair.e_step` over all rows and `pair.m_step`, until a step gains less than `tolerance` nats a row.
+
+    `e_step` returns statistics that add up over chunks and processes, among them `log_likelihood`, `rows` (the sum
+    of weights), and, where the likelihood is penalised, `penalty`. What grows at every step is the log-likelihood
+    less the penalty. Exact, and the same whether the rows are in memory or in a file.
+    """
+    last = _Last()
+
+    @torch.no_grad()
+    def step(t: int) -> dict[str, Tensor | float]:
+        statistics = total(pair, data, run)
+        pair.m_step(statistics)
+        rows = float(statistics["rows"])
+        log_likelihood = float(statistics["log_likelihood"]) / rows
+        objective = log_likelihood - float(statistics.get("penalty", 0.0)) / rows
+        gain = objective - last.objective
+        last.objective = objective
+        return {"log_likelihood": log_likelihood, "objective": objective, "done": gain < tolerance}
+
+    run.train(step, steps, keep={"pair": pair, "last": last}, stage=stage)
+
+
+def total(pair: Pair, data: Rows, run: Run) -> dict[str, Tensor]:
+    """The statistics of all rows, on all processes."""
+    sums: dict[str, Tensor] = {}
+    for batch in data.chunks():
+        for name, value in pair.e_step(batch).items():
+            sums[name] = sums[name].add_(value) if name in sums else value.clone()
+    return dict(zip(sums, run.sum(*sums.values()), strict=True))
+
+
+class _Last:
+    """The objective of the step before."""
+
+    objective = -math.inf
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"objective": self.objective}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        self.objective = state_dict["objective"]

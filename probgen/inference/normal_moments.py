@@ -1,0 +1,96 @@
+"""Moments of weighted rows, and log-densities of normals from them: two matrix products a chunk.
+
+The log-density of a normal is linear in the features phi(y) = (1, y, y_i y_j), so those of K components at n rows
+are one product Theta phi, and the moments of the rows under responsibilities r are another, r phi'. With independent
+coordinates the features are (o, o y, o y^2), where o says what is observed.
+
+Chunks are held column by row, phi: (feature of phi, row), so that each feature is contiguous.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from probgen.rows import Rows
+
+
+def quadratic_features(y: Tensor, out: Tensor | None = None) -> Tensor:
+    """(1, y_i, y_i y_j for i <= j) of y: (D, n)."""
+    D, n = y.shape
+    phi = y.new_empty(1 + D + D * (D + 1) // 2, n) if out is None else out
+    phi[0] = 1
+    phi[1 : 1 + D] = y
+    at = 1 + D
+    for i in range(D):
+        torch.mul(y[i], y[i:], out=phi[at : at + D - i])
+        at += D - i
+    return phi
+
+
+def diagonal_features(y: Tensor, observed: Tensor | None) -> Tensor:
+    """(o, o y, o y^2) of y, o: (D, n); without o its rows are one, of ones."""
+    if observed is None:
+        return torch.cat([y.new_ones(1, y.shape[1]), y, y.square()])
+    o = observed.to(y.dtype)
+    return torch.cat([o, o * y, o * y.square()])
+
+
+def quadratic_weights(mu: Tensor, L: Tensor) -> Tensor:
+    """Theta of Normal(mu, L L'): (K, feature of phi), for mu: (K, D), L: (K, D, D) lower."""
+    D = mu.shape[1]
+    eye = torch.eye(D, dtype=mu.dtype, device=mu.device)
+    inverse = torch.linalg.solve_triangular(L, eye.expand_as(L), upper=False)
+    P = inverse.mT @ inverse
+    Pmu = (P @ mu[..., None])[..., 0]
+    log_det = L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    constant = -0.5 * (Pmu * mu).sum(1) - log_det - 0.5 * D * math.log(2 * math.pi)
+    i, j = torch.triu_indices(D, D, device=mu.device)
+    pairs = torch.where(i == j, -0.5, -1.0).to(mu) * P[:, i, j]
+    return torch.cat([constant[:, None], Pmu, pairs], 1)
+
+
+def diagonal_weights(mu: Tensor, log_sigma: Tensor, missing: bool) -> Tensor:
+    """Theta of Normal(mu, sigma) for mu, log_sigma: (K, D)."""
+    p = (-2 * log_sigma).exp()
+    constant = -0.5 * mu.square() * p - log_sigma - 0.5 * math.log(2 * math.pi)
+    return torch.cat([constant if missing else constant.sum(1, keepdim=True), mu * p, -0.5 * p], 1)
+
+
+def packed(matrices: Tensor) -> Tensor:
+    """Symmetric matrices as the entries i <= j, in the order of `quadratic_features`."""
+    i, j = torch.triu_indices(matrices.shape[-1], matrices.shape[-1], device=matrices.device)
+    return matrices[..., i, j]
+
+
+def unpacked(pairs: Tensor, D: int) -> Tensor:
+    """The inverse of `packed`."""
+    i, j = torch.triu_indices(D, D, device=pairs.device)
+    matrices = pairs.new_empty(*pairs.shape[:-1], D, D)
+    matrices[..., i, j] = pairs
+    matrices[..., j, i] = pairs
+    return matrices
+
+
+@torch.no_grad()
+def mean_and_variance(data: Rows) -> tuple[Tensor, Tensor]:
+    """Of each coordinate over all rows, weighted, of what is observed: (D,) each. One pass (Chan et al. 1983)."""
+    total = mean = square = torch.zeros((), dtype=torch.float64)
+    for batch in data.chunks():
+        x = batch["x"].flatten(1).double()
+        w = batch["weight"].double()[:, None] if "weight" in batch else torch.ones_like(x[:, :1])
+        if "observed" in batch:
+            w = w * batch["observed"].flatten(1)
+        part = (w * torch.ones_like(x)).sum(0)
+        part_mean = (w * x).sum(0) / part.clamp(min=1e-300)
+        part_square = (w * (x - part_mean).square()).sum(0)
+        both = (total + part).clamp(min=1e-300)
+        step = part_mean - mean
+        square = square + part_square + step.square() * total * part / both
+        mean = mean + step * part / both
+        total = total + part
+    return mean, square / total.clamp(min=1e-300)

@@ -1,0 +1,130 @@
+"""Independent dimensions, p(x) = prod_i p(x_i): the baseline that every table needs.
+
+    x_i ~ Bernoulli(theta_i)       binary
+    x_i ~ Categorical(theta_i)     integer, token
+    x_i ~ Normal(mu_i, sigma_i)    real
+
+fitted by maximum likelihood, with `smoothing` pseudo-counts for each value of a discrete x_i (Laplace's rule for 1).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from probgen.errors import InputError
+from probgen.event import Event
+from probgen.inference.em import em
+from probgen.options import Options
+from probgen.pair import Pair
+from probgen.rows import Rows
+from probgen.run import Run
+
+
+class IndependentOptions(Options):
+    """Options of `independent`."""
+
+    likelihood: Literal["auto", "bernoulli", "categorical", "normal"] = Field(
+        "auto", description="of one dimension; auto: by the event's support"
+    )
+    smoothing: float = Field(1.0, gt=0, description="pseudo-counts of each value")
+    regularization: float = Field(1e-6, ge=0, description="added to each variance, in units of x squared")
+
+
+class Independent(Pair):
+    """One distribution a dimension."""
+
+    Options = IndependentOptions
+    ScoreOptions = Options
+    accepts = frozenset({"observed", "weight"})
+    dtype = "float64"
+
+    def __init__(self, options: IndependentOptions, event: Event):
+        super().__init__(options, event)
+        if None in event.shape:
+            raise InputError("family 'independent' needs rows of one length")
+        auto = {"real": "normal", "binary": "bernoulli"}.get(event.support, "categorical")
+        self.likelihood = auto if options.likelihood == "auto" else options.likelihood
+        D = event.size
+        if self.likelihood == "normal":
+            self.mu = nn.Parameter(torch.zeros(D))
+            self.log_sigma = nn.Parameter(torch.zeros(D))
+            self.dims = {"mu": ("feature",), "log_sigma": ("feature",)}
+            return
+        if event.support == "real" or (self.likelihood == "bernoulli") != (event.support == "binary"):
+            raise InputError(
+                f"likelihood = {options.likelihood!r} does not suit {event.support} data; use 'auto'"
+            )
+        self.levels = event.levels or 2
+        self.log_theta = nn.Parameter(torch.zeros(D, self.levels))
+        self.dims = {"log_theta": ("feature", "level")}
+
+    @property
+    def measure(self) -> str:
+        """Lebesgue for a normal, whatever it is fitted to."""
+        return "lebesgue" if self.likelihood == "normal" else "counting"
+
+    def p(self) -> Any:
+        """p(x_i) for each i: batch shape (feature,)."""
+        if self.likelihood == "normal":
+            return dist.Normal(self.mu, self.log_sigma.exp())
+        if self.likelihood == "bernoulli":
+            return dist.Bernoulli(logits=self.log_theta[:, 1] - self.log_theta[:, 0])
+        return dist.Categorical(logits=self.log_theta)
+
+    def model(
+        self, x: Tensor | None = None, *, n: int, observed: Tensor | None = None, **given: Any
+    ) -> Tensor:
+        """x ~ prod_i p(x_i)."""
+        p = self.p().expand([n, self.event.size])
+        if observed is not None:
+            p = p.mask(observed.flatten(1))
+        with pyro.plate("row", n):
+            return pyro.sample("x", p.to_event(1), obs=None if x is None else x.flatten(1))
+
+    def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
+        """What is observed tells nothing of the rest."""
+        drawn = self.draw(len(x), {}, options)["x"]
+        return {"x": torch.where(observed, x, drawn.to(x.dtype))}
+
+    def learn(self, data: Rows, run: Run) -> None:
+        """The maximum in closed form: EM without latents, whose second step only takes the moments about the mean."""
+        em(self, data, run, steps=2, tolerance=0.0)
+
+    def e_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weighted counts of values, or moments: (feature, ...)."""
+        x = batch["x"].flatten(1)
+        weight = batch.get(
+            "weight",
+            torch.ones(len(x), dtype=x.dtype if x.is_floating_point() else torch.float64, device=x.device),
+        )
+        there = batch["observed"].flatten(1) if "observed" in batch else torch.ones_like(x, dtype=torch.bool)
+        w = weight[:, None] * there
+        given = {"observed": batch["observed"]} if "observed" in batch else {}
+        sums = {
+            "rows": weight.sum(),
+            "log_likelihood": weight @ self.log_prob(batch["x"], **given),
+            "w": w.sum(0),
+        }
+        if self.likelihood == "normal":
+            off = x - self.mu  # about the mean of the step before: the second step is free of cancellation
+            return {**sums, "off": (w * off).sum(0), "square": (w * off.square()).sum(0)}
+        counts = torch.stack([(w * (x == level)).sum(0) for level in range(self.levels)], 1)
+        return {**sums, "counts": counts}
+
+    def m_step(self, statistics: dict[str, Tensor]) -> None:
+        """Relative frequencies, or means and variances."""
+        if self.likelihood == "normal":
+            w = statistics["w"].clamp(min=torch.finfo(self.mu.dtype).tiny)
+            off = statistics["off"] / w
+            variance = (statistics["square"] / w - off.square()).clamp(min=0) + self.options.regularization
+            self.mu.add_(off)
+            self.log_sigma.copy_(0.5 * variance.log())
+        else:
+            theta = statistics["counts"] + self.options.smoothing
+            self.log_theta.copy_((theta / theta.sum(1, keepdim=True)).log())

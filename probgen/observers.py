@@ -1,0 +1,53 @@
+"""Telling observers what a run does: one by one, and one that fails is named and switched off."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from probgen import plugins
+from probgen.errors import PluginError
+
+_extra: ContextVar[tuple[Any, ...]] = ContextVar("observers", default=())
+
+
+@contextmanager
+def observing(*observers: Any) -> Iterator[None]:
+    """Add observers of the script's own for the calls made inside; no registration is needed."""
+    token = _extra.set((*_extra.get(), *observers))
+    try:
+        yield
+    finally:
+        _extra.reset(token)
+
+
+class Observers:
+    """Everyone who listens to one call: the registered observers, and those of `observing`."""
+
+    def __init__(self) -> None:
+        self._hooks: dict[str, Any] = {}
+        for name, found in plugins.observers().items():
+            self._add(name, found)
+        for observer in _extra.get():
+            self._add(f"observer {type(observer).__name__}", observer)
+
+    def _add(self, name: str, found: Any) -> None:
+        if isinstance(found, PluginError):
+            warnings.warn(str(found), stacklevel=5)
+        else:
+            self._hooks[name] = plugins.observer_hooks(found, name)
+
+    def tell(self, what: str, /, **arguments: Any) -> None:
+        """Call one hook of each."""
+        for name, hooks in list(self._hooks.items()):
+            try:
+                getattr(hooks, what)(**arguments)
+            except Exception as error:
+                del self._hooks[name]
+                warnings.warn(
+                    f"{name} failed in {what!r} and is switched off: {type(error).__name__}: {error}",
+                    stacklevel=3,
+                )

@@ -1,0 +1,148 @@
+"""A pair: a Pyro model and its guide, as a family.
+
+Write `model` and `guide`, and the three hooks are there: fitting by SVI, drawing from the model, scoring exactly where
+nothing is latent and by importance weighting elsewhere. Replace a method where the family knows better.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import xarray as xr
+from pydantic import BaseModel, Field
+from pyro import poutine
+from pyro.infer import Trace_ELBO
+from torch import Tensor, nn
+
+from probgen.errors import NotOffered
+from probgen.event import Event
+from probgen.fitted import Fitted
+from probgen.hookspecs import hookimpl
+from probgen.inference.importance import iwae, row_log_prob
+from probgen.inference.svi import SVIOptions, steps_of, svi
+from probgen.options import Options
+from probgen.rows import Rows
+from probgen.run import Run
+from probgen.scores import log_prob
+
+
+class PairScoreOptions(Options):
+    """How a pair with latent variables is scored."""
+
+    k: int = Field(100, ge=1, description="draws of the importance-weighted bound")
+
+
+class Pair(nn.Module, ABC):
+    """A model and its guide in one class, which is its own family. Parameters are `nn.Parameter`.
+
+    latents  names and dimensions of what `sample` returns beside `x`, e.g. {"z": ("latent",)}
+    dims     dimensions of parameters and buffers in the files, e.g. {"mu": ("component", "feature")}
+    accepts  what it can use beside `x`: a subset of {"observed", "weight"}
+    dtype    of the parameters, where `fit` is not told: "float32" or "float64"
+    """
+
+    Options: ClassVar[type[BaseModel]] = SVIOptions
+    SampleOptions: ClassVar[type[BaseModel]] = Options
+    ScoreOptions: ClassVar[type[BaseModel]] = PairScoreOptions
+    accepts: ClassVar[frozenset[str]] = frozenset()
+    dtype: ClassVar[str] = "float32"
+    latents: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    dims: Mapping[str, tuple[str, ...]] = {}
+
+    def __init__(self, options: Any, event: Event):
+        super().__init__()
+        self.options = options
+        self.event = event
+
+    @classmethod
+    def build(cls, options: BaseModel, event: Event) -> Pair:
+        """The module in its initial state."""
+        return cls(options, event)
+
+    @abstractmethod
+    def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Any:
+        """p(z) p(x | z): one plate `row` of n at dim -1, sites named as in the paper, `x` observed if given."""
+
+    def guide(self, x: Tensor | None = None, *, n: int, **given: Tensor) -> Any:
+        """q(z | x), in the same plate; empty where nothing is sampled."""
+
+    # what a family may know better
+
+    def elbo(self) -> Any:
+        """The Pyro ELBO that `svi` maximises. (Left without `max_plate_nesting`, its first call runs the model once more.)"""
+        return Trace_ELBO(max_plate_nesting=1)
+
+    @property
+    def measure(self) -> str:
+        """What the density of `x` is a density of: `counting` or `lebesgue`."""
+        return "counting" if self.event.discrete else "lebesgue"
+
+    def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset] | None:
+        """Train in place; return further groups to keep."""
+        svi(self, data, run, self.options, steps_of(self.options, data.n))
+        return None
+
+    def log_prob(self, x: Tensor, **given: Tensor) -> Tensor:
+        """log p(x), exact: (row,), in nats. Errors: `NotOffered` where z would have to be integrated out."""
+        if self.latents:
+            raise NotOffered(f"{type(self).__name__} has no exact log_prob: score it by a bound")
+        return row_log_prob(poutine.trace(self.model).get_trace(x, n=len(x), **given), len(x))
+
+    def assess(self, x: Tensor, options: Any, **given: Tensor) -> xr.Dataset:
+        """The score of each row: `log_prob` where it is exact, else the bound of `iwae` with `options.k` draws."""
+        if not self.latents or type(self).log_prob is not Pair.log_prob:
+            return log_prob(self.log_prob(x, **given), kind="exact", estimator="exact", measure=self.measure)
+        bound, se = iwae(self, x, options.k, **given)
+        return log_prob(bound, kind="lower_bound", estimator=f"iwae-{options.k}", measure=self.measure, se=se)
+
+    def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
+        """n draws of `x` and the latents from the model, conditioned on the latents and conditions in `given`."""
+        latents = {name: value for name, value in given.items() if name in self.latents}
+        rest = {name: value for name, value in given.items() if name not in self.latents}
+        trace = poutine.trace(poutine.condition(self.model, data=latents)).get_trace(n=n, **rest)
+        nodes: Mapping[str, Any] = trace.nodes
+        drawn = {name: nodes[name]["value"] for name in ("x", *self.latents)}
+        return {**drawn, "x": drawn["x"].reshape(n, *(length or -1 for length in self.event.shape))}
+
+    def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
+        """Draws of `x` and the latents given the coordinates of `x` that are observed."""
+        raise NotOffered(f"{type(self).__name__} does not complete a partly observed x")
+
+    # for `em`
+
+    def e_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Expected statistics of some rows; they add up over chunks."""
+        raise NotOffered(f"{type(self).__name__} has no E-step")
+
+    def m_step(self, statistics: dict[str, Tensor]) -> None:
+        """Set the parameters to what maximises the expected log-likelihood."""
+        raise NotOffered(f"{type(self).__name__} has no M-step")
+
+    # the hooks
+
+    @staticmethod
+    @hookimpl
+    def fit(module: Pair, data: Rows, run: Run) -> dict[str, xr.Dataset] | None:
+        """Train the pair in place."""
+        return module.learn(data, run)
+
+    @staticmethod
+    @hookimpl
+    def sample(fitted: Fitted, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
+        """Complete what is partly given, or draw from the model."""
+        pair = fitted.module
+        assert isinstance(pair, Pair)
+        if "x" in given:
+            rest = {name: value for name, value in given.items() if name not in ("x", "observed")}
+            return pair.complete(given["x"], given["observed"], options, **rest)
+        return pair.draw(n, given, options)
+
+    @staticmethod
+    @hookimpl
+    def score(fitted: Fitted, data: dict[str, Tensor], options: Any) -> xr.Dataset:
+        """Assess one shard."""
+        pair = fitted.module
+        assert isinstance(pair, Pair)
+        return pair.assess(data["x"], options, **{name: v for name, v in data.items() if name != "x"})

@@ -1,0 +1,66 @@
+"""Whole files, written at once or not at all, each with its own checksum.
+
+HDF5 written in place is destroyed by a crash or a full disk at many points of the write. So a file is an image in
+memory, written to a temporary name, synced, and renamed: a reader sees the old file or the new one. The last line of
+a file is the SHA-256 of what stands before it. HDF5 ignores what follows its end, TOML reads it as a comment, so
+plain readers open these files, and a file that was cut off or damaged anywhere is known wherever it was copied to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+from probgen.errors import FileError, RunError
+
+_MARK = b"\n# sha256 "
+_SEAL = len(_MARK) + 64 + 1
+
+
+def write_file(path: Path, content: bytes | memoryview) -> None:
+    """Write `content` and its checksum to `path`, whole or not at all. Errors: `RunError`."""
+    seal = _MARK + hashlib.sha256(content).hexdigest().encode() + b"\n"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            for part in (content, seal):
+                _write_all(descriptor, memoryview(part))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"{path} could not be written: {error.strerror or error}") from None
+    sync_folder(path.parent)
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file that `write_file` wrote. Errors: `FileError` if it is missing, cut off or damaged."""
+    try:
+        whole = path.read_bytes()
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror or error}") from None
+    content, seal = whole[:-_SEAL], whole[-_SEAL:]
+    if not seal.startswith(_MARK):
+        raise FileError(f"{path} is cut off, or was not written by probgen: it does not end in its checksum")
+    if seal[len(_MARK) : -1].decode("ascii", "replace") != hashlib.sha256(content).hexdigest():
+        raise FileError(f"{path} is damaged: its checksum is not that of its content")
+    return content
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, content: memoryview) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]

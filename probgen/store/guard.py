@@ -1,0 +1,121 @@
+"""What may be in an HDF5 file before anything of it is read: ground rules for a file that somebody sent.
+
+Everything that could reach outside the file, run a filter that is not known, or unpack to far more than is stored,
+is refused with one sentence. Names are shown escaped and never become paths.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO, Any
+
+import h5py
+import numpy as np
+
+from probgen.errors import FileError
+
+DEPTH, OBJECTS, ATTRIBUTES, ATTRIBUTE_BYTES = 16, 20_000, 1_000, 1 << 20
+FLOOR, RATIO = 16 << 20, 200  # a file may declare 16 MiB and 200 times what it stores
+FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+SCALES = {"DIMENSION_LIST", "REFERENCE_LIST"}  # attributes of HDF5's own dimension scales
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def inspect(file: h5py.File, name: str) -> None:
+    """Look at every link, type, filter and size of an open file. Errors: `FileError`."""
+    _Inspection(name).group(file, "/", 0)
+
+
+def open_hdf5(source: Path | IO[bytes], name: str) -> h5py.File:
+    """Open for reading and inspect. Errors: `FileError`."""
+    try:
+        file = h5py.File(source, "r")
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise FileError(f"{name} cannot be read as HDF5: {reason}") from None
+    try:
+        inspect(file, name)
+    except FileError:
+        file.close()
+        raise
+    except Exception as error:  # h5py raises what its file makes it raise
+        file.close()
+        raise FileError(f"{name} is damaged: {' '.join(str(error).split())}") from None
+    return file
+
+
+class _Inspection:
+    def __init__(self, name: str):
+        self.name = name
+        self.objects: set[int] = set()
+        self.declared = self.stored = 0
+
+    def refuse(self, where: str, reason: str) -> FileError:
+        return FileError(f"{self.name}: {where!r} {reason}; refused")
+
+    def group(self, group: h5py.Group, where: str, depth: int) -> None:
+        if depth > DEPTH:
+            raise self.refuse(where[:80], f"is nested more than {DEPTH} deep")
+        self.visit(group, where)
+        for name in group:
+            path = f"{where.rstrip('/')}/{name}"
+            if type(group.get(name, getlink=True)) is not h5py.HardLink:
+                raise self.refuse(path, "is a link to somewhere else")
+            kind = group.get(name, getclass=True)
+            if kind is h5py.Group:
+                self.group(group[name], path, depth + 1)
+            elif kind is h5py.Dataset:
+                self.dataset(group[name], path)
+            else:
+                raise self.refuse(path, "is neither a group nor an array")
+
+    def visit(self, item: h5py.Group | h5py.Dataset, where: str) -> None:
+        address = h5py.h5o.get_info(item.id).addr
+        if address in self.objects:
+            raise self.refuse(where, "is linked more than once")
+        self.objects.add(address)
+        if len(self.objects) > OBJECTS:
+            raise self.refuse(where, f"is one of more than {OBJECTS} objects")
+        if len(item.attrs) > ATTRIBUTES:
+            raise self.refuse(where, f"has more than {ATTRIBUTES} attributes")
+        for name in item.attrs:
+            attribute = item.attrs.get_id(name)
+            if name in SCALES:
+                continue
+            if attribute.get_storage_size() > ATTRIBUTE_BYTES:
+                raise self.refuse(f"{where}@{name}", f"is an attribute of more than {ATTRIBUTE_BYTES} bytes")
+            self.dtype(attribute.dtype, f"{where}@{name}")
+
+    def dataset(self, dataset: h5py.Dataset, where: str) -> None:
+        self.visit(dataset, where)
+        if dataset.is_virtual:
+            raise self.refuse(where, "is a virtual data set")
+        if dataset.external:
+            raise self.refuse(where, "has its data in another file")
+        self.dtype(dataset.dtype, where)
+        plist = dataset.id.get_create_plist()
+        for i in range(plist.get_nfilters()):
+            if plist.get_filter(i)[0] not in FILTERS:
+                raise self.refuse(
+                    where, f"uses the filter {plist.get_filter(i)[0]}, not gzip, shuffle or fletcher32"
+                )
+        if _is_length_only(dataset):
+            return
+        self.declared += dataset.size * dataset.dtype.itemsize
+        self.stored += dataset.id.get_storage_size()
+        if self.declared > FLOOR + RATIO * self.stored:
+            raise self.refuse(where, f"declares {self.declared} bytes where {self.stored} are stored")
+
+    def dtype(self, dtype: np.dtype[Any], where: str) -> None:
+        text = h5py.check_string_dtype(dtype) is not None
+        boolean = h5py.check_enum_dtype(dtype) == {"FALSE": 0, "TRUE": 1}
+        if not (text or boolean or (dtype.kind in "iuf" and h5py.check_enum_dtype(dtype) is None)):
+            raise self.refuse(where, f"holds {dtype}, not numbers or text")
+
+
+def _is_length_only(dataset: h5py.Dataset) -> bool:
+    """A dimension without coordinates, as netCDF stores it: only its length is ever read."""
+    name = dataset.attrs.get("NAME", b"")
+    return isinstance(name, bytes) and name.startswith(
+        b"This is a netCDF dimension but not a netCDF variable"
+    )

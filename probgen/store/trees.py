@@ -1,0 +1,88 @@
+"""Trees of named arrays to and from files: netCDF-4 (HDF5), as xarray writes and anything reads it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import xarray as xr
+
+from probgen.errors import FileError
+from probgen.store.files import read_file, write_file
+from probgen.store.guard import SIGNATURE, open_hdf5
+
+SCHEMA = 1  # of the files; a reader refuses a newer one
+
+
+def write_tree(path: Path, tree: xr.DataTree) -> None:
+    """Write a tree to one file, whole or not at all. Errors: `RunError`."""
+    tree = tree.copy()
+    tree.attrs = {"probgen_schema": SCHEMA, **tree.attrs}
+    write_file(path, tree.to_netcdf(engine="h5netcdf"))
+
+
+def read_tree(path: Path) -> xr.DataTree:
+    """Read a file of `write_tree` into memory. Errors: `FileError`."""
+    return _tree(read_file(path), str(path))
+
+
+def _tree(content: bytes, name: str) -> xr.DataTree:
+    if not content.startswith(SIGNATURE):
+        raise FileError(f"{name} is not an HDF5 file")
+    with open_hdf5(io.BytesIO(content), name) as file:
+        schema = file.attrs.get("probgen_schema")
+        if schema is None:
+            raise FileError(f"{name} was not written by probgen: it has no attribute 'probgen_schema'")
+        if int(schema) > SCHEMA:
+            raise FileError(
+                f"{name} has schema {int(schema)}, this probgen reads up to {SCHEMA}: upgrade probgen"
+            )
+    with xr.open_datatree(io.BytesIO(content), engine="h5netcdf") as tree:
+        return tree.load()
+
+
+def open_arrays(path: Path) -> xr.Dataset:
+    """The arrays of anybody's HDF5 or netCDF file as one lazy Dataset, inspected first. Errors: `FileError`."""
+    open_hdf5(path, str(path)).close()
+    try:
+        return xr.open_dataset(path, engine="h5netcdf", phony_dims="sort", cache=False, decode_times=False)
+    except Exception as error:  # xarray and h5netcdf raise what the file makes them raise
+        raise FileError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+
+
+def to_json(values: Any) -> str:
+    """A dictionary as an attribute; netCDF attributes hold neither dictionaries nor booleans."""
+    return json.dumps(values, sort_keys=True, allow_nan=False)
+
+
+def from_json(text: Any, where: str) -> Any:
+    """The inverse of `to_json`. Errors: `FileError`."""
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        raise FileError(f"{where} is not JSON") from None
+
+
+def write_arrays(path: Path, structure: Any, arrays: list[Any]) -> None:
+    """Write arrays and the JSON structure that refers to them, whole or not at all. Errors: `RunError`.
+
+    Plain h5py, which takes 0.04 s for 300 arrays where a tree takes 0.8 s.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        file.attrs["probgen_schema"] = SCHEMA
+        file.create_dataset("structure", data=json.dumps(structure))
+        for i, array in enumerate(arrays):
+            file.create_dataset(f"array-{i:06d}", data=array)
+    write_file(path, image.getbuffer())
+
+
+def read_arrays(path: Path) -> tuple[Any, list[Any]]:
+    """The inverse of `write_arrays`. Errors: `FileError`."""
+    with open_hdf5(io.BytesIO(read_file(path)), str(path)) as file:
+        names = sorted(name for name in file if name.startswith("array-"))
+        structure = from_json(file["structure"][()], f"{path}: 'structure'")
+        return structure, [file[name][()] for name in names]
