@@ -43,6 +43,7 @@ def fit(
     dtype: str | torch.dtype | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    force: bool = False,
     progress: bool = False,
     **options: Any,
 ) -> Fitted:
@@ -54,6 +55,7 @@ def fit(
     dtype     of the parameters; by default the family's own
     out       a folder for the run: journal, checkpoints and `model.h5`
     resume    go on with the fit in `out`; a run of other data, options, or seed is refused
+    force     remove the run in `out` first
     progress  show a bar on stderr
     options   of the family
 
@@ -88,7 +90,7 @@ def fit(
         "models": {definition.name: {"family": definition.name, **wanted.model_dump(mode="json")}},
     }
     with ExitStack() as stack:
-        folder = stack.enter_context(_claimed(out, request, resume)) if out is not None else None
+        folder = stack.enter_context(_claimed(out, request, resume, force)) if out is not None else None
         if folder is not None and resume and (folder.path / MODEL).exists():
             return load(folder.path, family)
         stack.enter_context(_progress(progress))
@@ -142,17 +144,21 @@ def _fitted(
 
 
 @contextmanager
-def _claimed(out: str | Path, request: dict[str, Any], resume: bool) -> Iterator[RunFolder]:
+def _claimed(out: str | Path, request: dict[str, Any], resume: bool, force: bool) -> Iterator[RunFolder]:
     """The folder of a fit, held, with its request written. Errors: `RunError`, `InputError`."""
     path = Path(out)
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file; a run needs a folder")
     with RunFolder(path) as folder:
+        if force:
+            folder.erase()
         asked = folder.read_request()
         if asked is None:
             folder.write_request(request)
         elif not resume:
-            raise InputError(f"{path} holds a run already: resume it (--resume), or choose another folder")
+            raise InputError(
+                f"{path} holds a run already: go on with it (--resume), replace it (--force), or choose another"
+            )
         else:
             before, now = _flat(asked), _flat(without_none(request))
             for name in sorted({*before, *now}):

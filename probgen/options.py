@@ -31,6 +31,10 @@ class Options(BaseModel):
         return {name: _plain(value) for name, value in values.items()}
 
 
+class NoOptions(Options):
+    """A hook that has nothing to choose."""
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()

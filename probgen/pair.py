@@ -22,7 +22,7 @@ from probgen.fitted import Fitted
 from probgen.hookspecs import hookimpl
 from probgen.inference.importance import iwae, row_log_prob
 from probgen.inference.svi import SVIOptions, steps_of, svi
-from probgen.options import Options
+from probgen.options import NoOptions, Options
 from probgen.rows import Rows
 from probgen.run import Run
 from probgen.scores import log_prob
@@ -44,7 +44,7 @@ class Pair(nn.Module, ABC):
     """
 
     Options: ClassVar[type[BaseModel]] = SVIOptions
-    SampleOptions: ClassVar[type[BaseModel]] = Options
+    SampleOptions: ClassVar[type[BaseModel]] = NoOptions
     ScoreOptions: ClassVar[type[BaseModel]] = PairScoreOptions
     accepts: ClassVar[frozenset[str]] = frozenset()
     dtype: ClassVar[str] = "float32"

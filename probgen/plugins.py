@@ -110,10 +110,10 @@ class Family:
 
     def options(self, hook: str) -> Any:
         """The class of the hook's options."""
-        from probgen.options import Options
+        from probgen.options import NoOptions
 
         attribute = {"fit": "Options", "sample": "SampleOptions", "score": "ScoreOptions"}[hook]
-        return getattr(self.definition, attribute, Options)
+        return getattr(self.definition, attribute, NoOptions)
 
     def hook(self, name: str, **arguments: Any) -> Any:
         """Call one of its hooks."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from probgen.errors import InputError
 from probgen.event import Event
 from probgen.inference.em import em
-from probgen.options import Options
+from probgen.options import NoOptions, Options
 from probgen.pair import Pair
 from probgen.rows import Rows
 from probgen.run import Run
@@ -40,7 +40,7 @@ class Independent(Pair):
     """One distribution a dimension."""
 
     Options = IndependentOptions
-    ScoreOptions = Options
+    ScoreOptions = NoOptions
     accepts = frozenset({"observed", "weight"})
     dtype = "float64"
 

@@ -22,20 +22,25 @@ _SEAL = len(_MARK) + 64 + 1
 def write_file(path: Path, content: bytes | memoryview) -> None:
     """Write `content` and its checksum to `path`, whole or not at all. Errors: `RunError`."""
     seal = _MARK + hashlib.sha256(content).hexdigest().encode() + b"\n"
+    write_whole(path, content, seal)
+
+
+def write_whole(path: Path, *parts: bytes | memoryview) -> None:
+    """Write `parts`, one after the other, to `path`, whole or not at all. Errors: `RunError`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            for part in (content, seal):
+            for part in parts:
                 _write_all(descriptor, memoryview(part))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
         os.rename(temporary, path)
+        sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise RunError(f"{path} could not be written: {error.strerror or error}") from None
-    sync_folder(path.parent)
 
 
 def read_file(path: Path) -> bytes:

@@ -107,6 +107,12 @@ class RunFolder:
         matches = map(_CHECKPOINT.fullmatch, os.listdir(self.path / "checkpoints"))
         return [int(match["step"]) for match in matches if match and match["stage"] == stage]
 
+    def erase(self) -> None:
+        """Remove the run: the files that a run has, and nothing else that may lie in the folder."""
+        self.clear()
+        for name in (MODEL, SAMPLES, SCORES, HISTORY, REQUEST):
+            (self.path / name).unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Remove all checkpoints: the fit has ended and its model is written."""
         for file in (self.path / "checkpoints").iterdir():

@@ -44,6 +44,20 @@ def _tree(content: bytes, name: str) -> xr.DataTree:
         return tree.load()
 
 
+def write_dataset(path: Path, group: str, dataset: xr.Dataset) -> None:
+    """Write one Dataset as `/probgen/GROUP`; its attributes stand at the root as well. Errors: `RunError`."""
+    root = xr.Dataset(attrs={"title": f"{group} by probgen", **dataset.attrs})
+    write_tree(path, xr.DataTree.from_dict({"/": root, f"/probgen/{group}": dataset}))
+
+
+def read_dataset(path: Path, group: str) -> xr.Dataset:
+    """The inverse of `write_dataset`. Errors: `FileError`."""
+    tree = read_tree(path)
+    if f"/probgen/{group}" not in tree:
+        raise FileError(f"{path} holds no {group}")
+    return tree[f"/probgen/{group}"].to_dataset()
+
+
 def open_arrays(path: Path) -> xr.Dataset:
     """The arrays of anybody's HDF5 or netCDF file as one lazy Dataset, inspected first. Errors: `FileError`."""
     open_hdf5(path, str(path)).close()

@@ -1,0 +1,52 @@
+"""The command line: one command a file, heavy imports inside the functions."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+
+import typer
+
+from probgen.cli import compare, datasets, families, fit, plugins, recipes, run, sample, score, show
+from probgen.cli.common import report
+
+app = typer.Typer(
+    name="probgen",
+    help="One grammar for generative models: fit, sample, score.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (run, fit, sample, score, compare, show, families, datasets, recipes):
+    app.command(command.__name__.rpartition(".")[2])(report(command.command))
+app.add_typer(plugins.app, name="plugins")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from probgen import __version__
+
+        typer.echo(f"probgen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
+    traceback: bool = typer.Option(False, "--traceback", help="Show where an error comes from."),
+) -> None:
+    if traceback:
+        os.environ["PROBGEN_TRACEBACK"] = "1"
+
+
+def main() -> None:
+    """Run the command line; a reader that goes away (`| head`) ends it quietly."""
+    warnings.showwarning = lambda message, *_, **__: print(f"probgen: warning: {message}", file=sys.stderr)
+    try:
+        app()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

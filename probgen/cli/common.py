@@ -1,0 +1,104 @@
+"""What the commands share: options, errors, tables. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from probgen.errors import InputError, Interrupted, ProbgenError
+
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Where data sets lie; by default PROBGEN_DATA, else downloads."),
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option; may be given many times.")
+]
+
+
+def report(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn probgen's errors into one line on stderr and an exit code."""
+
+    @functools.wraps(command)
+    def reporting(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except (ProbgenError, Interrupted, KeyboardInterrupt, MemoryError) as error:
+            if os.environ.get("PROBGEN_TRACEBACK"):
+                traceback.print_exc()
+            typer.echo(f"probgen: {printable(str(error)) or type(error).__name__}", err=True)
+            code = 130 if isinstance(error, KeyboardInterrupt) else 1
+            raise typer.Exit(getattr(error, "exit_code", code)) from None
+
+    return reporting
+
+
+def printable(text: str) -> str:
+    """Without control characters, so that a name in a file cannot write on the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def settings(pairs: list[str] | None) -> dict[str, Any]:
+    """`["components=3"]` as `{"components": 3}`; values are TOML, and text where they are not."""
+    import tomllib
+
+    values: dict[str, Any] = {}
+    for pair in pairs or []:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"--set {pair!r}: give it as NAME=VALUE")
+        try:
+            values[name.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[name.strip()] = text
+    return values
+
+
+def progress(quiet: bool) -> bool:
+    """Whether to show a bar: on a terminal, unless it is to be quiet."""
+    return not quiet and sys.stderr.isatty()
+
+
+def put(result: Mapping[str, Any] | Sequence[Any], as_json: bool, show: Callable[[], None]) -> None:
+    """Print a result: as JSON, or as `show` does."""
+    if as_json:
+        typer.echo(json.dumps(result, indent=2, default=str))
+    else:
+        show()
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "") -> None:
+    """A table on stdout; numbers to the right. What a row lacks is left empty."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    shown = [column for column in columns if any(row.get(column) is not None for row in rows)]
+    for column in shown:
+        numeric = all(isinstance(row.get(column), int | float | None) for row in rows)
+        table.add_column(column.replace("_", " "), justify="right" if numeric else "left", no_wrap=numeric)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in shown))
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.4g}"
+    return printable(str(value))

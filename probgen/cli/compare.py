@@ -1,0 +1,34 @@
+"""probgen compare: the scores of several runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from probgen.cli.common import Json, print_table, put
+
+
+def command(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders with scores.h5, or files of scores.")],
+    json: Json = False,
+) -> None:
+    """Compare scores of the same rows: mean, paired differences to the best, and what they allow to say.
+
+    Example: probgen compare runs/quickstart/*
+    """
+    from probgen.evaluation import compare
+    from probgen.store.folder import SCORES
+    from probgen.store.trees import read_dataset
+
+    names = [run.stem if run.is_file() else run.name for run in runs]
+    labels = names if len(set(names)) == len(names) else [str(run) for run in runs]
+    files = [run / SCORES if run.is_dir() else run for run in runs]
+    table = compare({label: read_dataset(file, "scores") for label, file in zip(labels, files, strict=True)})
+    rows = [
+        {"model": str(name)} | {str(k): v.sel(model=name).item() for k, v in table.data_vars.items()}
+        for name in table["model"].values
+    ]
+    title = f"nats a row over {table.attrs['n']} rows, {table.attrs['measure']} measure"
+    put({"models": rows, **table.attrs}, json, lambda: print_table(rows, list(rows[0]), title))

@@ -1,0 +1,48 @@
+"""probgen datasets: what can be loaded by name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from probgen.cli.common import DataDir, Json, print_table, put
+
+
+def command(
+    name: Annotated[str | None, typer.Argument(help="Load this data set and show what it is.")] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """List the registered data sets; or load one and show its parts."""
+    from probgen.plugins import registered
+
+    if name is None:
+        listed = [
+            {"data set": p.name, "distribution": f"{p.distribution} {p.version}", "from": p.target}
+            for plugins in registered("datasets").values()
+            for p in plugins
+        ]
+        put(listed, json, lambda: print_table(listed, ["data set", "distribution", "from"]))
+        return
+    from probgen.data import as_dataset, event_of
+    from probgen.datasets import find_set
+
+    found = find_set(name)
+    rows = []
+    for split in found.splits or (None,):
+        dataset = as_dataset(name, split, data_dir)
+        event = event_of(dataset)
+        rows.append(
+            {
+                "split": split or "all",
+                "rows": dataset.sizes["row"],
+                "event": str(event),
+                "with": " ".join(str(v) for v in dataset.data_vars if v != "x") or None,
+            }
+        )
+    put(
+        {"name": name, "what": found.description, "splits": rows},
+        json,
+        lambda: print_table(rows, list(rows[0]), found.description),
+    )

@@ -1,0 +1,59 @@
+"""probgen fit: one model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from probgen.cli.common import DataDir, Device, Json, Quiet, Seed, Set, progress, put, settings
+
+
+def command(
+    family: Annotated[str, typer.Argument(help="A family that `probgen families` lists.")],
+    data: Annotated[str, typer.Option("--data", help="A data set (probgen datasets) or a file.")],
+    out: Annotated[Path, typer.Option("--out", help="A folder for the run.")],
+    split: Annotated[
+        str | None, typer.Option("--split", help="By default train, where there is one.")
+    ] = None,
+    set_: Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the fit in --out.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the run in --out.")] = False,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="float32 or float64.")] = None,
+    seed: Seed = 0,
+    device: Device = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn p(x) from data.
+
+    Example: probgen fit mixture --data iris --set components=3 --out runs/iris
+    """
+    from probgen.api import fit
+    from probgen.cli.data import loaded
+
+    rows, valid = loaded(data, split, "train", data_dir)
+    fitted = fit(
+        family, rows, valid=valid, seed=seed, device=device, dtype=dtype, out=out, resume=resume, force=force,
+        progress=progress(quiet), **settings(set_),
+    )  # fmt: skip
+    last = {str(name): float(v[-1]) for name, v in fitted.history.data_vars.items() if v.sizes.get("step")}
+    figures = {
+        str(k): float(v) for g in fitted.groups.values() for k, v in g.data_vars.items() if v.ndim == 0
+    }
+    result = {
+        "run": str(out),
+        "family": family,
+        "event": str(fitted.event),
+        "steps": fitted.history.sizes["step"],
+    }
+    put(
+        {**result, "last_step": last, "figures": figures},
+        json,
+        lambda: typer.echo(
+            f"{family} fitted to {rows.sizes['row']} rows of {fitted.event} in {result['steps']} steps: {out}\n"
+            + "\n".join(f"  {name} {value:.6g}" for name, value in (figures or last).items())
+        ),
+    )

@@ -1,0 +1,80 @@
+"""probgen run: a recipe from data to table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from probgen.cli.common import DataDir, Device, Json, Quiet, Set, print_table, progress, put, settings
+
+
+def command(
+    recipe: Annotated[str, typer.Argument(help="The name of a recipe (probgen recipes), or a .toml file.")],
+    out: Annotated[Path | None, typer.Option("--out", help="A folder; by default runs/RECIPE.")] = None,
+    set_: Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in --out.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the runs in --out.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, and do nothing.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Fail if a figure is not what [expect] says.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="Instead of the recipe's seed.")] = None,
+    device: Device = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a recipe: fit its models, draw, score, and compare them in a table.
+
+    Example: probgen run quickstart --set models.mixture.components=20
+    """
+    from probgen import recipes
+    from probgen.errors import ProbgenError
+
+    changes = settings(set_) | ({"seed": seed} if seed is not None else {})
+    plan = recipes.read(recipe, changes)
+    recipes.check(plan)
+    if dry_run:
+        resolved = plan.model_dump(mode="json", exclude_defaults=True)
+        put(
+            resolved,
+            json,
+            lambda: typer.echo(f"{recipe}: {len(plan.models)} models; nothing is wrong with it"),
+        )
+        return
+    out = out or Path("runs") / Path(recipe).stem
+    results = []
+    for result in recipes.execute(
+        plan, out, resume=resume, force=force, device=device,
+        data_dir=str(data_dir) if data_dir else None, progress=progress(quiet),
+    ):  # fmt: skip
+        results.append(result)
+        if not quiet:
+            typer.echo(f"{result.model}: done in {result.seconds:.1f} s, {result.run}", err=True)
+    rows = recipes.table(results)
+    expected = recipes.expectations(plan, results)
+    pictures = [str(result.picture) for result in results if result.picture is not None]
+    whole = {"title": plan.title, "out": str(out), "models": rows, "expected": expected, "pictures": pictures}
+    put(whole, json, lambda: _show(plan, rows, expected, pictures))
+    failed = [line for line in expected if not line["met"]]
+    if check and failed:
+        first = failed[0]
+        raise ProbgenError(
+            f"{len(failed)} of {len(expected)} figures are not as expected; {first['model']}: {first['figure']} is "
+            f"{first['value']:.5f}"
+        )
+
+
+def _show(plan: Any, rows: list[dict[str, Any]], expected: list[dict[str, Any]], pictures: list[str]) -> None:
+    columns = [
+        "model", "family", "log_prob", "log_prob_se", "difference", "difference_se", "rank", "bits_per_dim",
+        "bic", "kind", "estimator", "measure", "seconds",
+    ]  # fmt: skip
+    print_table(rows, columns, f"{plan.title}: nats a row, larger is better")
+    if expected:
+        shown = [{**line, "met": "yes" if line["met"] else "NO"} for line in expected]
+        print_table(shown, ["model", "figure", "value", "at_least", "at_most", "met", "source"], "Expected")
+    for picture in pictures:
+        typer.echo(f"picture: {picture}")

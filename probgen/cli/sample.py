@@ -1,0 +1,68 @@
+"""probgen sample: draws from a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from probgen.cli.common import Device, Json, Quiet, Seed, Set, progress, put, settings
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a model.h5.")],
+    n: Annotated[int, typer.Option("-n", help="How many draws; for each row of --given.")] = 64,
+    given: Annotated[
+        Path | None, typer.Option("--given", help="A file with x (NaN is completed), label, ...")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="By default RUN/samples.h5.")] = None,
+    png: Annotated[Path | None, typer.Option("--png", help="A picture of the draws.")] = None,
+    set_: Set = None,
+    seed: Seed = 0,
+    device: Device = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw from p(x), freely or given something.
+
+    Example: probgen sample runs/iris -n 100 --png iris.png
+    """
+    from probgen import pictures
+    from probgen.api import sample
+    from probgen.errors import InputError
+    from probgen.fitted import load
+    from probgen.recipes import picture_of
+    from probgen.store.folder import SAMPLES
+    from probgen.store.trees import write_dataset
+
+    target = out if out is not None else run / SAMPLES if run.is_dir() else None
+    if target is None and png is None:
+        raise InputError(f"{run} is a file: say where the draws go, --out FILE or --png FILE")
+    for path in (target, png):
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"{path}: there is no folder {path.parent}")
+    fitted = load(run)
+    condition: Any = _conditions(given) if given is not None else None
+    draws = sample(
+        fitted, n, given=condition, seed=seed, device=device, progress=progress(quiet), **settings(set_)
+    )
+    written = []
+    if target is not None:
+        write_dataset(target, "samples", draws)
+        written.append(str(target))
+    if png is not None:
+        pictures.save(picture_of(fitted, draws, f"{fitted.family}: {n} draws"), png)
+        written.append(str(png))
+    variables = {str(name): dict(v.sizes) for name, v in draws.data_vars.items()}
+    put(
+        {"written": written, "variables": variables, "seed": seed},
+        json,
+        lambda: typer.echo("\n".join(written)),
+    )
+
+
+def _conditions(path: Path) -> Any:
+    from probgen.datasets import read
+
+    return read(path).drop_vars("weight", errors="ignore")

@@ -1,0 +1,81 @@
+"""probgen show: what is in a run or a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from probgen.cli.common import Json, printable, put
+
+
+def command(
+    path: Annotated[
+        Path, typer.Argument(help="A run folder, also of a fit that is going, or a file of one.")
+    ],
+    json: Json = False,
+) -> None:
+    """Show what a run or file holds. Safe to call while a fit is going."""
+    from probgen.errors import InputError
+
+    if not path.exists():
+        raise InputError(f"there is no {path}")
+    found = _folder(path) if path.is_dir() else _file(path)
+    put(found, json, lambda: typer.echo("\n".join(_lines(found))))
+
+
+def _folder(path: Path) -> dict[str, Any]:
+    from probgen.errors import InputError
+    from probgen.store import folder
+    from probgen.store.journal import read_journal
+
+    found: dict[str, Any] = {}
+    if (path / folder.REQUEST).exists():
+        found["asked"] = folder.read_request(path / folder.REQUEST)
+    runs = sorted(p.name for p in path.iterdir() if p.is_dir() and (p / folder.REQUEST).exists())
+    if runs:
+        found["runs"] = runs
+    if not found:
+        raise InputError(f"{path} is not a run: it has no {folder.REQUEST}")
+    lines = read_journal(path / folder.HISTORY)
+    if lines:
+        found["steps"] = len(lines)
+        found["last step"] = {name: value for name, value in lines[-1].items() if name != "crc"}
+    for name in (folder.MODEL, folder.SAMPLES, folder.SCORES):
+        if (path / name).exists():
+            found[name] = _file(path / name)
+    if lines and folder.MODEL not in found:
+        found["state"] = "the fit has not ended: it is going, or was interrupted (--resume)"
+    return found
+
+
+def _file(path: Path) -> dict[str, Any]:
+    from probgen.store.folder import read_request
+    from probgen.store.trees import read_tree
+
+    if path.suffix == ".toml":
+        return read_request(path)
+    found: dict[str, Any] = {}
+    for node in read_tree(path).subtree:
+        attributes = {str(k): v for k, v in node.attrs.items() if k != "probgen_schema"}
+        arrays = {
+            str(name): f"{v.dtype} {dict(v.sizes) or ''} {v.attrs.get('units', '')}".strip()
+            for name, v in node.variables.items()
+        }
+        if node.path != "/" and (attributes or arrays):
+            found[node.path] = {**attributes, **arrays}
+    return found
+
+
+def _lines(value: dict[str, Any], depth: int = 0) -> list[str]:
+    lines = []
+    for name, item in value.items():
+        if isinstance(item, dict):
+            lines += [f"{'  ' * depth}{printable(str(name))}", *_lines(item, depth + 1)]
+        else:
+            text = printable(" ".join(str(item).split()))
+            lines.append(
+                f"{'  ' * depth}{printable(str(name))}: {text if len(text) <= 200 else text[:200] + ' ...'}"
+            )
+    return lines

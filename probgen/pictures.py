@@ -1,0 +1,146 @@
+"""Pictures that suit the event: a grid for images, a scatter in two dimensions, panels for a few more."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
+
+from probgen.errors import InputError
+from probgen.event import Event
+from probgen.store.files import write_whole
+
+PANELS = 6  # features of a scatter matrix
+
+
+def draw(
+    x: np.ndarray,
+    event: Event,
+    *,
+    title: str = "",
+    names: list[str] | None = None,
+    gaussians: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+) -> Figure:
+    """A figure of rows of x: (row, *event).
+
+    gaussians  weights (component,), means (component, feature) and covariances (component, feature, feature) to
+               draw over a scatter, as ellipses of one and two standard deviations
+
+    Errors: `InputError` for an event that no picture suits.
+    """
+    if event.dims[-2:] == ("height", "width"):
+        figure = images(x, event)
+    elif len(event.dims) == 1 and event.dims != ("time",) and x.shape[1] <= PANELS:
+        figure = scatter(x, names or [f"feature {i}" for i in range(x.shape[1])], gaussians)
+    elif len(event.dims) == 1:
+        figure = lines(x)
+    else:
+        raise InputError(f"no picture suits an event of {event}")
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG, whole or not at all. Errors: `RunError`."""
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120, bbox_inches="tight")
+    write_whole(path, image.getbuffer())
+
+
+def images(x: np.ndarray, event: Event) -> Figure:
+    """A grid, as square as can be; dark is ink for one channel."""
+    rows = len(x)
+    across = math.ceil(math.sqrt(rows))
+    down = math.ceil(rows / across)
+    low, high = (0, (event.levels or 2) - 1) if event.discrete else (float(x.min()), float(x.max()))
+    x = np.clip((x.astype(float) - low) / max(high - low, 1e-12), 0, 1)
+    x = x[:, None] if x.ndim == 3 else x
+    *_, channels, height, width = x.shape
+    grid = np.ones((channels, down * (height + 1) - 1, across * (width + 1) - 1)) * (
+        0.0 if channels == 1 else 1.0
+    )
+    for i, image in enumerate(x):
+        top, left = i // across * (height + 1), i % across * (width + 1)
+        grid[:, top : top + height, left : left + width] = image
+    figure = Figure(figsize=(6, 6 * down / across))
+    axes = figure.add_subplot()
+    if channels == 3:
+        axes.imshow(np.moveaxis(grid, 0, 2), interpolation="nearest")
+    else:
+        axes.imshow(grid[0], cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_axis_off()
+    return figure
+
+
+def scatter(
+    x: np.ndarray, names: list[str], gaussians: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+) -> Figure:
+    """A histogram of one feature, a scatter of two, a matrix of scatters of more."""
+    features = x.shape[1]
+    if features == 1:
+        figure = Figure(figsize=(6, 4))
+        axes = figure.add_subplot()
+        axes.hist(x[:, 0], bins="auto", density=True, color="0.6")
+        axes.set(xlabel=names[0], ylabel="density")
+        return figure
+    if features == 2:
+        figure = Figure(figsize=(6, 6))
+        _panel(figure.add_subplot(), x, (0, 1), names, gaussians)
+        return figure
+    figure = Figure(figsize=(2.2 * features, 2.2 * features))
+    grid: Any = figure.subplots(features, features, sharex="col")
+    for i in range(features):
+        for j in range(features):
+            if i == j:
+                grid[i, i].hist(x[:, i], bins="auto", density=True, color="0.6")
+            else:
+                _panel(grid[i, j], x, (j, i), ["", ""], gaussians)
+        grid[i, 0].set_ylabel(names[i])
+        grid[-1, i].set_xlabel(names[i])
+    figure.tight_layout()
+    return figure
+
+
+def _panel(
+    axes: Any,
+    x: np.ndarray,
+    pair: tuple[int, int],
+    names: list[str],
+    gaussians: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
+) -> None:
+    axes.scatter(x[:, pair[0]], x[:, pair[1]], s=4, alpha=0.5, color="0.35", linewidths=0)
+    for k, (weight, mean, covariance) in enumerate(zip(*gaussians, strict=True) if gaussians else ()):
+        part = covariance[np.ix_(pair, pair)]
+        lengths, directions = np.linalg.eigh(part)
+        angle = math.degrees(math.atan2(directions[1, 1], directions[0, 1]))
+        for deviations in (1, 2):
+            width, height = 2 * deviations * np.sqrt(lengths[::-1])
+            axes.add_patch(
+                Ellipse(
+                    mean[list(pair)],
+                    width,
+                    height,
+                    angle=angle,
+                    fill=False,
+                    color=f"C{k % 10}",
+                    lw=1.5 / deviations,
+                )
+            )
+        axes.plot(*mean[list(pair)], "+", color=f"C{k % 10}", label=f"{weight:.2f}")
+    axes.autoscale_view()
+    axes.set(xlabel=names[0], ylabel=names[1])
+
+
+def lines(x: np.ndarray) -> Figure:
+    """Each row a line over its positions; up to 50 rows."""
+    figure = Figure(figsize=(8, 4))
+    axes = figure.add_subplot()
+    axes.plot(x[:50].T, lw=0.6, alpha=0.6)
+    axes.set(xlabel="position", ylabel="x")
+    return figure
