@@ -10,10 +10,10 @@ Names are loaded when first used: `import probgen` imports neither torch nor Pyr
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from probgen import datasets as datasets
     from probgen import distributions as distributions
     from probgen import evaluation as evaluation
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from probgen.run import Run as Run
     from probgen.scores import bits_per_dim as bits_per_dim
     from probgen.scores import log_prob as log_prob
-
-__version__ = version("probgen")
 
 _HOME = {
     "Event": "probgen.event",
@@ -60,6 +58,10 @@ __all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("probgen")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     if name in _PACKAGES:

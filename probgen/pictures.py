@@ -42,7 +42,7 @@ def draw(
     else:
         raise InputError(f"no picture suits an event of {event}")
     if title:
-        figure.suptitle(title, fontsize=10)
+        figure.suptitle(title, fontsize=10, y=0.94)
     return figure
 
 

@@ -40,7 +40,8 @@ def em(pair: Pair, data: Rows, run: Run, steps: int, tolerance: float, stage: st
 def total(pair: Pair, data: Rows, run: Run) -> dict[str, Tensor]:
     """The statistics of all rows, on all processes."""
     sums: dict[str, Tensor] = {}
-    for batch in data.chunks():
+    size = min(max(4096, (1 << 20) // data.event.size), 1 << 16)  # few chunks, and none of more than a few MB
+    for batch in data.chunks(size):
         for name, value in pair.e_step(batch).items():
             sums[name] = sums[name].add_(value) if name in sums else value.clone()
     return dict(zip(sums, run.sum(*sums.values()), strict=True))

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from probgen.rows import Rows
 
 
-def quadratic_features(y: Tensor, out: Tensor | None = None) -> Tensor:
-    """(1, y_i, y_i y_j for i <= j) of y: (D, n)."""
-    D, n = y.shape
-    phi = y.new_empty(1 + D + D * (D + 1) // 2, n) if out is None else out
+def quadratic_features(x: Tensor, center: Tensor, scale: Tensor, out: Tensor | None = None) -> Tensor:
+    """(1, y_i, y_i y_j for i <= j) of y = (x - center) / scale, x: (n, D); into `out`, if given."""
+    n, D = x.shape
+    phi = x.new_empty(1 + D + D * (D + 1) // 2, n) if out is None else out
     phi[0] = 1
-    phi[1 : 1 + D] = y
+    y = phi[1 : 1 + D]
+    torch.sub(x.T, center[:, None], out=y)
+    y /= scale[:, None]
     at = 1 + D
     for i in range(D):
         torch.mul(y[i], y[i:], out=phi[at : at + D - i])
@@ -32,11 +34,12 @@ def quadratic_features(y: Tensor, out: Tensor | None = None) -> Tensor:
     return phi
 
 
-def diagonal_features(y: Tensor, observed: Tensor | None) -> Tensor:
-    """(o, o y, o y^2) of y, o: (D, n); without o its rows are one, of ones."""
+def diagonal_features(x: Tensor, center: Tensor, scale: Tensor, observed: Tensor | None) -> Tensor:
+    """(o, o y, o y^2) of y = (x - center) / scale, x, o: (n, D); without o its rows are one, of ones."""
+    y = ((x - center) / scale).T
     if observed is None:
         return torch.cat([y.new_ones(1, y.shape[1]), y, y.square()])
-    o = observed.to(y.dtype)
+    o = observed.T.to(y.dtype)
     return torch.cat([o, o * y, o * y.square()])
 
 

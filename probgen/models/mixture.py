@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -230,17 +231,17 @@ class Mixture(Pair):
     def start(self, data: Rows, run: Run, stage: str) -> None:
         """Parameters from k-means clusters, begun by k-means++ (Arthur & Vassilvitskii 2007), of some of the rows."""
         batch = data.batch(0, START_ROWS, f"{stage}-start")
-        y = ((batch["x"].flatten(1) - self.center) / self.scale).cpu()
+        x = batch["x"].flatten(1).to(self.mu)
         if "observed" in batch:
-            y = torch.where(batch["observed"].flatten(1).cpu(), y, 0)
+            x = torch.where(batch["observed"].flatten(1), x, self.center)
         with warnings.catch_warnings():  # fewer distinct rows than clusters: EM copes
             warnings.simplefilter("ignore", ConvergenceWarning)
             means = KMeans(self.options.components, n_init=1, random_state=run.key(stage, "k-means"))
-            labels = means.fit_predict(y.numpy())
+            labels = means.fit_predict(((x - self.center) / self.scale).cpu().numpy())
         r = nn.functional.one_hot(torch.from_numpy(labels).long(), self.options.components).T.to(self.mu)
         self.mu.zero_()
         self.L.zero_()
-        self.m_step({"n": r.sum(1), "moments": r @ self.features(y.T.to(self.mu), None).T})
+        self.m_step({"n": r.sum(1), "moments": r @ self.features(x, None).T})
 
     def penalty(self) -> Tensor:
         """lambda/2 mean_k tr(Sigma_k^-1), per row."""
@@ -261,61 +262,59 @@ class Mixture(Pair):
         x = batch["x"].flatten(1)
         observed = batch["observed"].flatten(1) if "observed" in batch else None
         weight = batch.get("weight", torch.ones(len(x), dtype=self.mu.dtype, device=x.device))
-        y = (x.to(self.mu) - self.center) / self.scale
         log_scale = self.scale.log()
+        if observed is None or self.options.covariance in ("diagonal", "spherical"):
+            theta = self.theta(observed is not None)
+            block = max(32, (1 << 20) // theta.shape[1])
+            sums_of = partial(self._linear, theta, self.mu.new_empty(theta.shape[1], min(block, len(x))))
+        else:
+            block, sums_of = self._at_once, self._completed
+        sums: dict[str, Tensor] = {}
+        for rows in (slice(start, start + block) for start in range(0, len(x), block)):
+            there = None if observed is None else observed[rows]
+            part = sums_of(x[rows].to(self.mu), there, weight[rows])
+            sums = {name: sums[name] + value for name, value in part.items()} if sums else part
         jacobian = (
             log_scale.sum() * weight.sum() if observed is None else weight @ (observed * log_scale).sum(1)
         )
-        if observed is not None and self.options.covariance in ("full", "tied"):
-            sums = self._e_step_completed(y, observed, weight)
-        else:
-            sums = self._e_step_linear(y, observed, weight)
-        rows = weight.sum()
         return {
             **sums,
-            "rows": rows,
+            "rows": weight.sum(),
             "log_likelihood": sums["log_likelihood"] - jacobian,
-            "penalty": rows * self.penalty(),
+            "penalty": weight.sum() * self.penalty(),
         }
 
-    def _e_step_linear(self, y: Tensor, observed: Tensor | None, weight: Tensor) -> dict[str, Tensor]:
-        """The E-step as two matrix products, in blocks that stay near the processor."""
-        theta = self.theta(observed is not None)
-        size = max(32, (1 << 20) // theta.shape[1])
-        sums: dict[str, Tensor] = {}
-        for start in range(0, len(y), size):
-            rows = slice(start, start + size)
-            phi = self.features(y[rows].T, None if observed is None else observed[rows].T)
-            r, log_likelihood = _responsibilities(
-                theta @ phi + self.log_pi.log_softmax(0)[:, None], weight[rows]
-            )
-            part = {"n": r.sum(1), "moments": r @ phi.T, "log_likelihood": log_likelihood}
-            sums = {name: sums[name] + value for name, value in part.items()} if sums else part
-        return sums
+    def _linear(
+        self, theta: Tensor, phi: Tensor, x: Tensor, observed: Tensor | None, weight: Tensor
+    ) -> dict[str, Tensor]:
+        """The E-step of a block as two matrix products; `phi` is memory to work in."""
+        phi = self.features(x, observed, out=phi[:, : len(x)])
+        r, log_likelihood = _responsibilities(torch.addmm(self.log_pi[:, None], theta, phi), weight)
+        return {"n": r.sum(1), "moments": r @ phi.T, "log_likelihood": log_likelihood}
 
-    def _e_step_completed(self, y: Tensor, observed: Tensor, weight: Tensor) -> dict[str, Tensor]:
-        """The E-step where coordinates are missing: the moments are those of x given z and what is observed."""
+    def _completed(self, x: Tensor, observed: Tensor | None, weight: Tensor) -> dict[str, Tensor]:
+        """The E-step of a block with missing coordinates: moments of x given z and what is observed."""
+        assert observed is not None
+        y = (x - self.center) / self.scale
         L = _lower(self.L).expand(self.options.components, -1, -1)
-        sums: dict[str, Tensor] = {}
-        for rows in torch.arange(len(y), device=y.device).split(self._at_once):
-            normal = ObservedNormal(self.mu, L, observed[rows, None])
-            log_joint = (normal.log_prob(y[rows, None]) + self.log_pi.log_softmax(0)).T
-            r, log_likelihood = _responsibilities(log_joint, weight[rows])
-            mean, covariance = normal.conditional(y[rows, None])  # (row, component, ...)
-            n, first = r.sum(1), torch.einsum("kn,nki->ki", r, mean)
-            second = torch.einsum("kn,nki,nkj->kij", r, mean, mean) + torch.einsum(
-                "kn,nkij->kij", r, covariance
-            )
-            M = torch.cat([n[:, None], first, moments.packed(second)], 1)
-            part = {"n": n, "moments": M, "log_likelihood": log_likelihood}
-            sums = {name: sums[name] + value for name, value in part.items()} if sums else part
-        return sums
+        normal = ObservedNormal(self.mu, L, observed[:, None])
+        r, log_likelihood = _responsibilities(
+            (normal.log_prob(y[:, None]) + self.log_pi).T.contiguous(), weight
+        )
+        mean, covariance = normal.conditional(y[:, None])  # (row, component, ...)
+        n, first = r.sum(1), torch.einsum("kn,nki->ki", r, mean)
+        second = torch.einsum("kn,nki,nkj->kij", r, mean, mean) + torch.einsum("kn,nkij->kij", r, covariance)
+        return {
+            "n": n,
+            "moments": torch.cat([n[:, None], first, moments.packed(second)], 1),
+            "log_likelihood": log_likelihood,
+        }
 
-    def features(self, y: Tensor, observed: Tensor | None) -> Tensor:
-        """phi(y) of y: (feature, row), in which log p(y | z) is linear."""
+    def features(self, x: Tensor, observed: Tensor | None, out: Tensor | None = None) -> Tensor:
+        """phi(y) of the scaled data y: (feature of phi, row), in which log p(y | z) is linear."""
         if self.options.covariance in ("full", "tied"):
-            return moments.quadratic_features(y.contiguous())
-        return moments.diagonal_features(y, observed)
+            return moments.quadratic_features(x, self.center, self.scale, out)
+        return moments.diagonal_features(x, self.center, self.scale, observed)
 
     def theta(self, missing: bool) -> Tensor:
         """log p(y | z) = theta_z phi(y), of the scaled data y: (component, feature of phi)."""
@@ -451,6 +450,11 @@ def _log_diagonal(L: Tensor) -> Tensor:
 
 
 def _responsibilities(log_joint: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """w p(z | x): (component, row), and sum w log p(x), from log p(x, z): (component, row)."""
-    log_p = log_joint.logsumexp(0)
-    return (log_joint - log_p).exp_() * weight, weight @ log_p
+    """w p(z | x): (component, row), and sum w log p(x), from log p(x, z): (component, row), which is overwritten."""
+    largest = log_joint.amax(0)
+    r = (
+        log_joint.sub_(largest).clamp_(min=-80).exp_()
+    )  # numbers below 1e-38 would slow all that follows tenfold
+    total = r.sum(0)
+    log_likelihood = weight @ total.log().add_(largest)
+    return r.mul_(weight / total), log_likelihood

@@ -1,0 +1,20 @@
+"""Every benchmark, one after the other: ratios from one run. `python -m tests.benchmarks [NAME]`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+
+import torch
+
+NAMES = ("em", "em_file", "startup")
+
+print(
+    f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+    f"Python {platform.python_version()}, torch {torch.__version__}",
+    flush=True,
+)
+for name in sys.argv[1:] or NAMES:
+    importlib.import_module(f"tests.benchmarks.{name}").main()
