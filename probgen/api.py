@@ -16,7 +16,7 @@ from probgen.calling import call, call_build
 from probgen.data import as_dataset, check, event_of
 from probgen.errors import DivergedError, InputError, PluginError, RunError
 from probgen.event import Event
-from probgen.fitted import Fitted, dtype_of, load
+from probgen.fitted import Fitted, load
 from probgen.given import conditions
 from probgen.observers import Observers, observing
 from probgen.options import checked
@@ -357,7 +357,7 @@ def _seeded(name: tuple[Any, ...], family: Family, hook: str, **arguments: Any) 
 
 
 def _run_for(fitted: Fitted, seed: int, device: str | torch.device | None) -> Run:
-    return Run(seed, device=_device(device), dtype=dtype_of(fitted))
+    return Run(seed, device=_device(device), dtype=fitted.dtype)
 
 
 @contextmanager

@@ -226,7 +226,8 @@ def _check_values(name: str, values: np.ndarray, event: Event, first: int, dtype
     if part.support == "real":
         largest = float(np.finfo(dtype).max)
         if values.dtype.kind == "f":
-            there = np.abs(values) <= largest
+            with np.errstate(over="ignore"):
+                there = np.isfinite(values.astype(dtype))
             _refuse(name, values, ~(there | nan), first, f"a finite number of at most {largest:.3g}")
     else:
         levels = 2 if part.support == "binary" else part.levels or 0

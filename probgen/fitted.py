@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import xarray as xr
 from pydantic import BaseModel
@@ -49,8 +50,18 @@ class Fitted:
         """The module with its state, in eval mode; built when first asked for, global generators untouched."""
         with generators_kept():
             module = call_build(self.definition, self.options, self.event)
+        module.to(self.dtype)  # for buffers that are not part of the state
         load_state(module, self.state, f"fitted {self.family}")
         return module.eval()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the model: that of its first floating array."""
+        kinds = (np.asarray(array).dtype for array in self.state.variables.values())
+        return next(
+            (torch.float64 if k == np.float64 else torch.float32 for k in kinds if k.kind == "f"),
+            torch.float32,
+        )
 
     def save(self, path: str | Path) -> None:
         """Write it to one HDF5 file, whole or not at all. Errors: `RunError`."""
@@ -117,9 +128,3 @@ def load(path: str | Path, family_: Any = None) -> Fitted:
     )
     _ = fitted.module  # so that a state that does not fit is refused here and not later
     return fitted
-
-
-def dtype_of(fitted: Fitted) -> torch.dtype:
-    """The dtype of a model: that of its first floating parameter or buffer."""
-    tensors = (t for t in fitted.module.state_dict().values() if t.is_floating_point())
-    return next((tensor.dtype for tensor in tensors), torch.float32)

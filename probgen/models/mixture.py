@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -263,6 +264,7 @@ class Mixture(Pair):
         observed = batch["observed"].flatten(1) if "observed" in batch else None
         weight = batch.get("weight", torch.ones(len(x), dtype=self.mu.dtype, device=x.device))
         log_scale = self.scale.log()
+        sums_of: Callable[[Tensor, Tensor | None, Tensor], dict[str, Tensor]]
         if observed is None or self.options.covariance in ("diagonal", "spherical"):
             theta = self.theta(observed is not None)
             block = max(32, (1 << 20) // theta.shape[1])
@@ -341,34 +343,29 @@ class Mixture(Pair):
                 sigma = (S + torch.diag(ridge)) / n[:, None, None]
                 self.L[alive] = _log_diagonal(self._cholesky(sigma[alive]))
         else:
-            o, first, second = M[:, : -2 * D], M[:, -2 * D : -D], M[:, -D:]
-            o = o.clamp(min=torch.finfo(o.dtype).tiny)
-            mu = torch.where(o > 1e-12 * n.sum(), first / o, self.mu)
-            S = (second - 2 * mu * first + o * mu.square()).clamp(min=0)
-            if self.options.covariance == "diagonal":
-                variance = (S + ridge) / o
-                self.L.copy_(torch.where(o > 1e-12 * n.sum(), self._positive(variance, o).log() / 2, self.L))
-            else:
-                variance = (S + ridge).sum(1) / o.expand(K, D).sum(1)
-                self.L.copy_(torch.where(alive, self._positive(variance, o).log() / 2, self.L))
+            o, first, second = M[:, : -2 * D].expand(K, D), M[:, -2 * D : -D], M[:, -D:]
+            seen = o > 1e-12 * n.sum()
+            mu = torch.where(seen, first / o, self.mu)
+            S = (second - 2 * mu * first + o * mu.square()).clamp(min=0) + ridge
+            if self.options.covariance == "spherical":
+                S, o, seen = S.sum(1), o.sum(1), alive
+            variance = S / o
+            if bool((seen & ~(variance > 0)).any()):
+                raise self._singular()
+            self.L.copy_(torch.where(seen, 0.5 * variance.log(), self.L))
         self.mu.copy_(torch.where(alive[:, None], mu, self.mu))
 
     def _cholesky(self, sigma: Tensor) -> Tensor:
         L, info = torch.linalg.cholesky_ex(sigma)
         if bool((info != 0).any()):
-            raise DivergedError(
-                f"a covariance of the mixture is singular: raise regularization (it is "
-                f"{self.options.regularization}), or take fewer components"
-            )
+            raise self._singular()
         return L
 
-    def _positive(self, variance: Tensor, o: Tensor) -> Tensor:
-        if bool(((variance <= 0) & (o > 0)).any()) or not bool(torch.isfinite(variance).any()):
-            raise DivergedError(
-                f"a variance of the mixture is 0: raise regularization (it is {self.options.regularization}), "
-                "or take fewer components"
-            )
-        return variance
+    def _singular(self) -> DivergedError:
+        return DivergedError(
+            f"a covariance of the mixture is singular: raise regularization (it is "
+            f"{self.options.regularization}), or take fewer components"
+        )
 
     @torch.no_grad()
     def criteria(self, data: Rows) -> xr.Dataset:

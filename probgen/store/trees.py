@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import xarray as xr
 
 from probgen.errors import FileError
@@ -33,15 +34,19 @@ def _tree(content: bytes, name: str) -> xr.DataTree:
     if not content.startswith(SIGNATURE):
         raise FileError(f"{name} is not an HDF5 file")
     with open_hdf5(io.BytesIO(content), name) as file:
-        schema = file.attrs.get("probgen_schema")
-        if schema is None:
-            raise FileError(f"{name} was not written by probgen: it has no attribute 'probgen_schema'")
-        if int(schema) > SCHEMA:
-            raise FileError(
-                f"{name} has schema {int(schema)}, this probgen reads up to {SCHEMA}: upgrade probgen"
-            )
+        _check_schema(file.attrs.get("probgen_schema"), name)
     with xr.open_datatree(io.BytesIO(content), engine="h5netcdf") as tree:
         return tree.load()
+
+
+def _check_schema(schema: Any, name: str) -> None:
+    found = np.asarray(schema)
+    if found.size != 1 or found.dtype.kind not in "iu":
+        raise FileError(f"{name} was not written by probgen: it has no attribute 'probgen_schema'")
+    if found.item() > SCHEMA:
+        raise FileError(
+            f"{name} has schema {found.item()}, this probgen reads up to {SCHEMA}: upgrade probgen"
+        )
 
 
 def write_dataset(path: Path, group: str, dataset: xr.Dataset) -> None:

@@ -1,0 +1,312 @@
+"""The laws, as a pytest class to inherit from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import h5py
+import numpy as np
+import pyro
+import pytest
+import torch
+import xarray as xr
+
+import probgen
+from probgen.errors import InputError, Interrupted, NotOffered
+from probgen.fitted import Fitted
+from probgen.plugins import family as find_family
+from probgen.testing import spaces
+
+DRAWS = 8192  # finds a total variation of 0.1 from the density on 64 cells with probability 0.999
+
+
+class FamilyLaws:
+    """What every family must meet. Inherit, and name the family.
+
+    family             a registered name, or a class of the test's own
+    options            of the fit; make it short
+    support            real, binary or integer; by default the first that the family takes
+    expected_failures  {"test_of_a_law": "why it cannot hold"}; a law that holds after all is a failure
+    """
+
+    family: ClassVar[Any]
+    options: ClassVar[Mapping[str, Any]] = {}
+    support: ClassVar[str | None] = None
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+
+    @pytest.fixture(autouse=True)
+    def _expected(self, request: pytest.FixtureRequest) -> None:
+        reason = self.expected_failures.get(request.node.originalname)
+        if reason is not None:
+            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """A small data set that the family takes."""
+        if self.support is not None:
+            return spaces.example(self.support)
+        for support in ("real", "binary", "integer"):
+            try:
+                probgen.fit(self.family, spaces.example(support), **self.options)
+            except InputError:
+                continue
+            return spaces.example(support)
+        pytest.fail(f"{self.family!r} takes neither real, binary nor integer data of a few dimensions")
+
+    @pytest.fixture
+    def fitted(self, data: xr.Dataset) -> Fitted:
+        """The family fitted to the data, seed 0."""
+        return probgen.fit(self.family, data, **self.options)
+
+    # randomness
+
+    def test_same_seed_same_bits(self, data: xr.Dataset, fitted: Fitted) -> None:
+        """Two calls with one seed agree in every bit; draws with another seed differ."""
+        again = probgen.fit(self.family, data, **self.options)
+        assert digest(fitted.state) == digest(again.state)
+        assert digest(fitted.history) == digest(again.history)
+        if offers(fitted, "sample"):
+            draws = probgen.sample(fitted, 300, seed=1)
+            assert digest(draws) == digest(probgen.sample(again, 300, seed=1))
+            assert digest(draws) != digest(probgen.sample(fitted, 300, seed=2))
+        if offers(fitted, "score"):
+            assert digest(probgen.score(fitted, data, seed=1)) == digest(probgen.score(again, data, seed=1))
+
+    def test_generators_and_inputs_are_left_alone(self, data: xr.Dataset) -> None:
+        """The global generators, torch's defaults and the data are as they were, and no warning says otherwise."""
+        before = digest(data), torch.get_rng_state(), str(np.random.get_state(legacy=True)), random.getstate()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fitted = probgen.fit(self.family, data, **self.options)
+            for hook in (h for h in ("sample", "score") if offers(fitted, h)):
+                _ = probgen.sample(fitted, 10) if hook == "sample" else probgen.score(fitted, data)
+        assert digest(data) == before[0]
+        assert torch.equal(torch.get_rng_state(), before[1])
+        assert str(np.random.get_state(legacy=True)) == before[2]
+        assert random.getstate() == before[3]
+        assert torch.get_default_dtype() == torch.float32
+
+    def test_two_fits_do_not_meet(self, data: xr.Dataset, fitted: Fitted) -> None:
+        """Another fit in the same process changes neither the first model nor a later one, and leaves nothing."""
+        state = digest(state_of(fitted))
+        other = probgen.fit(self.family, data.isel(row=slice(0, 40)), seed=5, **self.options)
+        assert digest(state_of(fitted)) == state
+        assert digest(state_of(other)) != state
+        assert digest(probgen.fit(self.family, data, **self.options).state) == digest(fitted.state)
+        assert not list(pyro.get_param_store().keys())
+
+    # scores
+
+    def test_score_order_and_split(self, data: xr.Dataset, fitted: Fitted) -> None:
+        """Exact scores are the same in any order and split; Monte Carlo ones for the same rows in the same order."""
+        need(fitted, "score")
+        many = xr.concat([data] * 8, "row").isel(
+            row=np.random.default_rng(0).permutation(8 * data.sizes["row"])
+        )
+        scores = probgen.score(fitted, many)
+        for name, values in scores.data_vars.items():
+            assert np.isfinite(values.values).all(), name
+        if "log_prob" not in scores or scores["log_prob"].attrs["kind"] != "exact":
+            assert digest(scores) == digest(probgen.score(fitted, many))
+            return
+        expected = scores["log_prob"].values
+        order = np.random.default_rng(1).permutation(len(expected))
+        shuffled = probgen.score(fitted, many.isel(row=order))["log_prob"].values
+        np.testing.assert_allclose(shuffled, expected[order], rtol=1e-5, atol=1e-5)
+        single = [probgen.score(fitted, many.isel(row=[i]))["log_prob"].item() for i in range(5)]
+        np.testing.assert_allclose(single, expected[:5], rtol=1e-5, atol=1e-5)
+
+    def test_density_sums_to_one(self, data: xr.Dataset, fitted: Fitted) -> None:
+        """An exact density sums, or integrates, to one over a small space."""
+        rows, volume = space(fitted)
+        total = float(np.exp(density(fitted, rows)).sum() * volume)
+        assert total == pytest.approx(1.0, abs=1e-5 if fitted.event.discrete and volume == 1 else 2e-3)
+
+    def test_draws_agree_with_density(self, data: xr.Dataset, fitted: Fitted) -> None:
+        """Draws fall where the density says: chi-square on at most 64 cells, false-alarm rate 1e-6."""
+        need(fitted, "sample")
+        rows, volume = space(fitted)
+        p = np.exp(density(fitted, rows)) * volume
+        draws = probgen.sample(fitted, DRAWS, seed=3)["x"].values.reshape(DRAWS, -1)
+        if volume == 1:
+            keys = {row.tobytes(): i for i, row in enumerate(rows.reshape(len(rows), -1).astype(np.float64))}
+            found = np.array([keys.get(row.tobytes(), -1) for row in draws.astype(np.float64)])
+            assert (found >= 0).all(), "a draw is outside the event"
+            counts = np.bincount(found, minlength=len(rows))
+        else:
+            plane = spaces.Plane(probgen.sample(fitted, DRAWS, seed=4)["x"].values.reshape(DRAWS, -1))
+            cells = plane.coarse**2
+            counts = np.bincount(plane.cell(draws), minlength=cells)
+            p = np.bincount(plane.cell(plane.rows), np.exp(density(fitted, plane.rows)) * plane.area, cells)
+        assert spaces.p_value(counts, p) > spaces.FALSE_ALARM
+
+    # files
+
+    def test_saved_and_loaded_in_a_fresh_process(
+        self, fitted: Fitted, data: xr.Dataset, tmp_path: Path
+    ) -> None:
+        """A new process reads the file and gets the same draws and scores, to the bit."""
+        fitted.save(tmp_path / "model.h5")
+        data.to_netcdf(tmp_path / "data.nc", engine="h5netcdf")
+        home, name = (
+            (None, None)
+            if isinstance(self.family, str)
+            else (self.family.__module__, self.family.__qualname__)
+        )
+        code = (
+            "import sys, importlib, operator, torch, probgen; from probgen.testing.laws import results\n"
+            f"torch.set_num_threads({torch.get_num_threads()})\n"
+            f"own = {home!r} and operator.attrgetter({name!r})(importlib.import_module({home!r}))\n"
+            f"print(results(probgen.load({str(tmp_path / 'model.h5')!r}, own or None), "
+            f"{str(tmp_path / 'data.nc')!r}))"
+        )
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split() == results(fitted, str(tmp_path / "data.nc")).split()
+
+    def test_resumed_equals_uninterrupted(self, data: xr.Dataset, fitted: Fitted, tmp_path: Path) -> None:
+        """A fit that a signal ends after any of several steps, and that goes on, ends in the same bits."""
+        steps = fitted.history.sizes["step"]
+        for stop in sorted({1, 2, steps // 2, steps - 1} & set(range(1, steps + 1))) or [1]:
+            out = tmp_path / str(stop)
+            with pytest.raises(Interrupted), probgen.observing(_Stop(stop)):
+                probgen.fit(self.family, data, out=out, **self.options)
+            resumed = probgen.fit(self.family, data, out=out, resume=True, **self.options)
+            assert digest(resumed.state) == digest(fitted.state)
+            assert digest(resumed.history) == digest(fitted.history)
+            for name, group in fitted.groups.items():
+                assert digest(resumed.groups[name]) == digest(group)
+
+    def test_files_open_without_probgen(self, fitted: Fitted, data: xr.Dataset, tmp_path: Path) -> None:
+        """xarray and h5py open the file, every dimension is named, and the state is there."""
+        fitted.save(tmp_path / "model.h5")
+        with xr.open_datatree(tmp_path / "model.h5") as tree:
+            assert set(tree["/probgen/state"].variables) == set(fitted.state.variables)
+            for node in tree.subtree:
+                assert not any(str(dim).startswith("phony") for dim in node.sizes)
+        with h5py.File(tmp_path / "model.h5") as file:
+            assert "probgen" in file
+
+    # bad input
+
+    def test_bad_input_is_refused_by_name(self, data: xr.Dataset, fitted: Fitted) -> None:
+        """What cannot be used is an InputError that names it, not a traceback from inside or a number."""
+        x = data["x"].values.astype(float)
+        broken = x.copy()
+        broken[3, 0] = np.inf
+        cases: list[tuple[str, Any]] = [("rows", x[:0]), ("row 3", broken)]
+        if "observed" not in fitted.definition.accepts:
+            missing = x.copy()
+            missing[3, 0] = np.nan
+            cases.append(("missing", missing))
+        if fitted.event.discrete:
+            cases.append(("0.5", np.full_like(x, 0.5)))
+        for word, bad in cases:
+            again = xr.Dataset({"x": (data["x"].dims, bad, data["x"].attrs)})
+            with pytest.raises(InputError, match=word):
+                probgen.fit(self.family, again, **self.options)
+        with pytest.raises(InputError, match="no_such_option"):
+            probgen.fit(self.family, data, **{**self.options, "no_such_option": 1})
+        with pytest.raises(InputError, match="seed"):
+            probgen.fit(self.family, data, seed=-1, **self.options)
+        if offers(fitted, "score"):
+            with pytest.raises(InputError, match="shape"):
+                probgen.score(fitted, np.concatenate([x, x], 1))
+        if offers(fitted, "sample"):
+            with pytest.raises(InputError, match="no_such_latent"):
+                probgen.sample(fitted, 1, given={"no_such_latent": 0})
+            with pytest.raises(InputError, match="n = 0"):
+                probgen.sample(fitted, 0)
+
+
+class _Stop:
+    """Send SIGINT after so many steps, as Ctrl-C does."""
+
+    def __init__(self, steps: int):
+        self.left = steps
+
+    @probgen.hookimpl
+    def step(self) -> None:
+        """Count down."""
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def digest(dataset: xr.Dataset) -> str:
+    """SHA-256 of names and bits of all variables."""
+    whole = hashlib.sha256()
+    for name in sorted(map(str, dataset.variables)):
+        values = dataset[name].values
+        whole.update(f"{name} {values.dtype} {values.shape}".encode())
+        whole.update(np.ascontiguousarray(values).tobytes())
+    return whole.hexdigest()
+
+
+def results(fitted: Fitted, path: str) -> str:
+    """Digests of draws and scores, for a comparison between processes."""
+    data = probgen.datasets.load(path)
+    parts = []
+    if offers(fitted, "sample"):
+        parts.append(digest(probgen.sample(fitted, 300, seed=1)))
+    if offers(fitted, "score"):
+        parts.append(digest(probgen.score(fitted, data, seed=1)))
+    return " ".join(parts)
+
+
+def state_of(fitted: Fitted) -> xr.Dataset:
+    """The state of the living module, not of the values it was made from."""
+    from probgen.state import state_of as state
+
+    return state(fitted.module)
+
+
+def offers(fitted: Fitted, hook: str) -> bool:
+    """Whether the family has the hook."""
+    return find_family(fitted.definition.definition).offers(hook)
+
+
+def need(fitted: Fitted, hook: str) -> None:
+    """Skip a law that is about a hook which the family does not offer."""
+    if not offers(fitted, hook):
+        pytest.skip(f"{fitted.family} does not {hook}")
+
+
+def density(fitted: Fitted, rows: np.ndarray) -> np.ndarray:
+    """Exact log-densities of rows, in float64; skips where the family has none."""
+    need(fitted, "score")
+    try:
+        scores = probgen.score(fitted, rows)
+    except NotOffered as reason:
+        pytest.skip(str(reason))
+    if "log_prob" not in scores or scores["log_prob"].attrs["kind"] != "exact":
+        pytest.skip(f"{fitted.family} has no exact density")
+    return scores["log_prob"].values.astype(np.float64)
+
+
+def space(fitted: Fitted) -> tuple[np.ndarray, float]:
+    """Rows to go through, and the volume that each stands for: 1 where probabilities are of values."""
+    need(fitted, "score")
+    first = probgen.score(
+        fitted, spaces.all_rows(fitted.event) if fitted.event.discrete else np.zeros((1, 2))
+    )
+    counting = "log_prob" in first and first["log_prob"].attrs["measure"] == "counting"
+    if counting:
+        return spaces.all_rows(fitted.event), 1.0
+    if fitted.event.shape != (2,) or fitted.event.discrete:
+        pytest.skip("a density on the reals is gone through in the plane only")
+    need(fitted, "sample")
+    plane = spaces.Plane(probgen.sample(fitted, 2048, seed=4)["x"].values.reshape(2048, -1))
+    return plane.rows, plane.area

@@ -1,0 +1,11 @@
+"""What `probgen plugins check NAME` runs."""
+
+import os
+
+from probgen.testing.laws import FamilyLaws
+
+
+class TestFamily(FamilyLaws):
+    """The laws, for the family that the environment names."""
+
+    family = os.environ.get("PROBGEN_CHECK_FAMILY", "independent")

@@ -1,0 +1,39 @@
+"""What the tests share: real data where there are any, one thread a worker, and plugins made on the spot."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)  # two workers on two cores
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real data sets."""
+    place = os.environ.get("PROBGEN_DATA")
+    if not place:
+        pytest.skip("PROBGEN_DATA names no folder of real data")
+    return Path(place)
+
+
+@pytest.fixture
+def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make an installed distribution: `distribution("name", "entry points", {"module.py": "..."})`."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def make(name: str, entries: str, files: dict[str, str]) -> None:
+        info = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(entries)
+        for file, text in files.items():
+            (tmp_path / file).write_text(text)
+            monkeypatch.delitem(sys.modules, file.removesuffix(".py"), raising=False)
+
+    return make
