@@ -101,7 +101,7 @@ def random_problem(seed: int) -> tuple[Mixture, Rows]:
     """A mixture of random form on random rows, some missing, some weighted, after its start."""
     rng = np.random.default_rng(seed)
     n, dims = int(rng.integers(8, 60)), int(rng.integers(1, 5))
-    x = rng.standard_normal((n, dims)) * 10.0 ** rng.integers(-1, 3, dims) + rng.integers(-50, 50)
+    x = rng.standard_normal((n, dims)) * 10.0 ** rng.integers(0, 3, dims) + rng.integers(-50, 50)
     x = with_holes(x, 0.2, seed) if seed % 3 == 0 else x
     dataset = as_dataset(x)
     if seed % 2:
@@ -109,7 +109,7 @@ def random_problem(seed: int) -> tuple[Mixture, Rows]:
     options = MixtureOptions(
         components=int(rng.integers(1, 5)),
         covariance=COVARIANCES[seed % 4],
-        regularization=float(10.0 ** rng.integers(-7, -4)),
+        regularization=float(10.0 ** rng.integers(-6, -3)),
     )
     event = event_of(dataset)
     data = Rows(dataset, event, missing=bool(np.isnan(x).any()), seed=seed, dtype=torch.float64)

@@ -1,10 +1,9 @@
 """Moments of weighted rows, and log-densities of normals from them: two matrix products a chunk.
 
-The log-density of a normal is linear in the features phi(y) = (1, y, y_i y_j), so those of K components at n rows
-are one product Theta phi, and the moments of the rows under responsibilities r are another, r phi'. With independent
-coordinates the features are (o, o y, o y^2), where o says what is observed.
-
-Chunks are held column by row, phi: (feature of phi, row), so that each feature is contiguous.
+The log-density of a normal is linear in the features phi(y) = (1, y, y_i y_j), or (1, y, y^2) where coordinates are
+independent. So those of K components at n rows are one product, Theta phi, and the moments of the rows under
+responsibilities r are another, r phi'. Chunks are held column by row, phi: (feature of phi, row), so that each feature
+is contiguous.
 """
 
 from __future__ import annotations
@@ -34,13 +33,10 @@ def quadratic_features(x: Tensor, center: Tensor, scale: Tensor, out: Tensor | N
     return phi
 
 
-def diagonal_features(x: Tensor, center: Tensor, scale: Tensor, observed: Tensor | None) -> Tensor:
-    """(o, o y, o y^2) of y = (x - center) / scale, x, o: (n, D); without o its rows are one, of ones."""
+def diagonal_features(x: Tensor, center: Tensor, scale: Tensor) -> Tensor:
+    """(1, y_i, y_i^2) of y = (x - center) / scale, x: (n, D)."""
     y = ((x - center) / scale).T
-    if observed is None:
-        return torch.cat([y.new_ones(1, y.shape[1]), y, y.square()])
-    o = observed.T.to(y.dtype)
-    return torch.cat([o, o * y, o * y.square()])
+    return torch.cat([y.new_ones(1, y.shape[1]), y, y.square()])
 
 
 def quadratic_weights(mu: Tensor, L: Tensor) -> Tensor:
@@ -57,21 +53,28 @@ def quadratic_weights(mu: Tensor, L: Tensor) -> Tensor:
     return torch.cat([constant[:, None], Pmu, pairs], 1)
 
 
-def diagonal_weights(mu: Tensor, log_sigma: Tensor, missing: bool) -> Tensor:
-    """Theta of Normal(mu, sigma) for mu, log_sigma: (K, D)."""
+def diagonal_weights(mu: Tensor, log_sigma: Tensor) -> Tensor:
+    """Theta of Normal(mu, sigma): (K, feature of phi), for mu, log_sigma: (K, D)."""
     p = (-2 * log_sigma).exp()
-    constant = -0.5 * mu.square() * p - log_sigma - 0.5 * math.log(2 * math.pi)
-    return torch.cat([constant if missing else constant.sum(1, keepdim=True), mu * p, -0.5 * p], 1)
+    constant = (-0.5 * mu.square() * p - log_sigma - 0.5 * math.log(2 * math.pi)).sum(1, keepdim=True)
+    return torch.cat([constant, mu * p, -0.5 * p], 1)
 
 
-def packed(matrices: Tensor) -> Tensor:
-    """Symmetric matrices as the entries i <= j, in the order of `quadratic_features`."""
-    i, j = torch.triu_indices(matrices.shape[-1], matrices.shape[-1], device=matrices.device)
-    return matrices[..., i, j]
+def about(mu: Tensor, M: Tensor, matrices: bool) -> tuple[Tensor, Tensor]:
+    """First (K, D) and second moments about mu: (K, D), from those about 0, M: (K, feature of phi).
+
+    The second are matrices (K, D, D), of `quadratic_features`, or squares (K, D), of `diagonal_features`.
+    """
+    D = mu.shape[1]
+    n, first, second = M[:, :1], M[:, 1 : 1 + D], M[:, 1 + D :]
+    moved = first - n * mu
+    if matrices:
+        cross = first[:, :, None] * mu[:, None]
+        return moved, _unpacked(second, D) - cross - cross.mT + n[:, :, None] * mu[:, :, None] * mu[:, None]
+    return moved, second - 2 * mu * first + n * mu.square()
 
 
-def unpacked(pairs: Tensor, D: int) -> Tensor:
-    """The inverse of `packed`."""
+def _unpacked(pairs: Tensor, D: int) -> Tensor:
     i, j = torch.triu_indices(D, D, device=pairs.device)
     matrices = pairs.new_empty(*pairs.shape[:-1], D, D)
     matrices[..., i, j] = pairs

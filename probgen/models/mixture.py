@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -42,6 +41,7 @@ from probgen.pair import Pair
 from probgen.rows import Rows
 from probgen.run import Run
 
+NARROW = 1e-4  # standard deviations below this share of the data's are computed without cancellation
 START_ROWS = 20_000  # k-means sees this many rows at most
 
 
@@ -125,7 +125,7 @@ class Mixture(Pair):
     def likelihood(self, z: Tensor, observed: Tensor | None = None) -> Any:
         """p(x | z), of the coordinates that are observed."""
         mu, L = self.center + self.scale * self.mu[z], self.factor(z)
-        if self.options.covariance in ("diagonal", "spherical"):
+        if not self._matrices:
             normal = dist.Normal(mu, L)
             return (normal if observed is None else normal.mask(observed)).to_event(1)
         if observed is None:
@@ -159,6 +159,10 @@ class Mixture(Pair):
         return torch.cat([self.log_joint(part, o).logsumexp(1) for part, o in parts])
 
     @property
+    def _matrices(self) -> bool:
+        return self.options.covariance in ("full", "tied")
+
+    @property
     def _at_once(self) -> int:
         """Rows whose own covariances, one a row and component, are in memory together."""
         return max(1, (1 << 22) // (self.options.components * self.event.size**2))
@@ -180,7 +184,7 @@ class Mixture(Pair):
         """z ~ p(z | x_o), then the missing coordinates from p(x_m | x_o, z), in closed form."""
         flat, there = x.flatten(1), observed.flatten(1)
         z = given.get("z", dist.Categorical(probs=self.posterior(x, observed)).sample()).long()
-        if self.options.covariance in ("diagonal", "spherical"):
+        if not self._matrices:
             drawn = torch.where(there, flat, self.likelihood(z).sample())
         else:
             drawn = ObservedNormal(self.center + self.scale * self.mu[z], self.factor(z), there).complete(
@@ -242,7 +246,8 @@ class Mixture(Pair):
         r = nn.functional.one_hot(torch.from_numpy(labels).long(), self.options.components).T.to(self.mu)
         self.mu.zero_()
         self.L.zero_()
-        self.m_step({"n": r.sum(1), "moments": r @ self.features(x, None).T})
+        first, second = moments.about(self.mu, M := r @ self.features(x).T, self._matrices)
+        self.m_step({"n": M[:, 0], "seen": M[:, :1], "first": first, "second": second})
 
     def penalty(self) -> Tensor:
         """lambda/2 mean_k tr(Sigma_k^-1), per row."""
@@ -259,25 +264,26 @@ class Mixture(Pair):
         return 0.5 * traces.mean()
 
     def e_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Responsibilities r, and the moments of the rows under them: (component, ...)."""
+        """Responsibilities r, and the moments of the rows under them about mu_k: (component, ...).
+
+        As products of features, unless coordinates are missing, or a component is so narrow beside the data that
+        its moments about 0 would cancel.
+        """
         x = batch["x"].flatten(1)
         observed = batch["observed"].flatten(1) if "observed" in batch else None
         weight = batch.get("weight", torch.ones(len(x), dtype=self.mu.dtype, device=x.device))
-        log_scale = self.scale.log()
-        sums_of: Callable[[Tensor, Tensor | None, Tensor], dict[str, Tensor]]
-        if observed is None or self.options.covariance in ("diagonal", "spherical"):
-            theta = self.theta(observed is not None)
-            block = max(32, (1 << 20) // theta.shape[1])
-            sums_of = partial(self._linear, theta, self.mu.new_empty(theta.shape[1], min(block, len(x))))
+        if observed is None and float(self._log_sigma().min()) > math.log(NARROW):
+            sums = self._by_products(x, weight)
+        elif observed is None and self._matrices:
+            parts = zip(x.split(4096), weight.split(4096), strict=True)
+            sums = _sum(self._by_solving(*part) for part in parts)
         else:
-            block, sums_of = self._at_once, self._completed
-        sums: dict[str, Tensor] = {}
-        for rows in (slice(start, start + block) for start in range(0, len(x), block)):
-            there = None if observed is None else observed[rows]
-            part = sums_of(x[rows].to(self.mu), there, weight[rows])
-            sums = {name: sums[name] + value for name, value in part.items()} if sums else part
+            observed = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
+            parts = zip(*(tensor.split(self._at_once) for tensor in (x, observed, weight)), strict=True)
+            sums = _sum(self._one_by_one(*part) for part in parts)
+        log_scale = self.scale.log()
         jacobian = (
-            log_scale.sum() * weight.sum() if observed is None else weight @ (observed * log_scale).sum(1)
+            weight.sum() * log_scale.sum() if observed is None else weight @ (observed * log_scale).sum(1)
         )
         return {
             **sums,
@@ -286,74 +292,113 @@ class Mixture(Pair):
             "penalty": weight.sum() * self.penalty(),
         }
 
-    def _linear(
-        self, theta: Tensor, phi: Tensor, x: Tensor, observed: Tensor | None, weight: Tensor
-    ) -> dict[str, Tensor]:
-        """The E-step of a block as two matrix products; `phi` is memory to work in."""
-        phi = self.features(x, observed, out=phi[:, : len(x)])
-        r, log_likelihood = _responsibilities(torch.addmm(self.log_pi[:, None], theta, phi), weight)
-        return {"n": r.sum(1), "moments": r @ phi.T, "log_likelihood": log_likelihood}
+    def _by_products(self, x: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Two matrix products a block: log p(y | z) = Theta phi(y), and r phi(y)'."""
+        theta = self.theta()
+        block = min(max(32, (1 << 20) // theta.shape[1]), len(x))
+        memory = self.mu.new_empty(theta.shape[1], block)
 
-    def _completed(self, x: Tensor, observed: Tensor | None, weight: Tensor) -> dict[str, Tensor]:
-        """The E-step of a block with missing coordinates: moments of x given z and what is observed."""
-        assert observed is not None
-        y = (x - self.center) / self.scale
-        L = _lower(self.L).expand(self.options.components, -1, -1)
-        normal = ObservedNormal(self.mu, L, observed[:, None])
-        r, log_likelihood = _responsibilities(
-            (normal.log_prob(y[:, None]) + self.log_pi).T.contiguous(), weight
-        )
-        mean, covariance = normal.conditional(y[:, None])  # (row, component, ...)
-        n, first = r.sum(1), torch.einsum("kn,nki->ki", r, mean)
-        second = torch.einsum("kn,nki,nkj->kij", r, mean, mean) + torch.einsum("kn,nkij->kij", r, covariance)
+        def one(x: Tensor, weight: Tensor) -> dict[str, Tensor]:
+            phi = self.features(x.to(self.mu), memory[:, : len(x)])
+            r, log_likelihood = _responsibilities(torch.addmm(self.log_pi[:, None], theta, phi), weight)
+            return {"M": r @ phi.T, "log_likelihood": log_likelihood}
+
+        sums = _sum(one(*part) for part in zip(x.split(block), weight.split(block), strict=True))
+        M = sums.pop("M")
+        first, second = moments.about(self.mu, M, self._matrices)
+        return {**sums, "n": M[:, 0], "seen": M[:, :1], "first": first, "second": second}
+
+    def _by_solving(self, x: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Differences to each mu_k, and L_k^-1 of them: slower than products of features, and without cancellation."""
+        L = _lower(self.L).expand(len(self.mu), -1, -1)
+        d = (x - self.center) / self.scale - self.mu[:, None]  # (component, row, feature)
+        whitened = torch.linalg.solve_triangular(L, d.mT, upper=False)
+        log_det = L.diagonal(dim1=-2, dim2=-1).log().sum(-1) + 0.5 * d.shape[2] * math.log(2 * math.pi)
+        log_joint = (self.log_pi - log_det)[:, None] - 0.5 * whitened.square().sum(1)
+        r, log_likelihood = _responsibilities(log_joint, weight)
+        n, w = r.sum(1), r[:, :, None] * d
         return {
             "n": n,
-            "moments": torch.cat([n[:, None], first, moments.packed(second)], 1),
+            "seen": n[:, None],
+            "first": w.sum(1),
+            "second": w.mT @ d,
             "log_likelihood": log_likelihood,
         }
 
-    def features(self, x: Tensor, observed: Tensor | None, out: Tensor | None = None) -> Tensor:
-        """phi(y) of the scaled data y: (feature of phi, row), in which log p(y | z) is linear."""
-        if self.options.covariance in ("full", "tied"):
-            return moments.quadratic_features(x, self.center, self.scale, out)
-        return moments.diagonal_features(x, self.center, self.scale, observed)
+    def _one_by_one(self, x: Tensor, observed: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Each row and component by itself; moments of what is missing are those of x given z and what is observed."""
+        y, o = ((x - self.center) / self.scale)[:, None], observed[:, None]  # (row, 1, feature)
+        if not self._matrices:
+            normal = dist.Normal(self.mu, self._log_sigma().exp())
+            r, log_likelihood = self._weighted(normal.mask(o).to_event(1).log_prob(y), weight)
+            d, w = y - self.mu, torch.einsum("kn,nd->nkd", r, observed.to(r))
+            first, second, seen = (w * d).sum(0), (w * d.square()).sum(0), w.sum(0)
+        else:
+            full = ObservedNormal(self.mu, _lower(self.L).expand(len(self.mu), -1, -1), o)
+            r, log_likelihood = self._weighted(full.log_prob(y), weight)
+            mean, covariance = full.conditional(y)
+            d = mean - self.mu
+            first, seen = torch.einsum("kn,nki->ki", r, d), r.sum(1, keepdim=True)
+            second = torch.einsum("kn,nki,nkj->kij", r, d, d) + torch.einsum("kn,nkij->kij", r, covariance)
+        return {
+            "n": r.sum(1),
+            "seen": seen,
+            "first": first,
+            "second": second,
+            "log_likelihood": log_likelihood,
+        }
 
-    def theta(self, missing: bool) -> Tensor:
-        """log p(y | z) = theta_z phi(y), of the scaled data y: (component, feature of phi)."""
+    def _weighted(self, log_likelihood: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return _responsibilities((log_likelihood + self.log_pi).T.contiguous(), weight)
+
+    def features(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """phi(y) of the scaled data y: (feature of phi, row), in which log p(y | z) is linear."""
+        if self._matrices:
+            return moments.quadratic_features(x, self.center, self.scale, out)
+        return moments.diagonal_features(x, self.center, self.scale)
+
+    def theta(self) -> Tensor:
+        """log p(y | z) = theta_z phi(y): (component, feature of phi)."""
         K, D = self.mu.shape
-        if self.options.covariance in ("full", "tied"):
+        if self._matrices:
             return moments.quadratic_weights(self.mu, _lower(self.L).expand(K, D, D))
-        log_sigma = self.L[:, None] if self.options.covariance == "spherical" else self.L
-        return moments.diagonal_weights(self.mu, log_sigma.expand(K, D), missing)
+        return moments.diagonal_weights(self.mu, self._log_sigma())
+
+    def _log_sigma(self) -> Tensor:
+        """The diagonal of L, as logarithms: (component, feature), or (feature,) if tied."""
+        match self.options.covariance:
+            case "spherical":
+                return self.L[:, None].expand_as(self.mu)
+            case "diagonal":
+                return self.L
+            case _:
+                return self.L.diagonal(dim1=-2, dim2=-1)
 
     def m_step(self, statistics: dict[str, Tensor]) -> None:
-        """pi_k = n_k / n; mu_k, Sigma_k: the moments, with the ridge of the penalty. A component of no rows stays."""
-        n, M = statistics["n"], statistics["moments"]
-        K, D = self.mu.shape
+        """pi_k = n_k / n; mu_k and Sigma_k: the moments, with the ridge of the penalty. A component of no rows stays."""
+        n, seen, first, second = (statistics[name] for name in ("n", "seen", "first", "second"))
         alive = n > 1e-12 * n.sum()
-        ridge = self.options.regularization / self.scale.square() * n.sum() / K
-        self.log_pi.copy_((n / n.sum()).clamp(min=1e-300 if n.dtype == torch.float64 else 1e-37).log())
-        if self.options.covariance in ("full", "tied"):
-            mu = M[:, 1 : 1 + D] / n[:, None]
-            S = moments.unpacked(M[:, 1 + D :], D) - n[:, None, None] * mu[:, :, None] * mu[:, None, :]
+        ridge = self.options.regularization / self.scale.square() * n.sum() / len(n)
+        there = (seen > 1e-12 * n.sum()).expand_as(self.mu)
+        d = torch.where(there, first / seen, 0)
+        if self._matrices:
+            S = second - n[:, None, None] * d[:, :, None] * d[:, None]
             if self.options.covariance == "tied":
-                sigma = (S[alive].sum(0) + torch.diag(K * ridge)) / n.sum()
+                sigma = (S.sum(0) + len(n) * torch.diag(ridge)) / n.sum()
                 self.L.copy_(_log_diagonal(self._cholesky(sigma)))
             else:
-                sigma = (S + torch.diag(ridge)) / n[:, None, None]
-                self.L[alive] = _log_diagonal(self._cholesky(sigma[alive]))
+                sigma = (S[alive] + torch.diag(ridge)) / n[alive, None, None]
+                self.L[alive] = _log_diagonal(self._cholesky(sigma))
         else:
-            o, first, second = M[:, : -2 * D].expand(K, D), M[:, -2 * D : -D], M[:, -D:]
-            seen = o > 1e-12 * n.sum()
-            mu = torch.where(seen, first / o, self.mu)
-            S = (second - 2 * mu * first + o * mu.square()).clamp(min=0) + ridge
+            S = second - seen * d.square() + ridge
             if self.options.covariance == "spherical":
-                S, o, seen = S.sum(1), o.sum(1), alive
-            variance = S / o
-            if bool((seen & ~(variance > 0)).any()):
+                S, seen, there = S.sum(1), seen.expand_as(d).sum(1), alive
+            variance = S / seen
+            if bool((there & ~(variance > 0)).any()):
                 raise self._singular()
-            self.L.copy_(torch.where(seen, 0.5 * variance.log(), self.L))
-        self.mu.copy_(torch.where(alive[:, None], mu, self.mu))
+            self.L.copy_(torch.where(there, 0.5 * variance.log(), self.L))
+        self.mu.add_(d)
+        self.log_pi.copy_((n / n.sum()).clamp(min=torch.finfo(n.dtype).tiny).log())
 
     def _cholesky(self, sigma: Tensor) -> Tensor:
         L, info = torch.linalg.cholesky_ex(sigma)
@@ -429,7 +474,7 @@ class Mixture(Pair):
     def gaussians(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """pi (component), mu (component, feature), Sigma (component, feature, feature): for tables and pictures."""
         L = self.factor(torch.arange(self.options.components, device=self.mu.device))
-        if self.options.covariance in ("diagonal", "spherical"):
+        if not self._matrices:
             L = torch.diag_embed(L)
         parts = (self.log_pi.softmax(0), self.center + self.scale * self.mu, L @ L.mT)
         pi, mu, sigma = (part.cpu().numpy() for part in parts)
@@ -444,6 +489,13 @@ def _lower(L: Tensor) -> Tensor:
 def _log_diagonal(L: Tensor) -> Tensor:
     """The inverse of `_lower`."""
     return L.tril(-1) + torch.diag_embed(L.diagonal(dim1=-2, dim2=-1).log())
+
+
+def _sum(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    sums: dict[str, Tensor] = {}
+    for part in parts:
+        sums = {name: sums[name] + value for name, value in part.items()} if sums else part
+    return sums
 
 
 def _responsibilities(log_joint: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
