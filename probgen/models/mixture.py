@@ -41,7 +41,7 @@ from probgen.pair import Pair
 from probgen.rows import Rows
 from probgen.run import Run
 
-NARROW = 1e-4  # standard deviations below this share of the data's are computed without cancellation
+NARROW = 1e-3  # standard deviations below this share of the data's are computed without cancellation
 START_ROWS = 20_000  # k-means sees this many rows at most
 
 
@@ -275,8 +275,8 @@ class Mixture(Pair):
         if observed is None and float(self._log_sigma().min()) > math.log(NARROW):
             sums = self._by_products(x, weight)
         elif observed is None and self._matrices:
-            parts = zip(x.split(4096), weight.split(4096), strict=True)
-            sums = _sum(self._by_solving(*part) for part in parts)
+            blocks = zip(x.split(4096), weight.split(4096), strict=True)
+            sums = _sum(self._by_solving(*block) for block in blocks)
         else:
             observed = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
             parts = zip(*(tensor.split(self._at_once) for tensor in (x, observed, weight)), strict=True)

@@ -27,7 +27,8 @@ def problem(n: int = N, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Rows from K random normals, and means to start from: the true ones, moved by half a standard deviation."""
     rng = np.random.default_rng(seed)
     means = 3 * rng.standard_normal((K, D))
-    factors = np.eye(D) + 0.3 * rng.standard_normal((K, D, D))
+    rotations = np.linalg.qr(rng.standard_normal((K, D, D)))[0]
+    factors = rotations * rng.uniform(0.5, 1.5, (K, 1, D))
     z = rng.integers(K, size=n)
     x = means[z] + np.einsum("nij,nj->ni", factors[z], rng.standard_normal((n, D)))
     return x, means + 0.5 * rng.standard_normal((K, D))
