@@ -52,7 +52,7 @@ _HOME = {
     "sample": "probgen.api",
     "score": "probgen.api",
 }
-_PACKAGES = ("datasets", "distributions", "evaluation", "inference", "models", "testing")
+_PACKAGES = ("datasets", "distributions", "errors", "evaluation", "inference", "models", "testing")
 
 __all__ = list(_HOME)
 

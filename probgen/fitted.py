@@ -115,7 +115,7 @@ def load(path: str | Path, family_: Any = None) -> Fitted:
     definition = family(name if family_ is None else family_)
     if definition.name != name:
         raise FileError(f"{path} holds a {name!r}, not a {definition.name!r}")
-    groups = tree["/probgen/groups"].children if "/probgen/groups" in tree else {}
+    groups = tree["/probgen"].children.get("groups", xr.DataTree()).children
     fitted = Fitted(
         name,
         checked(definition.options("fit"), texts["options"], f"{path}: options"),

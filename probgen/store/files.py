@@ -21,8 +21,7 @@ _SEAL = len(_MARK) + 64 + 1
 
 def write_file(path: Path, content: bytes | memoryview) -> None:
     """Write `content` and its checksum to `path`, whole or not at all. Errors: `RunError`."""
-    seal = _MARK + hashlib.sha256(content).hexdigest().encode() + b"\n"
-    write_whole(path, content, seal)
+    write_whole(path, content, _seal(content))
 
 
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:
@@ -52,9 +51,13 @@ def read_file(path: Path) -> bytes:
     content, seal = whole[:-_SEAL], whole[-_SEAL:]
     if not seal.startswith(_MARK):
         raise FileError(f"{path} is cut off, or was not written by probgen: it does not end in its checksum")
-    if seal[len(_MARK) : -1].decode("ascii", "replace") != hashlib.sha256(content).hexdigest():
+    if seal != _seal(content):
         raise FileError(f"{path} is damaged: its checksum is not that of its content")
     return content
+
+
+def _seal(content: bytes | memoryview) -> bytes:
+    return _MARK + hashlib.sha256(content).hexdigest().encode() + b"\n"
 
 
 def sync_folder(folder: Path) -> None:

@@ -57,10 +57,10 @@ def write_dataset(path: Path, group: str, dataset: xr.Dataset) -> None:
 
 def read_dataset(path: Path, group: str) -> xr.Dataset:
     """The inverse of `write_dataset`. Errors: `FileError`."""
-    tree = read_tree(path)
-    if f"/probgen/{group}" not in tree:
-        raise FileError(f"{path} holds no {group}")
-    return tree[f"/probgen/{group}"].to_dataset()
+    try:
+        return read_tree(path)[f"/probgen/{group}"].to_dataset()
+    except KeyError:
+        raise FileError(f"{path} holds no {group}") from None
 
 
 def open_arrays(path: Path) -> xr.Dataset:

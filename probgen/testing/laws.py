@@ -186,6 +186,7 @@ class FamilyLaws:
             resumed = probgen.fit(self.family, data, out=out, resume=True, **self.options)
             assert digest(resumed.state) == digest(fitted.state)
             assert digest(resumed.history) == digest(fitted.history)
+            assert resumed.groups.keys() == fitted.groups.keys()
             for name, group in fitted.groups.items():
                 assert digest(resumed.groups[name]) == digest(group)
 

@@ -1,0 +1,209 @@
+"""The loop: keyed seeds, checkpoints, resume to the same bits, divergence, signals."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import probgen
+from probgen.errors import DivergedError, InputError, RunError
+from probgen.run import Run
+from probgen.store.folder import RunFolder
+from probgen.testing.laws import digest
+
+
+class Counter:
+    """State that a step depends on."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def state_dict(self) -> dict[str, object]:
+        return {"values": torch.tensor(self.values, dtype=torch.float64)}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor], /) -> None:
+        self.values = state["values"].tolist()
+
+
+def test_steps_are_seeded_by_stage_and_number() -> None:
+    run, kept, other = Run(3), Counter(), Counter()
+    run.train(lambda t: kept.values.append(torch.rand(()).item()) or {}, 5, keep={"kept": kept})
+    run.train(
+        lambda t: other.values.append(torch.rand(()).item()) or {}, 5, keep={"other": other}, stage="other"
+    )
+    again = Counter()
+    Run(3).train(lambda t: again.values.append(torch.rand(()).item()) or {}, 3, keep={"again": again})
+    assert again.values == kept.values[:3]
+    assert not set(kept.values) & set(other.values)
+    assert len(set(kept.values)) == 5
+
+
+def test_done_ends_a_stage_and_history_keeps_metrics() -> None:
+    run = Run()
+    run.train(lambda t: {"loss": 1.0 / (t + 1), "done": t == 2}, 10, keep={}, stage="codes")
+    run.train(lambda t: {"other": float(t)}, 2, keep={}, stage="prior")
+    history = run.history()
+    assert history["stage"].values.tolist() == ["codes"] * 3 + ["prior"] * 2
+    assert history["step"].values.tolist() == [0, 1, 2, 0, 1]
+    assert history["loss"].values[:3].tolist() == [1.0, 0.5, 1 / 3]
+    assert np.isnan(history["loss"].values[3:]).all()
+
+
+def test_stages_are_restored_and_skipped(tmp_path: Path) -> None:
+    """A stage that had ended is not run again, and the next one goes on where it was."""
+    calls: list[str] = []
+
+    def fit(fail_at: int | None) -> list[float]:
+        with RunFolder(tmp_path) as folder:
+            run, kept = Run(folder=folder), Counter()
+
+            def step(t: int) -> dict[str, float]:
+                calls.append(f"{run.stage}-{t}")
+                if run.stage == "b" and t == fail_at:
+                    raise OSError("power cut")
+                kept.values.append(torch.rand(()).item())
+                return {"value": kept.values[-1]}
+
+            run._pause = 0.0
+            run.train(step, 3, keep={"kept": kept}, stage="a")
+            run.train(step, 4, keep={"kept": kept}, stage="b")
+            assert run.history()["value"].values.tolist() == kept.values
+            run.close()
+            return kept.values
+
+    with pytest.raises(OSError, match="power cut"):
+        fit(2)
+    calls.clear()
+    resumed = fit(None)
+    assert calls == ["b-2", "b-3"]
+    for file in (tmp_path / "checkpoints").iterdir():
+        file.unlink()
+    (tmp_path / "history.jsonl").unlink()
+    assert fit(None) == resumed
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_divergence_is_named(value: float) -> None:
+    network = torch.nn.Linear(1, 1)
+
+    def step(t: int) -> dict[str, float]:
+        if t == 2:
+            with torch.no_grad():
+                network.weight.fill_(value)
+        return {"loss": network.weight.sum().item() if t >= 2 else 1.0}
+
+    with pytest.raises(DivergedError, match=r"fit step 2: loss is .*'network.weight'"):
+        Run().train(step, 5, keep={"network": network})
+
+
+FIT = """
+import sys, numpy as np, probgen
+x = np.random.default_rng(0).standard_normal((60, 2))
+probgen.fit("mixture", x, components=2, method="svi", steps=40, batch_size=16, out=sys.argv[1],
+            resume=len(sys.argv) > 2)
+"""
+
+
+def start(out: Path, *more: str, after: int | None = None, number: int = 0) -> subprocess.Popen[str]:
+    """A fit of 40 steps in a process of its own, which sends itself a signal after so many steps."""
+    observer = f"""
+    import os, probgen.observers as o
+    class Kill:
+        left = {after}
+        @probgen.hookimpl
+        def step(self):
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), {number})
+    import probgen
+    """
+    code = textwrap.dedent(observer if after else "") + "import contextlib, probgen\n"
+    code += f"with {'probgen.observing(Kill())' if after else 'contextlib.nullcontext()'}:\n"
+    code += textwrap.indent(FIT, "    ")
+    code = code.replace("import os, probgen.observers as o", "import os, probgen")
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(out), *more],
+        env={**os.environ, "PROBGEN_CHECKPOINT_SECONDS": "0", "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, errors = process.communicate(timeout=120)
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize("steps", [1, 7, 39])
+def test_killed_and_resumed_is_the_same(steps: int, tmp_path: Path) -> None:
+    """SIGKILL after a step; the fit that goes on ends in the arrays of the one that was not disturbed."""
+    assert finish(start(tmp_path / "whole"))[0] == 0
+    assert finish(start(tmp_path / "cut", after=steps, number=signal.SIGKILL))[0] == -signal.SIGKILL
+    assert not (tmp_path / "cut" / "model.h5").exists()
+    code, errors = finish(start(tmp_path / "cut", "resume"))
+    assert code == 0, errors
+    whole, cut = (probgen.load(tmp_path / name) for name in ("whole", "cut"))
+    assert digest(whole.state) == digest(cut.state)
+    assert digest(whole.history) == digest(cut.history)
+    assert not list((tmp_path / "cut" / "checkpoints").iterdir())
+
+
+def test_signals_end_the_command_with_their_code(tmp_path: Path) -> None:
+    """SIGINT and SIGTERM: the step ends, a checkpoint is written, and the exit code says which it was."""
+    command = [str(Path(sys.executable).parent / "probgen"), "fit", "mixture", "--data", "iris"]
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        out = tmp_path / str(code)
+        process = subprocess.Popen(
+            [*command, "--set", "method=svi", "--set", "steps=100000", "--out", str(out)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        limit = time.monotonic() + 60
+        while not ((out / "history.jsonl").exists() and (out / "history.jsonl").stat().st_size > 500):
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+        process.send_signal(number)
+        returned, errors = finish(process)
+        assert returned == code, errors
+        assert "go on with --resume" in errors
+        assert len(errors.strip().splitlines()) == 1
+        assert list((out / "checkpoints").glob("fit-*.h5"))
+
+
+def test_another_request_is_refused(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((30, 2))
+    probgen.fit("mixture", x, out=tmp_path / "run")
+    with pytest.raises(InputError, match="holds a run already"):
+        probgen.fit("mixture", x, out=tmp_path / "run")
+    for changes, word in (
+        ({"components": 3}, "components"),
+        ({"seed": 1}, "seed"),
+        ({"dtype": "float32"}, "dtype"),
+    ):
+        with pytest.raises(InputError, match=f"begun with .*{word}"):
+            probgen.fit("mixture", x, out=tmp_path / "run", resume=True, **changes)
+    with pytest.raises(InputError, match=r"begun with data.sha256"):
+        probgen.fit("mixture", x + 1, out=tmp_path / "run", resume=True)
+    again = probgen.fit("mixture", x, out=tmp_path / "run", resume=True)
+    assert digest(again.state) == digest(probgen.load(tmp_path / "run").state)
+
+
+def test_two_writers(tmp_path: Path) -> None:
+    with (
+        RunFolder(tmp_path),
+        pytest.raises(RunError, match="is being written by process"),
+        RunFolder(tmp_path),
+    ):
+        pytest.fail("a second writer was let in")
+    with RunFolder(tmp_path):
+        pass  # and free again
