@@ -43,8 +43,6 @@ class Plugin:
 
     def load(self) -> Any:
         """Import it. Errors: `PluginError`, which names distribution, entry point and cause."""
-        if self.blocked:
-            raise PluginError(f"{self} is blocked by PROBGEN_DISABLE_PLUGINS")
         try:
             return self.entry.load()
         except Exception as error:
@@ -63,16 +61,17 @@ def registered(kind: Kind) -> dict[str, list[Plugin]]:
     for entry in entry_points(group=f"probgen.{kind}"):
         name, version = (entry.dist.name, entry.dist.version) if entry.dist else ("?", "?")
         found.setdefault(entry.name, []).append(Plugin(kind, entry.name, entry.value, name, version, entry))
-    return dict(sorted(found.items()))
+    return {name: sorted(found[name], key=lambda plugin: plugin.distribution) for name in sorted(found)}
 
 
 def find(kind: Kind, name: str) -> Plugin:
-    """The one plugin of this name. Errors: `PluginError` if there is none, or more than one."""
+    """The one plugin of this name. Errors: `PluginError` if there is none, more than one, or it is blocked."""
     everything = registered(kind)
     if name not in everything:
         raise PluginError(f"no {SINGULAR[kind]} is called {name!r}; {did_you_mean(name, everything)}")
-    plugins = everything[name]
-    candidates = [plugin for plugin in plugins if not plugin.blocked] or plugins[:1]
+    candidates = [plugin for plugin in everything[name] if not plugin.blocked]
+    if not candidates:
+        raise PluginError(f"{everything[name][0]} is blocked by PROBGEN_DISABLE_PLUGINS")
     if len(candidates) > 1:
         raise PluginError(
             f"more than one {SINGULAR[kind]} is called {name!r}: {' and '.join(map(str, candidates))}. "

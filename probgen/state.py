@@ -26,7 +26,7 @@ def state_of(module: nn.Module) -> xr.Dataset:
 def load_state(module: nn.Module, state: xr.Dataset, where: str) -> None:
     """Put a state into a module, with the dtype that it has. Errors: `FileError` for anything that does not fit."""
     wanted = module.state_dict()
-    given = {str(name): np.ascontiguousarray(state[name].values) for name in state.variables}
+    given = {str(name): np.array(state[name].values, order="C") for name in state.variables}
     for name, tensor in wanted.items():
         if name not in given:
             raise FileError(f"{where}: the state lacks {name!r}")

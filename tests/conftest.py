@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from probgen import plugins
+
 torch.set_num_threads(1)  # two workers on two cores
 
 
@@ -26,6 +28,7 @@ def real_data() -> Path:
 def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make an installed distribution: `distribution("name", "entry points", {"module.py": "..."})`."""
     monkeypatch.syspath_prepend(str(tmp_path))
+    plugins._named.cache_clear()
 
     def make(name: str, entries: str, files: dict[str, str]) -> None:
         info = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"

@@ -61,7 +61,7 @@ def _npz(path: Path, split: str | None) -> xr.Dataset:
     With `num_vars` the rows are packed bits, as `numpy.packbits` makes them.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
         raise FileError(f"{path} cannot be read as .npz: {_reason(error)}") from None

@@ -1,0 +1,176 @@
+"""Plugins: listed unread, imported when used, and a broken one is named without harm to the rest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+import probgen
+from probgen import plugins
+from probgen.errors import NotOffered, PluginError
+
+X = np.random.default_rng(0).standard_normal((20, 2))
+
+GOOD = """
+import torch, probgen
+from probgen import hookimpl, Options
+def build(options, event):
+    return torch.nn.Linear(2, 1)
+@hookimpl
+def fit(module, data, run):
+    run.train(lambda t: {"loss": 0.0}, 2, keep={"module": module})
+@hookimpl
+def sample(fitted, n):
+    return {"x": torch.zeros(n, 2)}
+"""
+Make = Callable[[str, str, dict[str, str]], None]
+
+
+def family(name: str, module: str) -> str:
+    return f"[probgen.families]\n{name} = {module}\n"
+
+
+def test_a_stranger_enters_by_the_same_door(distribution: Make) -> None:
+    distribution("stranger", family("odd", "odd_family"), {"odd_family.py": GOOD})
+    assert plugins.find("families", "odd").distribution == "stranger"
+    fitted = probgen.fit("odd", X)
+    assert probgen.sample(fitted, 3)["x"].shape == (3, 2)
+    with pytest.raises(NotOffered, match="family 'odd' does not score; it offers fit, sample"):
+        probgen.score(fitted, X)
+
+
+def test_a_broken_import_is_named_and_harms_nothing(distribution: Make) -> None:
+    distribution("broken", family("bad", "bad_family"), {"bad_family.py": "import no_such_module"})
+    with pytest.raises(
+        PluginError, match=r"'bad' \(bad_family, broken 1.0\).*no_such_module.*pip uninstall broken"
+    ):
+        probgen.fit("bad", X)
+    assert "bad" in plugins.registered("families")
+    assert probgen.fit("independent", X).family == "independent"
+
+
+def test_two_of_one_name(distribution: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    distribution("one", family("twice", "first_family"), {"first_family.py": GOOD})
+    distribution("two", family("twice", "second_family"), {"second_family.py": GOOD})
+    with pytest.raises(PluginError, match=r"more than one family is called 'twice'.*one 1.0.*two 1.0"):
+        probgen.fit("twice", X)
+    monkeypatch.setenv("PROBGEN_DISABLE_PLUGINS", "two")
+    assert probgen.fit("twice", X).provenance["family_origin"] == "one 1.0"
+
+
+def test_a_builtin_is_not_shadowed(distribution: Make) -> None:
+    distribution("shadow", family("mixture", "shadow_family"), {"shadow_family.py": GOOD})
+    with pytest.raises(PluginError, match="more than one"):
+        probgen.fit("mixture", X)
+
+
+@pytest.mark.parametrize("blocked", ["odd", "stranger", "*", "mixture, stranger"])
+def test_blocking(blocked: str, distribution: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    distribution("stranger", family("odd", "odd_family"), {"odd_family.py": GOOD})
+    monkeypatch.setenv("PROBGEN_DISABLE_PLUGINS", blocked)
+    with pytest.raises(PluginError, match="blocked"):
+        probgen.fit("odd", X)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("def sample(", "def smaple("), "smaple"),
+        (("@hookimpl\ndef sample", "def sample"), "'sample' lacks its marker"),
+        (("def sample(fitted, n)", "def sample(fitted, number)"), "number"),
+        (("hookimpl, Options", "hookimpl"), "has no 'Options'"),
+        (("def build", "def biuld"), "has no 'build'"),
+        (("return torch.nn.Linear(2, 1)", "return 3"), "returned no torch module"),
+        (("return torch.nn.Linear(2, 1)", "return 1 / 0"), "build: ZeroDivisionError"),
+        (("run.train(", "1 / 0; run.train("), "fit: ZeroDivisionError"),
+        (("run.train(", "return 3; run.train("), "fit: returned int, not a dict"),
+    ],
+)
+def test_misbehaviour_at_fit_is_named(change: tuple[str, str], message: str, distribution: Make) -> None:
+    distribution("rogue", family("rogue", "rogue_family"), {"rogue_family.py": GOOD.replace(*change)})
+    with pytest.raises(PluginError, match=message) as caught:
+        probgen.fit("rogue", X)
+    assert "rogue 1.0" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [("None", "returned NoneType"), ("{'y': 1}", "with 'x'"), ("{'x': torch.zeros(n + 1, 2)}", "must be")],
+)
+def test_misbehaviour_at_sample_is_named(result: str, message: str, distribution: Make) -> None:
+    text = GOOD.replace('{"x": torch.zeros(n, 2)}', result)
+    distribution("rogue", family("rogue", "rogue_family"), {"rogue_family.py": text})
+    with pytest.raises(PluginError, match=message):
+        probgen.sample(probgen.fit("rogue", X), 3)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("torch.set_default_dtype(torch.float64)", "torch's default dtype"),
+        ("import numpy; numpy.random.rand()", "NumPy's global generator"),
+        ("import random; random.random()", "Python's global generator"),
+    ],
+)
+def test_changes_of_global_state_are_named_and_undone(line: str, message: str, distribution: Make) -> None:
+    text = GOOD.replace("    run.train(", f"    {line}\n    run.train(")
+    distribution("rogue", family("rogue", "rogue_family"), {"rogue_family.py": text})
+    before = str(np.random.get_state(legacy=True))
+    with pytest.warns(UserWarning, match=f"rogue 1.0.*{message}"):
+        probgen.fit("rogue", X)
+    assert torch.get_default_dtype() == torch.float32
+    assert str(np.random.get_state(legacy=True)) == before
+
+
+OBSERVER = """
+import probgen
+heard = []
+@probgen.hookimpl
+def started(hook, family):
+    heard.append((hook, family))
+@probgen.hookimpl
+def step(stage, step, metrics):
+    heard.append((stage, step, sorted(metrics)))
+@probgen.hookimpl
+def ended(hook, error):
+    heard.append((hook, error))
+"""
+
+
+def test_observers_are_told(distribution: Make) -> None:
+    distribution("watch", "[probgen.observers]\nwatch = watch_observer\n", {"watch_observer.py": OBSERVER})
+    probgen.fit("independent", X)
+    heard = sys.modules["watch_observer"].heard
+    assert heard[0] == ("fit", "independent")
+    assert heard[1] == ("fit", 0, ["log_likelihood", "objective"])
+    assert heard[-1] == ("fit", None)
+
+
+def test_an_observer_that_fails_is_named_and_switched_off(distribution: Make) -> None:
+    text = OBSERVER.replace("    heard.append((stage", "    1 / 0\n    heard.append((stage")
+    distribution("watch", "[probgen.observers]\nwatch = watch_observer\n", {"watch_observer.py": text})
+    with pytest.warns(
+        UserWarning, match="watch 1.0.*failed in 'step' and is switched off: ZeroDivisionError"
+    ) as told:
+        fitted = probgen.fit("mixture", X)
+    assert len(told) == 1
+    assert fitted.history.sizes["step"] > 1
+
+
+def test_nothing_is_imported_to_list(distribution: Make) -> None:
+    distribution("broken", family("bad", "bad_family"), {"bad_family.py": "raise SystemExit(9)"})
+    code = (
+        "import sys; import probgen, probgen.cli\nfrom probgen import plugins\n"
+        "assert 'bad' in plugins.registered('families')\n"
+        "assert not {'torch', 'pyro', 'xarray', 'bad_family'} & set(sys.modules)"
+    )
+    path = ":".join(p for p in sys.path if p)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
