@@ -54,13 +54,14 @@ def call_build(family: Family, options: BaseModel, event: Event) -> nn.Module:
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    with pyro.settings.context(
+    with warnings.catch_warnings(), pyro.settings.context(
         validate_distributions_pyro=False,
         validate_distributions_torch=False,
         validate_infer=False,
         validate_poutine=False,
         module_local_params=True,
     ):
+        warnings.filterwarnings("ignore", "Encountered (NaN|.inf)", UserWarning)  # `run.train` names what is not finite
         yield
 
 

@@ -97,6 +97,8 @@ def load(path: str | Path, family_: Any = None) -> Fitted:
     `FileError` for a file that is missing, damaged or not a model; `PluginError` if its family is not installed.
     """
     path = Path(path)
+    if not path.exists():
+        raise FileError(f"{path}: No such file or directory")
     if path.is_dir():
         if not (path / folder.MODEL).exists():
             raise FileError(

@@ -42,7 +42,7 @@ def draw(
     else:
         raise InputError(f"no picture suits an event of {event}")
     if title:
-        figure.suptitle(title, fontsize=10, y=0.94)
+        figure.suptitle(title, fontsize=10)
     return figure
 
 
@@ -68,7 +68,7 @@ def images(x: np.ndarray, event: Event) -> Figure:
     for i, image in enumerate(x):
         top, left = i // across * (height + 1), i % across * (width + 1)
         grid[:, top : top + height, left : left + width] = image
-    figure = Figure(figsize=(6, 6 * down / across))
+    figure = Figure(figsize=(6, 6 * down / across), layout="constrained")
     axes = figure.add_subplot()
     if channels == 3:
         axes.imshow(np.moveaxis(grid, 0, 2), interpolation="nearest")
@@ -84,16 +84,16 @@ def scatter(
     """A histogram of one feature, a scatter of two, a matrix of scatters of more."""
     features = x.shape[1]
     if features == 1:
-        figure = Figure(figsize=(6, 4))
+        figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.add_subplot()
         axes.hist(x[:, 0], bins="auto", density=True, color="0.6")
         axes.set(xlabel=names[0], ylabel="density")
         return figure
     if features == 2:
-        figure = Figure(figsize=(6, 6))
+        figure = Figure(figsize=(6, 6), layout="constrained")
         _panel(figure.add_subplot(), x, (0, 1), names, gaussians)
         return figure
-    figure = Figure(figsize=(2.2 * features, 2.2 * features))
+    figure = Figure(figsize=(2.2 * features, 2.2 * features), layout="constrained")
     grid: Any = figure.subplots(features, features, sharex="col")
     for i in range(features):
         for j in range(features):
@@ -103,7 +103,6 @@ def scatter(
                 _panel(grid[i, j], x, (j, i), ["", ""], gaussians)
         grid[i, 0].set_ylabel(names[i])
         grid[-1, i].set_xlabel(names[i])
-    figure.tight_layout()
     return figure
 
 
@@ -139,7 +138,7 @@ def _panel(
 
 def lines(x: np.ndarray) -> Figure:
     """Each row a line over its positions; up to 50 rows."""
-    figure = Figure(figsize=(8, 4))
+    figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(x[:50].T, lw=0.6, alpha=0.6)
     axes.set(xlabel="position", ylabel="x")

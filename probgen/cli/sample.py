@@ -37,7 +37,7 @@ def command(
     from probgen.store.trees import write_dataset
 
     target = out if out is not None else run / SAMPLES if run.is_dir() else None
-    if target is None and png is None:
+    if run.is_file() and target is None and png is None:
         raise InputError(f"{run} is a file: say where the draws go, --out FILE or --png FILE")
     for path in (target, png):
         if path is not None and not path.parent.is_dir():
