@@ -54,14 +54,19 @@ def call_build(family: Family, options: BaseModel, event: Event) -> nn.Module:
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    with warnings.catch_warnings(), pyro.settings.context(
-        validate_distributions_pyro=False,
-        validate_distributions_torch=False,
-        validate_infer=False,
-        validate_poutine=False,
-        module_local_params=True,
+    with (
+        warnings.catch_warnings(),
+        pyro.settings.context(
+            validate_distributions_pyro=False,
+            validate_distributions_torch=False,
+            validate_infer=False,
+            validate_poutine=False,
+            module_local_params=True,
+        ),
     ):
-        warnings.filterwarnings("ignore", "Encountered (NaN|.inf)", UserWarning)  # `run.train` names what is not finite
+        warnings.filterwarnings(
+            "ignore", "Encountered (NaN|.inf)", UserWarning
+        )  # `run.train` names what is not finite
         yield
 
 
