@@ -167,7 +167,12 @@ def _claimed(out: str | Path, request: dict[str, Any], resume: bool, force: bool
                         f"{path} was begun with {name} = {before.get(name)!r}, not {now.get(name)!r}: "
                         "ask for the same, or choose another folder"
                     )
-        yield folder
+        try:
+            yield folder
+        except InputError:
+            if asked is None:  # refused before the first step: as if it had not been asked
+                folder.erase()
+            raise
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:

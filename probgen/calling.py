@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import pyro
 import torch
 from pydantic import BaseModel
@@ -17,7 +16,7 @@ from torch import nn
 from probgen.errors import PluginError, ProbgenError
 from probgen.event import Event
 from probgen.plugins import Family
-from probgen.seeds import generators_kept
+from probgen.seeds import generators_kept, numpy_state
 
 
 def call(family: Family, hook: str, **arguments: Any) -> Any:
@@ -73,15 +72,14 @@ def _settings() -> Iterator[None]:
 @contextmanager
 def _global_state_kept(where: str) -> Iterator[None]:
     """Name a family that draws from NumPy's or Python's global generator or changes torch's defaults."""
-    dtype, legacy, state = torch.get_default_dtype(), np.random.get_state(legacy=True), random.getstate()
+    dtype, legacy, state = torch.get_default_dtype(), numpy_state(), random.getstate()
     stored = set(pyro.get_param_store().keys())
     yield
     changed = []
     if torch.get_default_dtype() != dtype:
         torch.set_default_dtype(dtype)
         changed.append("torch's default dtype")
-    now = np.random.get_state(legacy=True)
-    if str(now) != str(legacy):
+    if numpy_state() != legacy:
         changed.append("NumPy's global generator (use run.numpy())")
     if random.getstate() != state:
         changed.append("Python's global generator (use run.key())")

@@ -25,6 +25,9 @@ from probgen.store.folder import HISTORY, RunFolder
 from probgen.store.journal import Journal, read_journal
 
 
+NATS = ("loss", "log_likelihood", "objective", "elbo")  # metrics of these names are in nats a row
+
+
 class Stateful(Protocol):
     """Whatever has a state: a network, an optimizer, an average, the best weights so far, a count of patience."""
 
@@ -213,7 +216,11 @@ class Run:
         """The metrics of every step: dimension `step`, with coordinates `step` (within its stage) and `stage`."""
         names = sorted({name for line in self._lines for name in line} - {"stage", "step", "seconds", "crc"})
         variables = {
-            name: ("step", np.array([line.get(name, math.nan) for line in self._lines], dtype=np.float64))
+            name: (
+                "step",
+                np.array([line.get(name, math.nan) for line in self._lines], dtype=np.float64),
+                {"units": "nat"} if name in NATS else {},
+            )
             for name in names
         }
         coordinates = {

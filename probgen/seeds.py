@@ -33,6 +33,12 @@ def seed_torch(value: int) -> None:
         torch.cuda.manual_seed_all(value)
 
 
+def numpy_state() -> bytes:
+    """The state of NumPy's global generator, to be compared."""
+    state = np.random.get_state(legacy=False)["state"]
+    return b"".join(np.asarray(part).tobytes() for part in state.values())
+
+
 @contextmanager
 def generators_kept() -> Iterator[None]:
     """Leave the user's global generators (torch, NumPy, random) as they were."""

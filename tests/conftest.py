@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,12 +25,13 @@ def real_data() -> Path:
 
 
 @pytest.fixture
-def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Make an installed distribution: `distribution("name", "entry points", {"module.py": "..."})`."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    plugins._named.cache_clear()
 
     def make(name: str, entries: str, files: dict[str, str]) -> None:
+        plugins._named.cache_clear()
+        plugins._registered.cache_clear()
         info = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
@@ -39,4 +40,6 @@ def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
             (tmp_path / file).write_text(text)
             monkeypatch.delitem(sys.modules, file.removesuffix(".py"), raising=False)
 
-    return make
+    yield make
+    plugins._named.cache_clear()
+    plugins._registered.cache_clear()

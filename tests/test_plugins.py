@@ -13,6 +13,7 @@ import torch
 import probgen
 from probgen import plugins
 from probgen.errors import NotOffered, PluginError
+from probgen.seeds import numpy_state
 
 X = np.random.default_rng(0).standard_normal((20, 2))
 
@@ -120,11 +121,11 @@ def test_misbehaviour_at_sample_is_named(result: str, message: str, distribution
 def test_changes_of_global_state_are_named_and_undone(line: str, message: str, distribution: Make) -> None:
     text = GOOD.replace("    run.train(", f"    {line}\n    run.train(")
     distribution("rogue", family("rogue", "rogue_family"), {"rogue_family.py": text})
-    before = str(np.random.get_state(legacy=True))
+    before = numpy_state()
     with pytest.warns(UserWarning, match=f"rogue 1.0.*{message}"):
         probgen.fit("rogue", X)
     assert torch.get_default_dtype() == torch.float32
-    assert str(np.random.get_state(legacy=True)) == before
+    assert numpy_state() == before
 
 
 OBSERVER = """

@@ -57,6 +57,7 @@ def test_done_ends_a_stage_and_history_keeps_metrics() -> None:
     assert history["step"].values.tolist() == [0, 1, 2, 0, 1]
     assert history["loss"].values[:3].tolist() == [1.0, 0.5, 1 / 3]
     assert np.isnan(history["loss"].values[3:]).all()
+    assert history["loss"].attrs["units"] == "nat"
 
 
 def test_stages_are_restored_and_skipped(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ import probgen
 from probgen.errors import InputError, Interrupted, NotOffered
 from probgen.fitted import Fitted
 from probgen.plugins import family as find_family
+from probgen.seeds import numpy_state
 from probgen.testing import spaces
 
 DRAWS = 8192  # finds a total variation of 0.1 from the density on 64 cells with probability 0.999
@@ -83,7 +84,7 @@ class FamilyLaws:
 
     def test_generators_and_inputs_are_left_alone(self, data: xr.Dataset) -> None:
         """The global generators, torch's defaults and the data are as they were, and no warning says otherwise."""
-        before = digest(data), torch.get_rng_state(), str(np.random.get_state(legacy=True)), random.getstate()
+        before = digest(data), torch.get_rng_state(), numpy_state(), random.getstate()
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             fitted = probgen.fit(self.family, data, **self.options)
@@ -91,7 +92,7 @@ class FamilyLaws:
                 _ = probgen.sample(fitted, 10) if hook == "sample" else probgen.score(fitted, data)
         assert digest(data) == before[0]
         assert torch.equal(torch.get_rng_state(), before[1])
-        assert str(np.random.get_state(legacy=True)) == before[2]
+        assert numpy_state() == before[2]
         assert random.getstate() == before[3]
         assert torch.get_default_dtype() == torch.float32
 
