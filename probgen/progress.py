@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from probgen.hookspecs import hookimpl
@@ -22,10 +22,9 @@ class Progress:
     def __init__(self) -> None:
         self._bar = Bar(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=16),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
             TextColumn("{task.fields[metrics]}"),
             console=Console(stderr=True),
         )
@@ -51,10 +50,22 @@ class Progress:
     def step(self, run: Run, stage: str, step: int, metrics: dict[str, float]) -> None:
         """Move the bar of this stage, ten times a second at most."""
         now = time.monotonic()
-        if now - self._shown < 0.1 and step + 1 < run.steps:
+        new = stage not in self._tasks
+        if now - self._shown < 0.1 and step + 1 < run.steps and not new:
             return
         self._shown = now
-        if stage not in self._tasks:
+        if new:
+            self._finish()
             self._tasks[stage] = self._bar.add_task(f"{self._family} {stage}", total=run.steps, metrics="")
         text = "  ".join(f"{name} {value:.5g}" for name, value in metrics.items())
         self._bar.update(self._tasks[stage], completed=step + 1, total=run.steps, metrics=text)
+
+    @hookimpl
+    def ended(self) -> None:
+        """The last stage is over."""
+        self._finish()
+
+    def _finish(self) -> None:
+        """A stage may end before its last step: its bar is full all the same."""
+        for task in self._bar.tasks:
+            self._bar.update(task.id, total=task.completed)

@@ -24,7 +24,6 @@ from probgen.state import first_not_finite, flatten, unflatten
 from probgen.store.folder import HISTORY, RunFolder
 from probgen.store.journal import Journal, read_journal
 
-
 NATS = ("loss", "log_likelihood", "objective", "elbo")  # metrics of these names are in nats a row
 
 

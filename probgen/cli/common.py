@@ -85,7 +85,9 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(
+        title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, padding=(0, 1)
+    )
     shown = [column for column in columns if any(row.get(column) is not None for row in rows)]
     for column in shown:
         numeric = all(isinstance(row.get(column), int | float | None) for row in rows)
