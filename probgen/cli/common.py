@@ -91,7 +91,8 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title
     shown = [column for column in columns if any(row.get(column) is not None for row in rows)]
     for column in shown:
         numeric = all(isinstance(row.get(column), int | float | None) for row in rows)
-        table.add_column(column.replace("_", " "), justify="right" if numeric else "left", no_wrap=numeric)
+        short = max(len(_cell(row.get(column))) for row in rows) <= 24
+        table.add_column(column.replace("_", " "), justify="right" if numeric else "left", no_wrap=short)
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in shown))
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)

@@ -81,7 +81,7 @@ def _show(plan: Any, rows: list[dict[str, Any]], expected: list[dict[str, Any]],
             "family": row["family"],
             "log_prob": _with_error(row, "log_prob"),
             "difference": _with_error(row, "difference"),
-            "bits_per_dim": row.get("bits_per_dim"),
+            "bits/dim": row.get("bits_per_dim"),
             "kind": row.get("kind"),
         }
         for row in rows
