@@ -27,7 +27,7 @@ from probgen.rows import Rows, numpy_dtype
 from probgen.run import Run
 from probgen.seeds import checked_seed, generators_kept, key, seed_torch
 from probgen.state import first_not_finite, state_of
-from probgen.store.folder import MODEL, RunFolder, without_none
+from probgen.store.folder import HISTORY, MODEL, RunFolder, without_none
 
 SHARD = 256  # rows or draws that share a seed: a constant of the format
 AT_ONCE = 16 * SHARD  # rows of an exact score that go over together
@@ -90,11 +90,12 @@ def fit(
         "models": {definition.name: {"family": definition.name, **wanted.model_dump(mode="json")}},
     }
     with ExitStack() as stack:
-        folder = stack.enter_context(_claimed(out, request, resume, force)) if out is not None else None
-        if folder is not None and resume and (folder.path / MODEL).exists():
-            return load(folder.path, family)
         stack.enter_context(_progress(progress))
         observers = Observers()
+        folder = stack.enter_context(_claimed(out, request, resume, force)) if out is not None else None
+        if folder is not None and resume and (folder.path / MODEL).exists():
+            folder.clear()
+            return load(folder.path, family)
         run = Run(seed, device=device, dtype=dtype, folder=folder, observers=observers)
         stack.callback(run.close)
         with _told(observers, "fit", definition, run), run.minding_signals():
@@ -162,16 +163,16 @@ def _claimed(out: str | Path, request: dict[str, Any], resume: bool, force: bool
         else:
             before, now = _flat(asked), _flat(without_none(request))
             for name in sorted({*before, *now}):
-                if before.get(name) != now.get(name):
+                if before.get(name) != now.get(name) and name not in ("data.path", "data.name", "data.split"):
                     raise InputError(
                         f"{path} was begun with {name} = {before.get(name)!r}, not {now.get(name)!r}: "
                         "ask for the same, or choose another folder"
                     )
         try:
             yield folder
-        except InputError:
-            if asked is None:  # refused before the first step: as if it had not been asked
-                folder.erase()
+        except Exception:
+            if not (path / HISTORY).exists() or not (path / HISTORY).stat().st_size:
+                folder.erase()  # nothing was done: as if it had not been asked
             raise
 
 
@@ -405,7 +406,3 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
         raise InputError(f"dtype = {dtype!r}: float32 or float64")
     assert isinstance(found, torch.dtype)
     return found
-
-
-def _numpy(dtype: torch.dtype) -> type[np.floating[Any]]:
-    return np.float64 if dtype == torch.float64 else np.float32

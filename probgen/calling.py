@@ -27,28 +27,36 @@ def call(family: Family, hook: str, **arguments: Any) -> Any:
     that is not an error of probgen's own.
     """
     where = f"family {family.name!r} ({family.origin}), {hook}"
-    with generators_kept(), _global_state_kept(where), _settings():
-        try:
-            return family.hook(hook, **arguments)
-        except (ProbgenError, MemoryError):
-            raise
-        except Exception as error:
-            raise PluginError(f"{where}: {type(error).__name__}: {error}") from error
+    with (
+        generators_kept(),
+        _global_state_kept(where),
+        _settings(),
+        _named(where),
+        torch.set_grad_enabled(hook == "fit"),
+    ):
+        return family.hook(hook, **arguments)
 
 
 def call_build(family: Family, options: BaseModel, event: Event) -> nn.Module:
     """The family's module, in its initial state. Errors: as for `call`."""
-    try:
+    where = f"family {family.name!r} ({family.origin}), build"
+    with _global_state_kept(where), _settings(), _named(where), torch.enable_grad():
         module = family.definition.build(options, event)
+    if not isinstance(module, nn.Module):
+        raise PluginError(f"{where}: returned no torch module")
+    return module
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Put the family's name to whatever it raises that is not an error of probgen's own."""
+    try:
+        yield
     except (ProbgenError, MemoryError):
         raise
     except Exception as error:
-        raise PluginError(
-            f"family {family.name!r} ({family.origin}), build: {type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(module, nn.Module):
-        raise PluginError(f"family {family.name!r} ({family.origin}), build: returned no torch module")
-    return module
+        reason = " ".join(str(error).split())[:400]
+        raise PluginError(f"{where}: {type(error).__name__}: {reason}") from error
 
 
 @contextmanager
@@ -74,10 +82,16 @@ def _global_state_kept(where: str) -> Iterator[None]:
     """Name a family that draws from NumPy's or Python's global generator or changes torch's defaults."""
     dtype, legacy, state = torch.get_default_dtype(), numpy_state(), random.getstate()
     stored = set(pyro.get_param_store().keys())
-    yield
-    changed = []
-    if torch.get_default_dtype() != dtype:
+    try:
+        yield
+    finally:
+        now = torch.get_default_dtype()
         torch.set_default_dtype(dtype)
+        left = set(pyro.get_param_store().keys()) - stored
+        for name in left:
+            del pyro.get_param_store()[name]
+    changed = []
+    if now != dtype:
         changed.append("torch's default dtype")
     if numpy_state() != legacy:
         changed.append("NumPy's global generator (use run.numpy())")
@@ -85,8 +99,5 @@ def _global_state_kept(where: str) -> Iterator[None]:
         changed.append("Python's global generator (use run.key())")
     if changed:
         warnings.warn(f"{where} changed {' and '.join(changed)}; it was put back", stacklevel=4)
-    left = set(pyro.get_param_store().keys()) - stored
     if left:
-        for name in left:
-            del pyro.get_param_store()[name]
         raise PluginError(f"{where} left {min(left)!r} in Pyro's global store: use nn.Parameter")

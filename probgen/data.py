@@ -56,7 +56,11 @@ def from_array(data: Any, dims: tuple[str, ...] | None = None) -> xr.Dataset:
         raise InputError("a sparse matrix cannot be used: make it dense with .toarray()")
     try:
         masked = isinstance(data, np.ma.MaskedArray)
-        values = np.asarray(data.data if masked else data)
+        values = (
+            np.where(np.ma.getmaskarray(data), np.zeros((), data.dtype), data.data)
+            if masked
+            else np.asarray(data)
+        )
     except ValueError as error:
         raise InputError(f"the data cannot be read as an array: {error}") from None
     if values.dtype.kind not in "biuf":
@@ -148,6 +152,8 @@ def _support(x: xr.DataArray) -> tuple[Support, int | None]:
 
 
 def _largest(x: xr.DataArray) -> int:
+    if not x.size or (x.dtype.kind == "f" and not np.isfinite(x.values).all()):
+        raise InputError("x: its levels cannot be counted; set x.attrs['levels']")
     return max(int(part.max()) for part in blocks(x))
 
 
@@ -215,6 +221,8 @@ def _check_accepts(dataset: xr.Dataset, missing: bool, accepts: frozenset[str], 
 
 def _check_values(name: str, values: np.ndarray, event: Event, first: int, dtype: Any) -> bool:
     """Check a slice of one variable; whether it has NaN where NaN may be."""
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"{name} holds {values.dtype}; numbers are needed")
     if name == "observed":
         _refuse(name, values, ~np.isin(values, (0, 1)), first, "0 or 1")
         return False

@@ -112,7 +112,7 @@ def load(path: str | Path, family_: Any = None) -> Fitted:
         name = str(about["family"])
         texts = {part: trees.from_json(about[part], str(path)) for part in ("options", "event", "provenance")}
         event = Event.from_dict(texts["event"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise FileError(f"{path} is not a fitted model: {error.args[0]} is missing or wrong") from None
     definition = family(name if family_ is None else family_)
     if definition.name != name:

@@ -38,7 +38,13 @@ def conditions(
         value = given[name]
         if isinstance(value, np.ma.MaskedArray):
             value = np.where(np.ma.getmaskarray(value), np.nan, value.data)
-        array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
+        if isinstance(value, xr.DataArray):
+            value = value.transpose("row", ..., missing_dims="ignore")
+            value = value.transpose(..., *dims) if set(dims) <= set(value.dims) else value
+        try:
+            array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
+        except ValueError:
+            raise InputError(f"given {name!r} cannot be read as an array") from None
         if array.dtype.kind not in "biuf" or array.ndim not in (len(dims), len(dims) + 1):
             raise InputError(
                 f"given {name!r} has shape {array.shape} of {array.dtype}; it needs numbers in dimensions "

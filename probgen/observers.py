@@ -32,7 +32,7 @@ class Observers:
         for name, found in plugins.observers().items():
             self._add(name, found)
         for observer in _extra.get():
-            self._add(f"observer {type(observer).__name__}", observer)
+            self._add(f"observer {len(self._hooks)} of the script ({type(observer).__name__})", observer)
 
     def _add(self, name: str, found: Any) -> None:
         if isinstance(found, PluginError):

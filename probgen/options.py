@@ -46,6 +46,8 @@ M = TypeVar("M", bound=BaseModel)
 
 def checked(model: type[M], values: Mapping[str, Any], where: str) -> M:
     """`values` as a `model`, or an `InputError` of one line that names field, value and what is allowed."""
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where}: a table of options is needed, not {values!r}")
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:

@@ -48,7 +48,7 @@ class Plugin:
             return self.entry.load()
         except Exception as error:
             raise PluginError(
-                f"{self} cannot be imported: {type(error).__name__}: {error}. "
+                f"{self} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}. "
                 f"Mend it, or remove it: pip uninstall {self.distribution}"
             ) from error
 

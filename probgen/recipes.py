@@ -25,7 +25,7 @@ from probgen.options import Options, checked
 from probgen.plugins import family as find_family
 from probgen.plugins import registered
 from probgen.scores import bits_per_dim
-from probgen.store.folder import REQUEST, SAMPLES, SCORES, write_request
+from probgen.store.folder import MODEL, REQUEST, SAMPLES, SCORES, read_request, without_none, write_request
 from probgen.store.trees import write_dataset
 
 PNG = "samples.png"
@@ -169,6 +169,8 @@ def check(recipe: Recipe) -> None:
     for name, model in recipe.models.items():
         definition = find_family(model.family)
         checked(definition.options("fit"), model.options, f"models.{name}")
+        if definition.offers("score"):
+            checked(definition.options("score"), recipe.score.model_extra or {}, f"score, for models.{name}")
     if recipe.data.name is not None and recipe.data.name not in registered("datasets"):
         raise InputError(
             f"data.name = {recipe.data.name!r}: {did_you_mean(recipe.data.name, registered('datasets'))}"
@@ -258,9 +260,16 @@ def _prepare(recipe: Recipe, out: Path, resume: bool, force: bool) -> None:
         raise InputError(
             f"{out} holds a run already: go on with it (--resume), replace it (--force), or choose another --out"
         )
-    write_request(
-        out / REQUEST, recipe.model_dump(mode="json", exclude_defaults=True) | {"seed": recipe.seed}
-    )
+    if (out / MODEL).exists():
+        raise InputError(
+            f"{out} holds the run of one fit; a recipe needs a folder of its own: choose another --out"
+        )
+    request = recipe.model_dump(mode="json", exclude_defaults=True) | {"seed": recipe.seed}
+    if (out / REQUEST).exists() and resume and read_request(out / REQUEST) != without_none(request):
+        raise InputError(
+            f"{out} was begun with another recipe, {out / REQUEST}: ask for the same, or choose another --out"
+        )
+    write_request(out / REQUEST, request)
 
 
 def _picture(fitted: Fitted, draws: xr.Dataset, path: Path, title: str, data: xr.Dataset) -> Path | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from probgen.event import Event
 from probgen.seeds import key
 
-BLOCK = 4096  # rows that are read from disk together
+BLOCK = 4096  # rows that are read from disk together; fewer where rows are large
 WINDOW = 256 << 20  # bytes of `x` that are shuffled together; smaller data sets are one window
 
 
@@ -48,8 +48,9 @@ class Rows:
         self._missing = missing or "observed" in dataset
         self._names = ["x", *(name for name in ("observed", "weight", *event.given) if name in dataset)]
         row_bytes = max(1, dataset["x"].nbytes // self.n)
-        blocks = max(1, WINDOW // (row_bytes * BLOCK))
-        self._window_rows = min(self.n, blocks * BLOCK)
+        self._block = min(BLOCK, max(1, WINDOW // (16 * row_bytes)))
+        blocks = max(1, WINDOW // (row_bytes * self._block))
+        self._window_rows = min(self.n, blocks * self._block)
         self._kept: tuple[tuple[str, int, int], dict[str, Tensor], Tensor] | None = None
         self._whole: dict[str, Tensor] | None = None
 
@@ -75,13 +76,13 @@ class Rows:
         return self._ready(whole)
 
     def chunks(self, size: int = 4096) -> Iterator[dict[str, Tensor]]:
-        """All rows in order, `size` at a time."""
+        """All rows in order, `size` at a time. They may be views of the data: to be read, not written to."""
         if self._window_rows == self.n:
             tensors = self._all()
             for start in range(0, self.n, size):
                 yield self._ready({name: tensor[start : start + size] for name, tensor in tensors.items()})
             return
-        read = max(size, 16 * BLOCK // size * size)  # one read for many chunks
+        read = max(size, 16 * self._block // size * size)  # one read for many chunks
         for start in range(0, self.n, read):
             tensors = self._read(slice(start, min(start + read, self.n)))
             for inner in range(0, len(tensors["x"]), size):
@@ -98,12 +99,12 @@ class Rows:
         return self._kept[1], self._kept[2]
 
     def _blocks(self, stage: str, epoch: int, window: int) -> dict[str, Tensor]:
-        blocks = self._shuffled(-(-self.n // BLOCK), "blocks", stage, epoch)
+        blocks = self._shuffled(-(-self.n // self._block), "blocks", stage, epoch)
         # the last block of the data may be short; put last, it leaves all windows but the last one full
         blocks = torch.cat([blocks[blocks != len(blocks) - 1], torch.tensor([len(blocks) - 1])])
-        each = self._window_rows // BLOCK
+        each = self._window_rows // self._block
         picked = sorted(blocks[window * each : (window + 1) * each].tolist())
-        parts = [self._read(slice(b * BLOCK, min((b + 1) * BLOCK, self.n))) for b in picked]
+        parts = [self._read(slice(b * self._block, min((b + 1) * self._block, self.n))) for b in picked]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _shuffled(self, n: int, *name: object) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
 import threading
 import time
@@ -17,13 +18,14 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from probgen.errors import DivergedError, FileError, Interrupted
+from probgen.errors import DivergedError, FileError, InputError, Interrupted, PluginError
 from probgen.observers import Observers
 from probgen.seeds import key, seed_torch
 from probgen.state import first_not_finite, flatten, unflatten
 from probgen.store.folder import HISTORY, RunFolder
 from probgen.store.journal import Journal, read_journal
 
+STAGE = re.compile(r"[A-Za-z0-9_-]+")
 NATS = ("loss", "log_likelihood", "objective", "elbo")  # metrics of these names are in nats a row
 
 
@@ -57,6 +59,7 @@ class Run:
     ):
         self.seed, self.device, self.dtype = seed, torch.device(device), dtype
         self.stage, self.steps = "", 0
+        self._stages: set[str] = set()
         self._folder = folder
         self._observers = observers
         self._lines: list[dict[str, Any]] = []
@@ -67,7 +70,7 @@ class Run:
             self._journal = Journal(folder.path / HISTORY)
         self._signal: int | None = None
         self._started = self._saved = time.monotonic()
-        self._pause = float(os.environ.get("PROBGEN_CHECKPOINT_SECONDS", "60"))
+        self._pause = _pause()
 
     # randomness
 
@@ -106,6 +109,11 @@ class Run:
         that had ended is restored and skipped. Errors: `DivergedError` where a metric is not finite; `Interrupted`
         after the step in which a signal came, when everything is saved.
         """
+        if not STAGE.fullmatch(stage) or stage in self._stages:
+            raise PluginError(
+                f"stage {stage!r}: each stage of a fit needs a name of its own, of letters, digits, '-', '_'"
+            )
+        self._stages.add(stage)
         self.stage, self.steps = stage, steps
         t, ended = self._restore(stage, keep)
         while t < steps and not ended:
@@ -125,6 +133,8 @@ class Run:
 
     def _check(self, metrics: Mapping[str, float], keep: Mapping[str, Stateful], t: int) -> None:
         for name, value in metrics.items():
+            if name in ("stage", "step", "seconds", "crc"):
+                raise PluginError(f"{self.stage}: a metric cannot be called {name!r}")
             if not math.isfinite(value):
                 culprit = first_not_finite({n: kept.state_dict() for n, kept in keep.items()})
                 also = f"; the first array that is not finite is {culprit!r}" if culprit else ""
@@ -198,6 +208,10 @@ class Run:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+        if (
+            self._signal is not None
+        ):  # it came after the last step: what the fit had saved is enough to go on from
+            self._stop(len(self._lines))
 
     def _stop(self, t: int) -> None:
         assert self._signal is not None
@@ -232,3 +246,12 @@ class Run:
         """Let go of the journal."""
         if self._journal is not None:
             self._journal.close()
+
+
+def _pause() -> float:
+    """Seconds between checkpoints. Errors: `InputError`."""
+    text = os.environ.get("PROBGEN_CHECKPOINT_SECONDS", "60")
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"PROBGEN_CHECKPOINT_SECONDS = {text!r}: a number of seconds is needed") from None

@@ -117,6 +117,8 @@ def test_a_recipe_from_dry_run_to_check(tmp_path: Path) -> None:
         ("fit mixture --data iris --out o --set components", 2, "NAME=VALUE"),
         ("fit mixture --data iris --out o --set components=1000", 2, "more than the 150 rows"),
         ("fit mixture --data iris --out o --seed -1", 2, "seed = -1"),
+        ("fit mixture --data iris --out o --set seed=3", 2, "use --seed"),
+        ("run quickstart --dry-run --set score.kk=3", 2, "unknown option 'kk'"),
         ("fit mixture --data iris --out o --device tpu", 2, "device = 'tpu'"),
         ("fit mixture --data iris --out /proc/o", 1, "cannot be written"),
         (
@@ -160,7 +162,7 @@ def test_what_is_wrong_is_one_line(
     assert len(result.stderr.strip().splitlines()) == 1
     assert not result.stdout
     if code == 2:
-        assert not list((tmp_path / "o").glob("*.*"))
+        assert not list((tmp_path / "o").glob("[!.]*.*"))
         assert not list(tmp_path.rglob("*.tmp"))
 
 

@@ -204,3 +204,17 @@ def test_odd_but_good_data() -> None:
         fitted = probgen.fit("independent", x)
         assert np.isfinite(probgen.score(fitted, x)["log_prob"]).all()
     assert probgen.fit("independent", np.array([[1], [2]], dtype=np.uint16)).event.levels == 3
+
+
+def test_what_lies_under_a_mask_is_not_read() -> None:
+    broken = np.where(X > 1, np.inf, X)
+    fitted = probgen.fit("mixture", np.ma.masked_invalid(broken))
+    plain = probgen.fit("mixture", np.where(X > 1, np.nan, X))
+    np.testing.assert_array_equal(fitted.state["mu"], plain.state["mu"])
+    counts = np.ma.masked_equal(np.array([[1, 999], [2, 0], [0, 2]]), 999)
+    assert event_of(as_dataset(counts)).levels == 3
+
+
+def test_weights_of_text_are_refused() -> None:
+    with pytest.raises(InputError, match="weight holds"):
+        probgen.fit("mixture", as_dataset(X).assign(weight=("row", ["a"] * 40)))

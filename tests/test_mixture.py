@@ -360,3 +360,22 @@ def test_penalty_of_each_form() -> None:
         criteria: xr.Dataset = fitted.groups["criteria"]
         gap = criteria["log_likelihood"] - criteria["objective"]
         assert gap.item() == pytest.approx(150 * expected, rel=1e-9)
+
+
+def test_a_weight_scales_the_penalty_too() -> None:
+    """With every weight 100, EM and SVI maximise the same: the variance of a Gaussian with a strong ridge."""
+    x = np.random.default_rng(0).standard_normal((100, 1))
+    weighted = as_dataset(x).assign(weight=("row", np.full(100, 100.0)))
+    for data in (x, weighted):
+        for options in ({}, {"method": "svi", "steps": 400}):
+            fitted = probgen.fit("mixture", data, components=1, regularization=0.5, **options)
+            sigma = fitted.groups["components"]["sigma"].item()
+            assert sigma == pytest.approx(x.var() + 0.5, rel=1e-3)
+
+
+def test_z_out_of_range_is_refused() -> None:
+    fitted = probgen.fit("mixture", blobs(), components=3)
+    for z in (-1, 3, 0.5):
+        for given in ({"z": z}, {"z": z, "x": np.array([np.nan, 1.0, 2.0])}):
+            with pytest.raises(InputError, match="given z: a whole number from 0 to 2"):
+                probgen.sample(fitted, 2, given=given)

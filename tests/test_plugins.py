@@ -175,3 +175,16 @@ def test_nothing_is_imported_to_list(distribution: Make) -> None:
         [sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_global_state_is_restored_where_a_hook_fails(distribution: Make) -> None:
+    text = GOOD.replace("    run.train(", "    torch.set_default_dtype(torch.float64); 1 / 0\n    run.train(")
+    distribution("rogue", family("rogue", "rogue_family"), {"rogue_family.py": text})
+    with pytest.raises(PluginError, match="ZeroDivisionError"):
+        probgen.fit("rogue", X)
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_fit_needs_no_gradients_outside() -> None:
+    with torch.no_grad():
+        assert probgen.fit("mixture", X, method="svi", steps=2).family == "mixture"

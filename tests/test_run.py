@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import probgen
-from probgen.errors import DivergedError, InputError, RunError
+from probgen.errors import DivergedError, InputError, Interrupted, PluginError, RunError
 from probgen.run import Run
 from probgen.store.folder import RunFolder
 from probgen.testing.laws import digest
@@ -208,3 +208,35 @@ def test_two_writers(tmp_path: Path) -> None:
         pytest.fail("a second writer was let in")
     with RunFolder(tmp_path):
         pass  # and free again
+
+
+def test_a_stage_has_a_name_of_its_own() -> None:
+    run = Run()
+    run.train(lambda t: {}, 1, keep={})
+    for stage in ("fit", "prior.1", "../x", ""):
+        with pytest.raises(PluginError, match="a name of its own"):
+            run.train(lambda t: {}, 1, keep={}, stage=stage)
+    with pytest.raises(PluginError, match="cannot be called 'step'"):
+        run.train(lambda t: {"step": 1.0}, 1, keep={}, stage="other")
+
+
+def test_a_signal_after_the_last_step_is_minded(tmp_path: Path) -> None:
+    """The fit is saved, not swallowed into the next: the same call with resume goes on."""
+    x = np.random.default_rng(0).standard_normal((30, 2))
+
+    class Last:
+        @probgen.hookimpl
+        def step(self, run: Run, step: int) -> None:
+            if step == 1:  # `independent` takes two steps
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="SIGTERM"), probgen.observing(Last()):
+        probgen.fit("independent", x, out=tmp_path)
+    assert probgen.fit("independent", x, out=tmp_path, resume=True).history.sizes["step"] == 2
+
+
+def test_a_fit_that_is_refused_or_fails_at_once_leaves_no_claim(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((30, 2))
+    with pytest.raises(InputError, match="more than the 30 rows"):
+        probgen.fit("mixture", x, components=31, out=tmp_path)
+    assert probgen.fit("mixture", x, out=tmp_path).family == "mixture"

@@ -28,6 +28,23 @@ Set = Annotated[
 ]
 
 
+RESERVED = {
+    "family",
+    "data",
+    "valid",
+    "fitted",
+    "n",
+    "given",
+    "seed",
+    "device",
+    "dtype",
+    "out",
+    "resume",
+    "force",
+    "progress",
+}
+
+
 def report(command: Callable[..., Any]) -> Callable[..., Any]:
     """Turn probgen's errors into one line on stderr and an exit code."""
 
@@ -35,7 +52,9 @@ def report(command: Callable[..., Any]) -> Callable[..., Any]:
     def reporting(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except (ProbgenError, Interrupted, KeyboardInterrupt, MemoryError) as error:
+        except BrokenPipeError:
+            raise
+        except (ProbgenError, Interrupted, KeyboardInterrupt, MemoryError, OSError) as error:
             if os.environ.get("PROBGEN_TRACEBACK"):
                 traceback.print_exc()
             typer.echo(f"probgen: {printable(str(error)) or type(error).__name__}", err=True)
@@ -59,6 +78,10 @@ def settings(pairs: list[str] | None) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals or not name.strip():
             raise InputError(f"--set {pair!r}: give it as NAME=VALUE")
+        if name.strip() in RESERVED:
+            raise InputError(
+                f"--set {pair!r}: {name.strip()!r} is no option of a family; use --{name.strip()} if there is one"
+            )
         try:
             values[name.strip()] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:

@@ -43,7 +43,7 @@ def command(
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.parent}")
     fitted = load(run)
-    condition: Any = _conditions(given) if given is not None else None
+    condition: Any = _conditions(given, set(fitted.event.given)) if given is not None else None
     draws = sample(
         fitted, n, given=condition, seed=seed, device=device, progress=progress(quiet), **settings(set_)
     )
@@ -62,7 +62,8 @@ def command(
     )
 
 
-def _conditions(path: Path) -> Any:
+def _conditions(path: Path, known: set[str]) -> Any:
+    """What the file says of x and of the model's conditions; a label beside x is none where the model has none."""
     from probgen.datasets import read
 
-    return read(path).drop_vars("weight", errors="ignore")
+    return read(path).drop_vars({"weight", "label"} - known, errors="ignore")

@@ -79,6 +79,9 @@ def _check(scores: Mapping[str, xr.Dataset]) -> None:
             raise InputError(
                 f"{name!r} has no log_prob, but {has}: not a likelihood, so not to be compared as one"
             )
+        lacking = [fact for fact in _SAME if fact not in score["log_prob"].attrs]
+        if lacking:
+            raise InputError(f"{name!r} does not say its {lacking[0]!r}: compare what probgen.score returned")
         if score["log_prob"].attrs.get("kind") == "surrogate":
             raise InputError(f"{name!r} is scored by a surrogate, which is no likelihood")
     first, *others = scores

@@ -25,6 +25,8 @@ from probgen.pair import Pair
 from probgen.rows import Rows
 from probgen.run import Run
 
+MOST_LEVELS = 1 << 16
+
 
 class IndependentOptions(Options):
     """Options of `independent`."""
@@ -61,6 +63,10 @@ class Independent(Pair):
                 f"likelihood = {options.likelihood!r} does not suit {event.support} data; use 'auto'"
             )
         self.levels = event.levels or 2
+        if self.levels > MOST_LEVELS:
+            raise InputError(
+                f"x has {self.levels} levels, more than {MOST_LEVELS}: give floats, or likelihood='normal'"
+            )
         self.log_theta = nn.Parameter(torch.zeros(D, self.levels))
         self.dims = {"log_theta": ("feature", "level")}
 

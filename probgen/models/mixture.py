@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -109,7 +109,7 @@ class Mixture(Pair):
     ) -> Tensor:
         """z ~ Categorical(pi), x ~ Normal(mu_z, Sigma_z)."""
         if x is not None:
-            pyro.factor("regularization", -n * self.penalty())
+            pyro.factor("regularization", -(n if weight is None else weight.sum()) * self.penalty())
         with pyro.plate("row", n):
             if x is not None and weight is not None:
                 # w log p(x) is not the log of a sum over z: log p(x), which enumeration makes, and (w - 1) log p(x)
@@ -180,9 +180,22 @@ class Mixture(Pair):
             scores["z"] = ("row", p.argmax(1).cpu().numpy(), {"long_name": "arg max of p(z | x)"})
         return scores
 
+    def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
+        """x and z, or x given z."""
+        self._check_z(given)
+        return super().draw(n, given, options)
+
+    def _check_z(self, given: Mapping[str, Tensor]) -> None:
+        K = self.options.components
+        if "z" in given and not bool(
+            ((given["z"] >= 0) & (given["z"] < K) & (given["z"] == given["z"].round())).all()
+        ):
+            raise InputError(f"given z: a whole number from 0 to {K - 1} is needed")
+
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
         """z ~ p(z | x_o), then the missing coordinates from p(x_m | x_o, z), in closed form."""
         flat, there = x.flatten(1), observed.flatten(1)
+        self._check_z(given)
         z = given.get("z", dist.Categorical(probs=self.posterior(x, observed)).sample()).long()
         if not self._matrices:
             drawn = torch.where(there, flat, self.likelihood(z).sample())

@@ -44,7 +44,12 @@ class RunFolder:
             raise RunError(f"{self.path} cannot be written: {error.strerror}") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if not isinstance(error, BlockingIOError):
+                self._lock.close()
+                raise RunError(
+                    f"{self.path} cannot be locked: {error.strerror}; use a local file system"
+                ) from None
             self._lock.seek(0)
             holder = self._lock.read().strip() or "another process"
             self._lock.close()
@@ -64,10 +69,12 @@ class RunFolder:
             self._lock.close()  # and with it goes the lock, as it does when the process dies
 
     def _sweep(self) -> None:
-        """Remove what writers that died left half-written; nobody else writes while the lock is held."""
+        """Remove what writers that died left half-written; the name of such a file says whose it is."""
         for folder in (self.path, self.path / "checkpoints"):
             for leftover in folder.glob(".*.tmp"):
-                leftover.unlink(missing_ok=True)
+                owner = leftover.name.removesuffix(".tmp").rpartition(".")[2].partition("-")[0]
+                if not (owner.isdigit() and Path(f"/proc/{owner}").exists()):
+                    leftover.unlink(missing_ok=True)
 
     # what was asked
 

@@ -35,8 +35,11 @@ def _tree(content: bytes, name: str) -> xr.DataTree:
         raise FileError(f"{name} is not an HDF5 file")
     with open_hdf5(io.BytesIO(content), name) as file:
         _check_schema(file.attrs.get("probgen_schema"), name)
-    with xr.open_datatree(io.BytesIO(content), engine="h5netcdf") as tree:
-        return tree.load()
+    try:
+        with xr.open_datatree(io.BytesIO(content), engine="h5netcdf", decode_times=False) as tree:
+            return tree.load()
+    except Exception as error:  # xarray and h5netcdf raise what the file makes them raise
+        raise FileError(f"{name} cannot be read: {' '.join(str(error).split())}") from None
 
 
 def _check_schema(schema: Any, name: str) -> None:
