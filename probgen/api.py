@@ -70,22 +70,21 @@ def fit(
     device = _device(device)
     dataset = as_dataset(data)
     event = event_of(dataset, getattr(wanted, "given", ()))
-    missing, digest = check(dataset, event, definition.accepts, definition.name, numpy_dtype(dtype))
-    rows_valid = None
-    if valid is not None:
-        dataset_valid = as_dataset(valid)
-        missing_valid, digest_valid = check(
-            dataset_valid, event, definition.accepts, definition.name, numpy_dtype(dtype)
-        )
-        rows_valid = Rows(dataset_valid, event, missing=missing_valid, seed=seed, device=device, dtype=dtype)
-    rows = Rows(dataset, event, missing=missing, seed=seed, device=device, dtype=dtype, valid=rows_valid)
+
+    def checked_rows(dataset: xr.Dataset, valid: Rows | None = None) -> tuple[Rows, str]:
+        missing, digest = check(dataset, event, definition.accepts, definition.name, numpy_dtype(dtype))
+        rows = Rows(dataset, event, missing=missing, seed=seed, device=device, dtype=dtype, valid=valid)
+        return rows, digest
+
+    rows_valid, digest_valid = checked_rows(as_dataset(valid)) if valid is not None else (None, None)
+    rows, digest = checked_rows(dataset, rows_valid)
     with generators_kept():
         seed_torch(key(seed, "build"))
         module = call_build(definition, wanted, event).to(device, dtype)
     request = {
         "seed": seed,
         "dtype": str(dtype).removeprefix("torch."),
-        "data": about(dataset, digest) | ({"valid_sha256": digest_valid} if valid is not None else {}),
+        "data": about(dataset, digest) | ({"valid_sha256": digest_valid} if digest_valid else {}),
         "event": event.to_dict(),
         "models": {definition.name: {"family": definition.name, **wanted.model_dump(mode="json")}},
     }

@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 
 from probgen import datasets
 from probgen.datasets.base import Source
-from probgen.datasets.mnist import _AMAT, original_digest
+from probgen.datasets.mnist import _AMAT
 from probgen.datasets.synthetic import _BITS, _STATES
 from probgen.errors import FileError, InputError
 
@@ -76,6 +76,15 @@ def test_density_of_bars() -> None:
     white = (x.reshape(len(x), 16) @ _BITS == 0).mean()
     assert abs(white - 0.75**8) < 5 * np.sqrt(0.1 * 0.9 / len(x))
     assert found.density(np.zeros((1, 4, 4)))[0] == pytest.approx(8 * np.log(0.75))
+
+
+def original_digest(x: np.ndarray) -> str:
+    """SHA-256 of rows of bits written as the original text: what `_AMAT` lists."""
+    rows = x.reshape(len(x), -1)
+    text = np.full((len(rows), 2 * rows.shape[1]), ord(" "), np.uint8)
+    text[:, ::2] = rows + ord("0")
+    text[:, -1] = ord("\n")
+    return hashlib.sha256(text.tobytes()).hexdigest()
 
 
 def test_binarized_mnist_is_the_original(real_data: Path) -> None:

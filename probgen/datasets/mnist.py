@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -93,15 +92,6 @@ def _binarized(split: str | None, folder: Path | None) -> xr.Dataset:
         x = bits.reshape(-1, 28, 28)
         parts[part] = xr.Dataset({"x": (("row", "height", "width"), x, {"support": "binary"})})
     return joined(parts, split)
-
-
-def original_digest(x: np.ndarray) -> str:
-    """SHA-256 of rows of bits written as the original text: what `_AMAT` lists."""
-    rows = x.reshape(len(x), -1)
-    text = np.full((len(rows), 2 * rows.shape[1]), ord(" "), np.uint8)
-    text[:, ::2] = rows + ord("0")
-    text[:, -1] = ord("\n")
-    return hashlib.sha256(text.tobytes()).hexdigest()
 
 
 _SPLITS = ("train", "valid", "test")

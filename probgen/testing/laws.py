@@ -23,7 +23,6 @@ import xarray as xr
 import probgen
 from probgen.errors import InputError, Interrupted, NotOffered
 from probgen.fitted import Fitted
-from probgen.plugins import family as find_family
 from probgen.seeds import numpy_state
 from probgen.testing import spaces
 
@@ -277,7 +276,7 @@ def state_of(fitted: Fitted) -> xr.Dataset:
 
 def offers(fitted: Fitted, hook: str) -> bool:
     """Whether the family has the hook."""
-    return find_family(fitted.definition.definition).offers(hook)
+    return fitted.definition.offers(hook)
 
 
 def need(fitted: Fitted, hook: str) -> None:
