@@ -74,6 +74,10 @@ class Pair(nn.Module, ABC):
         """The Pyro ELBO that `svi` maximises. (Left without `max_plate_nesting`, its first call runs the model once more.)"""
         return Trace_ELBO(max_plate_nesting=1)
 
+    def penalty(self) -> Tensor | float:
+        """What `svi` adds to the loss, in nats a row."""
+        return 0.0
+
     @property
     def measure(self) -> str:
         """What the density of `x` is a density of: `counting` or `lebesgue`."""

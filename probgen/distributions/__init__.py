@@ -1,5 +1,16 @@
 """Distributions that torch and Pyro lack: legal at any `pyro.sample` site."""
 
+from probgen.distributions.autoregressive import Autoregressive
+from probgen.distributions.ensemble import Ensemble
 from probgen.distributions.observed_normal import ObservedNormal
+from probgen.distributions.sites import Bernoulli, Categorical, Normal, NormalMixture
 
-__all__ = ["ObservedNormal"]
+__all__ = [
+    "Autoregressive",
+    "Bernoulli",
+    "Categorical",
+    "Ensemble",
+    "Normal",
+    "NormalMixture",
+    "ObservedNormal",
+]

@@ -1,9 +1,12 @@
-"""Stochastic variational inference (Hoffman et al. 2013) by Pyro's ELBO and torch's optimizers."""
+"""Stochastic variational inference (Hoffman et al. 2013) by Pyro's ELBO and torch's optimizers.
+
+Where nothing is latent the ELBO is the log-likelihood, and this is maximum likelihood.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from pydantic import Field
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from probgen.rows import Rows
     from probgen.run import Run
 
+CHUNK = 1024  # rows of a validation that go together
+
 
 class SVIOptions(Options):
     """Options of a pair that is trained by `svi`."""
@@ -24,7 +29,13 @@ class SVIOptions(Options):
     steps: int | None = Field(None, ge=1, description="steps, instead of epochs")
     batch_size: int = Field(128, ge=1, description="rows a step")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="of the learning rate")
+    schedule: Literal["constant", "cosine", "linear"] = Field(
+        "constant", description="of the learning rate; cosine and linear go down to 0"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="decoupled L2 penalty (AdamW), times the learning rate a step")
+    patience: int | None = Field(
+        None, ge=1, description="epochs without a better validation loss before the fit ends; needs valid rows"
+    )
 
 
 class Schedule(Protocol):
@@ -39,24 +50,77 @@ class Schedule(Protocol):
 
 
 def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: str = "fit") -> None:
-    """Maximise the ELBO of a pair, in nats a row, by Adam (Kingma & Ba 2015); train in place.
+    """Maximise the ELBO of a pair less its penalty, in nats a row, by AdamW (Loshchilov & Hutter 2019); in place.
 
-    The learning rate is a function of the step, so there is no scheduler to keep.
+    With `data.valid` the loss of those rows is measured after every epoch, and the weights of the best epoch are
+    what is left in the end. The learning rate is a function of the step, so there is no scheduler to keep.
     """
     elbo = pair.elbo()
-    optimizer = torch.optim.Adam(pair.parameters(), lr=options.learning_rate)
+    decay = float(getattr(options, "weight_decay", 0.0))
+    optimizer = torch.optim.AdamW(pair.parameters(), lr=options.learning_rate, weight_decay=decay, fused=True)
+    best = Best(getattr(options, "patience", None))
+    epoch = math.ceil(data.n / min(options.batch_size, data.n))
 
-    def step(t: int) -> dict[str, Tensor]:
+    def step(t: int) -> dict[str, Tensor | float]:
         batch = data.batch(t, options.batch_size, stage)
         n = len(batch["x"])
         optimizer.param_groups[0]["lr"] = options.learning_rate * _decay(options.schedule, t, steps)
         optimizer.zero_grad()
         loss = elbo.differentiable_loss(pair.model, pair.guide, n=n, **batch) / n
-        loss.backward()
+        (loss + pair.penalty()).backward()
         optimizer.step()
-        return {"loss": loss.detach()}
+        metrics: dict[str, Tensor | float] = {"loss": loss.detach()}
+        if data.valid is not None and ((t + 1) % epoch == 0 or t + 1 == steps):
+            metrics["valid_loss"] = mean_loss(pair, data.valid, elbo)
+            metrics["done"] = best.see(metrics["valid_loss"], pair)
+        return metrics
 
-    run.train(step, steps, keep={"pair": pair, "optimizer": optimizer}, stage=stage)
+    run.train(step, steps, keep={"pair": pair, "optimizer": optimizer, "best": best}, stage=stage)
+    best.restore(pair)
+
+
+@torch.no_grad()
+def mean_loss(pair: Pair, data: Rows, elbo: Any) -> float:
+    """The negative ELBO of all rows, in nats a row."""
+    pair.eval()
+    total = sum(
+        float(elbo.differentiable_loss(pair.model, pair.guide, n=len(chunk["x"]), **chunk))
+        for chunk in data.chunks(CHUNK)
+    )
+    pair.train()
+    return total / data.n
+
+
+class Best:
+    """The best weights so far, and for how many epochs they have been."""
+
+    def __init__(self, patience: int | None):
+        self.patience = patience
+        self.loss: float | None = None
+        self.since = 0
+        self.weights: dict[str, Tensor] = {}
+
+    def see(self, loss: float, pair: Pair) -> bool:
+        """Whether patience has run out."""
+        if self.loss is None or loss < self.loss:
+            self.loss, self.since = loss, 0
+            self.weights = {name: tensor.clone() for name, tensor in pair.state_dict().items()}
+        else:
+            self.since += 1
+        return self.patience is not None and self.since >= self.patience
+
+    def restore(self, pair: Pair) -> None:
+        """Give the pair its best weights, where there was a validation."""
+        if self.weights:
+            pair.load_state_dict(self.weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Loss, age and weights."""
+        return {"loss": self.loss, "since": self.since, "weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.loss, self.since, self.weights = state["loss"], state["since"], state["weights"]
 
 
 def steps_of(options: SVIOptions, n: int) -> int:
@@ -65,4 +129,6 @@ def steps_of(options: SVIOptions, n: int) -> int:
 
 
 def _decay(schedule: str, t: int, steps: int) -> float:
+    if schedule == "linear":
+        return 1 - t / steps
     return 0.5 * (1 + math.cos(math.pi * t / steps)) if schedule == "cosine" else 1.0

@@ -1,0 +1,135 @@
+"""What one site of an autoregressive distribution may be: from the numbers of a network to a distribution.
+
+A site is a plain value. `size` is how many numbers it takes from the network, `features` how many it gives to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+
+class Site(Protocol):
+    """One site; any class with these members will do.
+
+    size      numbers that the network gives for it
+    features  numbers in which the network is told its value
+    levels    how many values it may take, 0 .. levels - 1; None for reals
+    support   of its values
+    """
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def features(self) -> int: ...
+    @property
+    def levels(self) -> int | None: ...
+    @property
+    def support(self) -> Any: ...
+
+    def p(self, numbers: Tensor) -> Any:
+        """The distribution of the site: (..., size) -> batch shape (...)."""
+
+    def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """Values as a network is told them: (...) -> (..., features)."""
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """x in {0, 1}, of a logit."""
+
+    size = 1
+    features = 1
+    levels = 2
+    support = constraints.boolean
+
+    def p(self, numbers: Tensor) -> Any:
+        """Bernoulli(sigmoid(logit))."""
+        return dist.Bernoulli(logits=numbers[..., 0])
+
+    def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """The bit itself."""
+        return x[..., None].to(dtype)
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """x in {0, .., levels - 1}, of a logit for each level."""
+
+    levels: int
+
+    @property
+    def size(self) -> int:
+        """One logit a level."""
+        return self.levels
+
+    @property
+    def features(self) -> int:
+        """One-hot."""
+        return self.levels
+
+    @property
+    def support(self) -> Any:
+        """0 .. levels - 1."""
+        return constraints.integer_interval(0, self.levels - 1)
+
+    def p(self, numbers: Tensor) -> Any:
+        """Categorical(softmax(logits))."""
+        return dist.Categorical(logits=numbers)
+
+    def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """One-hot."""
+        return nn.functional.one_hot(x.long(), self.levels).to(dtype)
+
+
+@dataclass(frozen=True)
+class Normal:
+    """x real, of a mean and a log standard deviation; the latter is kept above log 1e-3."""
+
+    size = 2
+    features = 1
+    levels = None
+    support = constraints.real
+
+    def p(self, numbers: Tensor) -> Any:
+        """Normal(mu, sigma)."""
+        mu, log_sigma = numbers.unbind(-1)
+        return dist.Normal(mu, _scale(log_sigma))
+
+    def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """The number itself."""
+        return x[..., None].to(dtype)
+
+
+@dataclass(frozen=True)
+class NormalMixture:
+    """x real, of the weights, means and log standard deviations of K normals (RNADE: Uria et al. 2013, eq. 6)."""
+
+    components: int
+    features = 1
+    levels = None
+    support = constraints.real
+
+    @property
+    def size(self) -> int:
+        """Three numbers a component."""
+        return 3 * self.components
+
+    def p(self, numbers: Tensor) -> Any:
+        """sum_k softmax(logits)_k Normal(mu_k, sigma_k)."""
+        logits, mu, log_sigma = numbers.unflatten(-1, (3, self.components)).unbind(-2)
+        return dist.MixtureSameFamily(dist.Categorical(logits=logits), dist.Normal(mu, _scale(log_sigma)))
+
+    def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """The number itself."""
+        return x[..., None].to(dtype)
+
+
+def _scale(log_sigma: Tensor) -> Tensor:
+    """A density must not spike on repeated values, in data of about unit scale."""
+    return log_sigma.exp() + 1e-3

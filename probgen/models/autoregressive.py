@@ -1,0 +1,163 @@
+"""What the autoregressive families share: p(x) = prod_i p(x_i | x_<i, context) as a pair without latents.
+
+A family is a conditioner; sites follow from the event:
+
+    binary            x_i ~ Bernoulli(sigmoid(y_i))
+    integer, token    x_i ~ Categorical(softmax(y_i))
+    real              x_i ~ sum_k w_ik Normal(mu_ik, sigma_ik), of standardised data
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Literal
+
+import pyro
+import pyro.distributions as dist
+import torch
+import xarray as xr
+from pydantic import Field
+from torch import Tensor, nn
+
+from probgen.distributions import Autoregressive, Bernoulli, Categorical, Ensemble, Normal, NormalMixture
+from probgen.distributions.autoregressive import checked_ordering
+from probgen.distributions.sites import Site
+from probgen.errors import InputError
+from probgen.event import Event
+from probgen.inference.completion import complete
+from probgen.inference.svi import SVIOptions
+from probgen.options import Options
+from probgen.pair import Pair
+from probgen.rows import Rows
+from probgen.run import Run
+
+MOST_LEVELS = 1 << 12
+
+
+class AutoregressiveOptions(SVIOptions):
+    """Options of every autoregressive family."""
+
+    ordering: Literal["natural", "random"] | tuple[int, ...] = Field(
+        "natural", description="of the sites: as they lie, drawn at random, or places in the flattened event"
+    )
+    components: int = Field(1, ge=1, description="normals of each real site")
+    l1: float = Field(0.0, ge=0, description="L1 penalty of the weights between sites, nats a row")
+    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
+
+
+class CompletionOptions(Options):
+    """How a partly known x is completed."""
+
+    particles: int = Field(100, ge=1, description="of each draw whose known sites are no prefix of the ordering")
+
+
+class ConditionalsOptions(Options):
+    """What is told of each row beside its score."""
+
+    conditionals: bool = Field(
+        False, description="also `site_log_prob` and `site_mean`: of p(x_i | x_<i), one a site"
+    )
+
+
+class AutoregressivePair(Pair):
+    """A conditioner behind the hooks. Subclasses set `conditioner` and say which of its weights are penalised."""
+
+    Options = AutoregressiveOptions
+    SampleOptions = CompletionOptions
+    ScoreOptions = ConditionalsOptions
+    conditioner: nn.Module
+
+    def __init__(self, options: Any, event: Event):
+        super().__init__(options, event)
+        if None in event.shape:
+            raise InputError("rows of one length are needed")
+        self.site: Site = _site(event, options.components)
+        self.context_size = sum(part.levels or 1 for part in event.given.values())
+        if options.ordering != "natural":
+            ordering = torch.randperm(event.size) if options.ordering == "random" else options.ordering
+            self.register_buffer("ordering", checked_ordering(ordering, event.size))
+        if not event.discrete:
+            self.register_buffer("loc", torch.zeros(event.shape))
+            self.register_buffer("scale", torch.ones(event.shape))
+
+    @abstractmethod
+    def weights(self) -> list[Tensor]:
+        """What L1 penalises."""
+
+    def penalty(self) -> Tensor | float:
+        """l1 times the sum of absolute weights."""
+        l1 = self.options.l1
+        return l1 * torch.stack([w.abs().sum() for w in self.weights()]).sum() if l1 else 0.0
+
+    def context(self, given: dict[str, Tensor]) -> Tensor | None:
+        """Conditions as one-hot vectors, side by side: (row, context)."""
+        if not given:
+            return None
+        parts = [
+            nn.functional.one_hot(given[name].long(), part.levels or 1) for name, part in self.event.given.items()
+        ]
+        return torch.cat(parts, 1).to(next(self.parameters()).dtype)
+
+    def parts(self, context: Tensor | None) -> list[Autoregressive]:
+        """The autoregressive distributions that p(x) is made of in equal parts; one, if a family has no more."""
+        ordering = getattr(self, "ordering", None)
+        return [Autoregressive(self.conditioner, self.site, self._shape, context=context, ordering=ordering)]
+
+    def p(self, **given: Tensor) -> Any:
+        """p(x | given): batch shape (row,) where something is given."""
+        parts = self.parts(self.context(given))
+        p = parts[0] if len(parts) == 1 else Ensemble(parts)
+        if self.event.discrete:
+            return p
+        return dist.TransformedDistribution(p, [dist.transforms.AffineTransform(self.loc, self.scale, len(self._shape))])
+
+    def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
+        """x ~ p(x | given)."""
+        with pyro.plate("row", n):
+            return pyro.sample("x", self.p(**given), obs=x)
+
+    def learn(self, data: Rows, run: Run) -> None:
+        """Maximum likelihood; real data are standardised by the moments of the rows to fit to."""
+        if not self.event.discrete:
+            self._standardise(data)
+        super().learn(data, run)
+
+    def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
+        """A draw of each row given what is known of it, and how many of the particles it was chosen from."""
+        x = x if self.event.discrete else (x - self.loc) / self.scale
+        drawn, ess = complete(self.parts(self.context(given)), x, observed, options.particles)
+        drawn = drawn if self.event.discrete else drawn * self.scale + self.loc
+        return {"x": torch.where(observed, x, drawn) if self.event.discrete else drawn, "ess": ess}
+
+    def assess(self, x: Tensor, options: Any, **given: Tensor) -> xr.Dataset:
+        """The exact log p(x), and the conditionals if they are asked for."""
+        scores = super().assess(x, options, **given)
+        return scores
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return tuple(length or 1 for length in self.event.shape)
+
+    def _standardise(self, data: Rows) -> None:
+        """Mean and standard deviation of each site, in float64; a site that never varies keeps a scale of 1."""
+        n, total, square = 0, torch.zeros(()), torch.zeros(())
+        for chunk in data.chunks():
+            n, total = n + len(chunk["x"]), total + chunk["x"].double().sum(0)
+        mean = total / n
+        for chunk in data.chunks():
+            square = square + (chunk["x"].double() - mean).square().sum(0)
+        deviation = (square / n).sqrt()
+        self.loc.copy_(mean)
+        self.scale.copy_(torch.where(deviation > 0, deviation, 1))
+
+
+def _site(event: Event, components: int) -> Site:
+    if event.support == "real":
+        return Normal() if components == 1 else NormalMixture(components)
+    if components != 1:
+        raise InputError(f"components = {components}: a mixture at each site is for real data, not {event.support}")
+    if event.support == "binary":
+        return Bernoulli()
+    if (event.levels or 1) > MOST_LEVELS:
+        raise InputError(f"x has {event.levels} levels, more than {MOST_LEVELS}: give floats, or fewer levels")
+    return Categorical(event.levels or 1)

@@ -1,0 +1,1 @@
+"""Deterministic blocks of networks: tensors in, tensors out, no Pyro."""

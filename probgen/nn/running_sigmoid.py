@@ -1,0 +1,116 @@
+"""What NADE computes at every site, in one pass (Larochelle & Murray 2011, eq. 3 and 4):
+
+    h_i = sigmoid(a + sum_{j<i} W_j e_j),      y_i = V_i h_i
+
+As a loop over the sites this is thousands of small operations, and autograd keeps every h_i: rows x sites x hidden
+numbers. Two observations make it a few matrix products. The activation of a row changes only at sites that tell
+something (e_j != 0: an eighth of the pixels of a binarized digit); between them h stands still, so that it is
+computed once for each *change*, not for each site. And sites can be taken in blocks, within which every h is multiplied
+with the V of all sites, whether it is in force there or not. The way back starts at the last activation, takes the
+blocks off again and computes each h anew, so that nothing larger than a block is kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+BLOCK = 24  # sites that share matrix products: below, calls dominate; above, products with an h that is not in force
+ROWS = 256  # rows that go together, so that the activations of a block stay in the cache
+
+
+def running_sigmoid(e: Tensor, a: Tensor, W: Tensor, V: Tensor) -> Tensor:
+    """y: (row, site, out), differentiable in all arguments.
+
+    e  what each site tells the later ones: (row, site, feature)
+    a  activations before the first site: (row, hidden)
+    W  (site, feature, hidden)
+    V  (site, out, hidden)
+    """
+    parts = [
+        _RunningSigmoid.apply(e_part, a_part, W, V)
+        for e_part, a_part in zip(e.split(ROWS), a.split(ROWS), strict=True)
+    ]
+    return torch.cat(parts) if len(parts) != 1 else parts[0]
+
+
+class _RunningSigmoid(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, e: Tensor, a: Tensor, W: Tensor, V: Tensor) -> Tensor:
+        y = e.new_empty(*e.shape[:2], V.shape[1])
+        a = a.clone()
+        for block in _blocks(e, (e != 0).any(2)):
+            W_block, V_block = W[block.sites].flatten(0, 1), V[block.sites]
+            h = _h(a, block, W_block)
+            each = (h @ V_block.flatten(0, 1).mT).unflatten(1, V_block.shape[:2])
+            y[:, block.sites] = each[block.in_force, torch.arange(len(V_block), device=y.device)]
+            a.addmm_(block.e, W_block)
+        ctx.save_for_backward(e, a, W, V)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        e, a, W, V = ctx.saved_tensors
+        grad_e = torch.empty_like(e) if ctx.needs_input_grad[0] else None
+        grad_a, grad_W, grad_V = torch.zeros_like(a), torch.empty_like(W), torch.empty_like(V)
+        a, rows = a.clone(), len(a)
+        telling = (e != 0).any(2) if grad_e is None else torch.ones_like(e[:, :, 0], dtype=torch.bool)
+        for block in reversed(_blocks(e, telling)):
+            W_block, V_block = W[block.sites].flatten(0, 1), V[block.sites]
+            a.addmm_(block.e, W_block, alpha=-1)
+            h = _h(a, block, W_block)
+            each = h.new_zeros(len(h), *V_block.shape[:2])
+            each[block.in_force, torch.arange(len(V_block), device=h.device)] = grads[0][:, block.sites]
+            each = each.flatten(1)
+            torch.mm(each.mT, h, out=grad_V[block.sites].flatten(0, 1))
+            back = torch.ops.aten.sigmoid_backward(each @ V_block.flatten(0, 1), h)
+            if grad_e is not None:  # of the sites after each one: those of the block, and of the blocks after it
+                due = grad_a @ W_block.mT
+                due.index_add_(0, block.rows, (back[rows:] @ W_block.mT) * (block.told != 0))
+                grad_e[:, block.sites] = due.unflatten(1, W[block.sites].shape[:2])
+            grad_W_block = torch.addmm(block.e.mT @ grad_a, block.told.mT, back[rows:])
+            grad_W[block.sites] = grad_W_block.unflatten(0, W[block.sites].shape[:2])
+            grad_a += back[:rows]
+            grad_a.index_add_(0, block.rows, back[rows:])
+        return grad_e, grad_a, grad_W, grad_V
+
+
+class _Block(NamedTuple):
+    """Some sites; a row has an h at the start of them, and one more after each site that tells something."""
+
+    sites: slice
+    e: Tensor  # (row, site x feature)
+    rows: Tensor  # the row of each further h
+    told: Tensor  # what that row had been told within the block: (further h, site x feature)
+    in_force: Tensor  # which h holds at each site: (row, site), those at the start numbered first
+
+
+def _blocks(e: Tensor, telling: Tensor) -> list[_Block]:
+    """`telling` (row, site): where the activation may change. One search for all blocks: a GPU waits at each."""
+    n, sites, _ = e.shape
+    device = e.device
+    telling = torch.nn.functional.pad(telling, (0, -sites % BLOCK)).unflatten(1, (-1, BLOCK))
+    telling[:, :, -1] = False  # what the last site of a block tells is for the next block
+    number, site, row = telling.permute(1, 2, 0).nonzero().unbind(1)
+    counts = telling.sum((0, 2))
+    starts = counts.cumsum(0) - counts
+    in_force = torch.zeros(len(counts), n, BLOCK, dtype=torch.int64, device=device)
+    in_force[:, :, 0] = torch.arange(n, device=device)
+    in_force[number, row, site + 1] = n + torch.arange(len(row), device=device) - starts[number]
+    in_force = in_force.cummax(2).values  # they are numbered by site, so that the latest is the largest
+    blocks = []
+    for i, (start, count) in enumerate(zip(starts.tolist(), counts.tolist(), strict=True)):
+        part = slice(i * BLOCK, min((i + 1) * BLOCK, sites))
+        rows, upto = row[start : start + count], site[start : start + count, None]
+        size = part.stop - part.start
+        earlier = torch.arange(size, device=device) <= upto
+        told = (e[rows, part] * earlier[:, :, None]).flatten(1)
+        blocks.append(_Block(part, e[:, part].flatten(1), rows, told, in_force[i, :, :size]))
+    return blocks
+
+
+def _h(a: Tensor, block: _Block, W_block: Tensor) -> Tensor:
+    """Every h of a block: (row + further, hidden)."""
+    return torch.cat([a, torch.addmm(a[block.rows], block.told, W_block)]).sigmoid_()
