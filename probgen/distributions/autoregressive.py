@@ -168,10 +168,12 @@ class Autoregressive(TorchDistribution):
                 walk.put(i, self.site.p(walk.numbers(i)).sample())
             return self.as_it_lies(walk.x).reshape(shape)
 
-    def walk(self, batch: torch.Size) -> Walk:
-        """The start of a draw, for every element of a batch shape that this one's can be broadcast to."""
-        context = self._flat_context(batch)
-        return Walk(self.conditioner, batch.numel(), self.event_shape.numel(), context, self._like)
+    def walk(self, batch: torch.Size, index: Tensor | None = None) -> Walk:
+        """The start of a draw for every element, or those at `index`, of a batch shape that this one's broadcasts to."""
+        context, rows = self._flat_context(batch), batch.numel()
+        if index is not None:
+            context, rows = context[index] if context is not None else None, len(index)
+        return Walk(self.conditioner, rows, self.event_shape.numel(), context, self._like)
 
     def in_order(self, x: Tensor) -> Tensor:
         """(row, site) as it lies to (row, site) as it is drawn."""
@@ -209,6 +211,13 @@ class Autoregressive(TorchDistribution):
         parameters = getattr(self.conditioner, "parameters", None)
         first = next(parameters(), None) if parameters is not None else None
         return first if first is not None else self.context if self.context is not None else torch.empty(0)
+
+
+def check_context(context: Tensor | None, size: int) -> None:
+    """For conditioners that take a vector of `size` numbers, or none. Errors: `InputError`."""
+    found = 0 if context is None else context.shape[-1]
+    if found != size:
+        raise InputError(f"context: {size or 'no'} numbers a row are needed, not {found or 'none'}")
 
 
 def checked_ordering(ordering: Tensor | Sequence[int] | None, sites: int) -> Tensor | None:

@@ -89,7 +89,7 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Normal:
-    """x real, of a mean and a log standard deviation; the latter is kept above log 1e-3."""
+    """x real, of a mean and a standard deviation, the latter through a softplus and above 1e-3."""
 
     size = 2
     features = 1
@@ -98,8 +98,8 @@ class Normal:
 
     def p(self, numbers: Tensor) -> Any:
         """Normal(mu, sigma)."""
-        mu, log_sigma = numbers.unbind(-1)
-        return dist.Normal(mu, _scale(log_sigma))
+        mu, s = numbers.unbind(-1)
+        return dist.Normal(mu, _scale(s))
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """The number itself."""
@@ -108,7 +108,7 @@ class Normal:
 
 @dataclass(frozen=True)
 class NormalMixture:
-    """x real, of the weights, means and log standard deviations of K normals (RNADE: Uria et al. 2013, eq. 6)."""
+    """x real, of the weights, means and standard deviations of K normals (RNADE: Uria et al. 2013, eq. 6)."""
 
     components: int
     features = 1
@@ -122,14 +122,14 @@ class NormalMixture:
 
     def p(self, numbers: Tensor) -> Any:
         """sum_k softmax(logits)_k Normal(mu_k, sigma_k)."""
-        logits, mu, log_sigma = numbers.unflatten(-1, (3, self.components)).unbind(-2)
-        return dist.MixtureSameFamily(dist.Categorical(logits=logits), dist.Normal(mu, _scale(log_sigma)))
+        logits, mu, s = numbers.unflatten(-1, (3, self.components)).unbind(-2)
+        return dist.MixtureSameFamily(dist.Categorical(logits=logits), dist.Normal(mu, _scale(s)))
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """The number itself."""
         return x[..., None].to(dtype)
 
 
-def _scale(log_sigma: Tensor) -> Tensor:
-    """A density must not spike on repeated values, in data of about unit scale."""
-    return log_sigma.exp() + 1e-3
+def _scale(s: Tensor) -> Tensor:
+    """softplus(s) + 1e-3: a density must not spike on repeated values, in data of about unit scale."""
+    return nn.functional.softplus(s) + 1e-3

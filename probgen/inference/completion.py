@@ -1,2 +1,102 @@
-"""Completion."""
-def complete(*a): ...
+"""Drawing the unknown sites of an autoregressive x given the known ones.
+
+Where the known sites come first in the ordering, the rest is drawn from the conditionals: exact. Any other mask is
+completed by sequential importance resampling (Gordon, Salmond & Smith 1993; Doucet & Johansen 2009, section 4): K
+particles walk through the ordering together; at an unknown site each draws from p(x_i | x_<i), at a known one it is
+weighted by it. When the weights have become uneven the particles are resampled. One particle, chosen by the weights, is
+the draw; draws are independent of each other, each having particles of its own, and have the right distribution as K
+grows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from probgen.distributions import Autoregressive
+from probgen.distributions.autoregressive import Walk
+
+AT_ONCE = 1 << 14  # particles that are in memory together
+
+
+def complete(
+    parts: Sequence[Autoregressive], x: Tensor, observed: Tensor, particles: int
+) -> tuple[Tensor, Tensor]:
+    """A draw for each row of x, with x kept where observed, and its effective sample size.
+
+    parts      distributions of batch shape (row,) or (), of which p(x) has equal parts
+    x          (row, *event); observed: the same, bool
+    particles  K, of each draw and in all parts together (at least one in each)
+
+    The effective sample size (row,) says from how many of the K first particles the draw was chosen: 1 / sum_a w_a^2,
+    where w_a is the weight of all that descend from particle a. It is K where the draw is exact, and near 1 where the
+    known sites leave almost nothing of what had been drawn before them: use more particles.
+    """
+    flat, known = x.flatten(1), observed.flatten(1)
+    exact = torch.stack([_is_prefix(part.in_order(known)) for part in parts]).all(0) & (len(parts) == 1)
+    drawn, ess = flat.clone(), torch.full((len(x),), float(particles), dtype=torch.float64, device=x.device)
+    each = max(1, particles // len(parts))
+    for chosen, k in ((exact, 1), (~exact, each)):
+        index = chosen.nonzero()[:, 0]
+        for rows in index.split(max(1, AT_ONCE // k)):
+            walks = [_walk(part, flat[rows], known[rows], rows, len(x), k) for part in parts]
+            values, log_w, ancestors = (torch.cat(found, 1) for found in zip(*walks, strict=True))
+            w = log_w.softmax(1)
+            pick = torch.multinomial(w, 1)[:, 0]
+            drawn[rows] = values[torch.arange(len(rows)), pick].to(drawn.dtype)
+            if k > 1 or len(parts) > 1:
+                numbered = ancestors + each * torch.arange(len(parts), device=x.device).repeat_interleave(each)
+                families = torch.zeros_like(w).scatter_add_(1, numbered, w)
+                ess[rows] = 1 / families.square().sum(1).to(ess.dtype)
+    return drawn.reshape(x.shape), ess
+
+
+def _is_prefix(known: Tensor) -> Tensor:
+    """Whether no known site comes after an unknown one: (row, site) -> (row,)."""
+    return (known.cummin(1).values == known).all(1)
+
+
+def _walk(
+    p: Autoregressive, x: Tensor, known: Tensor, rows: Tensor, n: int, k: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Values as they lie (row, k, site), log-weights (row, k) and first ancestors (row, k) of k particles a row.
+
+    The weights carry the evidence: their mean estimates p(x_known) without bias.
+    """
+    size = len(rows)
+    x, known = p.in_order(x), p.in_order(known)
+    walk = p.walk(torch.Size((n,)), rows.repeat(k))
+    log_w = torch.zeros(k, size, dtype=walk.x.dtype, device=x.device)
+    ancestors = torch.arange(k, device=x.device)[:, None].expand(k, size)
+    last = int(known.any(0).nonzero().max()) if known.any() else -1  # after it the weights stand still
+    for i in range(walk.sites):
+        site = p.site.p(walk.numbers(i))
+        value, given = site.sample(), known[:, i].repeat(k)
+        if known[:, i].any():
+            here = x[:, i].repeat(k).to(value.dtype)
+            value = torch.where(given, here, value)
+            log_w = log_w + torch.where(given, site.log_prob(value), 0).reshape(k, size)
+        walk.put(i, value)
+        if k > 1 and i < last:
+            log_w, ancestors = _resampled(walk, log_w, ancestors)
+    values = p.as_it_lies(walk.x).reshape(k, size, -1)
+    return values.transpose(0, 1), log_w.T, ancestors.T
+
+
+def _resampled(walk: Walk, log_w: Tensor, ancestors: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of which fewer than half of the particles are effective begin anew with as many of equal weight."""
+    k, size = log_w.shape
+    w = log_w.softmax(0)
+    uneven = 1 / w.square().sum(0) < k / 2
+    if not uneven.any():
+        return log_w, ancestors
+    # systematic resampling (Kitagawa 1996): one uniform number a row
+    points = (torch.arange(k, device=w.device)[:, None] + torch.rand(size, dtype=w.dtype, device=w.device)) / k
+    chosen = torch.searchsorted(w.cumsum(0).T.contiguous(), points.T.contiguous()).clamp(max=k - 1).T
+    chosen = torch.where(uneven, chosen, torch.arange(k, device=w.device)[:, None])
+    walk.take((chosen * size + torch.arange(size, device=w.device)).flatten())
+    mean = log_w.logsumexp(0) - math.log(k)
+    return torch.where(uneven, mean, log_w), ancestors.gather(0, chosen)

@@ -60,12 +60,16 @@ class ConditionalsOptions(Options):
 
 
 class AutoregressivePair(Pair):
-    """A conditioner behind the hooks. Subclasses set `conditioner` and say which of its weights are penalised."""
+    """A conditioner behind the hooks."""
+
+    conditioner: Any
+    ordering: Tensor | None
+    loc: Tensor
+    scale: Tensor
 
     Options = AutoregressiveOptions
     SampleOptions = CompletionOptions
     ScoreOptions = ConditionalsOptions
-    conditioner: nn.Module
 
     def __init__(self, options: Any, event: Event):
         super().__init__(options, event)
@@ -73,12 +77,21 @@ class AutoregressivePair(Pair):
             raise InputError("rows of one length are needed")
         self.site: Site = _site(event, options.components)
         self.context_size = sum(part.levels or 1 for part in event.given.values())
-        if options.ordering != "natural":
-            ordering = torch.randperm(event.size) if options.ordering == "random" else options.ordering
-            self.register_buffer("ordering", checked_ordering(ordering, event.size))
+        self.register_buffer("ordering", None)
         if not event.discrete:
             self.register_buffer("loc", torch.zeros(event.shape))
             self.register_buffer("scale", torch.ones(event.shape))
+
+    def draw_ordering(self) -> Tensor:
+        """The ordering that the options ask for; a random one is another at each call: (site,)."""
+        wanted, sites = self.options.ordering, self.event.size
+        if wanted == "natural":
+            return torch.arange(sites)
+        return torch.randperm(sites) if wanted == "random" else checked_ordering(wanted, sites)
+
+    def parts(self, context: Tensor | None) -> list[Autoregressive]:
+        """The autoregressive distributions that p(x) is made of in equal parts; one, if a family has no more."""
+        return [Autoregressive(self.conditioner, self.site, self.shape, context=context, ordering=self.ordering)]
 
     @abstractmethod
     def weights(self) -> list[Tensor]:
@@ -98,18 +111,13 @@ class AutoregressivePair(Pair):
         ]
         return torch.cat(parts, 1).to(next(self.parameters()).dtype)
 
-    def parts(self, context: Tensor | None) -> list[Autoregressive]:
-        """The autoregressive distributions that p(x) is made of in equal parts; one, if a family has no more."""
-        ordering = getattr(self, "ordering", None)
-        return [Autoregressive(self.conditioner, self.site, self._shape, context=context, ordering=ordering)]
-
     def p(self, **given: Tensor) -> Any:
         """p(x | given): batch shape (row,) where something is given."""
         parts = self.parts(self.context(given))
         p = parts[0] if len(parts) == 1 else Ensemble(parts)
         if self.event.discrete:
             return p
-        return dist.TransformedDistribution(p, [dist.transforms.AffineTransform(self.loc, self.scale, len(self._shape))])
+        return dist.TransformedDistribution(p, [dist.transforms.AffineTransform(self.loc, self.scale, len(self.shape))])
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
         """x ~ p(x | given)."""
@@ -135,7 +143,7 @@ class AutoregressivePair(Pair):
         return scores
 
     @property
-    def _shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[int, ...]:
         return tuple(length or 1 for length in self.event.shape)
 
     def _standardise(self, data: Rows) -> None:

@@ -16,6 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from probgen.distributions.autoregressive import check_context
 from probgen.distributions.sites import Site
 from probgen.event import Event
 from probgen.models.autoregressive import AutoregressiveOptions, AutoregressivePair
@@ -27,7 +28,7 @@ class NADEConditioner(nn.Module):
 
     def __init__(self, site: Site, sites: int, hidden: int, context: int = 0):
         super().__init__()
-        self.site, self.sites = site, sites
+        self.site, self.sites, self.context = site, sites, context
         self.W = nn.Parameter(torch.randn(sites, site.features, hidden) / math.sqrt(sites))
         self.c = nn.Parameter(torch.zeros(hidden))
         self.V = nn.Parameter(torch.randn(sites, site.size, hidden) / math.sqrt(hidden))
@@ -55,6 +56,7 @@ class NADEConditioner(nn.Module):
         return y + state["t"][:, i] if "t" in state else y
 
     def _a(self, rows: int, context: Tensor | None) -> Tensor:
+        check_context(context, self.context)
         return self.c.expand(rows, -1) if context is None else self.c + context @ self.U
 
 
@@ -71,6 +73,7 @@ class NADE(AutoregressivePair):
 
     def __init__(self, options: Any, event: Event):
         super().__init__(options, event)
+        self.ordering = self.draw_ordering()
         self.conditioner = NADEConditioner(self.site, event.size, options.hidden, self.context_size)
 
     def weights(self) -> list[Tensor]:

@@ -1,0 +1,67 @@
+"""The fully visible sigmoid belief network (Neal 1992; Frey, Hinton & Dayan 1996): a logistic regression for each site.
+
+    p(x_i = 1 | x_<i) = sigmoid(alpha_0i + sum_{j<i} alpha_ij x_j)
+
+Categorical and real sites put softmax, or the parameters of a mixture of normals, in the place of the sigmoid, and
+alpha_ij acts on x_j one-hot. A context adds T to alpha_0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from probgen.distributions.autoregressive import check_context
+from probgen.distributions.sites import Site
+from probgen.event import Event
+from probgen.models.autoregressive import AutoregressivePair
+
+
+class FVSBNConditioner(nn.Module):
+    """Numbers for each of `sites` sites, linear in those before: see `probgen.distributions.Autoregressive`."""
+
+    def __init__(self, site: Site, sites: int, context: int = 0):
+        super().__init__()
+        self.site, self.sites, self.context = site, sites, context
+        self.alpha_0 = nn.Parameter(torch.zeros(sites, site.size))
+        self.alpha = nn.Parameter(torch.zeros(sites, site.size, sites, site.features))
+        if context:
+            self.T = nn.Parameter(torch.zeros(context, sites, site.size))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """(row, site), (row, context) -> (row, site, size)."""
+        check_context(context, self.context)
+        e = self.site.encode(x, self.alpha.dtype).flatten(1)
+        earlier = torch.ones(self.sites, self.sites, dtype=self.alpha.dtype, device=e.device).tril(-1)
+        alpha = (self.alpha * earlier[:, None, :, None]).flatten(2).flatten(0, 1)
+        y = (e @ alpha.mT).unflatten(1, (self.sites, self.site.size)) + self.alpha_0
+        return y if context is None else y + torch.tensordot(context, self.T, 1)
+
+    def start(self, rows: int, context: Tensor | None) -> dict[str, Tensor]:
+        """What has been told, nothing yet, and what the context adds to each site."""
+        check_context(context, self.context)
+        told = self.alpha.new_zeros(rows, self.sites * self.site.features)
+        return {"e": told} if context is None else {"e": told, "t": torch.tensordot(context, self.T, 1)}
+
+    def step(self, state: dict[str, Tensor], i: int, previous: Tensor | None) -> Tensor:
+        """One logistic regression on the sites so far."""
+        e, features = state["e"], self.site.features
+        if previous is not None:
+            e[:, (i - 1) * features : i * features] = self.site.encode(previous, e.dtype)
+        y = torch.addmm(self.alpha_0[i], e[:, : i * features], self.alpha[i].flatten(1)[:, : i * features].mT)
+        return y + state["t"][:, i] if "t" in state else y
+
+
+class FVSBN(AutoregressivePair):
+    """The FVSBN behind the hooks."""
+
+    def __init__(self, options: Any, event: Event):
+        super().__init__(options, event)
+        self.ordering = self.draw_ordering()
+        self.conditioner = FVSBNConditioner(self.site, event.size, self.context_size)
+
+    def weights(self) -> list[Tensor]:
+        """alpha, without alpha_0. Where j is not before i it is 0 and stays so."""
+        return [self.conditioner.alpha]

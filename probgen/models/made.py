@@ -1,0 +1,192 @@
+"""The masked autoencoder for distribution estimation (Germain, Gregor, Murray & Larochelle, ICML 2015).
+
+    h^1 = relu(b^1 + (W^1 * M^1) x),    h^l = relu(b^l + (W^l * M^l) h^{l-1}),
+    p(x_i = 1 | x_<i) = sigmoid(c_i + (V * M^V)_i h^L + (A * M^A)_i x)              eq. 9, 12
+
+A hidden unit k of degree m(k) sees the first m(k) sites of the ordering, and is seen by the sites after them:
+
+    M^1_kj = 1 if m(k) >= j,    M^l_kk' = 1 if m^l(k) >= m^{l-1}(k'),    M^V_ik = 1 if i > m(k),    M^A_ij = 1 if i > j
+
+with sites numbered from 1 in the ordering (eq. 8, 13, 14). Degrees are spread evenly and shuffled, not drawn one by
+one, so that no site is left without units by chance. Several masks, each with degrees of its own (and an ordering of
+its own, where they are random), share the weights: a minibatch is trained with one of them, and p(x) is the average of
+their likelihoods.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from probgen.distributions import Autoregressive
+from probgen.distributions.autoregressive import check_context
+from probgen.distributions.sites import Site
+from probgen.event import Event
+from probgen.models.autoregressive import AutoregressiveOptions, AutoregressivePair
+
+
+class MADEConditioner(nn.Module):
+    """Numbers for each of `sites` sites from layers of hidden units: see `probgen.distributions.Autoregressive`.
+
+    hidden     units of each layer
+    orderings  (mask, site): the place of the first site, the second, ...; a mask each
+    direct     whether the sites also see each other without hidden units between
+
+    It is a conditioner for each of its masks, `made[m]`, to be used with `ordering=made.orderings[m]`.
+    """
+
+    orderings: Tensor
+
+    def __init__(
+        self, site: Site, hidden: tuple[int, ...], orderings: Tensor, context: int = 0, direct: bool = True
+    ):
+        super().__init__()
+        self.site, self.context = site, context
+        masks, self.sites = orderings.shape
+        self.register_buffer("orderings", orderings)
+        widths = (self.sites * site.features, *hidden)
+        self.W = nn.ParameterList(_uniform(out, n) for n, out in zip(widths, hidden, strict=False))
+        self.b = nn.ParameterList(torch.zeros(n) for n in hidden)
+        self.V = nn.Parameter(_uniform(self.sites * site.size, widths[-1]))
+        self.c = nn.Parameter(torch.zeros(self.sites * site.size))
+        self.A = nn.Parameter(torch.zeros(self.sites * site.size, widths[0])) if direct else None
+        for layer, units in enumerate(hidden):
+            degrees = 1 + torch.arange(units) * max(1, self.sites - 1) // units
+            shuffled = torch.stack([degrees[torch.randperm(units)] for _ in range(masks)])
+            self.register_buffer(f"degrees_{layer}", shuffled)
+        if context:
+            self.U = nn.ParameterList(torch.zeros(context, n) for n in hidden)
+            self.T = nn.Parameter(torch.zeros(context, self.sites * site.size))
+
+    def __len__(self) -> int:
+        return len(self.orderings)
+
+    def __getitem__(self, mask: int) -> MADEMask:
+        return MADEMask(self, mask)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Of the first mask: (row, site), (row, context) -> (row, site, size), in its ordering."""
+        return self[0](x, context)
+
+
+class MADEMask:
+    """A MADE as it is under one of its masks."""
+
+    def __init__(self, made: MADEConditioner, mask: int):
+        self.made = made
+        self.ordering = made.orderings[mask]
+        self.rank = self.ordering.argsort()  # of each site, from 0: a site of rank r sees units of degree <= r
+        self.degrees = [getattr(made, f"degrees_{layer}")[mask] for layer in range(len(made.W))]
+
+    def parameters(self) -> Any:
+        """Those of the MADE."""
+        return self.made.parameters()
+
+    def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """(row, site), (row, context) -> (row, site, size); sites in the ordering of the mask."""
+        made, site = self.made, self.made.site
+        check_context(context, made.context)
+        e = site.encode(x[:, self.rank], made.V.dtype).flatten(1)
+        features, outs = self.rank.repeat_interleave(site.features), self.rank.repeat_interleave(site.size)
+        h, seen = e, features + 1
+        for layer, (W, b, m) in enumerate(zip(made.W, made.b, self.degrees, strict=True)):
+            a = nn.functional.linear(h, torch.where(m[:, None] >= seen, W, 0), b)
+            h = torch.relu(a if context is None else a + context @ made.U[layer])
+            seen = m
+        y = nn.functional.linear(h, torch.where(outs[:, None] >= seen, made.V, 0), made.c)
+        if made.A is not None:
+            y = y + nn.functional.linear(e, torch.where(outs[:, None] > features, made.A, 0))
+        y = y if context is None else y + context @ made.T
+        return y.unflatten(1, (made.sites, site.size))[:, self.ordering]
+
+    # One site at a time each hidden unit is computed once, when the last site that it sees is known; until then it is
+    # 0, as are the sites that are not known, so that no mask is needed.
+
+    def start(self, rows: int, context: Tensor | None) -> dict[str, Tensor]:
+        """Nothing told, no unit computed, and what the context adds."""
+        made = self.made
+        check_context(context, made.context)
+        state = {"e": made.V.new_zeros(rows, made.sites * made.site.features)}
+        for layer, b in enumerate(made.b):
+            state[f"h{layer}"] = made.V.new_zeros(rows, len(b))
+            if context is not None:
+                state[f"u{layer}"] = context @ made.U[layer]
+        return state if context is None else {**state, "t": context @ made.T}
+
+    def step(self, state: dict[str, Tensor], i: int, previous: Tensor | None) -> Tensor:
+        """Compute the units that the last value completes, and read them."""
+        made, site, places = self.made, self.made.site, self._places
+        h = e = state["e"]
+        if previous is not None:
+            j = places[i - 1]
+            e[:, j * site.features : (j + 1) * site.features] = site.encode(previous, e.dtype)
+            for layer, (W, b) in enumerate(zip(made.W, made.b, strict=True)):
+                units = self._completed[layer][i]
+                a = torch.addmm(b[units], h, W[units].mT)
+                h = state[f"h{layer}"]
+                h[:, units] = torch.relu(a + state[f"u{layer}"][:, units] if f"u{layer}" in state else a)
+        elif made.W:
+            h = state[f"h{len(made.W) - 1}"]
+        rows = slice(places[i] * site.size, (places[i] + 1) * site.size)
+        y = torch.addmm(made.c[rows], h, made.V[rows].mT)
+        if made.A is not None:
+            y = y.addmm(e, made.A[rows].mT)
+        return y + state["t"][:, rows] if "t" in state else y
+
+    @cached_property
+    def _places(self) -> list[int]:
+        return [int(place) for place in self.ordering]
+
+    @cached_property
+    def _completed(self) -> list[tuple[Tensor, ...]]:
+        """The units of each degree, layer by layer."""
+        counts = [torch.bincount(m, minlength=self.made.sites).tolist() for m in self.degrees]
+        return [m.argsort().split(count) for m, count in zip(self.degrees, counts, strict=True)]
+
+
+class MADEOptions(AutoregressiveOptions):
+    """Options of `made`."""
+
+    hidden: int = Field(500, ge=1, description="units of a layer")
+    layers: int = Field(1, ge=1, description="hidden layers")
+    masks: int = Field(1, ge=1, description="masks that share the weights; with a random ordering, of each its own")
+    direct: bool = Field(True, description="connections between sites without hidden units between")
+
+
+class MADE(AutoregressivePair):
+    """MADE behind the hooks."""
+
+    Options = MADEOptions
+    conditioner: MADEConditioner
+
+    def __init__(self, options: Any, event: Event):
+        super().__init__(options, event)
+        self.conditioner = MADEConditioner(
+            self.site,
+            (options.hidden,) * options.layers,
+            torch.stack([self.draw_ordering() for _ in range(options.masks)]),
+            self.context_size,
+            options.direct,
+        )
+
+    def parts(self, context: Tensor | None) -> list[Autoregressive]:
+        """While it is trained, one mask drawn at random; else all of them."""
+        made = self.conditioner
+        masks = [int(torch.randint(len(made), ()))] if self.training else range(len(made))
+        return [
+            Autoregressive(made[m], self.site, self.shape, context=context, ordering=made.orderings[m]) for m in masks
+        ]
+
+    def weights(self) -> list[Tensor]:
+        """W, V and A; a weight that is masked under every mask is punished in vain."""
+        made = self.conditioner
+        return [*made.W, made.V, *([made.A] if made.A is not None else [])]
+
+
+def _uniform(out: int, n: int) -> Tensor:
+    return (2 * torch.rand(out, n) - 1) / math.sqrt(n)
