@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
@@ -75,6 +77,29 @@ def images(x: np.ndarray, event: Event) -> Figure:
     else:
         axes.imshow(grid[0], cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
+    return figure
+
+
+def columns(parts: Sequence[np.ndarray], names: Sequence[str], event: Event, title: str = "") -> Figure:
+    """Images side by side, a row of the figure for each row of x; each part (row, *event) is scaled by itself.
+
+    NaN is drawn in blue: what is not known. Errors: `InputError` for an event that is no image of one channel.
+    """
+    if event.dims[-2:] != ("height", "width") or (len(event.dims) == 3 and event.shape[0] != 1):
+        raise InputError(f"no picture suits an event of {event}")
+    rows = len(parts[0])
+    figure = Figure(figsize=(1.1 * len(parts), 1.1 * rows + 0.5), layout="constrained")
+    grid: Any = figure.subplots(rows, len(parts), squeeze=False)
+    ink = matplotlib.colormaps["gray_r"].with_extremes(bad="#a6bddb")
+    for j, part in enumerate(parts):
+        shown = np.asarray(part, dtype=float).reshape(rows, *event.shape[-2:])
+        top = max(float(np.nanmax(shown)), (event.levels or 2) - 1 if event.discrete and j == 0 else 1e-12)
+        for i in range(rows):
+            grid[i, j].imshow(shown[i], cmap=ink, vmin=min(0.0, float(np.nanmin(shown))), vmax=top)
+            grid[i, j].set_axis_off()
+        grid[0, j].set_title(names[j], fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=10)
     return figure
 
 

@@ -18,7 +18,7 @@ NEEDS_DATA = {"faithful"}
 def test_recipe(name: str, tmp_path: Path) -> None:
     if name in NEEDS_DATA and not os.environ.get("PROBGEN_DATA"):
         pytest.skip("PROBGEN_DATA names no folder of real data")
-    plan = recipes.read(name)
+    plan = recipes.read(name, fast=recipes.has_fast(name))
     results = list(recipes.execute(plan, tmp_path / name))
     expected = recipes.expectations(plan, results)
     assert expected, "a recipe says what is to be expected"
@@ -27,7 +27,8 @@ def test_recipe(name: str, tmp_path: Path) -> None:
     assert [row["model"] for row in rows] == list(plan.models)
     assert all("difference" in row for row in rows)
     for result in results:
-        assert result.picture is not None
+        for picture in result.pictures:
+            assert picture.stat().st_size > 0
         for file in ("recipe.toml", "model.h5", "samples.h5", "scores.h5", "history.jsonl", "samples.png"):
             assert (result.run / file).stat().st_size > 0
         with xr.open_datatree(result.run / "scores.h5") as tree:

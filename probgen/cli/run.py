@@ -16,6 +16,9 @@ def command(
     set_: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the runs in --out.")] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="The recipe's variant that ends in seconds, to see that it works.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, and do nothing.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Fail if a figure is not what [expect] says.")
@@ -34,7 +37,7 @@ def command(
     from probgen.errors import ProbgenError
 
     changes = settings(set_) | ({"seed": seed} if seed is not None else {})
-    plan = recipes.read(recipe, changes)
+    plan = recipes.read(recipe, changes, fast=fast)
     recipes.check(plan)
     if dry_run:
         resolved = plan.model_dump(mode="json", exclude_defaults=True)
@@ -44,7 +47,7 @@ def command(
             lambda: typer.echo(f"{recipe}: {len(plan.models)} models; nothing is wrong with it"),
         )
         return
-    out = out or Path("runs") / Path(recipe).stem
+    out = out or Path("runs") / (Path(recipe).stem + ("-fast" if fast else ""))
     results = []
     for result in recipes.execute(
         plan, out, resume=resume, force=force, device=device,
@@ -55,7 +58,7 @@ def command(
             typer.echo(f"{result.model}: done in {result.seconds:.1f} s, {result.run}", err=True)
     rows = recipes.table(results)
     expected = recipes.expectations(plan, results)
-    pictures = [str(result.picture) for result in results if result.picture is not None]
+    pictures = [str(picture) for result in results for picture in result.pictures]
     whole = {"title": plan.title, "out": str(out), "models": rows, "expected": expected, "pictures": pictures}
     put(whole, json, lambda: _show(plan, rows, expected, pictures))
     failed = [line for line in expected if not line["met"]]

@@ -106,9 +106,12 @@ class Autoregressive(TorchDistribution):
         self.conditioner, self.site, self.context, self.context_dim = conditioner, site, context, context_dim
         event_shape = torch.Size(shape)
         if context is not None and context.dim() < context_dim:
-            raise InputError(f"context has shape {tuple(context.shape)}; (*batch, {context_dim} more) is needed")
+            raise InputError(
+                f"context has shape {tuple(context.shape)}; (*batch, {context_dim} more) is needed"
+            )
         batch_shape = context.shape[: context.dim() - context_dim] if context is not None else torch.Size()
-        self.ordering = checked_ordering(ordering, event_shape.numel())
+        sites = event_shape.numel()
+        self.ordering = checked_ordering(ordering, sites) if ordering is not None else None
         super().__init__(batch_shape, event_shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Autoregressive:
@@ -129,7 +132,7 @@ class Autoregressive(TorchDistribution):
         return constraints.independent(self.site.support, len(self.event_shape))
 
     @property
-    def has_enumerate_support(self) -> bool:
+    def has_enumerate_support(self) -> bool:  # type: ignore[override]  # torch has a plain attribute
         """True where sites are discrete and there are at most `MOST_VALUES` values."""
         sites, levels = self.event_shape.numel(), self.site.levels
         return levels is not None and sites * math.log(levels) <= math.log(MOST_VALUES)
@@ -137,7 +140,9 @@ class Autoregressive(TorchDistribution):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """Every value: (levels ** sites, *batch or ones, *event)."""
         if not self.has_enumerate_support or self.site.levels is None:
-            raise NotImplementedError(f"{self.event_shape.numel()} sites of {self.site} are too many to enumerate")
+            raise NotImplementedError(
+                f"{self.event_shape.numel()} sites of {self.site} are too many to enumerate"
+            )
         sites = self.event_shape.numel()
         values = torch.tensor(list(product(range(self.site.levels), repeat=sites)), dtype=self._like.dtype)
         values = values.to(self._like.device).reshape(-1, *(1,) * len(self.batch_shape), *self.event_shape)
@@ -175,6 +180,11 @@ class Autoregressive(TorchDistribution):
             context, rows = context[index] if context is not None else None, len(index)
         return Walk(self.conditioner, rows, self.event_shape.numel(), context, self._like)
 
+    @property
+    def order(self) -> Tensor:
+        """The ordering, also where it is the natural one."""
+        return self.ordering if self.ordering is not None else torch.arange(self.event_shape.numel())
+
     def in_order(self, x: Tensor) -> Tensor:
         """(row, site) as it lies to (row, site) as it is drawn."""
         return x if self.ordering is None else x[:, self.ordering]
@@ -186,7 +196,9 @@ class Autoregressive(TorchDistribution):
     def _validate_sample(self, value: Tensor) -> None:
         """Errors: `InputError`, which names a value that is not allowed."""
         if value.shape[value.dim() - len(self.event_shape) :] != self.event_shape:
-            raise InputError(f"a value of shape {tuple(value.shape)} is no event of {tuple(self.event_shape)}")
+            raise InputError(
+                f"a value of shape {tuple(value.shape)} is no event of {tuple(self.event_shape)}"
+            )
         bad = value[~self.site.support.check(value)]
         if bad.numel():
             raise InputError(f"x has a value {bad[0].item()}, which is not possible at a site of {self.site}")
@@ -220,13 +232,13 @@ def check_context(context: Tensor | None, size: int) -> None:
         raise InputError(f"context: {size or 'no'} numbers a row are needed, not {found or 'none'}")
 
 
-def checked_ordering(ordering: Tensor | Sequence[int] | None, sites: int) -> Tensor | None:
+def checked_ordering(ordering: Tensor | Sequence[int], sites: int) -> Tensor:
     """A permutation of the sites as a tensor. Errors: `InputError`."""
-    if ordering is None:
-        return None
     found = torch.as_tensor(ordering)
-    if found.shape != (sites,) or found.is_floating_point() or not found.sort().values.equal(
-        torch.arange(sites, dtype=found.dtype, device=found.device)
+    if (
+        found.shape != (sites,)
+        or found.is_floating_point()
+        or not found.sort().values.equal(torch.arange(sites, dtype=found.dtype, device=found.device))
     ):
         raise InputError(f"ordering: a permutation of 0 .. {sites - 1} is needed, each once")
     return found.long()

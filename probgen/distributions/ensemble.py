@@ -34,7 +34,7 @@ class Ensemble(TorchDistribution):
         return self.parts[0].support
 
     @property
-    def has_enumerate_support(self) -> bool:
+    def has_enumerate_support(self) -> bool:  # type: ignore[override]  # torch has a plain attribute
         """As of the first part."""
         return bool(self.parts[0].has_enumerate_support)
 
@@ -56,5 +56,7 @@ class Ensemble(TorchDistribution):
         for m, part in enumerate(self.parts[1:], 1):
             here = (chosen == m).to(x.device)
             if here.any():
-                x = torch.where(here.reshape(*rows, *(1,) * len(self.event_shape)), part.sample(sample_shape), x)
+                x = torch.where(
+                    here.reshape(*rows, *(1,) * len(self.event_shape)), part.sample(sample_shape), x
+                )
         return x

@@ -35,6 +35,9 @@ class Site(Protocol):
     def p(self, numbers: Tensor) -> Any:
         """The distribution of the site: (..., size) -> batch shape (...)."""
 
+    def mean(self, p: Any) -> Tensor:
+        """The mean of such a distribution: its batch shape."""
+
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Values as a network is told them: (...) -> (..., features)."""
 
@@ -51,6 +54,10 @@ class Bernoulli:
     def p(self, numbers: Tensor) -> Any:
         """Bernoulli(sigmoid(logit))."""
         return dist.Bernoulli(logits=numbers[..., 0])
+
+    def mean(self, p: Any) -> Tensor:
+        """Its own."""
+        return p.mean
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """The bit itself."""
@@ -82,6 +89,10 @@ class Categorical:
         """Categorical(softmax(logits))."""
         return dist.Categorical(logits=numbers)
 
+    def mean(self, p: Any) -> Tensor:
+        """The mean level."""
+        return p.probs @ torch.arange(self.levels, dtype=p.probs.dtype, device=p.probs.device)
+
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """One-hot."""
         return nn.functional.one_hot(x.long(), self.levels).to(dtype)
@@ -100,6 +111,10 @@ class Normal:
         """Normal(mu, sigma)."""
         mu, s = numbers.unbind(-1)
         return dist.Normal(mu, _scale(s))
+
+    def mean(self, p: Any) -> Tensor:
+        """Its own."""
+        return p.mean
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """The number itself."""
@@ -124,6 +139,10 @@ class NormalMixture:
         """sum_k softmax(logits)_k Normal(mu_k, sigma_k)."""
         logits, mu, s = numbers.unflatten(-1, (3, self.components)).unbind(-2)
         return dist.MixtureSameFamily(dist.Categorical(logits=logits), dist.Normal(mu, _scale(s)))
+
+    def mean(self, p: Any) -> Tensor:
+        """Its own."""
+        return p.mean
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """The number itself."""

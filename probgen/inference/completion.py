@@ -41,14 +41,16 @@ def complete(
     each = max(1, particles // len(parts))
     for chosen, k in ((exact, 1), (~exact, each)):
         index = chosen.nonzero()[:, 0]
-        for rows in index.split(max(1, AT_ONCE // k)):
+        for rows in index.split(max(1, AT_ONCE // k)) if len(index) else ():
             walks = [_walk(part, flat[rows], known[rows], rows, len(x), k) for part in parts]
             values, log_w, ancestors = (torch.cat(found, 1) for found in zip(*walks, strict=True))
             w = log_w.softmax(1)
             pick = torch.multinomial(w, 1)[:, 0]
             drawn[rows] = values[torch.arange(len(rows)), pick].to(drawn.dtype)
             if k > 1 or len(parts) > 1:
-                numbered = ancestors + each * torch.arange(len(parts), device=x.device).repeat_interleave(each)
+                numbered = ancestors + each * torch.arange(len(parts), device=x.device).repeat_interleave(
+                    each
+                )
                 families = torch.zeros_like(w).scatter_add_(1, numbered, w)
                 ess[rows] = 1 / families.square().sum(1).to(ess.dtype)
     return drawn.reshape(x.shape), ess
@@ -94,7 +96,9 @@ def _resampled(walk: Walk, log_w: Tensor, ancestors: Tensor) -> tuple[Tensor, Te
     if not uneven.any():
         return log_w, ancestors
     # systematic resampling (Kitagawa 1996): one uniform number a row
-    points = (torch.arange(k, device=w.device)[:, None] + torch.rand(size, dtype=w.dtype, device=w.device)) / k
+    points = (
+        torch.arange(k, device=w.device)[:, None] + torch.rand(size, dtype=w.dtype, device=w.device)
+    ) / k
     chosen = torch.searchsorted(w.cumsum(0).T.contiguous(), points.T.contiguous()).clamp(max=k - 1).T
     chosen = torch.where(uneven, chosen, torch.arange(k, device=w.device)[:, None])
     walk.take((chosen * size + torch.arange(size, device=w.device)).flatten())

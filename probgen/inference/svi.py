@@ -32,9 +32,13 @@ class SVIOptions(Options):
     schedule: Literal["constant", "cosine", "linear"] = Field(
         "constant", description="of the learning rate; cosine and linear go down to 0"
     )
-    weight_decay: float = Field(0.0, ge=0, description="decoupled L2 penalty (AdamW), times the learning rate a step")
+    weight_decay: float = Field(
+        0.0, ge=0, description="decoupled L2 penalty (AdamW), times the learning rate a step"
+    )
     patience: int | None = Field(
-        None, ge=1, description="epochs without a better validation loss before the fit ends; needs valid rows"
+        None,
+        ge=1,
+        description="epochs without a better validation loss before the fit ends; needs valid rows",
     )
 
 
@@ -71,8 +75,8 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
         optimizer.step()
         metrics: dict[str, Tensor | float] = {"loss": loss.detach()}
         if data.valid is not None and ((t + 1) % epoch == 0 or t + 1 == steps):
-            metrics["valid_loss"] = mean_loss(pair, data.valid, elbo)
-            metrics["done"] = best.see(metrics["valid_loss"], pair)
+            valid_loss = mean_loss(pair, data.valid, elbo)
+            metrics |= {"valid_loss": valid_loss, "done": best.see(valid_loss, pair)}
         return metrics
 
     run.train(step, steps, keep={"pair": pair, "optimizer": optimizer, "best": best}, stage=stage)

@@ -10,19 +10,19 @@ A family is a conditioner; sites follow from the event:
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pyro
 import pyro.distributions as dist
 import torch
 import xarray as xr
-from pydantic import Field
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from probgen.distributions import Autoregressive, Bernoulli, Categorical, Ensemble, Normal, NormalMixture
 from probgen.distributions.autoregressive import checked_ordering
 from probgen.distributions.sites import Site
-from probgen.errors import InputError
+from probgen.errors import InputError, NotOffered
 from probgen.event import Event
 from probgen.inference.completion import complete
 from probgen.inference.svi import SVIOptions
@@ -48,7 +48,9 @@ class AutoregressiveOptions(SVIOptions):
 class CompletionOptions(Options):
     """How a partly known x is completed."""
 
-    particles: int = Field(100, ge=1, description="of each draw whose known sites are no prefix of the ordering")
+    particles: int = Field(
+        100, ge=1, description="of each draw whose known sites are no prefix of the ordering"
+    )
 
 
 class ConditionalsOptions(Options):
@@ -67,7 +69,7 @@ class AutoregressivePair(Pair):
     loc: Tensor
     scale: Tensor
 
-    Options = AutoregressiveOptions
+    Options: ClassVar[type[BaseModel]] = AutoregressiveOptions
     SampleOptions = CompletionOptions
     ScoreOptions = ConditionalsOptions
 
@@ -79,19 +81,21 @@ class AutoregressivePair(Pair):
         self.context_size = sum(part.levels or 1 for part in event.given.values())
         self.register_buffer("ordering", None)
         if not event.discrete:
-            self.register_buffer("loc", torch.zeros(event.shape))
-            self.register_buffer("scale", torch.ones(event.shape))
+            self.register_buffer("loc", torch.zeros(self.shape))
+            self.register_buffer("scale", torch.ones(self.shape))
 
     def draw_ordering(self) -> Tensor:
         """The ordering that the options ask for; a random one is another at each call: (site,)."""
         wanted, sites = self.options.ordering, self.event.size
-        if wanted == "natural":
-            return torch.arange(sites)
-        return torch.randperm(sites) if wanted == "random" else checked_ordering(wanted, sites)
+        if isinstance(wanted, tuple):
+            return checked_ordering(wanted, sites)
+        return torch.randperm(sites) if wanted == "random" else torch.arange(sites)
 
     def parts(self, context: Tensor | None) -> list[Autoregressive]:
         """The autoregressive distributions that p(x) is made of in equal parts; one, if a family has no more."""
-        return [Autoregressive(self.conditioner, self.site, self.shape, context=context, ordering=self.ordering)]
+        return [
+            Autoregressive(self.conditioner, self.site, self.shape, context=context, ordering=self.ordering)
+        ]
 
     @abstractmethod
     def weights(self) -> list[Tensor]:
@@ -107,7 +111,8 @@ class AutoregressivePair(Pair):
         if not given:
             return None
         parts = [
-            nn.functional.one_hot(given[name].long(), part.levels or 1) for name, part in self.event.given.items()
+            nn.functional.one_hot(given[name].long(), part.levels or 1)
+            for name, part in self.event.given.items()
         ]
         return torch.cat(parts, 1).to(next(self.parameters()).dtype)
 
@@ -117,7 +122,9 @@ class AutoregressivePair(Pair):
         p = parts[0] if len(parts) == 1 else Ensemble(parts)
         if self.event.discrete:
             return p
-        return dist.TransformedDistribution(p, [dist.transforms.AffineTransform(self.loc, self.scale, len(self.shape))])
+        return dist.TransformedDistribution(
+            p, [dist.transforms.AffineTransform(self.loc, self.scale, len(self.shape))]
+        )
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
         """x ~ p(x | given)."""
@@ -140,7 +147,37 @@ class AutoregressivePair(Pair):
     def assess(self, x: Tensor, options: Any, **given: Tensor) -> xr.Dataset:
         """The exact log p(x), and the conditionals if they are asked for."""
         scores = super().assess(x, options, **given)
-        return scores
+        if not options.conditionals:
+            return scores
+        dims = ("row", *self.event.dims)
+        log_prob, mean = self.conditionals(x, **given)
+        units = {"units": "nat", "long_name": "log p(x_i | x_<i)"}
+        return scores.assign(
+            site_log_prob=(dims, log_prob.cpu().numpy(), units),
+            site_mean=(dims, mean.cpu().numpy(), {"long_name": "mean of p(x_i | x_<i)"}),
+        )
+
+    def conditionals(self, x: Tensor, **given: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(x_i | x_<i), whose sum is log p(x), and the mean of p(x_i | x_<i): both (row, *event).
+
+        Of several parts with one ordering it is the average of theirs, weighted by how well each foresaw x_<i.
+        Errors: `NotOffered` where the parts have different orderings.
+        """
+        parts = self.parts(self.context(given))
+        first = parts[0]
+        if any(not torch.equal(part.order, first.order) for part in parts):
+            raise NotOffered("conditionals: p(x) averages several orderings, and x_<i is another set in each")
+        x = x if self.event.discrete else (x - self.loc) / self.scale
+        each = [part.conditionals(x) for part in parts]
+        log_prob = torch.stack([p.log_prob(x).flatten(1)[:, first.order] for p in each])
+        before = log_prob.cumsum(2) - log_prob
+        together = (before + log_prob).logsumexp(0) - before.logsumexp(0)
+        w = before.softmax(0)[..., first.order.argsort()].unflatten(2, self.shape)
+        mean = (w * torch.stack([self.site.mean(p) for p in each])).sum(0)
+        together = together[:, first.order.argsort()].unflatten(1, self.shape)
+        if self.event.discrete:
+            return together, mean
+        return together - self.scale.log(), mean * self.scale + self.loc
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -163,9 +200,13 @@ def _site(event: Event, components: int) -> Site:
     if event.support == "real":
         return Normal() if components == 1 else NormalMixture(components)
     if components != 1:
-        raise InputError(f"components = {components}: a mixture at each site is for real data, not {event.support}")
+        raise InputError(
+            f"components = {components}: a mixture at each site is for real data, not {event.support}"
+        )
     if event.support == "binary":
         return Bernoulli()
     if (event.levels or 1) > MOST_LEVELS:
-        raise InputError(f"x has {event.levels} levels, more than {MOST_LEVELS}: give floats, or fewer levels")
+        raise InputError(
+            f"x has {event.levels} levels, more than {MOST_LEVELS}: give floats, or fewer levels"
+        )
     return Categorical(event.levels or 1)

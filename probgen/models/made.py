@@ -80,7 +80,9 @@ class MADEMask:
     def __init__(self, made: MADEConditioner, mask: int):
         self.made = made
         self.ordering = made.orderings[mask]
-        self.rank = self.ordering.argsort()  # of each site, from 0: a site of rank r sees units of degree <= r
+        self.rank = (
+            self.ordering.argsort()
+        )  # of each site, from 0: a site of rank r sees units of degree <= r
         self.degrees = [getattr(made, f"degrees_{layer}")[mask] for layer in range(len(made.W))]
 
     def parameters(self) -> Any:
@@ -154,7 +156,9 @@ class MADEOptions(AutoregressiveOptions):
 
     hidden: int = Field(500, ge=1, description="units of a layer")
     layers: int = Field(1, ge=1, description="hidden layers")
-    masks: int = Field(1, ge=1, description="masks that share the weights; with a random ordering, of each its own")
+    masks: int = Field(
+        1, ge=1, description="masks that share the weights; with a random ordering, of each its own"
+    )
     direct: bool = Field(True, description="connections between sites without hidden units between")
 
 
@@ -179,7 +183,8 @@ class MADE(AutoregressivePair):
         made = self.conditioner
         masks = [int(torch.randint(len(made), ()))] if self.training else range(len(made))
         return [
-            Autoregressive(made[m], self.site, self.shape, context=context, ordering=made.orderings[m]) for m in masks
+            Autoregressive(made[m], self.site, self.shape, context=context, ordering=made.orderings[m])
+            for m in masks
         ]
 
     def weights(self) -> list[Tensor]:

@@ -66,7 +66,9 @@ class _RunningSigmoid(torch.autograd.Function):
             each = each.flatten(1)
             torch.mm(each.mT, h, out=grad_V[block.sites].flatten(0, 1))
             back = torch.ops.aten.sigmoid_backward(each @ V_block.flatten(0, 1), h)
-            if grad_e is not None:  # of the sites after each one: those of the block, and of the blocks after it
+            if (
+                grad_e is not None
+            ):  # of the sites after each one: those of the block, and of the blocks after it
                 due = grad_a @ W_block.mT
                 due.index_add_(0, block.rows, (back[rows:] @ W_block.mT) * (block.told != 0))
                 grad_e[:, block.sites] = due.unflatten(1, W[block.sites].shape[:2])

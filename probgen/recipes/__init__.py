@@ -1,0 +1,17 @@
+"""Recipes: a TOML file to a checked plan, and a plan to runs, tables and pictures."""
+
+from probgen.recipes.execution import Result, execute, expectations, picture_of, table
+from probgen.recipes.plan import Recipe, check, has_fast, read, shipped
+
+__all__ = [
+    "Recipe",
+    "Result",
+    "check",
+    "execute",
+    "expectations",
+    "has_fast",
+    "picture_of",
+    "read",
+    "shipped",
+    "table",
+]

@@ -1,0 +1,256 @@
+"""A plan carried out: fit, draw, score, and what is to be looked at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from probgen import evaluation, pictures
+from probgen.api import fit, sample, score
+from probgen.data import as_dataset
+from probgen.errors import InputError, RunError, did_you_mean
+from probgen.event import Event
+from probgen.fitted import Fitted
+from probgen.recipes.plan import Complete, Recipe, check
+from probgen.scores import bits_per_dim
+from probgen.store.folder import MODEL, REQUEST, SAMPLES, SCORES, read_request, without_none, write_request
+from probgen.store.trees import write_dataset
+
+
+@dataclass
+class Result:
+    """What came of one model of a recipe."""
+
+    model: str
+    family: str
+    run: Path
+    fitted: Fitted = field(repr=False)
+    scores: xr.Dataset | None = field(repr=False)
+    pictures: list[Path]
+    seconds: float
+
+    def figures(self) -> dict[str, float]:
+        """The figures that can be expected something of: mean scores, and single numbers of the fit's groups."""
+        found: dict[str, float] = {}
+        for group in self.fitted.groups.values():
+            found |= {str(name): float(v) for name, v in group.data_vars.items() if v.ndim == 0}
+        if self.scores is not None:
+            found |= {
+                str(name): float(v.mean()) for name, v in self.scores.data_vars.items() if v.dims == ("row",)
+            }
+            if "log_prob" in self.scores:
+                found["bits_per_dim"] = float(bits_per_dim(self.scores).mean())
+        return found
+
+
+def execute(
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    device: str | None = None,
+    data_dir: str | None = None,
+    progress: bool = False,
+) -> Iterator[Result]:
+    """Fit, draw from and score each model; each is a run of its own in `out`. Errors: as of `fit`."""
+    check(recipe)
+
+    def part(split: str | None) -> xr.Dataset:
+        return _some(as_dataset(recipe.data.source, split, data_dir), recipe.data.rows)
+
+    data = part(recipe.data.part(recipe.data.split, "train"))
+    valid_split = recipe.data.part(recipe.data.valid, "valid")
+    valid = part(valid_split) if valid_split is not None else None
+    scored = part(recipe.data.part(recipe.score.split, "test"))
+    _prepare(recipe, out, resume, force)
+    for name, model in recipe.models.items():
+        begun = time.monotonic()
+        run = out / name
+        fitted = fit(
+            model.family,
+            data,
+            valid=valid,
+            seed=recipe.seed,
+            device=device,
+            out=run,
+            resume=resume,
+            force=force,
+            progress=progress,
+            **model.options,
+        )
+        again: dict[str, Any] = {"seed": recipe.seed, "device": device}
+        title = f"{recipe.title or name}: {name}"
+        seen = []
+        if fitted.definition.offers("sample"):
+            given = {k: np.array(v) for k, v in recipe.sample.given.items() if k in fitted.event.given}
+            draws = sample(fitted, recipe.sample.n, given=given or None, progress=progress, **again)
+            write_dataset(run / SAMPLES, "samples", draws)
+            seen += _picture(run / "samples.png", lambda: picture_of(fitted, draws, title, _names(data)))  # noqa: B023
+            if recipe.complete is not None:
+                seen += _complete(fitted, scored, recipe.complete, run, title, again)
+        scores = None
+        if fitted.definition.offers("score"):
+            options = dict(recipe.score.model_extra or {})
+            scores = score(fitted, scored, progress=progress, **again, **options)
+            write_dataset(run / SCORES, "scores", scores)
+            if recipe.conditionals is not None and _has_conditionals(fitted):
+                seen += _conditionals(fitted, _some(scored, recipe.conditionals.rows), run, title, again)
+        yield Result(name, model.family, run, fitted, scores, seen, time.monotonic() - begun)
+
+
+def _some(dataset: xr.Dataset, rows: int | None) -> xr.Dataset:
+    """At most so many rows, evenly spaced: a file may be sorted."""
+    n = dataset.sizes["row"]
+    if rows is None or rows >= n:
+        return dataset
+    return dataset.isel(row=np.arange(rows) * n // rows)
+
+
+def _complete(
+    fitted: Fitted, scored: xr.Dataset, plan: Complete, run: Path, title: str, again: dict[str, Any]
+) -> list[Path]:
+    """Completions of half-hidden rows, beside the rows."""
+    rows = _some(scored, plan.rows)
+    x = rows["x"].values
+    observed = np.broadcast_to(~hidden(fitted.event, plan.hide), x.shape)
+    given = {"x": x, "observed": observed, **{name: rows[name].values for name in fitted.event.given}}
+    draws = sample(fitted, plan.n, given=given, **again)
+    dims = ("row", *fitted.event.dims)
+    draws = draws.assign(truth=(dims, x), observed=(dims, observed.astype(np.uint8)))
+    write_dataset(run / "completions.h5", "completions", draws)
+    columns = [x, np.where(observed, x, np.nan), *draws["x"].values]
+    names = ["x", "known", *[""] * plan.n]
+    return _picture(run / "completions.png", lambda: pictures.columns(columns, names, fitted.event, title))
+
+
+def hidden(event: Event, half: str) -> np.ndarray:
+    """True at the half of an event that is hidden. Errors: `InputError`."""
+    shape = tuple(length or 1 for length in event.shape)
+    where = np.zeros(shape, dtype=bool)
+    if half == "last":
+        where.reshape(-1)[where.size // 2 :] = True
+        return where
+    if event.dims[-2:] != ("height", "width"):
+        raise InputError(f"complete.hide = {half!r} is for images, not for {event}; use 'last'")
+    height, width = shape[-2:]
+    if half in ("lower", "upper"):
+        where[..., slice(height // 2, None) if half == "lower" else slice(None, height // 2), :] = True
+    else:
+        where[..., slice(width // 2, None) if half == "right" else slice(None, width // 2)] = True
+    return where
+
+
+def _has_conditionals(fitted: Fitted) -> bool:
+    return "conditionals" in fitted.definition.options("score").model_fields
+
+
+def _conditionals(
+    fitted: Fitted, rows: xr.Dataset, run: Path, title: str, again: dict[str, Any]
+) -> list[Path]:
+    """The conditional distribution of every site: what was expected there, and the surprise at what was found."""
+    found = score(fitted, rows, conditionals=True, **again)
+    write_dataset(run / "conditionals.h5", "conditionals", found)
+    surprise = -found["site_log_prob"].values
+    columns = [rows["x"].values, found["site_mean"].values, surprise]
+    names = ["x", "expected", f"surprise, 0 to {surprise.max():.1f} nats"]
+    return _picture(run / "conditionals.png", lambda: pictures.columns(columns, names, fitted.event, title))
+
+
+def _prepare(recipe: Recipe, out: Path, resume: bool, force: bool) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{out} cannot be written: {error.strerror}") from None
+    if (out / REQUEST).exists() and not (resume or force):
+        raise InputError(
+            f"{out} holds a run already: go on with it (--resume), replace it (--force), or choose another --out"
+        )
+    if (out / MODEL).exists():
+        raise InputError(
+            f"{out} holds the run of one fit; a recipe needs a folder of its own: choose another --out"
+        )
+    request = recipe.model_dump(mode="json", exclude_defaults=True) | {"seed": recipe.seed}
+    if (out / REQUEST).exists() and resume and read_request(out / REQUEST) != without_none(request):
+        raise InputError(
+            f"{out} was begun with another recipe, {out / REQUEST}: ask for the same, or choose another --out"
+        )
+    write_request(out / REQUEST, request)
+
+
+def _picture(path: Path, draw: Callable[[], Any]) -> list[Path]:
+    """Where the picture is, if one suits the event."""
+    try:
+        figure = draw()
+    except InputError:
+        return []
+    pictures.save(figure, path)
+    return [path]
+
+
+def _names(data: xr.Dataset) -> str | None:
+    return data["x"].attrs.get("names")
+
+
+def picture_of(fitted: Fitted, draws: xr.Dataset, title: str = "", names: str | None = None) -> Any:
+    """The figure of draws of a fitted model, with the ellipses of its Gaussians where it has some."""
+    x = draws["x"].values
+    x = x.reshape(-1, *x.shape[-len(fitted.event.dims) :])
+    gaussians = getattr(fitted.module, "gaussians", None)
+    return pictures.draw(
+        x[: 100 if fitted.event.dims[-1] == "width" else 10_000],
+        fitted.event,
+        title=title,
+        names=names.split() if names else None,
+        gaussians=gaussians() if gaussians is not None else None,
+    )
+
+
+def table(results: list[Result]) -> list[dict[str, Any]]:
+    """A row a model: mean log-likelihood with its standard error, the difference to the best, bits a dimension."""
+    scored = {r.model: r.scores for r in results if r.scores is not None and "log_prob" in r.scores}
+    compared = None
+    if scored:
+        try:
+            compared = evaluation.compare(scored)
+        except InputError:
+            compared = None  # not to be compared; each still has its own figures
+    rows = []
+    for result in results:
+        row: dict[str, Any] = {"model": result.model, "family": result.family, **result.figures()}
+        if result.model in scored:
+            values = scored[result.model]["log_prob"]
+            row["log_prob_se"] = (
+                float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+            )
+            row |= {name: values.attrs[name] for name in ("kind", "estimator", "measure")}
+            if compared is not None:
+                at = compared.sel(model=result.model)
+                row |= {name: float(at[name]) for name in ("difference", "difference_se")}
+                row["rank"] = int(at["rank"])
+        rows.append(row | {"seconds": result.seconds, "run": str(result.run)})
+    return rows
+
+
+def expectations(recipe: Recipe, results: list[Result]) -> list[dict[str, Any]]:
+    """Every expectation, with the figure that came out and whether it is met."""
+    lines = []
+    for result in results:
+        figures = result.figures()
+        for name, bound in recipe.expect.get(result.model, {}).items():
+            if name not in figures:
+                raise InputError(f"expect.{result.model}.{name}: {did_you_mean(name, figures)}")
+            value = figures[name]
+            met = (bound.at_least is None or value >= bound.at_least) and (
+                bound.at_most is None or value <= bound.at_most
+            )
+            lines.append(
+                {"model": result.model, "figure": name, "value": value, **bound.model_dump(), "met": met}
+            )
+    return lines
