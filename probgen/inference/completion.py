@@ -52,7 +52,7 @@ def complete(
                     each
                 )
                 families = torch.zeros_like(w).scatter_add_(1, numbered, w)
-                ess[rows] = 1 / families.square().sum(1).to(ess.dtype)
+                ess[rows] = (1 / families.double().square().sum(1)).clamp(max=particles)
     return drawn.reshape(x.shape), ess
 
 

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from probgen.errors import InputError
 from probgen.options import Options
 
 if TYPE_CHECKING:
@@ -62,7 +63,10 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
     elbo = pair.elbo()
     decay = float(getattr(options, "weight_decay", 0.0))
     optimizer = torch.optim.AdamW(pair.parameters(), lr=options.learning_rate, weight_decay=decay, fused=True)
-    best = Best(getattr(options, "patience", None))
+    patience = getattr(options, "patience", None)
+    if patience is not None and data.valid is None:
+        raise InputError(f"patience = {patience}: there are no rows to choose by; give valid=")
+    best = Best(patience)
     epoch = math.ceil(data.n / min(options.batch_size, data.n))
 
     def step(t: int) -> dict[str, Tensor | float]:

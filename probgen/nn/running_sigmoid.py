@@ -70,7 +70,8 @@ class _RunningSigmoid(torch.autograd.Function):
                 grad_e is not None
             ):  # of the sites after each one: those of the block, and of the blocks after it
                 due = grad_a @ W_block.mT
-                due.index_add_(0, block.rows, (back[rows:] @ W_block.mT) * (block.told != 0))
+                earlier = block.earlier.repeat_interleave(e.shape[2], 1)
+                due.index_add_(0, block.rows, (back[rows:] @ W_block.mT) * earlier)
                 grad_e[:, block.sites] = due.unflatten(1, W[block.sites].shape[:2])
             grad_W_block = torch.addmm(block.e.mT @ grad_a, block.told.mT, back[rows:])
             grad_W[block.sites] = grad_W_block.unflatten(0, W[block.sites].shape[:2])
@@ -85,6 +86,7 @@ class _Block(NamedTuple):
     sites: slice
     e: Tensor  # (row, site x feature)
     rows: Tensor  # the row of each further h
+    earlier: Tensor  # which sites of the block it has been told: (further h, site)
     told: Tensor  # what that row had been told within the block: (further h, site x feature)
     in_force: Tensor  # which h holds at each site: (row, site), those at the start numbered first
 
@@ -109,7 +111,7 @@ def _blocks(e: Tensor, telling: Tensor) -> list[_Block]:
         size = part.stop - part.start
         earlier = torch.arange(size, device=device) <= upto
         told = (e[rows, part] * earlier[:, :, None]).flatten(1)
-        blocks.append(_Block(part, e[:, part].flatten(1), rows, told, in_force[i, :, :size]))
+        blocks.append(_Block(part, e[:, part].flatten(1), rows, earlier, told, in_force[i, :, :size]))
     return blocks
 
 
