@@ -9,7 +9,7 @@ import torch
 from probgen.distributions import Autoregressive, Bernoulli
 from probgen.inference.completion import complete
 from probgen.seeds import generators_kept, seed_torch
-from tests.test_autoregressive import D, FALSE_ALARM, conditioner, g_test
+from tests.test_autoregressive import FALSE_ALARM, D, conditioner, g_test
 
 DRAWS = 5_000
 MASKS = {
