@@ -38,6 +38,8 @@ class NoOptions(Options):
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
     return tuple(map(_plain, value)) if isinstance(value, list) else value
 
 

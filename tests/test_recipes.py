@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray as xr
 
 from probgen import recipes
 from probgen.errors import FileError, InputError
+from probgen.event import Event
+from probgen.recipes.execution import hidden
 
-NEEDS_DATA = {"faithful"}
+NEEDS_DATA = {
+    "connect4", "dna", "faithful", "mnist-fvsbn", "mnist-made", "mnist-nade", "mushrooms", "nltcs", "plants",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", recipes.shipped())
@@ -73,3 +78,89 @@ def test_an_unknown_figure_is_named(tmp_path: Path) -> None:
     results = list(recipes.execute(plan, tmp_path / "o"))
     with pytest.raises(InputError, match="did you mean 'log_prob'"):
         recipes.expectations(plan, results)
+
+
+SMALL = """
+[data]
+name = "digits-binary"
+rows = 60
+[models.a]
+family = "independent"
+[models.b]
+family = "nade"
+hidden = 8
+epochs = 3
+batch_size = 20
+given = ["label"]
+[sample]
+n = 2
+given = { label = [3, 1, 4] }
+[complete]
+rows = 5
+n = 3
+hide = "left"
+[conditionals]
+rows = 4
+[expect.b]
+log_prob = { at_least = 0.0 }
+[fast]
+data.rows = 10
+models.b.epochs = 1
+[fast.expect.a]
+log_prob = { at_least = -100.0 }
+"""
+
+
+def test_the_fast_variant_is_the_recipe_with_changes(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(SMALL)
+    whole, fast = (recipes.read(str(tmp_path / "r.toml"), fast=fast) for fast in (False, True))
+    assert (whole.data.rows, fast.data.rows) == (60, 10)
+    assert whole.models["b"].options["epochs"] == 3
+    assert fast.models["b"].options == {**whole.models["b"].options, "epochs": 1}
+    assert list(whole.expect) == ["b"]
+    assert list(fast.expect) == ["a"]
+    changed = recipes.read(str(tmp_path / "r.toml"), {"data.rows": 7}, fast=True)
+    assert changed.data.rows == 7
+    with pytest.raises(InputError, match=r"no table \[fast\]"):
+        recipes.read("iris", fast=True)
+    (tmp_path / "bad.toml").write_text(SMALL + "[fast.complete]\nhid = 1\n")
+    with pytest.raises(InputError, match=r"complete\.hid"):
+        recipes.read(str(tmp_path / "bad.toml"), fast=True)
+
+
+def test_what_is_drawn_completed_and_explained(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(SMALL)
+    a, b = recipes.execute(recipes.read(str(tmp_path / "r.toml")), tmp_path / "o")
+    assert [p.name for p in a.pictures] == ["samples.png", "completions.png"]
+    assert [p.name for p in b.pictures] == ["samples.png", "completions.png", "conditionals.png"]
+    assert b.scores is not None
+    assert b.scores.sizes["row"] == 60
+    with xr.open_datatree(b.run / "samples.h5") as tree:
+        assert dict(tree["/probgen/samples"].sizes) == {"sample": 2, "row": 3, "height": 8, "width": 8}
+    with xr.open_datatree(b.run / "completions.h5") as tree:
+        drawn = tree["/probgen/completions"].load()
+        known = drawn["observed"].values == 1
+        assert known[..., 4:].all()
+        assert not known[..., :4].any()
+        assert (drawn["x"].values == drawn["truth"].values)[:, known].all()
+        assert drawn["ess"].sizes == {"sample": 3, "row": 5}
+    with xr.open_datatree(b.run / "conditionals.h5") as tree:
+        found = tree["/probgen/conditionals"].load()
+        total = found["site_log_prob"].sum(("height", "width"))
+        xr.testing.assert_allclose(total, found["log_prob"].astype("float32"), rtol=1e-4)
+
+
+def test_halves() -> None:
+    image = Event(("height", "width"), (4, 6), "binary")
+    for half, rows, columns in (
+        ("lower", slice(2, 4), slice(None)),
+        ("upper", slice(0, 2), slice(None)),
+        ("left", slice(None), slice(0, 3)),
+        ("right", slice(None), slice(3, 6)),
+    ):
+        expected = np.zeros((4, 6), bool)
+        expected[rows, columns] = True
+        assert (hidden(image, half) == expected).all()
+    assert hidden(Event(("feature",), (5,), "binary"), "last").tolist() == [False, False, True, True, True]
+    with pytest.raises(InputError, match="for images"):
+        hidden(Event(("feature",), (5,), "binary"), "left")

@@ -86,7 +86,10 @@ def training(turns: int) -> None:
             times += [pair] if turn else []
         theirs, ours = (statistics.median(t) for t in zip(*times, strict=True))
         ratio = statistics.median(a / b for a, b in times)
-        print(f"nade step, {share:.0%} ones: loop {theirs * 1e3:.0f} ms, ours {ours * 1e3:.0f} ms, {ratio:.1f} times", flush=True)
+        print(
+            f"nade step, {share:.0%} ones: loop {theirs * 1e3:.0f} ms, ours {ours * 1e3:.0f} ms, {ratio:.1f} times",
+            flush=True,
+        )
     x = bits(B)
     print(f"  kept for the way back: loop {kept(loop, x) / 1e6:.0f} MB, ours {kept(net, x) / 1e6:.1f} MB")
     step(net, x)
@@ -131,7 +134,9 @@ def scoring(turns: int, rows: int = 10_000) -> None:
 
     times = [(seconds(lambda: p.log_prob(x)), seconds(lambda: a @ b)) for _ in range(turns + 1)][1:]
     ours, product = (statistics.median(t) for t in zip(*times, strict=True))
-    print(f"nade scores, {rows} rows: {ours:.2f} s, a product of as many operations {product:.3f} s, {ours / product:.1f} times")
+    print(
+        f"nade scores, {rows} rows: {ours:.2f} s, a product of as many operations {product:.3f} s, {ours / product:.1f} times"
+    )
 
 
 def main(turns: int = 5) -> None:
