@@ -40,7 +40,7 @@ def draw(
     elif len(event.dims) == 1 and event.dims != ("time",) and x.shape[1] <= PANELS:
         figure = scatter(x, names or [f"feature {i}" for i in range(x.shape[1])], gaussians)
     elif len(event.dims) == 1:
-        figure = lines(x)
+        figure = raster(x, event) if event.discrete else lines(x)
     else:
         raise InputError(f"no picture suits an event of {event}")
     if title:
@@ -80,10 +80,20 @@ def images(x: np.ndarray, event: Event) -> Figure:
     return figure
 
 
-def columns(parts: Sequence[np.ndarray], names: Sequence[str], event: Event, title: str = "") -> Figure:
-    """Images side by side, a row of the figure for each row of x; each part (row, *event) is scaled by itself.
+def columns(
+    parts: Sequence[np.ndarray],
+    names: Sequence[str],
+    event: Event,
+    title: str = "",
+    *,
+    shared: int | None = None,
+) -> Figure:
+    """Images side by side, a row of the figure for each row of x.
 
-    NaN is drawn in blue: what is not known. Errors: `InputError` for an event that is no image of one channel.
+    parts   each (row, *event); NaN is drawn in blue: what is not known
+    shared  how many of them have the scale of the first; by default all. The others are scaled by themselves
+
+    Errors: `InputError` for an event that is no image of one channel.
     """
     if event.dims[-2:] != ("height", "width") or (len(event.dims) == 3 and event.shape[0] != 1):
         raise InputError(f"no picture suits an event of {event}")
@@ -93,9 +103,12 @@ def columns(parts: Sequence[np.ndarray], names: Sequence[str], event: Event, tit
     ink = matplotlib.colormaps["gray_r"].with_extremes(bad="#a6bddb")
     for j, part in enumerate(parts):
         shown = np.asarray(part, dtype=float).reshape(rows, *event.shape[-2:])
-        top = max(float(np.nanmax(shown)), (event.levels or 2) - 1 if event.discrete and j == 0 else 1e-12)
+        scale = np.asarray(parts[0] if shared is None or j < shared else part)
+        low, high = min(0.0, float(scale.min())), float(scale.max())
+        if event.discrete and scale is parts[0]:
+            high = (event.levels or 2) - 1
         for i in range(rows):
-            grid[i, j].imshow(shown[i], cmap=ink, vmin=min(0.0, float(np.nanmin(shown))), vmax=top)
+            grid[i, j].imshow(shown[i], cmap=ink, vmin=low, vmax=max(high, low + 1e-12))
             grid[i, j].set_axis_off()
         grid[0, j].set_title(names[j], fontsize=8)
     if title:
@@ -159,6 +172,16 @@ def _panel(
         axes.plot(*mean[list(pair)], "+", color=f"C{k % 10}", label=f"{weight:.2f}")
     axes.autoscale_view()
     axes.set(xlabel=names[0], ylabel=names[1])
+
+
+def raster(x: np.ndarray, event: Event) -> Figure:
+    """Each row a line of dots, dark for the highest level; up to 100 rows."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.add_subplot()
+    top = (event.levels or 2) - 1
+    axes.imshow(x[:100], cmap="gray_r", vmin=0, vmax=top, aspect="auto", interpolation="nearest")
+    axes.set(xlabel="position", ylabel="draw")
+    return figure
 
 
 def lines(x: np.ndarray) -> Figure:

@@ -179,7 +179,9 @@ def test_each_site_depends_on_the_sites_before_it_alone(name: str, site: str, co
 @pytest.mark.parametrize("context", [0, 3])
 def test_the_cache_draws_what_the_whole_net_draws(name: str, site: str, context: int) -> None:
     net = conditioner(name, SITES[site], 6, context)
-    c = torch.linspace(-1, 1, 3, dtype=torch.float64).expand(50, 3) if context else None
+    c = (
+        torch.from_numpy(np.random.default_rng(0).standard_normal((50, 3))) if context else None
+    )  # each its own
     draws = []
     for n in (net, Uncached(net)):
         with generators_kept():
@@ -230,6 +232,39 @@ def test_an_ensemble_averages_likelihoods() -> None:
 
 
 # in Pyro
+
+
+def test_values_of_any_dtype() -> None:
+    """Bits may be whole numbers or booleans; the result has the dtype of the network."""
+    p = Autoregressive(conditioner("nade").float(), Bernoulli(), (D,))
+    x = torch.randint(0, 2, (5, D))
+    for other in (x.float(), x.double(), x.bool(), x.byte()):
+        assert p.log_prob(other).dtype == torch.float32
+        torch.testing.assert_close(p.log_prob(other), p.log_prob(x))
+    word = Autoregressive(conditioner("nade", Categorical(3), 4), Categorical(3), (4,))
+    assert word.sample().dtype == word.enumerate_support().dtype == torch.int64
+    wide = Autoregressive(
+        conditioner("nade", context=3).float(), Bernoulli(), (D,), context=torch.ones(5, 3).double()
+    )
+    assert wide.log_prob(x).dtype == torch.float32
+
+
+def test_an_expansion_is_one() -> None:
+    p = Autoregressive(conditioner("nade"), Bernoulli(), (3, 4))
+    with pytest.raises(RuntimeError):
+        p.expand((3,)).expand((4,))
+    x = torch.ones(3, 4, dtype=torch.float64)
+    assert p.expand((5,)).conditionals(x).batch_shape == (5, 3, 4)
+    assert p.expand((5,)).log_prob(x).shape == (5,)
+
+
+@pytest.mark.parametrize("net", [conditioner("nade", Categorical(3), 4), conditioner("made", sites=5)])
+def test_a_conditioner_of_another_kind_is_refused(net: nn.Module) -> None:
+    p = Autoregressive(net, Bernoulli(), (4,))
+    with pytest.raises(InputError, match="conditioner"):
+        p.log_prob(torch.zeros(2, 4, dtype=torch.float64))
+    with pytest.raises(InputError, match="conditioner"):
+        Autoregressive(Uncached(net), Bernoulli(), (4,)).sample((2,))
 
 
 def test_shapes_are_as_pyro_expects() -> None:
@@ -374,10 +409,12 @@ def test_a_value_that_cannot_be_is_named(value: Tensor, site: Any, word: str) ->
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("ordering", [[0, 1], [0, 0, 2], [1, 2, 3], [0.0, 1.0, 2.0]])
-def test_an_ordering_that_is_no_permutation_is_refused(ordering: list[float]) -> None:
+@pytest.mark.parametrize(
+    "ordering", [[0, 1], [0, 0, 2], [1, 2, 3], [0.0, 1.0, 2.0], [[0], [1, 2]], "abc", [True, False, True]]
+)
+def test_an_ordering_that_is_no_permutation_is_refused(ordering: Any) -> None:
     with pytest.raises(InputError, match=r"permutation of 0 \.\. 2"):
-        Autoregressive(conditioner("nade", sites=3), Bernoulli(), (3,), ordering=ordering)  # type: ignore[arg-type]
+        Autoregressive(conditioner("nade", sites=3), Bernoulli(), (3,), ordering=ordering)
 
 
 def test_a_context_of_the_wrong_shape_is_refused() -> None:
@@ -388,3 +425,8 @@ def test_a_context_of_the_wrong_shape_is_refused() -> None:
         p.log_prob(torch.zeros(2, D).double())
     with pytest.raises(InputError, match="context"):
         Autoregressive(conditioner("nade", context=3), Bernoulli(), (D,)).log_prob(torch.zeros(2, D).double())
+    labels = Autoregressive(
+        conditioner("nade", context=3), Bernoulli(), (D,), context=torch.zeros(2, 3).long()
+    )
+    with pytest.raises(InputError, match="floats"):
+        labels.log_prob(torch.zeros(2, D).double())

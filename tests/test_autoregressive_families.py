@@ -169,6 +169,30 @@ def test_orderings_have_no_common_conditionals() -> None:
 # real data and completion through the hooks
 
 
+def test_a_constant_column_has_a_scale_of_one() -> None:
+    x = np.random.default_rng(0).normal(0, 3, (300, 2))
+    x[:, 1] = 3.3
+    fitted = probgen.fit("nade", x, dtype="float64", **SMALL["nade"])
+    assert fitted.state.scale.values[1] == 1
+    assert fitted.state.scale.values[0] == pytest.approx(x[:, 0].std())
+
+
+def test_known_reals_come_back_as_they_were() -> None:
+    x = np.random.default_rng(0).normal(0, 3, (500, 3)).astype(np.float32)
+    fitted = probgen.fit("nade", x, steps=2, hidden=3)
+    given = x.copy()
+    given[:, 1] = np.nan
+    draws = probgen.sample(fitted, 1, given={"x": given}, particles=2).x.values[0]
+    assert (draws[:, [0, 2]] == x[:, [0, 2]]).all()
+
+
+def test_validation_comes_once_an_epoch() -> None:
+    """Also where batches run on from one epoch into the next: 101 rows, 100 a step."""
+    x = np.random.default_rng(0).integers(0, 2, (101, 3))
+    fitted = probgen.fit("fvsbn", x, valid=x, batch_size=100, epochs=10)
+    assert np.isfinite(fitted.history.valid_loss.values).sum() == 10
+
+
 def test_completion_keeps_what_is_known_and_says_how_good_it_is() -> None:
     fitted = probgen.fit("made", labelled().drop_vars("label"), **SMALL["made"])
     x = np.array([[np.nan, np.nan, 1, 0], [1, np.nan, np.nan, np.nan]])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from probgen.distributions import Autoregressive, Bernoulli
+from probgen.distributions import Autoregressive, Bernoulli, Normal
+from probgen.errors import InputError
 from probgen.inference.completion import complete
 from probgen.seeds import generators_kept, seed_torch
 from tests.test_autoregressive import FALSE_ALARM, D, conditioner, g_test
@@ -65,9 +66,42 @@ def test_completions_under_several_orderings() -> None:
         for name, order in zip(("nade", "made", "fvsbn"), orders, strict=True)
     ]
     for mask in ("prefix", "scattered"):
-        counts, p, _ = completed(parts, MASKS[mask], 300)
+        counts, p, ess = completed(parts, MASKS[mask], 300)
+        assert (ess < 300).any()  # a prefix of one ordering alone
         assert counts[p == 0].sum() == 0
         assert g_test(counts, p) > FALSE_ALARM
+
+
+def test_the_effective_sample_size_is_that_of_the_first_particles() -> None:
+    """Two particles and one unknown site before the known one: 1 / sum w^2 of the two likelihoods, to be seen exactly.
+
+    With many sites that say little each, the particles are resampled, and what is counted is their first ancestors.
+    """
+    p = Autoregressive(conditioner("fvsbn", sites=2), Bernoulli(), (2,))
+    one = p.log_prob(torch.tensor([[0.0, 1.0], [1.0, 1.0]], dtype=torch.float64))
+    first = p.log_prob(p.enumerate_support()).reshape(2, 2).logsumexp(1)
+    w = (one - first).exp()  # p(x_2 = 1 | x_1)
+    uneven = ((w / w.sum()).square().sum() ** -1).item()
+    x, known = torch.ones(400, 2, dtype=torch.float64), torch.tensor([[False, True]]).expand(400, 2)
+    with generators_kept(), torch.no_grad():
+        seed_torch(0)
+        _, ess = complete([p], x, known, 2)
+    found = set(ess.numpy().round(6))
+    assert found == {2.0, round(uneven, 6)}  # the same first bit twice, or one of each
+
+    long = Autoregressive(conditioner("fvsbn", sites=60), Bernoulli(), (60,))
+    known = (torch.arange(60) % 2 == 1).expand(20, 60)
+    with generators_kept(), torch.no_grad():
+        seed_torch(0)
+        _, ess = complete([long], torch.zeros(20, 60, dtype=torch.float64), known, 50)
+    assert (ess < 10).all()
+
+
+def test_what_cannot_be_is_refused() -> None:
+    p = Autoregressive(conditioner("nade", Normal(), 3), Normal(), (3,))
+    x = torch.tensor([[0.0, 1e200, 0.0]], dtype=torch.float64)
+    with pytest.raises(InputError, match="probability 0"), torch.no_grad():
+        complete([p], x, torch.tensor([[False, True, False]]), 10)
 
 
 def test_one_particle_is_not_enough_and_says_so() -> None:

@@ -124,8 +124,8 @@ def test_the_fast_variant_is_the_recipe_with_changes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no table \[fast\]"):
         recipes.read("iris", fast=True)
     (tmp_path / "bad.toml").write_text(SMALL + "[fast.complete]\nhid = 1\n")
-    with pytest.raises(InputError, match=r"complete\.hid"):
-        recipes.read(str(tmp_path / "bad.toml"), fast=True)
+    with pytest.raises(InputError, match=r"\[fast\].*complete\.hid"):
+        recipes.read(str(tmp_path / "bad.toml"))
 
 
 def test_what_is_drawn_completed_and_explained(tmp_path: Path) -> None:
@@ -148,6 +148,35 @@ def test_what_is_drawn_completed_and_explained(tmp_path: Path) -> None:
         found = tree["/probgen/conditionals"].load()
         total = found["site_log_prob"].sum(("height", "width"))
         xr.testing.assert_allclose(total, found["log_prob"].astype("float32"), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("given = { label = [3, 1, 4] }\n", "", "sample.given.label is missing"),
+        ("label = [3, 1, 4]", "labl = [3]", "label"),
+        ("label = [3, 1, 4]", "label = [3, 10]", "from 0 to 10 - 1"),
+        ('name = "digits-binary"', 'name = "iris"', "for images"),
+    ],
+)
+def test_what_does_not_suit_the_data_is_refused_before_the_first_fit(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "r.toml").write_text(SMALL.replace(old, new))
+    with pytest.raises(InputError, match=message):
+        list(recipes.execute(recipes.read(str(tmp_path / "r.toml")), tmp_path / "o"))
+    assert not (tmp_path / "o").exists()
+
+
+def test_looks_are_of_the_families_that_have_them(tmp_path: Path) -> None:
+    """A MADE of several orderings has no conditionals: the recipe goes on without."""
+    text = SMALL.replace('family = "nade"\n', 'family = "made"\nmasks = 2\nordering = "random"\n')
+    (tmp_path / "r.toml").write_text(text)
+    _, b = recipes.execute(recipes.read(str(tmp_path / "r.toml")), tmp_path / "o")
+    assert [p.name for p in b.pictures] == ["samples.png", "completions.png"]
+    again = recipes.read(str(tmp_path / "r.toml"), {"complete": None})
+    _, b = recipes.execute(again, tmp_path / "o", force=True)
+    assert not (b.run / "completions.h5").exists()
 
 
 def test_halves() -> None:

@@ -53,6 +53,17 @@ def test_values_and_gradients_are_those_of_the_loop(
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
+def test_the_layout_of_the_arguments_does_not_matter() -> None:
+    plain = problem(7, 30, 2, 3, 11, 0.3, torch.float64)
+    strided = [t.detach().mT.contiguous().mT.requires_grad_() for t in plain]
+    assert not strided[3].is_contiguous()
+    grads = [
+        torch.autograd.grad(running_sigmoid(*tensors).square().sum(), tensors) for tensors in (plain, strided)
+    ]
+    for ours, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_single_precision_is_as_good_as_the_loop_s() -> None:
     """Of bits, as in training: gradients within 2e-6 of the largest entry of the exact ones, as the loop's are."""
     e, a, W, V = problem(100, 300, 1, 1, 60, 0.15, torch.float64)

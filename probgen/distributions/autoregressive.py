@@ -54,20 +54,29 @@ class Walk:
     x  (row, site), as far as it is known
     """
 
-    def __init__(self, conditioner: Conditioner, rows: int, sites: int, context: Tensor | None, like: Tensor):
-        self.conditioner, self.context, self.sites = conditioner, context, sites
-        self.x = torch.zeros(rows, sites, dtype=like.dtype, device=like.device)
+    def __init__(
+        self,
+        conditioner: Conditioner,
+        site: Site,
+        rows: int,
+        sites: int,
+        context: Tensor | None,
+        like: Tensor,
+    ):
+        self.conditioner, self.site, self.context, self.sites = conditioner, site, context, sites
+        self.x = torch.zeros(rows, sites, dtype=site.dtype or like.dtype, device=like.device)
         self.state = conditioner.start(rows, context) if isinstance(conditioner, Cached) else {}
 
     def numbers(self, i: int) -> Tensor:
         """Those of site i, when all sites before it are put: (row, size)."""
         if isinstance(self.conditioner, Cached):
-            return self.conditioner.step(self.state, i, self.x[:, i - 1] if i else None)
-        return self.conditioner(self.x, self.context)[:, i]
+            found = self.conditioner.step(self.state, i, self.x[:, i - 1] if i else None)
+        else:
+            found = self.conditioner(self.x, self.context)[:, i]
+        return checked_numbers(found, (len(self.x), self.site.size), self.site)
 
     def put(self, i: int, x_i: Tensor) -> None:
         """Set site i: (row,)."""
-        self.x = self.x.to(x_i.dtype)
         self.x[:, i] = x_i
 
     def take(self, index: Tensor) -> None:
@@ -119,7 +128,9 @@ class Autoregressive(TorchDistribution):
         new = self._get_checked_instance(Autoregressive, _instance)
         new.conditioner, new.site, new.ordering = self.conditioner, self.site, self.ordering
         new.context, new.context_dim = self.context, self.context_dim
-        shape = torch.Size(batch_shape)
+        shape = (
+            torch.empty(()).expand(self.batch_shape).expand(batch_shape).shape
+        )  # refuses what is no expansion
         if self.context is not None:
             new.context = self.context.expand(shape + self.context.shape[len(self.batch_shape) :])
         TorchDistribution.__init__(new, shape, self.event_shape, validate_args=False)
@@ -144,7 +155,7 @@ class Autoregressive(TorchDistribution):
                 f"{self.event_shape.numel()} sites of {self.site} are too many to enumerate"
             )
         sites = self.event_shape.numel()
-        values = torch.tensor(list(product(range(self.site.levels), repeat=sites)), dtype=self._like.dtype)
+        values = torch.tensor(list(product(range(self.site.levels), repeat=sites)), dtype=self._dtype)
         values = values.to(self._like.device).reshape(-1, *(1,) * len(self.batch_shape), *self.event_shape)
         return values.expand(-1, *self.batch_shape, *self.event_shape) if expand else values
 
@@ -158,10 +169,13 @@ class Autoregressive(TorchDistribution):
 
     def conditionals(self, value: Tensor) -> Any:
         """p(x_i | x_<i) of every site, as a distribution of batch shape (*sample, *batch, *event)."""
+        if self._validate_args:
+            self._validate_sample(value)
         numbers, _, shape = self._numbers(value)
         if self.ordering is not None:
             numbers = numbers[:, self.ordering.argsort()]
-        return self.site.p(numbers.reshape(*shape, *self.event_shape, numbers.shape[-1]))
+        p = self.site.p(numbers.reshape(*shape, *self.event_shape, numbers.shape[-1]))
+        return p.expand(torch.broadcast_shapes(shape, self.batch_shape) + self.event_shape)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draws: (*sample, *batch, *event), one site after the other."""
@@ -178,7 +192,7 @@ class Autoregressive(TorchDistribution):
         context, rows = self._flat_context(batch), batch.numel()
         if index is not None:
             context, rows = context[index] if context is not None else None, len(index)
-        return Walk(self.conditioner, rows, self.event_shape.numel(), context, self._like)
+        return Walk(self.conditioner, self.site, rows, self.event_shape.numel(), context, self._like)
 
     @property
     def order(self) -> Tensor:
@@ -209,14 +223,21 @@ class Autoregressive(TorchDistribution):
         if self.context is not None:
             batch = torch.broadcast_shapes(batch, self.batch_shape)
             value = value.expand(batch + self.event_shape)
-        x = self.in_order(value.reshape(-1, self.event_shape.numel()))
-        return self.conditioner(x, self._flat_context(batch)), x, batch
+        x = self.in_order(value.to(self._dtype).reshape(-1, self.event_shape.numel()))
+        numbers = self.conditioner(x, self._flat_context(batch))
+        return checked_numbers(numbers, (*x.shape, self.site.size), self.site), x, batch
 
     def _flat_context(self, batch: torch.Size) -> Tensor | None:
         if self.context is None:
             return None
         own = self.context.shape[len(self.batch_shape) :]
-        return self.context.expand(batch + own).reshape(-1, *own)
+        context = self.context.to(self._like.dtype) if self.context.is_floating_point() else self.context
+        return context.expand(batch + own).reshape(-1, *own)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Of values."""
+        return self.site.dtype or self._like.dtype
 
     @property
     def _like(self) -> Tensor:
@@ -225,20 +246,40 @@ class Autoregressive(TorchDistribution):
         return first if first is not None else self.context if self.context is not None else torch.empty(0)
 
 
+def checked_numbers(numbers: Tensor, shape: tuple[int, ...], site: Site) -> Tensor:
+    """What a conditioner returned, if it has the shape that it must have. Errors: `InputError`."""
+    if tuple(numbers.shape) != shape:
+        raise InputError(
+            f"the conditioner returned {tuple(numbers.shape)}; {shape} is needed, for {site} sites"
+        )
+    return numbers
+
+
+def check_inputs(x: Tensor, context: Tensor | None, sites: int, context_size: int) -> None:
+    """For conditioners of a number of sites and a vector of context, or none. Errors: `InputError`."""
+    if x.shape[1] != sites:
+        raise InputError(f"the conditioner is for {sites} sites, not {x.shape[1]}")
+    check_context(context, context_size)
+
+
 def check_context(context: Tensor | None, size: int) -> None:
-    """For conditioners that take a vector of `size` numbers, or none. Errors: `InputError`."""
-    found = 0 if context is None else context.shape[-1]
-    if found != size:
-        raise InputError(f"context: {size or 'no'} numbers a row are needed, not {found or 'none'}")
+    """For conditioners that take a vector of `size` numbers a row, or none. Errors: `InputError`."""
+    if (context is None) != (size == 0) or (
+        context is not None and (context.dim(), context.shape[-1]) != (2, size)
+    ):
+        found = "none" if context is None else f"shape {tuple(context.shape)}"
+        raise InputError(f"context: {size or 'no'} numbers a row are needed, not {found}")
+    if context is not None and not context.is_floating_point():
+        raise InputError(f"context: floats are needed, not {context.dtype}; one_hot() makes them of labels")
 
 
 def checked_ordering(ordering: Tensor | Sequence[int], sites: int) -> Tensor:
     """A permutation of the sites as a tensor. Errors: `InputError`."""
-    found = torch.as_tensor(ordering)
-    if (
-        found.shape != (sites,)
-        or found.is_floating_point()
-        or not found.sort().values.equal(torch.arange(sites, dtype=found.dtype, device=found.device))
-    ):
-        raise InputError(f"ordering: a permutation of 0 .. {sites - 1} is needed, each once")
-    return found.long()
+    try:
+        found = torch.as_tensor(ordering)
+        whole = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
+        if whole and found.shape == (sites,) and found.sort().values.tolist() == list(range(sites)):
+            return found.long()
+    except (TypeError, ValueError, RuntimeError):  # of as_tensor, for whatever is no array of numbers
+        pass
+    raise InputError(f"ordering: a permutation of 0 .. {sites - 1} is needed, each once")

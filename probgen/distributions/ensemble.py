@@ -10,6 +10,8 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
+from probgen.errors import InputError
+
 
 class Ensemble(TorchDistribution):
     """A mixture of distributions of one batch and event shape, each with the same weight.
@@ -22,7 +24,9 @@ class Ensemble(TorchDistribution):
 
     def __init__(self, parts: Sequence[Any], validate_args: bool | None = None):
         self.parts = tuple(parts)
-        super().__init__(parts[0].batch_shape, parts[0].event_shape, validate_args=validate_args)
+        if not self.parts:
+            raise InputError("an ensemble needs at least one distribution")
+        super().__init__(self.parts[0].batch_shape, self.parts[0].event_shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Ensemble:
         """The same distribution with a larger batch shape."""

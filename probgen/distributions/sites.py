@@ -21,6 +21,7 @@ class Site(Protocol):
     features  numbers in which the network is told its value
     levels    how many values it may take, 0 .. levels - 1; None for reals
     support   of its values
+    dtype     of its values; None is that of the network
     """
 
     @property
@@ -31,6 +32,8 @@ class Site(Protocol):
     def levels(self) -> int | None: ...
     @property
     def support(self) -> Any: ...
+    @property
+    def dtype(self) -> torch.dtype | None: ...
 
     def p(self, numbers: Tensor) -> Any:
         """The distribution of the site: (..., size) -> batch shape (...)."""
@@ -50,6 +53,7 @@ class Bernoulli:
     features = 1
     levels = 2
     support = constraints.boolean
+    dtype = None
 
     def p(self, numbers: Tensor) -> Any:
         """Bernoulli(sigmoid(logit))."""
@@ -69,6 +73,7 @@ class Categorical:
     """x in {0, .., levels - 1}, of a logit for each level."""
 
     levels: int
+    dtype = torch.int64
 
     @property
     def size(self) -> int:
@@ -106,6 +111,7 @@ class Normal:
     features = 1
     levels = None
     support = constraints.real
+    dtype = None
 
     def p(self, numbers: Tensor) -> Any:
         """Normal(mu, sigma)."""
@@ -129,6 +135,7 @@ class NormalMixture:
     features = 1
     levels = None
     support = constraints.real
+    dtype = None
 
     @property
     def size(self) -> int:

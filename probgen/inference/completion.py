@@ -18,6 +18,7 @@ from torch import Tensor
 
 from probgen.distributions import Autoregressive
 from probgen.distributions.autoregressive import Walk
+from probgen.errors import InputError
 
 AT_ONCE = 1 << 14  # particles that are in memory together
 
@@ -32,22 +33,25 @@ def complete(
     particles  K, of each draw and in all parts together (at least one in each)
 
     The effective sample size (row,) says from how many of the K first particles the draw was chosen: 1 / sum_a w_a^2,
-    where w_a is the weight of all that descend from particle a. It is K where the draw is exact, and near 1 where the
+    where w_a is the weight of all that descend from particle a. It is K where the draw is exact: where the known sites
+    come first in the orderings of all parts, and near 1 where the
     known sites leave almost nothing of what had been drawn before them: use more particles.
     """
     flat, known = x.flatten(1), observed.flatten(1)
-    exact = torch.stack([_is_prefix(part.in_order(known)) for part in parts]).all(0) & (len(parts) == 1)
+    exact = torch.stack([_is_prefix(part.in_order(known)) for part in parts]).all(0)
     drawn, ess = flat.clone(), torch.full((len(x),), float(particles), dtype=torch.float64, device=x.device)
     each = max(1, particles // len(parts))
-    for chosen, k in ((exact, 1), (~exact, each)):
+    for chosen, k in ((exact, 1), (~exact, each)):  # of parts that are exact one is chosen by its p(x_known)
         index = chosen.nonzero()[:, 0]
         for rows in index.split(max(1, AT_ONCE // k)) if len(index) else ():
             walks = [_walk(part, flat[rows], known[rows], rows, len(x), k) for part in parts]
             values, log_w, ancestors = (torch.cat(found, 1) for found in zip(*walks, strict=True))
+            if (log_w.amax(1) == -math.inf).any():
+                raise InputError("given 'x': what is known has probability 0 under the model")
             w = log_w.softmax(1)
             pick = torch.multinomial(w, 1)[:, 0]
             drawn[rows] = values[torch.arange(len(rows)), pick].to(drawn.dtype)
-            if k > 1 or len(parts) > 1:
+            if chosen is not exact:
                 numbered = ancestors + each * torch.arange(len(parts), device=x.device).repeat_interleave(
                     each
                 )
@@ -71,7 +75,7 @@ def _walk(
     size = len(rows)
     x, known = p.in_order(x), p.in_order(known)
     walk = p.walk(torch.Size((n,)), rows.repeat(k))
-    log_w = torch.zeros(k, size, dtype=walk.x.dtype, device=x.device)
+    log_w = torch.zeros(k, size, device=x.device)
     ancestors = torch.arange(k, device=x.device)[:, None].expand(k, size)
     last = int(known.any(0).nonzero().max()) if known.any() else -1  # after it the weights stand still
     for i in range(walk.sites):
@@ -99,7 +103,9 @@ def _resampled(walk: Walk, log_w: Tensor, ancestors: Tensor) -> tuple[Tensor, Te
     points = (
         torch.arange(k, device=w.device)[:, None] + torch.rand(size, dtype=w.dtype, device=w.device)
     ) / k
-    chosen = torch.searchsorted(w.cumsum(0).T.contiguous(), points.T.contiguous()).clamp(max=k - 1).T
+    chosen = (
+        torch.searchsorted(w.cumsum(0).T.contiguous(), points.T.contiguous(), right=True).clamp(max=k - 1).T
+    )
     chosen = torch.where(uneven, chosen, torch.arange(k, device=w.device)[:, None])
     walk.take((chosen * size + torch.arange(size, device=w.device)).flatten())
     mean = log_w.logsumexp(0) - math.log(k)

@@ -67,10 +67,10 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
     if patience is not None and data.valid is None:
         raise InputError(f"patience = {patience}: there are no rows to choose by; give valid=")
     best = Best(patience)
-    epoch = math.ceil(data.n / min(options.batch_size, data.n))
+    size = min(options.batch_size, data.n)
 
     def step(t: int) -> dict[str, Tensor | float]:
-        batch = data.batch(t, options.batch_size, stage)
+        batch = data.batch(t, size, stage)
         n = len(batch["x"])
         optimizer.param_groups[0]["lr"] = options.learning_rate * _decay(options.schedule, t, steps)
         optimizer.zero_grad()
@@ -78,7 +78,8 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
         (loss + pair.penalty()).backward()
         optimizer.step()
         metrics: dict[str, Tensor | float] = {"loss": loss.detach()}
-        if data.valid is not None and ((t + 1) % epoch == 0 or t + 1 == steps):
+        epoch_ends = (t + 1) * size // data.n > t * size // data.n or t + 1 == steps
+        if data.valid is not None and epoch_ends:
             valid_loss = mean_loss(pair, data.valid, elbo)
             metrics |= {"valid_loss": valid_loss, "done": best.see(valid_loss, pair)}
         return metrics

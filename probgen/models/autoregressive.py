@@ -139,10 +139,12 @@ class AutoregressivePair(Pair):
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
         """A draw of each row given what is known of it, and how many of the particles it was chosen from."""
-        x = x if self.event.discrete else (x - self.loc) / self.scale
-        drawn, ess = complete(self.parts(self.context(given)), x, observed, options.particles)
-        drawn = drawn if self.event.discrete else drawn * self.scale + self.loc
-        return {"x": torch.where(observed, x, drawn) if self.event.discrete else drawn, "ess": ess}
+        parts = self.parts(self.context(given))
+        if self.event.discrete:
+            drawn, ess = complete(parts, x, observed, options.particles)
+            return {"x": drawn, "ess": ess}
+        drawn, ess = complete(parts, (x - self.loc) / self.scale, observed, options.particles)
+        return {"x": torch.where(observed, x, drawn * self.scale + self.loc), "ess": ess}
 
     def assess(self, x: Tensor, options: Any, **given: Tensor) -> xr.Dataset:
         """The exact log p(x), and the conditionals if they are asked for."""
@@ -193,7 +195,8 @@ class AutoregressivePair(Pair):
             square = square + (chunk["x"].double() - mean).square().sum(0)
         deviation = (square / n).sqrt()
         self.loc.copy_(mean)
-        self.scale.copy_(torch.where(deviation > 0, deviation, 1))
+        varies = deviation > 1e-12 * mean.abs()  # less is the rounding of a sum
+        self.scale.copy_(torch.where(varies, deviation, 1))
 
 
 def _site(event: Event, components: int) -> Site:

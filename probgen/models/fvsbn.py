@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from probgen.distributions.autoregressive import check_context
+from probgen.distributions.autoregressive import check_context, check_inputs
 from probgen.distributions.sites import Site
 from probgen.event import Event
 from probgen.models.autoregressive import AutoregressivePair
@@ -32,7 +32,7 @@ class FVSBNConditioner(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(row, site), (row, context) -> (row, site, size)."""
-        check_context(context, self.context)
+        check_inputs(x, context, self.sites, self.context)
         e = self.site.encode(x, self.alpha.dtype).flatten(1)
         earlier = torch.ones(self.sites, self.sites, dtype=self.alpha.dtype, device=e.device).tril(-1)
         alpha = (self.alpha * earlier[:, None, :, None]).flatten(2).flatten(0, 1)

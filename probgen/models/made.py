@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from probgen.distributions import Autoregressive
-from probgen.distributions.autoregressive import check_context
+from probgen.distributions.autoregressive import check_context, check_inputs
 from probgen.distributions.sites import Site
 from probgen.event import Event
 from probgen.models.autoregressive import AutoregressiveOptions, AutoregressivePair
@@ -92,7 +92,7 @@ class MADEMask:
     def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(row, site), (row, context) -> (row, site, size); sites in the ordering of the mask."""
         made, site = self.made, self.made.site
-        check_context(context, made.context)
+        check_inputs(x, context, made.sites, made.context)
         e = site.encode(x[:, self.rank], made.V.dtype).flatten(1)
         features, outs = self.rank.repeat_interleave(site.features), self.rank.repeat_interleave(site.size)
         h, seen = e, features + 1

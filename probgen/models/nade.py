@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from probgen.distributions.autoregressive import check_context
+from probgen.distributions.autoregressive import check_context, check_inputs
 from probgen.distributions.sites import Site
 from probgen.event import Event
 from probgen.models.autoregressive import AutoregressiveOptions, AutoregressivePair
@@ -39,12 +39,14 @@ class NADEConditioner(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(row, site), (row, context) -> (row, site, size)."""
+        check_inputs(x, context, self.sites, self.context)
         e = self.site.encode(x, self.W.dtype)
         y = running_sigmoid(e, self._a(len(x), context), self.W, self.V) + self.b
         return y if context is None else y + torch.tensordot(context, self.T, 1)
 
     def start(self, rows: int, context: Tensor | None) -> dict[str, Tensor]:
         """The activation, and what the context adds to each site."""
+        check_context(context, self.context)
         state = {"a": self._a(rows, context).clone()}
         return state if context is None else {**state, "t": torch.tensordot(context, self.T, 1)}
 
@@ -56,7 +58,6 @@ class NADEConditioner(nn.Module):
         return y + state["t"][:, i] if "t" in state else y
 
     def _a(self, rows: int, context: Tensor | None) -> Tensor:
-        check_context(context, self.context)
         return self.c.expand(rows, -1) if context is None else self.c + context @ self.U
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 BLOCK = 24  # sites that share matrix products: below, calls dominate; above, products with an h that is not in force
 ROWS = 256  # rows that go together, so that the activations of a block stay in the cache
@@ -41,7 +42,9 @@ class _RunningSigmoid(torch.autograd.Function):
     def forward(ctx: Any, e: Tensor, a: Tensor, W: Tensor, V: Tensor) -> Tensor:
         y = e.new_empty(*e.shape[:2], V.shape[1])
         a = a.clone()
-        for block in _blocks(e, (e != 0).any(2)):
+        changes = _Changes(e, (e != 0).any(2))
+        for i in range(len(changes)):
+            block = changes[i]
             W_block, V_block = W[block.sites].flatten(0, 1), V[block.sites]
             h = _h(a, block, W_block)
             each = (h @ V_block.flatten(0, 1).mT).unflatten(1, V_block.shape[:2])
@@ -51,13 +54,16 @@ class _RunningSigmoid(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         e, a, W, V = ctx.saved_tensors
         grad_e = torch.empty_like(e) if ctx.needs_input_grad[0] else None
-        grad_a, grad_W, grad_V = torch.zeros_like(a), torch.empty_like(W), torch.empty_like(V)
+        grad_a, grad_W, grad_V = torch.zeros_like(a), W.new_empty(W.shape), V.new_empty(V.shape)
         a, rows = a.clone(), len(a)
         telling = (e != 0).any(2) if grad_e is None else torch.ones_like(e[:, :, 0], dtype=torch.bool)
-        for block in reversed(_blocks(e, telling)):
+        changes = _Changes(e, telling)
+        for i in reversed(range(len(changes))):
+            block = changes[i]
             W_block, V_block = W[block.sites].flatten(0, 1), V[block.sites]
             a.addmm_(block.e, W_block, alpha=-1)
             h = _h(a, block, W_block)
@@ -66,9 +72,7 @@ class _RunningSigmoid(torch.autograd.Function):
             each = each.flatten(1)
             torch.mm(each.mT, h, out=grad_V[block.sites].flatten(0, 1))
             back = torch.ops.aten.sigmoid_backward(each @ V_block.flatten(0, 1), h)
-            if (
-                grad_e is not None
-            ):  # of the sites after each one: those of the block, and of the blocks after it
+            if grad_e is not None:  # due to the sites after each: of the blocks to come, and of its own
                 due = grad_a @ W_block.mT
                 earlier = block.earlier.repeat_interleave(e.shape[2], 1)
                 due.index_add_(0, block.rows, (back[rows:] @ W_block.mT) * earlier)
@@ -91,28 +95,37 @@ class _Block(NamedTuple):
     in_force: Tensor  # which h holds at each site: (row, site), those at the start numbered first
 
 
-def _blocks(e: Tensor, telling: Tensor) -> list[_Block]:
-    """`telling` (row, site): where the activation may change. One search for all blocks: a GPU waits at each."""
-    n, sites, _ = e.shape
-    device = e.device
-    telling = torch.nn.functional.pad(telling, (0, -sites % BLOCK)).unflatten(1, (-1, BLOCK))
-    telling[:, :, -1] = False  # what the last site of a block tells is for the next block
-    number, site, row = telling.permute(1, 2, 0).nonzero().unbind(1)
-    counts = telling.sum((0, 2))
-    starts = counts.cumsum(0) - counts
-    in_force = torch.zeros(len(counts), n, BLOCK, dtype=torch.int64, device=device)
-    in_force[:, :, 0] = torch.arange(n, device=device)
-    in_force[number, row, site + 1] = n + torch.arange(len(row), device=device) - starts[number]
-    in_force = in_force.cummax(2).values  # they are numbered by site, so that the latest is the largest
-    blocks = []
-    for i, (start, count) in enumerate(zip(starts.tolist(), counts.tolist(), strict=True)):
-        part = slice(i * BLOCK, min((i + 1) * BLOCK, sites))
-        rows, upto = row[start : start + count], site[start : start + count, None]
-        size = part.stop - part.start
-        earlier = torch.arange(size, device=device) <= upto
-        told = (e[rows, part] * earlier[:, :, None]).flatten(1)
-        blocks.append(_Block(part, e[:, part].flatten(1), rows, earlier, told, in_force[i, :, :size]))
-    return blocks
+class _Changes:
+    """Where activations change, block by block. One search for all blocks: a GPU waits at each.
+
+    telling  (row, site): the sites after which the activation of a row may be another
+    """
+
+    def __init__(self, e: Tensor, telling: Tensor):
+        self.e = e
+        n, sites, _ = e.shape
+        telling = torch.nn.functional.pad(telling, (0, -sites % BLOCK)).unflatten(1, (-1, BLOCK))
+        telling[:, :, -1] = False  # what the last site of a block tells is for the next block
+        number, self.site, self.row = telling.permute(1, 2, 0).nonzero().unbind(1)
+        counts = telling.sum((0, 2))
+        ends = counts.cumsum(0)
+        self.in_force = torch.zeros(len(counts), n, BLOCK, dtype=torch.int64, device=e.device)
+        self.in_force[:, :, 0] = torch.arange(n, device=e.device)
+        further = torch.arange(len(self.row), device=e.device) - (ends - counts)[number]
+        self.in_force[number, self.row, self.site + 1] = n + further
+        self.in_force = self.in_force.cummax(2).values  # numbered by site: the latest is the largest
+        self.ends = [0, *ends.tolist()]
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, i: int) -> _Block:
+        sites = slice(i * BLOCK, min((i + 1) * BLOCK, self.e.shape[1]))
+        here = slice(self.ends[i], self.ends[i + 1])
+        rows, size = self.row[here], sites.stop - sites.start
+        earlier = torch.arange(size, device=self.e.device) <= self.site[here, None]
+        told = (self.e[rows, sites] * earlier[:, :, None]).flatten(1)
+        return _Block(sites, self.e[:, sites].flatten(1), rows, earlier, told, self.in_force[i, :, :size])
 
 
 def _h(a: Tensor, block: _Block, W_block: Tensor) -> Tensor:

@@ -13,13 +13,26 @@ import xarray as xr
 
 from probgen import evaluation, pictures
 from probgen.api import fit, sample, score
-from probgen.data import as_dataset
-from probgen.errors import InputError, RunError, did_you_mean
+from probgen.data import as_dataset, event_of
+from probgen.errors import InputError, NotOffered, RunError, did_you_mean
 from probgen.event import Event
 from probgen.fitted import Fitted
 from probgen.recipes.plan import Complete, Recipe, check
 from probgen.scores import bits_per_dim
-from probgen.store.folder import MODEL, REQUEST, SAMPLES, SCORES, read_request, without_none, write_request
+from probgen.store.folder import (
+    COMPLETIONS,
+    COMPLETIONS_PNG,
+    CONDITIONALS,
+    CONDITIONALS_PNG,
+    MODEL,
+    REQUEST,
+    SAMPLES,
+    SAMPLES_PNG,
+    SCORES,
+    read_request,
+    without_none,
+    write_request,
+)  # fmt: skip
 from probgen.store.trees import write_dataset
 
 
@@ -69,6 +82,7 @@ def execute(
     valid_split = recipe.data.part(recipe.data.valid, "valid")
     valid = part(valid_split) if valid_split is not None else None
     scored = part(recipe.data.part(recipe.score.split, "test"))
+    _check_looks(recipe, data)
     _prepare(recipe, out, resume, force)
     for name, model in recipe.models.items():
         begun = time.monotonic()
@@ -92,7 +106,7 @@ def execute(
             given = {k: np.array(v) for k, v in recipe.sample.given.items() if k in fitted.event.given}
             draws = sample(fitted, recipe.sample.n, given=given or None, progress=progress, **again)
             write_dataset(run / SAMPLES, "samples", draws)
-            seen += _picture(run / "samples.png", lambda: picture_of(fitted, draws, title, _names(data)))  # noqa: B023
+            seen += _picture(run / SAMPLES_PNG, lambda: picture_of(fitted, draws, title, _names(data)))  # noqa: B023
             if recipe.complete is not None:
                 seen += _complete(fitted, scored, recipe.complete, run, title, again)
         scores = None
@@ -103,6 +117,28 @@ def execute(
             if recipe.conditionals is not None and _has_conditionals(fitted):
                 seen += _conditionals(fitted, _some(scored, recipe.conditionals.rows), run, title, again)
         yield Result(name, model.family, run, fitted, scores, seen, time.monotonic() - begun)
+
+
+def _check_looks(recipe: Recipe, data: xr.Dataset) -> None:
+    """What is drawn and looked at suits the data and the models: known before the first fit. Errors: `InputError`."""
+    if recipe.complete is not None:
+        hidden(event_of(data), recipe.complete.hide)
+    needed = {name for model in recipe.models.values() for name in model.options.get("given", ())}
+    wanted = recipe.sample.given
+    for name in sorted(needed ^ wanted.keys()):
+        if name in needed:
+            raise InputError(
+                f"sample.given.{name} is missing: a model is conditioned on it; say what to draw"
+            )
+        raise InputError(f"sample.given.{name}: {did_you_mean(name, needed)}")
+    for name, event in event_of(data, needed).given.items():
+        bad = [value for value in wanted[name] if not 0 <= value < (event.levels or 0)]
+        if bad or not wanted[name]:
+            raise InputError(
+                f"sample.given.{name} = {list(wanted[name])}: whole numbers from 0 to {event.levels} - 1"
+            )
+    if len({len(values) for values in wanted.values()}) > 1:
+        raise InputError("sample.given: all conditions need equally many values")
 
 
 def _some(dataset: xr.Dataset, rows: int | None) -> xr.Dataset:
@@ -116,18 +152,21 @@ def _some(dataset: xr.Dataset, rows: int | None) -> xr.Dataset:
 def _complete(
     fitted: Fitted, scored: xr.Dataset, plan: Complete, run: Path, title: str, again: dict[str, Any]
 ) -> list[Path]:
-    """Completions of half-hidden rows, beside the rows."""
+    """Completions of half-hidden rows, beside the rows; of a family that completes."""
     rows = _some(scored, plan.rows)
     x = rows["x"].values
     observed = np.broadcast_to(~hidden(fitted.event, plan.hide), x.shape)
     given = {"x": x, "observed": observed, **{name: rows[name].values for name in fitted.event.given}}
-    draws = sample(fitted, plan.n, given=given, **again)
+    try:
+        draws = sample(fitted, plan.n, given=given, **again)
+    except NotOffered:
+        return []
     dims = ("row", *fitted.event.dims)
     draws = draws.assign(truth=(dims, x), observed=(dims, observed.astype(np.uint8)))
-    write_dataset(run / "completions.h5", "completions", draws)
+    write_dataset(run / COMPLETIONS, "completions", draws)
     columns = [x, np.where(observed, x, np.nan), *draws["x"].values]
     names = ["x", "known", *[""] * plan.n]
-    return _picture(run / "completions.png", lambda: pictures.columns(columns, names, fitted.event, title))
+    return _picture(run / COMPLETIONS_PNG, lambda: pictures.columns(columns, names, fitted.event, title))
 
 
 def hidden(event: Event, half: str) -> np.ndarray:
@@ -155,12 +194,17 @@ def _conditionals(
     fitted: Fitted, rows: xr.Dataset, run: Path, title: str, again: dict[str, Any]
 ) -> list[Path]:
     """The conditional distribution of every site: what was expected there, and the surprise at what was found."""
-    found = score(fitted, rows, conditionals=True, **again)
-    write_dataset(run / "conditionals.h5", "conditionals", found)
+    try:
+        found = score(fitted, rows, conditionals=True, **again)
+    except NotOffered:
+        return []
+    write_dataset(run / CONDITIONALS, "conditionals", found)
     surprise = -found["site_log_prob"].values
     columns = [rows["x"].values, found["site_mean"].values, surprise]
     names = ["x", "expected", f"surprise, 0 to {surprise.max():.1f} nats"]
-    return _picture(run / "conditionals.png", lambda: pictures.columns(columns, names, fitted.event, title))
+    return _picture(
+        run / CONDITIONALS_PNG, lambda: pictures.columns(columns, names, fitted.event, title, shared=2)
+    )
 
 
 def _prepare(recipe: Recipe, out: Path, resume: bool, force: bool) -> None:

@@ -158,12 +158,13 @@ def read(which: str, changes: Mapping[str, Any] | None = None, *, fast: bool = F
     except (ValueError, RecursionError) as error:
         raise FileError(f"{path} is not TOML: {error}") from None
     shorter = values.pop("fast", None)
+    if shorter is not None:
+        shorter = _merged(values, shorter)
+        checked(Recipe, shorter, f"{path}, [fast]")
     if fast:
-        if not isinstance(shorter, dict):
+        if shorter is None:
             raise InputError(f"{path} has no table [fast]: run it as it is")
-        if "expect" in shorter:
-            values.pop("expect", None)
-        _merge(values, shorter)
+        values = shorter
     for key, value in (changes or {}).items():
         _set(values, key, value)
     return checked(Recipe, values, str(path))
@@ -174,12 +175,19 @@ def has_fast(which: str) -> bool:
     return "fast" in tomllib.loads(shipped()[which].read_text())
 
 
-def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> None:
+def _merged(values: dict[str, Any], changes: Any) -> dict[str, Any]:
+    """Tables into tables; `expect` stands for itself, since the figures are others."""
+    if not isinstance(changes, dict):
+        raise InputError(f"fast = {changes!r}: a table of what differs is needed")
+    new = dict(values)
     for key, value in changes.items():
-        if isinstance(value, dict) and isinstance(values.get(key), dict):
-            _merge(values[key], value)
-        else:
-            values[key] = value
+        old = new.get(key)
+        new[key] = (
+            _merged(old, value)
+            if isinstance(old, dict) and isinstance(value, dict) and key != "expect"
+            else value
+        )
+    return new
 
 
 def _set(values: dict[str, Any], key: str, value: Any) -> None:

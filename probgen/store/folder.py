@@ -16,13 +16,13 @@ from probgen.errors import FileError, RunError
 from probgen.store.files import read_file, sync_folder, write_file
 from probgen.store.trees import read_arrays, write_arrays
 
-REQUEST, MODEL, SAMPLES, SCORES, HISTORY = (
-    "recipe.toml",
-    "model.h5",
-    "samples.h5",
-    "scores.h5",
-    "history.jsonl",
-)
+REQUEST, MODEL, HISTORY = "recipe.toml", "model.h5", "history.jsonl"
+SAMPLES, SCORES, COMPLETIONS, CONDITIONALS = "samples.h5", "scores.h5", "completions.h5", "conditionals.h5"
+SAMPLES_PNG, COMPLETIONS_PNG, CONDITIONALS_PNG = "samples.png", "completions.png", "conditionals.png"
+FILES = (
+    REQUEST, MODEL, HISTORY, SAMPLES, SCORES, COMPLETIONS, CONDITIONALS,
+    SAMPLES_PNG, COMPLETIONS_PNG, CONDITIONALS_PNG,
+)  # fmt: skip
 _CHECKPOINT = re.compile(r"(?P<stage>[A-Za-z0-9_-]+)-(?P<step>\d{6,})\.h5")
 
 
@@ -117,7 +117,7 @@ class RunFolder:
     def erase(self) -> None:
         """Remove the run: the files that a run has, and nothing else that may lie in the folder."""
         self.clear()
-        for name in (MODEL, SAMPLES, SCORES, HISTORY, REQUEST):
+        for name in FILES:
             (self.path / name).unlink(missing_ok=True)
 
     def clear(self) -> None:
