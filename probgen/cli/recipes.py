@@ -35,6 +35,7 @@ def command(
                 "title": plan.title,
                 "data": plan.data.name or plan.data.path,
                 "families": " ".join(families),
+                "fast": "yes" if recipes.has_fast(recipe) else "",
             }
         )
-    put(rows, json, lambda: print_table(rows, ["recipe", "title", "data", "families"]))
+    put(rows, json, lambda: print_table(rows, ["recipe", "title", "data", "families", "fast"]))

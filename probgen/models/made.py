@@ -194,4 +194,5 @@ class MADE(AutoregressivePair):
 
 
 def _uniform(out: int, n: int) -> Tensor:
-    return (2 * torch.rand(out, n) - 1) / math.sqrt(n)
+    """For units behind which there is a relu (He et al. 2015, eq. 10)."""
+    return (2 * torch.rand(out, n) - 1) * math.sqrt(6 / n)
