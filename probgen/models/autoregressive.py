@@ -183,6 +183,7 @@ class AutoregressivePair(Pair):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Of one event."""
         return tuple(length or 1 for length in self.event.shape)
 
     def _standardise(self, data: Rows) -> None:
