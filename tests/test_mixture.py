@@ -356,7 +356,7 @@ def test_penalty_of_each_form() -> None:
         fitted = probgen.fit("mixture", blobs(), components=3, covariance=covariance, regularization=0.3)
         sigma = fitted.groups["components"]["sigma"].values
         expected = 0.15 * np.mean([np.trace(np.linalg.inv(s)) for s in sigma])
-        assert fitted.module.penalty().item() == pytest.approx(expected, rel=1e-9)
+        assert fitted.module.ridge().item() == pytest.approx(expected, rel=1e-9)
         criteria: xr.Dataset = fitted.groups["criteria"]
         gap = criteria["log_likelihood"] - criteria["objective"]
         assert gap.item() == pytest.approx(150 * expected, rel=1e-9)

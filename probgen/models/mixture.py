@@ -109,7 +109,7 @@ class Mixture(Pair):
     ) -> Tensor:
         """z ~ Categorical(pi), x ~ Normal(mu_z, Sigma_z)."""
         if x is not None:
-            pyro.factor("regularization", -(n if weight is None else weight.sum()) * self.penalty())
+            pyro.factor("regularization", -(n if weight is None else weight.sum()) * self.ridge())
         with pyro.plate("row", n):
             if x is not None and weight is not None:
                 # w log p(x) is not the log of a sum over z: log p(x), which enumeration makes, and (w - 1) log p(x)
@@ -262,7 +262,7 @@ class Mixture(Pair):
         first, second = moments.about(self.mu, M := r @ self.features(x).T, self._matrices)
         self.m_step({"n": M[:, 0], "seen": M[:, :1], "first": first, "second": second})
 
-    def penalty(self) -> Tensor:
+    def ridge(self) -> Tensor:
         """lambda/2 mean_k tr(Sigma_k^-1), per row."""
         ridge = self.options.regularization / self.scale.square()  # lambda in units of the scaled data
         if self.options.covariance == "spherical":
@@ -302,7 +302,7 @@ class Mixture(Pair):
             **sums,
             "rows": weight.sum(),
             "log_likelihood": sums["log_likelihood"] - jacobian,
-            "penalty": weight.sum() * self.penalty(),
+            "penalty": weight.sum() * self.ridge(),
         }
 
     def _by_products(self, x: Tensor, weight: Tensor) -> dict[str, Tensor]:
@@ -446,7 +446,7 @@ class Mixture(Pair):
         return xr.Dataset(
             {
                 "log_likelihood": ((), log_likelihood, {"units": "nat", "long_name": "sum over rows"}),
-                "objective": ((), log_likelihood - rows * float(self.penalty()), {"units": "nat"}),
+                "objective": ((), log_likelihood - rows * float(self.ridge()), {"units": "nat"}),
                 "parameters": ((), parameters),
                 "bic": (
                     (),
