@@ -128,9 +128,8 @@ class Autoregressive(TorchDistribution):
         new = self._get_checked_instance(Autoregressive, _instance)
         new.conditioner, new.site, new.ordering = self.conditioner, self.site, self.ordering
         new.context, new.context_dim = self.context, self.context_dim
-        shape = (
-            torch.empty(()).expand(self.batch_shape).expand(batch_shape).shape
-        )  # refuses what is no expansion
+        # refuses what is no expansion
+        shape = torch.empty(()).expand(self.batch_shape).expand(batch_shape).shape
         if self.context is not None:
             new.context = self.context.expand(shape + self.context.shape[len(self.batch_shape) :])
         TorchDistribution.__init__(new, shape, self.event_shape, validate_args=False)

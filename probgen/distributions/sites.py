@@ -45,27 +45,32 @@ class Site(Protocol):
         """Values as a network is told them: (...) -> (..., features)."""
 
 
-@dataclass(frozen=True)
-class Bernoulli:
-    """x in {0, 1}, of a logit."""
+class _Number:
+    """What sites share whose value is told to the network as the number that it is."""
 
-    size = 1
     features = 1
-    levels = 2
-    support = constraints.boolean
     dtype = None
-
-    def p(self, numbers: Tensor) -> Any:
-        """Bernoulli(sigmoid(logit))."""
-        return dist.Bernoulli(logits=numbers[..., 0])
 
     def mean(self, p: Any) -> Tensor:
         """Its own."""
         return p.mean
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """The bit itself."""
+        """The number itself."""
         return x[..., None].to(dtype)
+
+
+@dataclass(frozen=True)
+class Bernoulli(_Number):
+    """x in {0, 1}, of a logit."""
+
+    size = 1
+    levels = 2
+    support = constraints.boolean
+
+    def p(self, numbers: Tensor) -> Any:
+        """Bernoulli(sigmoid(logit))."""
+        return dist.Bernoulli(logits=numbers[..., 0])
 
 
 @dataclass(frozen=True)
@@ -104,38 +109,26 @@ class Categorical:
 
 
 @dataclass(frozen=True)
-class Normal:
+class Normal(_Number):
     """x real, of a mean and a standard deviation, the latter through a softplus and above 1e-3."""
 
     size = 2
-    features = 1
     levels = None
     support = constraints.real
-    dtype = None
 
     def p(self, numbers: Tensor) -> Any:
         """Normal(mu, sigma)."""
         mu, s = numbers.unbind(-1)
         return dist.Normal(mu, _scale(s))
 
-    def mean(self, p: Any) -> Tensor:
-        """Its own."""
-        return p.mean
-
-    def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """The number itself."""
-        return x[..., None].to(dtype)
-
 
 @dataclass(frozen=True)
-class NormalMixture:
+class NormalMixture(_Number):
     """x real, of the weights, means and standard deviations of K normals (RNADE: Uria et al. 2013, eq. 6)."""
 
     components: int
-    features = 1
     levels = None
     support = constraints.real
-    dtype = None
 
     @property
     def size(self) -> int:
@@ -146,14 +139,6 @@ class NormalMixture:
         """sum_k softmax(logits)_k Normal(mu_k, sigma_k)."""
         logits, mu, s = numbers.unflatten(-1, (3, self.components)).unbind(-2)
         return dist.MixtureSameFamily(dist.Categorical(logits=logits), dist.Normal(mu, _scale(s)))
-
-    def mean(self, p: Any) -> Tensor:
-        """Its own."""
-        return p.mean
-
-    def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """The number itself."""
-        return x[..., None].to(dtype)
 
 
 def _scale(s: Tensor) -> Tensor:

@@ -33,9 +33,9 @@ def complete(
     particles  K, of each draw and in all parts together (at least one in each)
 
     The effective sample size (row,) says from how many of the K first particles the draw was chosen: 1 / sum_a w_a^2,
-    where w_a is the weight of all that descend from particle a. It is K where the draw is exact: where the known sites
-    come first in the orderings of all parts, and near 1 where the
-    known sites leave almost nothing of what had been drawn before them: use more particles.
+    where w_a is the weight of all that descend from particle a. It is K where the draw is exact, the known sites coming
+    first in the orderings of all parts, and near 1 where the known sites leave almost nothing of what had been drawn
+    before them: use more particles.
     """
     flat, known = x.flatten(1), observed.flatten(1)
     exact = torch.stack([_is_prefix(part.in_order(known)) for part in parts]).all(0)

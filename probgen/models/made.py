@@ -80,9 +80,7 @@ class MADEMask:
     def __init__(self, made: MADEConditioner, mask: int):
         self.made = made
         self.ordering = made.orderings[mask]
-        self.rank = (
-            self.ordering.argsort()
-        )  # of each site, from 0: a site of rank r sees units of degree <= r
+        self.rank = self.ordering.argsort()  # from 0: a site of rank r sees units of degree <= r
         self.degrees = [getattr(made, f"degrees_{layer}")[mask] for layer in range(len(made.W))]
 
     def parameters(self) -> Any:
