@@ -10,17 +10,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 import xarray as xr
 from pydantic import BaseModel, Field
 from pyro import poutine
-from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
 
 from probgen.errors import NotOffered
 from probgen.event import Event
 from probgen.fitted import Fitted
 from probgen.hookspecs import hookimpl
-from probgen.inference.importance import iwae, row_log_prob
+from probgen.inference.elbo import elbo
+from probgen.inference.importance import iwae
 from probgen.inference.svi import SVIOptions, steps_of, svi
 from probgen.options import NoOptions, Options
 from probgen.rows import Rows
@@ -70,13 +71,36 @@ class Pair(nn.Module, ABC):
 
     # what a family may know better
 
-    def elbo(self) -> Any:
-        """The Pyro ELBO that `svi` maximises. (Left without `max_plate_nesting`, its first call runs the model once more.)"""
-        return Trace_ELBO(max_plate_nesting=1)
+    def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
+        """What `svi` minimises, in nats a row: `loss`, here the negative ELBO, and its parts for the history.
+
+        In eval mode it is what validation rows are judged by.
+        """
+        found = elbo(self, x, **given)
+        if not found.kl:
+            return {"loss": -found.bound.mean()}
+        reconstruction, kl = found.reconstruction.mean(), found.divergence.mean()
+        return {"loss": kl - reconstruction, "reconstruction": reconstruction, "kl": kl}
+
+    def begin(self, epoch: float) -> None:
+        """Called by `svi` before each step, with the epochs gone by: for what changes with them, as a warm-up does."""
 
     def penalty(self) -> Tensor | float:
         """What `svi` adds to the loss, in nats a row."""
         return 0.0
+
+    @property
+    def context_size(self) -> int:
+        """How many numbers `context` has."""
+        return sum(part.levels or 1 for part in self.event.given.values())
+
+    def context(self, given: Mapping[str, Tensor]) -> Tensor | None:
+        """The conditions of the event as one-hot vectors, side by side: (row, context)."""
+        parts = [
+            nn.functional.one_hot(given[name].long(), part.levels or 1)
+            for name, part in self.event.given.items()
+        ]
+        return torch.cat(parts, 1).to(next(self.parameters()).dtype) if parts else None
 
     @property
     def measure(self) -> str:
@@ -92,7 +116,7 @@ class Pair(nn.Module, ABC):
         """log p(x), exact: (row,), in nats. Errors: `NotOffered` where z would have to be integrated out."""
         if self.latents:
             raise NotOffered(f"{type(self).__name__} has no exact log_prob: score it by a bound")
-        return row_log_prob(poutine.trace(self.model).get_trace(x, n=len(x), **given), len(x))
+        return elbo(self, x, **given).bound
 
     def assess(self, x: Tensor, options: Any, **given: Tensor) -> xr.Dataset:
         """The score of each row: `log_prob` where it is exact, else the bound of `iwae` with `options.k` draws."""

@@ -26,13 +26,8 @@ from probgen.store.folder import HISTORY, RunFolder
 from probgen.store.journal import Journal, read_journal
 
 STAGE = re.compile(r"[A-Za-z0-9_-]+")
-NATS = (
-    "loss",
-    "valid_loss",
-    "log_likelihood",
-    "objective",
-    "elbo",
-)  # metrics of these names are in nats a row
+# metrics of these names are in nats a row
+NATS = ("loss", "valid_loss", "reconstruction", "kl", "log_likelihood", "objective", "elbo")
 
 
 class Stateful(Protocol):

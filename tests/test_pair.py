@@ -80,13 +80,13 @@ def test_the_bound_tightens_with_k() -> None:
     """With a poor guide: E log w = ELBO in closed form at k = 1, less than the evidence, and closer for every k."""
     torch.manual_seed(0)
     pair = PPCA(None, probgen.Event(("feature",), (3,), "real"))
-    x = torch.from_numpy(rows(200)).float()
+    x = torch.from_numpy(rows(20_000)).float()
     truth = evidence(np.ones(3), x.numpy()).mean()
     with torch.no_grad():
-        bounds = [iwae(pair, x, k)[0].mean().item() for k in (1, 8, 64, 4000)]
+        bounds = [iwae(pair, x, k)[0].mean().item() for k in (1, 8, 64, 1000)]
     # q = Normal(0, 1) is the prior: E_q log p(x | z) = log Normal(x; 0, sigma) - sum w^2 / 2 sigma^2
     elbo = (stats.norm(0, SIGMA).logpdf(x.numpy()).sum(1) - 3 / (2 * SIGMA**2)).mean()
-    assert bounds[0] == pytest.approx(elbo, abs=0.6)
+    assert bounds[0] == pytest.approx(elbo, abs=0.3)
     assert bounds[0] < bounds[1] < bounds[2]
     assert bounds[-1] == pytest.approx(truth, abs=0.05)
 

@@ -1,15 +1,18 @@
 """Distributions that torch and Pyro lack: legal at any `pyro.sample` site."""
 
 from probgen.distributions.autoregressive import Autoregressive
+from probgen.distributions.discretized_logistic import DiscretizedLogistic
 from probgen.distributions.ensemble import Ensemble
 from probgen.distributions.observed_normal import ObservedNormal
-from probgen.distributions.sites import Bernoulli, Categorical, Normal, NormalMixture
+from probgen.distributions.sites import Bernoulli, Categorical, Logistic, Normal, NormalMixture
 
 __all__ = [
     "Autoregressive",
     "Bernoulli",
     "Categorical",
+    "DiscretizedLogistic",
     "Ensemble",
+    "Logistic",
     "Normal",
     "NormalMixture",
     "ObservedNormal",

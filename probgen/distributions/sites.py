@@ -1,4 +1,4 @@
-"""What one site of an autoregressive distribution may be: from the numbers of a network to a distribution.
+"""What one site (a pixel, a feature) may be: from the numbers of a network to a distribution.
 
 A site is a plain value. `size` is how many numbers it takes from the network, `features` how many it gives to it.
 """
@@ -12,6 +12,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
+
+from probgen.distributions.discretized_logistic import DiscretizedLogistic
 
 
 class Site(Protocol):
@@ -106,6 +108,35 @@ class Categorical:
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """One-hot."""
         return nn.functional.one_hot(x.long(), self.levels).to(dtype)
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """x in {0, .., levels - 1}, a discretized logistic of a location and a scale; told and foretold on [-1, 1]."""
+
+    levels: int
+    size = 2
+    features = 1
+    dtype = None
+
+    @property
+    def support(self) -> Any:
+        """0 .. levels - 1."""
+        return constraints.integer_interval(0, self.levels - 1)
+
+    def p(self, numbers: Tensor) -> Any:
+        """DiscretizedLogistic(mu, s)."""
+        half = (self.levels - 1) / 2
+        mu, s = numbers.unbind(-1)
+        return DiscretizedLogistic(half * (1 + mu), half * _scale(s), self.levels)
+
+    def mean(self, p: Any) -> Tensor:
+        """Its own."""
+        return p.mean
+
+    def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """From -1 for the lowest level to 1 for the highest."""
+        return (x[..., None] * (2 / (self.levels - 1)) - 1).to(dtype)
 
 
 @dataclass(frozen=True)

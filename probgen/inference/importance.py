@@ -1,14 +1,20 @@
-"""The importance-weighted bound on log p(x) (Burda, Grosse & Salakhutdinov 2016)."""
+"""Importance weights, and bounds on log p(x) from them (Burda, Grosse & Salakhutdinov 2016; Li & Turner 2016).
+
+w_i = p(x, z_i) / q(z_i | x),    z_i ~ q(z | x),    i = 1 .. k
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
-from pyro import poutine
-from pyro.poutine import Trace
 from torch import Tensor
+
+from probgen.inference.elbo import total
+from probgen.inference.sites import Site, sites
 
 if TYPE_CHECKING:
     from probgen.pair import Pair
@@ -16,37 +22,113 @@ if TYPE_CHECKING:
 AT_ONCE = 16384  # rows times draws that are in memory together
 
 
-def iwae(pair: Pair, x: Tensor, k: int, **given: Tensor) -> tuple[Tensor, Tensor]:
-    """log 1/k sum_i p(x, z_i) / q(z_i | x) with z_i ~ q, and its Monte Carlo standard error.
+@dataclass(frozen=True)
+class Proposal:
+    """Draws of the guide. z: by latent, (k, row, ...); log_q: log q(z | x), (k, row)."""
 
-    x: (row, *event); both results: (row,), in nats. A lower bound on log p(x) in expectation (eq. 8 there). Rows are
-    repeated, not plated: an outer plate would hand convolutions one dimension too many. The error is that of the
-    delta method: the standard deviation of the normalised weights over sqrt(k).
+    z: dict[str, Tensor]
+    log_q: Tensor
+
+
+def propose(pair: Pair, x: Tensor, k: int, **given: Tensor) -> Proposal:
+    """k draws of the guide for each row of x.
+
+    A guide of one latent is run once, and k draws are taken from what it says; one of several runs on repeated rows,
+    since a latent may depend on the one before. A latent that the guide leaves out is drawn from the model later.
     """
-    rows = len(x)
-    parts = []
-    for start in range(0, k, max(1, AT_ONCE // rows)):
-        draws = min(k - start, max(1, AT_ONCE // rows))
-        repeated = {name: tensor.repeat_interleave(draws, 0) for name, tensor in {"x": x, **given}.items()}
-        parts.append(_log_weights(pair, rows * draws, repeated).reshape(rows, draws))
-    log_w = torch.cat(parts, 1)  # (row, k)
-    bound = log_w.logsumexp(1) - math.log(k)
-    w = (log_w - bound[:, None]).exp()
-    se = w.std(1) / math.sqrt(k) if k > 1 else torch.full_like(bound, math.nan)
+    n = len(x)
+    guide = _latents(sites(pair.guide, inputs={"x": x, "n": n, **given}))
+    if len(guide) > 1:
+        guide = _latents(sites(pair.guide, inputs={"n": k * n, **_repeated({"x": x, **given}, k)}))
+        log_q = total([site.log_prob(k * n) for site in guide.values()], k * n, x)
+        return Proposal(
+            {name: s.value.unflatten(0, (k, n)) for name, s in guide.items()}, log_q.reshape(k, n)
+        )
+    for name, site in guide.items():
+        draw = site.fn.rsample if site.fn.has_rsample else site.fn.sample
+        z = draw(torch.Size((k,)))
+        return Proposal({name: z}, site.fn.log_prob(z))
+    return Proposal({}, torch.zeros(k, n, device=x.device))
+
+
+def log_weights(pair: Pair, x: Tensor, proposal: Proposal, **given: Tensor) -> Tensor:
+    """log p(x, z) - log q(z | x) of draws: (k, row).
+
+    Rows are repeated, not plated: an outer plate would hand convolutions one dimension too many.
+    """
+    k, n = proposal.log_q.shape
+    z = {name: value.flatten(0, 1) for name, value in proposal.z.items()}
+    model = sites(pair.model, z, inputs={"n": k * n, **_repeated({"x": x, **given}, k)})
+    log_p = total([s.log_prob(k * n) for name, s in model.items() if s.observed or name in z], k * n, x)
+    return log_p.reshape(k, n) - proposal.log_q
+
+
+def _latents(passed: dict[str, Site]) -> dict[str, Site]:
+    return {name: site for name, site in passed.items() if not site.observed}
+
+
+def _repeated(data: Mapping[str, Tensor], k: int) -> dict[str, Tensor]:
+    return {name: tensor.expand(k, *tensor.shape).flatten(0, 1) for name, tensor in data.items()}
+
+
+def renyi(log_w: Tensor, alpha: float) -> Tensor:
+    """The variational Renyi bound of k weights (Li & Turner 2016, eq. 16): (k, row) -> (row,).
+
+    alpha = 0 is the importance-weighted bound, alpha = 1 the ELBO.
+    """
+    if alpha == 1:
+        return log_w.mean(0)
+    return (((1 - alpha) * log_w).logsumexp(0) - math.log(len(log_w))) / (1 - alpha)
+
+
+def renyi_bound(
+    pair: Pair, x: Tensor, k: int, alpha: float = 0.0, *, followed: int | None = None, **given: Tensor
+) -> Tensor:
+    """The bound of each row of x, with its gradient: (row,).
+
+    followed  how many of the k draws the gradient goes through; None is all. The gradient is sum_i v_i grad log w_i
+              with v = softmax((1 - alpha) log w) (eq. 14 of Burda et al.): draws that are chosen with probability v
+              have it as their expected mean, and few weights of many count
+    """
+    proposal = propose(pair, x, k, **given)
+    if followed is None or followed >= k:
+        return renyi(log_weights(pair, x, proposal, **given), alpha)
+    with torch.no_grad():
+        log_w = log_weights(pair, x, proposal, **given)
+        bound = renyi(log_w, alpha)
+        chosen = torch.multinomial(((1 - alpha) * log_w.T).softmax(1), followed, replacement=True).T
+    rows = torch.arange(len(x), device=x.device)
+    some = Proposal({name: z[chosen, rows] for name, z in proposal.z.items()}, proposal.log_q[chosen, rows])
+    mean = log_weights(pair, x, some, **given).mean(0)
+    return bound + (mean - mean.detach())
+
+
+def iwae(pair: Pair, x: Tensor, k: int, *, at_once: int = AT_ONCE, **given: Any) -> tuple[Tensor, Tensor]:
+    """log 1/k sum_i w_i, and its Monte Carlo standard error, without gradients.
+
+    x: (row, *event); both results: (row,), in nats. A lower bound on log p(x) in expectation (eq. 8 of Burda et al.).
+    `at_once` bounds the rows times draws that are in memory together. The error is that of the delta method: the
+    standard deviation of the normalised weights over sqrt(k).
+    """
+    log_w = all_log_weights(pair, x, k, at_once=at_once, **given)
+    bound = renyi(log_w, 0)
+    w = (log_w - bound).exp()
+    se = w.std(0) / math.sqrt(k) if k > 1 else torch.full_like(bound, math.nan)
     return bound, se
 
 
-def _log_weights(pair: Pair, n: int, data: dict[str, Tensor]) -> Tensor:
-    guide = poutine.trace(pair.guide).get_trace(n=n, **data)
-    model = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(n=n, **data)
-    return row_log_prob(model, n) - row_log_prob(guide, n)
+@torch.no_grad()
+def all_log_weights(pair: Pair, x: Tensor, k: int, *, at_once: int = AT_ONCE, **given: Any) -> Tensor:
+    """log w of k draws for each row of x, `at_once` rows times draws at a time: (k, row)."""
+    data = {"x": x, **given}
+    columns = []
+    for rows in torch.arange(len(x), device=x.device).split(at_once):
+        part = {name: tensor[rows] for name, tensor in data.items()}
+        drawn = (propose(pair, k=draws, **part) for draws in _parts(k, at_once // len(rows)))
+        columns.append(torch.cat([log_weights(pair, proposal=proposal, **part) for proposal in drawn]))
+    return torch.cat(columns, 1)
 
 
-def row_log_prob(trace: Trace, n: int) -> Tensor:
-    """log of all sites of a trace, for each of n rows: (row,)."""
-    trace.compute_log_prob()
-    total = torch.zeros(())
-    for site in trace.nodes.values():
-        if site["type"] == "sample" and type(site["fn"]).__name__ != "_Subsample":
-            total = total + site["log_prob"]
-    return total.expand(n)
+def _parts(k: int, most: int) -> Iterator[int]:
+    for start in range(0, k, max(1, most)):
+        yield min(k - start, max(1, most))

@@ -60,7 +60,6 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
     With `data.valid` the loss of those rows is measured after every epoch, and the weights of the best epoch are
     what is left in the end. The learning rate is a function of the step, so there is no scheduler to keep.
     """
-    elbo = pair.elbo()
     decay = float(getattr(options, "weight_decay", 0.0))
     optimizer = torch.optim.AdamW(pair.parameters(), lr=options.learning_rate, weight_decay=decay, fused=True)
     patience = getattr(options, "patience", None)
@@ -72,15 +71,16 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
     def step(t: int) -> dict[str, Tensor | float]:
         batch = data.batch(t, size, stage)
         n = len(batch["x"])
+        pair.begin(t * size / data.n)
         optimizer.param_groups[0]["lr"] = options.learning_rate * _decay(options.schedule, t, steps)
         optimizer.zero_grad()
-        loss = elbo.differentiable_loss(pair.model, pair.guide, n=n, **batch) / n
-        (loss + pair.penalty()).backward()
+        parts = pair.loss(n=n, **batch)
+        (parts["loss"] + pair.penalty()).backward()
         optimizer.step()
-        metrics: dict[str, Tensor | float] = {"loss": loss.detach()}
+        metrics: dict[str, Tensor | float] = {name: part.detach() for name, part in parts.items()}
         epoch_ends = (t + 1) * size // data.n > t * size // data.n or t + 1 == steps
         if data.valid is not None and epoch_ends:
-            valid_loss = mean_loss(pair, data.valid, elbo)
+            valid_loss = mean_loss(pair, data.valid)
             metrics |= {"valid_loss": valid_loss, "done": best.see(valid_loss, pair)}
         return metrics
 
@@ -89,13 +89,13 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
 
 
 @torch.no_grad()
-def mean_loss(pair: Pair, data: Rows, elbo: Any) -> float:
-    """The negative ELBO of all rows, in nats a row."""
+def mean_loss(pair: Pair, data: Rows) -> float:
+    """The loss of all rows in eval mode, in nats a row."""
     pair.eval()
-    total = sum(
-        float(elbo.differentiable_loss(pair.model, pair.guide, n=len(chunk["x"]), **chunk))
-        for chunk in data.chunks(CHUNK)
-    )
+    total = 0.0
+    for chunk in data.chunks(CHUNK):
+        n = len(chunk["x"])
+        total += n * float(pair.loss(n=n, **chunk)["loss"])
     pair.train()
     return total / data.n
 

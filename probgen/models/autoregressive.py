@@ -17,7 +17,7 @@ import pyro.distributions as dist
 import torch
 import xarray as xr
 from pydantic import BaseModel, Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from probgen.distributions import Autoregressive, Bernoulli, Categorical, Ensemble, Normal, NormalMixture
 from probgen.distributions.autoregressive import checked_ordering
@@ -78,7 +78,6 @@ class AutoregressivePair(Pair):
         if None in event.shape:
             raise InputError("rows of one length are needed")
         self.site: Site = _site(event, options.components)
-        self.context_size = sum(part.levels or 1 for part in event.given.values())
         self.register_buffer("ordering", None)
         if not event.discrete:
             self.register_buffer("loc", torch.zeros(self.shape))
@@ -105,16 +104,6 @@ class AutoregressivePair(Pair):
         """l1 times the sum of absolute weights."""
         l1 = self.options.l1
         return l1 * torch.stack([w.abs().sum() for w in self.weights()]).sum() if l1 else 0.0
-
-    def context(self, given: dict[str, Tensor]) -> Tensor | None:
-        """Conditions as one-hot vectors, side by side: (row, context)."""
-        if not given:
-            return None
-        parts = [
-            nn.functional.one_hot(given[name].long(), part.levels or 1)
-            for name, part in self.event.given.items()
-        ]
-        return torch.cat(parts, 1).to(next(self.parameters()).dtype)
 
     def p(self, **given: Tensor) -> Any:
         """p(x | given): batch shape (row,) where something is given."""

@@ -45,6 +45,11 @@ NARROW = 1e-3  # standard deviations below this share of the data's are computed
 START_ROWS = 20_000  # k-means sees this many rows at most
 
 
+ENUMERATED = TraceEnum_ELBO(
+    max_plate_nesting=1
+)  # left to itself, its first call would run the model once more
+
+
 class MixtureOptions(Options):
     """Options of `mixture`."""
 
@@ -118,9 +123,9 @@ class Mixture(Pair):
             there = None if observed is None else observed.flatten(1)
             return pyro.sample("x", self.likelihood(z, there), obs=None if x is None else x.flatten(1))
 
-    def elbo(self) -> Any:
+    def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
         """Exact: z is enumerated, and the guide is empty."""
-        return TraceEnum_ELBO(max_plate_nesting=1)
+        return {"loss": ENUMERATED.differentiable_loss(self.model, self.guide, x, n=n, **given) / n}
 
     def likelihood(self, z: Tensor, observed: Tensor | None = None) -> Any:
         """p(x | z), of the coordinates that are observed."""

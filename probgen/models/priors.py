@@ -1,0 +1,57 @@
+"""Priors of a latent vector: modules that give p(z), any Pyro distribution of event shape (latent,)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+
+class StandardNormal(nn.Module):
+    """z ~ Normal(0, 1), each dimension by itself."""
+
+    zeros: Tensor
+
+    def __init__(self, latent: int):
+        super().__init__()
+        self.register_buffer("zeros", torch.zeros(latent), persistent=False)
+
+    def forward(self, n: int) -> Any:
+        """Batch shape (n,)."""
+        return dist.Normal(self.zeros.expand(n, -1), 1.0).to_event(1)
+
+
+class MixtureOfGaussians(nn.Module):
+    """z ~ sum_k pi_k Normal(mu_k, sigma_k), learnt; starts as K Gaussians spread over a standard normal."""
+
+    def __init__(self, latent: int, components: int):
+        super().__init__()
+        self.log_pi = nn.Parameter(torch.full((components,), -math.log(components)))
+        self.mu = nn.Parameter(torch.randn(components, latent))
+        self.log_sigma = nn.Parameter(torch.zeros(components, latent))
+
+    def forward(self, n: int) -> Any:
+        """Batch shape (n,)."""
+        parts = dist.Normal(self.mu, self.log_sigma.exp()).to_event(1)
+        return dist.MixtureSameFamily(dist.Categorical(logits=self.log_pi), parts).expand([n])
+
+
+class VampPrior(nn.Module):
+    """z ~ 1/K sum_k q(z | u_k) with pseudo-inputs u_k (Tomczak & Welling 2018, eq. 9), which start at rows of the data.
+
+    posterior  from pseudo-inputs, as a network is told x, to q(z | u): event shape (latent,)
+    """
+
+    def __init__(self, shape: tuple[int, ...], components: int, posterior: Callable[[Tensor], Any]):
+        super().__init__()
+        self.u = nn.Parameter(torch.zeros(components, *shape))
+        self.posterior = posterior
+
+    def forward(self, n: int) -> Any:
+        """Batch shape (n,)."""
+        weights = dist.Categorical(logits=torch.zeros(len(self.u), device=self.u.device, dtype=self.u.dtype))
+        return dist.MixtureSameFamily(weights, self.posterior(self.u)).expand([n])

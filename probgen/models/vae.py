@@ -1,0 +1,200 @@
+"""The variational autoencoder (Kingma & Welling, ICLR 2014; Rezende, Mohamed & Wierstra, ICML 2014).
+
+    z ~ p(z),    x ~ p(x | z),    q(z | x) = Normal(mu(x), sigma(x))
+
+fitted by the evidence lower bound (eq. 3 of the former), whose parts are reconstruction and divergence,
+
+    log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)),
+
+or by the importance-weighted bound of k draws (Burda, Grosse & Salakhutdinov 2016) or Renyi's (Li & Turner 2016). The
+dimensions of x are independent given z, or p(x | z) is autoregressive with what the decoder gives as its context (Chen
+et al. 2017). With `given` all three are conditioned on a label as well (Sohn, Lee & Yan 2015).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pyro
+import pyro.distributions as dist
+import torch
+import xarray as xr
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from probgen.distributions import Autoregressive
+from probgen.errors import InputError
+from probgen.event import Event
+from probgen.inference.active import active_units
+from probgen.inference.elbo import elbo
+from probgen.inference.importance import renyi_bound
+from probgen.models.likelihoods import CodeOptions, Decoder, Encoder, LearntNormal, shape_of, site_of
+from probgen.models.made import MADEConditioner
+from probgen.models.nade import NADEConditioner
+from probgen.models.priors import MixtureOfGaussians, StandardNormal, VampPrior
+from probgen.pair import Pair
+from probgen.rows import Rows
+from probgen.run import Run
+
+
+class VAEOptions(CodeOptions):
+    """Options of `vae`."""
+
+    decoder: Literal["factorised", "nade", "made"] = Field(
+        "factorised",
+        description="p(x | z): dimensions independent given z, or autoregressive (for discrete x)",
+    )
+    context: int = Field(64, ge=1, description="numbers that an autoregressive p(x | z) is told of z")
+    prior: Literal["normal", "mixture", "vamp"] = Field("normal", description="p(z)")
+    prior_components: int = Field(
+        10, ge=1, description="Gaussians of the mixture, pseudo-inputs of the VampPrior"
+    )
+    bound: Literal["elbo", "iwae", "renyi"] = Field("elbo", description="what the fit maximises")
+    k: int = Field(1, ge=1, description="draws a row of the bounds iwae and renyi")
+    followed: int | None = Field(
+        None,
+        ge=1,
+        description="of the k draws, those that the gradient goes through, chosen by weight; all if not given",
+    )
+    alpha: float = Field(0.5, lt=1, description="order of the Renyi bound; iwae is the one of order 0")
+    beta: float = Field(1.0, ge=0, description="elbo: weight of the divergence")
+    warm_up: float = Field(0.0, ge=0, description="elbo: epochs in which beta goes up from 0")
+    free_bits: float = Field(
+        0.0, ge=0, description="elbo: nats of each dimension of z, on average over a batch, that cost nothing"
+    )
+
+    @model_validator(mode="after")
+    def _of_the_elbo(self) -> VAEOptions:
+        if self.bound != "elbo" and (self.beta, self.warm_up, self.free_bits) != (1, 0, 0):
+            raise ValueError(f"beta, warm_up and free_bits are of bound = 'elbo', not of {self.bound!r}")
+        return self
+
+
+class VAE(Pair):
+    """A variational autoencoder."""
+
+    Options = VAEOptions
+    accepts = frozenset({"observed"})
+    latents = {"z": ("latent",)}  # noqa: RUF012 (a constant of the class, as in its parent)
+    beta: Tensor
+
+    def __init__(self, options: VAEOptions, event: Event):
+        super().__init__(options, event)
+        self.shape = shape_of(event)
+        self.site = site_of(options, event)
+        context = self.context_size
+        self.encoder = Encoder(options, event, self.site, 2 * options.latent, context)
+        self.conditioner = self._conditioner()
+        self.decoder: nn.Module
+        if self.conditioner is None:
+            self.decoder = Decoder(options, event, self.site.size, context)
+        else:
+            told = Event(("context",), (options.context,), "real")
+            self.decoder = Decoder(options.model_copy(update={"network": "mlp"}), told, 1, context)
+        self.prior: nn.Module
+        if options.prior == "normal":
+            self.prior = StandardNormal(options.latent)
+        elif options.prior == "mixture":
+            self.prior = MixtureOfGaussians(options.latent, options.prior_components)
+        else:
+            if context:
+                raise InputError("prior = 'vamp' is of a model without 'given'")
+            features = (*self.shape, self.site.features)
+            self.prior = VampPrior(features, options.prior_components, self._q_of_features)
+        self.register_buffer("beta", torch.tensor(float(options.beta)), persistent=False)
+
+    # the model and its guide
+
+    def model(
+        self, x: Tensor | None = None, *, n: int, observed: Tensor | None = None, **given: Tensor
+    ) -> Tensor:
+        """z ~ p(z), x ~ p(x | z)."""
+        with pyro.plate("row", n):
+            z = pyro.sample("z", self.prior(n))
+            return pyro.sample("x", self.likelihood(z, observed, **given), obs=x)
+
+    def guide(
+        self, x: Tensor | None = None, *, n: int, observed: Tensor | None = None, **given: Tensor
+    ) -> Tensor:
+        """z ~ q(z | x)."""
+        assert x is not None
+        with pyro.plate("row", n):
+            return pyro.sample("z", self.posterior(x, observed, **given))
+
+    def likelihood(self, z: Tensor, observed: Tensor | None = None, **given: Tensor) -> Any:
+        """p(x | z), of the dimensions that are observed: batch shape (row,)."""
+        y = self.decoder(z, self.context(given))
+        if self.conditioner is not None:
+            if observed is not None:
+                raise InputError(f"x has missing values, which decoder = {self.options.decoder!r} cannot use")
+            return Autoregressive(self.conditioner, self.site, self.shape, context=y.flatten(1))
+        p = self.site.p(y)
+        return (p if observed is None else p.mask(observed)).to_event(len(self.shape))
+
+    def posterior(self, x: Tensor, observed: Tensor | None = None, **given: Tensor) -> Any:
+        """q(z | x): batch shape (row,), event shape (latent,)."""
+        return self._q(self.encoder(x, self.context(given), observed))
+
+    def _q(self, y: Tensor) -> Any:
+        mu, log_sigma = y.chunk(2, 1)
+        return dist.Normal(mu, log_sigma.exp()).to_event(1)
+
+    def _q_of_features(self, e: Tensor) -> Any:
+        return self._q(self.encoder.from_features(e))
+
+    # learning
+
+    def begin(self, epoch: float) -> None:
+        """The weight of the divergence, in its warm-up."""
+        if self.options.warm_up:
+            self.beta.fill_(self.options.beta * min(1.0, epoch / self.options.warm_up))
+
+    def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
+        """The negative bound; while training, with beta and free bits (Higgins et al. 2017; Kingma et al. 2016, eq. 15)."""
+        options = self.options
+        if options.bound != "elbo":
+            alpha = options.alpha if options.bound == "renyi" else 0.0
+            return {"loss": -renyi_bound(self, x, options.k, alpha, followed=options.followed, **given).mean()}
+        if not self.training or (options.beta, options.warm_up, options.free_bits) == (1, 0, 0):
+            return super().loss(x, n=n, **given)
+        found = elbo(self, x, **given)
+        reconstruction, kl = found.reconstruction.mean(), found.kl["z"].mean(0)
+        free = options.free_bits * (1 if kl.ndim else options.latent)
+        paid = kl.clamp(min=free).sum() if free else kl.sum()
+        return {"loss": self.beta * paid - reconstruction, "reconstruction": reconstruction, "kl": kl.sum()}
+
+    def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset]:
+        """Maximise the bound; then say which dimensions of z are in use."""
+        if isinstance(self.site, LearntNormal):
+            self.site.standardise(data)
+        if isinstance(self.prior, VampPrior):
+            some = data.batch(0, len(self.prior.u), "pseudo-inputs")["x"]
+            start = self.site.encode(some, self.prior.u.dtype)
+            with torch.no_grad():
+                self.prior.u.copy_(start[torch.arange(len(self.prior.u)) % len(start)])
+        super().learn(data, run)
+        return {"latent": self.describe(data)}
+
+    @torch.no_grad()
+    def describe(self, data: Rows) -> xr.Dataset:
+        """The variance of E[z | x] over the rows, and how many dimensions of z are active."""
+        self.eval()
+        mean = torch.cat([self.posterior(**chunk).mean for chunk in data.chunks(1024)])
+        attrs = {"long_name": "Var_x E_q[z | x]"}
+        return xr.Dataset(
+            {
+                "variance": ("latent", mean.var(0, unbiased=False).cpu().numpy(), attrs),
+                "active_units": ((), int(active_units(mean).sum())),
+            }
+        )
+
+    def _conditioner(self) -> nn.Module | None:
+        options, sites = self.options, self.event.size
+        if options.decoder == "factorised":
+            return None
+        if self.site.levels is None:
+            raise InputError(f"decoder = {options.decoder!r} is for discrete x, not for x of {self.event}")
+        hidden = options.hidden[0] if options.hidden else 100
+        if options.decoder == "nade":
+            return NADEConditioner(self.site, sites, hidden, options.context)
+        return MADEConditioner(self.site, (hidden,), torch.arange(sites)[None], options.context)
