@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import xarray as xr
@@ -20,8 +20,10 @@ from probgen.errors import NotOffered
 from probgen.event import Event
 from probgen.fitted import Fitted
 from probgen.hookspecs import hookimpl
+from probgen.inference.annealed import ais
 from probgen.inference.elbo import elbo
-from probgen.inference.importance import iwae
+from probgen.inference.importance import all_log_weights, elbo_with_error, iwae_with_error
+from probgen.inference.pareto import ENOUGH, pareto_k
 from probgen.inference.svi import SVIOptions, steps_of, svi
 from probgen.options import NoOptions, Options
 from probgen.rows import Rows
@@ -32,7 +34,13 @@ from probgen.scores import log_prob
 class PairScoreOptions(Options):
     """How a pair with latent variables is scored."""
 
-    k: int = Field(100, ge=1, description="draws of the importance-weighted bound")
+    estimator: Literal["iwae", "elbo", "ais"] = Field(
+        "iwae", description="of log p(x): importance-weighted bound, ELBO, annealed importance sampling"
+    )
+    k: int = Field(100, ge=1, description="draws a row, of iwae and elbo")
+    steps: int = Field(200, ge=1, description="ais: distributions between the guide and the posterior")
+    chains: int = Field(16, ge=1, description="ais: chains a row")
+    at_once: int = Field(16384, ge=1, description="rows times draws that are in memory together")
 
 
 class Pair(nn.Module, ABC):
@@ -118,12 +126,27 @@ class Pair(nn.Module, ABC):
             raise NotOffered(f"{type(self).__name__} has no exact log_prob: score it by a bound")
         return elbo(self, x, **given).bound
 
-    def assess(self, x: Tensor, options: Any, **given: Tensor) -> xr.Dataset:
-        """The score of each row: `log_prob` where it is exact, else the bound of `iwae` with `options.k` draws."""
+    def assess(self, x: Tensor, options: Any, **given: Any) -> xr.Dataset:
+        """The score of each row: `log_prob` where it is exact, else a bound by the estimator of the options.
+
+        With 25 draws or more, `pareto_k` tells whether their weights can be trusted: not where it is above 0.7.
+        """
         if not self.latents or type(self).log_prob is not Pair.log_prob:
             return log_prob(self.log_prob(x, **given), kind="exact", estimator="exact", measure=self.measure)
-        bound, se = iwae(self, x, options.k, **given)
-        return log_prob(bound, kind="lower_bound", estimator=f"iwae-{options.k}", measure=self.measure, se=se)
+        k = options.k
+        if options.estimator == "ais":
+            chains = ais(self, x, options.steps, chains=options.chains, at_once=options.at_once, **given)
+            bound, se, name = chains.bound, chains.standard_error, f"ais-{options.steps}"
+        else:
+            log_w = all_log_weights(self, x, k, at_once=options.at_once, **given)
+            elbo_is_wanted = options.estimator == "elbo"
+            bound, se = elbo_with_error(log_w) if elbo_is_wanted else iwae_with_error(log_w)
+            name = "elbo" if elbo_is_wanted else f"iwae-{k}"
+        scores = log_prob(bound, kind="lower_bound", estimator=name, measure=self.measure, se=se)
+        if options.estimator == "iwae" and k >= ENOUGH:
+            attrs = {"long_name": "shape of the tail of the importance weights"}
+            scores["pareto_k"] = ("row", pareto_k(log_w).cpu().numpy(), attrs)
+        return scores
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
         """n draws of `x` and the latents from the model, conditioned on the latents and conditions in `given`."""

@@ -110,11 +110,22 @@ def iwae(pair: Pair, x: Tensor, k: int, *, at_once: int = AT_ONCE, **given: Any)
     `at_once` bounds the rows times draws that are in memory together. The error is that of the delta method: the
     standard deviation of the normalised weights over sqrt(k).
     """
-    log_w = all_log_weights(pair, x, k, at_once=at_once, **given)
+    return iwae_with_error(all_log_weights(pair, x, k, at_once=at_once, **given))
+
+
+def iwae_with_error(log_w: Tensor) -> tuple[Tensor, Tensor]:
+    """The importance-weighted bound of k weights and its standard error: (k, row) -> (row,), (row,)."""
     bound = renyi(log_w, 0)
-    w = (log_w - bound).exp()
-    se = w.std(0) / math.sqrt(k) if k > 1 else torch.full_like(bound, math.nan)
-    return bound, se
+    return bound, _error((log_w - bound).exp())
+
+
+def elbo_with_error(log_w: Tensor) -> tuple[Tensor, Tensor]:
+    """The ELBO of k weights, their mean logarithm, and its standard error: (k, row) -> (row,), (row,)."""
+    return log_w.mean(0), _error(log_w)
+
+
+def _error(values: Tensor) -> Tensor:
+    return values.std(0) / math.sqrt(len(values)) if len(values) > 1 else torch.full_like(values[0], math.nan)
 
 
 @torch.no_grad()

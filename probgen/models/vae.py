@@ -23,15 +23,17 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from probgen.distributions import Autoregressive
-from probgen.errors import InputError
+from probgen.errors import InputError, NotOffered
 from probgen.event import Event
 from probgen.inference.active import active_units
+from probgen.inference.annealed import ais
 from probgen.inference.elbo import elbo
-from probgen.inference.importance import renyi_bound
+from probgen.inference.importance import log_weights, propose, renyi_bound
 from probgen.models.likelihoods import CodeOptions, Decoder, Encoder, LearntNormal, shape_of, site_of
 from probgen.models.made import MADEConditioner
 from probgen.models.nade import NADEConditioner
 from probgen.models.priors import MixtureOfGaussians, StandardNormal, VampPrior
+from probgen.options import Options
 from probgen.pair import Pair
 from probgen.rows import Rows
 from probgen.run import Run
@@ -70,10 +72,21 @@ class VAEOptions(CodeOptions):
         return self
 
 
+class DecodeOptions(Options):
+    """How codes are decoded, and a partly known x completed."""
+
+    mean: bool = Field(False, description="x is the mean of p(x | z), not a draw from it")
+    particles: int = Field(16, ge=1, description="of each draw that is conditioned on x")
+    steps: int = Field(
+        50, ge=1, description="of their way from the prior to p(z | x), where x is known in part"
+    )
+
+
 class VAE(Pair):
     """A variational autoencoder."""
 
     Options = VAEOptions
+    SampleOptions = DecodeOptions
     accepts = frozenset({"observed"})
     latents = {"z": ("latent",)}  # noqa: RUF012 (a constant of the class, as in its parent)
     beta: Tensor
@@ -142,6 +155,52 @@ class VAE(Pair):
     def _q_of_features(self, e: Tensor) -> Any:
         return self._q(self.encoder.from_features(e))
 
+    # drawing
+
+    def draw(self, n: int, given: dict[str, Tensor], options: DecodeOptions) -> dict[str, Tensor]:
+        """x and z, or x given z."""
+        drawn = super().draw(n, given, options)
+        if options.mean:
+            drawn["x"] = self.mean(drawn["z"], **{name: given[name] for name in self.event.given})
+        return drawn
+
+    def mean(self, z: Tensor, **given: Tensor) -> Tensor:
+        """E[x | z]: (row, latent) -> (row, *event)."""
+        p = self.likelihood(z, **given)
+        if self.conditioner is not None:
+            raise NotOffered(
+                f"decoder = {self.options.decoder!r}: the mean of x given z is not known; draw x"
+            )
+        return self.site.mean(p.base_dist)
+
+    def complete(
+        self, x: Tensor, observed: Tensor, options: DecodeOptions, **given: Any
+    ) -> dict[str, Tensor]:
+        """z ~ p(z | x_o), then what is not known of x from p(x | z), and how many particles z was chosen from.
+
+        Particles come from q(z | x) where all of x is known, and by annealing from the prior elsewhere, since q has
+        seen whole rows only. One of them is chosen by its weight.
+        """
+        whole = observed.flatten(1).all(1)
+        z = x.new_zeros(len(x), self.options.latent)
+        ess = x.new_zeros(len(x))
+        for rows in (whole.nonzero()[:, 0], (~whole).nonzero()[:, 0]):
+            if not len(rows):
+                continue
+            some = {name: value[rows] for name, value in given.items()}
+            if whole[rows[0]]:
+                proposal = propose(self, x[rows], options.particles, **some)
+                log_w, particles = log_weights(self, x[rows], proposal, **some), proposal.z["z"]
+            else:
+                some["observed"] = observed[rows]
+                chains = ais(self, x[rows], options.steps, chains=options.particles, start="prior", **some)
+                log_w, particles = chains.log_w, chains.z
+            w = log_w.T.softmax(1)
+            z[rows] = particles[torch.multinomial(w, 1)[:, 0], torch.arange(len(rows), device=x.device)]
+            ess[rows] = 1 / w.square().sum(1)
+        drawn = self.mean(z, **given) if options.mean else self.likelihood(z, **given).sample()
+        return {"x": torch.where(observed, x, drawn.to(x.dtype)), "z": z, "ess": ess}
+
     # learning
 
     def begin(self, epoch: float) -> None:
@@ -154,7 +213,9 @@ class VAE(Pair):
         options = self.options
         if options.bound != "elbo":
             alpha = options.alpha if options.bound == "renyi" else 0.0
-            return {"loss": -renyi_bound(self, x, options.k, alpha, followed=options.followed, **given).mean()}
+            return {
+                "loss": -renyi_bound(self, x, options.k, alpha, followed=options.followed, **given).mean()
+            }
         if not self.training or (options.beta, options.warm_up, options.free_bits) == (1, 0, 0):
             return super().loss(x, n=n, **given)
         found = elbo(self, x, **given)
