@@ -73,7 +73,16 @@ def fit(
 
     def checked_rows(dataset: xr.Dataset, valid: Rows | None = None) -> tuple[Rows, str]:
         missing, digest = check(dataset, event, definition.accepts, definition.name, numpy_dtype(dtype))
-        rows = Rows(dataset, event, missing=missing, seed=seed, device=device, dtype=dtype, valid=valid)
+        rows = Rows(
+            dataset,
+            event,
+            missing=missing,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+            valid=valid,
+            beside=definition.accepts,
+        )
         return rows, digest
 
     rows_valid, digest_valid = checked_rows(as_dataset(valid)) if valid is not None else (None, None)

@@ -188,7 +188,8 @@ def check(
         raise InputError(f"a row of x has shape {shape}; {family} was fitted to rows of {event}")
     digest = hashlib.sha256()
     missing = False
-    for name in ("x", "observed", "weight", *event.given):
+    known_in_part = {"label"} & (accepts - event.given.keys())
+    for name in ("x", "observed", "weight", *event.given, *known_in_part):
         if name not in dataset:
             continue
         variable = dataset[name]
@@ -228,6 +229,11 @@ def _check_values(name: str, values: np.ndarray, event: Event, first: int, dtype
         return False
     if name == "weight":
         _refuse(name, values, ~(np.isfinite(values) & (values >= 0)), first, "a finite number of at least 0")
+        return False
+    if name == "label" and name not in event.given:
+        fine = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+        fine |= (values >= -1) & (values == np.floor(values)) & (values < 1 << 31)
+        _refuse(name, values, ~fine, first, "a class from 0, or -1 or NaN where it is not known")
         return False
     part = event if name == "x" else event.given[name]
     nan = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)

@@ -24,8 +24,9 @@ from probgen.inference.annealed import ais
 from probgen.inference.elbo import elbo
 from probgen.inference.importance import all_log_weights, elbo_with_error, iwae_with_error
 from probgen.inference.pareto import ENOUGH, pareto_k
+from probgen.inference.posterior import posterior_draws
 from probgen.inference.svi import SVIOptions, steps_of, svi
-from probgen.options import NoOptions, Options
+from probgen.options import Options
 from probgen.rows import Rows
 from probgen.run import Run
 from probgen.scores import log_prob
@@ -43,17 +44,24 @@ class PairScoreOptions(Options):
     at_once: int = Field(16384, ge=1, description="rows times draws that are in memory together")
 
 
+class PairSampleOptions(Options):
+    """How the latents of a given x are drawn."""
+
+    particles: int = Field(16, ge=1, description="of which each draw that is conditioned on x is one")
+    steps: int = Field(50, ge=1, description="from the prior to p(z | x) where x is known in part")
+
+
 class Pair(nn.Module, ABC):
     """A model and its guide in one class, which is its own family. Parameters are `nn.Parameter`.
 
     latents  names and dimensions of what `sample` returns beside `x`, e.g. {"z": ("latent",)}
     dims     dimensions of parameters and buffers in the files, e.g. {"mu": ("component", "feature")}
-    accepts  what it can use beside `x`: a subset of {"observed", "weight"}
+    accepts  what it can use beside `x`: a subset of {"observed", "weight", "label"}
     dtype    of the parameters, where `fit` is not told: "float32" or "float64"
     """
 
     Options: ClassVar[type[BaseModel]] = SVIOptions
-    SampleOptions: ClassVar[type[BaseModel]] = NoOptions
+    SampleOptions: ClassVar[type[BaseModel]] = PairSampleOptions
     ScoreOptions: ClassVar[type[BaseModel]] = PairScoreOptions
     accepts: ClassVar[frozenset[str]] = frozenset()
     dtype: ClassVar[str] = "float32"
@@ -157,9 +165,17 @@ class Pair(nn.Module, ABC):
         drawn = {name: nodes[name]["value"] for name in ("x", *self.latents)}
         return {**drawn, "x": drawn["x"].reshape(n, *(length or -1 for length in self.event.shape))}
 
-    def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
-        """Draws of `x` and the latents given the coordinates of `x` that are observed."""
-        raise NotOffered(f"{type(self).__name__} does not complete a partly observed x")
+    def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Any) -> dict[str, Tensor]:
+        """Draws of the latents given what is observed of x, and of the rest of x given these.
+
+        Errors: `NotOffered` for a pair without latents, and for a row known in part where the pair does not accept
+        `observed`.
+        """
+        if not self.latents or not (observed.all() or "observed" in self.accepts):
+            raise NotOffered(f"{type(self).__name__} does not complete a partly observed x")
+        z, ess = posterior_draws(self, x, observed, options.particles, options.steps, **given)
+        drawn = self.draw(len(x), {**z, **given}, options)
+        return {**drawn, "x": torch.where(observed, x, drawn["x"].to(x.dtype)), "ess": ess}
 
     # for `em`
 

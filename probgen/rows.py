@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import torch
@@ -25,8 +25,8 @@ class Rows:
     valid     the rows to choose by (early stop), or None
 
     Batches and chunks are tensors by name, on the run's device: `x` (`real`, `binary` and `integer` in the run's
-    dtype, `token` as int64), `observed` (bool; `x` is 0 where it is False), `weight`, and the conditions of
-    `event.given`.
+    dtype, `token` as int64), `observed` (bool; `x` is 0 where it is False), `weight`, the conditions of `event.given`,
+    and where it is asked for in `beside`, a `label` that is not known of every row (int64; -1 where it is not).
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Rows:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         valid: Rows | None = None,
+        beside: Collection[str] = (),
     ):
         self.n = dataset.sizes["row"]
         self.event = event
@@ -47,6 +48,8 @@ class Rows:
         self._seed, self._device, self._dtype = seed, torch.device(device), dtype
         self._missing = missing or "observed" in dataset
         self._names = ["x", *(name for name in ("observed", "weight", *event.given) if name in dataset)]
+        if "label" in beside and "label" in dataset and "label" not in event.given:
+            self._names.append("label")
         row_bytes = max(1, dataset["x"].nbytes // self.n)
         self._block = min(BLOCK, max(1, WINDOW // (16 * row_bytes)))
         blocks = max(1, WINDOW // (row_bytes * self._block))
@@ -129,6 +132,9 @@ def ready(
     """Tensors as a hook gets them: dtypes and device as said at `Rows`, NaN turned into `observed`."""
     out = {}
     for name, tensor in tensors.items():
+        if name == "label" and name not in event.given:
+            out[name] = torch.nan_to_num(tensor, nan=-1).to(device, torch.int64)
+            continue
         support = (
             event.support if name == "x" else event.given[name].support if name in event.given else "real"
         )

@@ -26,15 +26,13 @@ from probgen.distributions import Autoregressive
 from probgen.errors import InputError, NotOffered
 from probgen.event import Event
 from probgen.inference.active import active_units
-from probgen.inference.annealed import ais
 from probgen.inference.elbo import elbo
-from probgen.inference.importance import log_weights, propose, renyi_bound
+from probgen.inference.importance import renyi_bound
 from probgen.models.likelihoods import CodeOptions, Decoder, Encoder, LearntNormal, shape_of, site_of
 from probgen.models.made import MADEConditioner
 from probgen.models.nade import NADEConditioner
 from probgen.models.priors import MixtureOfGaussians, StandardNormal, VampPrior
-from probgen.options import Options
-from probgen.pair import Pair
+from probgen.pair import Pair, PairSampleOptions
 from probgen.rows import Rows
 from probgen.run import Run
 
@@ -60,26 +58,26 @@ class VAEOptions(CodeOptions):
     )
     alpha: float = Field(0.5, lt=1, description="order of the Renyi bound; iwae is the one of order 0")
     beta: float = Field(1.0, ge=0, description="elbo: weight of the divergence")
-    warm_up: float = Field(0.0, ge=0, description="elbo: epochs in which beta goes up from 0")
+    warm_up: float = Field(
+        0.0,
+        ge=0,
+        description="epochs in which beta goes up from 0 (elbo), or k from 1, by the same factor each (others)",
+    )
     free_bits: float = Field(
         0.0, ge=0, description="elbo: nats of each dimension of z, on average over a batch, that cost nothing"
     )
 
     @model_validator(mode="after")
     def _of_the_elbo(self) -> VAEOptions:
-        if self.bound != "elbo" and (self.beta, self.warm_up, self.free_bits) != (1, 0, 0):
-            raise ValueError(f"beta, warm_up and free_bits are of bound = 'elbo', not of {self.bound!r}")
+        if self.bound != "elbo" and (self.beta, self.free_bits) != (1, 0):
+            raise ValueError(f"beta and free_bits are of bound = 'elbo', not of {self.bound!r}")
         return self
 
 
-class DecodeOptions(Options):
-    """How codes are decoded, and a partly known x completed."""
+class DecodeOptions(PairSampleOptions):
+    """How codes are decoded."""
 
     mean: bool = Field(False, description="x is the mean of p(x | z), not a draw from it")
-    particles: int = Field(16, ge=1, description="of each draw that is conditioned on x")
-    steps: int = Field(
-        50, ge=1, description="of their way from the prior to p(z | x), where x is known in part"
-    )
 
 
 class VAE(Pair):
@@ -114,6 +112,7 @@ class VAE(Pair):
                 raise InputError("prior = 'vamp' is of a model without 'given'")
             features = (*self.shape, self.site.features)
             self.prior = VampPrior(features, options.prior_components, self._q_of_features)
+        self.k = options.k
         self.register_buffer("beta", torch.tensor(float(options.beta)), persistent=False)
 
     # the model and its guide
@@ -157,8 +156,8 @@ class VAE(Pair):
 
     # drawing
 
-    def draw(self, n: int, given: dict[str, Tensor], options: DecodeOptions) -> dict[str, Tensor]:
-        """x and z, or x given z."""
+    def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
+        """x and z, or x given z; x is a draw or a mean."""
         drawn = super().draw(n, given, options)
         if options.mean:
             drawn["x"] = self.mean(drawn["z"], **{name: given[name] for name in self.event.given})
@@ -173,40 +172,14 @@ class VAE(Pair):
             )
         return self.site.mean(p.base_dist)
 
-    def complete(
-        self, x: Tensor, observed: Tensor, options: DecodeOptions, **given: Any
-    ) -> dict[str, Tensor]:
-        """z ~ p(z | x_o), then what is not known of x from p(x | z), and how many particles z was chosen from.
-
-        Particles come from q(z | x) where all of x is known, and by annealing from the prior elsewhere, since q has
-        seen whole rows only. One of them is chosen by its weight.
-        """
-        whole = observed.flatten(1).all(1)
-        z = x.new_zeros(len(x), self.options.latent)
-        ess = x.new_zeros(len(x))
-        for rows in (whole.nonzero()[:, 0], (~whole).nonzero()[:, 0]):
-            if not len(rows):
-                continue
-            some = {name: value[rows] for name, value in given.items()}
-            if whole[rows[0]]:
-                proposal = propose(self, x[rows], options.particles, **some)
-                log_w, particles = log_weights(self, x[rows], proposal, **some), proposal.z["z"]
-            else:
-                some["observed"] = observed[rows]
-                chains = ais(self, x[rows], options.steps, chains=options.particles, start="prior", **some)
-                log_w, particles = chains.log_w, chains.z
-            w = log_w.T.softmax(1)
-            z[rows] = particles[torch.multinomial(w, 1)[:, 0], torch.arange(len(rows), device=x.device)]
-            ess[rows] = 1 / w.square().sum(1)
-        drawn = self.mean(z, **given) if options.mean else self.likelihood(z, **given).sample()
-        return {"x": torch.where(observed, x, drawn.to(x.dtype)), "z": z, "ess": ess}
-
     # learning
 
     def begin(self, epoch: float) -> None:
-        """The weight of the divergence, in its warm-up."""
-        if self.options.warm_up:
-            self.beta.fill_(self.options.beta * min(1.0, epoch / self.options.warm_up))
+        """The weight of the divergence, or the number of draws, in the warm-up."""
+        options = self.options
+        gone = min(1.0, epoch / options.warm_up) if options.warm_up else 1.0
+        self.beta.fill_(options.beta * gone)
+        self.k = round(options.k**gone)
 
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
         """The negative bound; while training, with beta and free bits (Higgins et al. 2017; Kingma et al. 2016, eq. 15)."""

@@ -1,0 +1,149 @@
+"""Semi-supervised learning with a deep generative model, M2 (Kingma, Rezende, Mohamed & Welling, NeurIPS 2014).
+
+    y ~ Categorical(pi),    z ~ Normal(0, 1),    x ~ p(x | y, z),    q(y | x) = Categorical(f(x)),    q(z | x, y) = Normal
+
+For rows whose class y is known the fit maximises L(x, y) + alpha log q(y | x) (eq. 6, 9), for the others, with y summed out,
+
+    U(x) = sum_y q(y | x) L(x, y) + H(q(y | x)) <= log p(x)                                     (eq. 7)
+
+The class of a row is its `label`; -1 or NaN where it is not known.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+import xarray as xr
+from pydantic import Field
+from torch import Tensor, nn
+
+from probgen.errors import InputError
+from probgen.event import Event
+from probgen.inference.elbo import elbo
+from probgen.models.likelihoods import CodeOptions, Decoder, Encoder, LearntNormal, shape_of, site_of
+from probgen.pair import Pair, PairScoreOptions
+from probgen.rows import Rows
+from probgen.run import Run
+
+
+class M2Options(CodeOptions):
+    """Options of `m2`."""
+
+    classes: int = Field(10, ge=2, description="values of y, which are those of `label`")
+    alpha: float = Field(
+        0.1, ge=0, description="weight of log q(y | x) for rows of known class, times all rows over these"
+    )
+
+
+class M2ScoreOptions(PairScoreOptions):
+    """What to score beside log p(x)."""
+
+    posterior: bool = Field(False, description="q(y | x) and its arg max as well")
+
+
+class M2(Pair):
+    """A latent class and a latent vector."""
+
+    Options = M2Options
+    ScoreOptions = M2ScoreOptions
+    accepts = frozenset({"label"})
+    latents = {"y": (), "z": ("latent",)}  # noqa: RUF012 (a constant of the class, as in its parent)
+    known: Tensor
+
+    def __init__(self, options: M2Options, event: Event):
+        super().__init__(options, event)
+        if options.given:
+            raise InputError("m2 takes the label for the class, which it may not know: leave out 'given'")
+        self.shape = shape_of(event)
+        self.site = site_of(options, event)
+        K = options.classes
+        self.log_pi = nn.Parameter(torch.full((K,), -math.log(K)))
+        self.classifier = Encoder(options, event, self.site, K)
+        self.encoder = Encoder(options, event, self.site, 2 * options.latent, context=K)
+        self.decoder = Decoder(options, event, self.site.size, context=K)
+        self.register_buffer("known", torch.ones(()), persistent=False)  # the share of rows of known class
+
+    def model(self, x: Tensor | None = None, *, n: int, y: Tensor | None = None, **given: Tensor) -> Tensor:
+        """y ~ p(y), z ~ p(z), x ~ p(x | y, z)."""
+        with pyro.plate("row", n):
+            y = pyro.sample("y", dist.Categorical(logits=self.log_pi).expand([n]), obs=y)
+            z = pyro.sample("z", dist.Normal(self.log_pi.new_zeros(n, self.options.latent), 1.0).to_event(1))
+            numbers = self.decoder(z, self._one_hot(y))
+            return pyro.sample("x", self.site.p(numbers).to_event(len(self.shape)), obs=x)
+
+    def guide(self, x: Tensor | None = None, *, n: int, y: Tensor | None = None, **given: Tensor) -> Tensor:
+        """y ~ q(y | x) where it is not given, z ~ q(z | x, y)."""
+        assert x is not None
+        with pyro.plate("row", n):
+            if y is None:
+                y = pyro.sample("y", self.posterior(x))
+            mu, log_sigma = self.encoder(x, self._one_hot(y)).chunk(2, 1)
+            return pyro.sample("z", dist.Normal(mu, log_sigma.exp()).to_event(1))
+
+    def posterior(self, x: Tensor) -> Any:
+        """q(y | x): batch shape (row,)."""
+        return dist.Categorical(logits=self.classifier(x))
+
+    def _one_hot(self, y: Tensor) -> Tensor:
+        return nn.functional.one_hot(y.long(), self.options.classes).to(self.log_pi.dtype)
+
+    def loss(self, x: Tensor, *, n: int, label: Tensor | None = None, **given: Tensor) -> dict[str, Tensor]:
+        """-U(x) of rows of unknown class, -L(x, y) - alpha log q(y | x) of the others."""
+        if label is None:
+            label = torch.full((n,), -1, device=x.device)
+        known = label >= 0
+        bound = torch.cat([self.labelled(x[known], label[known]), self.unlabelled(x[~known])])
+        named = self.posterior(x[known]).log_prob(label[known]).sum() / (n * self.known)
+        return {"loss": -bound.mean() - self.options.alpha * named, "elbo": bound.mean()}
+
+    def labelled(self, x: Tensor, y: Tensor) -> Tensor:
+        """L(x, y), a bound on log p(x, y): (row,)."""
+        return elbo(self, x, y=y).bound if len(x) else x.new_zeros(0)
+
+    def unlabelled(self, x: Tensor) -> Tensor:
+        """U(x), a bound on log p(x): (row,)."""
+        if not len(x):
+            return x.new_zeros(0)
+        K, n = self.options.classes, len(x)
+        y = torch.arange(K, device=x.device).repeat_interleave(n)
+        each = self.labelled(x.expand(K, *x.shape).flatten(0, 1), y).reshape(K, n)
+        q = self.posterior(x)
+        return (q.probs.T * each).sum(0) + q.entropy()
+
+    def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset] | None:
+        """Maximise both bounds. Errors: `InputError` where no class is known, or one is out of range."""
+        largest, known = -1, 0
+        for chunk in data.chunks():
+            if "label" in chunk:
+                largest, known = (
+                    max(largest, int(chunk["label"].max())),
+                    known + int((chunk["label"] >= 0).sum()),
+                )
+        if not known:
+            raise InputError("m2 needs the class of some rows: no row has a label of 0 or more")
+        if largest >= self.options.classes:
+            raise InputError(f"label {largest} is out of range: classes = {self.options.classes}")
+        self.known.fill_(known / data.n)
+        if isinstance(self.site, LearntNormal):
+            self.site.standardise(data)
+        return super().learn(data, run)
+
+    def assess(self, x: Tensor, options: Any, **given: Any) -> xr.Dataset:
+        """A bound on log p(x), and the class where it is asked for."""
+        scores = super().assess(x, options, **given)
+        if options.posterior:
+            p = self.posterior(x).probs
+            scores["posterior"] = (("row", "class"), p.cpu().numpy(), {"long_name": "q(y | x)"})
+            scores["y"] = ("row", p.argmax(1).cpu().numpy(), {"long_name": "arg max of q(y | x)"})
+        return scores
+
+    def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
+        """x, y and z, or x given these."""
+        y, K = given.get("y"), self.options.classes
+        if y is not None and not bool(((y >= 0) & (y < K) & (y == y.round())).all()):
+            raise InputError(f"given y: a whole number from 0 to {K - 1} is needed")
+        return super().draw(n, given, options)
