@@ -22,6 +22,16 @@ from probgen.seeds import generators_kept
 from probgen.state import load_state
 from probgen.store import folder, trees
 
+# groups of these names stand where ArviZ looks for them
+ARVIZ = (
+    "posterior", "posterior_predictive", "log_likelihood", "sample_stats", "prior", "prior_predictive", "observed_data",
+    "constant_data",
+)  # fmt: skip
+
+
+def _place(group: str) -> str:
+    return f"/{group}" if group in ARVIZ else f"/probgen/groups/{group}"
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -78,7 +88,7 @@ class Fitted:
             "event": trees.to_json(self.event.to_dict()),
             "provenance": trees.to_json(self.provenance),
         }
-        groups = {f"/probgen/groups/{name}": group for name, group in self.groups.items()}
+        groups = {_place(name): group for name, group in self.groups.items()}
         return xr.DataTree.from_dict(
             {
                 "/": xr.Dataset(attrs={"title": f"{self.family} fitted by probgen"}),
@@ -117,7 +127,8 @@ def load(path: str | Path, family_: Any = None) -> Fitted:
     definition = family(name if family_ is None else family_)
     if definition.name != name:
         raise FileError(f"{path} holds a {name!r}, not a {definition.name!r}")
-    groups = tree["/probgen"].children.get("groups", xr.DataTree()).children
+    own = tree["/probgen"].children.get("groups", xr.DataTree()).children
+    groups = {**{name: tree[name] for name in ARVIZ if name in tree.children}, **own}
     fitted = Fitted(
         name,
         checked(definition.options("fit"), texts["options"], f"{path}: options"),

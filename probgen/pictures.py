@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,10 @@ def save(figure: Figure, path: Path) -> None:
     write_whole(path, image.getbuffer())
 
 
-def images(x: np.ndarray, event: Event) -> Figure:
-    """A grid, as square as can be; dark is ink for one channel."""
+def images(x: np.ndarray, event: Event, across: int | None = None) -> Figure:
+    """A grid of so many images in a line, or as square as can be; dark is ink for one channel."""
     rows = len(x)
-    across = math.ceil(math.sqrt(rows))
+    across = across or math.ceil(math.sqrt(rows))
     down = math.ceil(rows / across)
     low, high = (0, (event.levels or 2) - 1) if event.discrete else (float(x.min()), float(x.max()))
     x = np.clip((x.astype(float) - low) / max(high - low, 1e-12), 0, 1)
@@ -114,6 +114,81 @@ def columns(
     if title:
         figure.suptitle(title, fontsize=10)
     return figure
+
+
+def strips(x: np.ndarray, event: Event, title: str = "") -> Figure:
+    """Ways through images, one a line: (row, step, *event). Errors: `InputError` for an event that is no image."""
+    if event.dims[-2:] != ("height", "width"):
+        raise InputError(f"no picture suits an event of {event}")
+    figure = images(x.reshape(-1, *x.shape[2:]), event, across=x.shape[1])
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def codes(
+    z: np.ndarray, label: np.ndarray | None = None, names: Sequence[str] = (), title: str = ""
+) -> Figure:
+    """Codes in the plane, coloured by label: (row, 2), (row,)."""
+    figure = Figure(figsize=(6.5, 6), layout="constrained")
+    axes = figure.add_subplot()
+    if label is None:
+        axes.scatter(z[:, 0], z[:, 1], s=5, color="0.35", linewidths=0)
+    else:
+        values = np.unique(label)
+        colours = matplotlib.colormaps["tab10" if len(values) <= 10 else "tab20"]
+        for i, value in enumerate(values):
+            at = label == value
+            name = names[int(value)] if len(names) > value else str(value)
+            axes.scatter(z[at, 0], z[at, 1], s=8, color=colours(i % colours.N), linewidths=0, label=name)
+        axes.legend(markerscale=2.5, fontsize=8, loc="best", framealpha=0.8)
+    axes.set(xlabel="first axis", ylabel="second axis")
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def curves(history: Mapping[str, np.ndarray], x: np.ndarray, xlabel: str, title: str = "") -> Figure:
+    """Metrics of a fit in nats a row, on average over up to 200 stretches: each (step,), NaN where it was not measured.
+
+    `loss` and `valid_loss` are drawn as the bounds that they are the negatives of, with `reconstruction` beside them, and
+    `kl` in a panel of its own. Errors: `InputError` where there is neither.
+    """
+    shown = [(name, -history[name]) for name in ("loss", "valid_loss") if name in history]
+    shown += [(name, history[name]) for name in ("reconstruction", "kl") if name in history]
+    if not shown or len(x) < 2:
+        raise InputError("a curve needs a loss at several steps")
+    labels = {"loss": "objective", "valid_loss": "objective, validation rows"}
+    panels = 2 if "kl" in history else 1
+    figure = Figure(figsize=(7, 3.2 * panels), layout="constrained")
+    grid: Any = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
+    lows, highs = [], []
+    for name, values in shown:
+        at, mean = _stretches(x, values)
+        axes = grid[1] if name == "kl" else grid[0]
+        axes.plot(at, mean, lw=1.3, label=labels.get(name, name))
+        if name != "kl" and len(mean):
+            lows.append(np.quantile(mean, 0.05))
+            highs.append(mean.max())
+    room = 0.08 * (max(highs) - min(lows)) + 1e-9
+    grid[0].set_ylim(
+        min(lows) - room, max(highs) + room
+    )  # the first steps would leave no room for the others
+    for axes in grid:
+        axes.set_ylabel("nats a row")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    grid[-1].set_xlabel(xlabel)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _stretches(x: np.ndarray, values: np.ndarray, most: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    there = np.isfinite(values)
+    x, values = x[there], values[there]
+    parts = [part for part in np.array_split(np.arange(len(x)), min(most, max(1, len(x)))) if len(part)]
+    return np.array([x[part].mean() for part in parts]), np.array([values[part].mean() for part in parts])
 
 
 def scatter(

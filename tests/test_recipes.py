@@ -12,7 +12,7 @@ import xarray as xr
 from probgen import recipes
 from probgen.errors import FileError, InputError
 from probgen.event import Event
-from probgen.recipes.execution import hidden
+from probgen.recipes.looks import hidden
 
 NEEDS_DATA = {
     "connect4", "dna", "faithful", "mnist-fvsbn", "mnist-made", "mnist-nade", "mushrooms", "nltcs", "plants",

@@ -186,9 +186,8 @@ class VAE(Pair):
         options = self.options
         if options.bound != "elbo":
             alpha = options.alpha if options.bound == "renyi" else 0.0
-            return {
-                "loss": -renyi_bound(self, x, options.k, alpha, followed=options.followed, **given).mean()
-            }
+            bound = renyi_bound(self, x, self.k, alpha, followed=options.followed, **given)
+            return {"loss": -bound.mean()}
         if not self.training or (options.beta, options.warm_up, options.free_bits) == (1, 0, 0):
             return super().loss(x, n=n, **given)
         found = elbo(self, x, **given)

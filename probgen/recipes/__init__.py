@@ -1,6 +1,7 @@
 """Recipes: a TOML file to a checked plan, and a plan to runs, tables and pictures."""
 
-from probgen.recipes.execution import Result, execute, expectations, picture_of, table
+from probgen.recipes.execution import Result, execute, expectations, table
+from probgen.recipes.looks import picture_of
 from probgen.recipes.plan import Recipe, check, has_fast, read, shipped
 
 __all__ = [

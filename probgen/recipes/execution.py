@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,28 +11,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from probgen import evaluation, pictures
-from probgen.api import fit, sample, score
+from probgen import evaluation
+from probgen.api import fit, score
 from probgen.data import as_dataset, event_of
-from probgen.errors import InputError, NotOffered, RunError, did_you_mean
-from probgen.event import Event
+from probgen.errors import InputError, RunError, did_you_mean
 from probgen.fitted import Fitted
-from probgen.recipes.plan import Complete, Recipe, check
+from probgen.recipes.looks import Looks, hidden, some
+from probgen.recipes.plan import Recipe, check, score_options
 from probgen.scores import bits_per_dim
-from probgen.store.folder import (
-    COMPLETIONS,
-    COMPLETIONS_PNG,
-    CONDITIONALS,
-    CONDITIONALS_PNG,
-    MODEL,
-    REQUEST,
-    SAMPLES,
-    SAMPLES_PNG,
-    SCORES,
-    read_request,
-    without_none,
-    write_request,
-)  # fmt: skip
+from probgen.store.folder import MODEL, REQUEST, SCORES, read_request, without_none, write_request
 from probgen.store.trees import write_dataset
 
 
@@ -45,12 +32,17 @@ class Result:
     run: Path
     fitted: Fitted = field(repr=False)
     scores: xr.Dataset | None = field(repr=False)
-    pictures: list[Path]
+    looks: Looks = field(repr=False)
     seconds: float
 
+    @property
+    def pictures(self) -> list[Path]:
+        """Where they are."""
+        return self.looks.pictures
+
     def figures(self) -> dict[str, float]:
-        """The figures that can be expected something of: mean scores, and single numbers of the fit's groups."""
-        found: dict[str, float] = {}
+        """The figures that can be expected something of: mean scores, single numbers of the fit's groups and of looks."""
+        found = dict(self.looks.figures)
         for group in self.fitted.groups.values():
             found |= {str(name): float(v) for name, v in group.data_vars.items() if v.ndim == 0}
         if self.scores is not None:
@@ -76,7 +68,7 @@ def execute(
     check(recipe)
 
     def part(split: str | None) -> xr.Dataset:
-        return _some(as_dataset(recipe.data.source, split, data_dir), recipe.data.rows)
+        return some(as_dataset(recipe.data.source, split, data_dir), recipe.data.rows)
 
     data = part(recipe.data.part(recipe.data.split, "train"))
     valid_split = recipe.data.part(recipe.data.valid, "valid")
@@ -100,23 +92,23 @@ def execute(
             **model.options,
         )
         again: dict[str, Any] = {"seed": recipe.seed, "device": device}
-        title = f"{recipe.title or name}: {name}"
-        seen = []
+        looks = Looks(fitted, run, f"{recipe.title or name}: {name}", again)
+        looks.history()
         if fitted.definition.offers("sample"):
             given = {k: np.array(v) for k, v in recipe.sample.given.items() if k in fitted.event.given}
-            draws = sample(fitted, recipe.sample.n, given=given or None, progress=progress, **again)
-            write_dataset(run / SAMPLES, "samples", draws)
-            seen += _picture(run / SAMPLES_PNG, lambda: picture_of(fitted, draws, title, _names(data)))  # noqa: B023
+            looks.draws(recipe.sample.n, given, data["x"].attrs.get("names"), progress)
             if recipe.complete is not None:
-                seen += _complete(fitted, scored, recipe.complete, run, title, again)
+                looks.completions(scored, recipe.complete)
+            if recipe.latent is not None:
+                looks.latent(scored, recipe.latent)
         scores = None
         if fitted.definition.offers("score"):
-            options = dict(recipe.score.model_extra or {})
+            options = score_options(recipe, fitted.definition)
             scores = score(fitted, scored, progress=progress, **again, **options)
             write_dataset(run / SCORES, "scores", scores)
-            if recipe.conditionals is not None and _has_conditionals(fitted):
-                seen += _conditionals(fitted, _some(scored, recipe.conditionals.rows), run, title, again)
-        yield Result(name, model.family, run, fitted, scores, seen, time.monotonic() - begun)
+            if recipe.conditionals is not None:
+                looks.conditionals(scored, recipe.conditionals)
+        yield Result(name, model.family, run, fitted, scores, looks, time.monotonic() - begun)
 
 
 def _check_looks(recipe: Recipe, data: xr.Dataset) -> None:
@@ -141,72 +133,6 @@ def _check_looks(recipe: Recipe, data: xr.Dataset) -> None:
         raise InputError("sample.given: all conditions need equally many values")
 
 
-def _some(dataset: xr.Dataset, rows: int | None) -> xr.Dataset:
-    """At most so many rows, evenly spaced: a file may be sorted."""
-    n = dataset.sizes["row"]
-    if rows is None or rows >= n:
-        return dataset
-    return dataset.isel(row=np.arange(rows) * n // rows)
-
-
-def _complete(
-    fitted: Fitted, scored: xr.Dataset, plan: Complete, run: Path, title: str, again: dict[str, Any]
-) -> list[Path]:
-    """Completions of half-hidden rows, beside the rows; of a family that completes."""
-    rows = _some(scored, plan.rows)
-    x = rows["x"].values
-    observed = np.broadcast_to(~hidden(fitted.event, plan.hide), x.shape)
-    given = {"x": x, "observed": observed, **{name: rows[name].values for name in fitted.event.given}}
-    try:
-        draws = sample(fitted, plan.n, given=given, **again)
-    except NotOffered:
-        return []
-    dims = ("row", *fitted.event.dims)
-    draws = draws.assign(truth=(dims, x), observed=(dims, observed.astype(np.uint8)))
-    write_dataset(run / COMPLETIONS, "completions", draws)
-    columns = [x, np.where(observed, x, np.nan), *draws["x"].values]
-    names = ["x", "known", *[""] * plan.n]
-    return _picture(run / COMPLETIONS_PNG, lambda: pictures.columns(columns, names, fitted.event, title))
-
-
-def hidden(event: Event, half: str) -> np.ndarray:
-    """True at the half of an event that is hidden. Errors: `InputError`."""
-    shape = tuple(length or 1 for length in event.shape)
-    where = np.zeros(shape, dtype=bool)
-    if half == "last":
-        where.reshape(-1)[where.size // 2 :] = True
-        return where
-    if event.dims[-2:] != ("height", "width"):
-        raise InputError(f"complete.hide = {half!r} is for images, not for {event}; use 'last'")
-    height, width = shape[-2:]
-    if half in ("lower", "upper"):
-        where[..., slice(height // 2, None) if half == "lower" else slice(None, height // 2), :] = True
-    else:
-        where[..., slice(width // 2, None) if half == "right" else slice(None, width // 2)] = True
-    return where
-
-
-def _has_conditionals(fitted: Fitted) -> bool:
-    return "conditionals" in fitted.definition.options("score").model_fields
-
-
-def _conditionals(
-    fitted: Fitted, rows: xr.Dataset, run: Path, title: str, again: dict[str, Any]
-) -> list[Path]:
-    """The conditional distribution of every site: what was expected there, and the surprise at what was found."""
-    try:
-        found = score(fitted, rows, conditionals=True, **again)
-    except NotOffered:
-        return []
-    write_dataset(run / CONDITIONALS, "conditionals", found)
-    surprise = -found["site_log_prob"].values
-    columns = [rows["x"].values, found["site_mean"].values, surprise]
-    names = ["x", "expected", f"surprise, 0 to {surprise.max():.1f} nats"]
-    return _picture(
-        run / CONDITIONALS_PNG, lambda: pictures.columns(columns, names, fitted.event, title, shared=2)
-    )
-
-
 def _prepare(recipe: Recipe, out: Path, resume: bool, force: bool) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -226,34 +152,6 @@ def _prepare(recipe: Recipe, out: Path, resume: bool, force: bool) -> None:
             f"{out} was begun with another recipe, {out / REQUEST}: ask for the same, or choose another --out"
         )
     write_request(out / REQUEST, request)
-
-
-def _picture(path: Path, draw: Callable[[], Any]) -> list[Path]:
-    """Where the picture is, if one suits the event."""
-    try:
-        figure = draw()
-    except InputError:
-        return []
-    pictures.save(figure, path)
-    return [path]
-
-
-def _names(data: xr.Dataset) -> str | None:
-    return data["x"].attrs.get("names")
-
-
-def picture_of(fitted: Fitted, draws: xr.Dataset, title: str = "", names: str | None = None) -> Any:
-    """The figure of draws of a fitted model, with the ellipses of its Gaussians where it has some."""
-    x = draws["x"].values
-    x = x.reshape(-1, *x.shape[-len(fitted.event.dims) :])
-    gaussians = getattr(fitted.module, "gaussians", None)
-    return pictures.draw(
-        x[: 100 if fitted.event.dims[-1] == "width" else 10_000],
-        fitted.event,
-        title=title,
-        names=names.split() if names else None,
-        gaussians=gaussians() if gaussians is not None else None,
-    )
 
 
 def table(results: list[Result]) -> list[dict[str, Any]]:

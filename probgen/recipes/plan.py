@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from probgen import datasets
 from probgen.errors import FileError, InputError, did_you_mean
 from probgen.options import Options, checked
+from probgen.plugins import Family, registered
 from probgen.plugins import family as find_family
-from probgen.plugins import registered
 
 LIMIT = 1 << 20  # bytes of a recipe
 
@@ -90,6 +90,23 @@ class Conditionals(Options):
     rows: int = Field(default=8, ge=1)
 
 
+class Latent(Options):
+    """What to look at in the latent space of the models that have one: a vector of reals.
+
+    Codes of scored rows, in the plane and coloured by label; rows beside their reconstructions; ways from code to code
+    and at random; the plane itself, where it has two dimensions.
+    """
+
+    codes: int = Field(default=1000, ge=2, description="rows to encode")
+    clusters: int | None = Field(default=None, ge=2, description="of the codes, by k-means, against labels")
+    rows: int = Field(default=8, ge=2, description="reconstructions, interpolations and walks")
+    steps: int = Field(default=10, ge=2, description="of each interpolation and walk")
+    stride: float = Field(
+        default=0.4, gt=0, le=1, description="of a walk, in standard deviations of the prior"
+    )
+    side: int = Field(default=15, ge=2, description="images of a side of the plane")
+
+
 class Bound(Options):
     """What a figure is expected to be."""
 
@@ -116,6 +133,7 @@ class Recipe(Options):
     score: Score = Field(default_factory=Score)
     complete: Complete | None = None
     conditionals: Conditionals | None = None
+    latent: Latent | None = None
     expect: dict[str, dict[str, Bound]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -202,11 +220,18 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
 
 def check(recipe: Recipe) -> None:
     """Everything that can be known before the work begins: families, options, data set. Errors: `InputError`."""
+    known: set[str] = set()
     for name, model in recipe.models.items():
         definition = find_family(model.family)
         checked(definition.options("fit"), model.options, f"models.{name}")
         if definition.offers("score"):
-            checked(definition.options("score"), recipe.score.model_extra or {}, f"score, for models.{name}")
+            known |= definition.options("score").model_fields.keys()
+            checked(
+                definition.options("score"), score_options(recipe, definition), f"score, for models.{name}"
+            )
+    for option in recipe.score.model_extra or {}:
+        if option not in known:
+            raise InputError(f"score: unknown option {option!r}; {did_you_mean(option, known)}")
     if recipe.data.name is not None and recipe.data.name not in registered("datasets"):
         raise InputError(
             f"data.name = {recipe.data.name!r}: {did_you_mean(recipe.data.name, registered('datasets'))}"
@@ -214,3 +239,9 @@ def check(recipe: Recipe) -> None:
     for split in (recipe.data.split, recipe.data.valid, recipe.score.split):
         if split is not None and recipe.data.splits and split not in recipe.data.splits:
             raise InputError(f"split = {split!r}: {did_you_mean(split, recipe.data.splits)}")
+
+
+def score_options(recipe: Recipe, definition: Family) -> dict[str, Any]:
+    """Those options of the score that a family has: models of one recipe may be scored in different ways."""
+    fields = definition.options("score").model_fields
+    return {name: value for name, value in (recipe.score.model_extra or {}).items() if name in fields}

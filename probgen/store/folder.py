@@ -18,10 +18,13 @@ from probgen.store.trees import read_arrays, write_arrays
 
 REQUEST, MODEL, HISTORY = "recipe.toml", "model.h5", "history.jsonl"
 SAMPLES, SCORES, COMPLETIONS, CONDITIONALS = "samples.h5", "scores.h5", "completions.h5", "conditionals.h5"
-SAMPLES_PNG, COMPLETIONS_PNG, CONDITIONALS_PNG = "samples.png", "completions.png", "conditionals.png"
+LATENT = "latent.h5"
+PICTURES = (
+    "samples", "completions", "conditionals", "history", "codes", "reconstructions", "interpolations", "walks", "grid",
+)  # fmt: skip
 FILES = (
-    REQUEST, MODEL, HISTORY, SAMPLES, SCORES, COMPLETIONS, CONDITIONALS,
-    SAMPLES_PNG, COMPLETIONS_PNG, CONDITIONALS_PNG,
+    REQUEST, MODEL, HISTORY, SAMPLES, SCORES, COMPLETIONS, CONDITIONALS, LATENT,
+    *(f"{name}.png" for name in PICTURES),
 )  # fmt: skip
 _CHECKPOINT = re.compile(r"(?P<stage>[A-Za-z0-9_-]+)-(?P<step>\d{6,})\.h5")
 

@@ -1,0 +1,313 @@
+"""A Bayesian mixture of Gaussians: its parameters are drawn too (Gelman et al. 2013, chapter 22).
+
+    pi ~ Dirichlet(alpha),    z ~ Categorical(pi),    x ~ Normal(mu_z, Sigma_z)
+
+with one of two priors, on data of mean 0 and variance 1:
+
+    niw   Lambda_k ~ Wishart(D + 2, (psi I)^-1),  Sigma_k = Lambda_k^-1,  mu_k ~ Normal(0, Sigma_k / kappa)
+    lkj   Sigma_k = diag(s_k) R_k R_k' diag(s_k),  R_k R_k' ~ LKJ(eta),  s_k ~ LogNormal(log sqrt(psi), 1),  mu_k ~ Normal(0, 2)
+
+where psi = K^(-2/D), the share of the variance that K components leave each other (Fraley & Raftery 2007). The Wishart
+matrix is drawn by Bartlett's decomposition, as reals. z is summed out. The posterior of the parameters is drawn by NUTS
+(Hoffman & Gelman 2014), or approximated by a Gaussian over their unconstrained form (Kucukelbir et al. 2017) and drawn
+from that. The file of the fit holds ArviZ's groups.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import torch
+import xarray as xr
+from pydantic import Field
+from pyro.infer import NUTS
+from pyro.ops.stats import effective_sample_size, split_gelman_rubin
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+
+from probgen.errors import InputError
+from probgen.event import Event
+from probgen.inference import normal_moments as moments
+from probgen.inference.svi import svi
+from probgen.inference.unconstrained import Unconstrained
+from probgen.options import NoOptions, Options
+from probgen.pair import Pair
+from probgen.rows import Rows
+from probgen.run import Run
+from probgen.scores import log_prob
+
+
+class BayesianMixtureOptions(Options):
+    """Options of `bayesian-mixture`."""
+
+    components: int = Field(2, ge=1, description="Gaussians")
+    prior: Literal["niw", "lkj"] = Field("niw", description="of means and covariances")
+    alpha: float = Field(1.0, gt=0, description="concentration of the weights")
+    kappa: float = Field(0.1, gt=0, description="niw: rows that the prior of a mean is worth")
+    eta: float = Field(1.0, gt=0, description="lkj: 1 is uniform over correlations, more is nearer to 0")
+    method: Literal["nuts", "svi"] = Field("nuts", description="how the posterior is found")
+    draws: int = Field(500, ge=4, description="of the posterior, in each chain")
+    chains: int = Field(4, ge=1, description="nuts: independent runs")
+    warm_up: int = Field(300, ge=10, description="nuts: draws in which step size and mass matrix are found")
+    steps: int = Field(2000, ge=1, description="svi: steps")
+    batch_size: int = Field(1024, ge=1, description="svi: rows a step")
+    learning_rate: float = Field(0.02, gt=0, description="svi: of Adam")
+    schedule: Literal["constant", "cosine", "linear"] = Field(
+        "cosine", description="svi: of the learning rate"
+    )
+
+
+class BayesianMixture(Pair):
+    """Posterior draws of the parameters of a mixture of Gaussians."""
+
+    Options = BayesianMixtureOptions
+    SampleOptions = NoOptions
+    ScoreOptions = NoOptions
+    dtype = "float64"
+    measure = "lebesgue"
+    loc: Tensor
+    scale: Tensor
+    draws: Tensor
+
+    def __init__(self, options: BayesianMixtureOptions, event: Event):
+        super().__init__(options, event)
+        if None in event.shape:
+            raise InputError("rows of one length are needed")
+        self.N = 1
+        K, D = options.components, event.size
+        self.psi = K ** (-2 / D)
+        self.register_buffer("loc", torch.zeros(D))
+        self.register_buffer("scale", torch.ones(D))
+        self.space = Unconstrained(self.model, {"x": torch.zeros(1, D), "n": 1})
+        P, chains = self.space.size, options.chains if options.method == "nuts" else 1
+        self.register_buffer("draws", torch.zeros(chains, options.draws, P))  # of u
+        self.dims = {"loc": ("feature",), "scale": ("feature",), "draws": ("chain", "draw", "parameter")}
+        if options.method == "svi":
+            self.q_mean = nn.Parameter(torch.zeros(P))
+            self.q_factor = nn.Parameter(torch.zeros(P, P))  # lower; its diagonal as logarithms
+            self.dims |= {"q_mean": ("parameter",), "q_factor": ("parameter", "parameter_")}
+
+    # the model, of standardised x
+
+    def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
+        """pi, mu, Sigma ~ p, x ~ sum_k pi_k Normal(mu_k, Sigma_k)."""
+        options, K = self.options, self.options.components
+        pi = pyro.sample("pi", dist.Dirichlet(self.loc.new_full((K,), options.alpha)))
+        L = self._niw() if options.prior == "niw" else self._lkj()
+        if options.prior == "niw":
+            p_mu = dist.MultivariateNormal(
+                torch.zeros_like(L[..., 0]), scale_tril=L / math.sqrt(options.kappa)
+            )
+        else:
+            p_mu = dist.Normal(torch.zeros_like(L[..., 0]), 2.0).to_event(1)
+        mu = pyro.sample("mu", p_mu.to_event(1))
+        with pyro.plate("row", n):
+            return pyro.sample("x", _mixture(pi, mu, L), obs=x)
+
+    def _niw(self) -> Tensor:
+        """The lower factor of Sigma, which is psi (A A')^-1 with A lower: A_ii^2 ~ Chi2, A_ij ~ Normal(0, 1)."""
+        K, D = self.options.components, len(self.loc)
+        df = (D + 2 - torch.arange(D, dtype=self.loc.dtype, device=self.loc.device)).expand(K, D)
+        A = torch.diag_embed(pyro.sample("a", dist.Chi2(df).to_event(2)).sqrt())
+        if D > 1:
+            below = self.loc.new_zeros(K, D * (D - 1) // 2)
+            i, j = torch.tril_indices(D, D, -1, device=self.loc.device)
+            A = A.index_put(
+                (torch.arange(K, device=self.loc.device)[:, None], i, j),
+                pyro.sample("b", dist.Normal(below, 1.0).to_event(2)),
+            )
+        return math.sqrt(self.psi) * torch.linalg.cholesky(torch.cholesky_inverse(A))
+
+    def _lkj(self) -> Tensor:
+        """The lower factor of Sigma: scales and a factor of correlations."""
+        K, D = self.options.components, len(self.loc)
+        middle = self.loc.new_full((K, D), 0.5 * math.log(self.psi))
+        s = pyro.sample("s", dist.LogNormal(middle, 1.0).to_event(2))
+        if D == 1:
+            return s[..., None]
+        R = pyro.sample(
+            "R", dist.LKJCholesky(D, self.loc.new_tensor(self.options.eta)).expand([K]).to_event(1)
+        )
+        return s[..., None] * R
+
+    def parameters_of(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """pi (component), mu (component, feature), L (component, feature, feature_) of a draw, in units of the data."""
+        values, _ = self.space.constrain(u)
+        with pyro.poutine.condition(data=values):
+            L = self._niw() if self.options.prior == "niw" else self._lkj()
+        return values["pi"], self.loc + self.scale * values["mu"], self.scale[:, None] * L
+
+    # learning
+
+    def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
+        """The negative ELBO of the Gaussian over u, in nats a row: exact entropy, one draw of u."""
+        q = dist.MultivariateNormal(self.q_mean, scale_tril=self._q_factor())
+        prior, likelihood = self.space.log_joint(q.rsample(), self._inputs(x))
+        return {"loss": -(prior + q.entropy()) / self.N - likelihood / n}
+
+    def _q_factor(self) -> Tensor:
+        return self.q_factor.tril(-1) + torch.diag_embed(self.q_factor.diagonal().exp())
+
+    def _inputs(self, x: Tensor) -> dict[str, Any]:
+        return {"x": (x.flatten(1).to(self.loc.dtype) - self.loc) / self.scale, "n": len(x)}
+
+    def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset]:
+        """Draws of the posterior, and ArviZ's groups. All rows are in memory."""
+        options = self.options
+        x = torch.cat([chunk["x"].flatten(1) for chunk in data.chunks()]).to(self.loc.dtype)
+        if options.components > len(x):
+            raise InputError(f"components = {options.components}: more than the {len(x)} rows of the data")
+        mean, variance = moments.mean_and_variance(data)
+        self.loc.copy_(mean)
+        self.scale.copy_(torch.where(variance > 0, variance, 1).sqrt())
+        self.N = len(x)
+        start = self.start(x, run)
+        if options.method == "svi":
+            with torch.no_grad():
+                self.q_mean.copy_(start)
+                self.q_factor.copy_(torch.eye(self.space.size) * math.log(0.05))
+            svi(self, data, run, options, options.steps)
+            q = dist.MultivariateNormal(self.q_mean, scale_tril=self._q_factor())
+            self.draws.copy_(q.sample(torch.Size((1, options.draws))))
+        else:
+            for chain in range(options.chains):
+                self.draws[chain] = self._nuts(start, self._inputs(x), run, chain)
+        return self.groups(data, run)
+
+    def start(self, x: Tensor, run: Run) -> Tensor:
+        """u at the k-means clusters of x; all chains begin near it, so that their components have one order."""
+        K, D = self.options.components, x.shape[1]
+        x = ((x - self.loc) / self.scale).cpu()
+        labels = torch.from_numpy(
+            KMeans(K, n_init=10, random_state=run.key("k-means")).fit_predict(x.numpy())
+        )
+        r = nn.functional.one_hot(labels.long(), K).to(x)
+        size = r.sum(0)
+        mu = (r.T @ x) / size[:, None]
+        Sigma = torch.stack([(x[labels == k] - mu[k]).T @ (x[labels == k] - mu[k]) for k in range(K)])
+        Sigma = (Sigma + self.psi * torch.eye(D, dtype=x.dtype)) / (size[:, None, None] + 1)
+        values = {"pi": (size + 1) / (size + 1).sum(), "mu": mu}
+        if self.options.prior == "niw":
+            A = torch.linalg.cholesky(self.psi * torch.linalg.inv(Sigma))
+            i, j = torch.tril_indices(D, D, -1)
+            values |= {"a": A.diagonal(dim1=1, dim2=2).square(), "b": A[:, i, j]}
+        else:
+            s = Sigma.diagonal(dim1=1, dim2=2).sqrt()
+            values |= {"s": s, "R": torch.linalg.cholesky(Sigma / (s[:, :, None] * s[:, None, :]))}
+        return self.space.unconstrain({name: value.to(self.loc) for name, value in values.items()})
+
+    def _nuts(self, start: Tensor, inputs: dict[str, Any], run: Run, chain: int) -> Tensor:
+        """A chain: (draw, parameter). Its warm-up is a stage of one step, since what a kernel learns in it is not told."""
+
+        def potential(u: dict[str, Tensor]) -> Tensor:
+            prior, likelihood = self.space.log_joint(u["u"], inputs)
+            return -(prior + likelihood)
+
+        found = _Chain(start, self.options.draws)
+
+        def warm_up(t: int) -> dict[str, float]:
+            kernel = NUTS(potential_fn=potential)
+            found.u = start + 0.05 * torch.randn_like(start)
+            kernel.initial_params = {"u": found.u}
+            kernel.setup(self.options.warm_up)
+            for _ in range(self.options.warm_up):
+                found.u = kernel.sample({"u": found.u})["u"].detach()
+            found.size, found.mass = float(kernel.step_size), kernel.inverse_mass_matrix[("u",)].clone()
+            kernel.cleanup()
+            return {"step_size": found.size}
+
+        run.train(warm_up, 1, keep={"chain": found}, stage=f"warm-up-{chain}")
+        kernel = NUTS(
+            potential_fn=potential, step_size=found.size, adapt_step_size=False, adapt_mass_matrix=False
+        )
+        kernel.initial_params = {"u": found.u}
+        kernel.setup(0)
+        kernel.mass_matrix_adapter.inverse_mass_matrix = {("u",): found.mass}
+
+        def draw(t: int) -> dict[str, float]:
+            kernel.clear_cache()  # of the draw before, which a fit that goes on does not have
+            found.u = kernel.sample({"u": found.u})["u"].detach()
+            found.draws[t] = found.u
+            return {"log_joint": -float(potential({"u": found.u}))}
+
+        run.train(draw, self.options.draws, keep={"chain": found}, stage=f"chain-{chain}")
+        return found.draws
+
+    @torch.no_grad()
+    def groups(self, data: Rows, run: Run) -> dict[str, xr.Dataset]:
+        """posterior, log_likelihood, posterior_predictive and observed_data as ArviZ names them, and how far to trust them."""
+        x = torch.cat([chunk["x"].flatten(1) for chunk in data.chunks()]).to(self.loc.dtype)
+        drawn = [[self.parameters_of(u) for u in chain] for chain in self.draws]
+        pi, mu, L = (torch.stack([torch.stack([d[i] for d in chain]) for chain in drawn]) for i in range(3))
+        density = torch.stack([torch.stack([_mixture(*d).log_prob(x) for d in chain]) for chain in drawn])
+        again = torch.stack([torch.stack([_mixture(*d).sample((len(x),)) for d in chain]) for chain in drawn])
+        draw = {"chain": np.arange(len(pi)), "draw": np.arange(pi.shape[1])}
+        made = {"inference_library": "pyro", "inference_method": self.options.method}
+        features = ("feature", "feature_")
+        posterior = xr.Dataset(
+            {
+                "pi": (("chain", "draw", "component"), pi.numpy()),
+                "mu": (("chain", "draw", "component", "feature"), mu.numpy()),
+                "Sigma": (("chain", "draw", "component", *features), (L @ L.mT).numpy()),
+            },
+            draw,
+            made,
+        )
+        whole = torch.cat([pi, mu.flatten(2), (L @ L.mT).flatten(2)], 2)
+        trust = {"ess_min": float(effective_sample_size(whole, 0, 1).min())}
+        if len(pi) > 1:
+            trust["r_hat_max"] = float(split_gelman_rubin(whole, 0, 1).nan_to_num(1.0).max())
+        return {
+            "posterior": posterior,
+            "log_likelihood": xr.Dataset({"x": (("chain", "draw", "row"), density.numpy())}, draw, made),
+            "posterior_predictive": xr.Dataset(
+                {"x": (("chain", "draw", "row", "feature"), again.float().numpy())}, draw, made
+            ),
+            "observed_data": xr.Dataset({"x": (("row", "feature"), x.numpy())}),
+            "diagnostics": xr.Dataset({name: ((), value) for name, value in trust.items()}),
+        }
+
+    # drawing and scoring: of the posterior predictive
+
+    def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
+        """x and z, each of parameters that are a draw of the posterior."""
+        u = self.draws.flatten(0, 1)
+        drawn = [self.parameters_of(u[i]) for i in torch.randint(len(u), (n,))]
+        z = torch.stack([dist.Categorical(probs=pi).sample() for pi, _, _ in drawn])
+        x = [
+            dist.MultivariateNormal(mu[k], scale_tril=L[k]).sample()
+            for (_, mu, L), k in zip(drawn, z, strict=True)
+        ]
+        return {"x": torch.stack(x).reshape(n, *(length or 1 for length in self.event.shape)), "z": z}
+
+    def assess(self, x: Tensor, options: Any, **given: Any) -> xr.Dataset:
+        """log of the mean over posterior draws of p(x | pi, mu, Sigma), the predictive density."""
+        u, flat = self.draws.flatten(0, 1), x.flatten(1).to(self.loc.dtype)
+        each = torch.stack([_mixture(*self.parameters_of(v)).log_prob(flat) for v in u])
+        value = each.logsumexp(0) - math.log(len(u))
+        se = (each - value).exp().std(0) / math.sqrt(len(u))
+        return log_prob(value, kind="estimate", estimator=f"posterior-{len(u)}", measure=self.measure, se=se)
+
+
+class _Chain:
+    """Where a chain is, and the draws so far: what a fit that goes on needs."""
+
+    def __init__(self, u: Tensor, draws: int):
+        self.u, self.size, self.mass = u, 1.0, torch.eye(len(u), dtype=u.dtype)
+        self.draws = torch.zeros(draws, len(u), dtype=u.dtype)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it."""
+        return {"u": self.u, "size": self.size, "mass": self.mass, "draws": self.draws}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.u, self.size, self.mass, self.draws = state["u"], state["size"], state["mass"], state["draws"]
+
+
+def _mixture(pi: Tensor, mu: Tensor, L: Tensor) -> Any:
+    return dist.MixtureSameFamily(dist.Categorical(probs=pi), dist.MultivariateNormal(mu, scale_tril=L))

@@ -1,0 +1,212 @@
+"""What is looked at of a fitted model: draws, completions, conditionals, the latent space, the fit itself.
+
+Everything goes through the hooks, so that it works for any family that offers what is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from probgen import latents, pictures
+from probgen.api import sample, score
+from probgen.errors import InputError, NotOffered
+from probgen.event import Event
+from probgen.fitted import Fitted
+from probgen.recipes.plan import Complete, Conditionals, Latent
+from probgen.store.folder import COMPLETIONS, CONDITIONALS, LATENT, SAMPLES
+from probgen.store.trees import write_dataset
+
+
+@dataclass
+class Looks:
+    """One model and where its files go.
+
+    again     seed and device of every call
+    pictures  those that were made
+    figures   single numbers that came of it
+    """
+
+    fitted: Fitted
+    run: Path
+    title: str
+    again: dict[str, Any]
+    pictures: list[Path] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def picture(self, name: str, draw: Callable[[], Any]) -> None:
+        """Save a picture, if one suits the event."""
+        try:
+            figure = draw()
+        except InputError:
+            return
+        path = self.run / f"{name}.png"
+        pictures.save(figure, path)
+        self.pictures.append(path)
+
+    def sample(self, n: int = 1, **options: Any) -> xr.Dataset:
+        """Draws with the seed of the recipe; options that the family does not have are left out."""
+        known = {"given", *self.fitted.definition.options("sample").model_fields}
+        return sample(self.fitted, n, **{k: v for k, v in options.items() if k in known}, **self.again)
+
+    # the looks
+
+    def history(self) -> None:
+        """The bound and its parts by epoch."""
+        history, size = self.fitted.history, getattr(self.fitted.options, "batch_size", None)
+        rows = self.fitted.provenance["data"]["rows"]
+        x = np.arange(1, history.sizes["step"] + 1) * (min(size, rows) / rows if size else 1)
+        metrics = {str(name): values.values for name, values in history.data_vars.items()}
+        self.picture("history", lambda: pictures.curves(metrics, x, "epoch" if size else "step", self.title))
+
+    def draws(self, n: int, given: dict[str, np.ndarray], names: str | None, progress: bool) -> None:
+        """Draws from the model."""
+        draws = self.sample(n, given=given or None, progress=progress)
+        write_dataset(self.run / SAMPLES, "samples", draws)
+        self.picture("samples", lambda: picture_of(self.fitted, draws, self.title, names))
+
+    def completions(self, scored: xr.Dataset, plan: Complete) -> None:
+        """Completions of half-hidden rows, beside the rows; of a family that completes."""
+        rows, event = some(scored, plan.rows), self.fitted.event
+        x = rows["x"].values
+        observed = np.broadcast_to(~hidden(event, plan.hide), x.shape)
+        given = {"x": x, "observed": observed, **self._conditions(rows)}
+        try:
+            draws = self.sample(plan.n, given=given)
+        except NotOffered:
+            return
+        dims = ("row", *event.dims)
+        draws = draws.assign(truth=(dims, x), observed=(dims, observed.astype(np.uint8)))
+        write_dataset(self.run / COMPLETIONS, "completions", draws)
+        columns = [x, np.where(observed, x, np.nan), *draws["x"].values]
+        names = ["x", "known", *[""] * plan.n]
+        self.picture("completions", lambda: pictures.columns(columns, names, event, self.title))
+
+    def conditionals(self, scored: xr.Dataset, plan: Conditionals) -> None:
+        """The conditional distribution of every site: what was expected there, and the surprise at what was found."""
+        if "conditionals" not in self.fitted.definition.options("score").model_fields:
+            return
+        rows = some(scored, plan.rows)
+        try:
+            found = score(self.fitted, rows, conditionals=True, **self.again)
+        except NotOffered:
+            return
+        write_dataset(self.run / CONDITIONALS, "conditionals", found)
+        surprise = -found["site_log_prob"].values
+        columns = [rows["x"].values, found["site_mean"].values, surprise]
+        names = ["x", "expected", f"surprise, 0 to {surprise.max():.1f} nats"]
+        event = self.fitted.event
+        self.picture("conditionals", lambda: pictures.columns(columns, names, event, self.title, shared=2))
+
+    def latent(self, scored: xr.Dataset, plan: Latent) -> None:
+        """Codes, and what lies between them; of a family with a latent vector that can be drawn given x."""
+        name = next((k for k, dims in self._latents().items() if len(dims) == 1), None)
+        if name is None:
+            return
+        rows = some(scored, plan.codes)
+        try:
+            z = self.sample(given={"x": rows["x"].values, **self._conditions(rows)})[name].values[0]
+        except NotOffered:
+            return
+        found = xr.Dataset({name: (("row", "latent"), z)})
+        label = rows["label"].values if "label" in rows else None
+        if label is not None:
+            found["label"] = ("row", label)
+        if plan.clusters:
+            clusters = latents.cluster(z, plan.clusters, self.again["seed"])
+            found["cluster"] = ("row", clusters)
+            if label is not None:
+                self.figures |= latents.agreement(clusters, label)
+        names = str(rows["label"].attrs.get("names", "")).split() if label is not None else []
+        self.picture("codes", lambda: pictures.codes(latents.plane(z), label, names, self.title))
+        few = np.arange(plan.rows) * len(z) // plan.rows
+        x, z, conditions = rows["x"].values[few], z[few], self._conditions(rows.isel(row=few))
+        event = self.fitted.event
+        decoded = self._decoded(name, z[:, None], conditions)
+        found["reconstruction"] = (("image", "step", *event.dims), decoded)
+        columns = [x, decoded[:, 0]]
+        self.picture(
+            "reconstructions",
+            lambda: pictures.columns(columns, ["x", "reconstruction"], event, self.title),
+        )
+        between = latents.interpolate(z, np.roll(z, -1, 0), plan.steps)
+        rng = np.random.default_rng(self.again["seed"])
+        walk = latents.random_walk(z, plan.steps, plan.stride, rng)
+        for kind, way in (("interpolations", between), ("walks", walk)):
+            seen = self._decoded(name, way, conditions)
+            found[kind] = (("image", "way", *event.dims), seen)
+            self.picture(kind, lambda seen=seen: pictures.strips(seen, event, self.title))  # type: ignore[misc]
+        if z.shape[1] == 2 and not conditions:
+            seen = self._decoded(name, latents.grid(plan.side)[None], {})
+            found["grid"] = (("square", "place", *event.dims), seen)
+            self.picture(
+                "grid",
+                lambda: pictures.strips(
+                    seen.reshape(plan.side, plan.side, *seen.shape[2:]), event, self.title
+                ),
+            )
+        found.attrs = {**found.attrs, "stride": plan.stride}
+        write_dataset(self.run / LATENT, "latent", found)
+
+    def _decoded(self, name: str, z: np.ndarray, conditions: dict[str, np.ndarray]) -> np.ndarray:
+        """What codes stand for, the mean where the family knows it: (image, step, latent) -> (image, step, *event)."""
+        images, steps = z.shape[:2]
+        given = {
+            name: z.reshape(images * steps, -1),
+            **{k: np.repeat(v, steps) for k, v in conditions.items()},
+        }
+        try:
+            x = self.sample(given=given, mean=True)["x"].values[0]
+        except NotOffered:
+            x = self.sample(given=given)["x"].values[0]
+        return x.reshape(images, steps, *x.shape[1:])
+
+    def _latents(self) -> dict[str, tuple[str, ...]]:
+        return dict(getattr(self.fitted.module, "latents", {}))
+
+    def _conditions(self, rows: xr.Dataset) -> dict[str, np.ndarray]:
+        return {name: rows[name].values for name in self.fitted.event.given}
+
+
+def some(dataset: xr.Dataset, rows: int | None) -> xr.Dataset:
+    """At most so many rows, evenly spaced: a file may be sorted."""
+    n = dataset.sizes["row"]
+    if rows is None or rows >= n:
+        return dataset
+    return dataset.isel(row=np.arange(rows) * n // rows)
+
+
+def hidden(event: Event, half: str) -> np.ndarray:
+    """True at the half of an event that is hidden. Errors: `InputError`."""
+    shape = tuple(length or 1 for length in event.shape)
+    where = np.zeros(shape, dtype=bool)
+    if half == "last":
+        where.reshape(-1)[where.size // 2 :] = True
+        return where
+    if event.dims[-2:] != ("height", "width"):
+        raise InputError(f"complete.hide = {half!r} is for images, not for {event}; use 'last'")
+    height, width = shape[-2:]
+    if half in ("lower", "upper"):
+        where[..., slice(height // 2, None) if half == "lower" else slice(None, height // 2), :] = True
+    else:
+        where[..., slice(width // 2, None) if half == "right" else slice(None, width // 2)] = True
+    return where
+
+
+def picture_of(fitted: Fitted, draws: xr.Dataset, title: str = "", names: str | None = None) -> Any:
+    """The figure of draws of a fitted model, with the ellipses of its Gaussians where it has some."""
+    x = draws["x"].values
+    x = x.reshape(-1, *x.shape[-len(fitted.event.dims) :])
+    gaussians = getattr(fitted.module, "gaussians", None)
+    return pictures.draw(
+        x[: 100 if fitted.event.dims[-1] == "width" else 10_000],
+        fitted.event,
+        title=title,
+        names=names.split() if names else None,
+        gaussians=gaussians() if gaussians is not None else None,
+    )
