@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import pyro
 import torch
 import xarray as xr
 from pydantic import BaseModel, Field
@@ -72,6 +73,7 @@ class Pair(nn.Module, ABC):
         super().__init__()
         self.options = options
         self.event = event
+        self._plate: Any = None
 
     @classmethod
     def build(cls, options: BaseModel, event: Event) -> Pair:
@@ -84,6 +86,12 @@ class Pair(nn.Module, ABC):
 
     def guide(self, x: Tensor | None = None, *, n: int, **given: Tensor) -> Any:
         """q(z | x), in the same plate; empty where nothing is sampled."""
+
+    def rows(self, n: int) -> Any:
+        """The plate of n rows, `pyro.plate("row", n)`, kept from call to call: to make one costs ten small operations."""
+        if self._plate is None or self._plate.size != n:
+            self._plate = pyro.plate("row", n, dim=-1)
+        return self._plate
 
     # what a family may know better
 
@@ -112,11 +120,13 @@ class Pair(nn.Module, ABC):
 
     def context(self, given: Mapping[str, Tensor]) -> Tensor | None:
         """The conditions of the event as one-hot vectors, side by side: (row, context)."""
+        if not self.event.given:
+            return None
         parts = [
             nn.functional.one_hot(given[name].long(), part.levels or 1)
             for name, part in self.event.given.items()
         ]
-        return torch.cat(parts, 1).to(next(self.parameters()).dtype) if parts else None
+        return torch.cat(parts, 1).to(next(self.parameters()).dtype)
 
     @property
     def measure(self) -> str:

@@ -5,15 +5,18 @@ from probgen.distributions.discretized_logistic import DiscretizedLogistic
 from probgen.distributions.ensemble import Ensemble
 from probgen.distributions.observed_normal import ObservedNormal
 from probgen.distributions.sites import Bernoulli, Categorical, Logistic, Normal, NormalMixture
+from probgen.distributions.vectors import BernoulliVector, NormalVector
 
 __all__ = [
     "Autoregressive",
     "Bernoulli",
+    "BernoulliVector",
     "Categorical",
     "DiscretizedLogistic",
     "Ensemble",
     "Logistic",
     "Normal",
     "NormalMixture",
+    "NormalVector",
     "ObservedNormal",
 ]

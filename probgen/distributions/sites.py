@@ -72,7 +72,7 @@ class Bernoulli(_Number):
 
     def p(self, numbers: Tensor) -> Any:
         """Bernoulli(sigmoid(logit))."""
-        return dist.Bernoulli(logits=numbers[..., 0])
+        return dist.Bernoulli(logits=numbers.squeeze(-1))
 
 
 @dataclass(frozen=True)

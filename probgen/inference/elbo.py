@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from probgen.distributions.vectors import NormalVector
 from probgen.errors import PluginError
 from probgen.inference.sites import Site, sites
 
@@ -82,6 +83,8 @@ def _divergence(q: Site, p: Site, n: int, closed: bool) -> Tensor:
     plain = q.mask is None and p.mask is None and isinstance(q.scale, float) and q.scale == p.scale == 1.0
     try:
         if closed:
+            if plain and isinstance(q.fn, NormalVector) and isinstance(p.fn, NormalVector):
+                return q.fn.divergences(p.fn)
             a, b = _inner(q.fn), _inner(p.fn)
             if a is not None and b is not None and a[1] == b[1]:
                 kl = kl_divergence(a[0], b[0])

@@ -6,13 +6,15 @@ Where nothing is latent the ELBO is the log-likelihood, and this is maximum like
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from probgen.errors import InputError
+from probgen.errors import DivergedError, InputError
+from probgen.inference.capture import Step, captured, eager
 from probgen.options import Options
 
 if TYPE_CHECKING:
@@ -35,6 +37,10 @@ class SVIOptions(Options):
     )
     weight_decay: float = Field(
         0.0, ge=0, description="decoupled L2 penalty (AdamW), times the learning rate a step"
+    )
+    graph: bool = Field(
+        False,
+        description="record the operations of a step once and replay them: for a loss that is the same ones always",
     )
     patience: int | None = Field(
         None,
@@ -67,15 +73,21 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
         raise InputError(f"patience = {patience}: there are no rows to choose by; give valid=")
     best = Best(patience)
     size = min(options.batch_size, data.n)
+    work: Step | None = None
 
     def step(t: int) -> dict[str, Tensor | float]:
         batch = data.batch(t, size, stage)
-        n = len(batch["x"])
         pair.begin(t * size / data.n)
         optimizer.param_groups[0]["lr"] = options.learning_rate * _decay(options.schedule, t, steps)
-        optimizer.zero_grad()
-        parts = pair.loss(n=n, **batch)
-        (parts["loss"] + pair.penalty()).backward()
+        nonlocal work
+        if work is None:
+            work = captured(pair, batch) if getattr(options, "graph", False) else eager(pair)
+        parts = work(batch)
+        if not torch.isfinite(parts["loss"]):
+            raise DivergedError(
+                f"{stage} step {t}: loss is {float(parts['loss'])}{_culprit(pair, batch)}. The weights are as they were "
+                "before; a lower learning_rate, or more regularization, may help"
+            )
         optimizer.step()
         metrics: dict[str, Tensor | float] = {name: part.detach() for name, part in parts.items()}
         epoch_ends = (t + 1) * size // data.n > t * size // data.n or t + 1 == steps
@@ -86,6 +98,31 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
 
     run.train(step, steps, keep={"pair": pair, "optimizer": optimizer, "best": best}, stage=stage)
     best.restore(pair)
+
+
+@torch.no_grad()
+def _culprit(pair: Pair, batch: dict[str, Tensor]) -> str:
+    """The first layer that gives what is not finite, of finite inputs; the loss is run once more."""
+    found: list[str] = []
+
+    def watch(name: str) -> Callable[..., None]:
+        def seen(layer: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and not found and not torch.isfinite(output).all():
+                found.append(f"{name} ({type(layer).__name__})")
+
+        return seen
+
+    handles = [
+        layer.register_forward_hook(watch(name))
+        for name, layer in pair.named_modules()
+        if name and not next(layer.children(), None)
+    ]
+    try:
+        pair.loss(n=len(batch["x"]), **batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return f"; the first layer to give what is not finite is {found[0]}" if found else ""
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probgen.event import Event
-from probgen.models.likelihoods import CodeOptions, Decoder, Encoder, LearntNormal, shape_of, site_of
+from probgen.models.likelihoods import CodeOptions, Decoder, Encoder, LearntNormal, joint, shape_of, site_of
 from probgen.options import NoOptions
 from probgen.pair import Pair, PairSampleOptions
 from probgen.rows import Rows
@@ -64,7 +64,7 @@ class Autoencoder(Pair):
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Tensor) -> Tensor:
         """z ~ the Gaussian of the codes, x ~ p(x | z)."""
-        with pyro.plate("row", n):
+        with self.rows(n):
             p = dist.MultivariateNormal(self.code_mean, scale_tril=self.code_factor)
             z = pyro.sample("z", p)
             return pyro.sample("x", self.likelihood(z, **given), obs=x)
@@ -72,7 +72,7 @@ class Autoencoder(Pair):
     def guide(self, x: Tensor | None = None, *, n: int, **given: Tensor) -> Tensor:
         """z = E(x)."""
         assert x is not None
-        with pyro.plate("row", n):
+        with self.rows(n):
             return pyro.sample("z", dist.Delta(self.encode(x, **given), event_dim=1))
 
     def encode(self, x: Tensor, **given: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class Autoencoder(Pair):
 
     def likelihood(self, z: Tensor, **given: Tensor) -> Any:
         """p(x | z): batch shape (row,)."""
-        return self.site.p(self.decoder(z, self.context(given))).to_event(len(self.shape))
+        return joint(self.site, self.decoder(z, self.context(given)), len(self.shape))
 
     def reconstruction(self, x: Tensor, **given: Tensor) -> Tensor:
         """log p(x | z = E(x)): (row,), in nats."""
@@ -106,7 +106,7 @@ class Autoencoder(Pair):
         drawn = super().draw(n, given, options)
         if options.mean:
             conditions = {name: given[name] for name in self.event.given}
-            drawn["x"] = self.site.mean(self.likelihood(drawn["z"], **conditions).base_dist)
+            drawn["x"] = self.site.mean(self.site.p(self.decoder(drawn["z"], self.context(conditions))))
         return drawn
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Any) -> dict[str, Tensor]:

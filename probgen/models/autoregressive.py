@@ -117,7 +117,7 @@ class AutoregressivePair(Pair):
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
         """x ~ p(x | given)."""
-        with pyro.plate("row", n):
+        with self.rows(n):
             return pyro.sample("x", self.p(**given), obs=x)
 
     def learn(self, data: Rows, run: Run) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from probgen.distributions.sites import Bernoulli, Categorical, Logistic, Site
+from probgen.distributions.vectors import BernoulliVector
 from probgen.errors import InputError
 from probgen.event import Event
 from probgen.inference.svi import SVIOptions
@@ -75,7 +76,7 @@ class LearntNormal(nn.Module):
 
     def p(self, numbers: Tensor) -> Any:
         """(..., *shape, 1) -> batch shape (..., *shape)."""
-        return dist.Normal(self.loc + self.scale * numbers[..., 0], self.scale * self.log_sigma.exp())
+        return dist.Normal(self.loc + self.scale * numbers.squeeze(-1), self.scale * self.log_sigma.exp())
 
     def mean(self, p: Any) -> Tensor:
         """Its own."""
@@ -136,6 +137,15 @@ def site_of(options: CodeOptions, event: Event) -> Site:
     )
 
 
+def joint(site: Site, numbers: Tensor, event_dim: int, observed: Tensor | None = None) -> Any:
+    """p(x | z) of the dimensions that are observed, each by its site: (row, *event, size) -> batch shape (row,)."""
+    if observed is not None:
+        return site.p(numbers).mask(observed).to_event(event_dim)
+    if isinstance(site, Bernoulli):
+        return BernoulliVector(numbers.squeeze(-1), event_dim)
+    return site.p(numbers).to_event(event_dim)
+
+
 def shape_of(event: Event) -> tuple[int, ...]:
     """Of one x. Errors: `InputError` where rows are of several lengths."""
     if None in event.shape:
@@ -163,7 +173,7 @@ class Encoder(nn.Module):
     def __init__(self, options: CodeOptions, event: Event, site: Site, outputs: int, context: int = 0):
         super().__init__()
         self.site, self.shape = site, shape_of(event)
-        self.net: nn.Module
+        self.net: MLP | Halving
         self.conv = options.network == "conv"
         if self.conv:
             channels, height, width = image_of(event, len(options.hidden))
@@ -174,7 +184,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
         """What is not observed is told as 0."""
-        e = self.site.encode(x, next(self.net.parameters()).dtype)
+        e = self.site.encode(x, self.net.dtype)
         if observed is not None:
             e = e * observed[..., None]
         return self.from_features(e, context)
@@ -193,7 +203,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.shape, self.size = shape_of(event), size
         hidden = options.hidden[::-1]
-        self.net: nn.Module
+        self.net: MLP | Doubling
         self.conv = options.network == "conv"
         if self.conv:
             channels, height, width = image_of(event, len(hidden))

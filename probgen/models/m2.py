@@ -21,10 +21,12 @@ import xarray as xr
 from pydantic import Field
 from torch import Tensor, nn
 
+from probgen.distributions import NormalVector
 from probgen.errors import InputError
 from probgen.event import Event
 from probgen.inference.elbo import elbo
-from probgen.models.likelihoods import CodeOptions, Decoder, Encoder, LearntNormal, shape_of, site_of
+from probgen.models.likelihoods import CodeOptions, Decoder, Encoder, LearntNormal, joint, shape_of, site_of
+from probgen.models.priors import StandardNormal
 from probgen.pair import Pair, PairScoreOptions
 from probgen.rows import Rows
 from probgen.run import Run
@@ -65,24 +67,26 @@ class M2(Pair):
         self.classifier = Encoder(options, event, self.site, K)
         self.encoder = Encoder(options, event, self.site, 2 * options.latent, context=K)
         self.decoder = Decoder(options, event, self.site.size, context=K)
+        self.prior = StandardNormal(options.latent)
         self.register_buffer("known", torch.ones(()), persistent=False)  # the share of rows of known class
 
     def model(self, x: Tensor | None = None, *, n: int, y: Tensor | None = None, **given: Tensor) -> Tensor:
         """y ~ p(y), z ~ p(z), x ~ p(x | y, z)."""
-        with pyro.plate("row", n):
+        with self.rows(n):
             y = pyro.sample("y", dist.Categorical(logits=self.log_pi).expand([n]), obs=y)
-            z = pyro.sample("z", dist.Normal(self.log_pi.new_zeros(n, self.options.latent), 1.0).to_event(1))
-            numbers = self.decoder(z, self._one_hot(y))
-            return pyro.sample("x", self.site.p(numbers).to_event(len(self.shape)), obs=x)
+            z = pyro.sample("z", self.prior(n))
+            return pyro.sample(
+                "x", joint(self.site, self.decoder(z, self._one_hot(y)), len(self.shape)), obs=x
+            )
 
     def guide(self, x: Tensor | None = None, *, n: int, y: Tensor | None = None, **given: Tensor) -> Tensor:
         """y ~ q(y | x) where it is not given, z ~ q(z | x, y)."""
         assert x is not None
-        with pyro.plate("row", n):
+        with self.rows(n):
             if y is None:
                 y = pyro.sample("y", self.posterior(x))
             mu, log_sigma = self.encoder(x, self._one_hot(y)).chunk(2, 1)
-            return pyro.sample("z", dist.Normal(mu, log_sigma.exp()).to_event(1))
+            return pyro.sample("z", NormalVector(mu, log_sigma.exp()))
 
     def posterior(self, x: Tensor) -> Any:
         """q(y | x): batch shape (row,)."""

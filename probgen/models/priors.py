@@ -10,19 +10,23 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from probgen.distributions import NormalVector
+
 
 class StandardNormal(nn.Module):
     """z ~ Normal(0, 1), each dimension by itself."""
 
-    zeros: Tensor
+    mu: Tensor
+    sigma: Tensor
 
     def __init__(self, latent: int):
         super().__init__()
-        self.register_buffer("zeros", torch.zeros(latent), persistent=False)
+        self.register_buffer("mu", torch.zeros(latent), persistent=False)
+        self.register_buffer("sigma", torch.ones(latent), persistent=False)
 
     def forward(self, n: int) -> Any:
         """Batch shape (n,)."""
-        return dist.Normal(self.zeros.expand(n, -1), 1.0).to_event(1)
+        return NormalVector(self.mu.expand(n, -1), self.sigma.expand(n, -1))
 
 
 class MixtureOfGaussians(nn.Module):
@@ -36,7 +40,7 @@ class MixtureOfGaussians(nn.Module):
 
     def forward(self, n: int) -> Any:
         """Batch shape (n,)."""
-        parts = dist.Normal(self.mu, self.log_sigma.exp()).to_event(1)
+        parts = NormalVector(self.mu, self.log_sigma.exp())
         return dist.MixtureSameFamily(dist.Categorical(logits=self.log_pi), parts).expand([n])
 
 

@@ -16,19 +16,18 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pyro
-import pyro.distributions as dist
 import torch
 import xarray as xr
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from probgen.distributions import Autoregressive
+from probgen.distributions import Autoregressive, NormalVector
 from probgen.errors import InputError, NotOffered
 from probgen.event import Event
 from probgen.inference.active import active_units
 from probgen.inference.elbo import elbo
 from probgen.inference.importance import renyi_bound
-from probgen.models.likelihoods import CodeOptions, Decoder, Encoder, LearntNormal, shape_of, site_of
+from probgen.models.likelihoods import CodeOptions, Decoder, Encoder, LearntNormal, joint, shape_of, site_of
 from probgen.models.made import MADEConditioner
 from probgen.models.nade import NADEConditioner
 from probgen.models.priors import MixtureOfGaussians, StandardNormal, VampPrior
@@ -121,7 +120,7 @@ class VAE(Pair):
         self, x: Tensor | None = None, *, n: int, observed: Tensor | None = None, **given: Tensor
     ) -> Tensor:
         """z ~ p(z), x ~ p(x | z)."""
-        with pyro.plate("row", n):
+        with self.rows(n):
             z = pyro.sample("z", self.prior(n))
             return pyro.sample("x", self.likelihood(z, observed, **given), obs=x)
 
@@ -130,7 +129,7 @@ class VAE(Pair):
     ) -> Tensor:
         """z ~ q(z | x)."""
         assert x is not None
-        with pyro.plate("row", n):
+        with self.rows(n):
             return pyro.sample("z", self.posterior(x, observed, **given))
 
     def likelihood(self, z: Tensor, observed: Tensor | None = None, **given: Tensor) -> Any:
@@ -140,8 +139,7 @@ class VAE(Pair):
             if observed is not None:
                 raise InputError(f"x has missing values, which decoder = {self.options.decoder!r} cannot use")
             return Autoregressive(self.conditioner, self.site, self.shape, context=y.flatten(1))
-        p = self.site.p(y)
-        return (p if observed is None else p.mask(observed)).to_event(len(self.shape))
+        return joint(self.site, y, len(self.shape), observed)
 
     def posterior(self, x: Tensor, observed: Tensor | None = None, **given: Tensor) -> Any:
         """q(z | x): batch shape (row,), event shape (latent,)."""
@@ -149,7 +147,7 @@ class VAE(Pair):
 
     def _q(self, y: Tensor) -> Any:
         mu, log_sigma = y.chunk(2, 1)
-        return dist.Normal(mu, log_sigma.exp()).to_event(1)
+        return NormalVector(mu, log_sigma.exp())
 
     def _q_of_features(self, e: Tensor) -> Any:
         return self._q(self.encoder.from_features(e))
@@ -165,12 +163,11 @@ class VAE(Pair):
 
     def mean(self, z: Tensor, **given: Tensor) -> Tensor:
         """E[x | z]: (row, latent) -> (row, *event)."""
-        p = self.likelihood(z, **given)
         if self.conditioner is not None:
             raise NotOffered(
                 f"decoder = {self.options.decoder!r}: the mean of x given z is not known; draw x"
             )
-        return self.site.mean(p.base_dist)
+        return self.site.mean(self.site.p(self.decoder(z, self.context(given))))
 
     # learning
 

@@ -24,6 +24,13 @@ class MLP(nn.Module):
             layers += [nn.Linear(n, units), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its weights."""
+        dtype = self.layers[-1].weight.dtype
+        assert isinstance(dtype, torch.dtype)
+        return dtype
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The last layer is linear."""
         return self.layers(_beside(x.flatten(1), context))
@@ -48,6 +55,11 @@ class Halving(nn.Module):
         self.layers = nn.Sequential(*layers)
         scale = 2 ** len(channels)
         self.last = nn.Linear(channels[-1] * (height // scale) * (width // scale) + context, outputs)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its weights."""
+        return self.last.weight.dtype
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The last layer is linear."""

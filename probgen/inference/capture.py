@@ -1,0 +1,93 @@
+"""A training step as a graph: the operations of one call of a pair's loss and of its gradient, recorded and replayed.
+
+What Python does between the operations is then done once and not at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from probgen.errors import InputError
+
+if TYPE_CHECKING:
+    from probgen.pair import Pair
+
+Step = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+
+class _Loss(nn.Module):
+    def __init__(self, pair: Pair):
+        super().__init__()
+        self.pair = pair
+
+    def forward(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        parts = self.pair.loss(n=len(batch["x"]), **batch)
+        return parts, parts["loss"] + self.pair.penalty()
+
+
+def eager(pair: Pair) -> Step:
+    """From a batch to the parts of the loss, with gradients left in the parameters."""
+    loss, parameters = _Loss(pair), list(pair.parameters())
+
+    def step(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        for parameter in parameters:
+            parameter.grad = None
+        parts, total = loss(batch)
+        total.backward()
+        return parts
+
+    return step
+
+
+def captured(pair: Pair, batch: dict[str, Tensor]) -> Step:
+    """The same from a graph, for batches of the shape of this one.
+
+    Errors: `InputError` where the loss is not the same operations at every step, which two calls with other random numbers
+    tell.
+    """
+    from functorch import make_fx  # type: ignore[import-untyped]  # no types; and its import takes seconds
+
+    loss = _Loss(pair)
+    parameters = dict(loss.named_parameters())
+    buffers = dict(loss.named_buffers())
+
+    def program(
+        weights: dict[str, Tensor], rest: dict[str, Tensor], batch: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], tuple[Tensor | None, ...]]:
+        parts, total = functional_call(loss, {**weights, **rest}, (batch,))
+        return parts, torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+
+    with torch.random.fork_rng():
+        graph = make_fx(program)(parameters, buffers, batch)
+        graph.graph.eliminate_dead_code()
+        graph.recompile()
+        _check(graph, loss, parameters, buffers, batch)
+
+    def step(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        with torch.no_grad():
+            parts, gradients = graph(parameters, buffers, batch)
+        for parameter, gradient in zip(parameters.values(), gradients, strict=True):
+            # fused Adam on the CPU takes a gradient for one of the parameter's strides, whatever it has
+            parameter.grad = None if gradient is None else gradient.contiguous()
+        return parts
+
+    return step
+
+
+def _check(graph: Any, loss: _Loss, parameters: Any, buffers: Any, batch: dict[str, Tensor]) -> None:
+    for seed in range(3):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            found = graph(parameters, buffers, batch)[0]["loss"]
+        torch.manual_seed(seed)
+        wanted = loss(batch)[0]["loss"]
+        if not torch.allclose(found, wanted, rtol=1e-4, atol=1e-6):
+            raise InputError(
+                "graph = true: the loss is not the same operations at every step (a choice in Python, a random mask); "
+                "leave it out"
+            )
