@@ -77,6 +77,16 @@ def _with_error(row: dict[str, Any], name: str) -> str | None:
     return f"{row[name]:.3f}" + (f" ± {error:.3f}" if error else "")
 
 
+def _beside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every figure that the first table does not have: a line each, a column for each model."""
+    told = {"log_prob", "log_prob_se", "difference", "difference_se", "rank", "bits_per_dim", "seconds"}
+    names = [k for row in rows for k, v in row.items() if isinstance(v, int | float) and k not in told]
+    return [
+        {"figure": name} | {row["model"]: f"{row[name]:.4g}" if name in row else "" for row in rows}
+        for name in dict.fromkeys(names)
+    ]
+
+
 def _show(plan: Any, rows: list[dict[str, Any]], expected: list[dict[str, Any]], pictures: list[str]) -> None:
     lines = [
         {
@@ -90,6 +100,9 @@ def _show(plan: Any, rows: list[dict[str, Any]], expected: list[dict[str, Any]],
         for row in rows
     ]
     print_table(lines, list(lines[0]), f"{plan.title}: mean over rows in nats, larger is better")
+    beside = _beside(rows)
+    if beside:
+        print_table(beside, list(beside[0]), "Beside it")
     if expected:
         shown = [{**line, "met": "yes" if line["met"] else "NO"} for line in expected]
         print_table(shown, ["model", "figure", "value", "at_least", "at_most", "met"], "Expected")
