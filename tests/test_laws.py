@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import xarray as xr
 
 from probgen.testing import FamilyLaws, spaces
 from probgen.testing.laws import DRAWS
@@ -83,3 +85,61 @@ class TestMADEReal(FamilyLaws):
     family = "made"
     support = "real"
     options = {"hidden": 12, "epochs": 30, "batch_size": 16, "learning_rate": 0.02}
+
+
+CODES = {"hidden": (8,), "epochs": 5, "batch_size": 16, "learning_rate": 0.02}
+
+
+class TestVAE(FamilyLaws):
+    family = "vae"
+    support = "binary"
+    options = {"latent": 2, **CODES}
+
+
+class TestVAEInteger(FamilyLaws):
+    family = "vae"
+    support = "integer"
+    options = {"latent": 2, "prior": "mixture", "bound": "iwae", "k": 3, "warm_up": 2.0, **CODES}
+
+
+class TestVAEReal(FamilyLaws):
+    family = "vae"
+    support = "real"
+    options = {"latent": 1, "prior": "vamp", "sigma": "feature", **CODES}
+
+
+class TestVAECaptured(FamilyLaws):
+    family = "vae"
+    support = "binary"
+    options = {"latent": 2, "graph": True, "warm_up": 3.0, **CODES}
+
+
+class TestAutoencoder(FamilyLaws):
+    family = "autoencoder"
+    support = "integer"
+    options = {"latent": 1, "corruption": 0.2, **CODES}
+
+
+class TestM2(FamilyLaws):
+    family = "m2"
+    support = "binary"
+    options = {"latent": 1, "classes": 2, **CODES}
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """Bits, of which every third row has a class."""
+        data = spaces.example("binary")
+        label = np.where(np.arange(80) % 3 == 0, data["x"].values[:, 0], -1)
+        return data.assign(label=("row", label.astype(np.int64)))
+
+
+class TestBayesianMixture(FamilyLaws):
+    family = "bayesian-mixture"
+    support = "real"
+    options = {"draws": 4, "warm_up": 10, "chains": 1}
+
+
+class TestBayesianMixtureSVI(FamilyLaws):
+    family = "bayesian-mixture"
+    support = "real"
+    options = {"method": "svi", "prior": "lkj", "draws": 20, "steps": 12}

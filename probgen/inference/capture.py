@@ -6,7 +6,7 @@ What Python does between the operations is then done once and not at every step.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from probgen.errors import InputError
 
 if TYPE_CHECKING:
     from probgen.pair import Pair
+
+OTHER_WAYS = "graph = true: the loss is not the same operations at every step (it looks at a value, or chooses in Python); leave it out"
 
 Step = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
@@ -47,8 +49,8 @@ def eager(pair: Pair) -> Step:
 def captured(pair: Pair, batch: dict[str, Tensor]) -> Step:
     """The same from a graph, for batches of the shape of this one.
 
-    Errors: `InputError` where the loss is not the same operations at every step, which two calls with other random numbers
-    tell.
+    Errors: `InputError` where the loss is not the same operations at every step, as far as three calls with other random
+    numbers tell.
     """
     from functorch import make_fx  # type: ignore[import-untyped]  # no types; and its import takes seconds
 
@@ -63,10 +65,19 @@ def captured(pair: Pair, batch: dict[str, Tensor]) -> Step:
         return parts, torch.autograd.grad(total, list(weights.values()), allow_unused=True)
 
     with torch.random.fork_rng():
-        graph = make_fx(program)(parameters, buffers, batch)
+        try:
+            graph = make_fx(program)(parameters, buffers, batch)
+        except RuntimeError as error:
+            raise InputError(OTHER_WAYS) from error
         graph.graph.eliminate_dead_code()
         graph.recompile()
-        _check(graph, loss, parameters, buffers, batch)
+        for seed in range(3):
+            torch.manual_seed(seed)
+            with torch.no_grad():
+                found = graph(parameters, buffers, batch)[0]["loss"]
+            torch.manual_seed(seed)
+            if not torch.allclose(found, loss(batch)[0]["loss"], rtol=1e-4, atol=1e-6):
+                raise InputError(OTHER_WAYS)
 
     def step(batch: dict[str, Tensor]) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -77,17 +88,3 @@ def captured(pair: Pair, batch: dict[str, Tensor]) -> Step:
         return parts
 
     return step
-
-
-def _check(graph: Any, loss: _Loss, parameters: Any, buffers: Any, batch: dict[str, Tensor]) -> None:
-    for seed in range(3):
-        torch.manual_seed(seed)
-        with torch.no_grad():
-            found = graph(parameters, buffers, batch)[0]["loss"]
-        torch.manual_seed(seed)
-        wanted = loss(batch)[0]["loss"]
-        if not torch.allclose(found, wanted, rtol=1e-4, atol=1e-6):
-            raise InputError(
-                "graph = true: the loss is not the same operations at every step (a choice in Python, a random mask); "
-                "leave it out"
-            )

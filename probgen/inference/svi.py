@@ -85,7 +85,7 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
         parts = work(batch)
         if not torch.isfinite(parts["loss"]):
             raise DivergedError(
-                f"{stage} step {t}: loss is {float(parts['loss'])}{_culprit(pair, batch)}. The weights are as they were "
+                f"{stage} step {t}: loss is {float(parts['loss'].detach())}{_culprit(pair, batch)}. The weights are as they were "
                 "before; a lower learning_rate, or more regularization, may help"
             )
         optimizer.step()

@@ -258,7 +258,8 @@ class BayesianMixture(Pair):
             made,
         )
         whole = torch.cat([pi, mu.flatten(2), (L @ L.mT).flatten(2)], 2)
-        trust = {"ess_min": float(effective_sample_size(whole, 0, 1).min())}
+        ess = effective_sample_size(whole, 0, 1)
+        trust = {"ess_min": float(ess[~ess.isnan()].min())}  # what never varies has none
         if len(pi) > 1:
             trust["r_hat_max"] = float(split_gelman_rubin(whole, 0, 1).nan_to_num(1.0).max())
         return {

@@ -1,0 +1,97 @@
+"""Distributions of the project's own against torch's, closed sums, and SciPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch.distributions import Bernoulli, Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
+
+from probgen.distributions import BernoulliVector, DiscretizedLogistic, Logistic, NormalVector
+from probgen.testing import spaces
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> object:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.mark.parametrize("event_dim", [1, 2])
+def test_vectors_are_independent_ones_and_nothing_else(event_dim: int) -> None:
+    """Densities, means, divergences, entropies, shapes and draws: those of torch's Independent."""
+    loc, scale = torch.randn(3, 4, 5), torch.rand(3, 4, 5) + 0.1
+    for ours, theirs in (
+        (NormalVector(loc, scale, event_dim), Independent(Normal(loc, scale), event_dim)),
+        (BernoulliVector(loc, event_dim), Independent(Bernoulli(logits=loc), event_dim)),
+    ):
+        assert (ours.batch_shape, ours.event_shape) == (theirs.batch_shape, theirs.event_shape)
+        torch.manual_seed(1)
+        draws = ours.sample((7,))
+        torch.manual_seed(1)
+        torch.testing.assert_close(draws, theirs.sample((7,)))
+        torch.testing.assert_close(ours.log_prob(draws), theirs.log_prob(draws))
+        torch.testing.assert_close(ours.log_prob(draws[0]), theirs.log_prob(draws[0]))
+        torch.testing.assert_close(ours.mean, theirs.mean)
+        wide = ours.expand((2, *ours.batch_shape))
+        assert wide.sample().shape == (2, 3, 4, 5)
+        torch.testing.assert_close(wide.log_prob(draws[:2]), theirs.log_prob(draws[:2]))
+        assert ours.expand(ours.batch_shape) is ours
+        assert ours.support.check(draws).all()
+        assert ours.support.check(draws).shape == (7, *ours.batch_shape)
+
+
+def test_the_divergence_of_normal_vectors() -> None:
+    q = NormalVector(torch.randn(6, 3), torch.rand(6, 3) + 0.1)
+    p = NormalVector(torch.randn(6, 3), torch.rand(6, 3) + 0.1)
+    wanted = kl_divergence(Normal(q.loc, q.scale), Normal(p.loc, p.scale))
+    torch.testing.assert_close(q.divergences(p), wanted)
+    torch.testing.assert_close(kl_divergence(q, p), wanted.sum(1))
+    torch.testing.assert_close(q.entropy(), Independent(Normal(q.loc, q.scale), 1).entropy())
+
+
+def test_gradients_flow_through_vectors() -> None:
+    loc, scale = torch.randn(4, 3, requires_grad=True), (torch.rand(4, 3) + 0.1).requires_grad_()
+    NormalVector(loc, scale).rsample((5,)).square().sum().backward()
+    assert loc.grad is not None
+    assert scale.grad is not None
+    assert float(loc.grad.abs().min()) > 0
+    assert not BernoulliVector(loc).sample().requires_grad
+
+
+@pytest.mark.parametrize(("mu", "s"), [(3.2, 1.5), (-40.0, 0.3), (300.0, 2.0), (128.0, 1e-3), (7.0, 400.0)])
+def test_the_discretized_logistic_is_the_logistic_cut_into_levels(mu: float, s: float) -> None:
+    """It sums to 1, and each level has the mass between its edges, the outer ones with their tails."""
+    levels = 256
+    p = DiscretizedLogistic(
+        torch.tensor(mu, dtype=torch.float64), torch.tensor(s, dtype=torch.float64), levels
+    )
+    x = torch.arange(levels, dtype=torch.float64)
+    found = p.log_prob(x).exp().numpy()
+    edges = stats.logistic(mu, s).cdf(np.arange(levels - 1) + 0.5)
+    np.testing.assert_allclose(found, np.diff(np.concatenate([[0], edges, [1]])), atol=1e-13)
+    assert found.sum() == pytest.approx(1, abs=1e-12)
+    assert p.mean.item() == pytest.approx(float((found * x.numpy()).sum()), abs=1e-8)
+    assert torch.isfinite(p.log_prob(x)).all()
+
+
+def test_draws_and_mixtures_of_discretized_logistics() -> None:
+    """Draws against the table, G-test, false-alarm rate 1e-6; a mixture of them is a distribution too."""
+    p = DiscretizedLogistic(torch.tensor([2.0, 9.0]), torch.tensor([1.5, 0.7]), 12)
+    mixture = MixtureSameFamily(Categorical(torch.tensor([0.3, 0.7])), p, validate_args=False)
+    x = torch.arange(12.0)
+    table = mixture.log_prob(x).exp().numpy().astype(np.float64)
+    assert table.sum() == pytest.approx(1, abs=1e-5)
+    drawn = mixture.sample((20_000,)).numpy().astype(int)
+    assert spaces.p_value(np.bincount(drawn, minlength=12), table) > spaces.FALSE_ALARM
+    assert p.expand((3, 2)).sample((4,)).shape == (4, 3, 2)
+
+
+def test_the_logistic_site() -> None:
+    site = Logistic(17)
+    x = torch.arange(17.0)
+    assert site.encode(x, torch.float32)[[0, -1], 0].tolist() == [-1, 1]
+    p = site.p(torch.tensor([0.0, -20.0]))
+    assert site.mean(p).item() == pytest.approx(8, abs=1e-3)

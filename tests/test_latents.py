@@ -1,0 +1,73 @@
+"""Ways through latent spaces and clusters of codes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from probgen import latents
+
+
+def test_ways_begin_and_end_where_they_should() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 5, 7))
+    for spherical in (False, True):
+        way = latents.interpolate(a, b, 9, spherical=spherical)
+        assert way.shape == (5, 9, 7)
+        np.testing.assert_allclose(way[:, 0], a, atol=1e-12)
+        np.testing.assert_allclose(way[:, -1], b, atol=1e-12)
+    straight = latents.interpolate(a, b, 3)
+    np.testing.assert_allclose(straight[:, 1], (a + b) / 2)
+
+
+def test_a_spherical_way_keeps_its_length_and_pace() -> None:
+    a, b = np.array([[2.0, 0, 0]]), np.array([[0, 2.0, 0]])
+    way = latents.interpolate(a, b, 7, spherical=True)[0]
+    np.testing.assert_allclose(np.linalg.norm(way, axis=1), 2)
+    angles = np.degrees(np.arctan2(way[:, 1], way[:, 0]))
+    np.testing.assert_allclose(angles, np.linspace(0, 90, 7), atol=1e-9)
+    np.testing.assert_allclose(latents.interpolate(a, a, 3, spherical=True)[0], np.repeat(a, 3, 0))
+
+
+def test_a_walk_stays_within_a_standard_normal() -> None:
+    """After 30 steps from normal codes they are normal still: Kolmogorov-Smirnov, false-alarm rate 1e-6."""
+    rng = np.random.default_rng(0)
+    walk = latents.random_walk(rng.standard_normal((3000, 2)), 30, 0.5, rng)
+    assert walk.shape == (3000, 30, 2)
+    for axis in range(2):
+        assert stats.kstest(walk[:, -1, axis], "norm").pvalue > 1e-6
+    steps = np.diff(walk, axis=1)
+    assert steps.std() == pytest.approx(np.sqrt(2 - 2 * np.sqrt(0.75)), rel=0.02)
+
+
+def test_the_grid_is_one_of_quantiles() -> None:
+    z = latents.grid(5, tail=0.1)
+    assert z.shape == (25, 2)
+    np.testing.assert_allclose(stats.norm.cdf(z[:5, 0]), [0.1, 0.3, 0.5, 0.7, 0.9])
+    assert (np.diff(z[::5, 1]) < 0).all()
+    assert (z[:5, 1] == z[0, 1]).all()
+
+
+def test_clusters_that_are_the_labels_under_other_names() -> None:
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 4, 200)
+    z = np.eye(4)[label] * 10 + rng.standard_normal((200, 4))
+    clusters = latents.cluster(z, 4, seed=3)
+    assert latents.agreement(clusters, label) == {
+        "cluster_accuracy": 1.0, "cluster_nmi": pytest.approx(1), "cluster_ari": pytest.approx(1),
+    }  # fmt: skip
+    assert (clusters == latents.cluster(z, 4, seed=3)).all()
+    chance = latents.agreement(rng.integers(0, 4, 20_000), rng.integers(0, 4, 20_000))
+    assert abs(chance["cluster_ari"]) < 0.01
+    assert chance["cluster_accuracy"] == pytest.approx(0.25, abs=0.03)
+    more = latents.agreement(np.array([0, 1, 2, 0, 1, 2]), np.array([0, 0, 0, 1, 1, 1]))
+    assert more["cluster_accuracy"] == pytest.approx(2 / 6)
+
+
+def test_the_plane_of_codes() -> None:
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((50, 5)) * [5, 0.1, 3, 0.1, 0.1]
+    assert np.corrcoef(latents.plane(z)[:, 0], z[:, 0])[0, 1] ** 2 > 0.99
+    assert latents.plane(z[:, :1]).shape == (50, 2)
+    np.testing.assert_array_equal(latents.plane(z[:, :2]), z[:, :2])
