@@ -16,7 +16,14 @@ from probgen.hookspecs import FamilySpecs, ObserverSpecs
 from probgen.plugins import registered
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/tutorial.md", "docs/autoregressive.md", "docs/files.md", "docs/plugins.md"]
+PAGES = [
+    "README.md",
+    "docs/tutorial.md",
+    "docs/autoregressive.md",
+    "docs/latent.md",
+    "docs/files.md",
+    "docs/plugins.md",
+]
 
 
 def blocks(page: str, language: str) -> list[str]:
