@@ -158,7 +158,7 @@ def curves(history: Mapping[str, np.ndarray], x: np.ndarray, xlabel: str, title:
     shown += [(name, history[name]) for name in ("reconstruction", "kl") if name in history]
     if not shown or len(x) < 2:
         raise InputError("a curve needs a loss at several steps")
-    labels = {"loss": "objective", "valid_loss": "objective, validation rows"}
+    labels = {"loss": "bound", "valid_loss": "bound, validation rows"}
     panels = 2 if "kl" in history else 1
     figure = Figure(figsize=(7, 3.2 * panels), layout="constrained")
     grid: Any = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]

@@ -184,7 +184,7 @@ def test_one_component_has_a_posterior_in_closed_form() -> None:
     n, D, nu, psi = 40, 2, 4, 1.0
     Sigma = (psi * np.eye(2) + z.T @ z) / (nu + n - D - 1) * np.outer(x.std(0), x.std(0))
     for options, allowed in (
-        ({"method": "nuts", "draws": 100, "warm_up": 40, "chains": 1}, 5.0),
+        ({"method": "nuts", "draws": 100, "warm_up": 40, "chains": 1, "depth": 5}, 5.0),
         ({"method": "svi", "draws": 4000, "steps": 1500}, None),
     ):
         fitted = probgen.fit("bayesian-mixture", x, components=1, **options)

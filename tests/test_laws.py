@@ -136,7 +136,7 @@ class TestM2(FamilyLaws):
 class TestBayesianMixture(FamilyLaws):
     family = "bayesian-mixture"
     support = "real"
-    options = {"draws": 4, "warm_up": 10, "chains": 1}
+    options = {"draws": 4, "warm_up": 10, "chains": 1, "depth": 2}
 
 
 class TestBayesianMixtureSVI(FamilyLaws):

@@ -343,6 +343,7 @@ def test_means_draws_and_codes() -> None:
         ({"bound": "iwae", "k": 0}, "k = 0"),
         ({"bound": "iwae", "beta": 2.0}, "beta and free_bits are of bound = 'elbo'"),
         ({"bound": "renyi", "alpha": 1.0}, "alpha = 1.0"),
+        ({"bound": "iwae", "k": 5, "warm_up": 2.0, "graph": True}, "same number of draws"),
         ({"given": ("lable",)}, "lable"),
         ({"given": ("label",), "prior": "vamp"}, "without 'given'"),
     ],

@@ -53,6 +53,7 @@ class BayesianMixtureOptions(Options):
     draws: int = Field(500, ge=4, description="of the posterior, in each chain")
     chains: int = Field(4, ge=1, description="nuts: independent runs")
     warm_up: int = Field(300, ge=10, description="nuts: draws in which step size and mass matrix are found")
+    depth: int = Field(8, ge=1, description="nuts: a draw takes at most 2^depth leapfrog steps")
     steps: int = Field(2000, ge=1, description="svi: steps")
     batch_size: int = Field(1024, ge=1, description="svi: rows a step")
     learning_rate: float = Field(0.02, gt=0, description="svi: of Adam")
@@ -210,7 +211,7 @@ class BayesianMixture(Pair):
         found = _Chain(start, self.options.draws)
 
         def warm_up(t: int) -> dict[str, float]:
-            kernel = NUTS(potential_fn=potential)
+            kernel = NUTS(potential_fn=potential, max_tree_depth=self.options.depth)
             found.u = start + 0.05 * torch.randn_like(start)
             kernel.initial_params = {"u": found.u}
             kernel.setup(self.options.warm_up)
@@ -222,7 +223,11 @@ class BayesianMixture(Pair):
 
         run.train(warm_up, 1, keep={"chain": found}, stage=f"warm-up-{chain}")
         kernel = NUTS(
-            potential_fn=potential, step_size=found.size, adapt_step_size=False, adapt_mass_matrix=False
+            potential_fn=potential,
+            max_tree_depth=self.options.depth,
+            step_size=found.size,
+            adapt_step_size=False,
+            adapt_mass_matrix=False,
         )
         kernel.initial_params = {"u": found.u}
         kernel.setup(0)

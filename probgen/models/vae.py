@@ -8,7 +8,7 @@ fitted by the evidence lower bound (eq. 3 of the former), whose parts are recons
 
 or by the importance-weighted bound of k draws (Burda, Grosse & Salakhutdinov 2016) or Renyi's (Li & Turner 2016). The
 dimensions of x are independent given z, or p(x | z) is autoregressive with what the decoder gives as its context (Chen
-et al. 2017). With `given` all three are conditioned on a label as well (Sohn, Lee & Yan 2015).
+et al. 2017). With `given`, p(x | z) and q(z | x) are conditioned on a label as well (Sohn, Lee & Yan 2015).
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ class VAEOptions(CodeOptions):
     def _of_the_elbo(self) -> VAEOptions:
         if self.bound != "elbo" and (self.beta, self.free_bits) != (1, 0):
             raise ValueError(f"beta and free_bits are of bound = 'elbo', not of {self.bound!r}")
+        if self.bound != "elbo" and self.graph and self.warm_up:
+            raise ValueError("graph = true needs the same number of draws at every step: leave out warm_up")
         return self
 
 
