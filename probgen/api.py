@@ -290,7 +290,9 @@ def score(
     seed = checked_seed(seed)
     wanted = checked(family.options("score"), options, f"family {family.name!r}, score")
     run = _run_for(fitted, seed, device)
-    dataset = as_dataset(data).drop_vars("weight", errors="ignore")  # a weight is for the fit
+    dataset = as_dataset(data)
+    for_the_fit = {"weight", "label"} - fitted.event.given.keys()
+    dataset = dataset.drop_vars(for_the_fit, errors="ignore")
     missing, digest = check(dataset, fitted.event, family.accepts, family.name, numpy_dtype(run.dtype))
     rows = Rows(dataset, fitted.event, missing=missing, device=run.device, dtype=run.dtype)
     parts: list[xr.Dataset] = []

@@ -122,7 +122,7 @@ def test_the_bounds_of_m2() -> None:
 
 def test_the_loss_of_m2_is_that_of_the_paper() -> None:
     """Eq. 8 and 9, put together from the parts, for known and unknown classes in one batch."""
-    pair = m2(alpha=0.7)
+    pair = m2(alpha=0.7).train()
     pair.known.fill_(0.5)
     x = torch.from_numpy(spaces.all_rows(TINY)).double()
     label = torch.tensor([0, -1, 2, 1, -1, -1, 0, -1])

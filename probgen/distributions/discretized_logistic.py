@@ -61,5 +61,9 @@ class DiscretizedLogistic(TorchDistribution):
     @property
     def mean(self) -> Tensor:
         """sum over v of P(x > v): the batch shape."""
-        v = torch.arange(self.levels - 1, dtype=self.mu.dtype, device=self.mu.device) + 0.5
-        return torch.sigmoid((self.mu[..., None] - v) / self.s[..., None]).sum(-1)
+        total = torch.zeros_like(self.mu)
+        for v in range(
+            self.levels - 1
+        ):  # one level at a time: all together would take as many times the memory
+            total = total + torch.sigmoid((self.mu - v - 0.5) / self.s)
+        return total

@@ -39,11 +39,13 @@ class Annealed:
     log_w       log-weights: (chain, row), in nats
     z           where they ended: (chain, row, latent)
     acceptance  of all their moves, on average: (row,)
+    log_sizes   logarithms of the sizes of their leapfrog steps: (step, row)
     """
 
     log_w: Tensor
     z: Tensor
     acceptance: Tensor
+    log_sizes: Tensor
 
     @property
     def bound(self) -> Tensor:
@@ -69,39 +71,51 @@ def anneal(
     chains: int,
     steps: int,
     leapfrog: int = 10,
-    end: Tensor | None = None,
 ) -> Annealed:
-    """Chains from `start` to the target; in reverse, from `end` to the start.
+    """Chains from `start` to the target.
 
     start       a distribution of batch shape (row,) and event shape (latent,), over the reals
     log_target  log p(x, z): (chain, row, latent) -> (chain, row)
     steps       how many f_b there are after the first, spaced as a sigmoid (Wu et al. 2017, appendix)
     leapfrog    steps of each Hamiltonian move
-    end         exact draws of the target to begin at, for the reverse chains: (row, latent)
 
     The size of leapfrog steps adapts to each row. It follows the acceptance of two pilot chains, which run along and
     are left out of the result: step sizes that followed a chain's own past would bias its weight.
     """
     with torch.no_grad():
-        z = (
-            start.sample((chains + PILOTS,))
-            if end is None
-            else end.expand(chains + PILOTS, *end.shape).clone()
-        )
+        z = start.sample((chains + PILOTS,))
         scale = start.stddev
-    b = _schedule(steps) if end is None else _schedule(steps)[::-1]
     at = _evaluate(start, log_target, z)
     log_w = torch.zeros_like(at.target)
     log_size = torch.full_like(log_w[0], math.log(0.3))
-    accepted = torch.zeros_like(log_w)
-    for before, now in pairwise(b):
-        log_w = log_w + abs(now - before) * (at.target - at.start)
-        proposal, log_ratio = _leap(start, log_target, at, now, scale * log_size.exp()[:, None], leapfrog)
-        p = log_ratio.exp().clamp(max=1).nan_to_num(0.0)
-        at = at.where(torch.rand_like(p) >= p, proposal)
+    accepted, sizes = torch.zeros_like(log_w), []
+    for before, now in pairwise(_schedule(steps)):
+        log_w = log_w + (now - before) * (at.target - at.start)
+        at, p = _move(start, log_target, at, now, scale * log_size.exp()[:, None], leapfrog)
         accepted += p
+        sizes.append(log_size)
         log_size = log_size + 0.2 * (p[:PILOTS].mean(0) - ACCEPTANCE)
-    return Annealed(log_w[PILOTS:], at.z[PILOTS:], accepted[PILOTS:].mean(0) / steps)
+    return Annealed(log_w[PILOTS:], at.z[PILOTS:], accepted[PILOTS:].mean(0) / steps, torch.stack(sizes))
+
+
+def reverse(
+    start: Any, log_target: Callable[[Tensor], Tensor], forwards: Annealed, end: Tensor, *, leapfrog: int = 10
+) -> Annealed:
+    """As many chains the other way, with the step sizes of the forward ones, from exact draws of the target: (row, latent).
+
+    Step sizes of its own would depend on where it began, and its weights would be biased.
+    """
+    chains, steps = len(forwards.log_w), len(forwards.log_sizes)
+    at = _evaluate(start, log_target, end.expand(chains, *end.shape))
+    log_w, accepted = torch.zeros_like(at.target), torch.zeros_like(at.target)
+    b = _schedule(steps)
+    for t in range(steps - 1, -1, -1):
+        log_w = log_w + (b[t + 1] - b[t]) * (at.target - at.start)
+        if t:  # a last move, within the start, would change no weight
+            size = start.stddev * forwards.log_sizes[t - 1].exp()[:, None]
+            at, p = _move(start, log_target, at, b[t], size, leapfrog)
+            accepted += p
+    return Annealed(log_w, at.z, accepted.mean(0) / max(1, steps - 1), forwards.log_sizes)
 
 
 def _schedule(steps: int) -> list[float]:
@@ -146,6 +160,15 @@ def _evaluate(start: Any, log_target: Callable[[Tensor], Tensor], z: Tensor) -> 
     return _Point(z.detach(), s.detach(), t.detach(), d_s, d_t)
 
 
+def _move(
+    start: Any, log_target: Callable[[Tensor], Tensor], at: _Point, b: float, size: Tensor, leapfrog: int
+) -> tuple[_Point, Tensor]:
+    """A Hamiltonian move that leaves f_b invariant, and the probability with which it was accepted."""
+    proposal, log_ratio = _leap(start, log_target, at, b, size, leapfrog)
+    p = log_ratio.exp().clamp(max=1).nan_to_num(0.0)
+    return at.where(torch.rand_like(p) >= p, proposal), p
+
+
 def _leap(
     start: Any, log_target: Callable[[Tensor], Tensor], at: _Point, b: float, size: Tensor, steps: int
 ) -> tuple[_Point, Tensor]:
@@ -186,6 +209,7 @@ def ais(
         torch.cat([part.log_w for part in parts], 1),
         torch.cat([part.z for part in parts], 1),
         torch.cat([part.acceptance for part in parts]),
+        torch.cat([part.log_sizes for part in parts], 1),
     )
 
 
@@ -207,8 +231,8 @@ def bidirectional(
     s = _start(pair, start, data)
     log_target = _joint(pair, data)
     forwards = anneal(s, log_target, chains=chains, steps=steps, leapfrog=leapfrog)
-    reverse = anneal(s, log_target, chains=chains, steps=steps, leapfrog=leapfrog, end=drawn[name].value)
-    return forwards.bound, reverse.upper_bound
+    backwards = reverse(s, log_target, forwards, drawn[name].value, leapfrog=leapfrog)
+    return forwards.bound, backwards.upper_bound
 
 
 def _latent(pair: Pair) -> str:
@@ -220,9 +244,15 @@ def _latent(pair: Pair) -> str:
 @torch.no_grad()
 def _start(pair: Pair, which: str, data: dict[str, Tensor]) -> Any:
     name = _latent(pair)
-    program = pair.guide if which == "guide" else pair.model
-    fn = sites(program, inputs={"n": len(data["x"]), **data})[name].fn
-    support = fn.support.base_constraint if isinstance(fn.support, constraints.independent) else fn.support
+    inputs = {"n": len(data["x"]), **data}
+    drawn = sites(pair.guide, inputs=inputs) if which == "guide" else {}
+    if name not in drawn:
+        drawn = sites(pair.model, inputs=inputs)
+    fn = drawn[name].fn
+    inner = fn.component_distribution if isinstance(fn, torch.distributions.MixtureSameFamily) else fn
+    support = inner.support
+    if isinstance(support, constraints.independent):
+        support = support.base_constraint
     if support is not constraints.real or len(fn.event_shape) != 1:
         raise NotOffered(f"{type(pair).__name__}: AIS needs a vector of reals, and {name!r} is another thing")
     return fn

@@ -65,8 +65,9 @@ def elbo(pair: Pair, x: Tensor, **given: Tensor) -> ELBO:
     in_order = list(q) == [name for name in p if name in q]
     kl = {name: _divergence(q[name], p[name], n, in_order) for name in q}
     found = ELBO(reconstruction, kl)
-    scores = [site.log_prob(n) for site in q.values() if not site.fn.has_rsample and torch.is_grad_enabled()]
-    if not scores:
+    drawn = [*q.values(), *(site for name, site in p.items() if name not in q)]
+    scores = [site.log_prob(n) for site in drawn if not site.fn.has_rsample]
+    if not scores or not torch.is_grad_enabled():
         return found
     score = total(scores, n, x)
     follow = (score - score.detach()) * found.bound.detach()  # 0, with the gradient of the score function

@@ -96,6 +96,8 @@ def renyi_bound(
     with torch.no_grad():
         log_w = log_weights(pair, x, proposal, **given)
         bound = renyi(log_w, alpha)
+        if not torch.isfinite(log_w).all():
+            return bound
         chosen = torch.multinomial(((1 - alpha) * log_w.T).softmax(1), followed, replacement=True).T
     rows = torch.arange(len(x), device=x.device)
     some = Proposal({name: z[chosen, rows] for name, z in proposal.z.items()}, proposal.log_q[chosen, rows])

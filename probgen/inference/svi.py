@@ -81,7 +81,8 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
         optimizer.param_groups[0]["lr"] = options.learning_rate * _decay(options.schedule, t, steps)
         nonlocal work
         if work is None:
-            work = captured(pair, batch) if getattr(options, "graph", False) else eager(pair)
+            graph = getattr(options, "graph", False)
+            work = captured(pair, batch, data.batch(t + 1, size, stage)) if graph else eager(pair)
         parts = work(batch)
         if not torch.isfinite(parts["loss"]):
             raise DivergedError(

@@ -15,12 +15,14 @@ def cluster(z: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
 
 
 def agreement(clusters: np.ndarray, label: np.ndarray) -> dict[str, float]:
-    """How well clusters agree with labels, both (row,) whole numbers.
+    """How well clusters agree with labels, both (row,) whole numbers; rows whose label is below 0 or NaN are left out.
 
     cluster_accuracy  share of rows whose cluster stands for their label, under the best matching of one to one
     cluster_nmi       normalized mutual information
     cluster_ari       adjusted Rand index: 0 is what chance gives
     """
+    known = label >= 0
+    clusters, label = np.asarray(clusters)[known], np.asarray(label)[known].astype(np.int64)
     counts = np.zeros((int(clusters.max()) + 1, int(label.max()) + 1), dtype=np.int64)
     np.add.at(counts, (clusters, label), 1)
     return {

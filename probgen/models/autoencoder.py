@@ -78,7 +78,7 @@ class Autoencoder(Pair):
     def encode(self, x: Tensor, **given: Tensor) -> Tensor:
         """E(x): (row, latent)."""
         seen = (
-            torch.rand_like(x) >= self.options.corruption
+            torch.rand(x.shape, device=x.device) >= self.options.corruption
             if self.training and self.options.corruption
             else None
         )

@@ -160,8 +160,8 @@ class BayesianMixture(Pair):
         """Draws of the posterior, and ArviZ's groups. All rows are in memory."""
         options = self.options
         x = torch.cat([chunk["x"].flatten(1) for chunk in data.chunks()]).to(self.loc.dtype)
-        if options.components > len(x):
-            raise InputError(f"components = {options.components}: more than the {len(x)} rows of the data")
+        if options.components > (distinct := len(torch.unique(x, dim=0))):
+            raise InputError(f"components = {options.components}: more than the {distinct} distinct rows")
         mean, variance = moments.mean_and_variance(data)
         self.loc.copy_(mean)
         self.scale.copy_(torch.where(variance > 0, variance, 1).sqrt())
@@ -248,8 +248,12 @@ class BayesianMixture(Pair):
         x = torch.cat([chunk["x"].flatten(1) for chunk in data.chunks()]).to(self.loc.dtype)
         drawn = [[self.parameters_of(u) for u in chain] for chain in self.draws]
         pi, mu, L = (torch.stack([torch.stack([d[i] for d in chain]) for chain in drawn]) for i in range(3))
+        pi, mu, L, x = pi.cpu(), mu.cpu(), L.cpu(), x.cpu()
+        drawn = [list(zip(*chain, strict=True)) for chain in zip(pi, mu, L, strict=True)]
         density = torch.stack([torch.stack([_mixture(*d).log_prob(x) for d in chain]) for chain in drawn])
-        again = torch.stack([torch.stack([_mixture(*d).sample((len(x),)) for d in chain]) for chain in drawn])
+        again = torch.stack(
+            [torch.stack([_mixture(*d).sample((len(x),)).float() for d in chain]) for chain in drawn]
+        )
         draw = {"chain": np.arange(len(pi)), "draw": np.arange(pi.shape[1])}
         made = {"inference_library": "pyro", "inference_method": self.options.method}
         features = ("feature", "feature_")
@@ -263,15 +267,15 @@ class BayesianMixture(Pair):
             made,
         )
         whole = torch.cat([pi, mu.flatten(2), (L @ L.mT).flatten(2)], 2)
-        ess = effective_sample_size(whole, 0, 1)
-        trust = {"ess_min": float(ess[~ess.isnan()].min())}  # what never varies has none
+        whole = whole[..., whole.flatten(0, 1).std(0) > 0]  # a weight of 1 does not vary
+        trust = {"ess_min": float(effective_sample_size(whole, 0, 1).min())}
         if len(pi) > 1:
-            trust["r_hat_max"] = float(split_gelman_rubin(whole, 0, 1).nan_to_num(1.0).max())
+            trust["r_hat_max"] = float(split_gelman_rubin(whole, 0, 1).max())
         return {
             "posterior": posterior,
             "log_likelihood": xr.Dataset({"x": (("chain", "draw", "row"), density.numpy())}, draw, made),
             "posterior_predictive": xr.Dataset(
-                {"x": (("chain", "draw", "row", "feature"), again.float().numpy())}, draw, made
+                {"x": (("chain", "draw", "row", "feature"), again.numpy())}, draw, made
             ),
             "observed_data": xr.Dataset({"x": (("row", "feature"), x.numpy())}),
             "diagnostics": xr.Dataset({name: ((), value) for name, value in trust.items()}),
@@ -295,7 +299,11 @@ class BayesianMixture(Pair):
         u, flat = self.draws.flatten(0, 1), x.flatten(1).to(self.loc.dtype)
         each = torch.stack([_mixture(*self.parameters_of(v)).log_prob(flat) for v in u])
         value = each.logsumexp(0) - math.log(len(u))
-        se = (each - value).exp().std(0) / math.sqrt(len(u))
+        w = (each - value).exp().reshape(*self.draws.shape[:2], -1)
+        size = (
+            effective_sample_size(w, 0, 1).nan_to_num(len(u)).clamp(1, len(u))
+        )  # draws of a chain resemble each other
+        se = w.flatten(0, 1).std(0) / size.sqrt()
         return log_prob(value, kind="estimate", estimator=f"posterior-{len(u)}", measure=self.measure, se=se)
 
 
@@ -312,7 +320,9 @@ class _Chain:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
-        self.u, self.size, self.mass, self.draws = state["u"], state["size"], state["mass"], state["draws"]
+        here = self.u.device
+        self.u, self.mass, self.draws = (state[name].to(here) for name in ("u", "mass", "draws"))
+        self.size = state["size"]
 
 
 def _mixture(pi: Tensor, mu: Tensor, L: Tensor) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import pyro.distributions as dist
@@ -18,6 +19,7 @@ from probgen.inference.svi import SVIOptions
 from probgen.nn.networks import MLP, Doubling, Halving
 from probgen.rows import Rows
 
+SHARPEST = math.log(1e-3)  # log sigma of standardised data: a density must not spike on a constant feature
 MOST_LEVELS = 256  # of a softmax for every dimension of x
 
 
@@ -76,7 +78,8 @@ class LearntNormal(nn.Module):
 
     def p(self, numbers: Tensor) -> Any:
         """(..., *shape, 1) -> batch shape (..., *shape)."""
-        return dist.Normal(self.loc + self.scale * numbers.squeeze(-1), self.scale * self.log_sigma.exp())
+        sigma = self.log_sigma.clamp(min=SHARPEST).exp()
+        return dist.Normal(self.loc + self.scale * numbers.squeeze(-1), self.scale * sigma)
 
     def mean(self, p: Any) -> Tensor:
         """Its own."""
@@ -176,8 +179,8 @@ class Encoder(nn.Module):
         self.net: MLP | Halving
         self.conv = options.network == "conv"
         if self.conv:
-            channels, height, width = image_of(event, len(options.hidden))
-            image = (channels * site.features, height, width)
+            self.channels, height, width = image_of(event, len(options.hidden))
+            image = (self.channels * site.features, height, width)
             self.net = Halving(image, options.hidden, outputs, options.activation, context)
         else:
             self.net = MLP(event.size * site.features, options.hidden, outputs, options.activation, context)
@@ -192,7 +195,7 @@ class Encoder(nn.Module):
     def from_features(self, e: Tensor, context: Tensor | None = None) -> Tensor:
         """Of x as the network is told it: (row, *event, features) -> (row, outputs)."""
         if self.conv:
-            e = e.reshape(len(e), -1, *self.shape[-2:], e.shape[-1]).movedim(-1, 2).flatten(1, 2)
+            e = e.reshape(len(e), self.channels, *self.shape[-2:], e.shape[-1]).movedim(-1, 2).flatten(1, 2)
         return self.net(e, context)
 
 

@@ -70,6 +70,11 @@ class M2(Pair):
         self.prior = StandardNormal(options.latent)
         self.register_buffer("known", torch.ones(()), persistent=False)  # the share of rows of known class
 
+    @property
+    def measure(self) -> str:
+        """Lebesgue for a normal, whatever it is fitted to."""
+        return "lebesgue" if self.site.levels is None else "counting"
+
     def model(self, x: Tensor | None = None, *, n: int, y: Tensor | None = None, **given: Tensor) -> Tensor:
         """y ~ p(y), z ~ p(z), x ~ p(x | y, z)."""
         with self.rows(n):
@@ -101,8 +106,11 @@ class M2(Pair):
             label = torch.full((n,), -1, device=x.device)
         known = label >= 0
         bound = torch.cat([self.labelled(x[known], label[known]), self.unlabelled(x[~known])])
-        named = self.posterior(x[known]).log_prob(label[known]).sum() / (n * self.known)
-        return {"loss": -bound.mean() - self.options.alpha * named, "elbo": bound.mean()}
+        loss = -bound.mean()
+        if known.any():
+            rows = n * self.known if self.training else known.sum()
+            loss = loss - self.options.alpha * self.posterior(x[known]).log_prob(label[known]).sum() / rows
+        return {"loss": loss, "elbo": bound.mean()}
 
     def labelled(self, x: Tensor, y: Tensor) -> Tensor:
         """L(x, y), a bound on log p(x, y): (row,)."""
@@ -120,21 +128,26 @@ class M2(Pair):
 
     def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset] | None:
         """Maximise both bounds. Errors: `InputError` where no class is known, or one is out of range."""
-        largest, known = -1, 0
-        for chunk in data.chunks():
-            if "label" in chunk:
-                largest, known = (
-                    max(largest, int(chunk["label"].max())),
-                    known + int((chunk["label"] >= 0).sum()),
-                )
+        known = self._known(data)
         if not known:
             raise InputError("m2 needs the class of some rows: no row has a label of 0 or more")
-        if largest >= self.options.classes:
-            raise InputError(f"label {largest} is out of range: classes = {self.options.classes}")
+        if data.valid is not None:
+            self._known(data.valid)
         self.known.fill_(known / data.n)
         if isinstance(self.site, LearntNormal):
             self.site.standardise(data)
         return super().learn(data, run)
+
+    def _known(self, data: Rows) -> int:
+        """How many rows have a class."""
+        known = 0
+        for label in (chunk["label"] for chunk in data.chunks() if "label" in chunk):
+            known += int((label >= 0).sum())
+            if int(label.max()) >= self.options.classes:
+                raise InputError(
+                    f"label {int(label.max())} is out of range: classes = {self.options.classes}"
+                )
+        return known
 
     def assess(self, x: Tensor, options: Any, **given: Any) -> xr.Dataset:
         """A bound on log p(x), and the class where it is asked for."""

@@ -26,7 +26,7 @@ from probgen.errors import InputError, NotOffered
 from probgen.event import Event
 from probgen.inference.active import active_units
 from probgen.inference.elbo import elbo
-from probgen.inference.importance import renyi_bound
+from probgen.inference.importance import all_log_weights, renyi, renyi_bound
 from probgen.models.likelihoods import CodeOptions, Decoder, Encoder, LearntNormal, joint, shape_of, site_of
 from probgen.models.made import MADEConditioner
 from probgen.models.nade import NADEConditioner
@@ -116,6 +116,11 @@ class VAE(Pair):
         self.k = options.k
         self.register_buffer("beta", torch.tensor(float(options.beta)), persistent=False)
 
+    @property
+    def measure(self) -> str:
+        """Lebesgue for a normal, whatever it is fitted to."""
+        return "lebesgue" if self.site.levels is None else "counting"
+
     # the model and its guide
 
     def model(
@@ -139,7 +144,7 @@ class VAE(Pair):
         y = self.decoder(z, self.context(given))
         if self.conditioner is not None:
             if observed is not None:
-                raise InputError(f"x has missing values, which decoder = {self.options.decoder!r} cannot use")
+                raise NotOffered(f"x is known in part, which decoder = {self.options.decoder!r} cannot use")
             return Autoregressive(self.conditioner, self.site, self.shape, context=y.flatten(1))
         return joint(self.site, y, len(self.shape), observed)
 
@@ -180,12 +185,15 @@ class VAE(Pair):
         self.beta.fill_(options.beta * gone)
         self.k = round(options.k**gone)
 
-    def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
+    def loss(self, x: Tensor, *, n: int, **given: Any) -> dict[str, Tensor]:
         """The negative bound; while training, with beta and free bits (Higgins et al. 2017; Kingma et al. 2016, eq. 15)."""
         options = self.options
         if options.bound != "elbo":
             alpha = options.alpha if options.bound == "renyi" else 0.0
-            bound = renyi_bound(self, x, self.k, alpha, followed=options.followed, **given)
+            if self.training:
+                bound = renyi_bound(self, x, self.k, alpha, followed=options.followed, **given)
+            else:
+                bound = renyi(all_log_weights(self, x, self.k, **given), alpha)
             return {"loss": -bound.mean()}
         if not self.training or (options.beta, options.warm_up, options.free_bits) == (1, 0, 0):
             return super().loss(x, n=n, **given)

@@ -51,7 +51,7 @@ class Looks:
 
     def sample(self, n: int = 1, **options: Any) -> xr.Dataset:
         """Draws with the seed of the recipe; options that the family does not have are left out."""
-        known = {"given", *self.fitted.definition.options("sample").model_fields}
+        known = {"given", "progress", *self.fitted.definition.options("sample").model_fields}
         return sample(self.fitted, n, **{k: v for k, v in options.items() if k in known}, **self.again)
 
     # the looks
@@ -110,9 +110,10 @@ class Looks:
             return
         rows = some(scored, plan.codes)
         try:
-            z = self.sample(given={"x": rows["x"].values, **self._conditions(rows)})[name].values[0]
+            drawn = self.sample(given={"x": rows["x"].values, **self._conditions(rows)})
         except NotOffered:
             return
+        z = drawn[name].values[0]
         found = xr.Dataset({name: (("row", "latent"), z)})
         label = rows["label"].values if "label" in rows else None
         if label is not None:
@@ -126,6 +127,9 @@ class Looks:
         self.picture("codes", lambda: pictures.codes(latents.plane(z), label, names, self.title))
         few = np.arange(plan.rows) * len(z) // plan.rows
         x, z, conditions = rows["x"].values[few], z[few], self._conditions(rows.isel(row=few))
+        conditions |= {
+            k: drawn[k].values[0][few] for k in self._latents() if k != name
+        }  # the class of M2, say
         event = self.fitted.event
         decoded = self._decoded(name, z[:, None], conditions)
         found["reconstruction"] = (("image", "step", *event.dims), decoded)

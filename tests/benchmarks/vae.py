@@ -65,7 +65,7 @@ def our_step(graph: bool, x: Tensor) -> Callable[[Tensor], None]:
     """A step as `svi` takes it, without its books."""
     pair = ours()
     optimizer = torch.optim.AdamW(pair.parameters(), fused=True)
-    work = captured(pair, {"x": x}) if graph else eager(pair)
+    work = captured(pair, {"x": x}, {"x": 1 - x}) if graph else eager(pair)
 
     def step(x: Tensor) -> None:
         work({"x": x})
