@@ -84,9 +84,10 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
             graph = getattr(options, "graph", False)
             work = captured(pair, batch, data.batch(t + 1, size, stage)) if graph else eager(pair)
         parts = work(batch)
-        if not torch.isfinite(parts["loss"]):
+        loss = parts["loss"].item()
+        if not math.isfinite(loss):
             raise DivergedError(
-                f"{stage} step {t}: loss is {float(parts['loss'].detach())}{_culprit(pair, batch)}. The weights are as they were "
+                f"{stage} step {t}: loss is {loss}{_culprit(pair, batch)}. The weights are as they were "
                 "before; a lower learning_rate, or more regularization, may help"
             )
         optimizer.step()

@@ -181,7 +181,9 @@ class VAE(Pair):
     def begin(self, epoch: float) -> None:
         """The weight of the divergence, or the number of draws, in the warm-up."""
         options = self.options
-        gone = min(1.0, epoch / options.warm_up) if options.warm_up else 1.0
+        if not options.warm_up:
+            return
+        gone = min(1.0, epoch / options.warm_up)
         self.beta.fill_(options.beta * gone)
         self.k = round(options.k**gone)
 
