@@ -129,8 +129,8 @@ class TestM2(FamilyLaws):
     def data(self) -> xr.Dataset:
         """Bits, of which every third row has a class."""
         data = spaces.example("binary")
-        label = np.where(np.arange(80) % 3 == 0, data["x"].values[:, 0], -1)
-        return data.assign(label=("row", label.astype(np.int64)))
+        label = np.where(np.arange(80) % 3 == 0, data["x"].values[:, 0].astype(np.int64), -1)
+        return data.assign(label=("row", label))
 
 
 class TestBayesianMixture(FamilyLaws):

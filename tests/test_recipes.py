@@ -135,7 +135,12 @@ def test_what_is_drawn_completed_and_explained(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text(SMALL)
     a, b = recipes.execute(recipes.read(str(tmp_path / "r.toml")), tmp_path / "o")
     assert [p.name for p in a.pictures] == ["samples.png", "completions.png"]
-    assert [p.name for p in b.pictures] == ["samples.png", "completions.png", "conditionals.png"]
+    assert [p.name for p in b.pictures] == [
+        "history.png",
+        "samples.png",
+        "completions.png",
+        "conditionals.png",
+    ]
     assert b.scores is not None
     assert b.scores.sizes["row"] == 60
     with xr.open_datatree(b.run / "samples.h5") as tree:
@@ -176,7 +181,7 @@ def test_looks_are_of_the_families_that_have_them(tmp_path: Path) -> None:
     text = SMALL.replace('family = "nade"\n', 'family = "made"\nmasks = 2\nordering = "random"\n')
     (tmp_path / "r.toml").write_text(text)
     _, b = recipes.execute(recipes.read(str(tmp_path / "r.toml")), tmp_path / "o")
-    assert [p.name for p in b.pictures] == ["samples.png", "completions.png"]
+    assert [p.name for p in b.pictures] == ["history.png", "samples.png", "completions.png"]
     again = recipes.read(str(tmp_path / "r.toml"), {"complete": None})
     _, b = recipes.execute(again, tmp_path / "o", force=True)
     assert not (b.run / "completions.h5").exists()

@@ -102,7 +102,6 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
     best.restore(pair)
 
 
-@torch.no_grad()
 def _culprit(pair: Pair, batch: dict[str, Tensor]) -> str:
     """The first layer that gives what is not finite, of finite inputs; the loss is run once more."""
     found: list[str] = []
