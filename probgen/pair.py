@@ -42,7 +42,7 @@ class PairScoreOptions(Options):
     k: int = Field(100, ge=1, description="draws a row, of iwae and elbo")
     steps: int = Field(200, ge=1, description="ais: distributions between the guide and the posterior")
     chains: int = Field(16, ge=1, description="ais: chains a row")
-    at_once: int = Field(16384, ge=1, description="rows times draws that are in memory together")
+    at_once: int = Field(4096, ge=1, description="rows times draws that are in memory together")
 
 
 class PairSampleOptions(Options):

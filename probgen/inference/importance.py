@@ -19,7 +19,7 @@ from probgen.inference.sites import Site, sites
 if TYPE_CHECKING:
     from probgen.pair import Pair
 
-AT_ONCE = 16384  # rows times draws that are in memory together
+AT_ONCE = 4096  # rows times draws that are in memory together
 
 
 @dataclass(frozen=True)
