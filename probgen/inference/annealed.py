@@ -22,7 +22,9 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from probgen.errors import NotOffered
-from probgen.inference.sites import sites
+from probgen.inference.elbo import total
+from probgen.inference.importance import iwae_with_error, renyi
+from probgen.inference.sites import repeated, sites
 
 if TYPE_CHECKING:
     from probgen.pair import Pair
@@ -50,18 +52,17 @@ class Annealed:
     @property
     def bound(self) -> Tensor:
         """log of the mean weight: (row,). Of chains that went forwards, a lower bound in expectation."""
-        return self.log_w.logsumexp(0) - math.log(len(self.log_w))
+        return renyi(self.log_w, 0)
 
     @property
     def upper_bound(self) -> Tensor:
         """-log of the mean of 1 / w: (row,). Of chains that went in reverse, an upper bound in expectation."""
-        return math.log(len(self.log_w)) - (-self.log_w).logsumexp(0)
+        return -renyi(-self.log_w, 0)
 
     @property
     def standard_error(self) -> Tensor:
         """Of `bound`, by the delta method: (row,)."""
-        w = (self.log_w - self.bound).exp()
-        return w.std(0) / math.sqrt(len(w)) if len(w) > 1 else torch.full_like(w[0], math.nan)
+        return iwae_with_error(self.log_w)[1]
 
 
 def anneal(
@@ -264,8 +265,7 @@ def _joint(pair: Pair, data: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
 
     def log_joint(z: Tensor) -> Tensor:
         k, n = z.shape[:2]
-        repeated = {key: value.expand(k, *value.shape).flatten(0, 1) for key, value in data.items()}
-        passed = sites(pair.model, {name: z.flatten(0, 1)}, inputs={"n": k * n, **repeated})
-        return sum((site.log_prob(k * n) for site in passed.values()), torch.zeros(())).reshape(k, n)
+        passed = sites(pair.model, {name: z.flatten(0, 1)}, inputs={"n": k * n, **repeated(data, k)})
+        return total([site.log_prob(k * n) for site in passed.values()], k * n, z).reshape(k, n)
 
     return log_joint

@@ -6,7 +6,7 @@ w_i = p(x, z_i) / q(z_i | x),    z_i ~ q(z | x),    i = 1 .. k
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from probgen.inference.elbo import total
-from probgen.inference.sites import Site, sites
+from probgen.inference.sites import Site, repeated, sites
 
 if TYPE_CHECKING:
     from probgen.pair import Pair
@@ -39,7 +39,7 @@ def propose(pair: Pair, x: Tensor, k: int, **given: Tensor) -> Proposal:
     n = len(x)
     guide = _latents(sites(pair.guide, inputs={"x": x, "n": n, **given}))
     if len(guide) > 1:
-        guide = _latents(sites(pair.guide, inputs={"n": k * n, **_repeated({"x": x, **given}, k)}))
+        guide = _latents(sites(pair.guide, inputs={"n": k * n, **repeated({"x": x, **given}, k)}))
         log_q = total([site.log_prob(k * n) for site in guide.values()], k * n, x)
         return Proposal(
             {name: s.value.unflatten(0, (k, n)) for name, s in guide.items()}, log_q.reshape(k, n)
@@ -58,17 +58,13 @@ def log_weights(pair: Pair, x: Tensor, proposal: Proposal, **given: Tensor) -> T
     """
     k, n = proposal.log_q.shape
     z = {name: value.flatten(0, 1) for name, value in proposal.z.items()}
-    model = sites(pair.model, z, inputs={"n": k * n, **_repeated({"x": x, **given}, k)})
+    model = sites(pair.model, z, inputs={"n": k * n, **repeated({"x": x, **given}, k)})
     log_p = total([s.log_prob(k * n) for name, s in model.items() if s.observed or name in z], k * n, x)
     return log_p.reshape(k, n) - proposal.log_q
 
 
 def _latents(passed: dict[str, Site]) -> dict[str, Site]:
     return {name: site for name, site in passed.items() if not site.observed}
-
-
-def _repeated(data: Mapping[str, Tensor], k: int) -> dict[str, Tensor]:
-    return {name: tensor.expand(k, *tensor.shape).flatten(0, 1) for name, tensor in data.items()}
 
 
 def renyi(log_w: Tensor, alpha: float) -> Tensor:

@@ -63,3 +63,8 @@ def sites(
     with _Sites(values or {}) as passed:
         program(**inputs)
     return passed.sites
+
+
+def repeated(data: Mapping[str, Tensor], k: int) -> dict[str, Tensor]:
+    """Rows k times over, one copy of all after the other: (row, ...) -> (k * row, ...)."""
+    return {name: tensor.expand(k, *tensor.shape).flatten(0, 1) for name, tensor in data.items()}

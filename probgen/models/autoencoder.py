@@ -18,9 +18,9 @@ from pydantic import Field
 from torch import Tensor
 
 from probgen.event import Event
-from probgen.models.likelihoods import CodeOptions, Decoder, Encoder, LearntNormal, joint, shape_of, site_of
+from probgen.models.likelihoods import CodeOptions, CodePair, Decoder, Encoder, joint
 from probgen.options import NoOptions
-from probgen.pair import Pair, PairSampleOptions
+from probgen.pair import PairSampleOptions
 from probgen.rows import Rows
 from probgen.run import Run
 
@@ -42,7 +42,7 @@ class DecodeOptions(PairSampleOptions):
     mean: bool = Field(True, description="x is the mean of p(x | z), not a draw from it")
 
 
-class Autoencoder(Pair):
+class Autoencoder(CodePair):
     """A deterministic code, and its reconstruction."""
 
     Options = AutoencoderOptions
@@ -54,8 +54,6 @@ class Autoencoder(Pair):
 
     def __init__(self, options: AutoencoderOptions, event: Event):
         super().__init__(options, event)
-        self.shape = shape_of(event)
-        self.site = site_of(options, event)
         self.encoder = Encoder(options, event, self.site, options.latent, self.context_size)
         self.decoder = Decoder(options, event, self.site.size, self.context_size)
         self.register_buffer("code_mean", torch.zeros(options.latent))
@@ -116,8 +114,7 @@ class Autoencoder(Pair):
 
     def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset] | None:
         """Maximise the reconstruction, then take the Gaussian of the codes."""
-        if isinstance(self.site, LearntNormal):
-            self.site.standardise(data)
+        self.standardise(data)
         super().learn(data, run)
         self.eval()
         with torch.no_grad():

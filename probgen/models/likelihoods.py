@@ -17,6 +17,7 @@ from probgen.errors import InputError
 from probgen.event import Event
 from probgen.inference.svi import SVIOptions
 from probgen.nn.networks import MLP, Doubling, Halving
+from probgen.pair import Pair
 from probgen.rows import Rows
 
 SHARPEST = math.log(1e-3)  # log sigma of standardised data: a density must not spike on a constant feature
@@ -168,6 +169,25 @@ def image_of(event: Event, halvings: int) -> tuple[int, int, int]:
                 f"use images whose sides {2**halvings} divides, fewer channels in 'hidden', or network = 'mlp'"
             )
     return (channels[0] if channels else 1), height, width
+
+
+class CodePair(Pair):
+    """What the families with latent codes share: x is made of one site a dimension."""
+
+    def __init__(self, options: CodeOptions, event: Event):
+        super().__init__(options, event)
+        self.shape = shape_of(event)
+        self.site = site_of(options, event)
+
+    @property
+    def measure(self) -> str:
+        """Lebesgue for a normal, whatever it is fitted to."""
+        return "lebesgue" if self.site.levels is None else "counting"
+
+    def standardise(self, data: Rows) -> None:
+        """Learn location and scale of the data, where the site has them."""
+        if isinstance(self.site, LearntNormal):
+            self.site.standardise(data)
 
 
 class Encoder(nn.Module):

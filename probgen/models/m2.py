@@ -25,9 +25,9 @@ from probgen.distributions import NormalVector
 from probgen.errors import InputError
 from probgen.event import Event
 from probgen.inference.elbo import elbo
-from probgen.models.likelihoods import CodeOptions, Decoder, Encoder, LearntNormal, joint, shape_of, site_of
+from probgen.models.likelihoods import CodeOptions, CodePair, Decoder, Encoder, joint
 from probgen.models.priors import StandardNormal
-from probgen.pair import Pair, PairScoreOptions
+from probgen.pair import PairScoreOptions
 from probgen.rows import Rows
 from probgen.run import Run
 
@@ -47,7 +47,7 @@ class M2ScoreOptions(PairScoreOptions):
     posterior: bool = Field(False, description="q(y | x) and its arg max as well")
 
 
-class M2(Pair):
+class M2(CodePair):
     """A latent class and a latent vector."""
 
     Options = M2Options
@@ -60,8 +60,6 @@ class M2(Pair):
         super().__init__(options, event)
         if options.given:
             raise InputError("m2 takes the label for the class, which it may not know: leave out 'given'")
-        self.shape = shape_of(event)
-        self.site = site_of(options, event)
         K = options.classes
         self.log_pi = nn.Parameter(torch.full((K,), -math.log(K)))
         self.classifier = Encoder(options, event, self.site, K)
@@ -69,11 +67,6 @@ class M2(Pair):
         self.decoder = Decoder(options, event, self.site.size, context=K)
         self.prior = StandardNormal(options.latent)
         self.register_buffer("known", torch.ones(()), persistent=False)  # the share of rows of known class
-
-    @property
-    def measure(self) -> str:
-        """Lebesgue for a normal, whatever it is fitted to."""
-        return "lebesgue" if self.site.levels is None else "counting"
 
     def model(self, x: Tensor | None = None, *, n: int, y: Tensor | None = None, **given: Tensor) -> Tensor:
         """y ~ p(y), z ~ p(z), x ~ p(x | y, z)."""
@@ -134,8 +127,7 @@ class M2(Pair):
         if data.valid is not None:
             self._known(data.valid)
         self.known.fill_(known / data.n)
-        if isinstance(self.site, LearntNormal):
-            self.site.standardise(data)
+        self.standardise(data)
         return super().learn(data, run)
 
     def _known(self, data: Rows) -> int:

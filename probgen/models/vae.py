@@ -27,11 +27,11 @@ from probgen.event import Event
 from probgen.inference.active import active_units
 from probgen.inference.elbo import elbo
 from probgen.inference.importance import all_log_weights, renyi, renyi_bound
-from probgen.models.likelihoods import CodeOptions, Decoder, Encoder, LearntNormal, joint, shape_of, site_of
+from probgen.models.likelihoods import CodeOptions, CodePair, Decoder, Encoder, joint
 from probgen.models.made import MADEConditioner
 from probgen.models.nade import NADEConditioner
 from probgen.models.priors import MixtureOfGaussians, StandardNormal, VampPrior
-from probgen.pair import Pair, PairSampleOptions
+from probgen.pair import PairSampleOptions
 from probgen.rows import Rows
 from probgen.run import Run
 
@@ -81,7 +81,7 @@ class DecodeOptions(PairSampleOptions):
     mean: bool = Field(False, description="x is the mean of p(x | z), not a draw from it")
 
 
-class VAE(Pair):
+class VAE(CodePair):
     """A variational autoencoder."""
 
     Options = VAEOptions
@@ -92,8 +92,6 @@ class VAE(Pair):
 
     def __init__(self, options: VAEOptions, event: Event):
         super().__init__(options, event)
-        self.shape = shape_of(event)
-        self.site = site_of(options, event)
         context = self.context_size
         self.encoder = Encoder(options, event, self.site, 2 * options.latent, context)
         self.conditioner = self._conditioner()
@@ -115,11 +113,6 @@ class VAE(Pair):
             self.prior = VampPrior(features, options.prior_components, self._q_of_features)
         self.k = options.k
         self.register_buffer("beta", torch.tensor(float(options.beta)), persistent=False)
-
-    @property
-    def measure(self) -> str:
-        """Lebesgue for a normal, whatever it is fitted to."""
-        return "lebesgue" if self.site.levels is None else "counting"
 
     # the model and its guide
 
@@ -207,8 +200,7 @@ class VAE(Pair):
 
     def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset]:
         """Maximise the bound; then say which dimensions of z are in use."""
-        if isinstance(self.site, LearntNormal):
-            self.site.standardise(data)
+        self.standardise(data)
         if isinstance(self.prior, VampPrior):
             some = data.batch(0, len(self.prior.u), "pseudo-inputs")["x"]
             start = self.site.encode(some, self.prior.u.dtype)
