@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from probgen import testing as testing
     from probgen.api import fit as fit
     from probgen.api import sample as sample
+    from probgen.api import sample_to as sample_to
     from probgen.api import score as score
     from probgen.evaluation import compare as compare
     from probgen.event import Event as Event
@@ -50,6 +51,7 @@ _HOME = {
     "log_prob": "probgen.scores",
     "observing": "probgen.observers",
     "sample": "probgen.api",
+    "sample_to": "probgen.api",
     "score": "probgen.api",
 }
 _PACKAGES = ("datasets", "distributions", "errors", "evaluation", "inference", "models", "testing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,6 +44,17 @@ def load_state(module: nn.Module, state: xr.Dataset, where: str) -> None:
     if unknown:
         raise FileError(f"{where}: the state has {min(unknown)!r}, which the model does not know")
     module.load_state_dict({name: torch.from_numpy(array) for name, array in given.items()}, assign=True)
+
+
+def digest_of(arrays: xr.Dataset | Mapping[str, Any]) -> str:
+    """SHA-256 of the names, types, shapes and bits of all arrays."""
+    whole = hashlib.sha256()
+    named = arrays.variables if isinstance(arrays, xr.Dataset) else arrays
+    for name in sorted(map(str, named)):
+        values = np.asarray(named[name])
+        whole.update(f"{name} {values.dtype} {values.shape}".encode())
+        whole.update(np.ascontiguousarray(values).tobytes())
+    return whole.hexdigest()
 
 
 def first_not_finite(state: Any, name: str = "") -> str | None:

@@ -13,8 +13,9 @@ import xarray as xr
 
 import probgen
 from probgen.errors import InputError, Interrupted, NotOffered
+from probgen.state import digest_of
 from probgen.testing import spaces
-from probgen.testing.laws import _Stop, digest
+from probgen.testing.laws import _Stop
 
 SMALL: dict[str, dict[str, Any]] = {
     "fvsbn": {"epochs": 40, "batch_size": 20, "learning_rate": 0.1},
@@ -71,7 +72,7 @@ def test_the_weights_of_the_best_epoch_are_kept(family: str) -> None:
     assert -probgen.score(fitted, valid).log_prob.mean() == pytest.approx(np.nanmin(losses), abs=1e-9)
     patient = probgen.fit(family, train, valid=valid, patience=5, **options)
     assert patient.history.sizes["step"] == np.nanargmin(losses) + 1 + 5
-    assert digest(patient.state) == digest(fitted.state)
+    assert digest_of(patient.state) == digest_of(fitted.state)
 
 
 def test_a_fit_with_validation_resumes_to_the_same_bits(tmp_path: Path) -> None:
@@ -84,8 +85,8 @@ def test_a_fit_with_validation_resumes_to_the_same_bits(tmp_path: Path) -> None:
         with pytest.raises(Interrupted), probgen.observing(_Stop(stop)):
             probgen.fit("made", train, valid=valid, out=out, **options)
         resumed = probgen.fit("made", train, valid=valid, out=out, resume=True, **options)
-        assert digest(resumed.state) == digest(whole.state)
-        assert digest(resumed.history) == digest(whole.history)
+        assert digest_of(resumed.state) == digest_of(whole.state)
+        assert digest_of(resumed.history) == digest_of(whole.history)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -14,12 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 import probgen
 from probgen.errors import DivergedError, InputError, Interrupted, PluginError, RunError
 from probgen.run import Run
+from probgen.state import digest_of
+from probgen.store.claim import Claim
 from probgen.store.folder import RunFolder
-from probgen.testing.laws import digest
+from probgen.store.trees import read_dataset
 
 
 class Counter:
@@ -154,8 +157,8 @@ def test_killed_and_resumed_is_the_same(steps: int, tmp_path: Path) -> None:
     code, errors = finish(start(tmp_path / "cut", "resume"))
     assert code == 0, errors
     whole, cut = (probgen.load(tmp_path / name) for name in ("whole", "cut"))
-    assert digest(whole.state) == digest(cut.state)
-    assert digest(whole.history) == digest(cut.history)
+    assert digest_of(whole.state) == digest_of(cut.state)
+    assert digest_of(whole.history) == digest_of(cut.history)
     assert not list((tmp_path / "cut" / "checkpoints").iterdir())
 
 
@@ -196,7 +199,7 @@ def test_another_request_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"begun with data.sha256"):
         probgen.fit("mixture", x + 1, out=tmp_path / "run", resume=True)
     again = probgen.fit("mixture", x, out=tmp_path / "run", resume=True)
-    assert digest(again.state) == digest(probgen.load(tmp_path / "run").state)
+    assert digest_of(again.state) == digest_of(probgen.load(tmp_path / "run").state)
 
 
 def test_two_writers(tmp_path: Path) -> None:
@@ -240,3 +243,53 @@ def test_a_fit_that_is_refused_or_fails_at_once_leaves_no_claim(tmp_path: Path) 
     with pytest.raises(InputError, match="more than the 30 rows"):
         probgen.fit("mixture", x, components=31, out=tmp_path)
     assert probgen.fit("mixture", x, out=tmp_path).family == "mixture"
+
+
+def test_draws_in_parts_are_the_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts put together are what `sample` returns; a missing or damaged one is made again; others are refused."""
+    monkeypatch.setattr("probgen.api.sampling.PART", 1)  # the smallest parts: those that end with a shard
+    x = np.random.default_rng(0).standard_normal((30, 2))
+    fitted = probgen.fit("mixture", x)
+    for n, given in ((600, None), (300, {"x": np.array([[0.5, np.nan], [np.nan, 1.0], [2.0, np.nan]])})):
+        folder = tmp_path / str(n)
+        files = probgen.sample_to(folder, fitted, n, given=given, seed=3)
+        assert len(files) == -(-n // 256)
+        before = [file.read_bytes() for file in files]
+        whole = probgen.sample(fitted, n, given=given, seed=3)
+        parts = xr.concat([read_dataset(file, "samples") for file in files], "sample", combine_attrs="drop")
+        assert digest_of(parts) == digest_of(whole)
+        files[0].unlink()
+        files[1].write_bytes(before[1][:-100])
+        probgen.sample_to(folder, fitted, n, given=given, seed=3)
+        assert digest_of(parts) == digest_of(
+            xr.concat([read_dataset(file, "samples") for file in files], "sample", combine_attrs="drop")
+        )
+        with pytest.raises(InputError, match="holds draws with seed = 3, not 4"):
+            probgen.sample_to(folder, fitted, n, given=given, seed=4)
+    other = probgen.fit("mixture", x + 1)
+    with pytest.raises(InputError, match="holds draws with state_sha256"):
+        probgen.sample_to(tmp_path / "600", other, 600, seed=3)
+    with Claim(tmp_path / "600"), pytest.raises(RunError, match="is being written by process"):
+        probgen.sample_to(tmp_path / "600", fitted, 600, seed=3)
+
+
+def test_a_claim_outlives_no_process(tmp_path: Path) -> None:
+    """A writer that died leaves a claim that the next one takes over; that of another machine is asked about."""
+    dead = os.fork()
+    if dead == 0:
+        Claim(tmp_path).__enter__()
+        os._exit(1)
+    time.sleep(0.2)
+    with Claim(tmp_path):  # dead, and not even reaped
+        pass
+    os.waitpid(dead, 0)
+    (newest,) = tmp_path.glob(".writer-*")
+    newest.write_text('{"process": 1, "started": "x", "host": "elsewhere"}')
+    with (
+        pytest.raises(RunError, match=r"process 1 on elsewhere.*If it is gone, remove .*\.writer-"),
+        Claim(tmp_path),
+    ):
+        pytest.fail("let in")
+    newest.write_text("")  # being written, on a file system without hard links
+    with pytest.raises(RunError, match="being written"), Claim(tmp_path):
+        pytest.fail("let in")

@@ -16,7 +16,10 @@ def command(
     given: Annotated[
         Path | None, typer.Option("--given", help="A file with x (NaN is completed), label, ...")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="By default RUN/samples.h5.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="A file, or a folder that is filled in parts. By default RUN/samples.h5."),
+    ] = None,
     png: Annotated[Path | None, typer.Option("--png", help="A picture of the draws.")] = None,
     set_: Set = None,
     seed: Seed = 0,
@@ -26,15 +29,17 @@ def command(
 ) -> None:
     """Draw from p(x), freely or given something.
 
+    Draws that do not fit into memory go to a folder: --out DRAWS. The same command goes on where it was interrupted.
+
     Example: probgen sample runs/iris -n 100 --png iris.png
     """
     from probgen import pictures
-    from probgen.api import sample
+    from probgen.api import sample, sample_to
     from probgen.errors import InputError
     from probgen.fitted import load
     from probgen.recipes import picture_of
     from probgen.store.folder import SAMPLES
-    from probgen.store.trees import write_dataset
+    from probgen.store.trees import read_dataset, write_dataset
 
     target = out if out is not None else run / SAMPLES if run.is_dir() else None
     if run.is_file() and target is None and png is None:
@@ -44,13 +49,18 @@ def command(
             raise InputError(f"{path}: there is no folder {path.parent}")
     fitted = load(run)
     condition: Any = _conditions(given, set(fitted.event.given)) if given is not None else None
-    draws = sample(
-        fitted, n, given=condition, seed=seed, device=device, progress=progress(quiet), **settings(set_)
-    )
+    how: dict[str, Any] = {"given": condition, "seed": seed, "device": device, "progress": progress(quiet)}
+    how |= settings(set_)
     written = []
-    if target is not None:
-        write_dataset(target, "samples", draws)
-        written.append(str(target))
+    if target is not None and not target.suffix:
+        parts = sample_to(target, fitted, n, **how)
+        draws = read_dataset(parts[0], "samples")  # for the picture
+        written.append(f"{target} ({len(parts)} part{'s' * (len(parts) > 1)})")
+    else:
+        draws = sample(fitted, n, **how)
+        if target is not None:
+            write_dataset(target, "samples", draws)
+            written.append(str(target))
     if png is not None:
         pictures.save(picture_of(fitted, draws, f"{fitted.family}: {n} draws"), png)
         written.append(str(png))

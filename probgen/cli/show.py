@@ -28,11 +28,17 @@ def command(
 def _folder(path: Path) -> dict[str, Any]:
     from probgen.errors import InputError
     from probgen.store import folder
+    from probgen.store.files import read_request
     from probgen.store.journal import read_journal
+    from probgen.store.parts import PARTS
 
     found: dict[str, Any] = {}
     if (path / folder.REQUEST).exists():
-        found["asked"] = folder.read_request(path / folder.REQUEST)
+        found["asked"] = read_request(path / folder.REQUEST)
+    parts = path / PARTS
+    if parts.exists():
+        found["asked"] = read_request(parts)
+        found["parts"] = f"{len(list(path.glob('part-*.h5')))} of {found['asked']['parts']}"
     runs = sorted(p.name for p in path.iterdir() if p.is_dir() and (p / folder.REQUEST).exists())
     if runs:
         found["runs"] = runs
@@ -51,7 +57,7 @@ def _folder(path: Path) -> dict[str, Any]:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    from probgen.store.folder import read_request
+    from probgen.store.files import read_request
     from probgen.store.trees import read_tree
 
     if path.suffix == ".toml":

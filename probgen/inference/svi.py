@@ -87,8 +87,8 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
         loss = parts["loss"].item()
         if not math.isfinite(loss):
             raise DivergedError(
-                f"{stage} step {t}: loss is {loss}{_culprit(pair, batch)}. The weights are as they were "
-                "before; a lower learning_rate, or more regularization, may help"
+                f"{stage} step {t}: loss is {loss}{_culprit(pair, batch)}. "
+                "A lower learning_rate, or more regularization, may help"
             )
         optimizer.step()
         metrics: dict[str, Tensor | float] = {name: part.detach() for name, part in parts.items()}
@@ -103,7 +103,10 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
 
 
 def _culprit(pair: Pair, batch: dict[str, Tensor]) -> str:
-    """The first layer that gives what is not finite, of finite inputs; the loss is run once more."""
+    """The first parameter that is not finite, or else the first layer that gives what is not; the loss is run again."""
+    for name, parameter in pair.named_parameters():
+        if not torch.isfinite(parameter).all():
+            return f"; the gradient of {name!r} was not finite in the step before"
     found: list[str] = []
 
     def watch(name: str) -> Callable[..., None]:

@@ -19,7 +19,8 @@ from probgen.fitted import Fitted
 from probgen.recipes.looks import Looks, hidden, some
 from probgen.recipes.plan import Recipe, check, score_options
 from probgen.scores import bits_per_dim
-from probgen.store.folder import MODEL, REQUEST, SCORES, read_request, without_none, write_request
+from probgen.store.files import read_request, without_none, write_request
+from probgen.store.folder import MODEL, REQUEST, SCORES
 from probgen.store.trees import write_dataset
 
 

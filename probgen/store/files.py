@@ -11,7 +11,11 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import tomllib
 from pathlib import Path
+from typing import Any
+
+import tomli_w
 
 from probgen.errors import FileError, RunError
 
@@ -72,3 +76,22 @@ def sync_folder(folder: Path) -> None:
 def _write_all(descriptor: int, content: memoryview) -> None:
     while content:
         content = content[os.write(descriptor, content) :]
+
+
+def write_request(path: Path, request: dict[str, Any]) -> None:
+    """A mapping as TOML; None has no place in TOML and is left out."""
+    write_file(path, tomli_w.dumps(without_none(request)).encode())
+
+
+def read_request(path: Path) -> dict[str, Any]:
+    """The inverse of `write_request`. Errors: `FileError`."""
+    try:
+        return tomllib.loads(read_file(path).decode())
+    except ValueError as error:
+        raise FileError(f"{path} is not TOML: {error}") from None
+
+
+def without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): without_none(item) for name, item in value.items() if item is not None}
+    return [without_none(item) for item in value] if isinstance(value, list | tuple) else value

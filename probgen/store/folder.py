@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-import tomllib
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
-
-import tomli_w
+from typing import Any, Self
 
 from probgen.errors import FileError, RunError
-from probgen.store.files import read_file, sync_folder, write_file
+from probgen.store.claim import Claim
+from probgen.store.files import read_request, sync_folder, write_request
 from probgen.store.trees import read_arrays, write_arrays
 
 REQUEST, MODEL, HISTORY = "recipe.toml", "model.h5", "history.jsonl"
@@ -29,55 +25,21 @@ FILES = (
 _CHECKPOINT = re.compile(r"(?P<stage>[A-Za-z0-9_-]+)-(?P<step>\d{6,})\.h5")
 
 
-class RunFolder:
+class RunFolder(Claim):
     """A run on disk, held by one writer: used as a context manager, it refuses a second one.
 
     Errors: `RunError` where the folder is held by another process or cannot be written.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
-        self._lock: IO[str] | None = None
-
     def __enter__(self) -> Self:
+        super().__enter__()
         try:
-            (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / ".lock").open("a+")
+            (self.path / "checkpoints").mkdir(exist_ok=True)
+            self.sweep()
         except OSError as error:
+            self.__exit__(None, None, None)
             raise RunError(f"{self.path} cannot be written: {error.strerror}") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if not isinstance(error, BlockingIOError):
-                self._lock.close()
-                raise RunError(
-                    f"{self.path} cannot be locked: {error.strerror}; use a local file system"
-                ) from None
-            self._lock.seek(0)
-            holder = self._lock.read().strip() or "another process"
-            self._lock.close()
-            raise RunError(
-                f"{self.path} is being written by {holder}; wait for it, or choose another --out"
-            ) from None
-        self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()} on {os.uname().nodename}")
-        self._lock.flush()
-        self._sweep()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._lock is not None:
-            self._lock.close()  # and with it goes the lock, as it does when the process dies
-
-    def _sweep(self) -> None:
-        """Remove what writers that died left half-written; the name of such a file says whose it is."""
-        for folder in (self.path, self.path / "checkpoints"):
-            for leftover in folder.glob(".*.tmp"):
-                owner = leftover.name.removesuffix(".tmp").rpartition(".")[2].partition("-")[0]
-                if not (owner.isdigit() and Path(f"/proc/{owner}").exists()):
-                    leftover.unlink(missing_ok=True)
 
     # what was asked
 
@@ -132,22 +94,3 @@ class RunFolder:
 
     def _checkpoint(self, stage: str, step: int) -> Path:
         return self.path / "checkpoints" / f"{stage}-{step:06d}.h5"
-
-
-def write_request(path: Path, request: dict[str, Any]) -> None:
-    """A mapping as TOML; None has no place in TOML and is left out."""
-    write_file(path, tomli_w.dumps(without_none(request)).encode())
-
-
-def read_request(path: Path) -> dict[str, Any]:
-    """The inverse of `write_request`. Errors: `FileError`."""
-    try:
-        return tomllib.loads(read_file(path).decode())
-    except ValueError as error:
-        raise FileError(f"{path} is not TOML: {error}") from None
-
-
-def without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): without_none(item) for name, item in value.items() if item is not None}
-    return [without_none(item) for item in value] if isinstance(value, list | tuple) else value

@@ -68,12 +68,19 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
         return [], 0
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
-    return [_line(text, path, i) for i, text in enumerate(content[:whole].splitlines())], whole
+    texts, torn = content[:whole].split(b"\n")[:-1], content[whole:]
+    if _is_line(torn[:-1]):  # a line that was torn ends before its end, and has nothing after it
+        texts.append(torn)
+    return [_line(text, path, i) for i, text in enumerate(texts)], whole
+
+
+def _is_line(text: bytes) -> bool:
+    body, _, crc = text.rpartition(b', "crc": ')
+    return crc == b"%d}" % zlib.crc32(body)
 
 
 def _line(text: bytes, path: Path, number: int) -> dict[str, Any]:
-    body, _, crc = text.rpartition(b', "crc": ')
-    if not crc.endswith(b"}") or crc[:-1] != str(zlib.crc32(body)).encode():
+    if not _is_line(text):
         raise FileError(f"{path} is damaged in line {number + 1}")
-    line: dict[str, Any] = json.loads(body + b"}")
+    line: dict[str, Any] = json.loads(text.rpartition(b', "crc": ')[0] + b"}")
     return line

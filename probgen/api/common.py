@@ -1,0 +1,71 @@
+"""What all calls share: keyed seeds, devices, telling observers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from probgen.calling import call
+from probgen.errors import InputError
+from probgen.fitted import Fitted
+from probgen.observers import Observers, observing
+from probgen.plugins import Family
+from probgen.run import Run
+from probgen.seeds import generators_kept, key, seed_torch
+
+SHARD = 256  # rows or draws that share a seed: a constant of the format
+
+
+def seeded(name: tuple[Any, ...], family: Family, hook: str, **arguments: Any) -> Any:
+    with generators_kept():
+        seed_torch(key(*name))
+        return call(family, hook, **arguments)
+
+
+def run_for(fitted: Fitted, seed: int, device: str | torch.device | None) -> Run:
+    return Run(seed, device=checked_device(device), dtype=fitted.dtype)
+
+
+@contextmanager
+def told(observers: Observers, hook: str, family: Family, run: Run) -> Iterator[None]:
+    observers.tell("started", hook=hook, family=family.name, run=run)
+    error: BaseException | None = None
+    try:
+        yield
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        observers.tell("ended", hook=hook, family=family.name, run=run, error=error)
+
+
+@contextmanager
+def shown(wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    from probgen.progress import Progress
+
+    with Progress() as bar, observing(bar):
+        yield
+
+
+def checked_device(device: str | torch.device | None) -> torch.device:
+    try:
+        found = torch.device(device if device is not None else "cpu")
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device = {device!r} cannot be used here: {reason}") from None
+    return found
+
+
+def checked_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if found not in (torch.float32, torch.float64):
+        raise InputError(f"dtype = {dtype!r}: float32 or float64")
+    assert isinstance(found, torch.dtype)
+    return found

@@ -1,0 +1,187 @@
+"""fit: check the data once, claim the folder, call the hook, keep what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+from torch import nn
+
+from probgen.api.common import checked_device, checked_dtype, shown, told
+from probgen.calling import call, call_build
+from probgen.data import as_dataset, check, event_of
+from probgen.errors import DivergedError, InputError, PluginError, RunError
+from probgen.event import Event
+from probgen.fitted import Fitted, load
+from probgen.observers import Observers
+from probgen.options import checked
+from probgen.plugins import Family
+from probgen.plugins import family as find_family
+from probgen.provenance import about, stamp
+from probgen.rows import Rows, numpy_dtype
+from probgen.run import Run
+from probgen.seeds import checked_seed, generators_kept, key, seed_torch
+from probgen.state import first_not_finite, state_of
+from probgen.store.files import without_none
+from probgen.store.folder import HISTORY, MODEL, RunFolder
+
+
+def fit(
+    family: str | type | Any,
+    data: Any,
+    *,
+    valid: Any = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: bool = False,
+    **options: Any,
+) -> Fitted:
+    """Learn p(x) from data.
+
+    family    a registered name, or a `Pair` class or other definition of the script's own
+    data      whatever `probgen.data.as_dataset` takes
+    valid     rows to choose by (early stop), of the same kind
+    dtype     of the parameters; by default the family's own
+    out       a folder for the run: journal, checkpoints and `model.h5`
+    resume    go on with the fit in `out`; a run of other data, options, or seed is refused
+    force     remove the run in `out` first
+    progress  show a bar on stderr
+    options   of the family
+
+    The global generators are as they were when it returns. Errors: `InputError`, `RunError`, `PluginError`,
+    `DivergedError`, `Interrupted`.
+    """
+    definition = find_family(family)
+    definition.require("fit")
+    seed = checked_seed(seed)
+    wanted = checked(definition.options("fit"), options, f"family {definition.name!r}")
+    dtype = checked_dtype(dtype if dtype is not None else getattr(definition.definition, "dtype", "float32"))
+    device = checked_device(device)
+    dataset = as_dataset(data)
+    event = event_of(dataset, getattr(wanted, "given", ()))
+
+    def checked_rows(dataset: xr.Dataset, valid: Rows | None = None) -> tuple[Rows, str]:
+        missing, digest = check(dataset, event, definition.accepts, definition.name, numpy_dtype(dtype))
+        rows = Rows(
+            dataset,
+            event,
+            missing=missing,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+            valid=valid,
+            beside=definition.accepts,
+        )
+        return rows, digest
+
+    rows_valid, digest_valid = checked_rows(as_dataset(valid)) if valid is not None else (None, None)
+    rows, digest = checked_rows(dataset, rows_valid)
+    with generators_kept():
+        seed_torch(key(seed, "build"))
+        module = call_build(definition, wanted, event).to(device, dtype)
+    request = {
+        "seed": seed,
+        "dtype": str(dtype).removeprefix("torch."),
+        "data": about(dataset, digest) | ({"valid_sha256": digest_valid} if digest_valid else {}),
+        "event": event.to_dict(),
+        "models": {definition.name: {"family": definition.name, **wanted.model_dump(mode="json")}},
+    }
+    with ExitStack() as stack:
+        stack.enter_context(shown(progress))
+        observers = Observers()
+        folder = stack.enter_context(_claimed(out, request, resume, force)) if out is not None else None
+        if folder is not None and resume and (folder.path / MODEL).exists():
+            folder.clear()
+            return load(folder.path, family)
+        run = Run(seed, device=device, dtype=dtype, folder=folder, observers=observers)
+        stack.callback(run.close)
+        with told(observers, "fit", definition, run), run.minding_signals():
+            module.train()
+            groups = call(definition, "fit", module=module, data=rows, options=wanted, run=run)
+        fitted = _fitted(definition, wanted, event, module, groups, run, request)
+        if folder is not None:
+            fitted.save(folder.path / MODEL)
+            folder.clear()
+    return fitted
+
+
+def _fitted(
+    definition: Family,
+    options: Any,
+    event: Event,
+    module: nn.Module,
+    groups: Any,
+    run: Run,
+    request: dict[str, Any],
+) -> Fitted:
+    groups = groups or {}
+    if not isinstance(groups, Mapping) or not all(isinstance(group, xr.Dataset) for group in groups.values()):
+        raise PluginError(
+            f"family {definition.name!r} ({definition.origin}), fit: returned {type(groups).__name__}, "
+            "not a dict of xarray Datasets, or None"
+        )
+    culprit = first_not_finite(module.state_dict())
+    if culprit is not None:
+        raise DivergedError(f"{definition.name}: {culprit!r} is not finite at the end of the fit")
+    provenance = {
+        **stamp(definition, run.seed),
+        "dtype": request["dtype"],
+        "device": str(run.device),
+        "data": request["data"],
+    }
+    return Fitted(
+        definition.name,
+        options,
+        event,
+        state_of(module),
+        dict(groups),
+        run.history(),
+        provenance,
+        definition,
+    )
+
+
+@contextmanager
+def _claimed(out: str | Path, request: dict[str, Any], resume: bool, force: bool) -> Iterator[RunFolder]:
+    """The folder of a fit, held, with its request written. Errors: `RunError`, `InputError`."""
+    path = Path(out)
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path} is a file; a run needs a folder")
+    with RunFolder(path) as folder:
+        if force:
+            folder.erase()
+        asked = folder.read_request()
+        if asked is None:
+            folder.write_request(request)
+        elif not resume:
+            raise InputError(
+                f"{path} holds a run already: go on with it (--resume), replace it (--force), or choose another"
+            )
+        else:
+            before, now = _flat(asked), _flat(without_none(request))
+            for name in sorted({*before, *now}):
+                if before.get(name) != now.get(name) and name not in ("data.path", "data.name", "data.split"):
+                    raise InputError(
+                        f"{path} was begun with {name} = {before.get(name)!r}, not {now.get(name)!r}: "
+                        "ask for the same, or choose another folder"
+                    )
+        try:
+            yield folder
+        except Exception:
+            if not (path / HISTORY).exists() or not (path / HISTORY).stat().st_size:
+                folder.erase()  # nothing was done: as if it had not been asked
+            raise
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {name: value}
+    return {k: v for key, item in value.items() for k, v in _flat(item, f"{name}.{key}".lstrip(".")).items()}

@@ -1,0 +1,174 @@
+"""sample: check what is given, draw shard by shard, name what comes out; into memory, or into a folder of parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from probgen.api.common import SHARD, run_for, seeded, shown, told
+from probgen.errors import InputError, PluginError
+from probgen.event import Event
+from probgen.fitted import Fitted
+from probgen.given import conditions
+from probgen.observers import Observers
+from probgen.options import checked
+from probgen.plugins import Family
+from probgen.provenance import stamp
+from probgen.seeds import checked_seed
+from probgen.state import digest_of
+from probgen.store.parts import Parts
+
+PART = 64 << 20  # bytes of x in a part, about
+
+
+def sample(
+    fitted: Fitted,
+    n: int = 1,
+    *,
+    given: Mapping[str, Any] | xr.Dataset | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> xr.Dataset:
+    """Draw from p(x), freely or given something.
+
+    n      how many draws; with `row` in `given`, for each row
+    given  what to condition on, by name: `x` (NaN, or `observed` = 0, where it is to be completed), `label`, a
+           latent. Without rows it is one condition for all draws.
+
+    Returns `x (sample, ...)`, or `x (sample, row, ...)`, and the latents. Draws come in shards of 256, each with a
+    seed of its own. Errors: `InputError`, `NotOffered`, `PluginError`.
+    """
+    drawing = _Drawing(fitted, n, given, seed, device, options)
+    with shown(progress):
+        return drawing.dataset(0, drawing.n)
+
+
+def sample_to(
+    folder: str | Path,
+    fitted: Fitted,
+    n: int = 1,
+    *,
+    given: Mapping[str, Any] | xr.Dataset | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> list[Path]:
+    """Draw into a folder of parts, of 64 MiB or so each: for more draws than fit into memory.
+
+    The same draws as those of `sample`. Parts that are there already are kept, so that the same call goes on after an
+    interruption; a folder with other draws is refused. Returns the files; each holds `/probgen/samples` with some of
+    the samples, in order. Errors: as for `sample`, and `RunError`.
+    """
+    drawing = _Drawing(fitted, n, given, seed, device, options)
+    size = drawing.part_size(PART)
+    starts = range(0, drawing.n, size)
+    with shown(progress), Parts(Path(folder), drawing.request() | {"part_size": size}, len(starts)) as parts:
+        for i, start in enumerate(starts):
+            if not parts.has(i):
+                parts.write(i, "samples", drawing.dataset(start, min(start + size, drawing.n)))
+        return parts.files
+
+
+class _Drawing:
+    """A checked request for draws."""
+
+    def __init__(
+        self,
+        fitted: Fitted,
+        n: int,
+        given: Mapping[str, Any] | xr.Dataset | None,
+        seed: int,
+        device: str | torch.device | None,
+        options: Mapping[str, Any],
+    ):
+        self.fitted, self.family = fitted, fitted.definition
+        self.family.require("sample")
+        self.seed = checked_seed(seed)
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+            raise InputError(f"n = {n!r}: a whole number of at least 1 is needed")
+        self.n = int(n)
+        self.options = checked(self.family.options("sample"), options, f"family {self.family.name!r}, sample")
+        self.run = run_for(fitted, self.seed, device)
+        self.given, self.rows, self.per_row = conditions(fitted, given, self.run)
+        self.names = " ".join(sorted(map(str, given or {})))
+
+    def request(self) -> dict[str, Any]:
+        """What is asked for, to be compared with what a folder holds."""
+        return {
+            "family": self.family.name,
+            "state_sha256": digest_of(self.fitted.state),
+            "n": self.n,
+            "seed": self.seed,
+            "options": self.options.model_dump(mode="json"),
+            "given": self.names,
+            "given_sha256": digest_of({name: t.cpu().numpy() for name, t in self.given.items()}),
+        }
+
+    def part_size(self, size: int) -> int:
+        """How many samples make a part of about `size` bytes and end with a shard."""
+        step = SHARD // math.gcd(SHARD, self.rows)
+        return step * max(1, size // (4 * self.fitted.event.size * self.rows * step))
+
+    def dataset(self, start: int, end: int) -> xr.Dataset:
+        """Samples `start` to `end`; `start` is at the start of a shard."""
+        shards = list(self._shards(start * self.rows, end * self.rows))
+        names = getattr(self.fitted.module, "latents", {})
+        variables = {}
+        for name in shards[0]:
+            array = np.concatenate([shard[name] for shard in shards])
+            dims = self.fitted.event.dims if name == "x" else _latent_dims(names, name, array.ndim - 1)
+            if name == "x" and self.fitted.event.discrete:
+                array = _compact(array, self.fitted.event)
+            if self.per_row:
+                array = array.reshape(end - start, self.rows, *array.shape[1:])
+            variables[name] = (("sample", "row", *dims) if self.per_row else ("sample", *dims), array)
+        return xr.Dataset(variables, attrs={**stamp(self.family, self.seed), "given": self.names})
+
+    def _shards(self, start: int, end: int) -> Iterator[dict[str, np.ndarray]]:
+        observers, family = Observers(), self.family
+        with told(observers, "sample", family, self.run), torch.no_grad():
+            self.fitted.module.to(self.run.device)
+            for first in range(start, end, SHARD):
+                index = torch.arange(first, min(first + SHARD, end)) % self.rows
+                given = {name: tensor[index.to(tensor.device)] for name, tensor in self.given.items()}
+                drawn = seeded(
+                    (self.seed, "sample", first // SHARD), family, "sample", fitted=self.fitted, n=len(index),
+                    given=given, options=self.options, run=self.run,
+                )  # fmt: skip
+                yield _checked_draws(drawn, family, len(index))
+                observers.tell("step", run=self.run, stage="sample", step=first // SHARD, metrics={})
+
+
+def _checked_draws(drawn: Any, family: Family, n: int) -> dict[str, np.ndarray]:
+    where = f"family {family.name!r} ({family.origin}), sample"
+    if not isinstance(drawn, dict) or "x" not in drawn:
+        raise PluginError(f"{where}: returned {type(drawn).__name__}, not a dict of tensors with 'x'")
+    for name, tensor in drawn.items():
+        if not isinstance(tensor, Tensor) or tensor.shape[:1] != (n,):
+            shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise PluginError(f"{where}: {name!r} is {shape}; its first dimension must be {n}")
+    return {name: tensor.detach().cpu().numpy() for name, tensor in drawn.items()}
+
+
+def _latent_dims(named: Mapping[str, tuple[str, ...]], name: str, ndim: int) -> tuple[str, ...]:
+    dims = named.get(name)
+    return (
+        tuple(dims) if dims is not None and len(dims) == ndim else tuple(f"{name}_{i}" for i in range(ndim))
+    )
+
+
+def _compact(array: np.ndarray, event: Event) -> np.ndarray:
+    """Whole numbers in the smallest type that holds all levels; a density on integers keeps its real draws."""
+    if array.dtype.kind == "f" and not (array == np.floor(array)).all():
+        return array
+    return array.astype(np.min_scalar_type(max(1, (event.levels or 2) - 1)))
