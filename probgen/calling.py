@@ -54,7 +54,7 @@ def _named(where: str) -> Iterator[None]:
         yield
     except (ProbgenError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())[:400]
         raise PluginError(f"{where}: {type(error).__name__}: {reason}") from error
 

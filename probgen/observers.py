@@ -35,17 +35,19 @@ class Observers:
             self._add(f"observer {len(self._hooks)} of the script ({type(observer).__name__})", observer)
 
     def _add(self, name: str, found: Any) -> None:
-        if isinstance(found, PluginError):
-            warnings.warn(str(found), stacklevel=5)
-        else:
+        try:
+            if isinstance(found, PluginError):
+                raise found
             self._hooks[name] = plugins.observer_hooks(found, name)
+        except PluginError as error:
+            warnings.warn(f"{error}. The work goes on without it", stacklevel=5)
 
     def tell(self, what: str, /, **arguments: Any) -> None:
         """Call one hook of each."""
         for name, hooks in list(self._hooks.items()):
             try:
                 getattr(hooks, what)(**arguments)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 del self._hooks[name]
                 warnings.warn(
                     f"{name} failed in {what!r} and is switched off: {type(error).__name__}: {error}",

@@ -46,7 +46,7 @@ class Plugin:
         """Import it. Errors: `PluginError`, which names distribution, entry point and cause."""
         try:
             return self.entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}. "
                 f"Mend it, or remove it: pip uninstall {self.distribution}"

@@ -15,11 +15,16 @@ from probgen.errors import FileError
 
 
 def state_of(module: nn.Module) -> xr.Dataset:
-    """The `state_dict` of a module, names as torch gives them, dimensions from `module.dims`."""
+    """The `state_dict` of a module, names as torch gives them, dimensions from `module.dims`.
+
+    Errors: `ValueError` for names that a file cannot hold, or dimensions that are not those of the array.
+    """
     named: Mapping[str, tuple[str, ...]] = getattr(module, "dims", {})
     variables = {}
     for name, tensor in module.state_dict().items():
         dims = named.get(name) or tuple(f"{name}_{i}" for i in range(tensor.ndim))
+        if "/" in name or len(dims) != tensor.ndim or len(set(dims)) != len(dims):
+            raise ValueError(f"the array {name!r} of {tensor.ndim} dimensions, named {dims}")
         variables[name] = (dims, tensor.detach().cpu().numpy().copy())
     return xr.Dataset(variables)
 

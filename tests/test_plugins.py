@@ -90,6 +90,12 @@ def test_blocking(blocked: str, distribution: Make, monkeypatch: pytest.MonkeyPa
         (("return torch.nn.Linear(2, 1)", "return 1 / 0"), "build: ZeroDivisionError"),
         (("run.train(", "1 / 0; run.train("), "fit: ZeroDivisionError"),
         (("run.train(", "return 3; run.train("), "fit: returned int, not a dict"),
+        (("run.train(", "raise SystemExit(0); run.train("), "fit: SystemExit"),
+        (
+            ("run.train(", "module.register_buffer('a/b', torch.zeros(1)); run.train("),
+            "fit: .*cannot be kept",
+        ),
+        (("run.train(", "module.dims = {'weight': ('a', 'a')}; run.train("), "fit: .*cannot be kept"),
     ],
 )
 def test_misbehaviour_at_fit_is_named(change: tuple[str, str], message: str, distribution: Make) -> None:
@@ -158,6 +164,27 @@ def test_an_observer_that_fails_is_named_and_switched_off(distribution: Make) ->
     with pytest.warns(
         UserWarning, match="watch 1.0.*failed in 'step' and is switched off: ZeroDivisionError"
     ) as told:
+        fitted = probgen.fit("mixture", X)
+    assert len(told) == 1
+    assert fitted.history.sizes["step"] > 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import no_such_module", "watch 1.0.*cannot be imported: ModuleNotFoundError"),
+        ("raise SystemExit(3)", "watch 1.0.*cannot be imported: SystemExit"),
+        (OBSERVER.replace("def started", "def statred"), "watch 1.0.*statred"),
+        (OBSERVER.replace("def step(stage", "def step(stagge"), "watch 1.0.*stagge"),
+        (
+            OBSERVER.replace("heard.append((hook, family))", "raise SystemExit(3)"),
+            "watch 1.0.*failed in 'started'",
+        ),
+    ],
+)
+def test_a_broken_observer_is_named_and_the_fit_goes_on(text: str, message: str, distribution: Make) -> None:
+    distribution("watch", "[probgen.observers]\nwatch = watch_observer\n", {"watch_observer.py": text})
+    with pytest.warns(UserWarning, match=message) as told:
         fitted = probgen.fit("mixture", X)
     assert len(told) == 1
     assert fitted.history.sizes["step"] > 1

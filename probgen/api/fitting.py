@@ -14,7 +14,7 @@ from torch import nn
 from probgen.api.common import checked_device, checked_dtype, shown, told
 from probgen.calling import call, call_build
 from probgen.data import as_dataset, check, event_of
-from probgen.errors import DivergedError, InputError, PluginError, RunError
+from probgen.errors import DivergedError, InputError, PluginError, ProbgenError, RunError
 from probgen.event import Event
 from probgen.fitted import Fitted, load
 from probgen.observers import Observers
@@ -106,10 +106,21 @@ def fit(
         with told(observers, "fit", definition, run), run.minding_signals():
             module.train()
             groups = call(definition, "fit", module=module, data=rows, options=wanted, run=run)
-        fitted = _fitted(definition, wanted, event, module, groups, run, request)
-        if folder is not None:
-            fitted.save(folder.path / MODEL)
-            folder.clear()
+        try:
+            fitted = _fitted(definition, wanted, event, module, groups, run, request)
+            if folder is not None:
+                fitted.save(folder.path / MODEL)
+                folder.clear()
+        except (
+            ValueError,
+            TypeError,
+        ) as error:  # of xarray: names, dimensions or types that a file cannot hold
+            if isinstance(error, ProbgenError):
+                raise
+            raise PluginError(
+                f"family {definition.name!r} ({definition.origin}), fit: what it learnt or returned cannot be kept: "
+                f"{' '.join(str(error).split())}"
+            ) from error
     return fitted
 
 

@@ -11,6 +11,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
+pytest.register_assert_rewrite("probgen.testing.laws")  # so that a failed law says what it found
+
 from probgen.testing.laws import FamilyLaws
 
 __all__ = ["FamilyLaws", "check"]
@@ -18,8 +22,6 @@ __all__ = ["FamilyLaws", "check"]
 
 def check(name: str) -> int:
     """Run the laws against a registered family; pytest's exit code."""
-    import pytest
-
     os.environ["PROBGEN_CHECK_FAMILY"] = name
     suite = Path(__file__).with_name("suite.py")
     return int(

@@ -20,10 +20,13 @@ import torch
 import xarray as xr
 
 import probgen
+from probgen.calling import call_build
 from probgen.errors import InputError, Interrupted, NotOffered
 from probgen.fitted import Fitted
-from probgen.seeds import numpy_state
-from probgen.state import digest_of, state_of
+from probgen.pair import Pair
+from probgen.rows import Rows
+from probgen.seeds import generators_kept, key, numpy_state, seed_torch
+from probgen.state import digest_of, load_state, state_of
 from probgen.testing import spaces
 
 DRAWS = 8192  # finds a total variation of 0.1 from the density on 64 cells with probability 0.999
@@ -83,8 +86,13 @@ class FamilyLaws:
                 probgen.score(again, data, seed=1)
             )
 
-    def test_generators_and_inputs_are_left_alone(self, data: xr.Dataset) -> None:
+    def test_generators_and_inputs_are_left_alone(self, data: xr.Dataset, fitted: Fitted) -> None:
         """The global generators, torch's defaults and the data are as they were, and no warning says otherwise."""
+        kind = str(fitted.dtype).removeprefix("torch.")
+        if data["x"].dtype.kind == "f":
+            data = data.assign(
+                x=data["x"].astype(kind)
+            )  # the type that needs no copy on its way to the hooks
         before = digest_of(data), torch.get_rng_state(), numpy_state(), random.getstate()
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -105,6 +113,30 @@ class FamilyLaws:
         assert digest_of(state_of(other.module)) != state
         assert digest_of(probgen.fit(self.family, data, **self.options).state) == digest_of(fitted.state)
         assert not list(pyro.get_param_store().keys())
+
+    def test_fit_reaches_every_parameter(self, data: xr.Dataset, fitted: Fitted) -> None:
+        """Every parameter is another one after the fit, and the loss of a pair has a gradient to each."""
+        with generators_kept():
+            seed_torch(key(0, "build"))
+            start = call_build(fitted.definition, fitted.options, fitted.event)
+        for name, parameter in start.named_parameters():
+            value = parameter.detach().to(fitted.dtype).numpy()
+            assert not np.array_equal(value, fitted.state[name].values), f"{name} is as it was before the fit"
+        if not isinstance(start, Pair) or type(start).learn is not Pair.learn:
+            return  # it does not learn by its loss
+        with generators_kept():
+            seed_torch(0)
+            pair = call_build(fitted.definition, fitted.options, fitted.event).to(fitted.dtype)
+            assert isinstance(pair, Pair)
+            load_state(pair, fitted.state, "the fit")
+            pair.requires_grad_().zero_grad()
+            batch = Rows(data, fitted.event, dtype=fitted.dtype, beside=fitted.definition.accepts).batch(
+                0, 64
+            )
+            pair.loss(n=len(batch["x"]), **batch)["loss"].backward()
+        for name, parameter in pair.named_parameters():
+            assert parameter.grad is not None, f"the loss has no gradient to {name}"
+            assert parameter.grad.any(), f"the gradient of the loss to {name} is 0"
 
     # scores
 
@@ -132,6 +164,25 @@ class FamilyLaws:
         rows, volume = space(fitted)
         total = float(np.exp(density(fitted, rows)).sum() * volume)
         assert total == pytest.approx(1.0, abs=1e-5 if fitted.event.discrete and volume == 1 else 2e-3)
+
+    def test_missing_values_are_summed_out(self, data: xr.Dataset, fitted: Fitted) -> None:
+        """The exact score of a row with a missing value is that of all values that it may have, summed or integrated."""
+        rows, volume = space(fitted)
+        if "observed" not in fitted.definition.accepts:
+            pytest.skip(f"{fitted.family} does not take missing values")
+        if volume == 1:
+            known, width, tolerance = rows.astype(float), 1.0, 1e-5
+        else:
+            axis = np.unique(rows[:, -1])
+            known = np.stack([np.full(len(axis), np.median(rows[:, 0])), axis], 1)
+            width, tolerance = float(axis[1] - axis[0]), 2e-3
+        flat = known.reshape(len(known), -1)
+        missing = flat.copy()
+        missing[:, -1] = np.nan
+        _, first, group = np.unique(flat[:, :-1], axis=0, return_index=True, return_inverse=True)
+        total = np.bincount(group, np.exp(density(fitted, known.astype(rows.dtype)))) * width
+        found = density(fitted, missing[first].reshape(len(first), *known.shape[1:]))
+        np.testing.assert_allclose(np.exp(found), total, rtol=tolerance)
 
     def test_draws_agree_with_density(self, data: xr.Dataset, fitted: Fitted) -> None:
         """Draws fall where the density says: chi-square on at most 64 cells, false-alarm rate 1e-6."""
