@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Support = Literal["real", "binary", "integer", "token"]
 
@@ -43,7 +43,14 @@ class Event:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Event:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`. Errors: `ValueError`, `TypeError` or `KeyError` for what is no event."""
+        sizes, levels = values["shape"], values["levels"]
+        if values["support"] not in get_args(Support) or len(sizes) != len(values["dims"]):
+            raise ValueError("support or shape")
+        if any(size is not None and not size >= 1 for size in sizes) or (
+            levels is not None and not levels >= 1
+        ):
+            raise ValueError("shape or levels")
         return Event(
             tuple(values["dims"]),
             tuple(values["shape"]),

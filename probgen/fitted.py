@@ -14,12 +14,12 @@ from pydantic import BaseModel
 from torch import nn
 
 from probgen.calling import call_build
-from probgen.errors import FileError, RunError
+from probgen.errors import FileError, PluginError, RunError
 from probgen.event import Event
 from probgen.options import checked
 from probgen.plugins import Family, family
 from probgen.seeds import generators_kept
-from probgen.state import load_state
+from probgen.state import check_state, load_state
 from probgen.store import folder, trees
 
 # groups of these names stand where ArviZ looks for them
@@ -122,7 +122,7 @@ def load(path: str | Path, family_: Any = None) -> Fitted:
         name = str(about["family"])
         texts = {part: trees.from_json(about[part], str(path)) for part in ("options", "event", "provenance")}
         event = Event.from_dict(texts["event"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FileError(f"{path} is not a fitted model: {error.args[0]} is missing or wrong") from None
     definition = family(name if family_ is None else family_)
     if definition.name != name:
@@ -139,5 +139,19 @@ def load(path: str | Path, family_: Any = None) -> Fitted:
         texts["provenance"],
         definition,
     )
-    _ = fitted.module  # so that a state that does not fit is refused here and not later
+    _refuse_other_shapes(fitted, str(path))
+    try:
+        _ = fitted.module  # so that a state that does not fit is refused here and not later
+    except PluginError as error:
+        raise FileError(f"{path}: {error}") from error
     return fitted
+
+
+def _refuse_other_shapes(fitted: Fitted, where: str) -> None:
+    """Compare the state with a module that is only shapes, before a file's options decide how much memory one takes."""
+    try:
+        with generators_kept(), torch.device("meta"):
+            shapes = call_build(fitted.definition, fitted.options, fitted.event)
+    except PluginError:
+        return  # it looks at values while it is built
+    check_state(shapes, fitted.state, where)

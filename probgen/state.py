@@ -29,26 +29,31 @@ def state_of(module: nn.Module) -> xr.Dataset:
     return xr.Dataset(variables)
 
 
-def load_state(module: nn.Module, state: xr.Dataset, where: str) -> None:
-    """Put a state into a module, with the dtype that it has. Errors: `FileError` for anything that does not fit."""
+def check_state(module: nn.Module, state: xr.Dataset, where: str) -> None:
+    """Whether a state has the arrays of a module and no others. Errors: `FileError` for anything that does not fit."""
     wanted = module.state_dict()
-    given = {str(name): np.array(state[name].values, order="C") for name in state.variables}
     for name, tensor in wanted.items():
-        if name not in given:
+        if name not in state.variables:
             raise FileError(f"{where}: the state lacks {name!r}")
-        array = given[name]
+        array = state[name]
         if array.shape != tuple(tensor.shape):
             raise FileError(
                 f"{where}: {name!r} has shape {array.shape}, the model needs {tuple(tensor.shape)}"
             )
-        if (array.dtype.kind == "f") != tensor.is_floating_point():
+        if (array.dtype.kind == "f") != tensor.is_floating_point() or array.dtype.kind not in "biuf":
             raise FileError(f"{where}: {name!r} holds {array.dtype}, the model needs {tensor.dtype}")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if array.dtype.kind == "f" and not np.isfinite(array.values).all():
             raise FileError(f"{where}: {name!r} is not finite")
-    unknown = given.keys() - wanted.keys()
+    unknown = {str(name) for name in state.variables} - wanted.keys()
     if unknown:
         raise FileError(f"{where}: the state has {min(unknown)!r}, which the model does not know")
-    module.load_state_dict({name: torch.from_numpy(array) for name, array in given.items()}, assign=True)
+
+
+def load_state(module: nn.Module, state: xr.Dataset, where: str) -> None:
+    """Put a state into a module, with the dtype that it has. Errors: `FileError` as for `check_state`."""
+    check_state(module, state, where)
+    arrays = {str(name): np.array(state[name].values, order="C") for name in state.variables}
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)
 
 
 def digest_of(arrays: xr.Dataset | Mapping[str, Any]) -> str:

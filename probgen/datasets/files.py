@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
 import zipfile
 import zlib
@@ -15,6 +14,7 @@ import xarray as xr
 from PIL import Image, UnidentifiedImageError
 
 from probgen.errors import FileError, InputError
+from probgen.store.guard import FLOOR, RATIO, UNPACKED
 from probgen.store.trees import open_arrays
 
 _DIMS = {
@@ -23,6 +23,7 @@ _DIMS = {
     3: ("row", "height", "width"),
     4: ("row", "channel", "height", "width"),
 }
+COLUMNS = 1 << 15  # of a CSV file
 _SUFFIXES = ".npy, .npz, .csv, .h5, .hdf5, .nc, IDX (-ubyte, .gz), a folder of images"
 
 
@@ -61,9 +62,15 @@ def _npz(path: Path, split: str | None) -> xr.Dataset:
     With `num_vars` the rows are packed bits, as `numpy.packbits` makes them.
     """
     try:
+        with zipfile.ZipFile(path) as packed:
+            if sum(part.file_size for part in packed.infolist()) > _most(path.stat().st_size):
+                raise ValueError(UNPACKED)
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+        odd = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+        if odd:
+            raise ValueError(f"{odd[0]!r} is no array")
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, MemoryError) as error:
         raise FileError(f"{path} cannot be read as .npz: {_reason(error)}") from None
     bits = arrays.pop("num_vars", None)
     if bits is not None:
@@ -137,6 +144,10 @@ def _dataset(arrays: dict[str, np.ndarray], path: Path) -> xr.Dataset:
 
 def _csv(path: Path) -> xr.Dataset:
     try:
+        with path.open("rb") as file:
+            columns = file.readline(COLUMNS << 5).count(b",") + 1
+        if columns > COLUMNS:
+            raise ValueError(f"more than {COLUMNS} columns; give an .npy file")
         frame = pd.read_csv(path)
     except (ValueError, OSError) as error:
         raise FileError(f"{path} cannot be read as CSV: {_reason(error)}") from None
@@ -185,7 +196,10 @@ def idx(path: Path) -> np.ndarray:
     try:
         raw = path.read_bytes()
         if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
+            unpacker = zlib.decompressobj(wbits=31)  # with the header of gzip
+            raw = unpacker.decompress(raw, _most(len(raw)))
+            if not unpacker.eof:
+                raise ValueError(f"it is cut off, or {UNPACKED}")
         zero, code, ndim = struct.unpack(">HBB", raw[:4])
         shape = struct.unpack(f">{ndim}I", raw[4 : 4 + 4 * ndim])
         if zero or code not in types or not ndim:
@@ -193,9 +207,14 @@ def idx(path: Path) -> np.ndarray:
         values = np.frombuffer(raw, types[code], offset=4 + 4 * ndim)
         if values.size != np.prod(shape, dtype=object):
             raise ValueError(f"it declares {shape} values and holds {values.size}")
+        return values.reshape(shape).astype(values.dtype.newbyteorder("="))
     except (OSError, EOFError, ValueError, zlib.error, struct.error) as error:
         raise FileError(f"{path} cannot be read as IDX: {_reason(error)}") from None
-    return values.reshape(shape).astype(values.dtype.newbyteorder("="))
+
+
+def _most(stored: int) -> int:
+    """To how many bytes a packed file may unpack."""
+    return FLOOR + RATIO * stored
 
 
 def _images(folder: Path) -> xr.Dataset:

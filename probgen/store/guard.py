@@ -18,6 +18,7 @@ DEPTH, OBJECTS, ATTRIBUTES, ATTRIBUTE_BYTES = 16, 20_000, 1_000, 1 << 20
 FLOOR, RATIO = 16 << 20, 200  # a file may declare 16 MiB and 200 times what it stores
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 SCALES = {"DIMENSION_LIST", "REFERENCE_LIST"}  # attributes of HDF5's own dimension scales
+UNPACKED = f"unpacks to more than {FLOOR >> 20} MiB and {RATIO} times its size"
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -48,6 +49,7 @@ class _Inspection:
     def __init__(self, name: str):
         self.name = name
         self.objects: set[int] = set()
+        self.links = 1
         self.declared = self.stored = 0
 
     def refuse(self, where: str, reason: str) -> FileError:
@@ -57,6 +59,9 @@ class _Inspection:
         if depth > DEPTH:
             raise self.refuse(where[:80], f"is nested more than {DEPTH} deep")
         self.visit(group, where)
+        self.links += len(group)
+        if self.links > OBJECTS:
+            raise self.refuse(where, f"holds more than {OBJECTS} objects")
         for name in group:
             path = f"{where.rstrip('/')}/{name}"
             if type(group.get(name, getlink=True)) is not h5py.HardLink:
@@ -74,8 +79,6 @@ class _Inspection:
         if address in self.objects:
             raise self.refuse(where, "is linked more than once")
         self.objects.add(address)
-        if len(self.objects) > OBJECTS:
-            raise self.refuse(where, f"is one of more than {OBJECTS} objects")
         if len(item.attrs) > ATTRIBUTES:
             raise self.refuse(where, f"has more than {ATTRIBUTES} attributes")
         for name in item.attrs:

@@ -1,0 +1,1 @@
+"""The promises of the kernel, gone through point by point: `make trust`. The tests run a part of each."""

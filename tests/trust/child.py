@@ -1,0 +1,105 @@
+"""Work in a forked child: quick, and whatever becomes of it, the parent lives."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CRASHED = 99
+
+
+@dataclass
+class Done:
+    """What became of a child: exit code (negative: the signal), its answer, what it told on the way, its stderr."""
+
+    code: int
+    answer: Any
+    told: list[Any]
+    errors: str
+    seconds: float
+
+
+def run(work: Callable[[Callable[[Any], None]], Any], folder: Path, limit: float = 60.0) -> Done:
+    """`work(tell)` in a child. `tell` hands over a value at once; the answer is what `work` returns.
+
+    The child is killed after `limit` seconds. What it tells goes through a pipe by plain `os.write`, taken before
+    anything replaces it.
+    """
+    errors = folder / f"stderr-{os.getpid()}-{time.monotonic_ns()}"
+    read, write = os.pipe()
+    started = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        _child(work, read, write, errors)
+    os.close(write)
+    content = b""
+    while True:
+        ready, _, _ = select.select([read], [], [], max(0.0, limit - (time.monotonic() - started)))
+        if not ready:
+            os.kill(child, signal.SIGKILL)
+            break
+        piece = os.read(read, 1 << 16)
+        if not piece:
+            break
+        content += piece
+    os.close(read)
+    _, status = os.waitpid(child, 0)
+    told, answer = [], None
+    for kind, value in _values(content):
+        if kind == "answer":
+            answer = value
+        else:
+            told.append(value)
+    text = errors.read_text(errors="replace")
+    errors.unlink()
+    return Done(os.waitstatus_to_exitcode(status), answer, told, text, time.monotonic() - started)
+
+
+def _child(work: Callable[[Callable[[Any], None]], Any], read: int, write: int, errors: Path) -> None:
+    plain = os.write
+    code = 0
+    try:
+        os.close(read)
+        with errors.open("w") as stderr:
+            os.dup2(stderr.fileno(), 2)
+        sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+
+        def tell(value: Any, kind: str = "told") -> None:
+            text = pickle.dumps((kind, value))
+            plain(write, len(text).to_bytes(4, "little") + text)
+
+        tell(work(tell), "answer")
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        with contextlib.suppress(Exception):
+            traceback.print_exc()
+        code = CRASHED
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _values(content: bytes) -> list[tuple[str, Any]]:
+    """The whole messages; a child that was killed may leave a torn one."""
+    values = []
+    while len(content) >= 4:
+        size = int.from_bytes(content[:4], "little")
+        if len(content) < 4 + size:
+            break
+        values.append(pickle.loads(content[4 : 4 + size]))
+        content = content[4 + size :]
+    return values

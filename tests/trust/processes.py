@@ -1,0 +1,182 @@
+"""SIGKILL at every step of every built-in family, and two writers at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import probgen
+from probgen.errors import InputError, RunError
+from probgen.state import digest_of
+from probgen.store.folder import MODEL
+from probgen.store.trees import read_tree
+from probgen.testing import spaces
+from tests.trust.child import run
+from tests.trust.crash import Tally, place
+
+SMALL = {"epochs": 10, "batch_size": 20}  # 80 rows: 40 steps
+LABELLED = spaces.example("binary").assign(label=("row", np.where(np.arange(80) % 3, -1, np.arange(80) % 2)))
+FITS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "autoencoder": (spaces.example("integer"), {"latent": 1, "hidden": (4,), "corruption": 0.2, **SMALL}),
+    "bayesian-mixture": (spaces.example("real"), {"draws": 30, "warm_up": 10, "chains": 1, "depth": 2}),
+    "fvsbn": (spaces.example("binary"), {"l1": 0.001, **SMALL}),
+    "independent": (spaces.example("real"), {}),
+    "m2": (LABELLED, {"latent": 1, "classes": 2, "hidden": (4,), **SMALL}),
+    "made": (spaces.example("binary"), {"hidden": 8, "masks": 2, "schedule": "cosine", **SMALL}),
+    "mixture": (spaces.example("real"), {"components": 3, "restarts": 3, "steps": 10, "tolerance": 0.0}),
+    "nade": (spaces.example("integer"), {"hidden": 4, **SMALL}),
+    "vae": (spaces.example("binary"), {"latent": 2, "hidden": (4,), "warm_up": 3.0, **SMALL}),
+}
+
+
+def arrays_of(path: Path) -> str:
+    """SHA-256 over all arrays of a file."""
+    nodes = read_tree(path).subtree
+    return digest_of(
+        {f"{node.path}/{name}": v.values for node in nodes for name, v in node.variables.items()}
+    )
+
+
+class Ending:
+    """An observer that ends the process after so many steps."""
+
+    def __init__(self, steps: int):
+        self.left = steps
+
+    @probgen.hookimpl
+    def step(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fit(family: str, out: Path, stop: int = 0) -> str:
+    """A fit, gone on with where it had begun; its arrays."""
+    os.environ["PROBGEN_CHECKPOINT_SECONDS"] = "0"
+    data, options = FITS[family]
+    with probgen.observing(*([Ending(stop)] if stop else [])):
+        probgen.fit(family, data, out=out, resume=True, **options)
+    return arrays_of(out / MODEL)
+
+
+def kill_every_step(family: str, every: int = 1) -> Tally:
+    """Kill a fit after each of its steps and go on: the same arrays."""
+    tally = Tally()
+    with place() as folder:
+        done = run(lambda tell: fit(family, folder / "whole"), folder)
+        assert not done.code, done.errors
+        expected = done.answer
+        steps = probgen.load(folder / "whole").history.sizes["step"]
+        for step in range(1, steps + 1, every):
+            out = folder / f"run-{step}"
+            first = run(lambda tell, s=step, o=out: fit(family, o, s), folder)
+            again = run(lambda tell, o=out: fit(family, o), folder)
+            tally.points += 1
+            if first.code != -signal.SIGKILL or again.answer != expected:
+                tally.faults.append(
+                    f"{family}, step {step}: {first.code}, {again.errors[-300:] or 'other arrays'}"
+                )
+    return tally
+
+
+def races(count: int) -> Tally:
+    """Two processes want one run at once, HDF5's locking on and off; in every other race it is one that was killed.
+
+    One fits, the other is refused, and the run holds every row of the history.
+    """
+    tally = Tally()
+    with place() as folder:
+        expected = run(lambda tell: fit("nade", folder / "whole"), folder).answer
+        for i in range(count):
+            out = folder / f"run-{i}"
+            if i % 2:
+                run(lambda tell, o=out: fit("nade", o, 7), folder)
+            together = time.monotonic() + 0.05
+
+            def one(
+                tell: Callable[[Any], None], out: Path = out, i: int = i, together: float = together
+            ) -> str:
+                os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE" if i % 4 < 2 else "TRUE"
+                time.sleep(max(0.0, together - time.monotonic()))
+                try:
+                    return fit("nade", out)
+                except (RunError, InputError) as error:
+                    return str(error)
+
+            results = [done.answer for done in _both(one, folder)]
+            tally.points += 1
+            refused = [
+                r for r in results if r is not None and ("is being written by" in r or "just now" in r)
+            ]
+            # a fit that had ended when the other came is what the other gets
+            if results.count(expected) + len(refused) != 2 or expected not in results:
+                tally.faults.append(f"race {i}: {results}")
+            if arrays_of(out / MODEL) != expected:
+                tally.faults.append(f"race {i}: other arrays")
+    return tally
+
+
+def _both(work: Callable[..., Any], folder: Path) -> Iterable[Any]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda _: run(work, folder), range(2)))
+
+
+def flips(count: int, seed: int = 0) -> Tally:
+    """One bit of one file of a run, turned over: every reader says so."""
+    from probgen.errors import FileError
+    from probgen.store.files import read_request
+    from probgen.store.folder import RunFolder
+    from probgen.store.journal import read_journal
+    from probgen.store.trees import read_arrays, read_dataset, write_dataset
+
+    rng = np.random.default_rng(seed)
+    tally = Tally()
+    with place() as folder:
+        out = folder / "run"
+        run(lambda tell: fit("nade", out, 30), folder)
+        checkpoint = max((out / "checkpoints").glob("fit-*.h5"))
+        fitted = probgen.fit("nade", FITS["nade"][0], **FITS["nade"][1])
+        fitted.save(out / MODEL)
+        write_dataset(out / "samples.h5", "samples", probgen.sample(fitted, 64))
+        write_dataset(out / "scores.h5", "scores", probgen.score(fitted, FITS["nade"][0]))
+        probgen.sample_to(folder / "draws", fitted, 64)
+        readers: dict[Path, Callable[[Path], Any]] = {
+            out / MODEL: probgen.load,
+            out / "samples.h5": lambda p: read_dataset(p, "samples"),
+            out / "scores.h5": lambda p: read_dataset(p, "scores"),
+            out / "recipe.toml": read_request,
+            out / "history.jsonl": read_journal,
+            checkpoint: read_arrays,
+            folder / "draws" / "parts.toml": read_request,
+            folder / "draws" / "part-000000.h5": lambda p: read_dataset(p, "samples"),
+        }
+        whole = {path: path.read_bytes() for path in readers}
+        for path, reader in readers.items():
+            reader(path)  # as it is, it is read
+        paths = list(readers)
+        for i in range(count):
+            path = paths[i % len(paths)]
+            content = bytearray(whole[path])
+            bit = int(rng.integers(8 * len(content)))
+            content[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(content)
+            tally.points += 1
+            try:
+                readers[path](path)
+            except FileError:
+                pass
+            except Exception as error:
+                tally.faults.append(f"{path.name}, bit {bit}: {type(error).__name__}: {error}")
+            else:
+                tally.faults.append(f"{path.name}, bit {bit}: silent")
+            path.write_bytes(whole[path])
+        assert RunFolder(out).steps("fit")
+    return tally
