@@ -51,7 +51,10 @@ def as_dataset(data: Any, split: str | None = None, folder: str | Path | None = 
 def from_array(data: Any, dims: tuple[str, ...] | None = None) -> xr.Dataset:
     """An array or tensor as a Dataset; a masked array's mask becomes `observed`."""
     if hasattr(data, "detach"):  # a torch tensor, on any device, with or without a gradient
-        data = data.detach().cpu().numpy()
+        data = data.detach().cpu()
+        if "bfloat16" in str(data.dtype) or "float8" in str(data.dtype):
+            data = data.float()  # types that NumPy does not have
+        data = data.numpy()
     if hasattr(data, "tocsr"):
         raise InputError("a sparse matrix cannot be used: make it dense with .toarray()")
     try:
@@ -107,6 +110,9 @@ def _named(dataset: xr.Dataset) -> xr.Dataset:
         x = dataset["x"]
     if x.dtype.kind not in "biuf":
         raise InputError(f"x holds {x.dtype}; numbers or booleans are needed")
+    if x.dtype.kind == "f" and x.dtype.itemsize > 8:
+        x = x.astype(np.float64)
+        dataset = dataset.assign(x=x)
     if x.ndim == 1:
         x = x.expand_dims("feature", axis=1)
         dataset = dataset.assign(x=x)

@@ -82,7 +82,7 @@ def test_log_p_is_that_of_quadrature(event: Event, options: dict[str, Any]) -> N
         chains = ais(pair, rows, 30, chains=50)
         assert ((chains.bound - truth).abs() < 5 * chains.standard_error + 1e-2).all()
         elbos = torch.stack([elbo(pair, rows).bound for _ in range(400)])
-    assert (elbos.mean(0) - truth < 5 * elbos.std(0) / 20).all()
+    assert (elbos.mean(0) - truth < 5 * elbos.std(0) / 20 + 1e-9).all()
 
 
 def test_the_parts_are_those_of_the_paper() -> None:

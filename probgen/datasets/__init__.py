@@ -28,7 +28,7 @@ def load(name: str | Path, split: str | None = None, folder: str | Path | None =
     if text in registered("datasets"):
         dataset = find_set(text).load(split, folder)
         return dataset.assign_attrs(name=text, **({"split": split} if split else {}))
-    if isinstance(name, Path) or "/" in text or Path(text).suffix or Path(text).exists():
+    if text and (isinstance(name, Path) or "/" in text or Path(text).suffix or Path(text).exists()):
         dataset = read(Path(name).expanduser(), split)
         return dataset.assign_attrs(path=text, **({"split": split} if split else {}))
     raise InputError(

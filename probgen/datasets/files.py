@@ -181,7 +181,7 @@ def from_frame(frame: pd.DataFrame, name: str = "the table") -> xr.Dataset:
     ):
         values = features.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
-        values = features.to_numpy()
+        values = features.to_numpy(dtype=np.result_type(*map(_numpy_dtype, features.dtypes)))
     variables["x"] = (("row", "feature"), values, {"names": " ".join(map(str, features.columns))})
     return xr.Dataset(variables)
 
@@ -196,10 +196,7 @@ def idx(path: Path) -> np.ndarray:
     try:
         raw = path.read_bytes()
         if raw[:2] == b"\x1f\x8b":
-            unpacker = zlib.decompressobj(wbits=31)  # with the header of gzip
-            raw = unpacker.decompress(raw, _most(len(raw)))
-            if not unpacker.eof:
-                raise ValueError(f"it is cut off, or {UNPACKED}")
+            raw = _unpacked(raw)
         zero, code, ndim = struct.unpack(">HBB", raw[:4])
         shape = struct.unpack(f">{ndim}I", raw[4 : 4 + 4 * ndim])
         if zero or code not in types or not ndim:
@@ -210,6 +207,18 @@ def idx(path: Path) -> np.ndarray:
         return values.reshape(shape).astype(values.dtype.newbyteorder("="))
     except (OSError, EOFError, ValueError, zlib.error, struct.error) as error:
         raise FileError(f"{path} cannot be read as IDX: {_reason(error)}") from None
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """What gzip packed, piece by piece, so that a bomb is known before it has gone off."""
+    unpacker = zlib.decompressobj(wbits=31)  # with the header of gzip
+    pieces, left = [], _most(len(packed))
+    while packed and left > 0:
+        pieces.append(unpacker.decompress(packed, 1 << 20))
+        packed, left = unpacker.unconsumed_tail, left - len(pieces[-1])
+    if not unpacker.eof:
+        raise ValueError(UNPACKED if packed else "it is cut off")
+    return b"".join(pieces)
 
 
 def _most(stored: int) -> int:
