@@ -5,6 +5,7 @@ One table: data (or options, or paths), by family, by hook. `test_the_table_is_l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import pytest
 import torch
 import xarray as xr
 from scipy import sparse
+from typer.testing import CliRunner
 
 import probgen
+from probgen.cli import app
 from probgen.errors import InputError, ProbgenError
 from probgen.fitted import Fitted
 from probgen.plugins import family as find_family
@@ -382,7 +385,102 @@ def test_the_table_is_large() -> None:
         + len(GIVEN) * (len(FAMILIES) - 1)
         + 21
     )
-    odd = 4 * len(ODD) + 9 * 3 + 4
+    odd = 4 * len(ODD) + 9 * 3 + 4 + 3
     assert len(BAD) + sum(map(len, VALUES.values())) + len(SHAPES) + len(GIVEN) > 60
     assert bad > 1000
     assert odd > 140
+
+
+COMMANDS: list[tuple[str, int, str]] = [
+    ("fit mixture --data iris", 2, "--out"),
+    ("fit mixtrue --data iris --out {new}", 3, "did you mean 'mixture'"),
+    ("fit os:system --data iris --out {new}", 3, "no family"),
+    ("fit mixture --data irsi --out {new}", 2, "did you mean 'iris'"),
+    ("fit mixture --data iris --split trian --out {new}", 2, "split"),
+    ("fit mixture --data {missing} --out {new}", 2, "no file"),
+    ("fit mixture --data {empty} --out {new}", 2, "no images"),
+    ("fit mixture --data {text} --out {new}", 2, "cannot be read|not read"),
+    ("fit mixture --data iris --out {text}", 1, "is a file"),
+    ("fit mixture --data iris --out {text}/run", 1, "cannot be written"),
+    ("fit mixture --data iris --out /proc/run", 1, "cannot be written"),
+    ("fit mixture --data iris --out {long}", 1, "too long"),
+    ("fit mixture --data iris --out {run}", 2, "holds a run already"),
+    ("fit nade --data iris --out {run} --resume", 2, "was begun with"),
+    ("fit mixture --data iris --out {run} --resume --seed 3", 2, "seed"),
+    ("fit mixture --data iris --out {new} --seed -1", 2, "seed"),
+    ("fit mixture --data iris --out {new} --seed x", 2, "seed|int"),
+    ("fit mixture --data iris --out {new} --dtype float16", 2, "float16"),
+    ("fit mixture --data iris --out {new} --device gpu", 2, "gpu"),
+    ("fit mixture --data iris --out {new} --set components", 2, "NAME=VALUE"),
+    ("fit mixture --data iris --out {new} --set =3", 2, "NAME=VALUE"),
+    ("fit mixture --data iris --out {new} --set componets=3", 2, "did you mean 'components'"),
+    ("fit mixture --data iris --out {new} --set components=0", 2, "components"),
+    ("fit mixture --data iris --out {new} --set components=1e3", 2, "components"),
+    ("fit mixture --data iris --out {new} --set components=true", 2, "components"),
+    ("fit mixture --data iris --out {new} --set components=[", 2, "components"),
+    ("fit mixture --data iris --out {new} --set components=200", 2, "more than the 150 rows"),
+    ("fit mixture --data iris --out {new} --set seed=3", 2, "no option of a family"),
+    ("sample {missing}", 2, "there is no|No such"),
+    ("sample {empty}", 2, "no|not"),
+    ("sample {text} --out {new}.h5", 2, "cut off|not"),
+    ("sample {run} -n 0", 2, "n = 0"),
+    ("sample {run} -n -5", 2, "n = -5"),
+    ("sample {run} -n x", 2, "int"),
+    ("sample {run} --out {missing}/a.h5", 2, "no folder"),
+    ("sample {run} --out {new}.h5 --png {missing}/a.png", 2, "no folder"),
+    ("sample {run} --given {missing}", 2, "no file"),
+    ("sample {run} --given {run}/recipe.toml", 2, "not read"),
+    ("sample {run} --set temperature=2", 2, "temperature"),
+    ("sample {run} --set folder=2", 2, "folder"),
+    ("sample {run} --out {run}/recipe.toml/x", 2, "no folder|cannot"),
+    ("sample {model}", 2, "say where"),
+    ("score {run} --data digits", 2, "shape|levels"),
+    ("score {run} --data {missing}", 2, "no file"),
+    ("score {missing} --data iris", 2, "there is no|No such"),
+    ("score {run} --data iris --set k=3", 2, "k"),
+    ("compare {run} {missing}", 2, "there is no|No such|no scores"),
+    ("compare {run}", 2, "scores"),
+    ("show {missing}", 2, "there is no"),
+    ("show {empty}", 2, "not a run"),
+    ("show {text}", 2, "cut off|not"),
+    ("run no-such-recipe --out {new}", 2, "no recipe|there is no"),
+    ("run quickstrat --out {new}", 2, "did you mean 'quickstart'"),
+    ("run quickstart --out {text}", 1, "is a file|cannot be written"),
+    ("run quickstart --out {new} --set models.mixture.components=-1", 2, "components"),
+    ("run quickstart --out {new} --set no.such=1", 2, "no"),
+    ("datasets no-such", 3, "."),
+    ("plugins check no-such-family", 3, "no-such-family"),
+    ("plugins new 1bad/name", 2, "."),
+    ("no-such-command", 2, "."),
+    ("fit", 2, "."),
+]
+
+
+@pytest.fixture(scope="module")
+def a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "iris"
+    probgen.fit("mixture", "iris", out=out)
+    return out
+
+
+@pytest.mark.parametrize(("command", "code", "word"), COMMANDS)
+def test_bad_commands_end_in_a_line_and_a_code(
+    command: str, code: int, word: str, a_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").write_text("hello\n")
+    places = {
+        "new": tmp_path / "new", "missing": tmp_path / "missing.npy", "empty": tmp_path / "empty", "text": tmp_path / "text",
+        "long": tmp_path / ("x" * 300), "run": a_run, "model": a_run / "model.h5",
+    }  # fmt: skip
+    before = {p: p.read_bytes() for p in a_run.rglob("*") if p.is_file() and not p.name.startswith(".")}
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, [part.format(**places) for part in command.split()])
+    assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+    assert "Traceback" not in result.stderr
+    assert re.search(word, result.stderr), result.stderr
+    if "Usage" not in result.stderr:
+        assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "new.h5").exists()
+    assert {p: p.read_bytes() for p in before} == before

@@ -184,6 +184,41 @@ def test_signals_end_the_command_with_their_code(tmp_path: Path) -> None:
         assert list((out / "checkpoints").glob("fit-*.h5"))
 
 
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    """In the middle of a step that would take a minute; what was saved before it is whole, and goes on to the same bits."""
+    slow = """
+class Slow:
+    @probgen.hookimpl
+    def step(self, step):
+        if step == 5:
+            print("slow", flush=True)
+            time.sleep(60)
+with probgen.observing(Slow()):
+"""
+    code = "import time, probgen\n" + slow + textwrap.indent(FIT, "    ")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "cut")],
+        env={**os.environ, "PROBGEN_CHECKPOINT_SECONDS": "0", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "slow\n"
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert process.poll() is None  # the first one waits for the step
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == -signal.SIGTERM
+    assert time.monotonic() - began < 20
+    process.stdout.close()
+    for out, more in ((tmp_path / "whole", ()), (tmp_path / "cut", ("resume",))):
+        code, errors = finish(start(out, *more))
+        assert code == 0, errors
+    whole, cut = (probgen.load(tmp_path / name) for name in ("whole", "cut"))
+    assert digest_of(whole.state) == digest_of(cut.state)
+    assert digest_of(whole.history) == digest_of(cut.history)
+
+
 def test_another_request_is_refused(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((30, 2))
     probgen.fit("mixture", x, out=tmp_path / "run")

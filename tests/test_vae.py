@@ -376,6 +376,38 @@ def test_data_that_do_not_suit() -> None:
         probgen.sample(autoregressive, 1, mean=True)
 
 
+class BadGradient(VAE):
+    """Its fifth loss is finite, and has a gradient that is not."""
+
+    calls = 0
+
+    def loss(self, x: Tensor, *, n: int, **given: Any) -> dict[str, Tensor]:
+        found = super().loss(x, n=n, **given)
+        self.calls += 1
+        if self.calls == 5:
+            weight = self.decoder.net.layers[0].weight
+            found["loss"] = found["loss"] + torch.sqrt(0 * weight).sum()
+        return found
+
+
+@pytest.mark.parametrize(
+    ("pause", "message"),
+    [
+        ("60", r"step 5: loss is nan; the gradient of 'decoder\.net\.layers\.0\.weight' was not"),
+        ("0", r"step 5: 'pair\.decoder\.net\.layers\.0\.weight' is not finite; the last checkpoint is kept"),
+    ],
+)
+def test_a_gradient_that_is_not_finite_is_named(
+    pause: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the next loss, or before it by the checkpoint, which is not written."""
+    monkeypatch.setenv("PROBGEN_CHECKPOINT_SECONDS", pause)
+    with pytest.raises(DivergedError, match=message):
+        probgen.fit(BadGradient, bits(), out=tmp_path / "run", **FAST)
+    kept = sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir())
+    assert kept == ([] if pause == "60" else ["fit-000003.h5", "fit-000004.h5"])
+
+
 class Broken(VAE):
     """Its decoder gives NaN from the sixth step on."""
 

@@ -188,7 +188,7 @@ def _claimed(out: str | Path, request: dict[str, Any], resume: bool, force: bool
             yield folder
         except Exception:
             if not (path / HISTORY).exists() or not (path / HISTORY).stat().st_size:
-                folder.erase()  # nothing was done: as if it had not been asked
+                folder.abandon()  # nothing was done
             raise
 
 

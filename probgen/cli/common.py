@@ -30,6 +30,7 @@ Set = Annotated[
 
 RESERVED = {
     "family",
+    "folder",
     "data",
     "valid",
     "fitted",

@@ -33,6 +33,7 @@ class Claim:
     def __init__(self, path: Path):
         self.path = path
         self._number = 0
+        self._stays = True
 
     def __enter__(self) -> Self:
         try:
@@ -53,8 +54,17 @@ class Claim:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self._stays:
+            with suppress(OSError):  # something else lies there: then the folder stays
+                self._writer(self._number).unlink()
+                self.path.rmdir()
+            return
         with suppress(OSError):  # where the disk is gone, whoever comes next sees that this process is
             os.truncate(self._writer(self._number), len(_LET_GO))
+
+    def leave_nothing(self) -> None:
+        """Let the folder go with the claim, if there is nothing else in it."""
+        self._stays = False
 
     def sweep(self) -> None:
         """Remove what writers that died left half-written; the name of such a file says whose it is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -84,6 +85,13 @@ class RunFolder(Claim):
         self.clear()
         for name in FILES:
             (self.path / name).unlink(missing_ok=True)
+
+    def abandon(self) -> None:
+        """As if the run had not been asked for."""
+        self.erase()
+        with suppress(OSError):  # not empty
+            (self.path / "checkpoints").rmdir()
+        self.leave_nothing()
 
     def clear(self) -> None:
         """Remove all checkpoints: the fit has ended and its model is written."""

@@ -1,0 +1,259 @@
+"""One-line changes in the mathematics: each makes plausible numbers that are wrong, and the tests have to see it.
+
+A mutant is a copy of the project with one line changed; it is killed if the tests that are named for it fail. Survivors
+are listed, with the reason where the change turns out to be none.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.trust.crash import Tally
+
+ROOT = Path(__file__).parents[2]
+AUTOREGRESSIVE = "tests/test_autoregressive.py tests/test_autoregressive_families.py"
+LATENT = "tests/test_latent_inference.py tests/test_vae.py"
+CODES = "tests/test_code_families.py"
+DISTRIBUTIONS = "tests/test_distributions.py tests/test_autoregressive.py"
+MIXTURE = "tests/test_mixture.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`old` stands once in `file` and becomes `new`."""
+
+    file: str
+    old: str
+    new: str
+    tests: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.old.strip()}  ->  {self.new.strip()}"
+
+
+def of(file: str, tests: str, *changes: tuple[str, str]) -> list[Mutant]:
+    return [Mutant(f"probgen/{file}", old, new, tests) for old, new in changes]
+
+
+MUTANTS = [
+    *of(
+        "inference/elbo.py", LATENT,
+        ("return self.reconstruction - self.divergence", "return self.reconstruction + self.divergence"),
+        ("return q.log_prob(n) - p.log_prob(n)", "return p.log_prob(n) - q.log_prob(n)"),
+        ("kl.flatten(kl.ndim - a[1]).sum(-1)", "kl.flatten(kl.ndim - a[1]).mean(-1)"),
+        ("(score - score.detach()) * found.bound.detach()", "(score.detach() - score) * found.bound.detach()"),
+        ("in_order = list(q) == [name for name in p if name in q]", "in_order = True"),
+    ),
+    *of(
+        "inference/importance.py", LATENT,
+        ("return log_p.reshape(k, n) - proposal.log_q", "return log_p.reshape(k, n) + proposal.log_q"),
+        ("return log_p.reshape(k, n) - proposal.log_q", "return log_p.reshape(n, k).T - proposal.log_q"),
+        (".logsumexp(0) - math.log(len(log_w))) / (1 - alpha)", ".logsumexp(0)) / (1 - alpha)"),
+        ("- math.log(len(log_w))) / (1 - alpha)", "- math.log(len(log_w)))"),
+        ("values.std(0) / math.sqrt(len(values))", "values.std(0) / len(values)"),
+        ("return bound, _error((log_w - bound).exp())", "return bound, _error(log_w)"),
+        ("((1 - alpha) * log_w.T).softmax(1), followed", "(alpha * log_w.T).softmax(1), followed"),
+        ("mean = log_weights(pair, x, some, **given).mean(0)", "mean = log_weights(pair, x, some, **given).sum(0)"),
+        ("yield min(k - start, max(1, most))", "yield max(1, most)"),
+    ),
+    *of(
+        "inference/annealed.py", LATENT,
+        ("log_w = log_w + (now - before) * (at.target - at.start)", "log_w = log_w + (now - before) * at.target"),
+        ("log_w = log_w + (now - before) * (at.target - at.start)", "log_w = log_w + now * (at.target - at.start)"),
+        ("at.where(torch.rand_like(p) >= p, proposal), p", "at.where(torch.rand_like(p) >= 1, proposal), p"),
+        ("- momentum.square().sum(-1) / 2 - begun", "+ momentum.square().sum(-1) / 2 - begun"),
+        ("return (1 - b) * self.d_start + b * self.d_target", "return b * self.d_start + (1 - b) * self.d_target"),
+        ("return -renyi(-self.log_w, 0)", "return renyi(self.log_w, 0)"),
+        ("log_w = log_w + (b[t + 1] - b[t]) * (at.target - at.start)", "log_w = log_w - (b[t + 1] - b[t]) * (at.target - at.start)"),
+        ("size = start.stddev * forwards.log_sizes[t - 1].exp()[:, None]", "size = start.stddev * forwards.log_sizes[t].exp()[:, None]"),
+    ),
+    *of(
+        "inference/pareto.py", LATENT,
+        ("threshold = ordered[-M - 1].exp()", "threshold = ordered[-M].exp()"),
+        ("return (n * k + 5) / (n + 10), -k / best", "return k, -k / best"),
+        ("log_likelihood = n * (torch.log(-theta / k) - k - 1)", "log_likelihood = n * (torch.log(-theta / k) + k - 1)"),
+        ("[:, None] + 0.5) / M", "[:, None] + 1.0) / (M + 1)"),
+    ),
+    *of("inference/active.py", LATENT, ("mean.var(0, unbiased=False)", "mean.var(1, unbiased=False)")),
+    *of(
+        "inference/normal_moments.py", MIXTURE,
+        ("P = inverse.mT @ inverse", "P = inverse @ inverse.mT"),
+        ("log_det = L.diagonal(dim1=-2, dim2=-1).log().sum(-1)", "log_det = 0.0 * L.diagonal(dim1=-2, dim2=-1).log().sum(-1)"),
+        ("torch.where(i == j, -0.5, -1.0)", "torch.where(i == j, -0.5, -0.5)"),
+        ("constant = (-0.5 * mu.square() * p - log_sigma", "constant = (-0.5 * mu.square() * p + log_sigma"),
+        ("_unpacked(second, D) - cross - cross.mT +", "_unpacked(second, D) - cross - cross +"),
+        ("second - 2 * mu * first + n * mu.square()", "second - 2 * mu * first - n * mu.square()"),
+        ("square + part_square + step.square() * total * part / both", "square + part_square"),
+    ),
+    *of(
+        "models/mixture.py", MIXTURE,
+        ("return self.log_joint(x).logsumexp(1)", "return self.log_joint(x).amax(1)"),
+        ('sums["log_likelihood"] - jacobian', 'sums["log_likelihood"] + jacobian'),
+        ("S = second - n[:, None, None] * d[:, :, None] * d[:, None]", "S = second"),
+        ("sigma = (S[alive] + torch.diag(ridge)) / n[alive, None, None]", "sigma = S[alive] / n[alive, None, None] + torch.diag(ridge)"),
+        ("self.log_pi.copy_((n / n.sum())", "self.log_pi.copy_((n / len(n))"),
+        ("self.mu.add_(d)", "self.mu.sub_(d)"),
+        ("pyro.factor(\"weight\", (weight - 1) * self.log_prob(x, observed))", "pyro.factor(\"weight\", weight * self.log_prob(x, observed))"),
+        ("case \"spherical\":\n                return self.L[z].exp()[..., None] * self.scale", "case \"spherical\":\n                return self.L[z].exp()[..., None] / self.scale"),
+        ("+ torch.einsum(\"kn,nkij->kij\", r, covariance)", ""),
+    ),
+    *of(
+        "distributions/observed_normal.py", MIXTURE,
+        ("log_det + o.sum(-1) * math.log(2 * math.pi)", "log_det + o.shape[-1] * math.log(2 * math.pi)"),
+        ("return mean, free - explained", "return mean, free"),
+        ("log_det = 2 * tril.diagonal", "log_det = tril.diagonal"),
+        ("self._filled(value, self.rsample(), self.scale_tril @ self.scale_tril.mT, o)", "self._filled(value, self.loc, self.scale_tril @ self.scale_tril.mT, o)"),
+    ),
+    *of(
+        "distributions/discretized_logistic.py", f"{DISTRIBUTIONS} {LATENT}",
+        ("width = torch.log(-torch.expm1(-1 / self.s))", "width = -self.s.log()"),
+        ("torch.where(left, logsigmoid(b), torch.where(right, logsigmoid(-a), inner))", "inner"),
+        (".round().clamp(0, self.levels - 1)", ".floor().clamp(0, self.levels - 1)"),
+        ("torch.sigmoid((self.mu - v - 0.5) / self.s)", "torch.sigmoid((self.mu - v) / self.s)"),
+    ),
+    *of(
+        "distributions/vectors.py", f"{DISTRIBUTIONS} {LATENT}",
+        ("return 0.5 * (r * r + d * d - 1) - r.log()", "return 0.5 * (r * r + d * d - 1) + r.log()"),
+        ("r, d = self.scale / p.scale, (self.loc - p.loc) / p.scale", "r, d = p.scale / self.scale, (self.loc - p.loc) / self.scale"),
+        ("return torch.addcmul(self.loc, self.scale, e)", "return torch.addcmul(self.loc, self.scale.square(), e)"),
+    ),
+    *of(
+        "distributions/sites.py", DISTRIBUTIONS,
+        ("DiscretizedLogistic(half * (1 + mu), half * _scale(s), self.levels)", "DiscretizedLogistic(half * (1 + mu), _scale(s), self.levels)"),
+        ("p.probs @ torch.arange(self.levels,", "p.probs @ torch.arange(1, self.levels + 1,"),
+        ("numbers.unflatten(-1, (3, self.components)).unbind(-2)", "numbers.unflatten(-1, (self.components, 3)).unbind(-1)"),
+        ("(x[..., None] * (2 / (self.levels - 1)) - 1)", "(x[..., None] * (2 / self.levels) - 1)"),
+    ),
+    *of(
+        "distributions/autoregressive.py", AUTOREGRESSIVE,
+        ("self.site.p(numbers).log_prob(x).sum(1)", "self.site.p(numbers).log_prob(x).mean(1)"),
+        ("numbers = numbers[:, self.ordering.argsort()]", "numbers = numbers[:, self.ordering]"),
+        ("return x if self.ordering is None else x[:, self.ordering.argsort()]", "return x if self.ordering is None else x[:, self.ordering]"),
+        ("found = self.conditioner(self.x, self.context)[:, i]", "found = self.conditioner(self.x, self.context)[:, i - 1]"),
+    ),
+    *of(
+        "distributions/ensemble.py", f"{AUTOREGRESSIVE} tests/test_distributions.py",
+        ("return each.logsumexp(0) - math.log(len(self.parts))", "return each.logsumexp(0)"),
+        ("return each.logsumexp(0) - math.log(len(self.parts))", "return each.mean(0)"),
+        ("chosen = torch.randint(len(self.parts), rows)", "chosen = torch.zeros(rows, dtype=torch.int64)"),
+    ),
+    *of(
+        "models/fvsbn.py", AUTOREGRESSIVE,
+        (".tril(-1)", ".tril(0)"),
+        ("y = (e @ alpha.mT)", "y = (e @ alpha)"),
+        ("self.alpha[i].flatten(1)[:, : i * features].mT)", "self.alpha[i - 1].flatten(1)[:, : i * features].mT)"),
+    ),
+    *of(
+        "models/nade.py", AUTOREGRESSIVE,
+        ("self.W[i - 1])", "self.W[i])"),
+        ("self.c + context @ self.U", "self.c - context @ self.U"),
+        ("running_sigmoid(e, self._a(len(x), context), self.W, self.V) + self.b", "running_sigmoid(e, self._a(len(x), context), self.W, self.V)"),
+    ),
+    *of(
+        "nn/running_sigmoid.py", "tests/test_running_sigmoid.py",
+        ("torch.arange(size, device=self.e.device) <= self.site[here, None]", "torch.arange(size, device=self.e.device) < self.site[here, None]"),
+        ("grad_a.index_add_(0, block.rows, back[rows:])", "pass"),
+        ("due = grad_a @ W_block.mT", "due = 0 * grad_a @ W_block.mT"),
+        ("self.in_force[number, self.row, self.site + 1] = n + further", "self.in_force[number, self.row, self.site] = n + further"),
+    ),
+    *of(
+        "models/made.py", AUTOREGRESSIVE,
+        ("1 + torch.arange(units) * max(1, self.sites - 1) // units", "0 * torch.arange(units) + 1"),
+        ("h[:, units] = torch.relu(a + ", "h[:, units] = torch.tanh(a + "),
+        ("y = y.addmm(e, made.A[rows].mT)", "y = y"),
+    ),
+    *of(
+        "inference/completion.py", "tests/test_completion.py",
+        ("log_w = log_w + torch.where(given, site.log_prob(value), 0)", "log_w = log_w - torch.where(given, site.log_prob(value), 0)"),
+        ("ess[rows] = (1 / families.double().square().sum(1))", "ess[rows] = (1 / w.double().square().sum(1))"),
+        ("return torch.where(uneven, mean, log_w), ancestors.gather(0, chosen)", "return torch.where(uneven, 0 * mean, log_w), ancestors.gather(0, chosen)"),
+        ("return (known.cummin(1).values == known).all(1)", "return (known.cummax(1).values == known).all(1)"),
+    ),
+    *of(
+        "models/m2.py", CODES,
+        ("return (q.probs.T * each).sum(0) + q.entropy()", "return (q.probs.T * each).sum(0) - q.entropy()"),
+        ("return (q.probs.T * each).sum(0) + q.entropy()", "return each.mean(0) + q.entropy()"),
+        ("y = torch.arange(K, device=x.device).repeat_interleave(n)", "y = torch.arange(K, device=x.device).repeat(n)"),
+        ("rows = n * self.known if self.training else known.sum()", "rows = n"),
+    ),
+    *of(
+        "models/bayesian_mixture.py", CODES,
+        ('return {"loss": -(prior + q.entropy()) / self.N - likelihood / n}', 'return {"loss": -(prior - q.entropy()) / self.N - likelihood / n}'),
+        ("scale_tril=L / math.sqrt(options.kappa)", "scale_tril=L * math.sqrt(options.kappa)"),
+        ("return math.sqrt(self.psi) * torch.linalg.cholesky(torch.cholesky_inverse(A))", "return math.sqrt(self.psi) * torch.cholesky_inverse(A)"),
+    ),
+    *of(
+        "models/independent.py", "tests/test_laws.py -k Independent",
+        ("variance = (statistics[\"square\"] / w - off.square())", "variance = (statistics[\"square\"] / w + off.square())"),
+        ("logits=self.log_theta[:, 1] - self.log_theta[:, 0]", "logits=self.log_theta[:, 0] - self.log_theta[:, 1]"),
+    ),
+    *of("models/priors.py", LATENT, ("parts = NormalVector(self.mu, self.log_sigma.exp())", "parts = NormalVector(self.mu, (2 * self.log_sigma).exp())")),
+    *of(
+        "models/vae.py", LATENT,
+        ('return {"loss": self.beta * paid - reconstruction,', 'return {"loss": paid - reconstruction,'),
+        ("self.k = round(options.k**gone)", "self.k = options.k"),
+        ("paid = kl.clamp(min=free).sum() if free else kl.sum()", "paid = kl.clamp(max=free).sum() if free else kl.sum()"),
+        ("return NormalVector(mu, log_sigma.exp())", "return NormalVector(log_sigma, mu.exp())"),
+    ),
+    *of(
+        "scores.py", "tests/test_compare.py tests/test_cli.py",
+        ('bits = -x / (x.attrs["event_size"] * math.log(2))', 'bits = -x / x.attrs["event_size"]'),
+        ('values.std(ddof=1) / math.sqrt(n)', 'values.std(ddof=1) / n'),
+    ),
+    *of(
+        "evaluation/comparison.py", "tests/test_compare.py",
+        ("_mean(values[name] - best)", "_mean(best - values[name])"),
+        ("values.std(ddof=1) / math.sqrt(n)", "values.std(ddof=0) / n"),
+        ('kinds[other] != "upper_bound" and kinds[name] != "lower_bound"', 'kinds[other] != "lower_bound" and kinds[name] != "upper_bound"'),
+    ),
+    *of(
+        "latents/paths.py", "tests/test_latents.py",
+        ("np.sqrt(1 - size**2) * walk[-1] + size * noise", "(1 - size) * walk[-1] + size * noise"),
+        ("np.sin((1 - t) * angle) * u + np.sin(t * angle) * v", "np.sin(t * angle) * u + np.sin((1 - t) * angle) * v"),
+    ),
+    *of("latents/clusters.py", "tests/test_latents.py", ("linear_sum_assignment(-counts)", "linear_sum_assignment(counts)")),
+]  # fmt: skip
+
+
+def check_places() -> list[str]:
+    """Mutants whose line is not in the project exactly once."""
+    return [str(m) for m in MUTANTS if (ROOT / m.file).read_text().count(m.old) != 1]
+
+
+def survives(mutant: Mutant, place: Path) -> bool:
+    """Whether the tests pass on the project as the mutant has it."""
+    for name in ("probgen", "tests", "recipes", "docs", "pyproject.toml", "README.md"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(
+                source, place / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        else:
+            shutil.copy(source, place / name)
+    path = place / mutant.file
+    path.write_text(path.read_text().replace(mutant.old, mutant.new))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests.split()],
+        cwd=place, env={**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True,
+        text=True, check=False, timeout=1800,
+    )  # fmt: skip
+    if done.returncode not in (0, 1):  # nothing was tested
+        raise RuntimeError(f"{mutant}: {done.stdout[-500:]}{done.stderr[-500:]}")
+    return done.returncode == 0
+
+
+def kill(mutants: list[Mutant] | None = None) -> Tally:
+    """All mutants; the survivors."""
+    tally = Tally()
+    for mutant in mutants if mutants is not None else MUTANTS:
+        with tempfile.TemporaryDirectory() as place:
+            tally.points += 1
+            if survives(mutant, Path(place)):
+                tally.faults.append(str(mutant))
+    return tally
