@@ -1,11 +1,12 @@
 # make quickstart   an environment, then a real fit, draw and score
 # make test         the same environment, then every check
+# make trust        what the tests of trust do in part, exhaustively: hours
 # make bench        the benchmarks: ratios from one run, never a test
 PYTHON ?= python3
 BIN := .venv/bin
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
-.PHONY: quickstart test bench clean
+.PHONY: quickstart test trust bench clean
 
 quickstart: .venv/ready
 	$(BIN)/probgen run quickstart --out runs/quickstart --force
@@ -16,6 +17,9 @@ test: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2
+
+trust: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.trust
 
 bench: .venv/ready
 	$(BIN)/python -m tests.benchmarks

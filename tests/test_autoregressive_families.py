@@ -102,15 +102,17 @@ def test_penalties_make_weights_smaller(family: str) -> None:
     assert size(weight_decay=1.0) < 0.8 * plain
 
 
+@pytest.mark.parametrize("hold", [0.0, 0.5])
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])
-def test_learning_rate_schedules(schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_learning_rate_schedules(schedule: str, hold: float, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = []
     step = torch.optim.AdamW.step
     monkeypatch.setattr(
         torch.optim.AdamW, "step", lambda self, *a: rates.append(self.param_groups[0]["lr"]) or step(self, *a)
     )
-    probgen.fit("fvsbn", labelled().drop_vars("label"), steps=8, learning_rate=0.5, schedule=schedule)
-    t = np.arange(8) / 8
+    data = labelled().drop_vars("label")
+    probgen.fit("fvsbn", data, steps=8, learning_rate=0.5, schedule=schedule, hold=hold)
+    t = np.maximum(0, (np.arange(8) / 8 - hold) / (1 - hold))
     expected = {"constant": 0 * t + 1, "cosine": (1 + np.cos(math.pi * t)) / 2, "linear": 1 - t}[schedule]
     np.testing.assert_allclose(rates, 0.5 * expected)
 

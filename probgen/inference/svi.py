@@ -35,6 +35,12 @@ class SVIOptions(Options):
     schedule: Literal["constant", "cosine", "linear"] = Field(
         "constant", description="of the learning rate; cosine and linear go down to 0"
     )
+    hold: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the steps in which the schedule leaves the learning rate as it is",
+    )
     weight_decay: float = Field(
         0.0, ge=0, description="decoupled L2 penalty (AdamW), times the learning rate a step"
     )
@@ -68,6 +74,7 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
     """
     decay = float(getattr(options, "weight_decay", 0.0))
     optimizer = torch.optim.AdamW(pair.parameters(), lr=options.learning_rate, weight_decay=decay, fused=True)
+    hold = float(getattr(options, "hold", 0.0))
     patience = getattr(options, "patience", None)
     if patience is not None and data.valid is None:
         raise InputError(f"patience = {patience}: there are no rows to choose by; give valid=")
@@ -78,7 +85,9 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
     def step(t: int) -> dict[str, Tensor | float]:
         batch = data.batch(t, size, stage)
         pair.begin(t * size / data.n)
-        optimizer.param_groups[0]["lr"] = options.learning_rate * _decay(options.schedule, t, steps)
+        optimizer.param_groups[0]["lr"] = options.learning_rate * _decay(
+            options.schedule, (t / steps - hold) / (1 - hold)
+        )
         nonlocal work
         if work is None:
             graph = getattr(options, "graph", False)
@@ -178,7 +187,8 @@ def steps_of(options: SVIOptions, n: int) -> int:
     return options.steps or math.ceil(options.epochs * n / min(options.batch_size, n))
 
 
-def _decay(schedule: str, t: int, steps: int) -> float:
-    if schedule == "linear":
-        return 1 - t / steps
-    return 0.5 * (1 + math.cos(math.pi * t / steps)) if schedule == "cosine" else 1.0
+def _decay(schedule: str, gone: float) -> float:
+    """By what the learning rate is multiplied when so much of the schedule is over; before it begins, below 0."""
+    if schedule == "constant" or gone <= 0:
+        return 1.0
+    return 1 - gone if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * gone))

@@ -1,7 +1,6 @@
 """Networks from vectors to vectors and images, each with a context beside its input.
 
-They share one signature, `net(x, context)`, so that one stands in for another. Weights begin as Glorot & Bengio
-(AISTATS 2010, eq. 16) have it, biases at 0.
+They share one signature, `net(x, context)`, so that one stands in for another.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ class MLP(nn.Module):
         for n, units in zip(widths, hidden, strict=False):
             layers += [nn.Linear(n, units), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
-        self.apply(begin)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -57,7 +55,6 @@ class Halving(nn.Module):
         self.layers = nn.Sequential(*layers)
         scale = 2 ** len(channels)
         self.last = nn.Linear(channels[-1] * (height // scale) * (width // scale) + context, outputs)
-        self.apply(begin)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -89,20 +86,10 @@ class Doubling(nn.Module):
         for n, out in zip(channels, (*channels[1:], depth), strict=True):
             layers += [ACTIVATIONS[activation](), nn.ConvTranspose2d(n, out, 4, stride=2, padding=1)]
         self.layers = nn.Sequential(*layers)
-        self.apply(begin)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """The last layer is linear."""
         return self.layers(self.first(_beside(z, context)).unflatten(1, self.small))
-
-
-@torch.no_grad()
-def begin(layer: nn.Module) -> None:
-    """The weights that a linear or convolutional layer begins with."""
-    if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.xavier_uniform_(layer.weight)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
 
 
 def _beside(x: Tensor, context: Tensor | None) -> Tensor:
