@@ -16,6 +16,7 @@ from torch import Tensor
 
 import probgen
 from probgen.errors import NotOffered
+from probgen.inference.active import active_units
 from probgen.inference.annealed import ais, anneal, bidirectional, reverse
 from probgen.inference.elbo import elbo
 from probgen.inference.importance import all_log_weights, iwae, log_weights, propose, renyi, renyi_bound
@@ -339,3 +340,11 @@ def test_draws_and_weights_are_of_one_another() -> None:
     z = drawn.z["z"]
     joint = dist.Normal(0.0, 1.0).log_prob(z).sum(-1) + dist.Normal(z @ pair.W.T, SIGMA).log_prob(x).sum(-1)
     torch.testing.assert_close(again, joint - drawn.log_q)
+
+
+def test_active_units_are_those_whose_mean_varies_over_the_rows() -> None:
+    """A_u = Var_x[E_q(z_u | x)] > 0.01: of variances 0.04, 0.0001 and 0.0101 the first and the last."""
+    signs = torch.tensor([1.0, -1.0, 1.0, -1.0])[:, None]
+    mean = torch.tensor([[5.0, -3.0, 100.0]]) + signs * torch.tensor([[0.2, 0.01, 0.1005]])
+    assert active_units(mean).tolist() == [True, False, True]
+    assert active_units(mean, threshold=0.02).tolist() == [True, False, False]

@@ -18,7 +18,8 @@ from tests.trust.crash import Tally
 
 ROOT = Path(__file__).parents[2]
 AUTOREGRESSIVE = "tests/test_autoregressive.py tests/test_autoregressive_families.py"
-LATENT = "tests/test_latent_inference.py tests/test_vae.py"
+LATENT = "tests/test_latent_inference.py"
+VAE = "tests/test_vae.py"
 CODES = "tests/test_code_families.py"
 DISTRIBUTIONS = "tests/test_distributions.py tests/test_autoregressive.py"
 MIXTURE = "tests/test_mixture.py"
@@ -43,7 +44,7 @@ def of(file: str, tests: str, *changes: tuple[str, str]) -> list[Mutant]:
 
 MUTANTS = [
     *of(
-        "inference/elbo.py", LATENT,
+        "inference/elbo.py", f"{LATENT} -k bound_is+or+parts+or+latents_one+or+without",
         ("return self.reconstruction - self.divergence", "return self.reconstruction + self.divergence"),
         ("return q.log_prob(n) - p.log_prob(n)", "return p.log_prob(n) - q.log_prob(n)"),
         ("kl.flatten(kl.ndim - a[1]).sum(-1)", "kl.flatten(kl.ndim - a[1]).mean(-1)"),
@@ -51,7 +52,7 @@ MUTANTS = [
         ("in_order = list(q) == [name for name in p if name in q]", "in_order = True"),
     ),
     *of(
-        "inference/importance.py", LATENT,
+        "inference/importance.py", f"{LATENT} -k bound_is+or+iwae+or+error+or+memory+or+chosen+or+renyi",
         ("return log_p.reshape(k, n) - proposal.log_q", "return log_p.reshape(k, n) + proposal.log_q"),
         ("return log_p.reshape(k, n) - proposal.log_q", "return log_p.reshape(n, k).T - proposal.log_q"),
         (".logsumexp(0) - math.log(len(log_w))) / (1 - alpha)", ".logsumexp(0)) / (1 - alpha)"),
@@ -63,7 +64,7 @@ MUTANTS = [
         ("yield min(k - start, max(1, most))", "yield max(1, most)"),
     ),
     *of(
-        "inference/annealed.py", LATENT,
+        "inference/annealed.py", f"{LATENT} -k chains+or+weights_are",
         ("log_w = log_w + (now - before) * (at.target - at.start)", "log_w = log_w + (now - before) * at.target"),
         ("log_w = log_w + (now - before) * (at.target - at.start)", "log_w = log_w + now * (at.target - at.start)"),
         ("at.where(torch.rand_like(p) >= p, proposal), p", "at.where(torch.rand_like(p) >= 1, proposal), p"),
@@ -74,13 +75,13 @@ MUTANTS = [
         ("size = start.stddev * forwards.log_sizes[t - 1].exp()[:, None]", "size = start.stddev * forwards.log_sizes[t].exp()[:, None]"),
     ),
     *of(
-        "inference/pareto.py", LATENT,
+        "inference/pareto.py", f"{LATENT} -k pareto+or+smoothed",
         ("threshold = ordered[-M - 1].exp()", "threshold = ordered[-M].exp()"),
         ("return (n * k + 5) / (n + 10), -k / best", "return k, -k / best"),
         ("log_likelihood = n * (torch.log(-theta / k) - k - 1)", "log_likelihood = n * (torch.log(-theta / k) + k - 1)"),
         ("[:, None] + 0.5) / M", "[:, None] + 1.0) / (M + 1)"),
     ),
-    *of("inference/active.py", LATENT, ("mean.var(0, unbiased=False)", "mean.var(1, unbiased=False)")),
+    *of("inference/active.py", f"{LATENT} -k active", ("mean.var(0, unbiased=False)", "mean.var(1, unbiased=False)")),
     *of(
         "inference/normal_moments.py", MIXTURE,
         ("P = inverse.mT @ inverse", "P = inverse @ inverse.mT"),
@@ -111,14 +112,14 @@ MUTANTS = [
         ("self._filled(value, self.rsample(), self.scale_tril @ self.scale_tril.mT, o)", "self._filled(value, self.loc, self.scale_tril @ self.scale_tril.mT, o)"),
     ),
     *of(
-        "distributions/discretized_logistic.py", f"{DISTRIBUTIONS} {LATENT}",
+        "distributions/discretized_logistic.py", DISTRIBUTIONS,
         ("width = torch.log(-torch.expm1(-1 / self.s))", "width = -self.s.log()"),
         ("torch.where(left, logsigmoid(b), torch.where(right, logsigmoid(-a), inner))", "inner"),
         (".round().clamp(0, self.levels - 1)", ".floor().clamp(0, self.levels - 1)"),
         ("torch.sigmoid((self.mu - v - 0.5) / self.s)", "torch.sigmoid((self.mu - v) / self.s)"),
     ),
     *of(
-        "distributions/vectors.py", f"{DISTRIBUTIONS} {LATENT}",
+        "distributions/vectors.py", f"tests/test_distributions.py {VAE} -k vector+or+normal+or+paper+or+posterior",
         ("return 0.5 * (r * r + d * d - 1) - r.log()", "return 0.5 * (r * r + d * d - 1) + r.log()"),
         ("r, d = self.scale / p.scale, (self.loc - p.loc) / p.scale", "r, d = p.scale / self.scale, (self.loc - p.loc) / self.scale"),
         ("return torch.addcmul(self.loc, self.scale, e)", "return torch.addcmul(self.loc, self.scale.square(), e)"),
@@ -193,9 +194,9 @@ MUTANTS = [
         ("variance = (statistics[\"square\"] / w - off.square())", "variance = (statistics[\"square\"] / w + off.square())"),
         ("logits=self.log_theta[:, 1] - self.log_theta[:, 0]", "logits=self.log_theta[:, 0] - self.log_theta[:, 1]"),
     ),
-    *of("models/priors.py", LATENT, ("parts = NormalVector(self.mu, self.log_sigma.exp())", "parts = NormalVector(self.mu, (2 * self.log_sigma).exp())")),
+    *of("models/priors.py", f"{VAE} -k priors", ("parts = NormalVector(self.mu, self.log_sigma.exp())", "parts = NormalVector(self.mu, (2 * self.log_sigma).exp())")),
     *of(
-        "models/vae.py", LATENT,
+        "models/vae.py", f"{VAE} -k beta+or+paper+or+learns+or+captured+or+warm",
         ('return {"loss": self.beta * paid - reconstruction,', 'return {"loss": paid - reconstruction,'),
         ("self.k = round(options.k**gone)", "self.k = options.k"),
         ("paid = kl.clamp(min=free).sum() if free else kl.sum()", "paid = kl.clamp(max=free).sum() if free else kl.sum()"),
@@ -239,7 +240,7 @@ def survives(mutant: Mutant, place: Path) -> bool:
     path = place / mutant.file
     path.write_text(path.read_text().replace(mutant.old, mutant.new))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests.split()],
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *(part.replace("+", " ") for part in mutant.tests.split())],
         cwd=place, env={**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True,
         text=True, check=False, timeout=1800,
     )  # fmt: skip
