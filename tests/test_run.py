@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +18,12 @@ import torch
 import xarray as xr
 
 import probgen
-from probgen.errors import DivergedError, InputError, Interrupted, PluginError, RunError
+from probgen.errors import DivergedError, FileError, InputError, Interrupted, PluginError, RunError
 from probgen.run import Run
 from probgen.state import digest_of
 from probgen.store.claim import Claim
 from probgen.store.folder import RunFolder
-from probgen.store.trees import read_dataset
+from probgen.store.trees import read_dataset, write_dataset
 
 
 class Counter:
@@ -319,7 +320,7 @@ def test_a_claim_outlives_no_process(tmp_path: Path) -> None:
         pass
     os.waitpid(dead, 0)
     (newest,) = tmp_path.glob(".writer-*")
-    newest.write_text('{"process": 1, "started": "x", "host": "elsewhere"}')
+    newest.write_text('{"process": 1, "started": "x", "host": "elsewhere", "machine": "another"}')
     with (
         pytest.raises(RunError, match=r"process 1 on elsewhere.*If it is gone, remove .*\.writer-"),
         Claim(tmp_path),
@@ -328,3 +329,102 @@ def test_a_claim_outlives_no_process(tmp_path: Path) -> None:
     newest.write_text("")  # being written, on a file system without hard links
     with pytest.raises(RunError, match="being written"), Claim(tmp_path):
         pytest.fail("let in")
+
+
+def test_what_was_there_before_a_fit_that_fails_is_there_after_it(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((30, 2))
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="more than the 30 rows"):
+        probgen.fit("mixture", x, components=31, out=tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.txt"]
+    (tmp_path / "model.h5").write_bytes(b"mine too")
+    with pytest.raises(InputError, match=r"holds model\.h5, and nothing says what of"):
+        probgen.fit("mixture", x, out=tmp_path)
+    assert (tmp_path / "model.h5").read_bytes() == b"mine too"
+
+    run = tmp_path / "run"
+    probgen.fit("mixture", x, out=run)
+    (run / "history.jsonl").unlink()
+    (run / "model.h5").write_bytes((run / "model.h5").read_bytes()[:-9])
+    with pytest.raises(FileError):
+        probgen.fit("mixture", x, out=run, resume=True)
+    assert {"model.h5", "recipe.toml"} <= {p.name for p in run.iterdir()}
+
+
+def test_force_is_done_or_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ended anywhere while the old run is removed, the folder holds no old result under a new request."""
+    x = np.random.default_rng(0).standard_normal((30, 2))
+    for stop in range(3):
+        out = tmp_path / str(stop)
+        fitted = probgen.fit("mixture", x, out=out)
+        write_dataset(out / "samples.h5", "samples", probgen.sample(fitted, 3))
+        left, unlink = [stop], Path.unlink
+
+        def ended(path: Path, missing_ok: bool = False, left: list[int] = left, unlink: Any = unlink) -> None:
+            if path.exists() and not path.name.startswith("."):
+                left[0] -= 1
+                if left[0] < 0:
+                    raise KeyboardInterrupt
+            unlink(path, missing_ok)
+
+        monkeypatch.setattr(Path, "unlink", ended)
+        with pytest.raises(KeyboardInterrupt):
+            probgen.fit("mixture", x, components=3, out=out, force=True)
+        monkeypatch.setattr(Path, "unlink", unlink)
+        with pytest.raises(InputError, match="begun with"):
+            probgen.fit("mixture", x, components=3, out=out, resume=True)
+        again = probgen.fit("mixture", x, components=3, out=out, force=True)
+        assert again.state.sizes["component"] == 3
+        assert not (out / "samples.h5").exists()
+
+
+def test_draws_that_fail_leave_no_claim(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((30, 4)) < 0.5
+    fitted = probgen.fit("vae", x, latent=1, hidden=(3,), steps=2, decoder="made", context=2)
+    with pytest.raises(InputError, match="mean"):
+        probgen.sample_to(tmp_path / "draws", fitted, 10, mean=True)
+    assert not (tmp_path / "draws").exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "part-000000.h5").write_bytes(b"")
+    with pytest.raises(InputError, match=r"holds 'part-000000.h5' and no parts.toml"):
+        probgen.sample_to(tmp_path / "other", fitted, 10)
+    assert (tmp_path / "other" / "part-000000.h5").exists()
+
+
+def test_a_claim_is_let_go_however_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = RunFolder.sweep
+    monkeypatch.setattr(RunFolder, "sweep", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        RunFolder(tmp_path).__enter__()
+    monkeypatch.setattr(RunFolder, "sweep", sweep)
+    (tmp_path / ".x.99999999999999999999-00000000-aaaaaaaa.tmp").touch()
+    with RunFolder(tmp_path):
+        pass
+    number = 1 + max(int(p.name[-6:]) for p in tmp_path.glob(".writer-*"))
+    for content in ("3", "[1]", '{"process": [], "machine": 3}'):
+        (tmp_path / f".writer-{number:06d}").write_text(content)
+        with pytest.raises(RunError, match="If it is gone, remove"), RunFolder(tmp_path):
+            pytest.fail("let in")
+
+
+def test_a_number_comes_only_once(tmp_path: Path) -> None:
+    """One who has seen the newest writer and pauses is refused, whatever happened since."""
+    with Claim(tmp_path):
+        pass
+    slow = Claim(tmp_path)
+    newest = slow._newest
+    seen = [newest()]
+    with Claim(tmp_path) as failing:
+        failing.leave_nothing()
+    slow._newest = lambda: seen.pop() if seen else newest()  # type: ignore[method-assign]
+    with Claim(tmp_path), pytest.raises(RunError, match="just now"), slow:
+        pytest.fail("let in")
+
+
+def test_a_process_that_nothing_can_be_told_of_is_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Claim(tmp_path):
+        monkeypatch.setattr("probgen.store.claim.started", lambda process: "alive")
+        with pytest.raises(RunError, match="is being written by process"), Claim(tmp_path):
+            pytest.fail("let in")

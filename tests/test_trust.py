@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from probgen.store.claim import Claim
 from tests.trust import crash, hostile, mutants, processes
 from tests.trust.__main__ import ready
 from tests.trust.child import run
@@ -49,7 +50,7 @@ def test_crashes(name: str) -> None:
 
 
 def test_a_harness_that_loses_something_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The harness itself: files written in place are found unreadable, and what is not resumed is found."""
+    """The harness itself: files that are written in place are found unreadable."""
     from probgen.store import files
 
     def in_place(path: Path, *parts: bytes) -> None:
@@ -97,6 +98,25 @@ def test_bit_flips() -> None:
 @pytest.mark.parametrize("name", list(hostile.ALL)[::3])
 def test_hostile_files(name: str) -> None:
     assert not hostile.refuse(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["model: two hard links", "data: many attributes", "model: deep", "data: enumeration"]
+)
+def test_a_guard_that_looks_at_nothing_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("probgen.store.guard.inspect", lambda file, name: None)
+    assert hostile.refuse(name)
+
+
+def test_a_claim_that_lets_everybody_in_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def enter(self: Claim) -> Claim:
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._number = 1
+        self.entered()
+        return self
+
+    monkeypatch.setattr(Claim, "__enter__", enter)
+    assert processes.races(4).faults
 
 
 def test_the_catalogues_are_large() -> None:

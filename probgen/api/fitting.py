@@ -99,8 +99,9 @@ def fit(
         observers = Observers()
         folder = stack.enter_context(_claimed(out, request, resume, force)) if out is not None else None
         if folder is not None and resume and (folder.path / MODEL).exists():
+            fitted = load(folder.path, family)
             folder.clear()
-            return load(folder.path, family)
+            return fitted
         run = Run(seed, device=device, dtype=dtype, folder=folder, observers=observers)
         stack.callback(run.close)
         with told(observers, "fit", definition, run), run.minding_signals():
@@ -171,6 +172,10 @@ def _claimed(out: str | Path, request: dict[str, Any], resume: bool, force: bool
             folder.erase()
         asked = folder.read_request()
         if asked is None:
+            if folder.results():
+                raise InputError(
+                    f"{path} holds {folder.results()[0]}, and nothing says what of: replace it (--force), or choose another"
+                )
             folder.write_request(request)
         elif not resume:
             raise InputError(
@@ -187,8 +192,9 @@ def _claimed(out: str | Path, request: dict[str, Any], resume: bool, force: bool
         try:
             yield folder
         except Exception:
-            if not (path / HISTORY).exists() or not (path / HISTORY).stat().st_size:
-                folder.abandon()  # nothing was done
+            done = (path / HISTORY).exists() and (path / HISTORY).stat().st_size
+            if asked is None and not done and not (path / MODEL).exists():
+                folder.abandon()
             raise
 
 

@@ -52,7 +52,7 @@ def command(
     how: dict[str, Any] = {"given": condition, "seed": seed, "device": device, "progress": progress(quiet)}
     how |= settings(set_)
     written = []
-    if target is not None and not target.suffix:
+    if target is not None and (target.is_dir() or not target.suffix):
         parts = sample_to(target, fitted, n, **how)
         draws = read_dataset(parts[0], "samples")  # for the picture
         written.append(f"{target} ({len(parts)} part{'s' * (len(parts) > 1)})")

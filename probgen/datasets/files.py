@@ -216,6 +216,8 @@ def _unpacked(packed: bytes) -> bytes:
     while packed and left > 0:
         pieces.append(unpacker.decompress(packed, 1 << 20))
         packed, left = unpacker.unconsumed_tail, left - len(pieces[-1])
+        if unpacker.eof and unpacker.unused_data.startswith(b"\x1f\x8b"):  # another member
+            packed, unpacker = unpacker.unused_data, zlib.decompressobj(wbits=31)
     if not unpacker.eof:
         raise ValueError(UNPACKED if packed else "it is cut off")
     return b"".join(pieces)

@@ -44,7 +44,7 @@ from probgen.scores import log_prob
 class BayesianMixtureOptions(Options):
     """Options of `bayesian-mixture`."""
 
-    components: int = Field(2, ge=1, description="Gaussians")
+    components: int = Field(2, ge=1, le=1000, description="Gaussians")
     prior: Literal["niw", "lkj"] = Field("niw", description="of means and covariances")
     alpha: float = Field(1.0, gt=0, description="concentration of the weights")
     kappa: float = Field(0.1, gt=0, description="niw: rows that the prior of a mean is worth")
@@ -81,9 +81,10 @@ class BayesianMixture(Pair):
         self.N = 1
         K, D = options.components, event.size
         self.psi = K ** (-2 / D)
-        self.register_buffer("loc", torch.zeros(D))
-        self.register_buffer("scale", torch.ones(D))
-        self.space = Unconstrained(self.model, {"x": torch.zeros(1, D), "n": 1})
+        with torch.device("cpu"):  # the program is run once, also where a module of shapes alone is asked for
+            self.register_buffer("loc", torch.zeros(D))
+            self.register_buffer("scale", torch.ones(D))
+            self.space = Unconstrained(self.model, {"x": torch.zeros(1, D), "n": 1})
         P, chains = self.space.size, options.chains if options.method == "nuts" else 1
         self.register_buffer("draws", torch.zeros(chains, options.draws, P))  # of u
         self.dims = {"loc": ("feature",), "scale": ("feature",), "draws": ("chain", "draw", "parameter")}

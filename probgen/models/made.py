@@ -153,9 +153,9 @@ class MADEOptions(AutoregressiveOptions):
     """Options of `made`."""
 
     hidden: int = Field(500, ge=1, description="units of a layer")
-    layers: int = Field(1, ge=1, description="hidden layers")
+    layers: int = Field(1, ge=1, le=100, description="hidden layers")
     masks: int = Field(
-        1, ge=1, description="masks that share the weights; with a random ordering, of each its own"
+        1, ge=1, le=1000, description="masks that share the weights; with a random ordering, of each its own"
     )
     direct: bool = Field(True, description="connections between sites without hidden units between")
 

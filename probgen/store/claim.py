@@ -10,17 +10,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from probgen.errors import RunError
+from probgen.store.files import is_leftover, temporary_name, write_new
+from probgen.store.processes import ALIVE, machine, started
 
 _WRITER = re.compile(r"\.writer-(\d{6,})")
-_TEMPORARY = re.compile(r"\..+\.(\d+)-[0-9a-f]{8}\.tmp")
 _LET_GO = b"{"  # what a writer leaves: its file is cut to the first byte
 
 
@@ -43,34 +42,41 @@ class Claim:
                 self._require_gone(newest)
             if not _create(self._writer(newest + 1), _this_process()) or self._newest() != newest + 1:
                 raise self._refused()
-        except OSError as error:
-            raise RunError(f"{self.path} cannot be written: {error.strerror or error}") from None
-        self._number = newest + 1
-        for number in self._numbers():
-            if number < self._number:
-                self._writer(number).unlink(missing_ok=True)
+            self._number = newest + 1
+            for number in self._numbers():
+                if number < self._number:
+                    self._writer(number).unlink(missing_ok=True)
+            self.entered()
+        except BaseException as error:
+            if self._number:
+                self.__exit__(None, None, None)
+            if isinstance(error, OSError):
+                raise RunError(f"{self.path} cannot be written: {error.strerror or error}") from None
+            raise
         return self
+
+    def entered(self) -> None:
+        """What else is to be done before the folder is anybody's; if it fails, so does the claim."""
+        self.sweep()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._stays:
-            with suppress(OSError):  # something else lies there: then the folder stays
-                self._writer(self._number).unlink()
-                self.path.rmdir()
-            return
         with suppress(OSError):  # where the disk is gone, whoever comes next sees that this process is
-            os.truncate(self._writer(self._number), len(_LET_GO))
+            if self._stays:
+                os.truncate(self._writer(self._number), len(_LET_GO))
+            else:
+                self._writer(self._number).unlink()
+                self.path.rmdir()  # something else lies there: then the folder stays
 
     def leave_nothing(self) -> None:
-        """Let the folder go with the claim, if there is nothing else in it."""
-        self._stays = False
+        """Let a folder that is new go with the claim. (One that had a writer before keeps the newest number.)"""
+        self._stays = self._number > 1
 
     def sweep(self) -> None:
-        """Remove what writers that died left half-written; the name of such a file says whose it is."""
+        """Remove what writers of this machine that died left half-written; the name of such a file says whose it is."""
         for leftover in (*self.path.glob(".*.tmp"), *self.path.glob("checkpoints/.*.tmp")):
-            owner = _TEMPORARY.fullmatch(leftover.name)
-            if owner and _started(owner[1]) is None:
+            if is_leftover(leftover.name):
                 leftover.unlink(missing_ok=True)
 
     def _require_gone(self, number: int) -> None:
@@ -83,15 +89,16 @@ class Claim:
             return
         try:
             holder = dict(json.loads(text))
-        except ValueError:
+        except (ValueError, TypeError):
             holder = {}
-        here = _this_process()
-        if holder.get("host") == here["host"] and _started(holder.get("process")) != holder.get("started"):
+        here = holder.get("machine") == machine()
+        now = started(holder.get("process"))
+        if here and now != ALIVE and now != holder.get("started"):
             return  # it is dead
         who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}"
         raise RunError(
             f"{self.path} is being written by {who}; wait for it, or choose another --out"
-            + ("" if holder.get("host") == here["host"] else f". If it is gone, remove {file}")
+            + ("" if here else f". If it is gone, remove {file}")
         )
 
     def _refused(self) -> RunError:
@@ -109,56 +116,25 @@ class Claim:
 
 def _create(path: Path, holder: dict[str, Any]) -> bool:
     """Make a file that is whole from the first moment; whether the name was free."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    content = json.dumps(holder).encode()
-    _write_new(temporary, content)
+    temporary, content = temporary_name(path), json.dumps(holder).encode()
     try:
+        write_new(temporary, content)
         os.link(temporary, path)
     except FileExistsError:
         return False
     except (
-        OSError
-    ):  # a file system without hard links: a reader may see the file before its content, and waits
+        PermissionError
+    ):  # of a file system without hard links: a reader may see the file before its content, and waits
         with suppress(FileExistsError):
-            _write_new(path, content)
+            write_new(path, content)
             return True
         return False
     finally:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
     return True
 
 
-def _write_new(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        os.write(descriptor, content)
-    finally:
-        os.close(descriptor)
-
-
 def _this_process() -> dict[str, Any]:
-    return {"process": os.getpid(), "started": _started(os.getpid()), "host": os.uname().nodename}
-
-
-def _started(process: Any) -> str | None:
-    """What tells a process from a later one of the same number; None where there is none such."""
-    try:
-        os.kill(int(process), 0)
-    except PermissionError:
-        pass  # it is there, and another user's
-    except (OSError, TypeError, ValueError):
-        return None
-    try:
-        stat = Path(f"/proc/{int(process)}/stat").read_text()
-        fields = stat.rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else f"{_boot()} {fields[19]}"  # a zombie is dead
-    except (OSError, IndexError):
-        return "alive"  # no /proc here: the number alone has to do
-
-
-@cache
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
+    return {
+        "process": os.getpid(), "started": started(os.getpid()), "machine": machine(), "host": os.uname().nodename,
+    }  # fmt: skip

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import tomllib
+import zlib
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from probgen.errors import FileError, RunError
+from probgen.store.processes import machine, started
 
+_TEMPORARY = re.compile(r"\..+\.(\d+)-([0-9a-f]{8})-[0-9a-f]{8}\.tmp")
 _MARK = b"\n# sha256 "
 _SEAL = len(_MARK) + 64 + 1
 
@@ -30,20 +34,40 @@ def write_file(path: Path, content: bytes | memoryview) -> None:
 
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:
     """Write `parts`, one after the other, to `path`, whole or not at all. Errors: `RunError`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = temporary_name(path)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            for part in parts:
-                _write_all(descriptor, memoryview(part))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        write_new(temporary, *parts)
         os.rename(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise RunError(f"{path} could not be written: {error.strerror or error}") from None
+
+
+def write_new(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file that must not be there, and make it durable. Errors: `OSError`."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        for part in parts:
+            _write_all(descriptor, memoryview(part))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def temporary_name(path: Path) -> Path:
+    """A name beside `path` that nobody has, and that says which process of which machine is writing."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{_machine()}-{secrets.token_hex(4)}.tmp")
+
+
+def is_leftover(name: str) -> bool:
+    """Whether it is the temporary name of a process of this machine that is no more."""
+    match = _TEMPORARY.fullmatch(name)
+    return match is not None and match[2] == _machine() and started(match[1]) is None
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(machine().encode()):08x}"
 
 
 def read_file(path: Path) -> bytes:

@@ -6,9 +6,9 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from probgen.errors import FileError, RunError
+from probgen.errors import FileError
 from probgen.store.claim import Claim
 from probgen.store.files import read_request, sync_folder, write_request
 from probgen.store.trees import read_arrays, write_arrays
@@ -32,15 +32,10 @@ class RunFolder(Claim):
     Errors: `RunError` where the folder is held by another process or cannot be written.
     """
 
-    def __enter__(self) -> Self:
-        super().__enter__()
-        try:
-            (self.path / "checkpoints").mkdir(exist_ok=True)
-            self.sweep()
-        except OSError as error:
-            self.__exit__(None, None, None)
-            raise RunError(f"{self.path} cannot be written: {error.strerror}") from None
-        return self
+    def entered(self) -> None:
+        """Make room for checkpoints."""
+        super().entered()
+        (self.path / "checkpoints").mkdir(exist_ok=True)
 
     # what was asked
 
@@ -81,17 +76,25 @@ class RunFolder(Claim):
         return [int(match["step"]) for match in matches if match and match["stage"] == stage]
 
     def erase(self) -> None:
-        """Remove the run: the files that a run has, and nothing else that may lie in the folder."""
+        """Remove the run: the files that a run has, and nothing else that may lie in the folder.
+
+        What was asked goes last: until then the folder is known for a run, of the old request.
+        """
         self.clear()
-        for name in FILES:
+        for name in (*FILES[1:], REQUEST):
             (self.path / name).unlink(missing_ok=True)
 
     def abandon(self) -> None:
-        """As if the run had not been asked for."""
-        self.erase()
+        """As if a run that has done nothing had not been asked for."""
+        for name in (HISTORY, REQUEST):
+            (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):  # not empty
             (self.path / "checkpoints").rmdir()
         self.leave_nothing()
+
+    def results(self) -> list[str]:
+        """The files of a run that are there."""
+        return [name for name in FILES if (self.path / name).exists()]
 
     def clear(self) -> None:
         """Remove all checkpoints: the fit has ended and its model is written."""

@@ -6,8 +6,10 @@ so that no path is ever read from a file. A part that is missing or damaged is o
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from types import TracebackType
+from typing import Any
 
 import xarray as xr
 
@@ -26,19 +28,16 @@ class Parts(Claim):
         super().__init__(path)
         self.request, self.count = without_none({**request, "parts": count}), count
 
-    def __enter__(self) -> Self:
-        super().__enter__()
-        try:
-            self._agree()
-            self.sweep()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def _agree(self) -> None:
+    def entered(self) -> None:
+        """Agree with what was asked for before, or say what is asked for."""
+        super().entered()
         asked = self.path / PARTS
         if not asked.exists():
+            others = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+            if others:
+                raise InputError(
+                    f"{self.path} holds {others[0]!r} and no {PARTS}: choose a folder of its own"
+                )
             write_request(asked, self.request)
             return
         before = read_request(asked)
@@ -49,22 +48,33 @@ class Parts(Claim):
                     "ask for the same, or choose another folder"
                 )
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not any(
+            file.exists() for file in self.files
+        ):  # nothing was drawn: as if it had not been asked for
+            with suppress(OSError):
+                (self.path / PARTS).unlink()
+            self.leave_nothing()
+        super().__exit__(kind, error, trace)
+
     @property
     def files(self) -> list[Path]:
         """All parts, in order."""
-        return [self._file(i) for i in range(self.count)]
+        return [self._part(i) for i in range(self.count)]
 
     def has(self, i: int) -> bool:
         """Whether a part is there, and whole."""
         try:
-            read_file(self._file(i))
+            read_file(self._part(i))
         except FileError:
             return False
         return True
 
     def write(self, i: int, group: str, dataset: xr.Dataset) -> None:
         """Write one part. Errors: `RunError`."""
-        write_dataset(self._file(i), group, dataset.assign_attrs(part=i))
+        write_dataset(self._part(i), group, dataset.assign_attrs(part=i))
 
-    def _file(self, i: int) -> Path:
+    def _part(self, i: int) -> Path:
         return self.path / f"part-{i:06d}.h5"

@@ -33,7 +33,7 @@ def together(tallies: list[Tally]) -> Tally:
 PROMISES: dict[str, tuple[str, Callable[[], Tally]]] = {
     "crash": ("crash points, before and half-way", lambda: together([crash.crash(name) for name in crash.SCENARIOS])),
     "full": ("a full disk, at every write", crash.disk_full),
-    "size": ("a limit on the size of files", lambda: crash.size_limits(range(300, 15_000, 300))),
+    "size": ("a limit on the size of files", lambda: crash.size_limits((*range(20, 300, 20), *range(300, 15_000, 300)))),
     "kill": ("SIGKILL at every step, every family", lambda: together([processes.kill_every_step(f) for f in processes.FITS])),
     "races": ("two writers, and a writer that was killed", lambda: processes.races(100)),
     "flips": ("bits turned over", lambda: processes.flips(10_000)),

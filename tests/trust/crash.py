@@ -20,7 +20,7 @@ from probgen.state import digest_of
 from probgen.store.files import read_request
 from probgen.store.folder import HISTORY, MODEL, REQUEST, RunFolder
 from probgen.store.journal import read_journal
-from probgen.store.trees import read_dataset, write_dataset
+from probgen.store.trees import read_dataset, read_tree, write_dataset
 from tests.trust.child import run
 from tests.trust.shim import Shim, full_from, kill_at
 
@@ -28,6 +28,7 @@ X = np.random.default_rng(0).standard_normal((60, 2))
 BITS = np.random.default_rng(1).random((60, 4)) < 0.5
 SCENARIOS: dict[str, dict[str, Any]] = {
     "mixture, EM, two restarts": {"family": "mixture", "data": X, "components": 2, "restarts": 2, "steps": 12, "tolerance": 0.0},
+    "mixture, over an older run": {"family": "mixture", "data": X, "components": 3, "steps": 3, "tolerance": 0.0, "over": True},
     "mixture, SVI": {"family": "mixture", "data": X, "method": "svi", "steps": 40, "batch_size": 16},
     "nade, with the best of valid rows": {"family": "nade", "data": BITS, "valid": BITS[:20], "hidden": 4, "steps": 40, "batch_size": 20},
 }  # fmt: skip
@@ -64,8 +65,17 @@ def whole_run(folder: Path, scenario: dict[str, Any], tell: Callable[[Any], None
         tell(("saved", stage, step))
 
     RunFolder.save = saved  # type: ignore[method-assign]
+    how = {"resume": True}
+    if wanted.pop("over", False):  # a run of other options is there, and goes
+        if not (folder / "run").exists():
+            RunFolder.save = save  # type: ignore[method-assign]
+            probgen.fit("independent", data, out=folder / "run")
+            RunFolder.save = saved  # type: ignore[method-assign]
+        asked = folder / "run" / REQUEST
+        if asked.exists() and "independent" in read_request(asked)["models"]:
+            how = {"force": True}
     with probgen.observing(First()):
-        fitted = probgen.fit(family, data, out=folder / "run", resume=True, **wanted)
+        fitted = probgen.fit(family, data, out=folder / "run", **how, **wanted)
     tell(("fitted", digest_of(fitted.state), digest_of(fitted.history)))
     parts = probgen.sample_to(folder / "draws", fitted, 600, seed=1)
     tell(("drawn", len(parts)))
@@ -208,6 +218,7 @@ def disk_full(every: int = 1) -> Tally:
                     return shim.calls
 
                 calls = run(counted, folder).answer
+                expected = run(lambda tell, p=folder: results(p), folder).answer
             for point in range(0, len(calls), every):
                 if calls[point] in ("unlink", "truncate", "ftruncate", "rename"):
                     continue
@@ -242,7 +253,22 @@ def disk_full(every: int = 1) -> Tally:
                         again = run(lambda tell, a=resume, p=folder: command(a, p), folder)
                         if again.code:
                             tally.faults.append(f"{where}: with space again: {again.errors[-300:]}")
+                        elif run(lambda tell, p=folder: results(p), folder).answer != expected:
+                            tally.faults.append(f"{where}: with space again: other results")
     return tally
+
+
+def results(folder: Path) -> dict[str, str]:
+    """SHA-256 over the arrays of every file of results, by its place."""
+    return {str(path.relative_to(folder)): arrays_of(path) for path in sorted(folder.rglob("*.h5"))}
+
+
+def arrays_of(path: Path) -> str:
+    """SHA-256 over all arrays of a file."""
+    nodes = read_tree(path).subtree
+    return digest_of(
+        {f"{node.path}/{name}": v.values for node in nodes for name, v in node.variables.items()}
+    )
 
 
 def size_limits(limits: Iterable[int]) -> Tally:

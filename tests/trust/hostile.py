@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import gzip
 import io
+import json
 import os
 import pickle
 import resource
@@ -29,6 +30,7 @@ from probgen.fitted import Fitted
 from probgen.store.files import write_file
 from tests.trust.child import Done, run
 from tests.trust.crash import Tally, command, place
+from tests.trust.processes import FITS
 
 SECONDS, BYTES = 2.0, 300 << 20
 Make = Callable[[Path], Path]
@@ -142,12 +144,6 @@ def gzip_bomb_in_small_chunks(file: h5py.File, folder: Path) -> None:
     )
 
 
-def length_only_with_data(file: h5py.File, folder: Path) -> None:
-    """A dimension scale that says it is only a length, and declares petabytes."""
-    x = file.create_dataset("x", (1 << 50,), "f8", chunks=(1 << 20,))
-    x.make_scale("This is a netCDF dimension but not a netCDF variable.         4")
-
-
 def deep(file: h5py.File, folder: Path) -> None:
     group: Any = file
     for _ in range(40):
@@ -171,15 +167,7 @@ def many_attributes(file: h5py.File, folder: Path) -> None:
 
 
 def a_large_attribute(file: h5py.File, folder: Path) -> None:
-    with h5py.File(folder / "later.h5", "w", libver="latest"):
-        pass
-    group = file.create_group("g", track_order=True)
-    for i in range(40):
-        group.attrs[f"a{i}"] = np.zeros(8_000)
-    file["x"] = np.ones(2)
-    file["x"].attrs.create("big", np.zeros(8_000), dtype="f8")
-    file.create_dataset("y", data=["z" * (2 << 20)], dtype=h5py.string_dtype())
-    file.attrs["odd"] = np.void(b"x" * 100)
+    file.attrs["long"] = np.zeros(1 << 18)
 
 
 def lzf(file: h5py.File, folder: Path) -> None:
@@ -251,30 +239,41 @@ def reference_in_an_attribute(file: h5py.File, folder: Path) -> None:
     file.attrs.create("a", file.ref, dtype=h5py.ref_dtype)
 
 
-HDF5: dict[str, Callable[[h5py.File, Path], None]] = {
-    f.__name__.replace("_", " "): f
-    for f in (
-        external, external_relative, external_in_a_group, external_link, external_link_to_nothing, soft_link,
-        soft_link_to_itself, hard_link_cycle, two_hard_links, virtual, virtual_of_itself, declares_petabytes,
-        declares_terabytes, declares_gigabytes, declares_a_little_often, declares_in_many_dimensions, fill_value_bomb,
-        gzip_bomb, gzip_bomb_in_small_chunks, length_only_with_data, deep, very_deep, many_objects, many_attributes,
-        a_large_attribute, lzf, unknown_filter, scale_offset, n_bit, references, region_references, opaque, compound,
-        nested_lists, enumeration, complex_numbers, named_type, array_type, pickle_in_an_attribute,
-        reference_in_an_attribute,
-    )
+# what the refusal says of each
+WORDS: dict[Callable[[h5py.File, Path], None], str] = {
+    external: "has its data in another file", external_relative: "has its data in another file",
+    external_in_a_group: "has its data in another file", external_link: "is a link to somewhere else",
+    external_link_to_nothing: "is a link to somewhere else", soft_link: "is a link to somewhere else",
+    soft_link_to_itself: "is a link to somewhere else", hard_link_cycle: "is linked more than once",
+    two_hard_links: "is linked more than once", virtual: "is a virtual data set", virtual_of_itself: "is a virtual data set",
+    declares_petabytes: "declares", declares_terabytes: "declares", declares_gigabytes: "declares",
+    declares_a_little_often: "declares", declares_in_many_dimensions: "declares", fill_value_bomb: "declares",
+    gzip_bomb: "declares", gzip_bomb_in_small_chunks: "declares", deep: "is nested more than", very_deep: "is nested more than",
+    many_objects: "objects", many_attributes: "attributes", a_large_attribute: "is an attribute of more than",
+    lzf: "uses the filter", unknown_filter: "uses the filter", scale_offset: "uses the filter", n_bit: "uses the filter",
+    references: "not numbers or text", region_references: "not numbers or text", opaque: "not numbers or text",
+    compound: "not numbers or text", nested_lists: "not numbers or text", enumeration: "not numbers or text",
+    complex_numbers: "not numbers or text", named_type: "is neither a group nor an array", array_type: "not numbers or text",
+    pickle_in_an_attribute: "not numbers or text", reference_in_an_attribute: "not numbers or text",
 }  # fmt: skip
+HDF5 = {build.__name__.replace("_", " "): build for build in WORDS}
 
 
 def hdf5(build: Callable[[h5py.File, Path], None], sealed: bool) -> Make:
-    """A file of data, or one with a good seal that calls itself a model."""
+    """The one thing in a file of data that is good otherwise, or in a model that is, with a good seal."""
 
     def make(folder: Path) -> Path:
-        with h5py.File(folder / "raw.h5", "w") as file:
-            file.attrs["probgen_schema"] = 1
+        path = folder / "raw.h5"
+        if sealed:
+            path.write_bytes(good_bytes())
+        with h5py.File(path, "a", libver="latest" if build is a_large_attribute else None) as file:
             build(file, folder)
+            if not sealed and "x" not in file:
+                file["x"] = np.arange(8.0).reshape(4, 2)
         if not sealed:
-            return folder / "raw.h5"
-        write_file(folder / "model.h5", (folder / "raw.h5").read_bytes())
+            return path
+        write_file(folder / "model.h5", path.read_bytes())
+        path.unlink()
         return folder / "model.h5"
 
     return make
@@ -332,7 +331,26 @@ def torch_pickle() -> bytes:
     return image.getvalue()
 
 
+def of_every_family(folder: Path, family: str) -> Path:
+    """A model of a small fit, whose options say a million of whatever its state is made of."""
+    data, options = FITS[family]
+    tree = probgen.fit(family, data, **options | ({"epochs": 1} if "epochs" in options else {})).to_tree()
+    said = json.loads(tree["/probgen"].attrs["options"])
+    for name, value in said.items():
+        if name in ("components", "latent", "hidden", "layers", "classes", "masks", "draws"):
+            said[name] = [1_000_000] if isinstance(value, list) else 1_000_000
+    tree["/probgen"].attrs["options"] = json.dumps(said)
+    tree.attrs["probgen_schema"] = 1
+    write_file(folder / "model.h5", tree.to_netcdf(engine="h5netcdf"))
+    return folder / "model.h5"
+
+
 MODELS: dict[str, Make] = {
+    **{
+        f"a million of everything, {family}": lambda folder, family=family: of_every_family(folder, family)
+        for family in FITS
+        if family != "independent"
+    },
     "a family by a dotted path": changed(family="os:system"),
     "a family by a path": changed(family="../../evil"),
     "a family with escapes": changed(family="\x1b[31mmixture\x1b[0m\u202e"),
@@ -451,12 +469,12 @@ DATA: dict[str, Make] = {
     "a netCDF file that is none": bytes_of("x.nc", lambda: b"CDF\x01" + os.urandom(300)),
 }  # fmt: skip
 
-ALL: dict[str, tuple[Make, str]] = {
-    **{f"data: {name}": (hdf5(build, False), "data") for name, build in HDF5.items()},
-    **{f"model: {name}": (hdf5(build, True), "model") for name, build in HDF5.items()},
-    **{name: (make, "model") for name, make in MODELS.items()},
-    **{name: (make, "recipe") for name, make in RECIPES.items()},
-    **{name: (make, "data") for name, make in DATA.items()},
+ALL: dict[str, tuple[Make, str, str]] = {
+    **{f"data: {name}": (hdf5(build, False), "data", WORDS[build]) for name, build in HDF5.items()},
+    **{f"model: {name}": (hdf5(build, True), "model", WORDS[build]) for name, build in HDF5.items()},
+    **{name: (make, "model", "") for name, make in MODELS.items()},
+    **{name: (make, "recipe", "") for name, make in RECIPES.items()},
+    **{name: (make, "data", "") for name, make in DATA.items()},
 }  # fmt: skip
 
 
@@ -501,7 +519,7 @@ def limited(arguments: list[str], folder: Path) -> Done:
 
 def refuse(name: str) -> list[str]:
     """What is wrong with how one file is met, or nothing."""
-    make, kind = ALL[name]
+    make, kind, word = ALL[name]
     with place() as folder:
         path = make(folder)
         watch = Watch(canary(folder))
@@ -513,6 +531,8 @@ def refuse(name: str) -> list[str]:
         lines = done.errors.strip().splitlines()
         if len(lines) != 1 or not lines[0].startswith("probgen: ") or len(lines[0]) > 1000:
             faults.append(f"said {done.errors[:600]!r}")
+        if word not in done.errors:
+            faults.append(f"refused for something else: {done.errors[:300]!r}")
         if any(ord(c) < 32 or c in "\u202e\u2066" for c in done.errors.rstrip("\n")):
             faults.append("escapes in the message")
         if done.seconds > SECONDS:

@@ -239,19 +239,31 @@ def survives(mutant: Mutant, place: Path) -> bool:
             shutil.copy(source, place / name)
     path = place / mutant.file
     path.write_text(path.read_text().replace(mutant.old, mutant.new))
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *(part.replace("+", " ") for part in mutant.tests.split())],
-        cwd=place, env={**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True,
-        text=True, check=False, timeout=1800,
-    )  # fmt: skip
+    try:
+        done = _tested(mutant, place)
+    except subprocess.TimeoutExpired:
+        return False  # it hangs, which is seen
     if done.returncode not in (0, 1):  # nothing was tested
         raise RuntimeError(f"{mutant}: {done.stdout[-500:]}{done.stderr[-500:]}")
     return done.returncode == 0
 
 
+def _tested(mutant: Mutant, place: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *(part.replace("+", " ") for part in mutant.tests.split())],
+        cwd=place, env={**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True,
+        text=True, check=False, timeout=1800,
+    )  # fmt: skip
+
+
 def kill(mutants: list[Mutant] | None = None) -> Tally:
-    """All mutants; the survivors."""
+    """All mutants; the survivors. First, the tests that are named have to pass without any."""
     tally = Tally()
+    for tests in dict.fromkeys(mutant.tests for mutant in mutants or MUTANTS):
+        with tempfile.TemporaryDirectory() as place:
+            none = Mutant("probgen/scores.py", "import math", "import math", tests)
+            if not survives(none, Path(place)):
+                tally.faults.append(f"without any change these tests fail: {tests}")
     for mutant in mutants if mutants is not None else MUTANTS:
         with tempfile.TemporaryDirectory() as place:
             tally.points += 1

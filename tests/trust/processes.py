@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import probgen
-from probgen.errors import InputError, RunError
-from probgen.state import digest_of
-from probgen.store.folder import MODEL
-from probgen.store.trees import read_tree
+from probgen.errors import FileError, InputError, RunError
+from probgen.store.files import read_request
+from probgen.store.folder import HISTORY, MODEL, RunFolder
+from probgen.store.journal import read_journal
+from probgen.store.trees import read_arrays, read_dataset, write_dataset
 from probgen.testing import spaces
 from tests.trust.child import run
-from tests.trust.crash import Tally, place
+from tests.trust.crash import Tally, arrays_of, place
 
 SMALL = {"epochs": 10, "batch_size": 20}  # 80 rows: 40 steps
 LABELLED = spaces.example("binary").assign(label=("row", np.where(np.arange(80) % 3, -1, np.arange(80) % 2)))
@@ -33,14 +36,6 @@ FITS: dict[str, tuple[Any, dict[str, Any]]] = {
     "nade": (spaces.example("integer"), {"hidden": 4, **SMALL}),
     "vae": (spaces.example("binary"), {"latent": 2, "hidden": (4,), "warm_up": 3.0, **SMALL}),
 }
-
-
-def arrays_of(path: Path) -> str:
-    """SHA-256 over all arrays of a file."""
-    nodes = read_tree(path).subtree
-    return digest_of(
-        {f"{node.path}/{name}": v.values for node in nodes for name, v in node.variables.items()}
-    )
 
 
 class Ending:
@@ -86,9 +81,10 @@ def kill_every_step(family: str, every: int = 1) -> Tally:
 
 
 def races(count: int) -> Tally:
-    """Two processes want one run at once, HDF5's locking on and off; in every other race it is one that was killed.
+    """Two processes want one run at once; in every other race it is one that was killed.
 
-    One fits, the other is refused, and the run holds every row of the history.
+    No two hold the run at a time; one fits, and the other is refused, or comes when the fit has ended; the run holds every
+    row of the history.
     """
     tally = Tally()
     with place() as folder:
@@ -99,44 +95,54 @@ def races(count: int) -> Tally:
                 run(lambda tell, o=out: fit("nade", o, 7), folder)
             together = time.monotonic() + 0.05
 
-            def one(
-                tell: Callable[[Any], None], out: Path = out, i: int = i, together: float = together
-            ) -> str:
-                os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE" if i % 4 < 2 else "TRUE"
+            def one(tell: Callable[[Any], None], out: Path = out, together: float = together) -> str:
+                _tell_of_claims(tell)
                 time.sleep(max(0.0, together - time.monotonic()))
                 try:
                     return fit("nade", out)
                 except (RunError, InputError) as error:
                     return str(error)
 
-            results = [done.answer for done in _both(one, folder)]
+            with ThreadPoolExecutor(2) as pool:
+                both = list(pool.map(lambda _, one=one: run(one, folder), range(2)))
             tally.points += 1
-            refused = [
-                r for r in results if r is not None and ("is being written by" in r or "just now" in r)
-            ]
-            # a fit that had ended when the other came is what the other gets
-            if results.count(expected) + len(refused) != 2 or expected not in results:
+            results = [done.answer for done in both]
+            refused = [r for r in results if r and ("is being written by" in r or "just now" in r)]
+            if expected not in results or results.count(expected) + len(refused) != 2:
                 tally.faults.append(f"race {i}: {results}")
+            held = sorted((done.told[0], done.told[1]) for done in both if done.told)
+            if any(before[1] > after[0] for before, after in pairwise(held)):
+                tally.faults.append(f"race {i}: two held the run at a time: {held}")
             if arrays_of(out / MODEL) != expected:
                 tally.faults.append(f"race {i}: other arrays")
+            try:
+                steps = sorted(line["step"] for line in read_journal(out / HISTORY))
+            except FileError as error:
+                tally.faults.append(f"race {i}: {error}")
+            else:
+                if steps != list(range(40)):
+                    tally.faults.append(f"race {i}: the history holds the steps {steps}")
     return tally
 
 
-def _both(work: Callable[..., Any], folder: Path) -> Iterable[Any]:
-    from concurrent.futures import ThreadPoolExecutor
+def _tell_of_claims(tell: Callable[[Any], None]) -> None:
+    """When the run was got, and just before it is let go."""
+    enter, leave = RunFolder.__enter__, RunFolder.__exit__
 
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda _: run(work, folder), range(2)))
+    def entered(self: RunFolder) -> RunFolder:
+        enter(self)
+        tell(time.monotonic())
+        return self
+
+    def left(self: RunFolder, *raised: Any) -> None:
+        tell(time.monotonic())
+        leave(self, *raised)
+
+    RunFolder.__enter__, RunFolder.__exit__ = entered, left  # type: ignore[method-assign,assignment]
 
 
 def flips(count: int, seed: int = 0) -> Tally:
     """One bit of one file of a run, turned over: every reader says so."""
-    from probgen.errors import FileError
-    from probgen.store.files import read_request
-    from probgen.store.folder import RunFolder
-    from probgen.store.journal import read_journal
-    from probgen.store.trees import read_arrays, read_dataset, write_dataset
-
     rng = np.random.default_rng(seed)
     tally = Tally()
     with place() as folder:

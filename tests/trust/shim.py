@@ -17,7 +17,10 @@ Action = Callable[[int, str, Callable[..., Any], tuple[Any, ...]], Any]
 
 
 class Shim:
-    """Replaces the functions of `os` that change files. `action(n, name, function, arguments)` is called at each."""
+    """Replaces the functions of `os` that change files.
+
+    `action(n, name, function, arguments)` is called at each; what it returns, if anything, is the result of the call.
+    """
 
     def __init__(self, action: Action | None = None):
         self.action = action
@@ -45,9 +48,8 @@ class Shim:
                 return plain(*arguments, **named)  # a pipe, the terminal
             n = len(self.calls)
             self.calls.append(name)
-            if self.action is not None:
-                self.action(n, name, plain, arguments)
-            result = plain(*arguments, **named)
+            done = self.action(n, name, plain, arguments) if self.action is not None else None
+            result = done if done is not None else plain(*arguments, **named)
             self._note(name, arguments, result)
             return result
 
@@ -80,13 +82,15 @@ def kill_at(point: int, half: bool) -> Action:
 
 
 def full_from(point: int, half: bool) -> Action:
-    """From call number `point` on there is no space: nothing is made or written; the first write may be cut short."""
+    """From call number `point` on there is no space: nothing is made or written; the first write may be a short one."""
 
-    def action(n: int, name: str, plain: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    def action(n: int, name: str, plain: Callable[..., Any], arguments: tuple[Any, ...]) -> int | None:
         if n < point or name in ("unlink", "truncate", "ftruncate", "rename"):
-            return
-        if half and n == point and name == "write":
-            plain(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+            return None
+        if (
+            half and n == point and name == "write"
+        ):  # as the system has it: what there was room for, and no error yet
+            return int(plain(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2]))
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     return action
