@@ -403,3 +403,18 @@ def test_a_scaled_divergence_is_that_part_of_its_closed_form() -> None:
     mean = x @ pair.W @ pair.M / SIGMA**2
     whole = (0.5 * (mean**2 + 0.09 - 1) - math.log(0.3)).sum(1)
     np.testing.assert_allclose(elbo(pair, x).divergence, 0.5 * whole, rtol=1e-10)
+
+
+@pytest.mark.filterwarnings(
+    "ignore::FutureWarning", "ignore::UserWarning"
+)  # of arviz: its next version, heavy tails
+@pytest.mark.parametrize("draws", [100, 1000])
+@pytest.mark.parametrize("spread", [0.5, 1.5, 3.0])
+def test_smoothed_weights_are_those_of_arviz(draws: int, spread: float) -> None:
+    arviz = pytest.importorskip("arviz")
+    log_w = spread * np.random.default_rng(0).standard_normal((draws, 3))
+    smoothed, k = psis(torch.from_numpy(log_w))
+    for row in range(3):
+        expected, shape = arviz.psislw(log_w[:, row].copy())
+        np.testing.assert_allclose(smoothed[:, row].log_softmax(0), expected, atol=1e-10)
+        assert float(k[row]) == pytest.approx(float(shape), abs=1e-10)
