@@ -35,7 +35,7 @@ def test_every_byte_passes_through_the_shim() -> None:
                 crash.whole_run(folder, crash.SCENARIOS["mixture, SVI"], lambda _: None)
             return shim.bytes
 
-        written = run(work, folder).answer
+        written = run(work).answer
         files = [path for path in folder.rglob("*") if path.is_file()]
         assert len(files) > 6
         for path in files:

@@ -12,7 +12,6 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 CRASHED = 99
@@ -29,49 +28,53 @@ class Done:
     seconds: float
 
 
-def run(work: Callable[[Callable[[Any], None]], Any], folder: Path, limit: float = 60.0) -> Done:
+def run(work: Callable[[Callable[[Any], None]], Any], limit: float = 60.0) -> Done:
     """`work(tell)` in a child. `tell` hands over a value at once; the answer is what `work` returns.
 
     The child is killed after `limit` seconds. What it tells goes through a pipe by plain `os.write`, taken before
     anything replaces it.
     """
-    errors = folder / f"stderr-{os.getpid()}-{time.monotonic_ns()}"
-    read, write = os.pipe()
+    told_read, told_write = os.pipe()
+    errors_read, errors_write = os.pipe()
     started = time.monotonic()
     child = os.fork()
     if child == 0:
-        _child(work, read, write, errors)
-    os.close(write)
-    content = b""
-    while True:
-        ready, _, _ = select.select([read], [], [], max(0.0, limit - (time.monotonic() - started)))
+        os.close(told_read)
+        os.close(errors_read)
+        _child(work, told_write, errors_write)
+    os.close(told_write)
+    os.close(errors_write)
+    content = {told_read: b"", errors_read: b""}
+    open_ends = set(content)
+    while open_ends:
+        ready, _, _ = select.select(open_ends, [], [], max(0.0, limit - (time.monotonic() - started)))
         if not ready:
             os.kill(child, signal.SIGKILL)
             break
-        piece = os.read(read, 1 << 16)
-        if not piece:
-            break
-        content += piece
-    os.close(read)
+        for end in ready:
+            piece = os.read(end, 1 << 16)
+            content[end] += piece
+            if not piece:
+                open_ends.discard(end)
+    os.close(told_read)
+    os.close(errors_read)
     _, status = os.waitpid(child, 0)
     told, answer = [], None
-    for kind, value in _values(content):
+    for kind, value in _values(content[told_read]):
         if kind == "answer":
             answer = value
         else:
             told.append(value)
-    text = errors.read_text(errors="replace")
-    errors.unlink()
+    text = content[errors_read].decode(errors="replace")
     return Done(os.waitstatus_to_exitcode(status), answer, told, text, time.monotonic() - started)
 
 
-def _child(work: Callable[[Callable[[Any], None]], Any], read: int, write: int, errors: Path) -> None:
+def _child(work: Callable[[Callable[[Any], None]], Any], write: int, errors: int) -> None:
     plain = os.write
     code = 0
     try:
-        os.close(read)
-        with errors.open("w") as stderr:
-            os.dup2(stderr.fileno(), 2)
+        os.dup2(errors, 2)
+        os.close(errors)
         sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)

@@ -138,7 +138,7 @@ def points_of(scenario: dict[str, Any], folder: Path) -> tuple[list[str], dict[s
             result = whole_run(folder, scenario, lambda _: None)
         return shim.calls, result
 
-    done = run(work, folder)
+    done = run(work)
     if done.code:
         raise RuntimeError(done.errors)
     calls, results = done.answer
@@ -163,12 +163,12 @@ def crash(name: str, points: Iterable[int] | None = None, every: int = 1) -> Tal
                     with Shim(kill_at(point, half)):
                         return whole_run(folder, scenario, tell)
 
-                first = run(ended, folder)
+                first = run(ended)
                 tally.points += 1
                 where = f"{name}, {'half-way through' if half else 'before'} call {point} ({calls[point]})"
                 faults = [] if first.code == -9 else [f"ended with {first.code}: {first.errors[-300:]}"]
-                faults += run(lambda tell, folder=folder: read_all(folder), folder).answer or []
-                again = run(lambda tell, folder=folder: whole_run(folder, scenario, tell), folder)
+                faults += run(lambda tell, folder=folder: read_all(folder)).answer or []
+                again = run(lambda tell, folder=folder: whole_run(folder, scenario, tell))
                 faults += lost(first.told, folder, again.told)
                 if again.code or again.answer != expected:
                     faults.append(f"resumed to something else, or not at all: {again.errors[-300:]}")
@@ -205,7 +205,7 @@ def disk_full(every: int = 1) -> Tally:
     for i, arguments in enumerate(COMMANDS):
         with place() as start:
             for before in COMMANDS[:i]:
-                done = run(lambda tell, a=before, p=start: command(a, p), start)
+                done = run(lambda tell, a=before, p=start: command(a, p))
                 assert not done.code, done.errors
             with place() as folder:
                 _copy(start, folder)
@@ -217,8 +217,8 @@ def disk_full(every: int = 1) -> Tally:
                         command(arguments, folder)
                     return shim.calls
 
-                calls = run(counted, folder).answer
-                expected = run(lambda tell, p=folder: results(p), folder).answer
+                calls = run(counted).answer
+                expected = run(lambda tell, p=folder: results(p)).answer
             for point in range(0, len(calls), every):
                 if calls[point] in ("unlink", "truncate", "ftruncate", "rename"):
                     continue
@@ -236,7 +236,7 @@ def disk_full(every: int = 1) -> Tally:
                             with Shim(full_from(point, half)):
                                 command(arguments, folder)
 
-                        done = run(full, folder)
+                        done = run(full)
                         tally.points += 1
                         where = f"{arguments[0]}, {'half-way through' if half else 'at'} call {point} ({calls[point]})"
                         if (
@@ -246,14 +246,13 @@ def disk_full(every: int = 1) -> Tally:
                         ):
                             tally.faults.append(f"{where}: code {done.code}: {done.errors[-300:]}")
                         tally.faults += [
-                            f"{where}: {fault}"
-                            for fault in run(lambda tell, p=folder: read_all(p), folder).answer
+                            f"{where}: {fault}" for fault in run(lambda tell, p=folder: read_all(p)).answer
                         ]
                         resume = [*arguments, "--resume"] if arguments[0] == "fit" else arguments
-                        again = run(lambda tell, a=resume, p=folder: command(a, p), folder)
+                        again = run(lambda tell, a=resume, p=folder: command(a, p))
                         if again.code:
                             tally.faults.append(f"{where}: with space again: {again.errors[-300:]}")
-                        elif run(lambda tell, p=folder: results(p), folder).answer != expected:
+                        elif run(lambda tell, p=folder: results(p)).answer != expected:
                             tally.faults.append(f"{where}: with space again: other results")
     return tally
 
@@ -283,7 +282,7 @@ def size_limits(limits: Iterable[int]) -> Tally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
                 command(COMMANDS[0], folder)
 
-            done = run(limited, folder)
+            done = run(limited)
             tally.points += 1
             lines = done.errors.strip().splitlines()
             if (
@@ -292,7 +291,7 @@ def size_limits(limits: Iterable[int]) -> Tally:
                 or (lines and "could not be written" not in lines[0] and "cannot be written" not in lines[0])
             ):
                 tally.faults.append(f"limit {limit}: code {done.code}: {done.errors[-300:]}")
-            tally.faults += run(lambda tell, p=folder: read_all(p), folder).answer
+            tally.faults += run(lambda tell, p=folder: read_all(p)).answer
     return tally
 
 

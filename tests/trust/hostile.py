@@ -514,7 +514,7 @@ def limited(arguments: list[str], folder: Path) -> Done:
         resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
         command([*arguments, "--quiet"] if "--quiet" not in arguments else arguments, folder)
 
-    return run(work, folder, limit=20.0)
+    return run(work, limit=20.0)
 
 
 def refuse(name: str) -> list[str]:

@@ -64,14 +64,14 @@ def kill_every_step(family: str, every: int = 1) -> Tally:
     """Kill a fit after each of its steps and go on: the same arrays."""
     tally = Tally()
     with place() as folder:
-        done = run(lambda tell: fit(family, folder / "whole"), folder)
+        done = run(lambda tell: fit(family, folder / "whole"))
         assert not done.code, done.errors
         expected = done.answer
         steps = probgen.load(folder / "whole").history.sizes["step"]
         for step in range(1, steps + 1, every):
             out = folder / f"run-{step}"
-            first = run(lambda tell, s=step, o=out: fit(family, o, s), folder)
-            again = run(lambda tell, o=out: fit(family, o), folder)
+            first = run(lambda tell, s=step, o=out: fit(family, o, s))
+            again = run(lambda tell, o=out: fit(family, o))
             tally.points += 1
             if first.code != -signal.SIGKILL or again.answer != expected:
                 tally.faults.append(
@@ -88,11 +88,11 @@ def races(count: int) -> Tally:
     """
     tally = Tally()
     with place() as folder:
-        expected = run(lambda tell: fit("nade", folder / "whole"), folder).answer
+        expected = run(lambda tell: fit("nade", folder / "whole")).answer
         for i in range(count):
             out = folder / f"run-{i}"
             if i % 2:
-                run(lambda tell, o=out: fit("nade", o, 7), folder)
+                run(lambda tell, o=out: fit("nade", o, 7))
             together = time.monotonic() + 0.05
 
             def one(tell: Callable[[Any], None], out: Path = out, together: float = together) -> str:
@@ -104,7 +104,7 @@ def races(count: int) -> Tally:
                     return str(error)
 
             with ThreadPoolExecutor(2) as pool:
-                both = list(pool.map(lambda _, one=one: run(one, folder), range(2)))
+                both = list(pool.map(lambda _, one=one: run(one), range(2)))
             tally.points += 1
             results = [done.answer for done in both]
             refused = [r for r in results if r and ("is being written by" in r or "just now" in r)]
@@ -147,7 +147,7 @@ def flips(count: int, seed: int = 0) -> Tally:
     tally = Tally()
     with place() as folder:
         out = folder / "run"
-        run(lambda tell: fit("nade", out, 30), folder)
+        run(lambda tell: fit("nade", out, 30))
         checkpoint = max((out / "checkpoints").glob("fit-*.h5"))
         fitted = probgen.fit("nade", FITS["nade"][0], **FITS["nade"][1])
         fitted.save(out / MODEL)
