@@ -5,6 +5,8 @@ A line for each promise, with how many points were gone through, what was found,
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -30,12 +32,25 @@ def together(tallies: list[Tally]) -> Tally:
     return Tally(sum(t.points for t in tallies), [fault for t in tallies for fault in t.faults])
 
 
+def races_with_locks_on_and_off() -> Tally:
+    """HDF5 reads `HDF5_USE_FILE_LOCKING` when it is loaded, so each setting has a process of its own."""
+    code = "import sys; from tests.trust import __main__ as m, processes as p; m.ready(); t = p.races(50); print(t.faults); sys.exit(len(t.faults))"
+    tallies = []
+    for setting in ("TRUE", "FALSE"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "HDF5_USE_FILE_LOCKING": setting}, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        tallies.append(Tally(50, [f"locks {setting}: {done.stdout}{done.stderr}"] if done.returncode else []))
+    return together(tallies)
+
+
 PROMISES: dict[str, tuple[str, Callable[[], Tally]]] = {
     "crash": ("crash points, before and half-way", lambda: together([crash.crash(name) for name in crash.SCENARIOS])),
     "full": ("a full disk, at every write", crash.disk_full),
     "size": ("a limit on the size of files", lambda: crash.size_limits((*range(20, 300, 20), *range(300, 15_000, 300)))),
     "kill": ("SIGKILL at every step, every family", lambda: together([processes.kill_every_step(f) for f in processes.FITS])),
-    "races": ("two writers, and a writer that was killed", lambda: processes.races(100)),
+    "races": ("two writers, and a writer that was killed", races_with_locks_on_and_off),
     "flips": ("bits turned over", lambda: processes.flips(10_000)),
     "hostile": ("hostile files", hostile.refuse_all),
     "mutants": ("mutants", mutants.kill),

@@ -72,7 +72,7 @@ MUTANTS = [
         ("return (1 - b) * self.d_start + b * self.d_target", "return b * self.d_start + (1 - b) * self.d_target"),
         ("return -renyi(-self.log_w, 0)", "return renyi(self.log_w, 0)"),
         ("log_w = log_w + (b[t + 1] - b[t]) * (at.target - at.start)", "log_w = log_w - (b[t + 1] - b[t]) * (at.target - at.start)"),
-        ("size = start.stddev * forwards.log_sizes[t - 1].exp()[:, None]", "size = start.stddev * forwards.log_sizes[t].exp()[:, None]"),
+        ("for t in range(steps - 1, -1, -1):", "for t in range(steps - 1, 0, -1):"),
     ),
     *of(
         "inference/pareto.py", f"{LATENT} -k pareto+or+smoothed",
