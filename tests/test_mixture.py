@@ -17,6 +17,8 @@ from sklearn.mixture import GaussianMixture
 import probgen
 from probgen.data import as_dataset, event_of
 from probgen.errors import DivergedError, InputError
+from probgen.event import Event
+from probgen.inference.normal_moments import mean_and_variance
 from probgen.models.mixture import Mixture, MixtureOptions
 from probgen.rows import Rows
 from probgen.run import Run
@@ -379,3 +381,19 @@ def test_z_out_of_range_is_refused() -> None:
         for given in ({"z": z}, {"z": z, "x": np.array([np.nan, 1.0, 2.0])}):
             with pytest.raises(InputError, match="given z: a whole number from 0 to 2"):
                 probgen.sample(fitted, 2, given=given)
+
+
+def test_moments_of_many_chunks_are_those_of_all_rows() -> None:
+    """Weighted, with values missing, of rows that drift: means of chunks differ by more than rows within one."""
+    rng = np.random.default_rng(0)
+    x = np.linspace(0, 50, 10_000)[:, None] * [1.0, -2.0] + rng.standard_normal((10_000, 2))
+    there, weight = rng.random((10_000, 2)) < 0.8, rng.random(10_000)
+    data = xr.Dataset(
+        {"x": (("row", "feature"), x), "observed": (("row", "feature"), there), "weight": ("row", weight)}
+    )
+    rows = Rows(data, Event(("feature",), (2,), "real"), dtype=torch.float64)
+    mean, variance = mean_and_variance(rows)
+    w = there * weight[:, None]
+    expected = (w * x).sum(0) / w.sum(0)
+    np.testing.assert_allclose(mean, expected, rtol=1e-12)
+    np.testing.assert_allclose(variance, (w * (x - expected) ** 2).sum(0) / w.sum(0), rtol=1e-12)
