@@ -44,7 +44,7 @@ def of(file: str, tests: str, *changes: tuple[str, str]) -> list[Mutant]:
 
 MUTANTS = [
     *of(
-        "inference/elbo.py", f"{LATENT} -k bound_is+or+parts+or+latents_one+or+without",
+        "inference/elbo.py", f"{LATENT} -k bound_is+or+parts+or+latents_one+or+without+or+scaled+or+another_order",
         ("return self.reconstruction - self.divergence", "return self.reconstruction + self.divergence"),
         ("return q.log_prob(n) - p.log_prob(n)", "return p.log_prob(n) - q.log_prob(n)"),
         ("kl.flatten(kl.ndim - a[1]).sum(-1)", "kl.flatten(kl.ndim - a[1]).mean(-1)"),
