@@ -418,3 +418,14 @@ def test_smoothed_weights_are_those_of_arviz(draws: int, spread: float) -> None:
         expected, shape = arviz.psislw(log_w[:, row].copy())
         np.testing.assert_allclose(smoothed[:, row].log_softmax(0), expected, atol=1e-10)
         assert float(k[row]) == pytest.approx(float(shape), abs=1e-10)
+
+
+def test_reverse_chains_of_one_step_are_importance_weights() -> None:
+    """Without anything between start and target, log w is log p(x, z) - log s(z) at the draw it begins at."""
+    start = dist.Normal(torch.zeros(3, 2).double(), 1.5).to_event(1)
+    target = dist.Normal(torch.ones(3, 2).double(), 0.7).to_event(1)
+    forwards = anneal(start, target.log_prob, chains=4, steps=1)
+    z = target.sample()
+    backwards = reverse(start, target.log_prob, forwards, z)
+    expected = (target.log_prob(z) - start.log_prob(z)).expand(4, 3)
+    np.testing.assert_allclose(backwards.log_w, expected, rtol=1e-12)
