@@ -15,7 +15,7 @@ import probgen
 from probgen.errors import InputError, Interrupted, NotOffered
 from probgen.state import digest_of
 from probgen.testing import spaces
-from probgen.testing.laws import _Stop
+from probgen.testing.laws import Stop
 
 SMALL: dict[str, dict[str, Any]] = {
     "fvsbn": {"epochs": 40, "batch_size": 20, "learning_rate": 0.1},
@@ -82,7 +82,7 @@ def test_a_fit_with_validation_resumes_to_the_same_bits(tmp_path: Path) -> None:
     whole = probgen.fit("made", train, valid=valid, **options)
     for stop in (1, 5, len(whole.history.step) - 1):
         out = tmp_path / str(stop)
-        with pytest.raises(Interrupted), probgen.observing(_Stop(stop)):
+        with pytest.raises(Interrupted), probgen.observing(Stop(stop)):
             probgen.fit("made", train, valid=valid, out=out, **options)
         resumed = probgen.fit("made", train, valid=valid, out=out, resume=True, **options)
         assert digest_of(resumed.state) == digest_of(whole.state)

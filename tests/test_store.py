@@ -26,6 +26,7 @@ from probgen.store.trees import (
     write_dataset,
     write_tree,
 )
+from tests.trust import hostile
 
 
 def test_files_are_sealed(tmp_path: Path) -> None:
@@ -114,90 +115,19 @@ def test_the_journal_drops_a_torn_line_and_keeps_the_last_of_a_step(tmp_path: Pa
         read_journal(path)
 
 
-def external(file: h5py.File, folder: Path) -> None:
-    (folder / "secret").write_bytes(b"x" * 64)
-    file.create_dataset("x", (64,), "u1", external=[(str(folder / "secret"), 0, 64)])
-
-
-def external_link(file: h5py.File, folder: Path) -> None:
-    file["x"] = h5py.ExternalLink("/etc/passwd", "/x")
-
-
-def soft_link(file: h5py.File, folder: Path) -> None:
-    file["x"] = h5py.SoftLink("/y")
-
-
-def cycle(file: h5py.File, folder: Path) -> None:
-    file.create_group("a")["again"] = file["/"]
-
-
-def virtual(file: h5py.File, folder: Path) -> None:
-    layout = h5py.VirtualLayout((4,), "f8")
-    layout[:] = h5py.VirtualSource("other.h5", "x", (4,))
-    file.create_virtual_dataset("x", layout)
-
-
-def huge(file: h5py.File, folder: Path) -> None:
-    file.create_dataset("x", (1 << 40,), "f8", chunks=(1 << 20,))
-
-
-def many_huge(file: h5py.File, folder: Path) -> None:
-    for i in range(20):
-        file.create_dataset(f"x{i}", (1 << 18,), "f8", chunks=(1 << 10,))
-
-
-def bomb(file: h5py.File, folder: Path) -> None:
-    file.create_dataset("x", data=np.zeros(64 << 20, "u1"), chunks=(16 << 20,), compression="gzip")
-
-
-def deep(file: h5py.File, folder: Path) -> None:
-    group = file
-    for _ in range(40):
-        group = group.create_group("g")
-
-
-def references(file: h5py.File, folder: Path) -> None:
-    file.create_dataset("x", data=[file.ref], dtype=h5py.ref_dtype)
-
-
-def opaque(file: h5py.File, folder: Path) -> None:
-    file.create_dataset("x", data=np.void(b"cos\nsystem\n"))
-
-
-def compound(file: h5py.File, folder: Path) -> None:
-    file.create_dataset("x", data=np.zeros(3, dtype=[("a", "f8"), ("b", "i4")]))
-
-
-def other_filter(file: h5py.File, folder: Path) -> None:
-    file.create_dataset("x", data=np.arange(64), chunks=(64,), compression="lzf")
-
-
-def named_type(file: h5py.File, folder: Path) -> None:
-    file["x"] = np.dtype("f8")
-
-
-HOSTILE: list[Callable[[h5py.File, Path], None]] = [
-    external, external_link, soft_link, cycle, virtual, huge, many_huge, bomb, deep, references, opaque, compound,
-    other_filter, named_type,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("make", HOSTILE, ids=lambda make: make.__name__)
-def test_hostile_files_are_refused(make: Callable[[h5py.File, Path], None], tmp_path: Path) -> None:
-    """Both as data and, with a good seal, as results."""
-    path = tmp_path / "bad.h5"
-    with h5py.File(path, "w") as file:
-        file.attrs["probgen_schema"] = 1
-        make(file, tmp_path)
-    with pytest.raises(FileError) as caught:
+@pytest.mark.parametrize("build", hostile.WORDS, ids=lambda build: build.__name__)
+def test_hostile_files_are_refused(build: Callable[[h5py.File, Path], None], tmp_path: Path) -> None:
+    """Both as data and, with a good seal, as results; `tests/trust` does the same from the command line."""
+    path = hostile.hdf5(build, sealed=False)(tmp_path)
+    with pytest.raises(FileError, match=hostile.WORDS[build]) as caught:
         open_arrays(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
-    write_file(tmp_path / "sealed.h5", path.read_bytes())
-    with pytest.raises(FileError):
-        read_tree(tmp_path / "sealed.h5")
-    with pytest.raises(FileError):
+    with pytest.raises(FileError, match=hostile.WORDS[build]):
         probgen.datasets.load(path)
+    path.unlink()
+    with pytest.raises(FileError, match=hostile.WORDS[build]):
+        read_tree(hostile.hdf5(build, sealed=True)(tmp_path))
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ class FamilyLaws:
         steps = fitted.history.sizes["step"]
         for stop in sorted({1, 2, steps // 2, steps - 1} & set(range(1, steps + 1))) or [1]:
             out = tmp_path / str(stop)
-            with pytest.raises(Interrupted), probgen.observing(_Stop(stop)):
+            with pytest.raises(Interrupted), probgen.observing(Stop(stop)):
                 probgen.fit(self.family, data, out=out, **self.options)
             resumed = probgen.fit(self.family, data, out=out, resume=True, **self.options)
             assert digest_of(resumed.state) == digest_of(fitted.state)
@@ -285,18 +285,18 @@ class FamilyLaws:
                 probgen.sample(fitted, 0)
 
 
-class _Stop:
-    """Send SIGINT after so many steps, as Ctrl-C does."""
+class Stop:
+    """An observer that sends the process a signal after so many steps; SIGINT, as Ctrl-C does, or another."""
 
-    def __init__(self, steps: int):
-        self.left = steps
+    def __init__(self, steps: int, number: int = signal.SIGINT):
+        self.left, self.number = steps, number
 
     @probgen.hookimpl
     def step(self) -> None:
         """Count down."""
         self.left -= 1
         if self.left == 0:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.number)
 
 
 def results(fitted: Fitted, path: str) -> str:

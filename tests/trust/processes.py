@@ -20,6 +20,7 @@ from probgen.store.folder import HISTORY, MODEL, RunFolder
 from probgen.store.journal import read_journal
 from probgen.store.trees import read_arrays, read_dataset, write_dataset
 from probgen.testing import spaces
+from probgen.testing.laws import Stop
 from tests.trust.child import run
 from tests.trust.crash import Tally, arrays_of, place
 
@@ -38,24 +39,11 @@ FITS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-class Ending:
-    """An observer that ends the process after so many steps."""
-
-    def __init__(self, steps: int):
-        self.left = steps
-
-    @probgen.hookimpl
-    def step(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
 def fit(family: str, out: Path, stop: int = 0) -> str:
     """A fit, gone on with where it had begun; its arrays."""
     os.environ["PROBGEN_CHECKPOINT_SECONDS"] = "0"
     data, options = FITS[family]
-    with probgen.observing(*([Ending(stop)] if stop else [])):
+    with probgen.observing(*([Stop(stop, signal.SIGKILL)] if stop else [])):
         probgen.fit(family, data, out=out, resume=True, **options)
     return arrays_of(out / MODEL)
 
