@@ -23,7 +23,7 @@ from probgen.fitted import Fitted
 from probgen.hookspecs import hookimpl
 from probgen.inference.annealed import ais
 from probgen.inference.elbo import elbo
-from probgen.inference.importance import AT_ONCE, all_log_weights, elbo_with_error, iwae_with_error
+from probgen.inference.importance import all_log_weights, elbo_with_error, iwae_with_error
 from probgen.inference.pareto import ENOUGH, pareto_k
 from probgen.inference.posterior import posterior_draws
 from probgen.inference.svi import SVIOptions, steps_of, svi
@@ -42,7 +42,11 @@ class PairScoreOptions(Options):
     k: int = Field(100, ge=1, description="draws a row, of iwae and elbo")
     steps: int = Field(200, ge=1, description="ais: distributions between the guide and the posterior")
     chains: int = Field(16, ge=1, description="ais: chains a row")
-    at_once: int = Field(AT_ONCE, ge=1, description="rows times draws that are in memory together")
+    at_once: int | None = Field(
+        None,
+        ge=1,
+        description="rows times draws that are in memory together; None: what the device works on best",
+    )
 
 
 class PairSampleOptions(Options):

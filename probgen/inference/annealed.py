@@ -194,7 +194,7 @@ def ais(
     chains: int = 16,
     leapfrog: int = 10,
     start: Literal["guide", "prior"] = "guide",
-    at_once: int = AT_ONCE,
+    at_once: int | None = None,
     **given: Any,
 ) -> Annealed:
     """Chains for each row of x, of a pair with one latent vector over the reals.
@@ -202,7 +202,8 @@ def ais(
     x: (row, *event). `start` is where the chains begin. Errors: `NotOffered` for a pair with other latents.
     """
     parts = []
-    for rows in torch.arange(len(x), device=x.device).split(max(1, at_once // (chains + PILOTS))):
+    together = max(1, (at_once or AT_ONCE) // (chains + PILOTS))
+    for rows in torch.arange(len(x), device=x.device).split(together):
         some = {name: tensor[rows] for name, tensor in {"x": x, **given}.items()}
         s = _start(pair, start, some)
         parts.append(anneal(s, _joint(pair, some), chains=chains, steps=steps, leapfrog=leapfrog))

@@ -19,7 +19,7 @@ from probgen.inference.sites import Site, repeated, sites
 if TYPE_CHECKING:
     from probgen.pair import Pair
 
-AT_ONCE = 4096  # rows times draws that are in memory together
+IN_CACHE, IN_FLIGHT = 512, 16_384  # rows times draws that a core, or a GPU, works on best
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Proposal:
 
     z: dict[str, Tensor]
     log_q: Tensor
+
+    def split(self, draws: int) -> list[Proposal]:
+        """Parts of so many draws."""
+        parts = [slice(i, i + draws) for i in range(0, len(self.log_q), draws)]
+        return [Proposal({name: z[i] for name, z in self.z.items()}, self.log_q[i]) for i in parts]
 
 
 def propose(pair: Pair, x: Tensor, k: int, **given: Tensor) -> Proposal:
@@ -90,7 +95,8 @@ def renyi_bound(
     if followed is None or followed >= k:
         return renyi(log_weights(pair, x, proposal, **given), alpha)
     with torch.no_grad():
-        log_w = log_weights(pair, x, proposal, **given)
+        parts = proposal.split(max(1, _at_once(x) // len(x)))
+        log_w = torch.cat([log_weights(pair, x, part, **given) for part in parts])
         bound = renyi(log_w, alpha)
         if not torch.isfinite(log_w).all():
             return bound
@@ -101,12 +107,12 @@ def renyi_bound(
     return bound + (mean - mean.detach())
 
 
-def iwae(pair: Pair, x: Tensor, k: int, *, at_once: int = AT_ONCE, **given: Any) -> tuple[Tensor, Tensor]:
+def iwae(pair: Pair, x: Tensor, k: int, *, at_once: int | None = None, **given: Any) -> tuple[Tensor, Tensor]:
     """log 1/k sum_i w_i, and its Monte Carlo standard error, without gradients.
 
     x: (row, *event); both results: (row,), in nats. A lower bound on log p(x) in expectation (eq. 8 of Burda et al.).
-    `at_once` bounds the rows times draws that are in memory together. The error is that of the delta method: the
-    standard deviation of the normalised weights over sqrt(k).
+    `at_once` bounds the rows times draws that are in memory together; None is what the device works on best. The error is
+    that of the delta method: the standard deviation of the normalised weights over sqrt(k).
     """
     return iwae_with_error(all_log_weights(pair, x, k, at_once=at_once, **given))
 
@@ -127,17 +133,25 @@ def _error(values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def all_log_weights(pair: Pair, x: Tensor, k: int, *, at_once: int = AT_ONCE, **given: Any) -> Tensor:
-    """log w of k draws for each row of x, `at_once` rows times draws at a time: (k, row)."""
+def all_log_weights(pair: Pair, x: Tensor, k: int, *, at_once: int | None = None, **given: Any) -> Tensor:
+    """log w of k draws for each row of x, `at_once` rows times draws at a time: (k, row).
+
+    Few rows with many draws rather than the other way round, for the guide runs once for each part.
+    """
+    most = at_once or _at_once(x)
     data = {"x": x, **given}
     columns = []
-    for rows in torch.arange(len(x), device=x.device).split(at_once):
+    for rows in torch.arange(len(x), device=x.device).split(max(1, most // k)):
         part = {name: tensor[rows] for name, tensor in data.items()}
-        drawn = (propose(pair, k=draws, **part) for draws in _parts(k, at_once // len(rows)))
+        drawn = (propose(pair, k=draws, **part) for draws in _parts(k, most))
         columns.append(torch.cat([log_weights(pair, proposal=proposal, **part) for proposal in drawn]))
     return torch.cat(columns, 1)
 
 
 def _parts(k: int, most: int) -> Iterator[int]:
-    for start in range(0, k, max(1, most)):
-        yield min(k - start, max(1, most))
+    for start in range(0, k, most):
+        yield min(k - start, most)
+
+
+def _at_once(x: Tensor) -> int:
+    return IN_CACHE if x.device.type == "cpu" else IN_FLIGHT
