@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from probgen import evaluation as evaluation
     from probgen import inference as inference
     from probgen import testing as testing
+    from probgen.api import diagnose as diagnose
     from probgen.api import fit as fit
     from probgen.api import sample as sample
     from probgen.api import sample_to as sample_to
@@ -45,6 +46,7 @@ _HOME = {
     "Run": "probgen.run",
     "bits_per_dim": "probgen.scores",
     "compare": "probgen.evaluation",
+    "diagnose": "probgen.api",
     "fit": "probgen.api",
     "hookimpl": "probgen.hookspecs",
     "load": "probgen.fitted",

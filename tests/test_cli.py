@@ -16,7 +16,19 @@ from typer.testing import CliRunner, Result
 import probgen
 from probgen.cli import app
 
-COMMANDS = ("run", "fit", "sample", "score", "compare", "show", "families", "datasets", "recipes", "plugins")
+COMMANDS = (
+    "run",
+    "fit",
+    "sample",
+    "score",
+    "diagnose",
+    "compare",
+    "show",
+    "families",
+    "datasets",
+    "recipes",
+    "plugins",
+)
 
 
 def run(*args: object) -> Result:
@@ -59,6 +71,21 @@ def test_fit_sample_score_compare_show(fitted: Path, tmp_path: Path) -> None:
     for word in ("components: 3", "log_pi", "nat", "samples.h5", "sha256"):
         assert word in shown
     good("show", fitted / "model.h5")
+
+
+def test_diagnose_writes_what_python_says(fitted: Path) -> None:
+    told = json.loads(good("diagnose", fitted, "--data", "iris", "-n", 100, "--json").stdout)
+    found = probgen.diagnose(probgen.load(fitted), "iris", n=100)
+    assert told["verdict"] == found.attrs["verdict"]
+    assert {line["measure"]: line["value"] for line in told["measures"]} == found[
+        "value"
+    ].to_series().to_dict()
+    with xr.open_datatree(fitted / "diagnosis.h5") as tree:
+        xr.testing.assert_equal(tree["/probgen/diagnosis"].to_dataset(), found)
+        assert tree.attrs["features"] == "x as it is"
+    with Image.open(fitted / "diagnosis.png") as picture:
+        assert picture.size[0] > 800
+    assert "draws against 75 rows" in good("diagnose", fitted, "--data", "iris").stdout
 
 
 def test_given_from_a_file(fitted: Path, tmp_path: Path) -> None:
@@ -143,6 +170,16 @@ def test_a_recipe_from_dry_run_to_check(tmp_path: Path) -> None:
         ("score {run} --data digits", 2, "a row of x has shape (8, 8)"),
         ("score {run} --data iris --set posterior=1", 2, "posterior = 1"),
         ("compare {run} none", 2, "No such file"),
+        ("diagnose none --data iris", 2, "No such file"),
+        ("diagnose {run} --data digits", 2, "a row of x has shape (8, 8)"),
+        (
+            "diagnose {run} --data iris -n 49",
+            2,
+            "75 rows and 49 draws: a diagnosis needs at least 50 of each",
+        ),
+        ("diagnose {run} --data iris -n 0", 2, "n = 0"),
+        ("diagnose {run} --data iris -k 75", 2, "k = 75: between 1 and one less than the rows"),
+        ("diagnose {run} --data iris --out none/a.h5", 2, "no folder none"),
         ("show none", 2, "there is no none"),
         ("show .", 2, "is not a run"),
         ("families nothing", 3, "no family is called 'nothing'"),

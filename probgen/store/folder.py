@@ -15,12 +15,12 @@ from probgen.store.trees import read_arrays, write_arrays
 
 REQUEST, MODEL, HISTORY = "recipe.toml", "model.h5", "history.jsonl"
 SAMPLES, SCORES, COMPLETIONS, CONDITIONALS = "samples.h5", "scores.h5", "completions.h5", "conditionals.h5"
-LATENT = "latent.h5"
+LATENT, DIAGNOSIS = "latent.h5", "diagnosis.h5"
 PICTURES = (
-    "samples", "completions", "conditionals", "history", "codes", "reconstructions", "interpolations", "walks", "grid",
+    "samples", "completions", "conditionals", "history", "codes", "reconstructions", "interpolations", "walks", "grid", "diagnosis",
 )  # fmt: skip
 FILES = (
-    REQUEST, MODEL, HISTORY, SAMPLES, SCORES, COMPLETIONS, CONDITIONALS, LATENT,
+    REQUEST, MODEL, HISTORY, SAMPLES, SCORES, COMPLETIONS, CONDITIONALS, LATENT, DIAGNOSIS,
     *(f"{name}.png" for name in PICTURES),
 )  # fmt: skip
 _CHECKPOINT = re.compile(r"(?P<stage>[A-Za-z0-9_-]+)-(?P<step>\d{6,})\.h5")

@@ -267,6 +267,12 @@ def kill(mutants: list[Mutant] | None = None) -> Tally:
     for mutant in mutants if mutants is not None else MUTANTS:
         with tempfile.TemporaryDirectory() as place:
             tally.points += 1
-            if survives(mutant, Path(place)):
+            survived = survives(mutant, Path(place))
+            print(
+                f"{tally.points} {'survived' if survived else 'killed'}: {mutant}",
+                file=sys.stderr,
+                flush=True,
+            )
+            if survived:
                 tally.faults.append(str(mutant))
     return tally

@@ -1,0 +1,203 @@
+"""What is wrong with a generator's draws: every measure with its interval, and one line that says it.
+
+The verdict rests on tests against real rows that the modes were not made from, each with a false-alarm rate of `ALARM`:
+
+weights   the histogram of draws over the modes against that of real rows (G-test), and each mode without a draw
+outliers  draws further from their mode than all real rows are (the number is hypergeometric where both are of one law)
+spread    distances of the draws to their modes against those of real rows (Mann & Whitney 1947)
+apart     a classifier two-sample test, for what none of these sees
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+from scipy.stats import chi2_contingency, hypergeom, mannwhitneyu
+
+from probgen.errors import InputError
+from probgen.evaluation.bootstrap import interval, mean_interval
+from probgen.evaluation.distances import MMD, frechet
+from probgen.evaluation.manifold import centred, neighbours, squared_distances
+from probgen.evaluation.modes import Located, captured, reverse_kl, spread
+from probgen.evaluation.support import pairs, support_size
+from probgen.evaluation.twosample import classifier_two_sample
+
+ALARM = 1e-3  # of each of the four tests
+NEAR = 20  # pairs of real rows that count as the same: the radius is the widest way between them
+MOST = 1000  # rows of each set whose kernels are in memory together
+
+
+def diagnose(
+    real: np.ndarray,
+    fake: np.ndarray,
+    locate: Callable[[np.ndarray], Located],
+    modes: int,
+    *,
+    k: int = 5,
+    seed: int = 0,
+) -> xr.Dataset:
+    """The laboratory: every measure of draws against real rows, both (row, feature), and a verdict.
+
+    locate  the mode of rows: `Modes.locate` of modes that were made from other rows, or a classifier's
+    modes   how many there are
+
+    Returns
+
+    value, low, high (measure)   each measure and its 95 % interval: modes (captured), high_quality, reverse_kl, spread,
+                                 precision, recall, density, coverage, mmd, frechet, support (how many different draws
+                                 there are, relative to the data), accuracy (of a classifier that tells draws from data:
+                                 0.5 where it cannot)
+    p_value (test)               of the four tests above
+    data, draws, missing (mode)  shares of the modes, and whether a mode was dropped
+    verdict                      an attribute
+
+    Errors: `InputError` for fewer than 50 rows or draws.
+    """
+    if min(len(real), len(fake)) < 50:
+        raise InputError(f"{len(real)} rows and {len(fake)} draws: a diagnosis needs at least 50 of each")
+    real, fake = (np.asarray(x, dtype=np.float64).reshape(len(x), -1) for x in (real, fake))
+    at, drawn = locate(real), locate(fake)
+    found: dict[str, tuple[float, float, float]] = {}
+    _by_mode(found, at, drawn, modes, seed)
+    _by_neighbours(found, real, fake, k, seed)
+    _by_distance(found, real, fake, seed)
+    apart = classifier_two_sample(real, fake, seed)
+    found["accuracy"] = (apart.accuracy, *mean_interval(apart.right, seed))
+    p = {**_tests(at, drawn, modes), "apart": apart.p_value}
+    missing = _missing(at, drawn, modes)
+    alarms = [name for name, p_value in p.items() if p_value < ALARM]
+    table = np.array(list(found.values()))
+    return xr.Dataset(
+        {name: ("measure", table[:, i]) for i, name in enumerate(("value", "low", "high"))}
+        | {"p_value": ("test", list(p.values()))}
+        | {name: ("mode", _share(s, modes)) for name, s in (("data", at), ("draws", drawn))}
+        | {"missing": ("mode", np.isin(np.arange(modes), missing).astype(np.int8))},
+        {"measure": list(found), "test": list(p), "mode": np.arange(modes)},
+        {
+            "verdict": _verdict(found, alarms, missing, modes, len(fake), len(real)),
+            "n": len(fake),
+            "rows": len(real),
+            "k": k,
+        },
+    )
+
+
+def _by_mode(
+    found: dict[str, tuple[float, float, float]], at: Located, drawn: Located, modes: int, seed: int
+) -> None:
+    share = _share(at, modes)
+    good, mode = drawn.good.astype(np.float64), drawn.mode
+
+    def kl(w: np.ndarray) -> float:
+        return reverse_kl(np.bincount(mode, w, minlength=modes), share)
+
+    def number(w: np.ndarray) -> float:
+        return float((np.bincount(mode, w * good, minlength=modes) > 0).sum())
+
+    n = len(mode)
+    found["modes"] = (float(captured(drawn, modes).sum()), *interval(number, [n], seed=seed))
+    found["reverse_kl"] = (kl(np.ones(n)), *interval(kl, [n], seed=seed))
+    if at.distance is None or drawn.distance is None:
+        return
+    a, b = at.distance, drawn.distance
+
+    def wide(u: np.ndarray, v: np.ndarray) -> float:
+        return spread(np.repeat(a, u), np.repeat(b, v))
+
+    found["high_quality"] = (float(good.mean()), *mean_interval(good, seed))
+    found["spread"] = (spread(a, b), *interval(wide, [len(a), n], seed=seed))
+
+
+def _by_neighbours(
+    found: dict[str, tuple[float, float, float]], real: np.ndarray, fake: np.ndarray, k: int, seed: int
+) -> None:
+    near = neighbours(real, fake, k)
+    for name in ("precision", "recall", "density", "coverage"):
+        values = getattr(near, name)
+        found[name] = (float(values.mean()), *mean_interval(values, seed))
+
+
+def _by_distance(
+    found: dict[str, tuple[float, float, float]], real: np.ndarray, fake: np.ndarray, seed: int
+) -> None:
+    some = MMD(real[:MOST], fake[:MOST])
+    sizes = (min(len(real), MOST), min(len(fake), MOST))
+    found["mmd"] = (some.value(), *interval(some.value, sizes, times=50, seed=seed))
+
+    def far(u: np.ndarray, v: np.ndarray) -> float:
+        return frechet(real, fake, (u, v))
+
+    sizes = (len(real), len(fake))
+    found["frechet"] = (frechet(real, fake), *interval(far, sizes, times=50, seed=seed))
+    n = min(len(real), len(fake))
+    radius = _nearest_pairs(real[:n])
+    of_data = max(pairs(real[:n], radius), 1)
+    size, low, high = support_size(n, pairs(fake[:n], radius))
+    unit = n * (n - 1) / (2 * of_data)
+    found["support"] = (size / unit, low / unit, high / unit)
+
+
+def _nearest_pairs(x: np.ndarray) -> float:
+    """The way between the rows of the pair that is the `NEAR`-th nearest."""
+    x, _ = centred(x, x)
+    least: np.ndarray = np.empty(0)
+    for rows, d in squared_distances(x, x):
+        i = np.arange(len(x))[rows][:, None]
+        beyond = np.where(np.arange(len(x)) > i, d, np.inf).ravel()  # each pair once
+        least = np.sort(np.concatenate([least, np.partition(beyond, NEAR)[:NEAR]]))[:NEAR]
+    return float(np.sqrt(least[-1]) * (1 + 1e-9))
+
+
+def _share(located: Located, modes: int) -> np.ndarray:
+    return np.bincount(located.mode, minlength=modes) / len(located.mode)
+
+
+def _tests(at: Located, drawn: Located, modes: int) -> dict[str, float]:
+    counts = np.stack([np.bincount(s.mode, minlength=modes) for s in (at, drawn)])
+    counts = counts[:, counts.sum(0) > 0]
+    p = {
+        "weights": float(chi2_contingency(counts, lambda_="log-likelihood")[1])
+        if counts.shape[1] > 1
+        else 1.0
+    }
+    if at.distance is not None and drawn.distance is not None:
+        beyond = int((drawn.distance > at.distance.max()).sum())
+        n, m = len(drawn.distance), len(at.distance)
+        # the draws among the `beyond` rows of all that are furthest out: all of them with this probability or less
+        p["outliers"] = float(hypergeom.sf(beyond - 1, n + m, n, beyond)) if beyond else 1.0
+        p["spread"] = float(mannwhitneyu(at.distance, drawn.distance).pvalue)
+    return p
+
+
+def _missing(at: Located, drawn: Located, modes: int) -> list[int]:
+    """Modes without a good draw, where so many draws of the data's law would have had one."""
+    share = np.bincount(at.mode[at.good], minlength=modes) / len(at.mode)
+    none = ~captured(drawn, modes)
+    surely = (1 - share) ** len(drawn.mode) < ALARM / modes
+    return [int(i) for i in np.flatnonzero(none & surely)]
+
+
+def _verdict(
+    found: dict[str, tuple[float, float, float]],
+    alarms: list[str],
+    missing: list[int],
+    modes: int,
+    n: int,
+    m: int,
+) -> str:
+    said = []
+    if missing:
+        which = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
+        said.append(f"{len(missing)} of {modes} modes dropped ({which})")
+    elif "weights" in alarms:
+        said.append(f"modes out of proportion (reverse KL {found['reverse_kl'][0]:.3g} nats)")
+    if "outliers" in alarms:
+        said.append(f"outliers beyond all data (high quality {found['high_quality'][0]:.1%})")
+    if "spread" in alarms:
+        wide = found["spread"][0]
+        said.append(f"modes too {'narrow' if wide < 1 else 'wide'} (spread {wide:.2f} of the data's)")
+    if not said and "apart" in alarms:
+        said.append(f"not of the data's law: a classifier is right {found['accuracy'][0]:.1%} of the time")
+    return "; ".join(said) or f"no fault found in {n} draws, against {m} rows"
