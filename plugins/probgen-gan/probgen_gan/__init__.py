@@ -1,0 +1,1 @@
+"""Generative adversarial networks behind probgen's three hooks."""
