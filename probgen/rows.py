@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterator
 
 import numpy as np
@@ -56,6 +57,12 @@ class Rows:
         self._window_rows = min(self.n, blocks * self._block)
         self._kept: tuple[tuple[str, int, int], dict[str, Tensor], Tensor] | None = None
         self._whole: dict[str, Tensor] | None = None
+
+    def reseeded(self, seed: int) -> Rows:
+        """The same rows, shuffled by another seed: for several fits that go on at once."""
+        other = copy.copy(self)
+        other._seed, other._kept = seed, None
+        return other
 
     def batch(self, t: int, size: int, stage: str = "fit") -> dict[str, Tensor]:
         """Batch number t of `size` rows: a function of (seed, stage, t) alone.

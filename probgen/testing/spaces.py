@@ -10,6 +10,7 @@ from scipy import stats
 
 from probgen.event import Event
 
+MOST = 1 << 16  # values of an event that is gone through
 FALSE_ALARM = 1e-6  # of each statistical test, as if the draws were of the density
 
 
@@ -27,10 +28,18 @@ def example(support: str, rows: int = 80, seed: int = 0) -> xr.Dataset:
     return xr.Dataset({"x": (("row", "feature"), x, {"support": "integer", "levels": 3})})
 
 
+def values(event: Event) -> int:
+    """How many values a discrete event can take."""
+    return _levels(event) ** event.size
+
+
+def _levels(event: Event) -> int:
+    return 2 if event.support == "binary" else event.levels or 0
+
+
 def all_rows(event: Event) -> np.ndarray:
     """Every value that a small discrete event can take: (row, *event)."""
-    levels = 2 if event.support == "binary" else event.levels or 0
-    table = np.array(list(product(range(levels), repeat=event.size)), dtype=np.uint8)
+    table = np.array(list(product(range(_levels(event)), repeat=event.size)), dtype=np.uint8)
     return table.reshape(-1, *(length or 1 for length in event.shape))
 
 

@@ -1,7 +1,7 @@
 """What discriminator and generator minimise, of D(x) and D(G(z)), the outputs of the discriminator before any sigmoid.
 
-Each loss is two functions of `real` and `fake`, both (row,), giving (row,): row i of the one is paired with row i of the other,
-which matters to the relativistic loss alone. Their means are what is minimised.
+Each loss is two functions of `real` and `fake`, which have one shape and whose values are paired in the order that they
+stand in; that matters to the relativistic loss alone. Their means are what is minimised.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from torch.nn.functional import relu, softplus
 
 
 class Loss(NamedTuple):
-    """discriminator, generator: (real, fake) -> (row,)."""
+    """discriminator, generator: of `real` and `fake`. `paired`: whether the generator's looks at `real`."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor], Tensor]
+    paired: bool = False
 
 
 def value(real: Tensor, fake: Tensor) -> Tensor:
@@ -25,13 +26,9 @@ def value(real: Tensor, fake: Tensor) -> Tensor:
     return -softplus(-real) - softplus(fake)
 
 
-def _wasserstein(real: Tensor, fake: Tensor) -> Tensor:
-    return fake - real
-
-
 LOSSES = {
     # Goodfellow et al. 2014, eq. 1 and the end of section 3
-    "minimax": Loss(lambda real, fake: -value(real, fake), value),
+    "minimax": Loss(lambda real, fake: -value(real, fake), lambda real, fake: -softplus(fake)),
     "nonsaturating": Loss(lambda real, fake: -value(real, fake), lambda real, fake: softplus(-fake)),
     # Mao et al. 2017, eq. 9
     "least_squares": Loss(
@@ -39,9 +36,11 @@ LOSSES = {
         lambda real, fake: 0.5 * (fake - 1).square(),
     ),
     # Arjovsky et al. 2017, eq. 2
-    "wasserstein": Loss(_wasserstein, lambda real, fake: -fake),
+    "wasserstein": Loss(lambda real, fake: fake - real, lambda real, fake: -fake),
     # Lim & Ye 2017; Miyato et al. 2018, eq. 16 and 17
     "hinge": Loss(lambda real, fake: relu(1 - real) + relu(1 + fake), lambda real, fake: -fake),
     # Jolicoeur-Martineau 2019; Huang et al. 2024, eq. 2
-    "relativistic": Loss(lambda real, fake: softplus(fake - real), lambda real, fake: softplus(real - fake)),
+    "relativistic": Loss(
+        lambda real, fake: softplus(fake - real), lambda real, fake: softplus(real - fake), paired=True
+    ),
 }

@@ -1,0 +1,138 @@
+"""Generative adversarial networks of images with convolutions (DCGAN; Radford, Metz & Chintala, ICLR 2016).
+
+Convolutions of stride 2 in place of pooling, batch normalisation in G and, where nothing else holds D back, in D; ReLU in G,
+leaky ReLU in D. Batch normalisation makes D a function of whole batches, which its gradient at a row is not: with spectral
+normalisation or a penalty on the gradient, D has none (Gulrajani et al. 2017, section 4).
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from probgen import Event
+from probgen.errors import InputError
+from probgen_gan.game import Adversarial, GameOptions, fit
+from probgen_gan.implicit import ScoreOptions, sample, score
+from probgen_gan.layers import MinibatchDiscrimination
+
+__all__ = ["DCGAN", "Options", "ScoreOptions", "build", "fit", "sample", "score"]
+
+
+class Options(GameOptions):
+    """What can be chosen of networks and game. The defaults of the optimizer are the paper's."""
+
+    latent: int = Field(64, ge=1, description="dimensions of z")
+    channels: tuple[int, ...] = Field(
+        (64, 128), description="of D, each halves the image; G has them the other way"
+    )
+    batch_size: int = Field(64, ge=1, description="rows a step")
+    learning_rate: float = Field(2e-4, gt=0, description="of Adam, both networks")
+    beta1: float = Field(0.5, ge=0, lt=1, description="of Adam, both networks")
+    beta2: float = Field(0.999, ge=0, lt=1, description="of Adam, both networks")
+
+    @model_validator(mode="after")
+    def _sizes(self) -> Options:
+        if not self.channels or any(n < 1 for n in self.channels):
+            raise ValueError(f"channels = {self.channels}: at least one layer, each of at least 1 channel")
+        return self
+
+
+class Discriminator(nn.Module):
+    """(1, row, pixels + context) -> (1, pack): the images of a pack are its channels, and so is its context."""
+
+    def __init__(self, options: Options, image: tuple[int, int, int], context: int):
+        super().__init__()
+        self.packing, self.image, self.context = options.packing, image, context
+        depth, height, width = image
+        penalised = options.spectral or options.r1 + options.r2 + options.gradient_penalty > 0
+        layers: list[nn.Module] = []
+        before = options.packing * (depth + context)
+        for i, n in enumerate(options.channels):
+            layers.append(_normalised(nn.Conv2d(before, n, 4, stride=2, padding=1), options.spectral))
+            if i and not penalised:
+                layers.append(nn.BatchNorm2d(n))
+            layers.append(nn.LeakyReLU(0.2))
+            before = n
+        self.convolutions = nn.Sequential(*layers)
+        scale = 2 ** len(options.channels)
+        features = before * (height // scale) * (width // scale)
+        self.minibatch = (
+            MinibatchDiscrimination(1, features, options.minibatch) if options.minibatch else nn.Identity()
+        )
+        self.last = _normalised(nn.Linear(features + options.minibatch, 1), options.spectral)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A context is constant over the image."""
+        depth, height, width = self.image
+        pixels, context = x[0].split([depth * height * width, self.context], 1)
+        images = pixels.reshape(-1, self.packing * depth, height, width)
+        if self.context:
+            planes = context.reshape(len(images), -1, 1, 1).expand(-1, -1, height, width)
+            images = nn.functional.pad(images, (0,) * 5 + (planes.shape[1],))
+            images[:, -planes.shape[1] :] = planes
+        features = self.minibatch(self.convolutions(images).flatten(1)[None])
+        return self.last(features).squeeze(2)
+
+
+class Generator(nn.Module):
+    """(1, row, latent + context) -> (1, row, pixels)."""
+
+    def __init__(self, n: int, channels: tuple[int, ...], image: tuple[int, int, int]):
+        super().__init__()
+        depth, height, width = image
+        scale = 2 ** len(channels)
+        self.small = (channels[-1], height // scale, width // scale)
+        self.first = nn.Linear(n, self.small[0] * self.small[1] * self.small[2])
+        layers: list[nn.Module] = []
+        for before, after in zip(channels[::-1], (*channels[-2::-1], depth), strict=True):
+            layers += [
+                nn.BatchNorm2d(before),
+                nn.ReLU(),
+                nn.ConvTranspose2d(before, after, 4, stride=2, padding=1),
+            ]
+        self.convolutions = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """The last layer is linear; tanh is where the data are bounded."""
+        return self.convolutions(self.first(z[0]).unflatten(1, self.small)).flatten(1)[None]
+
+
+def _normalised(layer: nn.Module, spectral: bool) -> nn.Module:
+    return spectral_norm(layer) if spectral else layer
+
+
+class DCGAN(Adversarial):
+    """Two convolutional networks."""
+
+    options: Options
+
+    def __init__(self, options: Options, event: Event):
+        self.image = _image(event, len(options.channels))  # before the networks, which are made for it
+        super().__init__(options, event)
+
+    def discriminator(self) -> nn.Module:
+        """Halves the image once a layer."""
+        return Discriminator(self.options, self.image, self.context)
+
+    def generator(self) -> nn.Module:
+        """Doubles it as often."""
+        return Generator(self.options.latent + self.context, self.options.channels, self.image)
+
+
+def _image(event: Event, layers: int) -> tuple[int, int, int]:
+    if event.dims[-2:] != ("height", "width") or None in event.shape:
+        raise InputError(f"dcgan is for images of one size, not for an event of {event}; `gan` takes vectors")
+    depth, height, width = (1, *(length or 1 for length in event.shape))[-3:]
+    if height % 2**layers or width % 2**layers:
+        raise InputError(
+            f"an image of {height} x {width} cannot be halved {layers} times: give as many channels as it can be, "
+            "or another image size"
+        )
+    return depth, height, width
+
+
+def build(options: Options, event: Event) -> DCGAN:
+    """The module in its initial state."""
+    return DCGAN(options, event)

@@ -1,0 +1,362 @@
+"""Algorithm 1 of Goodfellow et al. (2014) with the losses and penalties of those who came after, for any two networks.
+
+    min_G max_D V(G, D) = E log D(x) + E log(1 - D(G(z))),    z ~ Normal(0, 1)
+
+In the game rows are (member, row, feature), of mean 0 and deviation 1. The members are GANs that are trained at once and
+know nothing of each other: each draws from generators of its own, and its weights are those of a fit by itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from probgen import Event, Options, Rows, Run, hookimpl
+from probgen.errors import DivergedError, InputError
+from probgen.seeds import key, seed_torch
+from probgen_gan.losses import LOSSES, value
+from probgen_gan.penalties import between, from_one, squared_slope
+from probgen_gan.unrolled import ahead
+
+QUIET = 0.4  # share of the steps in which the noise goes down to 0
+ANNEALED = 0.8  # share of the steps in which r1 and r2 do
+CALIBRATION = 10_000  # rows that the discriminator is calibrated on, at most
+
+
+class GameOptions(Options):
+    """What can be chosen of the game; networks are the families'."""
+
+    loss: Literal["minimax", "nonsaturating", "least_squares", "wasserstein", "hinge", "relativistic"] = (
+        Field("nonsaturating", description="what generator and discriminator minimise")
+    )
+    latent: int = Field(2, ge=1, description="dimensions of z")
+    steps: int = Field(5000, ge=1, description="steps of the generator")
+    d_steps: int = Field(1, ge=1, description="steps of the discriminator for each of them")
+    unrolled: int = Field(0, ge=0, description="steps of the discriminator that the generator looks ahead")
+    batch_size: int = Field(128, ge=1, description="rows a step")
+    learning_rate: float = Field(1e-3, gt=0, description="of Adam, both networks")
+    beta1: float = Field(0.0, ge=0, lt=1, description="of Adam, both networks")
+    beta2: float = Field(0.99, ge=0, lt=1, description="of Adam, both networks")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="of the learning rate; cosine goes down to 1 %"
+    )
+    r1: float = Field(0.0, ge=0, description="weight of |grad D|^2 / 2 at real rows")
+    r2: float = Field(0.0, ge=0, description="weight of |grad D|^2 / 2 at draws")
+    anneal: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="what is left of r1 and r2 after 80 % of the steps; they fall geometrically",
+    )
+    gradient_penalty: float = Field(
+        0.0, ge=0, description="weight of (|grad D| - 1)^2 between real rows and draws"
+    )
+    clip: float | None = Field(None, gt=0, description="largest absolute weight of the discriminator")
+    packing: int = Field(1, ge=1, description="rows that the discriminator sees together")
+    minibatch: int = Field(0, ge=0, description="kernels of minibatch discrimination")
+    spectral: bool = Field(False, description="spectral normalisation of the discriminator")
+    noise: float = Field(
+        0.0, ge=0, description="deviation of noise on what D sees, 0 after 40 % of the steps"
+    )
+    average: float = Field(0.999, ge=0, lt=1, description="decay of the exponential average of G")
+    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
+
+    @model_validator(mode="after")
+    def _packs(self) -> GameOptions:
+        if self.batch_size % self.packing:
+            raise ValueError(f"packing = {self.packing} does not divide batch_size = {self.batch_size}")
+        return self
+
+
+class Adversarial(nn.Module, ABC):
+    """Discriminator D, generator G and its average, which draws: x = loc + scale G(z).
+
+    Of real data `loc` is the mean of each feature and `scale` one deviation for all, so that what is round stays round;
+    discrete data are brought to -1 .. 1, where G ends in tanh.
+    """
+
+    loc: Tensor
+    scale: Tensor
+    calibration: Tensor
+
+    def __init__(self, options: GameOptions, event: Event, members: int = 1):
+        super().__init__()
+        if None in event.shape or event.support == "token":
+            raise InputError(f"a GAN needs rows of numbers, all of one length, not an event of {event}")
+        self.options, self.event, self.members = options, event, members
+        self.latents: dict[str, tuple[str, ...]] = {"z": ("latent",)}
+        if members > 1:
+            self.latents["member"] = ()
+        self.shape = tuple(length or 1 for length in event.shape)
+        self.levels = [part.levels or 1 for part in event.given.values()]
+        self.context = sum(self.levels)
+        self.D = self.discriminator()  # before G: a fit that diverges names the first
+        self.G = self.generator()
+        self.average = copy.deepcopy(self.G).requires_grad_(False)
+        middle = ((event.levels or 2) - 1) / 2 if event.discrete else 0.0
+        self.register_buffer("loc", torch.full((event.size,), middle))
+        self.register_buffer("scale", torch.tensor(middle or 1.0))
+        self.register_buffer("calibration", torch.tensor([[1.0, 0.0]]).repeat(members, 1))
+        self.dims = {
+            name: ("member", *(f"{name}_{i}" for i in range(1, value.ndim)))
+            for name, value in self.state_dict().items()
+            if name.startswith(("D.", "G.", "average.", "calibration"))
+            if members > 1
+        }
+
+    @abstractmethod
+    def discriminator(self) -> nn.Module:
+        """(member, row, feature + context) -> (member, pack)."""
+
+    @abstractmethod
+    def generator(self) -> nn.Module:
+        """(member, row, latent + context) -> (member, row, feature)."""
+
+    def generate(self, net: nn.Module, z: Tensor, c: Tensor | None) -> Tensor:
+        """Standardised draws of G or its average: (member, row, latent) -> (member, row, feature)."""
+        y = net(_beside(z, c))
+        return y.tanh() if self.event.discrete else y
+
+    def discriminate(self, x: Tensor, c: Tensor | None, theta: Mapping[str, Tensor] | None = None) -> Tensor:
+        """D of standardised rows, by its own parameters or by theta: (member, row, feature) -> (member, pack)."""
+        x = _beside(x, c)
+        if theta is None:
+            return self.D(x)
+        return functional_call(self.D, dict(theta), (x,))
+
+    def critic(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """D of each row in a pack of its own copies: (member, row, feature) -> (member, row)."""
+        p = self.options.packing
+        return self.discriminate(x.repeat_interleave(p, 1), c if c is None else c.repeat_interleave(p, 1))
+
+    def standardised(self, x: Tensor) -> Tensor:
+        """(row, *event) -> (row, feature)."""
+        return (x.flatten(1).to(self.loc.dtype) - self.loc) / self.scale
+
+    def condition(self, given: Mapping[str, Tensor]) -> Tensor | None:
+        """The conditions as one-hot vectors, side by side: (row, context)."""
+        if not self.levels:
+            return None
+        parts = [
+            nn.functional.one_hot(given[name].long(), levels)
+            for name, levels in zip(self.event.given, self.levels, strict=True)
+        ]
+        return torch.cat(parts, 1).to(self.loc.dtype)
+
+
+def _beside(x: Tensor, c: Tensor | None) -> Tensor:
+    return x if c is None else torch.cat([x, c], 2)
+
+
+@hookimpl
+def fit(module: Adversarial, data: Rows, options: GameOptions, run: Run) -> None:
+    """Algorithm 1: `d_steps` of the discriminator, then one of the generator."""
+    size = min(options.batch_size, data.n) // options.packing * options.packing
+    if size == 0 or data.n < 2:
+        raise InputError(
+            f"{data.n} rows: a GAN needs at least 2, and as many as are packed ({options.packing})"
+        )
+    seeds = [run.seed + i for i in range(module.members)]
+    _begin(module, data, seeds)
+    members = _Members(module, data, seeds, run)
+    loss, D, G = LOSSES[options.loss], module.D, module.G
+    d_optimizer, g_optimizer = _adam(D, options), _adam(G, options)
+    averaged = _floats(module.average), _floats(G)
+
+    def step(t: int) -> dict[str, Tensor]:
+        gone = t / options.steps
+        _set_rate(options, gone, d_optimizer, g_optimizer)
+        sigma = options.noise * max(0.0, 1 - gone / QUIET)
+        members.begin(run.stage, t)
+        D.requires_grad_(True)
+        for i in range(options.d_steps):
+            x, c = members.batch(t * options.d_steps + i, size, sigma)
+            with torch.no_grad():
+                y = members.draws(size, c, sigma)
+            real, fake, penalty = _seen(module, x, y, c, gone, members.uniform)
+            d_loss = loss.discriminator(real, fake).mean(1)
+            _descend(d_optimizer, d_loss + penalty, "discriminator D", t)
+            if options.clip is not None:
+                with torch.no_grad():
+                    torch._foreach_clamp_min_(list(D.parameters()), -options.clip)
+                    torch._foreach_clamp_max_(list(D.parameters()), options.clip)
+        y = members.draws(size, c, sigma)
+        theta = None
+        if options.unrolled:
+            theta = ahead(D, d_optimizer, lambda theta: _d_loss(module, x, y, c, theta), options.unrolled)
+        D.requires_grad_(False)
+        fake_now = module.discriminate(y, c, theta)
+        real_now = module.discriminate(x, c, theta) if loss.paired else real.detach()
+        g_loss = loss.generator(real_now, fake_now).mean(1)
+        _descend(g_optimizer, g_loss, "generator G", t)
+        # of a short past in the beginning, of a longer one later
+        decay = min(options.average, (1 + t) / (10 + t))
+        torch._foreach_lerp_(*averaged, 1 - decay)
+        return {
+            "d_loss": d_loss.detach().mean(),
+            "g_loss": g_loss.detach().mean(),
+            "value": value(real.detach(), fake.detach()).mean(),
+            "penalty": torch.as_tensor(penalty).detach().mean(),
+        }
+
+    keep: dict[str, Any] = {"module": module, "d_optimizer": d_optimizer, "g_optimizer": g_optimizer}
+    run.train(step, options.steps, keep=keep)
+    D.requires_grad_(True)
+    _calibrate(module, data, members)
+
+
+class _Members:
+    """What each member sees and draws: of generators of its own."""
+
+    def __init__(self, module: Adversarial, data: Rows, seeds: list[int], run: Run):
+        self.module, self.seeds = module, seeds
+        self.data = [data.reseeded(seed) for seed in seeds]
+        self.generators = [torch.Generator(run.device) for _ in seeds]
+        self.like: dict[str, Any] = {"device": run.device, "dtype": run.dtype}
+
+    def begin(self, stage: str, t: object) -> None:
+        for seed, generator in zip(self.seeds, self.generators, strict=True):
+            generator.manual_seed(key(seed, stage, t))
+
+    def normal(self, *shape: int) -> Tensor:
+        out = torch.empty(len(self.seeds), *shape, **self.like)
+        for part, generator in zip(out, self.generators, strict=True):
+            part.normal_(generator=generator)
+        return out
+
+    def uniform(self, *shape: int) -> Tensor:
+        out = torch.empty(len(self.seeds), *shape, **self.like)
+        for part, generator in zip(out, self.generators, strict=True):
+            part.uniform_(generator=generator)
+        return out
+
+    def batch(self, t: int, size: int, sigma: float) -> tuple[Tensor, Tensor | None]:
+        batches = [rows.batch(t, size) for rows in self.data]
+        x = torch.stack([self.module.standardised(batch["x"]) for batch in batches])
+        if sigma:
+            x += sigma * self.normal(*x.shape[1:])
+        parts = [self.module.condition(batch) for batch in batches]
+        return x, None if parts[0] is None else torch.stack([part for part in parts if part is not None])
+
+    def draws(self, n: int, c: Tensor | None, sigma: float) -> Tensor:
+        y = self.module.generate(self.module.G, self.normal(n, self.module.options.latent), c)
+        return y + sigma * self.normal(*y.shape[1:]) if sigma else y
+
+
+def _seen(
+    module: Adversarial,
+    x: Tensor,
+    y: Tensor,
+    c: Tensor | None,
+    gone: float,
+    uniform: Callable[..., Tensor],
+) -> tuple[Tensor, Tensor, Tensor | float]:
+    """D of real rows and of draws, (member, pack), and the penalties on its gradients, (member,)."""
+    options = module.options
+    left = options.anneal ** min(1.0, gone / ANNEALED)
+    penalty: Tensor | float = 0.0
+    outputs = []
+    for rows, weight in ((x, options.r1), (y, options.r2)):
+        rows = rows.detach().requires_grad_(weight > 0)
+        out = module.discriminate(rows, c)
+        if weight > 0:
+            penalty = penalty + 0.5 * left * weight * squared_slope(out, rows).mean(1)
+        outputs.append(out)
+    if options.gradient_penalty > 0:
+        rows = between(x, y, uniform(x.shape[1] // options.packing, 1)).detach().requires_grad_()
+        slope = from_one(module.discriminate(rows, c), rows).mean(1)
+        penalty = penalty + options.gradient_penalty * slope
+    return outputs[0], outputs[1], penalty
+
+
+def _d_loss(
+    module: Adversarial, x: Tensor, y: Tensor, c: Tensor | None, theta: Mapping[str, Tensor]
+) -> Tensor:
+    real, fake = module.discriminate(x, c, theta), module.discriminate(y, c, theta)
+    return LOSSES[module.options.loss].discriminator(real, fake).mean(1).sum()
+
+
+def _descend(optimizer: torch.optim.Adam, loss: Tensor, who: str, t: int) -> None:
+    """A step down the sum of the members' losses. Errors: `DivergedError` before it, where one is not finite."""
+    total = loss.sum()
+    if not math.isfinite(total.item()):
+        raise DivergedError(
+            f"fit step {t}: the loss of the {who} is {total.item()}, and its weights are as they were before the step. A "
+            "lower learning_rate, r1 and r2, or spectral normalisation may help"
+        )
+    optimizer.zero_grad()
+    total.backward()
+    optimizer.step()
+
+
+def _adam(net: nn.Module, options: GameOptions) -> torch.optim.Adam:
+    betas = (options.beta1, options.beta2)
+    return torch.optim.Adam(net.parameters(), lr=options.learning_rate, betas=betas, fused=True)
+
+
+def _set_rate(options: GameOptions, gone: float, *optimizers: torch.optim.Adam) -> None:
+    if options.schedule == "cosine":
+        factor = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * gone))
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = options.learning_rate * factor
+
+
+def _floats(net: nn.Module) -> list[Tensor]:
+    """Parameters, and what a normalisation has learnt of its inputs."""
+    return [*net.parameters(), *(buffer for buffer in net.buffers() if buffer.is_floating_point())]
+
+
+def _begin(module: Adversarial, data: Rows, seeds: list[int]) -> None:
+    """Each member's weights as a fit by its own seed begins, and the scale of the data."""
+    for i, seed in enumerate(seeds if module.members > 1 else ()):
+        seed_torch(key(seed, "build"))
+        alone = type(module)(module.options.model_copy(update={"members": 1}), module.event).state_dict()
+        for name, state in module.state_dict().items():
+            if name in module.dims:
+                state[i] = alone[name][0]
+    if module.event.discrete:
+        return
+    n, total, square = 0, torch.zeros_like(module.loc, dtype=torch.float64), 0.0
+    for chunk in data.chunks():
+        x = chunk["x"].flatten(1).double()
+        n, total = n + len(x), total + x.sum(0)
+    mean = total / n
+    for chunk in data.chunks():
+        square += float((chunk["x"].flatten(1).double() - mean).square().sum())
+    module.loc.copy_(mean)
+    module.scale.fill_((square / (n * module.loc.numel())) ** 0.5 or 1.0)
+
+
+@torch.no_grad()
+def _calibrate(module: Adversarial, data: Rows, members: _Members) -> None:
+    """Logistic regression on what D says of rows and of draws: log p_data(x) / p_G(x) = a D(x) + b.
+
+    Rows to choose by are taken where there are some: on those that it was trained on, D is too sure.
+    """
+    module.eval()
+    members.begin("calibration", 0)
+    rows = data.valid if data.valid is not None else data
+    chunk = next(rows.chunks(min(rows.n, CALIBRATION)))
+    x, c = module.standardised(chunk["x"]), module.condition(chunk)
+    wide = (module.members, -1, -1)
+    c = None if c is None else c.expand(wide)
+    z = members.normal(len(x), module.options.latent)
+    real = module.critic(x.expand(wide), c).double().cpu().numpy()
+    fake = module.critic(module.generate(module.average, z, c), c).double().cpu().numpy()
+    for i in range(module.members):
+        both = np.concatenate([real[i], fake[i]])
+        loc, scale = both.mean(), both.std() or 1.0
+        is_real = np.arange(len(both)) < len(x)
+        found = LogisticRegression(C=1e6).fit(((both - loc) / scale)[:, None], is_real)
+        a = found.coef_[0, 0] / scale
+        module.calibration[i] = torch.tensor([a, found.intercept_[0] - a * loc])

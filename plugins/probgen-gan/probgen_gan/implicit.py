@@ -1,0 +1,173 @@
+"""Drawing from a GAN, and what can be said of rows without a likelihood, or with one under a declared noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import pyro
+import pyro.distributions as dist
+import torch
+import xarray as xr
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from probgen import Fitted, Options, Pair, Run, hookimpl, log_prob
+from probgen.errors import DivergedError, InputError
+from probgen.inference.annealed import ais, bidirectional
+from probgen_gan.game import Adversarial
+
+
+class ScoreOptions(Options):
+    """What is said of a row."""
+
+    estimator: Literal["critic", "ratio", "ais"] = Field(
+        "critic",
+        description="D itself; log p_data / p_G by the calibrated D; a likelihood under noise, by annealing",
+    )
+    noise: float | None = Field(
+        None, gt=0, description="ais: deviation of x around G(z), in the units of the data"
+    )
+    steps: int = Field(1000, ge=1, description="ais: distributions between prior and posterior")
+    chains: int = Field(16, ge=1, description="ais: chains a row")
+    at_once: int | None = Field(None, ge=1, description="ais: rows times chains in memory together")
+
+    @model_validator(mode="after")
+    def _declared(self) -> ScoreOptions:
+        if (self.estimator == "ais") != (self.noise is not None):
+            raise ValueError(
+                "a likelihood by ais needs `noise`, and nothing else does: G(z) alone has no density"
+            )
+        return self
+
+
+class Noisy(Pair):
+    """A GAN that is observed with noise has a density (Wu et al., ICLR 2017):
+
+    z ~ Normal(0, 1),    x ~ Normal(G(z), noise)
+    """
+
+    latents = {"z": ("latent",)}  # noqa: RUF012  # as every pair says it
+
+    def __init__(self, module: Adversarial, noise: float):
+        super().__init__(None, module.event)
+        self.module, self.noise = module, noise
+
+    def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
+        """In one plate of n rows."""
+        zero = self.module.loc.new_zeros(n, self.module.options.latent)
+        with self.rows(n):
+            z = pyro.sample("z", dist.Normal(zero, 1.0).to_event(1))
+            mean = drawn(self.module, z, given).reshape(n, *self.module.shape)
+            return pyro.sample("x", dist.Normal(mean, self.noise).to_event(mean.ndim - 1), obs=x)
+
+
+def drawn(module: Adversarial, z: Tensor, given: dict[str, Tensor]) -> Tensor:
+    """x = loc + scale G(z), of each member: (row, latent) -> (row, feature), or (member, row, feature) of several."""
+    c = module.condition(given)
+    wide = (module.members, -1, -1)
+    y = module.generate(module.average, z.expand(wide), None if c is None else c.expand(wide))
+    x = module.loc + module.scale * y
+    return x[0] if module.members == 1 else x
+
+
+def member(fitted: Fitted, i: int) -> Fitted:
+    """The i-th of the GANs that were fitted at once, as a fit by itself. Errors: `InputError` where there is none."""
+    members = getattr(fitted.options, "members", 1)
+    if not 0 <= i < members:
+        raise InputError(f"member = {i}: there are {members}")
+    if members == 1:
+        return fitted
+    return replace(
+        fitted,
+        options=fitted.options.model_copy(update={"members": 1}),
+        state=fitted.state.isel(member=[i]).rename({"member": "alone"}),
+    )
+
+
+@hookimpl
+def sample(fitted: Fitted, n: int, given: dict[str, Tensor], run: Run) -> dict[str, Tensor]:
+    """x = G(z) by the average of the generator, and z; of several members also which, each as likely as another."""
+    module: Any = fitted.module
+    z = given.get("z")
+    if z is None:
+        z = torch.randn(n, module.options.latent, device=run.device, dtype=run.dtype)
+    x = drawn(module, z, given)
+    latents = {"z": z}
+    if module.members > 1:
+        which = given.get("member")
+        which = torch.randint(module.members, (n,), device=run.device) if which is None else which.long()
+        if not ((which >= 0) & (which < module.members)).all():
+            raise InputError(f"member: whole numbers from 0 to {module.members - 1} are needed")
+        x, latents["member"] = x[which, torch.arange(n, device=run.device)], which
+    if not torch.isfinite(x).all():
+        raise DivergedError("the generator gives what is not finite")
+    if module.event.discrete:
+        x = x.round()
+    return {"x": x.reshape(n, *module.shape), **latents}
+
+
+@hookimpl
+def score(fitted: Fitted, data: dict[str, Tensor], options: ScoreOptions, run: Run) -> xr.Dataset:
+    """`critic` or `log_ratio`, surrogates both; or `log_prob` under noise, with what both chains say of simulated rows.
+
+    Of several members the surrogates are (row, member).
+    """
+    module: Any = fitted.module
+    if options.noise is not None:
+        if module.members > 1:
+            raise InputError(
+                f"these are {module.members} GANs: take one of them, probgen_gan.member(fitted, 0)"
+            )
+        return _annealed(module, data, options)
+    x, c = module.standardised(data["x"]), module.condition(data)
+    wide = (module.members, -1, -1)
+    critic = module.critic(x.expand(wide), None if c is None else c.expand(wide))
+    attrs = {
+        "kind": "surrogate",
+        "estimator": module.options.loss,
+        "long_name": "output of the discriminator",
+    }
+    if options.estimator == "critic":
+        return _of_rows("critic", critic, attrs)
+    a, b = module.calibration[:, :1], module.calibration[:, 1:]
+    attrs |= {
+        "long_name": "log p_data(x) / p_G(x) by the calibrated discriminator",
+        "units": "nat",
+        "calibrated_on": "valid" if "valid_sha256" in fitted.provenance["data"] else "train",
+    }
+    return _of_rows("log_ratio", a * critic + b, attrs)
+
+
+def _of_rows(name: str, values: Tensor, attrs: dict[str, Any]) -> xr.Dataset:
+    """values: (member, row)."""
+    one = len(values) == 1
+    array = (values[0] if one else values.mT).cpu().numpy()
+    return xr.Dataset({name: ("row" if one else ("row", "member"), array, attrs)})
+
+
+def _annealed(module: Adversarial, data: dict[str, Tensor], options: ScoreOptions) -> xr.Dataset:
+    assert options.noise is not None
+    pair = Noisy(module, options.noise)
+    x = data["x"].to(module.loc.dtype)
+    given: dict[str, Any] = {name: data[name] for name in module.event.given}
+    chains = ais(
+        pair, x, options.steps, chains=options.chains, start="prior", at_once=options.at_once, **given
+    )
+    found = log_prob(
+        chains.bound,
+        kind="lower_bound",
+        estimator=f"ais-{options.steps}",
+        measure="lebesgue",
+        se=chains.standard_error,
+    )
+    found["log_prob"].attrs["noise"] = options.noise
+    simulated = bidirectional(pair, len(x), options.steps, chains=options.chains, start="prior", **given)
+    for name, bound, which in zip(("lower", "upper"), simulated, ("forwards", "in reverse"), strict=True):
+        attrs = {
+            "units": "nat",
+            "noise": options.noise,
+            "long_name": f"bound on log p of a row that the model made up, by chains {which}",
+        }
+        found[f"simulated_{name}"] = ("row", bound.cpu().numpy(), attrs)
+    return found

@@ -1,0 +1,35 @@
+"""The discriminator some steps ahead, as a function of what the generator does now (Metz et al., ICLR 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+def ahead(
+    D: nn.Module, optimizer: torch.optim.Adam, loss: Callable[[Mapping[str, Tensor]], Tensor], steps: int
+) -> dict[str, Tensor]:
+    """Parameters of D after so many steps of its optimizer (Metz et al. 2017, eq. 2 to 4), with their graph.
+
+    loss  of D as a function of its parameters, by name
+
+    The optimizer and D stay as they are. Adam's epsilon stands under the root, where a gradient of 0 does no harm.
+    """
+    group = optimizer.param_groups[0]
+    rate, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]
+    theta: dict[str, Tensor] = dict(D.named_parameters())
+    state = {name: optimizer.state[parameter] for name, parameter in theta.items()}
+    m = {name: s["exp_avg"] for name, s in state.items()}
+    v = {name: s["exp_avg_sq"] for name, s in state.items()}
+    t = float(next(iter(state.values()))["step"])
+    for _ in range(steps):
+        t += 1
+        gradients = torch.autograd.grad(loss(theta), list(theta.values()), create_graph=True)
+        for (name, value), gradient in zip(list(theta.items()), gradients, strict=True):
+            m[name] = beta1 * m[name] + (1 - beta1) * gradient
+            v[name] = beta2 * v[name] + (1 - beta2) * gradient.square()
+            root = (v[name] / (1 - beta2**t) + eps**2).sqrt()
+            theta[name] = value - rate * m[name] / (1 - beta1**t) / root
+    return theta
