@@ -166,7 +166,7 @@ def curves(history: Mapping[str, np.ndarray], x: np.ndarray, xlabel: str, title:
     grid: Any = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
     lows, highs = [], []
     for name, values in shown:
-        at, mean = _stretches(x, values)
+        at, mean = stretches(x, values)
         axes = grid[1] if name == "kl" else grid[0]
         axes.plot(at, mean, lw=1.3, label=labels.get(name, name))
         if name != "kl" and len(mean):
@@ -211,7 +211,7 @@ def diagnosis(found: Any) -> Figure:
     return figure
 
 
-def _stretches(x: np.ndarray, values: np.ndarray, most: int = 200) -> tuple[np.ndarray, np.ndarray]:
+def stretches(x: np.ndarray, values: np.ndarray, most: int = 200) -> tuple[np.ndarray, np.ndarray]:
     there = np.isfinite(values)
     x, values = x[there], values[there]
     parts = [part for part in np.array_split(np.arange(len(x)), min(most, max(1, len(x)))) if len(part)]

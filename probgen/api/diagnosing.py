@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ def diagnose(
     *,
     n: int | None = None,
     k: int = 5,
+    given: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     progress: bool = False,
@@ -36,6 +38,7 @@ def diagnose(
     data  real rows that the fit has not seen; one half of them says where the modes are (one for each `label`, or else
           20 cells of k-means), the other is what draws are held against
     n     how many draws; as many as rows that they are held against, if left out
+    given latents that all draws are made from, e.g. {"member": 3}; what the model is conditioned on comes from the rows
 
     Features are x as it is. Returns what `probgen.evaluation.diagnose` does. Errors: `InputError`, `NotOffered`,
     `PluginError`.
@@ -59,8 +62,12 @@ def diagnose(
     n = len(second) if n is None else n
     if n < 1:
         raise InputError(f"n = {n!r}: at least 1 draw is needed")
-    given = {name: dataset[name].values[np.resize(second, n)] for name in fitted.event.given}
-    draws = sample(fitted, 1 if given else n, given=given, seed=seed, device=device, progress=progress)
+    conditions = {name: dataset[name].values[np.resize(second, n)] for name in fitted.event.given}
+    if conditions:  # a row of conditions for each draw
+        fixed = {name: np.repeat(np.asarray(value)[None], n, 0) for name, value in (given or {}).items()}
+        draws = sample(fitted, given=fixed | conditions, seed=seed, device=device, progress=progress)
+    else:
+        draws = sample(fitted, n, given=given, seed=seed, device=device, progress=progress)
     fake = draws["x"].values.reshape(-1, x.shape[1])
     found = diagnosed(x[second], fake, modes.locate, len(modes.mean), k=k, seed=seed)
     found.attrs |= {**stamp(fitted.definition, seed), "features": "x as it is", "data_sha256": digest}

@@ -102,6 +102,9 @@ def execute(
                 looks.completions(scored, recipe.complete)
             if recipe.latent is not None:
                 looks.latent(scored, recipe.latent)
+            if recipe.diagnose is not None:
+                looks.diagnosis(scored, recipe.diagnose, progress)
+        looks.own(data)
         scores = None
         if fitted.definition.offers("score"):
             options = score_options(recipe, fitted.definition)

@@ -14,12 +14,12 @@ import numpy as np
 import xarray as xr
 
 from probgen import latents, pictures
-from probgen.api import sample, score
+from probgen.api import diagnose, sample, score
 from probgen.errors import InputError, NotOffered
 from probgen.event import Event
 from probgen.fitted import Fitted
-from probgen.recipes.plan import Complete, Conditionals, Latent
-from probgen.store.folder import COMPLETIONS, CONDITIONALS, LATENT, SAMPLES
+from probgen.recipes.plan import Complete, Conditionals, Diagnose, Latent
+from probgen.store.folder import COMPLETIONS, CONDITIONALS, DIAGNOSIS, LATENT, SAMPLES
 from probgen.store.trees import write_dataset
 
 
@@ -156,6 +156,46 @@ class Looks:
             )
         found.attrs = {**found.attrs, "stride": plan.stride}
         write_dataset(self.run / LATENT, "latent", found)
+
+    def diagnosis(self, scored: xr.Dataset, plan: Diagnose, progress: bool) -> None:
+        """What is wrong with the draws, for each of the latents that are given.
+
+        Figures are means over these; where there are several, also the least and the most: `modes_least`, ...
+        """
+        names = [name for name in plan.given if name in self._latents()]
+        cases = list(zip(*(plan.given[name] for name in names), strict=True)) or [()]
+        found = [
+            diagnose(
+                self.fitted,
+                scored,
+                n=plan.n,
+                k=plan.k,
+                given=dict(zip(names, case, strict=True)) or None,
+                progress=progress,
+                **self.again,
+            )
+            for case in cases
+        ]
+        for measure in found[0]["measure"].values:
+            values = [float(case["value"].sel(measure=measure)) for case in found]
+            self.figures[measure] = float(np.mean(values))
+            if len(values) > 1:
+                self.figures |= {f"{measure}_least": min(values), f"{measure}_most": max(values)}
+        self.picture("diagnosis", lambda: pictures.diagnosis(found[0]))
+        if names:
+            verdicts = [case.attrs.pop("verdict") for case in found]
+            together = xr.concat(found, "case", combine_attrs="override")
+            together["verdict"] = ("case", verdicts)
+            for name, chosen in zip(names, zip(*cases, strict=True), strict=True):
+                together[name] = ("case", list(chosen))
+            found = [together]
+        write_dataset(self.run / DIAGNOSIS, "diagnosis", found[0])
+
+    def own(self, data: xr.Dataset) -> None:
+        """Pictures that the family brings: `pictures(fitted, data)`, figures by name."""
+        make = getattr(self.fitted.definition.definition, "pictures", None)
+        for name, figure in (make(self.fitted, data) if make is not None else {}).items():
+            self.picture(name, lambda figure=figure: figure)  # type: ignore[misc]
 
     def _decoded(self, name: str, z: np.ndarray, conditions: dict[str, np.ndarray]) -> np.ndarray:
         """What codes stand for, the mean where the family knows it: (image, step, latent) -> (image, step, *event)."""

@@ -107,6 +107,18 @@ class Latent(Options):
     side: int = Field(default=15, ge=2, description="images of a side of the plane")
 
 
+class Diagnose(Options):
+    """Draws held against scored rows: modes, precision and recall, distances, a verdict."""
+
+    n: int | None = Field(
+        default=None, ge=1, description="draws; by default as many as rows they are held against"
+    )
+    k: int = Field(default=5, ge=1, description="neighbours of precision, recall, density and coverage")
+    given: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict, description="values of a latent, e.g. member; a diagnosis for each"
+    )
+
+
 class Bound(Options):
     """What a figure is expected to be."""
 
@@ -134,6 +146,7 @@ class Recipe(Options):
     complete: Complete | None = None
     conditionals: Conditionals | None = None
     latent: Latent | None = None
+    diagnose: Diagnose | None = None
     expect: dict[str, dict[str, Bound]] = Field(default_factory=dict)
 
     @model_validator(mode="after")

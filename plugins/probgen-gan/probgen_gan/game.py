@@ -8,24 +8,23 @@ know nothing of each other: each draws from generators of its own, and its weigh
 
 from __future__ import annotations
 
-import copy
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
+import xarray as xr
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from probgen import Event, Options, Rows, Run, hookimpl
+from probgen import Rows, Run, hookimpl
 from probgen.errors import DivergedError, InputError
 from probgen.seeds import key, seed_torch
+from probgen_gan.adversarial import Adversarial, GameOptions
 from probgen_gan.losses import LOSSES, value
 from probgen_gan.penalties import between, from_one, squared_slope
+from probgen_gan.snapshots import Snapshots
 from probgen_gan.unrolled import ahead
 
 QUIET = 0.4  # share of the steps in which the noise goes down to 0
@@ -33,134 +32,9 @@ ANNEALED = 0.8  # share of the steps in which r1 and r2 do
 CALIBRATION = 10_000  # rows that the discriminator is calibrated on, at most
 
 
-class GameOptions(Options):
-    """What can be chosen of the game; networks are the families'."""
-
-    loss: Literal["minimax", "nonsaturating", "least_squares", "wasserstein", "hinge", "relativistic"] = (
-        Field("nonsaturating", description="what generator and discriminator minimise")
-    )
-    latent: int = Field(2, ge=1, description="dimensions of z")
-    steps: int = Field(5000, ge=1, description="steps of the generator")
-    d_steps: int = Field(1, ge=1, description="steps of the discriminator for each of them")
-    unrolled: int = Field(0, ge=0, description="steps of the discriminator that the generator looks ahead")
-    batch_size: int = Field(128, ge=1, description="rows a step")
-    learning_rate: float = Field(1e-3, gt=0, description="of Adam, both networks")
-    beta1: float = Field(0.0, ge=0, lt=1, description="of Adam, both networks")
-    beta2: float = Field(0.99, ge=0, lt=1, description="of Adam, both networks")
-    schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="of the learning rate; cosine goes down to 1 %"
-    )
-    r1: float = Field(0.0, ge=0, description="weight of |grad D|^2 / 2 at real rows")
-    r2: float = Field(0.0, ge=0, description="weight of |grad D|^2 / 2 at draws")
-    anneal: float = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="what is left of r1 and r2 after 80 % of the steps; they fall geometrically",
-    )
-    gradient_penalty: float = Field(
-        0.0, ge=0, description="weight of (|grad D| - 1)^2 between real rows and draws"
-    )
-    clip: float | None = Field(None, gt=0, description="largest absolute weight of the discriminator")
-    packing: int = Field(1, ge=1, description="rows that the discriminator sees together")
-    minibatch: int = Field(0, ge=0, description="kernels of minibatch discrimination")
-    spectral: bool = Field(False, description="spectral normalisation of the discriminator")
-    noise: float = Field(
-        0.0, ge=0, description="deviation of noise on what D sees, 0 after 40 % of the steps"
-    )
-    average: float = Field(0.999, ge=0, lt=1, description="decay of the exponential average of G")
-    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
-
-    @model_validator(mode="after")
-    def _packs(self) -> GameOptions:
-        if self.batch_size % self.packing:
-            raise ValueError(f"packing = {self.packing} does not divide batch_size = {self.batch_size}")
-        return self
-
-
-class Adversarial(nn.Module, ABC):
-    """Discriminator D, generator G and its average, which draws: x = loc + scale G(z).
-
-    Of real data `loc` is the mean of each feature and `scale` one deviation for all, so that what is round stays round;
-    discrete data are brought to -1 .. 1, where G ends in tanh.
-    """
-
-    loc: Tensor
-    scale: Tensor
-    calibration: Tensor
-
-    def __init__(self, options: GameOptions, event: Event, members: int = 1):
-        super().__init__()
-        if None in event.shape or event.support == "token":
-            raise InputError(f"a GAN needs rows of numbers, all of one length, not an event of {event}")
-        self.options, self.event, self.members = options, event, members
-        self.latents: dict[str, tuple[str, ...]] = {"z": ("latent",)}
-        if members > 1:
-            self.latents["member"] = ()
-        self.shape = tuple(length or 1 for length in event.shape)
-        self.levels = [part.levels or 1 for part in event.given.values()]
-        self.context = sum(self.levels)
-        self.D = self.discriminator()  # before G: a fit that diverges names the first
-        self.G = self.generator()
-        self.average = copy.deepcopy(self.G).requires_grad_(False)
-        middle = ((event.levels or 2) - 1) / 2 if event.discrete else 0.0
-        self.register_buffer("loc", torch.full((event.size,), middle))
-        self.register_buffer("scale", torch.tensor(middle or 1.0))
-        self.register_buffer("calibration", torch.tensor([[1.0, 0.0]]).repeat(members, 1))
-        self.dims = {
-            name: ("member", *(f"{name}_{i}" for i in range(1, value.ndim)))
-            for name, value in self.state_dict().items()
-            if name.startswith(("D.", "G.", "average.", "calibration"))
-            if members > 1
-        }
-
-    @abstractmethod
-    def discriminator(self) -> nn.Module:
-        """(member, row, feature + context) -> (member, pack)."""
-
-    @abstractmethod
-    def generator(self) -> nn.Module:
-        """(member, row, latent + context) -> (member, row, feature)."""
-
-    def generate(self, net: nn.Module, z: Tensor, c: Tensor | None) -> Tensor:
-        """Standardised draws of G or its average: (member, row, latent) -> (member, row, feature)."""
-        y = net(_beside(z, c))
-        return y.tanh() if self.event.discrete else y
-
-    def discriminate(self, x: Tensor, c: Tensor | None, theta: Mapping[str, Tensor] | None = None) -> Tensor:
-        """D of standardised rows, by its own parameters or by theta: (member, row, feature) -> (member, pack)."""
-        x = _beside(x, c)
-        if theta is None:
-            return self.D(x)
-        return functional_call(self.D, dict(theta), (x,))
-
-    def critic(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """D of each row in a pack of its own copies: (member, row, feature) -> (member, row)."""
-        p = self.options.packing
-        return self.discriminate(x.repeat_interleave(p, 1), c if c is None else c.repeat_interleave(p, 1))
-
-    def standardised(self, x: Tensor) -> Tensor:
-        """(row, *event) -> (row, feature)."""
-        return (x.flatten(1).to(self.loc.dtype) - self.loc) / self.scale
-
-    def condition(self, given: Mapping[str, Tensor]) -> Tensor | None:
-        """The conditions as one-hot vectors, side by side: (row, context)."""
-        if not self.levels:
-            return None
-        parts = [
-            nn.functional.one_hot(given[name].long(), levels)
-            for name, levels in zip(self.event.given, self.levels, strict=True)
-        ]
-        return torch.cat(parts, 1).to(self.loc.dtype)
-
-
-def _beside(x: Tensor, c: Tensor | None) -> Tensor:
-    return x if c is None else torch.cat([x, c], 2)
-
-
 @hookimpl
-def fit(module: Adversarial, data: Rows, options: GameOptions, run: Run) -> None:
-    """Algorithm 1: `d_steps` of the discriminator, then one of the generator."""
+def fit(module: Adversarial, data: Rows, options: GameOptions, run: Run) -> dict[str, xr.Dataset]:
+    """Algorithm 1: `d_steps` of the discriminator, then one of the generator. Draws at some moments are kept."""
     size = min(options.batch_size, data.n) // options.packing * options.packing
     if size == 0 or data.n < 2:
         raise InputError(
@@ -172,6 +46,9 @@ def fit(module: Adversarial, data: Rows, options: GameOptions, run: Run) -> None
     loss, D, G = LOSSES[options.loss], module.D, module.G
     d_optimizer, g_optimizer = _adam(D, options), _adam(G, options)
     averaged = _floats(module.average), _floats(G)
+    module.average.eval()  # it draws and is never trained
+    members.begin("snapshots", 0)
+    taken = Snapshots(module, options.steps, *members.conditions(size))
 
     def step(t: int) -> dict[str, Tensor]:
         gone = t / options.steps
@@ -202,6 +79,7 @@ def fit(module: Adversarial, data: Rows, options: GameOptions, run: Run) -> None
         # of a short past in the beginning, of a longer one later
         decay = min(options.average, (1 + t) / (10 + t))
         torch._foreach_lerp_(*averaged, 1 - decay)
+        taken.take(t + 1)
         return {
             "d_loss": d_loss.detach().mean(),
             "g_loss": g_loss.detach().mean(),
@@ -209,10 +87,16 @@ def fit(module: Adversarial, data: Rows, options: GameOptions, run: Run) -> None
             "penalty": torch.as_tensor(penalty).detach().mean(),
         }
 
-    keep: dict[str, Any] = {"module": module, "d_optimizer": d_optimizer, "g_optimizer": g_optimizer}
+    keep: dict[str, Any] = {
+        "module": module,
+        "d_optimizer": d_optimizer,
+        "g_optimizer": g_optimizer,
+        "draws": taken,
+    }
     run.train(step, options.steps, keep=keep)
     D.requires_grad_(True)
     _calibrate(module, data, members)
+    return {"draws": taken.dataset()}
 
 
 class _Members:
@@ -247,6 +131,10 @@ class _Members:
             x += sigma * self.normal(*x.shape[1:])
         parts = [self.module.condition(batch) for batch in batches]
         return x, None if parts[0] is None else torch.stack([part for part in parts if part is not None])
+
+    def conditions(self, size: int) -> tuple[Tensor, Tensor | None]:
+        """z, and the conditions of the first batch."""
+        return self.normal(size, self.module.options.latent), self.batch(0, size, 0.0)[1]
 
     def draws(self, n: int, c: Tensor | None, sigma: float) -> Tensor:
         y = self.module.generate(self.module.G, self.normal(n, self.module.options.latent), c)

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from probgen import Event
-from probgen_gan.game import Adversarial, GameOptions, fit
+from probgen_gan.adversarial import Adversarial, GameOptions
+from probgen_gan.game import fit
 from probgen_gan.implicit import ScoreOptions, sample, score
 from probgen_gan.layers import Linear, MinibatchDiscrimination
+from probgen_gan.pictures import pictures
 
-__all__ = ["GAN", "Options", "ScoreOptions", "build", "fit", "sample", "score"]
+__all__ = ["GAN", "Options", "ScoreOptions", "build", "fit", "pictures", "sample", "score"]
 
 
 class Options(GameOptions):

@@ -15,7 +15,7 @@ from torch import Tensor
 from probgen import Fitted, Options, Pair, Run, hookimpl, log_prob
 from probgen.errors import DivergedError, InputError
 from probgen.inference.annealed import ais, bidirectional
-from probgen_gan.game import Adversarial
+from probgen_gan.adversarial import Adversarial
 
 
 class ScoreOptions(Options):
@@ -58,17 +58,16 @@ class Noisy(Pair):
         zero = self.module.loc.new_zeros(n, self.module.options.latent)
         with self.rows(n):
             z = pyro.sample("z", dist.Normal(zero, 1.0).to_event(1))
-            mean = drawn(self.module, z, given).reshape(n, *self.module.shape)
+            y = drawn(self.module, z, given)[0]
+            mean = (self.module.loc + self.module.scale * y).reshape(n, *self.module.shape)
             return pyro.sample("x", dist.Normal(mean, self.noise).to_event(mean.ndim - 1), obs=x)
 
 
 def drawn(module: Adversarial, z: Tensor, given: dict[str, Tensor]) -> Tensor:
-    """x = loc + scale G(z), of each member: (row, latent) -> (row, feature), or (member, row, feature) of several."""
+    """G(z) by the average of each member: (row, latent) -> (member, row, feature)."""
     c = module.condition(given)
     wide = (module.members, -1, -1)
-    y = module.generate(module.average, z.expand(wide), None if c is None else c.expand(wide))
-    x = module.loc + module.scale * y
-    return x[0] if module.members == 1 else x
+    return module.generate(module.average, z.expand(wide), None if c is None else c.expand(wide))
 
 
 def member(fitted: Fitted, i: int) -> Fitted:
@@ -92,19 +91,20 @@ def sample(fitted: Fitted, n: int, given: dict[str, Tensor], run: Run) -> dict[s
     z = given.get("z")
     if z is None:
         z = torch.randn(n, module.options.latent, device=run.device, dtype=run.dtype)
-    x = drawn(module, z, given)
+    y = drawn(module, z, given)
     latents = {"z": z}
     if module.members > 1:
         which = given.get("member")
         which = torch.randint(module.members, (n,), device=run.device) if which is None else which.long()
         if not ((which >= 0) & (which < module.members)).all():
             raise InputError(f"member: whole numbers from 0 to {module.members - 1} are needed")
-        x, latents["member"] = x[which, torch.arange(n, device=run.device)], which
-    if not torch.isfinite(x).all():
+        latents["member"] = which
+        y = y[which, torch.arange(n, device=run.device)]
+    else:
+        y = y[0]
+    if not torch.isfinite(y).all():
         raise DivergedError("the generator gives what is not finite")
-    if module.event.discrete:
-        x = x.round()
-    return {"x": x.reshape(n, *module.shape), **latents}
+    return {"x": module.original(y), **latents}
 
 
 @hookimpl

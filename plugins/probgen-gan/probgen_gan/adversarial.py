@@ -1,0 +1,150 @@
+"""Two networks that play against each other, and what can be chosen of the game.
+
+Inside, rows are (member, row, feature), of mean 0 and deviation 1. The members are GANs that are trained at once and know
+nothing of each other.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from probgen import Event, Options
+from probgen.errors import InputError
+
+
+class GameOptions(Options):
+    """What can be chosen of the game; networks are the families'."""
+
+    loss: Literal["minimax", "nonsaturating", "least_squares", "wasserstein", "hinge", "relativistic"] = (
+        Field("nonsaturating", description="what generator and discriminator minimise")
+    )
+    latent: int = Field(2, ge=1, description="dimensions of z")
+    steps: int = Field(5000, ge=1, description="steps of the generator")
+    d_steps: int = Field(1, ge=1, description="steps of the discriminator for each of them")
+    unrolled: int = Field(0, ge=0, description="steps of the discriminator that the generator looks ahead")
+    batch_size: int = Field(128, ge=1, description="rows a step")
+    learning_rate: float = Field(1e-3, gt=0, description="of Adam, both networks")
+    beta1: float = Field(0.0, ge=0, lt=1, description="of Adam, both networks")
+    beta2: float = Field(0.99, ge=0, lt=1, description="of Adam, both networks")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="of the learning rate; cosine goes down to 1 %"
+    )
+    r1: float = Field(0.0, ge=0, description="weight of |grad D|^2 / 2 at real rows")
+    r2: float = Field(0.0, ge=0, description="weight of |grad D|^2 / 2 at draws")
+    anneal: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="what is left of r1 and r2 after 80 % of the steps; they fall geometrically",
+    )
+    gradient_penalty: float = Field(
+        0.0, ge=0, description="weight of (|grad D| - 1)^2 between real rows and draws"
+    )
+    clip: float | None = Field(None, gt=0, description="largest absolute weight of the discriminator")
+    packing: int = Field(1, ge=1, description="rows that the discriminator sees together")
+    minibatch: int = Field(0, ge=0, description="kernels of minibatch discrimination")
+    spectral: bool = Field(False, description="spectral normalisation of the discriminator")
+    noise: float = Field(
+        0.0, ge=0, description="deviation of noise on what D sees, 0 after 40 % of the steps"
+    )
+    average: float = Field(0.999, ge=0, lt=1, description="decay of the exponential average of G")
+    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
+
+    @model_validator(mode="after")
+    def _packs(self) -> GameOptions:
+        if self.batch_size % self.packing:
+            raise ValueError(f"packing = {self.packing} does not divide batch_size = {self.batch_size}")
+        return self
+
+
+class Adversarial(nn.Module, ABC):
+    """Discriminator D, generator G and its average, which draws: x = loc + scale G(z).
+
+    Of real data `loc` is the mean of each feature and `scale` one deviation for all, so that what is round stays round;
+    discrete data are brought to -1 .. 1, where G ends in tanh.
+    """
+
+    loc: Tensor
+    scale: Tensor
+    calibration: Tensor
+
+    def __init__(self, options: GameOptions, event: Event, members: int = 1):
+        super().__init__()
+        if None in event.shape or event.support == "token":
+            raise InputError(f"a GAN needs rows of numbers, all of one length, not an event of {event}")
+        self.options, self.event, self.members = options, event, members
+        self.latents: dict[str, tuple[str, ...]] = {"z": ("latent",)}
+        if members > 1:
+            self.latents["member"] = ()
+        self.shape = tuple(length or 1 for length in event.shape)
+        self.levels = [part.levels or 1 for part in event.given.values()]
+        self.context = sum(self.levels)
+        self.D = self.discriminator()  # before G: a fit that diverges names the first
+        self.G = self.generator()
+        self.average = copy.deepcopy(self.G).requires_grad_(False)
+        middle = ((event.levels or 2) - 1) / 2 if event.discrete else 0.0
+        self.register_buffer("loc", torch.full((event.size,), middle))
+        self.register_buffer("scale", torch.tensor(middle or 1.0))
+        self.register_buffer("calibration", torch.tensor([[1.0, 0.0]]).repeat(members, 1))
+        self.dims = {
+            name: ("member", *(f"{name}_{i}" for i in range(1, value.ndim)))
+            for name, value in self.state_dict().items()
+            if name.startswith(("D.", "G.", "average.", "calibration"))
+            if members > 1
+        }
+
+    @abstractmethod
+    def discriminator(self) -> nn.Module:
+        """(member, row, feature + context) -> (member, pack)."""
+
+    @abstractmethod
+    def generator(self) -> nn.Module:
+        """(member, row, latent + context) -> (member, row, feature)."""
+
+    def generate(self, net: nn.Module, z: Tensor, c: Tensor | None) -> Tensor:
+        """Standardised draws of G or its average: (member, row, latent) -> (member, row, feature)."""
+        y = net(_beside(z, c))
+        return y.tanh() if self.event.discrete else y
+
+    def discriminate(self, x: Tensor, c: Tensor | None, theta: Mapping[str, Tensor] | None = None) -> Tensor:
+        """D of standardised rows, by its own parameters or by theta: (member, row, feature) -> (member, pack)."""
+        x = _beside(x, c)
+        if theta is None:
+            return self.D(x)
+        return functional_call(self.D, dict(theta), (x,))
+
+    def critic(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """D of each row in a pack of its own copies: (member, row, feature) -> (member, row)."""
+        p = self.options.packing
+        return self.discriminate(x.repeat_interleave(p, 1), c if c is None else c.repeat_interleave(p, 1))
+
+    def standardised(self, x: Tensor) -> Tensor:
+        """(row, *event) -> (row, feature)."""
+        return (x.flatten(1).to(self.loc.dtype) - self.loc) / self.scale
+
+    def original(self, y: Tensor) -> Tensor:
+        """Standardised rows as they are in the data: (row, feature) -> (row, *event)."""
+        x = (self.loc + self.scale * y).reshape(len(y), *self.shape)
+        return x.round() if self.event.discrete else x
+
+    def condition(self, given: Mapping[str, Tensor]) -> Tensor | None:
+        """The conditions as one-hot vectors, side by side: (row, context)."""
+        if not self.levels:
+            return None
+        parts = [
+            nn.functional.one_hot(given[name].long(), levels)
+            for name, levels in zip(self.event.given, self.levels, strict=True)
+        ]
+        return torch.cat(parts, 1).to(self.loc.dtype)
+
+
+def _beside(x: Tensor, c: Tensor | None) -> Tensor:
+    return x if c is None else torch.cat([x, c], 2)

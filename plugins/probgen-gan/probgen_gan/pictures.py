@@ -1,0 +1,137 @@
+"""What a game looked like: values by step, draws by step over the data, D over the plane, draws beside their nearest rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import matplotlib
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from sklearn.neighbors import NearestNeighbors
+
+import probgen
+from probgen import Fitted
+from probgen import pictures as common
+from probgen_gan.implicit import member
+
+ROWS = 2000  # of the data, that are drawn
+NEAREST = 10  # draws beside their nearest rows
+SIDE = 200  # points of a side of the surface
+
+
+def pictures(fitted: Fitted, data: xr.Dataset) -> dict[str, Figure]:
+    """`game` of every GAN; `draws_by_step`; `surface` and `members` in the plane; `nearest` of images."""
+    found = {"game": game(fitted), "draws_by_step": draws_by_step(fitted, data)}
+    if fitted.event.dims == ("feature",) and fitted.event.size == 2:
+        found["surface"] = surface(member(fitted, 0), data)
+        if getattr(fitted.options, "members", 1) > 1:
+            found["members"] = members(fitted, data)
+    if fitted.event.dims[-1:] == ("width",) and fitted.event.shape[0] != 2:
+        found["nearest"] = nearest(fitted, data)
+    return found
+
+
+def game(fitted: Fitted) -> Figure:
+    """V(G, D), which is -log 4 where D cannot tell, and both losses, by step."""
+    history = fitted.history
+    step = np.arange(1, history.sizes["step"] + 1)
+    figure = Figure(figsize=(7, 5.5), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    above.axhline(-math.log(4), color="0.6", lw=1, ls="--", label="-log 4")
+    for axes, names in ((above, ("value",)), (below, ("d_loss", "g_loss"))):
+        for name in names:
+            at, mean = common.stretches(step, history[name].values)
+            axes.plot(at, mean, lw=1.2, label={"value": "V(G, D)", "d_loss": "D", "g_loss": "G"}[name])
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    above.set_ylabel("nats a pair")
+    below.set_ylabel(f"loss ({getattr(fitted.options, 'loss', '')})")
+    below.set_xlabel("step of the generator")
+    return figure
+
+
+def draws_by_step(fitted: Fitted, data: xr.Dataset) -> Figure:
+    """Draws of the first member from the same z, at some moments of the fit."""
+    kept = fitted.groups["draws"]
+    steps, x = kept["moment"].values, kept["x"].values
+    if fitted.event.dims[-2:] == ("height", "width"):
+        figure = common.strips(np.moveaxis(x[:, :12], 1, 0), fitted.event)
+        figure.suptitle(f"the same z at steps {', '.join(map(str, steps))}", fontsize=9)
+        return figure
+    across = math.ceil(len(steps) / 2)
+    figure = Figure(figsize=(2.6 * across, 5.4), layout="constrained")
+    grid: Any = figure.subplots(2, across, sharex=True, sharey=True)
+    for axes, step, draws in zip(grid.flat, steps, x, strict=False):
+        _over(axes, data, draws)
+        axes.set_title(f"step {step}", fontsize=8)
+    return figure
+
+
+def members(fitted: Fitted, data: xr.Dataset) -> Figure:
+    """Draws of each member, at the end."""
+    n = fitted.options.members  # type: ignore[attr-defined]  # only several have this picture
+    across = math.ceil(math.sqrt(2.5 * n))
+    down = math.ceil(n / across)
+    figure = Figure(figsize=(2.4 * across, 2.5 * down), layout="constrained")
+    grid: Any = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    for i, axes in enumerate(grid.flat):
+        if i >= n:
+            axes.set_axis_off()
+            continue
+        _over(axes, data, probgen.sample(fitted, 1000, given={"member": i})["x"].values)
+        axes.set_title(f"member {i}", fontsize=8)
+    return figure
+
+
+def surface(fitted: Fitted, data: xr.Dataset) -> Figure:
+    """log p_data / p_G by the calibrated discriminator over the plane, rows and draws on it."""
+    rows = _some(data)
+    middle, half = rows.mean(0), 1.3 * np.abs(rows - rows.mean(0)).max()
+    axis = np.linspace(-half, half, SIDE)
+    points = np.stack(np.meshgrid(axis + middle[0], axis + middle[1]), -1)
+    if "label" in fitted.event.given:
+        ratio = np.zeros((SIDE, SIDE))
+    else:
+        ratio = probgen.score(fitted, points.reshape(-1, 2), estimator="ratio")["log_ratio"].values
+    top = max(1.0, float(np.quantile(np.abs(ratio), 0.9)))
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    axes = figure.add_subplot()
+    shown = axes.imshow(
+        np.asarray(ratio).reshape(SIDE, SIDE),
+        extent=(middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half),
+        origin="lower",
+        cmap="RdBu",
+        vmin=-top,
+        vmax=top,
+    )
+    _over(axes, data, probgen.sample(fitted, 500)["x"].values)
+    figure.colorbar(shown, ax=axes, label="log p_data / p_G, nats: what D says, calibrated")
+    return figure
+
+
+def nearest(fitted: Fitted, data: xr.Dataset) -> Figure:
+    """Draws above the nearest rows that it was fitted to, by Euclidean distance."""
+    given = {name: data[name].values[:NEAREST] for name in fitted.event.given}
+    x = data["x"].values
+    draws = probgen.sample(fitted, 1 if given else NEAREST, given=given, seed=7)["x"].values
+    draws = draws.reshape(-1, *x.shape[1:])
+    flat = x.reshape(len(x), -1).astype(np.float32)
+    found = NearestNeighbors(n_neighbors=2).fit(flat).kneighbors(draws.reshape(len(draws), -1))[1]
+    both = np.stack([draws, x[found[:, 0]], x[found[:, 1]]])
+    figure = common.strips(both, fitted.event)
+    figure.suptitle("draws, and below each its two nearest training rows", fontsize=9)
+    return figure
+
+
+def _over(axes: Any, data: xr.Dataset, draws: np.ndarray) -> None:
+    rows = _some(data)
+    axes.scatter(rows[:, 0], rows[:, 1], s=3, color="0.75", linewidths=0)
+    axes.scatter(
+        draws[:, 0], draws[:, 1], s=3, color=matplotlib.colormaps["tab10"](3), alpha=0.5, linewidths=0
+    )
+
+
+def _some(data: xr.Dataset) -> np.ndarray:
+    return data["x"].values[:ROWS].astype(float)
