@@ -42,6 +42,9 @@ class Uncached(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return self.inner(x, context)
 
+    def parameters(self, recurse: bool = True) -> Any:  # of a mask, too, which is no module
+        return self.inner.parameters()
+
 
 def conditioner(name: str, site: Any = Bernoulli(), sites: int = D, context: int = 0) -> nn.Module:  # noqa: B008
     """One of each kind, in float64, with weights far from their start."""
@@ -104,6 +107,21 @@ def test_log_prob_is_that_of_the_paper(name: str) -> None:
     x = np.random.default_rng(0).integers(0, 2, (40, D)).astype(float)
     p = Autoregressive(net, Bernoulli(), (D,)).log_prob(torch.from_numpy(x))
     np.testing.assert_allclose(p.detach().numpy(), [by_hand(name, net, row) for row in x], rtol=0, atol=1e-9)
+
+
+def test_the_context_of_nade_is_that_of_the_formula() -> None:
+    """h_i = sigmoid(c + W_<i x_<i + U context), y_i = b_i + V_i h_i + T_i context, in NumPy."""
+    net = conditioner("nade", context=3)
+    w = {name: value.numpy() for name, value in net.state_dict().items()}
+    rng = np.random.default_rng(0)
+    x, context = rng.integers(0, 2, (10, D)).astype(float), rng.standard_normal((10, 3))
+    found = net(torch.from_numpy(x), torch.from_numpy(context)).detach().numpy()
+    for row in range(10):
+        a = w["c"] + context[row] @ w["U"]
+        for i in range(D):
+            y = w["b"][i] + w["V"][i] @ sigmoid(a) + context[row] @ w["T"][:, i]
+            np.testing.assert_allclose(found[row, i], y, atol=1e-9)
+            a = a + w["W"][i, 0] * x[row, i]
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -179,6 +197,8 @@ def test_each_site_depends_on_the_sites_before_it_alone(name: str, site: str, co
 @pytest.mark.parametrize("context", [0, 3])
 def test_the_cache_draws_what_the_whole_net_draws(name: str, site: str, context: int) -> None:
     net = conditioner(name, SITES[site], 6, context)
+    net = net[0] if isinstance(net, MADEConditioner) else net  # a mask of it is what goes site by site
+    assert hasattr(net, "step")
     c = (
         torch.from_numpy(np.random.default_rng(0).standard_normal((50, 3))) if context else None
     )  # each its own

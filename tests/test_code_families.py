@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from pyro import poutine
 from scipy import stats
 
 import probgen
@@ -247,3 +248,19 @@ def test_the_priors_are_what_they_say() -> None:
         r = Sigma[:, 0, 1] / (s[:, 0] * s[:, 1])
     assert stats.kstest(r.numpy(), stats.uniform(-1, 2).cdf).pvalue > 1e-6
     assert stats.kstest(s.flatten().numpy(), stats.lognorm(1, scale=math.sqrt(lkj.psi)).cdf).pvalue > 1e-6
+
+
+def test_a_mean_is_worth_kappa_rows() -> None:
+    """mu ~ Normal(0, Sigma / kappa): kappa mu' Sigma^-1 mu is chi-square of D degrees in 500 draws of the model."""
+    found = []
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(1)
+        niw = BayesianMixture(
+            BayesianMixture.Options(components=2, kappa=0.3), Event(("feature",), (2,), "real")
+        ).double()
+        for _ in range(250):
+            nodes = poutine.trace(niw.model).get_trace(n=1).nodes
+            L = nodes["x"]["fn"].component_distribution.scale_tril.reshape(2, 2, 2)
+            white = torch.linalg.solve_triangular(L, nodes["mu"]["value"][..., None], upper=False)
+            found += (0.3 * white.square().sum((1, 2))).tolist()
+    assert stats.kstest(found, stats.chi2(2).cdf).pvalue > 1e-6

@@ -8,7 +8,8 @@ import torch
 from scipy import stats
 from torch.distributions import Bernoulli, Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
-from probgen.distributions import BernoulliVector, DiscretizedLogistic, Logistic, NormalVector
+from probgen.distributions import BernoulliVector, DiscretizedLogistic, Logistic, NormalMixture, NormalVector
+from probgen.distributions import Categorical as Categories
 from probgen.testing import spaces
 
 
@@ -95,3 +96,21 @@ def test_the_logistic_site() -> None:
     assert site.encode(x, torch.float32)[[0, -1], 0].tolist() == [-1, 1]
     p = site.p(torch.tensor([0.0, -20.0]))
     assert site.mean(p).item() == pytest.approx(8, abs=1e-3)
+    half, scale = 8.0, np.log1p(np.exp(0.4)) + 1e-3
+    p = site.p(torch.tensor([0.25, 0.4], dtype=torch.float64))
+    edges = stats.logistic(half * 1.25, half * scale).cdf(np.arange(-0.5, 17))
+    edges[[0, -1]] = 0, 1
+    np.testing.assert_allclose(p.log_prob(x.double()).exp(), np.diff(edges), rtol=1e-6)
+
+
+def test_the_other_sites_are_their_formulas() -> None:
+    """The mean of a categorical by counting; a mixture of normals from weights, means and scales, in this order."""
+    p = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+    assert Categories(4).mean(Categories(4).p(p.log())).item() == pytest.approx(0.2 + 0.6 + 1.2)
+    numbers = torch.tensor([0.3, -0.2, 1.0, -2.0, 0.5, 2.5, 0.1, -1.0, 0.7], dtype=torch.float64)
+    logits, mu, s = numbers.numpy().reshape(3, 3)
+    weights, sigma = np.exp(logits) / np.exp(logits).sum(), np.log1p(np.exp(s)) + 1e-3
+    x = np.linspace(-5, 5, 11)
+    wanted = sum(w * stats.norm(m, d).pdf(x) for w, m, d in zip(weights, mu, sigma, strict=True))
+    found = NormalMixture(3).p(numbers).log_prob(torch.from_numpy(x)).exp()
+    np.testing.assert_allclose(found, wanted, rtol=1e-7)

@@ -224,6 +224,7 @@ def test_priors() -> None:
                 parts = [(1 / 3, m.item(), s.item()) for m, s in zip(q.loc, q.scale, strict=True)]
             else:
                 pair.prior.log_pi.copy_(torch.tensor([0.5, 0.2, 0.3]).log())
+                pair.prior.log_sigma.copy_(torch.tensor([[-0.5], [0.2], [0.4]]))
                 pi, sigma = pair.prior.log_pi.softmax(0), pair.prior.log_sigma.exp()
                 parts = [(pi[k].item(), pair.prior.mu[k].item(), sigma[k].item()) for k in range(3)]
             z = torch.linspace(-30, 30, 20_001, dtype=torch.float64)[:, None]
@@ -279,6 +280,14 @@ def test_the_loss_of_beta_and_free_bits() -> None:
     pair.eval()
     torch.manual_seed(2)
     torch.testing.assert_close(pair.loss(x, n=16)["loss"], -parts.bound.mean())
+
+
+def test_the_number_of_draws_in_the_warm_up() -> None:
+    """k goes up from 1 geometrically: 1, the root, and then all."""
+    pair = vae(bound="iwae", k=49, warm_up=10.0).train()
+    for epoch, k in ((0.0, 1), (5.0, 7), (10.0, 49), (25.0, 49)):
+        pair.begin(epoch)
+        assert pair.k == k
 
 
 def test_a_captured_fit_is_the_eager_fit() -> None:

@@ -190,7 +190,7 @@ MUTANTS = [
         ("return math.sqrt(self.psi) * torch.linalg.cholesky(torch.cholesky_inverse(A))", "return math.sqrt(self.psi) * torch.cholesky_inverse(A)"),
     ),
     *of(
-        "models/independent.py", "tests/test_laws.py -k Independent",
+        "models/independent.py", "tests/test_independent.py",
         ("variance = (statistics[\"square\"] / w - off.square())", "variance = (statistics[\"square\"] / w + off.square())"),
         ("logits=self.log_theta[:, 1] - self.log_theta[:, 0]", "logits=self.log_theta[:, 0] - self.log_theta[:, 1]"),
     ),
