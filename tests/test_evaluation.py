@@ -14,6 +14,7 @@ from scipy.stats import binom
 import probgen
 from probgen.errors import InputError
 from probgen.evaluation.bootstrap import mean_interval
+from probgen.evaluation.classifier import train_classifier
 from probgen.evaluation.diagnosis import diagnose
 from probgen.evaluation.distances import MMD, frechet
 from probgen.evaluation.manifold import nearest, neighbours
@@ -258,6 +259,46 @@ def test_a_family_with_conditions_draws_under_those_of_the_rows() -> None:
     found = probgen.diagnose(fitted, probgen.datasets.load("digits-binary", "test"), n=60)
     assert found.attrs["n"] == 60
     assert found.sizes["mode"] == 10
+
+
+def bars(rng: np.random.Generator, n: int, label: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Two 8 x 8 channels, in each a bar at one of 4 places under noise; the label is the number that the places make."""
+    label = rng.integers(16, size=n) if label is None else label
+    x = rng.normal(size=(n, 2, 8, 8))
+    for channel, at in enumerate(np.unravel_index(label, (4, 4))):
+        x[np.arange(n), channel, 2 * at] += 3
+    return x, label
+
+
+def test_a_classifier_tells_the_factors_of_a_label_and_a_collapse() -> None:
+    """16 classes of two factors; two of them dropped: exactly these are missing, and without a fault none is found."""
+    rng = np.random.default_rng(20)
+    found = train_classifier(*bars(rng, 1500), (4, 4))
+    x, label = bars(rng, 1000)
+    assert found.classes == 16
+    assert found.accuracy(x, label) > 0.98
+    for dropped in ([], [3, 12]):
+        kept = rng.choice(np.setdiff1d(np.arange(16), dropped), 1000)
+        fake, _ = bars(rng, 1000, kept)
+        report = diagnose(found.features(x), found.features(fake), found.locate, 16)
+        assert list(np.flatnonzero(report["missing"])) == dropped
+        assert report["value"].sel(measure="modes") == 16 - len(dropped)
+        assert ("no fault found" in report.attrs["verdict"]) == (not dropped)
+
+
+def test_labelled_images_are_diagnosed_by_a_classifier() -> None:
+    """Digits by pixels that know nothing of each other: no digit is one, whatever the classes say."""
+    digits = probgen.datasets.load("digits", "train")
+    unseen = probgen.datasets.load("digits", "test")
+    fitted = probgen.fit("independent", digits)
+    found = probgen.diagnose(fitted, unseen, reference=digits)
+    assert found.attrs["features"].startswith("of a classifier of 10 labels")
+    assert found.attrs["classifier_accuracy"] > 0.93
+    assert found["classifier.heads.0.weight"].shape == (10, 128)
+    assert "no fault" not in found.attrs["verdict"]
+    own = probgen.diagnose(fitted, unseen, reference=digits, features=lambda x: x.reshape(len(x), -1)[:, :3])
+    assert "classifier_accuracy" not in own.attrs
+    assert own["value"].sel(measure="frechet") < found["value"].sel(measure="frechet")
 
 
 def test_rows_in_part_are_refused() -> None:

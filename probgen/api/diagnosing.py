@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,26 @@ import xarray as xr
 from probgen.api.sampling import sample
 from probgen.data import as_dataset, check
 from probgen.errors import InputError
-from probgen.evaluation import Modes, cells, modes_of
+from probgen.evaluation import cells, modes_of
 from probgen.evaluation import diagnose as diagnosed
+from probgen.evaluation.classifier import Classifier, train_classifier
+from probgen.evaluation.modes import Located
 from probgen.fitted import Fitted
 from probgen.provenance import stamp
 from probgen.rows import numpy_dtype
 from probgen.seeds import checked_seed
+from probgen.state import state_of
 
 CELLS = 20  # modes of data without labels
+LABELLED = 1000  # images with labels that a classifier is worth training on
 
 
 def diagnose(
     fitted: Fitted,
     data: Any,
     *,
+    reference: Any = None,
+    features: Callable[[np.ndarray], np.ndarray] | None = None,
     n: int | None = None,
     k: int = 5,
     given: Mapping[str, Any] | None = None,
@@ -35,15 +42,50 @@ def diagnose(
 ) -> xr.Dataset:
     """What is wrong with the draws of a model: modes, fidelity, diversity, distances, and a verdict.
 
-    data  real rows that the fit has not seen; one half of them says where the modes are (one for each `label`, or else
-          20 cells of k-means), the other is what draws are held against
-    n     how many draws; as many as rows that they are held against, if left out
-    given latents that all draws are made from, e.g. {"member": 3}; what the model is conditioned on comes from the rows
+    data       real rows that the fit has not seen, which draws are held against
+    reference  other real rows, which say where the modes are: one for each `label`, or else 20 cells of k-means; if left
+               out, one half of `data`, and draws are held against the other
+    features   from rows (row, *event) to (row, feature), a network's say, in which all distances are taken
+    n          how many draws; as many as rows that they are held against, if left out
+    given      latents that all draws are made from, e.g. {"member": 3}; what the model is conditioned on comes from the rows
 
-    Features are x as it is. Returns what `probgen.evaluation.diagnose` does. Errors: `InputError`, `NotOffered`,
-    `PluginError`.
+    If `features` are left out they are x as it is; but of images of which 1,000 or more reference rows have labels, those of a
+    small classifier that is trained on these, whose classes then are the modes. Returns what
+    `probgen.evaluation.diagnose` does, with the weights of the classifier and how often it is right on `data`. Errors:
+    `InputError`, `NotOffered`, `PluginError`.
     """
     seed = checked_seed(seed)
+    dataset, digest = _whole(fitted, data)
+    if reference is None:
+        order, half = np.random.default_rng(seed).permutation(dataset.sizes["row"]), dataset.sizes["row"] // 2
+        first, second = dataset.isel(row=order[:half]), dataset.isel(row=order[half:])
+    else:
+        first, second = _whole(fitted, reference)[0], dataset
+    rows = second.sizes["row"]
+    n = rows if n is None else n
+    if n < 1:
+        raise InputError(f"n = {n!r}: at least 1 draw is needed")
+    conditions = {name: second[name].values[np.resize(np.arange(rows), n)] for name in fitted.event.given}
+    if conditions:  # a row of conditions for each draw
+        fixed = {name: np.repeat(np.asarray(value)[None], n, 0) for name, value in (given or {}).items()}
+        draws = sample(fitted, given=fixed | conditions, seed=seed, device=device, progress=progress)
+    else:
+        draws = sample(fitted, n, given=given, seed=seed, device=device, progress=progress)
+    fake = draws["x"].values.reshape(-1, *second["x"].shape[1:])
+    space = _space(first, features, seed)
+    found = diagnosed(space.of(second["x"].values), space.of(fake), space.locate, space.modes, k=k, seed=seed)
+    found.attrs |= {**stamp(fitted.definition, seed), "features": space.name, "data_sha256": digest}
+    if space.classifier is not None:
+        found.attrs["classifier_accuracy"] = space.classifier.accuracy(
+            second["x"].values, second["label"].values
+        )
+        state = state_of(space.classifier.net)
+        found = found.merge(state.rename({name: f"classifier.{name}" for name in state.variables}))
+    return found
+
+
+def _whole(fitted: Fitted, data: Any) -> tuple[xr.Dataset, str]:
+    """Rows that are known whole, and their digest."""
     dataset = as_dataset(data)
     missing, digest = check(
         dataset.drop_vars("weight", errors="ignore"),
@@ -54,28 +96,41 @@ def diagnose(
     )
     if missing or "observed" in dataset:
         raise InputError("x is known in part: a diagnosis needs whole rows")
-    rows = dataset.sizes["row"]
-    order = np.random.default_rng(seed).permutation(rows)
-    x = dataset["x"].values.reshape(rows, -1)
-    first, second = order[: rows // 2], order[rows // 2 :]
-    modes = _modes(x[first], dataset["label"].values[first] if "label" in dataset else None, seed)
-    n = len(second) if n is None else n
-    if n < 1:
-        raise InputError(f"n = {n!r}: at least 1 draw is needed")
-    conditions = {name: dataset[name].values[np.resize(second, n)] for name in fitted.event.given}
-    if conditions:  # a row of conditions for each draw
-        fixed = {name: np.repeat(np.asarray(value)[None], n, 0) for name, value in (given or {}).items()}
-        draws = sample(fitted, given=fixed | conditions, seed=seed, device=device, progress=progress)
-    else:
-        draws = sample(fitted, n, given=given, seed=seed, device=device, progress=progress)
-    fake = draws["x"].values.reshape(-1, x.shape[1])
-    found = diagnosed(x[second], fake, modes.locate, len(modes.mean), k=k, seed=seed)
-    found.attrs |= {**stamp(fitted.definition, seed), "features": "x as it is", "data_sha256": digest}
-    return found
+    return dataset, digest
 
 
-def _modes(x: np.ndarray, label: np.ndarray | None, seed: int) -> Modes:
+@dataclass(frozen=True)
+class _Space:
+    """Where distances are taken, and which mode a point of it belongs to."""
+
+    name: str
+    of: Callable[[np.ndarray], np.ndarray]
+    locate: Callable[[np.ndarray], Located]
+    modes: int
+    classifier: Classifier | None = None
+
+
+def _space(first: xr.Dataset, features: Callable[[np.ndarray], np.ndarray] | None, seed: int) -> _Space:
+    label = first["label"].values if "label" in first else None
+    known = np.ones(first.sizes["row"], dtype=bool)
+    if label is not None:
+        known = np.isfinite(label.astype(float)) & (label >= 0)
+    image = first["x"].dims[-2:] == ("height", "width")
+    if features is None and image and label is not None and known.sum() >= LABELLED:
+        attrs = first["label"].attrs
+        levels = int(attrs.get("levels", int(label[known].max()) + 1))
+        factors = tuple(int(part) for part in str(attrs.get("factors", levels)).split())
+        found = train_classifier(first["x"].values[known], label[known], factors, seed)
+        name = f"of a classifier of {found.classes} labels, trained on {known.sum()} reference rows"
+        return _Space(name, found.features, found.locate, found.classes, found)
+
+    def of(x: np.ndarray) -> np.ndarray:
+        return np.asarray(x if features is None else features(x)).reshape(len(x), -1)
+
+    x = of(first["x"].values)
     if label is None:
-        return cells(x, min(CELLS, max(1, len(x) // 50)), seed)
-    known = np.isfinite(label.astype(float)) & (label >= 0)
-    return modes_of(x[known], np.unique(label[known], return_inverse=True)[1])
+        modes = cells(x, min(CELLS, max(1, len(x) // 50)), seed)
+    else:
+        modes = modes_of(x[known], np.unique(label[known], return_inverse=True)[1])
+    name = "x as it is" if features is None else getattr(features, "__name__", type(features).__name__)
+    return _Space(name, of, modes.locate, len(modes.mean))

@@ -14,6 +14,12 @@ def command(
     run: Annotated[Path, typer.Argument(help="A run folder, or a model.h5.")],
     data: Annotated[str, typer.Option("--data", help="A data set (probgen datasets) or a file.")],
     split: Annotated[str | None, typer.Option("--split", help="By default test, where there is one.")] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference", help="The part that says where the modes are; by default half of the rows."
+        ),
+    ] = None,
     n: Annotated[int | None, typer.Option("-n", help="Draws; by default as many as rows.")] = None,
     k: Annotated[int, typer.Option("-k", help="Neighbours of precision, recall, density, coverage.")] = 5,
     out: Annotated[Path | None, typer.Option("--out", help="By default RUN/diagnosis.h5.")] = None,
@@ -40,7 +46,10 @@ def command(
         raise InputError(f"{target}: there is no folder {target.parent}")
     fitted = load(run)
     rows, _ = loaded(data, split, "test", data_dir)
-    found = diagnose(fitted, rows, n=n, k=k, seed=seed, device=device, progress=progress(quiet))
+    others = loaded(data, reference, "train", data_dir)[0] if reference is not None else None
+    found = diagnose(
+        fitted, rows, reference=others, n=n, k=k, seed=seed, device=device, progress=progress(quiet)
+    )
     if target is not None:
         write_dataset(target, "diagnosis", found)
         pictures.save(pictures.diagnosis(found), target.with_suffix(".png"))

@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST, and the fixed binarized MNIST: from a data folder, or downloaded and verified."""
+"""MNIST, Fashion-MNIST, the fixed binarized MNIST, and stacked MNIST: from a data folder, or downloaded and verified."""
 
 from __future__ import annotations
 
@@ -94,6 +94,27 @@ def _binarized(split: str | None, folder: Path | None) -> xr.Dataset:
     return joined(parts, split)
 
 
+STACKED = {"train": 50_000, "valid": 10_000, "test": 26_000}
+
+
+def _stacked(split: str | None, folder: Path | None) -> xr.Dataset:
+    """Three digits of one part of MNIST as channels, drawn with replacement; the label is the number that they make."""
+    parts = {}
+    for i, (part, rows) in enumerate(STACKED.items()):
+        if split not in (None, part):
+            continue
+        digits = _images("mnist", part, folder)
+        chosen = np.random.Generator(np.random.PCG64(i)).integers(digits.sizes["row"], size=(rows, 3))
+        x, label = digits["x"].values[chosen], digits["label"].values[chosen] @ np.array([100, 10, 1])
+        parts[part] = xr.Dataset(
+            {
+                "x": (("row", "channel", "height", "width"), x, digits["x"].attrs),
+                "label": ("row", label, {"levels": 1000, "factors": "10 10 10"}),
+            }
+        )
+    return joined(parts, split)
+
+
 _SPLITS = ("train", "valid", "test")
 mnist = DataSet(
     "70,000 handwritten digits, 28 x 28, 0..255 (LeCun et al. 1998)",
@@ -109,4 +130,9 @@ binarized_mnist = DataSet(
     "70,000 digits, 28 x 28 bits, drawn once (Salakhutdinov & Murray 2008; Larochelle & Murray 2011)",
     _SPLITS,
     _binarized,
+)
+stacked_mnist = DataSet(
+    "86,000 images of three digits as channels, 28 x 28, 0..255: 1,000 modes (Metz et al. 2017)",
+    _SPLITS,
+    _stacked,
 )

@@ -103,7 +103,7 @@ def execute(
             if recipe.latent is not None:
                 looks.latent(scored, recipe.latent)
             if recipe.diagnose is not None:
-                looks.diagnosis(scored, recipe.diagnose, progress)
+                looks.diagnosis(data, scored, recipe.diagnose, progress)
         looks.own(data)
         scores = None
         if fitted.definition.offers("score"):

@@ -157,8 +157,8 @@ class Looks:
         found.attrs = {**found.attrs, "stride": plan.stride}
         write_dataset(self.run / LATENT, "latent", found)
 
-    def diagnosis(self, scored: xr.Dataset, plan: Diagnose, progress: bool) -> None:
-        """What is wrong with the draws, for each of the latents that are given.
+    def diagnosis(self, data: xr.Dataset, scored: xr.Dataset, plan: Diagnose, progress: bool) -> None:
+        """What is wrong with the draws, for each of the latents that are given; the rows of the fit say where the modes are.
 
         Figures are means over these; where there are several, also the least and the most: `modes_least`, ...
         """
@@ -168,6 +168,7 @@ class Looks:
             diagnose(
                 self.fitted,
                 scored,
+                reference=data,
                 n=plan.n,
                 k=plan.k,
                 given=dict(zip(names, case, strict=True)) or None,

@@ -37,6 +37,7 @@ class GameOptions(Options):
     schedule: Literal["constant", "cosine"] = Field(
         "constant", description="of the learning rate; cosine goes down to 1 %"
     )
+    hold: float = Field(0.0, ge=0, lt=1, description="share of the steps before the schedule begins")
     r1: float = Field(0.0, ge=0, description="weight of |grad D|^2 / 2 at real rows")
     r2: float = Field(0.0, ge=0, description="weight of |grad D|^2 / 2 at draws")
     anneal: float = Field(

@@ -194,7 +194,8 @@ def _adam(net: nn.Module, options: GameOptions) -> torch.optim.Adam:
 
 def _set_rate(options: GameOptions, gone: float, *optimizers: torch.optim.Adam) -> None:
     if options.schedule == "cosine":
-        factor = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * gone))
+        falling = max(0.0, gone - options.hold) / (1 - options.hold)
+        factor = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * falling))
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = options.learning_rate * factor
 
