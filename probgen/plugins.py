@@ -75,7 +75,9 @@ def find(kind: Kind, name: str) -> Plugin:
     """The one plugin of this name. Errors: `PluginError` if there is none, more than one, or it is blocked."""
     everything = registered(kind)
     if name not in everything:
-        raise PluginError(f"no {SINGULAR[kind]} is called {name!r}; {did_you_mean(name, everything)}")
+        raise PluginError(
+            f"no {SINGULAR[kind]} is called {name!r}; {did_you_mean(name, everything)}. If a plugin brings it, install that"
+        )
     candidates = [plugin for plugin in everything[name] if not plugin.blocked]
     if not candidates:
         raise PluginError(f"{everything[name][0]} is blocked by PROBGEN_DISABLE_PLUGINS")

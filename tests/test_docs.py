@@ -23,6 +23,8 @@ PAGES = [
     "docs/latent.md",
     "docs/files.md",
     "docs/plugins.md",
+    "docs/diagnosis.md",
+    "plugins/probgen-gan/README.md",
 ]
 
 
