@@ -76,6 +76,7 @@ class Adversarial(nn.Module, ABC):
     loc: Tensor
     scale: Tensor
     calibration: Tensor
+    alone = True  # D sees each pack by itself: what it says does not depend on the rest of the batch
 
     def __init__(self, options: GameOptions, event: Event, members: int = 1):
         super().__init__()
@@ -128,8 +129,8 @@ class Adversarial(nn.Module, ABC):
         return self.discriminate(x.repeat_interleave(p, 1), c if c is None else c.repeat_interleave(p, 1))
 
     def standardised(self, x: Tensor) -> Tensor:
-        """(row, *event) -> (row, feature)."""
-        return (x.flatten(1).to(self.loc.dtype) - self.loc) / self.scale
+        """(..., feature) -> (..., feature)."""
+        return (x.to(self.loc.dtype) - self.loc) / self.scale
 
     def original(self, y: Tensor) -> Tensor:
         """Standardised rows as they are in the data: (row, feature) -> (row, *event)."""

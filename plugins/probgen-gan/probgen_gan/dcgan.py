@@ -113,6 +113,8 @@ class DCGAN(Adversarial):
     def __init__(self, options: Options, event: Event):
         self.image = _image(event, len(options.channels))  # before the networks, which are made for it
         super().__init__(options, event)
+        norms = any(isinstance(layer, nn.BatchNorm2d) for layer in self.D.modules())
+        self.alone = not norms and not options.minibatch
 
     def discriminator(self) -> nn.Module:
         """Halves the image once a layer."""

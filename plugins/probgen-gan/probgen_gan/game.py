@@ -9,7 +9,7 @@ know nothing of each other: each draws from generators of its own, and its weigh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from probgen import Rows, Run, hookimpl
 from probgen.errors import DivergedError, InputError
 from probgen.seeds import key, seed_torch
 from probgen_gan.adversarial import Adversarial, GameOptions
-from probgen_gan.losses import LOSSES, value
+from probgen_gan.losses import LOSSES, cross_entropy
 from probgen_gan.penalties import between, from_one, squared_slope
 from probgen_gan.snapshots import Snapshots
 from probgen_gan.unrolled import ahead
@@ -34,7 +34,10 @@ CALIBRATION = 10_000  # rows that the discriminator is calibrated on, at most
 
 @hookimpl
 def fit(module: Adversarial, data: Rows, options: GameOptions, run: Run) -> dict[str, xr.Dataset]:
-    """Algorithm 1: `d_steps` of the discriminator, then one of the generator. Draws at some moments are kept."""
+    """Algorithm 1: `d_steps` of the discriminator, then one of the generator. Draws at some moments are kept.
+
+    The history has V(G, D) of the batch as `value` where D is a probability: with the losses minimax and nonsaturating.
+    """
     size = min(options.batch_size, data.n) // options.packing * options.packing
     if size == 0 or data.n < 2:
         raise InputError(
@@ -45,7 +48,7 @@ def fit(module: Adversarial, data: Rows, options: GameOptions, run: Run) -> dict
     members = _Members(module, data, seeds, run)
     loss, D, G = LOSSES[options.loss], module.D, module.G
     d_optimizer, g_optimizer = _adam(D, options), _adam(G, options)
-    averaged = _floats(module.average), _floats(G)
+    weights, averaged = list(G.parameters()), (_floats(module.average), _floats(G))
     module.average.eval()  # it draws and is never trained
     members.begin("snapshots", 0)
     taken = Snapshots(module, options.steps, *members.conditions(size))
@@ -55,14 +58,13 @@ def fit(module: Adversarial, data: Rows, options: GameOptions, run: Run) -> dict
         _set_rate(options, gone, d_optimizer, g_optimizer)
         sigma = options.noise * max(0.0, 1 - gone / QUIET)
         members.begin(run.stage, t)
-        D.requires_grad_(True)
         for i in range(options.d_steps):
             x, c = members.batch(t * options.d_steps + i, size, sigma)
             with torch.no_grad():
                 y = members.draws(size, c, sigma)
             real, fake, penalty = _seen(module, x, y, c, gone, members.uniform)
             d_loss = loss.discriminator(real, fake).mean(1)
-            _descend(d_optimizer, d_loss + penalty, "discriminator D", t)
+            _descend(d_optimizer, d_loss + penalty, None, "discriminator D", t)
             if options.clip is not None:
                 with torch.no_grad():
                     torch._foreach_clamp_min_(list(D.parameters()), -options.clip)
@@ -71,21 +73,20 @@ def fit(module: Adversarial, data: Rows, options: GameOptions, run: Run) -> dict
         theta = None
         if options.unrolled:
             theta = ahead(D, d_optimizer, lambda theta: _d_loss(module, x, y, c, theta), options.unrolled)
-        D.requires_grad_(False)
         fake_now = module.discriminate(y, c, theta)
         real_now = module.discriminate(x, c, theta) if loss.paired else real.detach()
         g_loss = loss.generator(real_now, fake_now).mean(1)
-        _descend(g_optimizer, g_loss, "generator G", t)
+        _descend(g_optimizer, g_loss, weights, "generator G", t)
         # of a short past in the beginning, of a longer one later
         decay = min(options.average, (1 + t) / (10 + t))
         torch._foreach_lerp_(*averaged, 1 - decay)
         taken.take(t + 1)
-        return {
-            "d_loss": d_loss.detach().mean(),
-            "g_loss": g_loss.detach().mean(),
-            "value": value(real.detach(), fake.detach()).mean(),
-            "penalty": torch.as_tensor(penalty).detach().mean(),
-        }
+        metrics = {"d_loss": d_loss.detach().mean(), "g_loss": g_loss.detach().mean()}
+        if loss.discriminator is cross_entropy:
+            metrics["value"] = -metrics["d_loss"]
+        if isinstance(penalty, Tensor):
+            metrics["penalty"] = penalty.detach().mean()
+        return metrics
 
     keep: dict[str, Any] = {
         "module": module,
@@ -94,7 +95,6 @@ def fit(module: Adversarial, data: Rows, options: GameOptions, run: Run) -> dict
         "draws": taken,
     }
     run.train(step, options.steps, keep=keep)
-    D.requires_grad_(True)
     _calibrate(module, data, members)
     return {"draws": taken.dataset()}
 
@@ -126,7 +126,7 @@ class _Members:
 
     def batch(self, t: int, size: int, sigma: float) -> tuple[Tensor, Tensor | None]:
         batches = [rows.batch(t, size) for rows in self.data]
-        x = torch.stack([self.module.standardised(batch["x"]) for batch in batches])
+        x = self.module.standardised(torch.stack([batch["x"] for batch in batches]).flatten(2))
         if sigma:
             x += sigma * self.normal(*x.shape[1:])
         parts = [self.module.condition(batch) for batch in batches]
@@ -151,20 +151,28 @@ def _seen(
 ) -> tuple[Tensor, Tensor, Tensor | float]:
     """D of real rows and of draws, (member, pack), and the penalties on its gradients, (member,)."""
     options = module.options
-    left = options.anneal ** min(1.0, gone / ANNEALED)
+    r1, r2 = options.r1, options.r2
     penalty: Tensor | float = 0.0
-    outputs = []
-    for rows, weight in ((x, options.r1), (y, options.r2)):
-        rows = rows.detach().requires_grad_(weight > 0)
-        out = module.discriminate(rows, c)
-        if weight > 0:
-            penalty = penalty + 0.5 * left * weight * squared_slope(out, rows).mean(1)
-        outputs.append(out)
+    if module.alone and (r1 > 0) == (r2 > 0):  # both at once: half as many calls
+        rows = torch.cat([x, y], 1).detach().requires_grad_(r1 > 0)
+        both = module.discriminate(rows, None if c is None else torch.cat([c, c], 1))
+        slopes = squared_slope(both, rows).chunk(2, 1) if r1 > 0 else ()
+        real, fake = both.chunk(2, 1)
+    else:
+        x, y = x.detach().requires_grad_(r1 > 0), y.detach().requires_grad_(r2 > 0)
+        real, fake = module.discriminate(x, c), module.discriminate(y, c)
+        slopes = tuple(
+            squared_slope(out, rows) if r > 0 else torch.zeros_like(out)
+            for out, rows, r in ((real, x, r1), (fake, y, r2))
+        )
+    if r1 > 0 or r2 > 0:
+        left = options.anneal ** min(1.0, gone / ANNEALED)
+        penalty = 0.5 * left * (r1 * slopes[0].mean(1) + r2 * slopes[1].mean(1))
     if options.gradient_penalty > 0:
         rows = between(x, y, uniform(x.shape[1] // options.packing, 1)).detach().requires_grad_()
         slope = from_one(module.discriminate(rows, c), rows).mean(1)
         penalty = penalty + options.gradient_penalty * slope
-    return outputs[0], outputs[1], penalty
+    return real, fake, penalty
 
 
 def _d_loss(
@@ -174,16 +182,23 @@ def _d_loss(
     return LOSSES[module.options.loss].discriminator(real, fake).mean(1).sum()
 
 
-def _descend(optimizer: torch.optim.Adam, loss: Tensor, who: str, t: int) -> None:
-    """A step down the sum of the members' losses. Errors: `DivergedError` before it, where one is not finite."""
+def _descend(
+    optimizer: torch.optim.Adam, loss: Tensor, weights: Sequence[Tensor] | None, who: str, t: int
+) -> None:
+    """A step of the weights (all that the loss depends on, if None) down the sum of the members' losses.
+
+    Errors: `DivergedError` before it, where a loss is not finite.
+    """
     total = loss.sum()
     if not math.isfinite(total.item()):
         raise DivergedError(
             f"fit step {t}: the loss of the {who} is {total.item()}, and its weights are as they were before the step. A "
             "lower learning_rate, r1 and r2, or spectral normalisation may help"
         )
-    optimizer.zero_grad()
-    total.backward()
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+    total.backward(inputs=weights)
     optimizer.step()
 
 
@@ -236,7 +251,7 @@ def _calibrate(module: Adversarial, data: Rows, members: _Members) -> None:
     members.begin("calibration", 0)
     rows = data.valid if data.valid is not None else data
     chunk = next(rows.chunks(min(rows.n, CALIBRATION)))
-    x, c = module.standardised(chunk["x"]), module.condition(chunk)
+    x, c = module.standardised(chunk["x"].flatten(1)), module.condition(chunk)
     wide = (module.members, -1, -1)
     c = None if c is None else c.expand(wide)
     z = members.normal(len(x), module.options.latent)

@@ -69,6 +69,7 @@ class GAN(Adversarial):
 
     def __init__(self, options: Options, event: Event):
         super().__init__(options, event, options.members)
+        self.alone = not options.minibatch
 
     def discriminator(self) -> nn.Module:
         """With minibatch discrimination before its last layer, if it is wanted."""
@@ -78,7 +79,7 @@ class GAN(Adversarial):
         if o.spectral:
             for layer in net:
                 if isinstance(layer, Linear):
-                    spectral_norm(layer, dim=1)
+                    spectral_norm(layer, dim=2)
         return Packed(o.packing, net)
 
     def generator(self) -> nn.Module:

@@ -120,7 +120,7 @@ def score(fitted: Fitted, data: dict[str, Tensor], options: ScoreOptions, run: R
                 f"these are {module.members} GANs: take one of them, probgen_gan.member(fitted, 0)"
             )
         return _annealed(module, data, options)
-    x, c = module.standardised(data["x"]), module.condition(data)
+    x, c = module.standardised(data["x"].flatten(1)), module.condition(data)
     wide = (module.members, -1, -1)
     critic = module.critic(x.expand(wide), None if c is None else c.expand(wide))
     attrs = {

@@ -11,17 +11,17 @@ DIMENSIONS = 5  # of each kernel of minibatch discrimination
 
 
 class Linear(nn.Module):
-    """A linear layer of each member: (member, row, n) -> (member, row, out)."""
+    """A linear layer of each member, weights (member, n, out): (member, row, n) -> (member, row, out)."""
 
     def __init__(self, members: int, n: int, out: int):
         super().__init__()
         layers = [nn.Linear(n, out) for _ in range(members)]
-        self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))
+        self.weight = nn.Parameter(torch.stack([layer.weight.detach().T for layer in layers]))
         self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """W x + b."""
-        return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
+        """x W + b."""
+        return torch.baddbmm(self.bias[:, None], x, self.weight)
 
 
 class MinibatchDiscrimination(nn.Module):

@@ -21,15 +21,15 @@ class Loss(NamedTuple):
     paired: bool = False
 
 
-def value(real: Tensor, fake: Tensor) -> Tensor:
-    """V(G, D) = log D(x) + log(1 - D(G(z))) with D a sigmoid (Goodfellow et al. 2014, eq. 1)."""
-    return -softplus(-real) - softplus(fake)
+def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
+    """-V(G, D) = -log D(x) - log(1 - D(G(z))) with D a sigmoid (Goodfellow et al. 2014, eq. 1)."""
+    return softplus(-real) + softplus(fake)
 
 
 LOSSES = {
     # Goodfellow et al. 2014, eq. 1 and the end of section 3
-    "minimax": Loss(lambda real, fake: -value(real, fake), lambda real, fake: -softplus(fake)),
-    "nonsaturating": Loss(lambda real, fake: -value(real, fake), lambda real, fake: softplus(-fake)),
+    "minimax": Loss(cross_entropy, lambda real, fake: -softplus(fake)),
+    "nonsaturating": Loss(cross_entropy, lambda real, fake: softplus(-fake)),
     # Mao et al. 2017, eq. 9
     "least_squares": Loss(
         lambda real, fake: 0.5 * ((real - 1).square() + fake.square()),

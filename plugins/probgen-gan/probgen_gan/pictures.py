@@ -34,21 +34,25 @@ def pictures(fitted: Fitted, data: xr.Dataset) -> dict[str, Figure]:
 
 
 def game(fitted: Fitted) -> Figure:
-    """V(G, D), which is -log 4 where D cannot tell, and both losses, by step."""
+    """V(G, D) of a discriminator that gives a probability, -log 4 where it cannot tell; and both losses, by step."""
     history = fitted.history
     step = np.arange(1, history.sizes["step"] + 1)
     figure = Figure(figsize=(7, 5.5), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True)
-    above.axhline(-math.log(4), color="0.6", lw=1, ls="--", label="-log 4")
-    for axes, names in ((above, ("value",)), (below, ("d_loss", "g_loss"))):
+    valued = "value" in history
+    panels: Any = figure.subplots(2 if valued else 1, 1, sharex=True, squeeze=False)[:, 0]
+    shown: list[tuple[str, ...]] = [("d_loss", "g_loss")]
+    if valued:
+        shown.insert(0, ("value",))
+        panels[0].axhline(-math.log(4), color="0.6", lw=1, ls="--", label="-log 4")
+        panels[0].set_ylabel("nats a pair")
+    for axes, names in zip(panels, shown, strict=True):
         for name in names:
             at, mean = common.stretches(step, history[name].values)
             axes.plot(at, mean, lw=1.2, label={"value": "V(G, D)", "d_loss": "D", "g_loss": "G"}[name])
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    above.set_ylabel("nats a pair")
-    below.set_ylabel(f"loss ({getattr(fitted.options, 'loss', '')})")
-    below.set_xlabel("step of the generator")
+    panels[-1].set_ylabel(f"loss ({getattr(fitted.options, 'loss', '')})")
+    panels[-1].set_xlabel("step of the generator")
     return figure
 
 

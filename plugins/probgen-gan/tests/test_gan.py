@@ -16,7 +16,7 @@ from probgen_gan.dcgan import DCGAN
 from probgen_gan.game import _calibrate, _Members, _seen
 from probgen_gan.gan import GAN, Options
 from probgen_gan.layers import MinibatchDiscrimination
-from probgen_gan.losses import LOSSES, value
+from probgen_gan.losses import LOSSES, cross_entropy
 from probgen_gan.unrolled import ahead
 from scipy.stats import multivariate_normal
 from torch import Tensor
@@ -61,9 +61,13 @@ def test_the_best_discriminator_and_the_cost_of_the_generator() -> None:
     """D* = p / (p + q), V(G, D*) = -log 4 + 2 JSD (propositions 1 and theorem 1), reached by ascent."""
     d = best("minimax", P, Q)
     torch.testing.assert_close(d.sigmoid(), P / (P + Q), atol=1e-6, rtol=0)
-    assert float(expected(value, d, P, Q)) == pytest.approx(-math.log(4) + 2 * float(jsd(P, Q)), abs=1e-9)
+    assert -float(expected(cross_entropy, d, P, Q)) == pytest.approx(
+        -math.log(4) + 2 * float(jsd(P, Q)), abs=1e-9
+    )
     exact = (P / Q).log()
-    torch.testing.assert_close(expected(value, exact, P, Q), -math.log(4) + 2 * jsd(P, Q), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        -expected(cross_entropy, exact, P, Q), -math.log(4) + 2 * jsd(P, Q), atol=1e-12, rtol=0
+    )
 
 
 def test_the_game_on_the_toy_ends_at_the_data() -> None:
@@ -77,7 +81,7 @@ def test_the_game_on_the_toy_ends_at_the_data() -> None:
         expected(LOSSES["minimax"].generator, d, P, q).backward()
         optimizer.step()
     torch.testing.assert_close(logits.softmax(0).detach(), P, atol=1e-3, rtol=0)
-    assert expected(value, d, P, q).item() == pytest.approx(-math.log(4), abs=1e-4)
+    assert expected(cross_entropy, d, P, q).item() == pytest.approx(math.log(4), abs=1e-4)
 
 
 def test_the_best_tables_of_other_losses() -> None:
@@ -109,7 +113,7 @@ def linear(packing: int = 1) -> tuple[GAN, Tensor]:
     """A GAN whose D is linear, so that its gradient is one vector w."""
     event = probgen.Event(("feature",), (3,), "real")
     gan = GAN(Options(hidden=(), packing=packing, batch_size=8), event).double()
-    return gan, gan.D.net[0].weight[0, 0].detach()
+    return gan, gan.D.net[0].weight[0, :, 0].detach()
 
 
 @pytest.mark.parametrize("packing", [1, 2])
@@ -266,9 +270,9 @@ def by_hand(x: np.ndarray, noise: float = 0.0) -> tuple[probgen.Fitted, np.ndarr
     """A GAN whose generator is z -> W z + b, and W, b in the units of the data."""
     fitted = probgen.fit("gan", x, steps=1, hidden=(), average=0.0, seed=3)
     with torch.no_grad():
-        fitted.module.average[0].weight.copy_(torch.tensor([[[1.0, 0.3], [-0.2, 0.5], [0.4, 0.1]]]))
+        fitted.module.average[0].weight.copy_(torch.tensor([[[1.0, -0.2, 0.4], [0.3, 0.5, 0.1]]]))
     scale = float(fitted.module.scale)
-    W = fitted.module.average[0].weight[0].double().numpy() * scale
+    W = fitted.module.average[0].weight[0].double().numpy().T * scale
     b = (
         fitted.module.average[0].bias[0].double().detach().numpy() * scale
         + fitted.module.loc.double().numpy()
@@ -285,7 +289,7 @@ def test_likelihood_under_noise_is_that_of_a_linear_generator() -> None:
     noise = 0.3
     fitted, W, b = by_hand(rng.normal(size=(16, 3)) * 2 + 1)
     x = b + rng.normal(size=(16, 2)) @ W.T + noise * rng.normal(size=(16, 3))
-    scores = probgen.score(fitted, x, estimator="ais", noise=noise, steps=500, chains=64)
+    scores = probgen.score(fitted, x, estimator="ais", noise=noise, steps=400, chains=256)
     truth = multivariate_normal(b, W @ W.T + noise**2 * np.eye(3)).logpdf(x)
     np.testing.assert_allclose(scores["log_prob"], truth, atol=0.1)
     assert scores["log_prob"].attrs["noise"] == noise
