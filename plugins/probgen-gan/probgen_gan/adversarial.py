@@ -95,7 +95,9 @@ class Adversarial(nn.Module, ABC):
         middle = ((event.levels or 2) - 1) / 2 if event.discrete else 0.0
         self.register_buffer("loc", torch.full((event.size,), middle))
         self.register_buffer("scale", torch.tensor(middle or 1.0))
-        self.register_buffer("calibration", torch.tensor([[1.0, 0.0]]).repeat(members, 1))
+        self.register_buffer(
+            "calibration", torch.tensor([1.0, 0.0]).expand(*([members] if members > 1 else []), 2).clone()
+        )
         self.dims = {
             name: ("member", *(f"{name}_{i}" for i in range(1, value.ndim)))
             for name, value in self.state_dict().items()

@@ -9,7 +9,7 @@ know nothing of each other: each draws from generators of its own, and its weigh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,12 +48,13 @@ def fit(module: Adversarial, data: Rows, options: GameOptions, run: Run) -> dict
     members = _Members(module, data, seeds, run)
     loss, D, G = LOSSES[options.loss], module.D, module.G
     d_optimizer, g_optimizer = _adam(D, options), _adam(G, options)
-    weights, averaged = list(G.parameters()), (_floats(module.average), _floats(G))
+    weights: list[Tensor] = list(D.parameters())
+    averaged = _floats(module.average), _floats(G)
     module.average.eval()  # it draws and is never trained
     members.begin("snapshots", 0)
     taken = Snapshots(module, options.steps, *members.conditions(size))
 
-    def step(t: int) -> dict[str, Tensor]:
+    def step(t: int) -> dict[str, float]:
         gone = t / options.steps
         _set_rate(options, gone, d_optimizer, g_optimizer)
         sigma = options.noise * max(0.0, 1 - gone / QUIET)
@@ -63,29 +64,33 @@ def fit(module: Adversarial, data: Rows, options: GameOptions, run: Run) -> dict
             with torch.no_grad():
                 y = members.draws(size, c, sigma)
             real, fake, penalty = _seen(module, x, y, c, gone, members.uniform)
-            d_loss = loss.discriminator(real, fake).mean(1)
-            _descend(d_optimizer, d_loss + penalty, None, "discriminator D", t)
+            d_loss = loss.discriminator(real, fake).mean(1).sum()
+            _descend(d_optimizer, d_loss if penalty is None else d_loss + penalty, "discriminator D", t)
             if options.clip is not None:
                 with torch.no_grad():
-                    torch._foreach_clamp_min_(list(D.parameters()), -options.clip)
-                    torch._foreach_clamp_max_(list(D.parameters()), options.clip)
+                    torch._foreach_clamp_min_(weights, -options.clip)
+                    torch._foreach_clamp_max_(weights, options.clip)
         y = members.draws(size, c, sigma)
         theta = None
         if options.unrolled:
             theta = ahead(D, d_optimizer, lambda theta: _d_loss(module, x, y, c, theta), options.unrolled)
+        for weight in weights:  # D stands still; ten times as quick as D.requires_grad_
+            weight.requires_grad_(False)
         fake_now = module.discriminate(y, c, theta)
         real_now = module.discriminate(x, c, theta) if loss.paired else real.detach()
-        g_loss = loss.generator(real_now, fake_now).mean(1)
-        _descend(g_optimizer, g_loss, weights, "generator G", t)
+        g_loss = loss.generator(real_now, fake_now).mean(1).sum()
+        _descend(g_optimizer, g_loss, "generator G", t)
+        for weight in weights:
+            weight.requires_grad_(True)
         # of a short past in the beginning, of a longer one later
         decay = min(options.average, (1 + t) / (10 + t))
         torch._foreach_lerp_(*averaged, 1 - decay)
         taken.take(t + 1)
-        metrics = {"d_loss": d_loss.detach().mean(), "g_loss": g_loss.detach().mean()}
+        metrics = {"d_loss": d_loss.item() / module.members, "g_loss": g_loss.item() / module.members}
         if loss.discriminator is cross_entropy:
             metrics["value"] = -metrics["d_loss"]
-        if isinstance(penalty, Tensor):
-            metrics["penalty"] = penalty.detach().mean()
+        if penalty is not None:
+            metrics["penalty"] = penalty.item() / module.members
         return metrics
 
     keep: dict[str, Any] = {
@@ -113,16 +118,10 @@ class _Members:
             generator.manual_seed(key(seed, stage, t))
 
     def normal(self, *shape: int) -> Tensor:
-        out = torch.empty(len(self.seeds), *shape, **self.like)
-        for part, generator in zip(out, self.generators, strict=True):
-            part.normal_(generator=generator)
-        return out
+        return torch.stack([torch.randn(shape, generator=g, **self.like) for g in self.generators])
 
     def uniform(self, *shape: int) -> Tensor:
-        out = torch.empty(len(self.seeds), *shape, **self.like)
-        for part, generator in zip(out, self.generators, strict=True):
-            part.uniform_(generator=generator)
-        return out
+        return torch.stack([torch.rand(shape, generator=g, **self.like) for g in self.generators])
 
     def batch(self, t: int, size: int, sigma: float) -> tuple[Tensor, Tensor | None]:
         batches = [rows.batch(t, size) for rows in self.data]
@@ -148,11 +147,11 @@ def _seen(
     c: Tensor | None,
     gone: float,
     uniform: Callable[..., Tensor],
-) -> tuple[Tensor, Tensor, Tensor | float]:
-    """D of real rows and of draws, (member, pack), and the penalties on its gradients, (member,)."""
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """D of real rows and of draws, (member, pack), and the sum of the members' penalties on its gradients, if there is one."""
     options = module.options
     r1, r2 = options.r1, options.r2
-    penalty: Tensor | float = 0.0
+    penalty = None
     if module.alone and (r1 > 0) == (r2 > 0):  # both at once: half as many calls
         rows = torch.cat([x, y], 1).detach().requires_grad_(r1 > 0)
         both = module.discriminate(rows, None if c is None else torch.cat([c, c], 1))
@@ -167,11 +166,11 @@ def _seen(
         )
     if r1 > 0 or r2 > 0:
         left = options.anneal ** min(1.0, gone / ANNEALED)
-        penalty = 0.5 * left * (r1 * slopes[0].mean(1) + r2 * slopes[1].mean(1))
+        penalty = 0.5 * left * (r1 * slopes[0].mean(1) + r2 * slopes[1].mean(1)).sum()
     if options.gradient_penalty > 0:
         rows = between(x, y, uniform(x.shape[1] // options.packing, 1)).detach().requires_grad_()
-        slope = from_one(module.discriminate(rows, c), rows).mean(1)
-        penalty = penalty + options.gradient_penalty * slope
+        slope = options.gradient_penalty * from_one(module.discriminate(rows, c), rows).mean(1).sum()
+        penalty = slope if penalty is None else penalty + slope
     return real, fake, penalty
 
 
@@ -182,23 +181,17 @@ def _d_loss(
     return LOSSES[module.options.loss].discriminator(real, fake).mean(1).sum()
 
 
-def _descend(
-    optimizer: torch.optim.Adam, loss: Tensor, weights: Sequence[Tensor] | None, who: str, t: int
-) -> None:
-    """A step of the weights (all that the loss depends on, if None) down the sum of the members' losses.
-
-    Errors: `DivergedError` before it, where a loss is not finite.
-    """
-    total = loss.sum()
-    if not math.isfinite(total.item()):
+def _descend(optimizer: torch.optim.Adam, loss: Tensor, who: str, t: int) -> None:
+    """A step down the sum of the members' losses. Errors: `DivergedError` before it, where one is not finite."""
+    if not math.isfinite(loss.item()):
         raise DivergedError(
-            f"fit step {t}: the loss of the {who} is {total.item()}, and its weights are as they were before the step. A "
+            f"fit step {t}: the loss of the {who} is {loss.item()}, and its weights are as they were before the step. A "
             "lower learning_rate, r1 and r2, or spectral normalisation may help"
         )
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             parameter.grad = None
-    total.backward(inputs=weights)
+    loss.backward()
     optimizer.step()
 
 
@@ -227,7 +220,7 @@ def _begin(module: Adversarial, data: Rows, seeds: list[int]) -> None:
         alone = type(module)(module.options.model_copy(update={"members": 1}), module.event).state_dict()
         for name, state in module.state_dict().items():
             if name in module.dims:
-                state[i] = alone[name][0]
+                state[i] = alone[name]
     if module.event.discrete:
         return
     n, total, square = 0, torch.zeros_like(module.loc, dtype=torch.float64), 0.0
@@ -263,4 +256,4 @@ def _calibrate(module: Adversarial, data: Rows, members: _Members) -> None:
         is_real = np.arange(len(both)) < len(x)
         found = LogisticRegression(C=1e6).fit(((both - loc) / scale)[:, None], is_real)
         a = found.coef_[0, 0] / scale
-        module.calibration[i] = torch.tensor([a, found.intercept_[0] - a * loc])
+        module.calibration.view(-1, 2)[i] = torch.tensor([a, found.intercept_[0] - a * loc])

@@ -16,7 +16,7 @@ from probgen import Event
 from probgen_gan.adversarial import Adversarial, GameOptions
 from probgen_gan.game import fit
 from probgen_gan.implicit import ScoreOptions, sample, score
-from probgen_gan.layers import Linear, MinibatchDiscrimination
+from probgen_gan.layers import MinibatchDiscrimination, linear
 from probgen_gan.pictures import pictures
 
 __all__ = ["GAN", "Options", "ScoreOptions", "build", "fit", "pictures", "sample", "score"]
@@ -43,11 +43,18 @@ class MLP(nn.Sequential):
     def __init__(self, members: int, n: int, hidden: tuple[int, ...], out: int, kernels: int = 0):
         layers: list[nn.Module] = []
         for inputs, units in zip((n, *hidden), hidden, strict=False):
-            layers += [Linear(members, inputs, units), nn.LeakyReLU(0.2)]
+            layers += [linear(members, inputs, units), nn.LeakyReLU(0.2)]
         last = (n, *hidden)[-1]
         if kernels:
             layers.append(MinibatchDiscrimination(members, last, kernels))
-        super().__init__(*layers, Linear(members, last + kernels, out))
+        super().__init__(*layers, linear(members, last + kernels, out))
+        self.members = members
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of one member as plain matrices, at which torch is quickest."""
+        if self.members > 1:
+            return super().forward(x)
+        return super().forward(x.squeeze(0)).unsqueeze(0)
 
 
 class Packed(nn.Module):
@@ -78,8 +85,8 @@ class GAN(Adversarial):
         net = MLP(o.members, n, o.hidden, 1, o.minibatch)
         if o.spectral:
             for layer in net:
-                if isinstance(layer, Linear):
-                    spectral_norm(layer, dim=2)
+                if isinstance(layer, nn.Linear):
+                    spectral_norm(layer)
         return Packed(o.packing, net)
 
     def generator(self) -> nn.Module:

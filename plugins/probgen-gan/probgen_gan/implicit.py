@@ -80,7 +80,7 @@ def member(fitted: Fitted, i: int) -> Fitted:
     return replace(
         fitted,
         options=fitted.options.model_copy(update={"members": 1}),
-        state=fitted.state.isel(member=[i]).rename({"member": "alone"}),
+        state=fitted.state.isel(member=i),
     )
 
 
@@ -130,7 +130,7 @@ def score(fitted: Fitted, data: dict[str, Tensor], options: ScoreOptions, run: R
     }
     if options.estimator == "critic":
         return _of_rows("critic", critic, attrs)
-    a, b = module.calibration[:, :1], module.calibration[:, 1:]
+    a, b = module.calibration[..., :1], module.calibration[..., 1:]
     attrs |= {
         "long_name": "log p_data(x) / p_G(x) by the calibrated discriminator",
         "units": "nat",

@@ -113,7 +113,7 @@ def linear(packing: int = 1) -> tuple[GAN, Tensor]:
     """A GAN whose D is linear, so that its gradient is one vector w."""
     event = probgen.Event(("feature",), (3,), "real")
     gan = GAN(Options(hidden=(), packing=packing, batch_size=8), event).double()
-    return gan, gan.D.net[0].weight[0, :, 0].detach()
+    return gan, gan.D.net[0].weight[0].detach()
 
 
 @pytest.mark.parametrize("packing", [1, 2])
@@ -131,7 +131,8 @@ def test_penalties_are_those_of_the_gradient(packing: int) -> None:
         options = Options(packing=packing, batch_size=8, **chosen)
         gan.options = options
         real, fake, penalty = _seen(gan, x, y, None, gone, lambda *shape: torch.rand(1, *shape).double())
-        assert torch.as_tensor(penalty).item() == pytest.approx(truth, rel=1e-9)
+        assert penalty is not None
+        assert penalty.item() == pytest.approx(truth, rel=1e-9)
         assert real.shape == fake.shape == (1, 8 // packing)
     torch.testing.assert_close(real, x.reshape(1, 8 // packing, -1) @ w + gan.D.net[0].bias)
 
@@ -270,13 +271,10 @@ def by_hand(x: np.ndarray, noise: float = 0.0) -> tuple[probgen.Fitted, np.ndarr
     """A GAN whose generator is z -> W z + b, and W, b in the units of the data."""
     fitted = probgen.fit("gan", x, steps=1, hidden=(), average=0.0, seed=3)
     with torch.no_grad():
-        fitted.module.average[0].weight.copy_(torch.tensor([[[1.0, -0.2, 0.4], [0.3, 0.5, 0.1]]]))
+        fitted.module.average[0].weight.copy_(torch.tensor([[1.0, 0.3], [-0.2, 0.5], [0.4, 0.1]]))
     scale = float(fitted.module.scale)
-    W = fitted.module.average[0].weight[0].double().numpy().T * scale
-    b = (
-        fitted.module.average[0].bias[0].double().detach().numpy() * scale
-        + fitted.module.loc.double().numpy()
-    )
+    W = fitted.module.average[0].weight.double().numpy() * scale
+    b = fitted.module.average[0].bias.double().detach().numpy() * scale + fitted.module.loc.double().numpy()
     return fitted, W, b
 
 
@@ -314,7 +312,7 @@ def test_a_calibrated_discriminator_is_a_density_ratio() -> None:
     with torch.no_grad():
         module.loc.zero_()
         module.scale.fill_(1.0)
-        module.average[0].weight.copy_(torch.eye(3)[None])
+        module.average[0].weight.copy_(torch.eye(3))
         module.average[0].bias.zero_()
         module.D.net[0].weight.fill_(-7.0)
         module.D.net[0].bias.fill_(2.0)
