@@ -22,6 +22,8 @@ from probgen.recipes.plan import Complete, Conditionals, Diagnose, Latent
 from probgen.store.folder import COMPLETIONS, CONDITIONALS, DIAGNOSIS, LATENT, SAMPLES
 from probgen.store.trees import write_dataset
 
+BY_MODE = ("modes", "high_quality", "reverse_kl", "spread")  # measures whose worst case is a figure, too
+
 
 @dataclass
 class Looks:
@@ -160,7 +162,8 @@ class Looks:
     def diagnosis(self, data: xr.Dataset, scored: xr.Dataset, plan: Diagnose, progress: bool) -> None:
         """What is wrong with the draws, for each of the latents that are given; the rows of the fit say where the modes are.
 
-        Figures are means over these; where there are several, also the least and the most: `modes_least`, ...
+        Figures are means over these; of what is said of modes, where there are several, also the least and the most:
+        `modes_least`, ...
         """
         names = [name for name in plan.given if name in self._latents()]
         cases = list(zip(*(plan.given[name] for name in names), strict=True)) or [()]
@@ -180,7 +183,7 @@ class Looks:
         for measure in found[0]["measure"].values:
             values = [float(case["value"].sel(measure=measure)) for case in found]
             self.figures[measure] = float(np.mean(values))
-            if len(values) > 1:
+            if len(values) > 1 and measure in BY_MODE:
                 self.figures |= {f"{measure}_least": min(values), f"{measure}_most": max(values)}
         self.picture("diagnosis", lambda: pictures.diagnosis(found[0]))
         if names:

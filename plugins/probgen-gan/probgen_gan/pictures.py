@@ -23,13 +23,15 @@ SIDE = 200  # points of a side of the surface
 
 def pictures(fitted: Fitted, data: xr.Dataset) -> dict[str, Figure]:
     """`game` of every GAN; `draws_by_step`; `surface` and `members` in the plane; `nearest` of images."""
-    found = {"game": game(fitted), "draws_by_step": draws_by_step(fitted, data)}
-    if fitted.event.dims == ("feature",) and fitted.event.size == 2:
+    found = {"game": game(fitted)}
+    if fitted.event.dims[-2:] == ("height", "width"):
+        return found | {"draws_by_step": draws_by_step(fitted, data), "nearest": nearest(fitted, data)}
+    if len(fitted.event.shape) == 1 and fitted.event.size > 1:
+        found["draws_by_step"] = draws_by_step(fitted, data)
+    if fitted.event.shape == (2,) and not fitted.event.given:
         found["surface"] = surface(member(fitted, 0), data)
         if getattr(fitted.options, "members", 1) > 1:
             found["members"] = members(fitted, data)
-    if fitted.event.dims[-1:] == ("width",) and fitted.event.shape[0] != 2:
-        found["nearest"] = nearest(fitted, data)
     return found
 
 
@@ -91,19 +93,15 @@ def members(fitted: Fitted, data: xr.Dataset) -> Figure:
 
 def surface(fitted: Fitted, data: xr.Dataset) -> Figure:
     """log p_data / p_G by the calibrated discriminator over the plane, rows and draws on it."""
-    rows = _some(data)
-    middle, half = rows.mean(0), 1.3 * np.abs(rows - rows.mean(0)).max()
+    middle, half = _middle(data)
     axis = np.linspace(-half, half, SIDE)
     points = np.stack(np.meshgrid(axis + middle[0], axis + middle[1]), -1)
-    if "label" in fitted.event.given:
-        ratio = np.zeros((SIDE, SIDE))
-    else:
-        ratio = probgen.score(fitted, points.reshape(-1, 2), estimator="ratio")["log_ratio"].values
+    ratio = probgen.score(fitted, points.reshape(-1, 2), estimator="ratio")["log_ratio"].values
     top = max(1.0, float(np.quantile(np.abs(ratio), 0.9)))
     figure = Figure(figsize=(7, 6), layout="constrained")
     axes = figure.add_subplot()
     shown = axes.imshow(
-        np.asarray(ratio).reshape(SIDE, SIDE),
+        ratio.reshape(SIDE, SIDE),
         extent=(middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half),
         origin="lower",
         cmap="RdBu",
@@ -135,6 +133,16 @@ def _over(axes: Any, data: xr.Dataset, draws: np.ndarray) -> None:
     axes.scatter(
         draws[:, 0], draws[:, 1], s=3, color=matplotlib.colormaps["tab10"](3), alpha=0.5, linewidths=0
     )
+    middle, half = _middle(data)
+    axes.set(
+        xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half), aspect="equal"
+    )
+
+
+def _middle(data: xr.Dataset) -> tuple[np.ndarray, float]:
+    """Of the square that is shown, and half its side."""
+    rows = _some(data)
+    return rows.mean(0), 1.3 * float(np.abs(rows - rows.mean(0)).max())
 
 
 def _some(data: xr.Dataset) -> np.ndarray:
