@@ -76,9 +76,10 @@ def diagnose(
     found = diagnosed(space.of(second["x"].values), space.of(fake), space.locate, space.modes, k=k, seed=seed)
     found.attrs |= {**stamp(fitted.definition, seed), "features": space.name, "data_sha256": digest}
     if space.classifier is not None:
-        found.attrs["classifier_accuracy"] = space.classifier.accuracy(
-            second["x"].values, second["label"].values
-        )
+        known = _labelled(second)
+        if known.any():
+            x, label = second["x"].values[known], second["label"].values[known]
+            found.attrs["classifier_accuracy"] = space.classifier.accuracy(x, label)
         state = state_of(space.classifier.net)
         found = found.merge(state.rename({name: f"classifier.{name}" for name in state.variables}))
     return found
@@ -99,6 +100,14 @@ def _whole(fitted: Fitted, data: Any) -> tuple[xr.Dataset, str]:
     return dataset, digest
 
 
+def _labelled(dataset: xr.Dataset) -> np.ndarray:
+    """Which rows have a label: (row,)."""
+    if "label" not in dataset:
+        return np.zeros(dataset.sizes["row"], dtype=bool)
+    label = dataset["label"].values
+    return np.isfinite(label.astype(float)) & (label >= 0)
+
+
 @dataclass(frozen=True)
 class _Space:
     """Where distances are taken, and which mode a point of it belongs to."""
@@ -111,10 +120,7 @@ class _Space:
 
 
 def _space(first: xr.Dataset, features: Callable[[np.ndarray], np.ndarray] | None, seed: int) -> _Space:
-    label = first["label"].values if "label" in first else None
-    known = np.ones(first.sizes["row"], dtype=bool)
-    if label is not None:
-        known = np.isfinite(label.astype(float)) & (label >= 0)
+    label, known = first["label"].values if "label" in first else None, _labelled(first)
     image = first["x"].dims[-2:] == ("height", "width")
     if features is None and image and label is not None and known.sum() >= LABELLED:
         attrs = first["label"].attrs

@@ -19,7 +19,7 @@ from probgen.nn.networks import Halving
 FEATURES = 128
 CHANNELS = (32, 64)
 BATCH = 128
-EPOCHS, LEAST, MOST = 10, 300, 3000  # epochs, in so many steps at least and at most
+EPOCHS, LEAST, MOST = 10, 200, 3000  # epochs, in so many steps at least and at most
 AT_ONCE = 1000  # rows that are classified together
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 import probgen
 from probgen import Rows, Run
 from probgen.errors import DivergedError, InputError
+from probgen.evaluation import frechet
 from probgen.testing import FamilyLaws
 
 P = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
@@ -262,6 +263,17 @@ def test_members_are_what_fits_by_themselves_would_be(options: dict[str, object]
         probgen.score(together, ring(), estimator="ais", noise=0.1)
     with pytest.raises(InputError, match="member: whole numbers from 0 to 2"):
         probgen.sample(together, given={"member": np.array([3])})
+
+
+def test_members_are_diagnosed_one_by_one() -> None:
+    """The figures are those of a member by itself, and not those of all."""
+    together = probgen.fit("gan", ring(), members=2, steps=60, batch_size=32, hidden=(16, 16))
+    unseen = probgen.datasets.load("ring", "test")[{"row": slice(600)}]
+    found = [probgen.diagnose(together, unseen, given={"member": i})["value"] for i in range(2)]
+    assert not np.allclose(found[0], found[1])
+    draws = probgen.sample(together, 300, given={"member": 1})["x"].values
+    half = unseen["x"].values[np.random.default_rng(0).permutation(600)[300:]]
+    assert found[1].sel(measure="frechet").item() == pytest.approx(frechet(half, draws), rel=1e-6)
 
 
 # scores
