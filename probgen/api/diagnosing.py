@@ -20,7 +20,7 @@ from probgen.evaluation.modes import Located
 from probgen.fitted import Fitted
 from probgen.provenance import stamp
 from probgen.rows import numpy_dtype
-from probgen.seeds import checked_seed
+from probgen.seeds import checked_seed, key
 from probgen.state import state_of
 
 CELLS = 20  # modes of data without labels
@@ -55,12 +55,14 @@ def diagnose(
     `InputError`, `NotOffered`, `PluginError`.
     """
     seed = checked_seed(seed)
+    if set(given or {}) & fitted.event.given.keys():
+        raise InputError(f"given: {', '.join(sorted(fitted.event.given))} comes from the rows")
     dataset, digest = _whole(fitted, data)
-    if reference is None:
-        order, half = np.random.default_rng(seed).permutation(dataset.sizes["row"]), dataset.sizes["row"] // 2
-        first, second = dataset.isel(row=order[:half]), dataset.isel(row=order[half:])
-    else:
-        first, second = _whole(fitted, reference)[0], dataset
+    order = np.random.default_rng(seed).permutation(dataset.sizes["row"])  # a file may be sorted
+    half = dataset.sizes["row"] // 2 if reference is None else 0
+    first, second = dataset.isel(row=order[:half]), dataset.isel(row=order[half:])
+    if reference is not None:
+        first = _whole(fitted, reference)[0]
     rows = second.sizes["row"]
     n = rows if n is None else n
     if n < 1:
@@ -134,8 +136,8 @@ def _space(first: xr.Dataset, features: Callable[[np.ndarray], np.ndarray] | Non
         return np.asarray(x if features is None else features(x)).reshape(len(x), -1)
 
     x = of(first["x"].values)
-    if label is None:
-        modes = cells(x, min(CELLS, max(1, len(x) // 50)), seed)
+    if label is None or not known.any():
+        modes = cells(x, min(CELLS, max(1, len(x) // 50)), key(seed, "cells") % 2**32)
     else:
         modes = modes_of(x[known], np.unique(label[known], return_inverse=True)[1])
     name = "x as it is" if features is None else getattr(features, "__name__", type(features).__name__)

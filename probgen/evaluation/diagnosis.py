@@ -2,7 +2,7 @@
 
 The verdict rests on tests against real rows that the modes were not made from, each with a false-alarm rate of `ALARM`:
 
-weights   the histogram of draws over the modes against that of real rows (G-test), and each mode without a draw
+weights   the histogram of draws over the modes against that of real rows (Pearson 1900), and each mode without a draw
 outliers  draws further from their mode than all real rows are (the number is hypergeometric where both are of one law)
 spread    distances of the draws to their modes against those of real rows (Mann & Whitney 1947)
 apart     a classifier two-sample test, for what none of these sees
@@ -21,7 +21,7 @@ from probgen.evaluation.bootstrap import interval, mean_interval
 from probgen.evaluation.distances import MMD, frechet
 from probgen.evaluation.manifold import centred, neighbours, squared_distances
 from probgen.evaluation.modes import Located, captured, reverse_kl, spread
-from probgen.evaluation.support import pairs, support_size
+from probgen.evaluation.support import pairs, relative_support
 from probgen.evaluation.twosample import classifier_two_sample
 
 ALARM = 1e-3  # of each of the four tests
@@ -97,8 +97,11 @@ def _by_mode(
         return float((np.bincount(mode, w * good, minlength=modes) > 0).sum())
 
     n = len(mode)
-    found["modes"] = (float(captured(drawn, modes).sum()), *interval(number, [n], seed=seed))
-    found["reverse_kl"] = (kl(np.ones(n)), *interval(kl, [n], seed=seed))
+    found["modes"] = (
+        float(captured(drawn, modes).sum()),
+        *interval(number, [n], least=0, most=modes, seed=seed),
+    )
+    found["reverse_kl"] = (kl(np.ones(n)), *interval(kl, [n], least=0, seed=seed))
     if at.distance is None or drawn.distance is None:
         return
     a, b = at.distance, drawn.distance
@@ -107,7 +110,7 @@ def _by_mode(
         return spread(np.repeat(a, u), np.repeat(b, v))
 
     found["high_quality"] = (float(good.mean()), *mean_interval(good, seed))
-    found["spread"] = (spread(a, b), *interval(wide, [len(a), n], seed=seed))
+    found["spread"] = (spread(a, b), *interval(wide, [len(a), n], least=0, seed=seed))
 
 
 def _by_neighbours(
@@ -130,13 +133,10 @@ def _by_distance(
         return frechet(real, fake, (u, v))
 
     sizes = (len(real), len(fake))
-    found["frechet"] = (frechet(real, fake), *interval(far, sizes, times=50, seed=seed))
+    found["frechet"] = (frechet(real, fake), *interval(far, sizes, least=0, times=50, seed=seed))
     n = min(len(real), len(fake))
     radius = _nearest_pairs(real[:n])
-    of_data = max(pairs(real[:n], radius), 1)
-    size, low, high = support_size(n, pairs(fake[:n], radius))
-    unit = n * (n - 1) / (2 * of_data)
-    found["support"] = (size / unit, low / unit, high / unit)
+    found["support"] = relative_support(pairs(fake[:n], radius), pairs(real[:n], radius))
 
 
 def _nearest_pairs(x: np.ndarray) -> float:
@@ -157,11 +157,7 @@ def _share(located: Located, modes: int) -> np.ndarray:
 def _tests(at: Located, drawn: Located, modes: int) -> dict[str, float]:
     counts = np.stack([np.bincount(s.mode, minlength=modes) for s in (at, drawn)])
     counts = counts[:, counts.sum(0) > 0]
-    p = {
-        "weights": float(chi2_contingency(counts, lambda_="log-likelihood")[1])
-        if counts.shape[1] > 1
-        else 1.0
-    }
+    p = {"weights": float(chi2_contingency(counts)[1]) if counts.shape[1] > 1 else 1.0}
     if at.distance is not None and drawn.distance is not None:
         beyond = int((drawn.distance > at.distance.max()).sum())
         n, m = len(drawn.distance), len(at.distance)
@@ -172,11 +168,11 @@ def _tests(at: Located, drawn: Located, modes: int) -> dict[str, float]:
 
 
 def _missing(at: Located, drawn: Located, modes: int) -> list[int]:
-    """Modes without a good draw, where so many draws of the data's law would have had one."""
-    share = np.bincount(at.mode[at.good], minlength=modes) / len(at.mode)
-    none = ~captured(drawn, modes)
-    surely = (1 - share) ** len(drawn.mode) < ALARM / modes
-    return [int(i) for i in np.flatnonzero(none & surely)]
+    """Modes without a good draw whose good real rows are so many that of one law draws would be among them."""
+    real, n, m = np.bincount(at.mode[at.good], minlength=modes), len(drawn.mode), len(at.mode)
+    # all of the `real` good ones among n + m rows are real with this probability
+    p = np.where(real > 0, hypergeom.sf(real - 1, n + m, m, real), 1.0)
+    return [int(i) for i in np.flatnonzero(~captured(drawn, modes) & (p < ALARM / modes))]
 
 
 def _verdict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,5 +102,7 @@ def spread(real: np.ndarray, fake: np.ndarray) -> float:
     """How wide draws lie around their modes, as a multiple of the data: distances (row,) of both.
 
     The ratio of medians: a scale, whatever the shape, which a few outliers or a cut at 3 standard deviations do not change.
+    Where all rows of both are the mode itself it is 1.
     """
-    return float(np.median(fake) / np.median(real))
+    of_fake, of_real = float(np.median(fake)), float(np.median(real))
+    return of_fake / of_real if of_real > 0 else 1.0 if of_fake == 0 else math.inf

@@ -38,6 +38,8 @@ def classifier_two_sample(real: np.ndarray, fake: np.ndarray, seed: int = 0) -> 
     y = np.repeat([0, 1], n)
     learnt = np.concatenate([np.arange(n) < n // 2] * 2)
     k = max(1, math.isqrt(int(learnt.sum()))) | 1  # odd: no ties
-    told = KNeighborsClassifier(k).fit(x[learnt], y[learnt]).predict(x[~learnt])
+    # in random order: among rows that are equally near, those that stand first are taken
+    order = rng.permutation(np.flatnonzero(learnt))
+    told = KNeighborsClassifier(k).fit(x[order], y[order]).predict(x[~learnt])
     right = told == y[~learnt]
     return TwoSample(right.astype(np.float64), float(binom.sf(right.sum() - 1, len(right), 0.5)))

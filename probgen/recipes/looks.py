@@ -165,7 +165,7 @@ class Looks:
         Figures are means over these; of what is said of modes, where there are several, also the least and the most:
         `modes_least`, ...
         """
-        names = [name for name in plan.given if name in self._latents()]
+        names = [name for name in plan.given if name in self._latents()]  # models of a recipe may have others
         cases = list(zip(*(plan.given[name] for name in names), strict=True)) or [()]
         found = [
             diagnose(

@@ -118,6 +118,12 @@ class Diagnose(Options):
         default_factory=dict, description="values of a latent, e.g. member; a diagnosis for each"
     )
 
+    @model_validator(mode="after")
+    def _even(self) -> Diagnose:
+        if len({len(values) for values in self.given.values()}) > 1 or () in self.given.values():
+            raise ValueError("given: equally many values of each latent are needed, and one at least")
+        return self
+
 
 class Bound(Options):
     """What a figure is expected to be."""

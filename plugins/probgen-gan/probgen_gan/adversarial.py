@@ -1,6 +1,6 @@
 """Two networks that play against each other, and what can be chosen of the game.
 
-Inside, rows are (member, row, feature), of mean 0 and deviation 1. The members are GANs that are trained at once and know
+Inside, rows are (member, row, feature), of mean 0 and one deviation over all features, or between -1 and 1. The members are GANs that are trained at once and know
 nothing of each other.
 """
 
@@ -63,6 +63,10 @@ class GameOptions(Options):
     def _packs(self) -> GameOptions:
         if self.batch_size % self.packing:
             raise ValueError(f"packing = {self.packing} does not divide batch_size = {self.batch_size}")
+        if self.unrolled and (self.r1 or self.r2 or self.gradient_penalty or self.clip):
+            raise ValueError(
+                "unrolled: what D will do is worked out without penalties and clipping; leave these out"
+            )
         return self
 
 

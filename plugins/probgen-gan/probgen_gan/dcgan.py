@@ -7,6 +7,7 @@ normalisation or a penalty on the gradient, D has none (Gulrajani et al. 2017, s
 
 from __future__ import annotations
 
+import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -72,8 +73,7 @@ class Discriminator(nn.Module):
         images = pixels.reshape(-1, self.packing * depth, height, width)
         if self.context:
             planes = context.reshape(len(images), -1, 1, 1).expand(-1, -1, height, width)
-            images = nn.functional.pad(images, (0,) * 5 + (planes.shape[1],))
-            images[:, -planes.shape[1] :] = planes
+            images = torch.cat([images, planes], 1)
         features = self.minibatch(self.convolutions(images).flatten(1)[None])
         return self.last(features).squeeze(2)
 

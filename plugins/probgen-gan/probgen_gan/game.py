@@ -2,7 +2,7 @@
 
     min_G max_D V(G, D) = E log D(x) + E log(1 - D(G(z))),    z ~ Normal(0, 1)
 
-In the game rows are (member, row, feature), of mean 0 and deviation 1. The members are GANs that are trained at once and
+In the game rows are (member, row, feature), standardised. The members are GANs that are trained at once and
 know nothing of each other: each draws from generators of its own, and its weights are those of a fit by itself.
 """
 
@@ -29,7 +29,7 @@ from probgen_gan.unrolled import ahead
 
 QUIET = 0.4  # share of the steps in which the noise goes down to 0
 ANNEALED = 0.8  # share of the steps in which r1 and r2 do
-CALIBRATION = 10_000  # rows that the discriminator is calibrated on, at most
+CALIBRATION, AT_ONCE = 10_000, 1000  # rows that the discriminator is calibrated on, at most, and at a time
 
 
 @hookimpl
@@ -42,6 +42,10 @@ def fit(module: Adversarial, data: Rows, options: GameOptions, run: Run) -> dict
     if size == 0 or data.n < 2:
         raise InputError(
             f"{data.n} rows: a GAN needs at least 2, and as many as are packed ({options.packing})"
+        )
+    if any(isinstance(part, nn.BatchNorm2d) for part in module.modules()) and size // options.packing < 2:
+        raise InputError(
+            f"batch_size = {size}: batch normalisation needs at least 2 packs of {options.packing}"
         )
     seeds = [run.seed + i for i in range(module.members)]
     _begin(module, data, seeds)
@@ -242,18 +246,23 @@ def _calibrate(module: Adversarial, data: Rows, members: _Members) -> None:
     """
     module.eval()
     members.begin("calibration", 0)
-    rows = data.valid if data.valid is not None else data
-    chunk = next(rows.chunks(min(rows.n, CALIBRATION)))
-    x, c = module.standardised(chunk["x"].flatten(1)), module.condition(chunk)
-    wide = (module.members, -1, -1)
-    c = None if c is None else c.expand(wide)
-    z = members.normal(len(x), module.options.latent)
-    real = module.critic(x.expand(wide), c).double().cpu().numpy()
-    fake = module.critic(module.generate(module.average, z, c), c).double().cpu().numpy()
+    rows = (data.valid if data.valid is not None else data).reseeded(0)  # the same for every member
+    said: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for t in range(min(rows.n, CALIBRATION) // min(rows.n, AT_ONCE)):
+        batch = rows.batch(t, AT_ONCE, "calibration")
+        x, c = module.standardised(batch["x"].flatten(1)), module.condition(batch)
+        wide = (module.members, -1, -1)
+        c = None if c is None else c.expand(wide)
+        z = members.normal(len(x), module.options.latent)
+        said[0].append(module.critic(x.expand(wide), c))
+        said[1].append(module.critic(module.generate(module.average, z, c), c))
+    real, fake = (torch.cat(parts, 1).double().cpu().numpy() for parts in said)
+    if not (np.isfinite(real).all() and np.isfinite(fake).all()):
+        raise DivergedError("the discriminator D gives what is not finite at the end of the fit")
     for i in range(module.members):
         both = np.concatenate([real[i], fake[i]])
         loc, scale = both.mean(), both.std() or 1.0
-        is_real = np.arange(len(both)) < len(x)
+        is_real = np.arange(len(both)) < len(real[i])
         found = LogisticRegression(C=1e6).fit(((both - loc) / scale)[:, None], is_real)
         a = found.coef_[0, 0] / scale
         module.calibration.view(-1, 2)[i] = torch.tensor([a, found.intercept_[0] - a * loc])

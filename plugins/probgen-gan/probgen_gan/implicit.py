@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from probgen import Fitted, Options, Pair, Run, hookimpl, log_prob
-from probgen.errors import DivergedError, InputError
+from probgen.errors import DivergedError, InputError, NotOffered
 from probgen.inference.annealed import ais, bidirectional
 from probgen_gan.adversarial import Adversarial
 
@@ -77,8 +77,10 @@ def member(fitted: Fitted, i: int) -> Fitted:
         raise InputError(f"member = {i}: there are {members}")
     if members == 1:
         return fitted
-    return replace(
+    return replace(  # its draws at moments of the fit were not kept, but for the first's
         fitted,
+        groups=fitted.groups if i == 0 else {},
+        provenance=fitted.provenance | {"seed": fitted.provenance["seed"] + i},
         options=fitted.options.model_copy(update={"members": 1}),
         state=fitted.state.isel(member=i),
     )
@@ -88,17 +90,22 @@ def member(fitted: Fitted, i: int) -> Fitted:
 def sample(fitted: Fitted, n: int, given: dict[str, Tensor], run: Run) -> dict[str, Tensor]:
     """x = G(z) by the average of the generator, and z; of several members also which, each as likely as another."""
     module: Any = fitted.module
+    if "x" in given:
+        raise NotOffered("a GAN does not complete x, and does not say which z made it")
     z = given.get("z")
     if z is None:
         z = torch.randn(n, module.options.latent, device=run.device, dtype=run.dtype)
+    if z.shape != (n, module.options.latent):
+        raise InputError(f"z: {module.options.latent} numbers a draw are needed, not {z.shape[1:].numel()}")
+    z = z.to(run.dtype)
     y = drawn(module, z, given)
     latents = {"z": z}
     if module.members > 1:
         which = given.get("member")
-        which = torch.randint(module.members, (n,), device=run.device) if which is None else which.long()
-        if not ((which >= 0) & (which < module.members)).all():
+        which = torch.randint(module.members, (n,), device=run.device) if which is None else which
+        if not ((which >= 0) & (which < module.members) & (which == which.round())).all():
             raise InputError(f"member: whole numbers from 0 to {module.members - 1} are needed")
-        latents["member"] = which
+        which = latents["member"] = which.long()
         y = y[which, torch.arange(n, device=run.device)]
     else:
         y = y[0]

@@ -28,7 +28,7 @@ def pictures(fitted: Fitted, data: xr.Dataset) -> dict[str, Figure]:
         return found | {"draws_by_step": draws_by_step(fitted, data), "nearest": nearest(fitted, data)}
     if len(fitted.event.shape) == 1 and fitted.event.size > 1:
         found["draws_by_step"] = draws_by_step(fitted, data)
-    if fitted.event.shape == (2,) and not fitted.event.given:
+    if fitted.event.shape == (2,) and not fitted.event.discrete and not fitted.event.given:
         found["surface"] = surface(member(fitted, 0), data)
         if getattr(fitted.options, "members", 1) > 1:
             found["members"] = members(fitted, data)
@@ -146,4 +146,7 @@ def _middle(data: xr.Dataset) -> tuple[np.ndarray, float]:
 
 
 def _some(data: xr.Dataset) -> np.ndarray:
-    return data["x"].values[:ROWS].astype(float)
+    n = data.sizes["row"]
+    return (
+        data["x"].isel(row=np.arange(min(n, ROWS)) * n // min(n, ROWS)).values.astype(float)
+    )  # a file may be sorted

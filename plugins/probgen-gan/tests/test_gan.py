@@ -17,13 +17,15 @@ from probgen_gan.game import _calibrate, _Members, _seen
 from probgen_gan.gan import GAN, Options
 from probgen_gan.layers import MinibatchDiscrimination
 from probgen_gan.losses import LOSSES, cross_entropy
+from probgen_gan.pictures import pictures
 from probgen_gan.unrolled import ahead
 from scipy.stats import multivariate_normal
 from torch import Tensor
 
 import probgen
 from probgen import Rows, Run
-from probgen.errors import DivergedError, InputError
+from probgen.data import as_dataset
+from probgen.errors import DivergedError, InputError, NotOffered
 from probgen.evaluation import frechet
 from probgen.testing import FamilyLaws
 
@@ -110,32 +112,43 @@ def test_the_generator_gains_where_the_discriminator_believes_it(name: str) -> N
     assert fake.grad.item() < 0
 
 
-def linear(packing: int = 1) -> tuple[GAN, Tensor]:
-    """A GAN whose D is linear, so that its gradient is one vector w."""
-    event = probgen.Event(("feature",), (3,), "real")
-    gan = GAN(Options(hidden=(), packing=packing, batch_size=8), event).double()
-    return gan, gan.D.net[0].weight[0].detach()
+class Bowl(torch.nn.Module):
+    """D = |rows of a pack|^2 / 2, whose gradient is the rows themselves."""
+
+    def __init__(self, packing: int):
+        super().__init__()
+        self.packing = packing
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), x.shape[1] // self.packing, -1).square().sum(2) / 2
 
 
 @pytest.mark.parametrize("packing", [1, 2])
-def test_penalties_are_those_of_the_gradient(packing: int) -> None:
-    gan, w = linear(packing)
+@pytest.mark.parametrize("alone", [True, False])
+def test_penalties_are_those_of_the_gradient(packing: int, alone: bool) -> None:
+    """R1 at real rows, R2 at draws, the gradient penalty at one point a pack between them; three features, eight rows."""
+    gan = GAN(Options(hidden=(), packing=packing, batch_size=8), probgen.Event(("feature",), (3,), "real"))
+    gan = gan.double()
+    gan.D, gan.alone = Bowl(packing), alone
     x, y = torch.randn(2, 1, 8, 3, dtype=torch.float64)
-    square = float(w.square().sum())
+    e = torch.rand(8 // packing, dtype=torch.float64)
+    at_x, at_y = (rows.reshape(8 // packing, -1).square().sum(1) for rows in (x, y))
+    wide = e.repeat_interleave(packing)[:, None]
+    at_e = (wide * x[0] + (1 - wide) * y[0]).reshape(8 // packing, -1).square().sum(1)
     for chosen, gone, truth in (
-        ({"r1": 0.5}, 0.0, 0.25 * square),
-        ({"r1": 0.5, "r2": 0.3}, 0.0, 0.4 * square),
-        ({"r1": 0.5, "anneal": 0.01}, 0.4, 0.025 * square),
-        ({"r1": 0.5, "anneal": 0.01}, 1.0, 0.0025 * square),
-        ({"gradient_penalty": 10.0}, 0.5, 10 * (math.sqrt(square) - 1) ** 2),
+        ({"r1": 0.5}, 0.0, 0.25 * at_x.mean()),
+        ({"r2": 0.5}, 0.0, 0.25 * at_y.mean()),
+        ({"r1": 0.5, "r2": 0.3}, 0.0, 0.25 * at_x.mean() + 0.15 * at_y.mean()),
+        ({"r1": 0.5, "anneal": 0.01}, 0.4, 0.025 * at_x.mean()),
+        ({"r1": 0.5, "anneal": 0.01}, 1.0, 0.0025 * at_x.mean()),
+        ({"gradient_penalty": 10.0}, 0.5, 10 * (at_e.sqrt() - 1).square().mean()),
     ):
-        options = Options(packing=packing, batch_size=8, **chosen)
-        gan.options = options
-        real, fake, penalty = _seen(gan, x, y, None, gone, lambda *shape: torch.rand(1, *shape).double())
+        gan.options = Options(packing=packing, batch_size=8, **chosen)
+        real, fake, penalty = _seen(gan, x, y, None, gone, lambda *shape: e.reshape(1, *shape))
         assert penalty is not None
-        assert penalty.item() == pytest.approx(truth, rel=1e-9)
-        assert real.shape == fake.shape == (1, 8 // packing)
-    torch.testing.assert_close(real, x.reshape(1, 8 // packing, -1) @ w + gan.D.net[0].bias)
+        assert penalty.item() == pytest.approx(truth.item(), rel=1e-9)
+        torch.testing.assert_close(real[0], at_x / 2)
+        torch.testing.assert_close(fake[0], at_y / 2)
 
 
 def ring() -> object:
@@ -155,15 +168,31 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_learns_where_the_data_are(name: str) -> None:
-    """After 300 steps the mean and the deviation of the draws are within 0.35 of the data's; at the start they are not."""
+    """The deviations of the draws are between a half and twice those of the data; after one step one of them is not."""
     x = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0)).numpy() * [2.0, 0.5] + [5.0, -3.0]
-    fitted = probgen.fit("gan", x, steps=300, batch_size=64, hidden=(32, 32), **VARIANTS[name])
+    options = {"batch_size": 64, "hidden": (32, 32), "average": 0.9, **VARIANTS[name]}
+    fitted = probgen.fit("gan", x, steps=600, **options)
     drawn = probgen.sample(fitted, 2000)["x"].values
-    scale = x.std()
-    assert abs(drawn.mean(0) - x.mean(0)).max() < 0.35 * scale
-    assert abs(drawn.std(0) - x.std(0)).max() < 0.5 * scale
+    assert (abs(drawn.mean(0) - x.mean(0)) < x.std(0)).all()
+    ratio = drawn.std(0) / x.std(0)
+    assert ((ratio > 0.5) & (ratio < 2)).all()
+    ratio = probgen.sample(probgen.fit("gan", x, steps=1, **options), 2000)["x"].values.std(0) / x.std(0)
+    assert not ((ratio > 0.5) & (ratio < 2)).all()
     if name == "clipped":
         assert max(p.abs().max().item() for p in fitted.module.D.parameters()) <= 0.0501
+
+
+def test_pictures_suit_the_data() -> None:
+    """Of integers, of one feature and of many there is no surface, and nothing fails."""
+    rng = np.random.default_rng(0)
+    for x, names in (
+        (rng.normal(size=(50, 2)), {"game", "draws_by_step", "surface", "members"}),
+        (rng.normal(size=(50, 1)), {"game"}),
+        (rng.integers(3, size=(50, 2)), {"game", "draws_by_step"}),
+        (rng.normal(size=(50, 3)), {"game", "draws_by_step"}),
+    ):
+        fitted = probgen.fit("gan", x, steps=3, members=2, loss="hinge")
+        assert pictures(fitted, as_dataset(x)).keys() == names
 
 
 def test_labels_draw_their_own() -> None:
@@ -178,6 +207,10 @@ def test_labels_draw_their_own() -> None:
 
 def test_the_latent_makes_the_draw() -> None:
     fitted = probgen.fit("gan", ring(), steps=5, batch_size=16)
+    with pytest.raises(InputError, match="2 numbers a draw are needed, not 3"):
+        probgen.sample(fitted, given={"z": np.zeros((1, 3))})
+    with pytest.raises(NotOffered, match="does not complete"):
+        probgen.sample(fitted, given={"x": np.array([[np.nan, 1.0]])})
     draws = probgen.sample(fitted, 30)
     again = probgen.sample(fitted, 1, given={"z": draws["z"].values}, seed=9)["x"][0]
     np.testing.assert_allclose(again, draws["x"], atol=1e-6)
@@ -250,6 +283,7 @@ def test_members_are_what_fits_by_themselves_would_be(options: dict[str, object]
             far = 1e-5 if name == "calibration" else 1e-8  # a regression on what D says magnifies
             np.testing.assert_allclose(one.module.state_dict()[name], state, atol=far, err_msg=name)
         other = member(together, (i + 1) % 3)
+        assert one.provenance["seed"] == 5 + i
         assert (one.state["G.0.weight"] - other.state["G.0.weight"]).std() > 0.05
         z = np.random.default_rng(0).normal(size=(20, 2))
         draws = probgen.sample(together, given={"z": z, "member": np.full(20, i)})["x"]
@@ -315,7 +349,7 @@ def test_likelihood_under_noise_is_that_of_a_linear_generator() -> None:
 def test_a_calibrated_discriminator_is_a_density_ratio() -> None:
     """Rows of N((1, 1, 1), 1), draws of N(0, 1): whatever the scale of D, the ratio is x_1 + x_2 + x_3 - 3/2.
 
-    With 4,000 of each, the slope of a logistic regression is within 0.2 (four deviations) of the truth.
+    With 4,000 of each, the slope of a logistic regression is within 0.2, and its intercept within 0.4 of the truth (four deviations).
     """
     rng = np.random.default_rng(1)
     x = rng.normal(size=(4000, 3)) + 1
@@ -333,9 +367,9 @@ def test_a_calibrated_discriminator_is_a_density_ratio() -> None:
     scores = probgen.score(fitted, x[:50], estimator="ratio")["log_ratio"]
     assert scores.attrs["kind"] == "surrogate"
     assert scores.attrs["calibrated_on"] == "train"
-    np.testing.assert_allclose(scores, x[:50].sum(1) - 1.5, atol=0.2 * (1 + abs(x[:50].sum(1)).max()))
-    slope = np.polyfit(x[:50].sum(1), scores, 1)[0]
+    slope, intercept = np.polyfit(x[:50].sum(1), scores, 1)
     assert abs(slope - 1) < 0.2
+    assert abs(intercept + 1.5) < 0.4
 
 
 @pytest.mark.parametrize("options", [{"estimator": "ais"}, {"estimator": "critic", "noise": 0.1}])
@@ -378,7 +412,7 @@ def test_bars_are_drawn_as_bars(options: dict[str, object]) -> None:
     )
     given = {"label": np.array([0, 1])} if "given" in options else None
     draws = probgen.sample(fitted, 100, given=given)["x"].values.reshape(-1, 8, 8) / 15
-    assert abs(draws.mean() - 1 / 8) < 0.06
+    assert abs(draws.mean() - 1 / 8) < 0.1  # 0.5 at the start
     assert np.minimum(draws, 1 - draws).mean() < 0.08
     if given is not None:  # (sample, row) as one: every second draw was to lie
         lit_rows, lit_columns = draws.mean(2).max(1), draws.mean(1).max(1)
@@ -416,6 +450,7 @@ def test_a_pack_of_images_is_seen_as_channels() -> None:
         ({"loss": "wassertein"}, "loss"),
         ({"hidden": [0]}, "at least 1 unit"),
         ({"members": 2, "spectral": True}, "one by one"),
+        ({"unrolled": 2, "r1": 0.1}, "without penalties"),
     ],
 )
 def test_what_is_wrong_is_said(options: dict[str, object], message: str) -> None:
@@ -430,6 +465,7 @@ def test_what_is_wrong_is_said(options: dict[str, object], message: str) -> None
         ({"channels": [8, 8, 8, 8]}, (8, 8), "an image of 8 x 8 cannot be halved 4 times"),
         ({"channels": []}, (8, 8), "at least one layer"),
         ({}, (8,), "dcgan is for images"),
+        ({"channels": [4, 8], "batch_size": 1}, (8, 8), "at least 2 packs of 1"),
     ],
 )
 def test_images_that_do_not_suit(options: dict[str, object], shape: tuple[int, ...], message: str) -> None:
@@ -443,7 +479,9 @@ def test_one_row_is_refused() -> None:
 
 
 def test_a_discriminator_that_diverges_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DivergedError, match=r"fit step \d+: the loss of the (discriminator D|generator G)"):
+    with pytest.raises(
+        DivergedError, match=r"fit step \d+: the loss of the (discriminator D|generator G) is -?(inf|nan)"
+    ):
         probgen.fit("gan", ring(), steps=200, loss="wasserstein", learning_rate=1e18, out=tmp_path / "run")
     assert not (tmp_path / "run" / "model.h5").exists()
 
