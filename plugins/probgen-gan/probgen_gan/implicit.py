@@ -14,7 +14,7 @@ from torch import Tensor
 
 from probgen import Fitted, Options, Pair, Run, hookimpl, log_prob
 from probgen.errors import DivergedError, InputError, NotOffered
-from probgen.inference.annealed import ais, bidirectional
+from probgen.inference.annealed import AT_ONCE, ais, bidirectional
 from probgen_gan.adversarial import Adversarial
 
 
@@ -169,7 +169,14 @@ def _annealed(module: Adversarial, data: dict[str, Tensor], options: ScoreOption
         se=chains.standard_error,
     )
     found["log_prob"].attrs["noise"] = options.noise
-    simulated = bidirectional(pair, len(x), options.steps, chains=options.chains, start="prior", **given)
+    together = max(1, (options.at_once or AT_ONCE) // options.chains)
+    parts = []
+    for rows in torch.arange(len(x), device=x.device).split(together):
+        some = {k: v[rows] for k, v in given.items()}
+        parts.append(
+            bidirectional(pair, len(rows), options.steps, chains=options.chains, start="prior", **some)
+        )
+    simulated = [torch.cat(bounds) for bounds in zip(*parts, strict=True)]
     for name, bound, which in zip(("lower", "upper"), simulated, ("forwards", "in reverse"), strict=True):
         attrs = {
             "units": "nat",
