@@ -31,7 +31,7 @@ def test_recipe(name: str, tmp_path: Path) -> None:
     assert all(line["met"] for line in expected), expected
     rows = recipes.table(results)
     assert [row["model"] for row in rows] == list(plan.models)
-    assert all({"difference", "reconstruction", "critic"} & row.keys() for row in rows)
+    assert all({"difference", "reconstruction", "modes"} & row.keys() for row in rows)
     for result in results:
         for picture in result.pictures:
             assert picture.stat().st_size > 0
