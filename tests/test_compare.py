@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import probgen
 from probgen.errors import InputError
+from probgen.scores import summary
 
 
 def scores(values: np.ndarray, kind: str = "exact", **facts: object) -> xr.Dataset:
@@ -72,3 +76,15 @@ def test_a_score_says_what_it_is() -> None:
         probgen.log_prob(A, kind="sort of", estimator="", measure="lebesgue")
     with pytest.raises(ValueError, match="measure"):
         probgen.log_prob(A, kind="exact", estimator="", measure="nats")
+
+
+def test_a_summary_is_the_mean_and_its_standard_error() -> None:
+    """Of 1, 2, 4, 9: mean 4, standard deviation (38 / 3)^0.5, over the root of 4; bits by two dimensions."""
+    scores = probgen.log_prob(
+        torch.tensor([1.0, 2.0, 4.0, 9.0]), kind="exact", estimator="exact", measure="lebesgue"
+    )
+    scores["log_prob"].attrs["event_size"] = 2
+    (line,) = summary(scores)
+    assert line["mean"] == 4
+    assert line["standard_error"] == pytest.approx((38 / 3) ** 0.5 / 2)
+    assert line["bits_per_dim"] == pytest.approx(-4 / (2 * math.log(2)))

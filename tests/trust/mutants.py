@@ -191,7 +191,7 @@ MUTANTS = [
     ),
     *of(
         "models/independent.py", "tests/test_independent.py",
-        ("variance = (statistics[\"square\"] / w - off.square())", "variance = (statistics[\"square\"] / w + off.square())"),
+        ("self.log_sigma.copy_(0.5 * variance.log())", "self.log_sigma.copy_(variance.log())"),
         ("logits=self.log_theta[:, 1] - self.log_theta[:, 0]", "logits=self.log_theta[:, 0] - self.log_theta[:, 1]"),
     ),
     *of("models/priors.py", f"{VAE} -k priors", ("parts = NormalVector(self.mu, self.log_sigma.exp())", "parts = NormalVector(self.mu, (2 * self.log_sigma).exp())")),
