@@ -56,6 +56,16 @@ class PairSampleOptions(Options):
     steps: int = Field(50, ge=1, description="from the prior to p(z | x) where x is known in part")
 
 
+def one_hot(event: Event, given: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor | None:
+    """What an event is conditioned on as one-hot vectors, side by side: (row, context); None where it is on nothing."""
+    if not event.given:
+        return None
+    parts = [
+        nn.functional.one_hot(given[name].long(), part.levels or 1) for name, part in event.given.items()
+    ]
+    return torch.cat(parts, 1).to(dtype)
+
+
 class Pair(nn.Module, ABC):
     """A model and its guide in one class, which is its own family. Parameters are `nn.Parameter`.
 
@@ -124,13 +134,7 @@ class Pair(nn.Module, ABC):
 
     def context(self, given: Mapping[str, Tensor]) -> Tensor | None:
         """The conditions of the event as one-hot vectors, side by side: (row, context)."""
-        if not self.event.given:
-            return None
-        parts = [
-            nn.functional.one_hot(given[name].long(), part.levels or 1)
-            for name, part in self.event.given.items()
-        ]
-        return torch.cat(parts, 1).to(next(self.parameters()).dtype)
+        return one_hot(self.event, given, next(self.parameters()).dtype)
 
     @property
     def measure(self) -> str:

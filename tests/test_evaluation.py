@@ -332,7 +332,7 @@ def test_a_classifier_tells_the_factors_of_a_label_and_a_collapse() -> None:
     found = train_classifier(*bars(rng, 1500), (4, 4))
     x, label = bars(rng, 1000)
     assert found.classes == 16
-    assert found.accuracy(x, label) > 0.98
+    assert found.accuracy(found.features(x), label) > 0.98
     for dropped in ([], [3, 12]):
         kept = rng.choice(np.setdiff1d(np.arange(16), dropped), 1000)
         fake, _ = bars(rng, 1000, kept)

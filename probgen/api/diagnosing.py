@@ -75,13 +75,14 @@ def diagnose(
         draws = sample(fitted, n, given=given, seed=seed, device=device, progress=progress)
     fake = draws["x"].values.reshape(-1, *second["x"].shape[1:])
     space = _space(first, features, seed)
-    found = diagnosed(space.of(second["x"].values), space.of(fake), space.locate, space.modes, k=k, seed=seed)
+    real = space.of(second["x"].values)
+    found = diagnosed(real, space.of(fake), space.locate, space.modes, k=k, seed=seed)
     found.attrs |= {**stamp(fitted.definition, seed), "features": space.name, "data_sha256": digest}
     if space.classifier is not None:
         known = _labelled(second)
         if known.any():
-            x, label = second["x"].values[known], second["label"].values[known]
-            found.attrs["classifier_accuracy"] = space.classifier.accuracy(x, label)
+            label = second["label"].values[known]
+            found.attrs["classifier_accuracy"] = space.classifier.accuracy(real[known], label)
         state = state_of(space.classifier.net)
         found = found.merge(state.rename({name: f"classifier.{name}" for name in state.variables}))
     return found

@@ -74,9 +74,9 @@ class Classifier:
             label = label * levels + logits.argmax(1).numpy()
         return Located(label)
 
-    def accuracy(self, x: np.ndarray, label: np.ndarray) -> float:
-        """Share of rows whose whole label it tells."""
-        return float((self.locate(self.features(x)).mode == label).mean())
+    def accuracy(self, features: np.ndarray, label: np.ndarray) -> float:
+        """Share of rows whose whole label it tells, by their features."""
+        return float((self.locate(features).mode == label).mean())
 
 
 def train_classifier(x: np.ndarray, label: np.ndarray, factors: tuple[int, ...], seed: int = 0) -> Classifier:

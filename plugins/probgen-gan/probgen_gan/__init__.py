@@ -3,9 +3,8 @@
 __all__ = ["member"]
 
 
-def __getattr__(
-    name: str,
-) -> object:  # torch is imported when something is used, not when the package is found
+def __getattr__(name: str) -> object:
+    # torch is imported when something is used, not when the package is found
     if name == "member":
         from probgen_gan.implicit import member
 

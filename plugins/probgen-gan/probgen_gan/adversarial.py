@@ -1,7 +1,7 @@
 """Two networks that play against each other, and what can be chosen of the game.
 
-Inside, rows are (member, row, feature), of mean 0 and one deviation over all features, or between -1 and 1. The members are GANs that are trained at once and know
-nothing of each other.
+Inside, rows are (member, row, feature), of mean 0 and one deviation over all features, or between -1 and 1. The members are
+GANs that are trained at once and know nothing of each other.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.func import functional_call
 
 from probgen import Event, Options
 from probgen.errors import InputError
+from probgen.pair import one_hot
 
 
 class GameOptions(Options):
@@ -91,8 +92,7 @@ class Adversarial(nn.Module, ABC):
         if members > 1:
             self.latents["member"] = ()
         self.shape = tuple(length or 1 for length in event.shape)
-        self.levels = [part.levels or 1 for part in event.given.values()]
-        self.context = sum(self.levels)
+        self.context = sum(part.levels or 1 for part in event.given.values())
         self.D = self.discriminator()  # before G: a fit that diverges names the first
         self.G = self.generator()
         self.average = copy.deepcopy(self.G).requires_grad_(False)
@@ -145,13 +145,7 @@ class Adversarial(nn.Module, ABC):
 
     def condition(self, given: Mapping[str, Tensor]) -> Tensor | None:
         """The conditions as one-hot vectors, side by side: (row, context)."""
-        if not self.levels:
-            return None
-        parts = [
-            nn.functional.one_hot(given[name].long(), levels)
-            for name, levels in zip(self.event.given, self.levels, strict=True)
-        ]
-        return torch.cat(parts, 1).to(self.loc.dtype)
+        return one_hot(self.event, given, self.loc.dtype)
 
 
 def _beside(x: Tensor, c: Tensor | None) -> Tensor:

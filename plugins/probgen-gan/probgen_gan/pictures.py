@@ -146,7 +146,5 @@ def _middle(data: xr.Dataset) -> tuple[np.ndarray, float]:
 
 
 def _some(data: xr.Dataset) -> np.ndarray:
-    n = data.sizes["row"]
-    return (
-        data["x"].isel(row=np.arange(min(n, ROWS)) * n // min(n, ROWS)).values.astype(float)
-    )  # a file may be sorted
+    n, some = data.sizes["row"], min(data.sizes["row"], ROWS)
+    return data["x"].isel(row=np.arange(some) * n // some).values.astype(float)  # a file may be sorted
