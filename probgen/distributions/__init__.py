@@ -4,7 +4,15 @@ from probgen.distributions.autoregressive import Autoregressive
 from probgen.distributions.discretized_logistic import DiscretizedLogistic
 from probgen.distributions.ensemble import Ensemble
 from probgen.distributions.observed_normal import ObservedNormal
-from probgen.distributions.sites import Bernoulli, Categorical, Logistic, Normal, NormalMixture
+from probgen.distributions.sites import (
+    Bernoulli,
+    Categorical,
+    Logistic,
+    LogisticMixture,
+    Normal,
+    NormalMixture,
+    Ordinal,
+)
 from probgen.distributions.vectors import BernoulliVector, NormalVector
 
 __all__ = [
@@ -15,8 +23,10 @@ __all__ = [
     "DiscretizedLogistic",
     "Ensemble",
     "Logistic",
+    "LogisticMixture",
     "Normal",
     "NormalMixture",
     "NormalVector",
     "ObservedNormal",
+    "Ordinal",
 ]

@@ -29,7 +29,7 @@ class Conditioner(Protocol):
     def __call__(self, x: Tensor, context: Tensor | None = None, /) -> Tensor: ...
 
 
-State = dict[str, Tensor]
+State = dict[Any, Any]
 
 
 @runtime_checkable
@@ -39,7 +39,9 @@ class Cached(Protocol):
     def __call__(self, x: Tensor, context: Tensor | None = None, /) -> Tensor: ...
 
     def start(self, rows: int, context: Tensor | None) -> State:
-        """What is known before the first site. Every tensor has the row as its first dimension."""
+        """What is known before the first site: tensors with the row as their first dimension, or dictionaries of such.
+        What else is in it, a tuple of weights made ready for the walk, say, is the same for all rows.
+        """
 
     def step(self, state: State, i: int, previous: Tensor | None) -> Tensor:
         """Parameters of site i: (row, size), given the value of site i - 1: (row,), None at the first.
@@ -82,8 +84,20 @@ class Walk:
     def take(self, index: Tensor) -> None:
         """Go on with these rows, in place of all."""
         self.x = self.x[index]
-        self.state = {name: tensor[index] for name, tensor in self.state.items()}
+        self.state = _of_rows(self.state, index)
         self.context = self.context[index] if self.context is not None else None
+
+
+def _of_rows(state: State, index: Tensor) -> State:
+    """The state of these rows."""
+    return {
+        name: part[index]
+        if isinstance(part, Tensor)
+        else _of_rows(part, index)
+        if isinstance(part, dict)
+        else part
+        for name, part in state.items()
+    }
 
 
 class Autoregressive(TorchDistribution):

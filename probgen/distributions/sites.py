@@ -111,6 +111,20 @@ class Categorical:
 
 
 @dataclass(frozen=True)
+class Ordinal(Categorical):
+    """x in {0, .., levels - 1}, of a logit for each level, told to the network as one number."""
+
+    @property
+    def features(self) -> int:
+        """One number."""
+        return 1
+
+    def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """From -1 for the lowest level to 1 for the highest."""
+        return _between(x, self.levels, dtype)
+
+
+@dataclass(frozen=True)
 class Logistic:
     """x in {0, .., levels - 1}, a discretized logistic of a location and a scale; told and foretold on [-1, 1]."""
 
@@ -126,9 +140,8 @@ class Logistic:
 
     def p(self, numbers: Tensor) -> Any:
         """DiscretizedLogistic(mu, s)."""
-        half = (self.levels - 1) / 2
         mu, s = numbers.unbind(-1)
-        return DiscretizedLogistic(half * (1 + mu), half * _scale(s), self.levels)
+        return _logistic(mu, s, self.levels)
 
     def mean(self, p: Any) -> Tensor:
         """Its own."""
@@ -136,7 +149,24 @@ class Logistic:
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """From -1 for the lowest level to 1 for the highest."""
-        return (x[..., None] * (2 / (self.levels - 1)) - 1).to(dtype)
+        return _between(x, self.levels, dtype)
+
+
+@dataclass(frozen=True)
+class LogisticMixture(Logistic):
+    """x in {0, .., levels - 1}, of the weights, locations and scales of discretized logistics (Salimans et al. 2017, eq. 2)."""
+
+    components: int
+
+    @property
+    def size(self) -> int:  # type: ignore[override]  # a constant in Logistic
+        """Three numbers a component."""
+        return 3 * self.components
+
+    def p(self, numbers: Tensor) -> Any:
+        """sum_k softmax(logits)_k DiscretizedLogistic(mu_k, s_k)."""
+        logits, mu, s = numbers.unflatten(-1, (3, self.components)).unbind(-2)
+        return dist.MixtureSameFamily(dist.Categorical(logits=logits), _logistic(mu, s, self.levels))
 
 
 @dataclass(frozen=True)
@@ -175,3 +205,14 @@ class NormalMixture(_Number):
 def _scale(s: Tensor) -> Tensor:
     """softplus(s) + 1e-3: a density must not spike on repeated values, in data of about unit scale."""
     return nn.functional.softplus(s) + 1e-3
+
+
+def _logistic(mu: Tensor, s: Tensor, levels: int) -> DiscretizedLogistic:
+    """Of a location and a scale on [-1, 1], the latter before its softplus."""
+    half = (levels - 1) / 2
+    return DiscretizedLogistic(half * (1 + mu), half * _scale(s), levels)
+
+
+def _between(x: Tensor, levels: int, dtype: torch.dtype) -> Tensor:
+    """Levels as numbers between -1 and 1: (...) -> (..., 1)."""
+    return (x[..., None] * (2 / max(1, levels - 1)) - 1).to(dtype)

@@ -23,18 +23,19 @@ Step = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 class _Loss(nn.Module):
-    def __init__(self, pair: Pair):
+    def __init__(self, pair: Pair, autocast: bool):
         super().__init__()
-        self.pair = pair
+        self.pair, self.autocast = pair, autocast
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-        parts = self.pair.loss(n=len(batch["x"]), **batch)
+        with torch.autocast(batch["x"].device.type, torch.bfloat16, enabled=self.autocast):
+            parts = self.pair.loss(n=len(batch["x"]), **batch)
         return parts, parts["loss"] + self.pair.penalty()
 
 
-def eager(pair: Pair) -> Step:
-    """From a batch to the parts of the loss, with gradients left in the parameters."""
-    loss, parameters = _Loss(pair), list(pair.parameters())
+def eager(pair: Pair, autocast: bool = False) -> Step:
+    """From a batch to the parts of the loss, with gradients left in the parameters; products in bfloat16 if told so."""
+    loss, parameters = _Loss(pair, autocast), list(pair.parameters())
 
     def step(batch: dict[str, Tensor]) -> dict[str, Tensor]:
         for parameter in parameters:
@@ -46,14 +47,14 @@ def eager(pair: Pair) -> Step:
     return step
 
 
-def captured(pair: Pair, batch: dict[str, Tensor], other: dict[str, Tensor]) -> Step:
+def captured(pair: Pair, batch: dict[str, Tensor], other: dict[str, Tensor], autocast: bool = False) -> Step:
     """The same from a graph, for batches of the shape of this one; `other` is another, to check the graph by.
 
     Errors: `InputError` where the loss is not the same operations at every step, as far as three calls tell.
     """
     from functorch import make_fx  # type: ignore[import-untyped]  # no types; and its import takes seconds
 
-    loss = _Loss(pair)
+    loss = _Loss(pair, autocast)
     parameters = dict(loss.named_parameters())
     buffers = dict(loss.named_buffers())
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from probgen.rows import Rows
     from probgen.run import Run
 
-CHUNK = 1024  # rows of a validation that go together
+CHUNK = 256  # rows of a validation that go together; of images more do not fit into a cache
 
 
 class SVIOptions(Options):
@@ -47,6 +47,11 @@ class SVIOptions(Options):
     graph: bool = Field(
         False,
         description="record the operations of a step once and replay them: for a loss that is the same ones always",
+    )
+    autocast: bool = Field(
+        False,
+        description="products in bfloat16 while training (torch.autocast): half the time where convolutions are most of it; "
+        "weights and scores keep their dtype",
     )
     patience: int | None = Field(
         None,
@@ -81,6 +86,7 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
     best = Best(patience)
     size = min(options.batch_size, data.n)
     work: Step | None = None
+    autocast = bool(getattr(options, "autocast", False))
 
     def step(t: int) -> dict[str, Tensor | float]:
         batch = data.batch(t, size, stage)
@@ -91,7 +97,8 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
         nonlocal work
         if work is None:
             graph = getattr(options, "graph", False)
-            work = captured(pair, batch, data.batch(t + 1, size, stage)) if graph else eager(pair)
+            other = data.batch(t + 1, size, stage)
+            work = captured(pair, batch, other, autocast) if graph else eager(pair, autocast)
         parts = work(batch)
         loss = parts["loss"].item()
         if not math.isfinite(loss):
@@ -103,7 +110,7 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
         metrics: dict[str, Tensor | float] = {name: part.detach() for name, part in parts.items()}
         epoch_ends = (t + 1) * size // data.n > t * size // data.n or t + 1 == steps
         if data.valid is not None and epoch_ends:
-            valid_loss = mean_loss(pair, data.valid)
+            valid_loss = mean_loss(pair, data.valid, autocast)
             metrics |= {"valid_loss": valid_loss, "done": best.see(valid_loss, pair)}
         return metrics
 
@@ -139,13 +146,14 @@ def _culprit(pair: Pair, batch: dict[str, Tensor]) -> str:
 
 
 @torch.no_grad()
-def mean_loss(pair: Pair, data: Rows) -> float:
+def mean_loss(pair: Pair, data: Rows, autocast: bool = False) -> float:
     """The loss of all rows in eval mode, in nats a row."""
     pair.eval()
     total = 0.0
     for chunk in data.chunks(CHUNK):
         n = len(chunk["x"])
-        total += n * float(pair.loss(n=n, **chunk)["loss"])
+        with torch.autocast(chunk["x"].device.type, torch.bfloat16, enabled=autocast):
+            total += n * float(pair.loss(n=n, **chunk)["loss"])
     pair.train()
     return total / data.n
 

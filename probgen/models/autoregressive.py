@@ -34,8 +34,8 @@ from probgen.run import Run
 MOST_LEVELS = 1 << 12
 
 
-class AutoregressiveOptions(SVIOptions):
-    """Options of every autoregressive family."""
+class DenseOptions(SVIOptions):
+    """Options of the families with a weight between any two sites."""
 
     ordering: Literal["natural", "random"] | tuple[int, ...] = Field(
         "natural", description="of the sites: as they lie, drawn at random, or places in the flattened event"
@@ -69,7 +69,6 @@ class AutoregressivePair(Pair):
     loc: Tensor
     scale: Tensor
 
-    Options: ClassVar[type[BaseModel]] = AutoregressiveOptions
     SampleOptions = CompletionOptions
     ScoreOptions = ConditionalsOptions
 
@@ -77,33 +76,21 @@ class AutoregressivePair(Pair):
         super().__init__(options, event)
         if None in event.shape:
             raise InputError("rows of one length are needed")
-        self.site: Site = _site(event, options.components)
+        self.site = self.make_site()
         self.register_buffer("ordering", None)
         if not event.discrete:
             self.register_buffer("loc", torch.zeros(self.shape))
             self.register_buffer("scale", torch.ones(self.shape))
 
-    def draw_ordering(self) -> Tensor:
-        """The ordering that the options ask for; a random one is another at each call: (site,)."""
-        wanted, sites = self.options.ordering, self.event.size
-        if isinstance(wanted, tuple):
-            return checked_ordering(wanted, sites)
-        return torch.randperm(sites) if wanted == "random" else torch.arange(sites)
+    @abstractmethod
+    def make_site(self) -> Site:
+        """What one site is, by the event and the options. Errors: `InputError`."""
 
     def parts(self, context: Tensor | None) -> list[Autoregressive]:
         """The autoregressive distributions that p(x) is made of in equal parts; one, if a family has no more."""
         return [
             Autoregressive(self.conditioner, self.site, self.shape, context=context, ordering=self.ordering)
         ]
-
-    @abstractmethod
-    def weights(self) -> list[Tensor]:
-        """What L1 penalises."""
-
-    def penalty(self) -> Tensor | float:
-        """l1 times the sum of absolute weights."""
-        l1 = self.options.l1
-        return l1 * torch.stack([w.abs().sum() for w in self.weights()]).sum() if l1 else 0.0
 
     def p(self, **given: Tensor) -> Any:
         """p(x | given): batch shape (row,) where something is given."""
@@ -187,6 +174,32 @@ class AutoregressivePair(Pair):
         self.loc.copy_(mean)
         varies = deviation > 1e-12 * mean.abs()  # less is the rounding of a sum
         self.scale.copy_(torch.where(varies, deviation, 1))
+
+
+class DensePair(AutoregressivePair):
+    """A conditioner with a weight between any two sites, which may be in any ordering."""
+
+    Options: ClassVar[type[BaseModel]] = DenseOptions
+
+    def make_site(self) -> Site:
+        """By the event; `components` are of real sites."""
+        return _site(self.event, self.options.components)
+
+    def draw_ordering(self) -> Tensor:
+        """The ordering that the options ask for; a random one is another at each call: (site,)."""
+        wanted, sites = self.options.ordering, self.event.size
+        if isinstance(wanted, tuple):
+            return checked_ordering(wanted, sites)
+        return torch.randperm(sites) if wanted == "random" else torch.arange(sites)
+
+    @abstractmethod
+    def weights(self) -> list[Tensor]:
+        """What L1 penalises."""
+
+    def penalty(self) -> Tensor | float:
+        """l1 times the sum of absolute weights."""
+        l1 = self.options.l1
+        return l1 * torch.stack([w.abs().sum() for w in self.weights()]).sum() if l1 else 0.0
 
 
 def _site(event: Event, components: int) -> Site:

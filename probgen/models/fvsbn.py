@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from probgen.distributions.autoregressive import check_context, check_inputs
 from probgen.distributions.sites import Site
 from probgen.event import Event
-from probgen.models.autoregressive import AutoregressivePair
+from probgen.models.autoregressive import DensePair
 
 
 class FVSBNConditioner(nn.Module):
@@ -54,7 +54,7 @@ class FVSBNConditioner(nn.Module):
         return y + state["t"][:, i] if "t" in state else y
 
 
-class FVSBN(AutoregressivePair):
+class FVSBN(DensePair):
     """The FVSBN behind the hooks."""
 
     def __init__(self, options: Any, event: Event):

@@ -27,7 +27,7 @@ from probgen.distributions import Autoregressive
 from probgen.distributions.autoregressive import check_context, check_inputs
 from probgen.distributions.sites import Site
 from probgen.event import Event
-from probgen.models.autoregressive import AutoregressiveOptions, AutoregressivePair
+from probgen.models.autoregressive import DenseOptions, DensePair
 
 
 class MADEConditioner(nn.Module):
@@ -149,7 +149,7 @@ class MADEMask:
         return [m.argsort().split(count) for m, count in zip(self.degrees, counts, strict=True)]
 
 
-class MADEOptions(AutoregressiveOptions):
+class MADEOptions(DenseOptions):
     """Options of `made`."""
 
     hidden: int = Field(500, ge=1, description="units of a layer")
@@ -160,7 +160,7 @@ class MADEOptions(AutoregressiveOptions):
     direct: bool = Field(True, description="connections between sites without hidden units between")
 
 
-class MADE(AutoregressivePair):
+class MADE(DensePair):
     """MADE behind the hooks."""
 
     Options = MADEOptions

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from probgen.distributions.autoregressive import check_context, check_inputs
 from probgen.distributions.sites import Site
 from probgen.event import Event
-from probgen.models.autoregressive import AutoregressiveOptions, AutoregressivePair
+from probgen.models.autoregressive import DenseOptions, DensePair
 from probgen.nn.running_sigmoid import running_sigmoid
 
 
@@ -61,13 +61,13 @@ class NADEConditioner(nn.Module):
         return self.c.expand(rows, -1) if context is None else self.c + context @ self.U
 
 
-class NADEOptions(AutoregressiveOptions):
+class NADEOptions(DenseOptions):
     """Options of `nade`."""
 
     hidden: int = Field(500, ge=1, description="units")
 
 
-class NADE(AutoregressivePair):
+class NADE(DensePair):
     """NADE behind the hooks."""
 
     Options = NADEOptions

@@ -1,0 +1,169 @@
+"""PixelCNN with gates, in two stacks (van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves & Kavukcuoglu, NIPS 2016).
+
+    y = tanh(W_f * x + V_f s) . sigmoid(W_g * x + V_g s)                      eq. 2 to 4; s is what x is conditioned on
+
+Each layer has a vertical stack, which sees the rows above, and a horizontal one, which sees the pixels to the left and is told
+by the vertical one (figure 2). The first layer has mask A, the others mask B; the horizontal stack is residual.
+
+Drawn pixel by pixel, the vertical stack is computed once a row, and of the horizontal one the new pixel alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, Field, model_validator
+from torch import Tensor, nn
+
+from probgen.distributions.autoregressive import State
+from probgen.distributions.sites import Site
+from probgen.event import Event
+from probgen.models.pixels import Context, PixelConditioner, PixelOptions, PixelPair, row_of
+from probgen.nn.masked import Horizontal, Mask, Vertical, colours_of
+
+
+class GatedLayer(nn.Module):
+    """One layer of both stacks: v, h (row, width, height, width) and s to v and h.
+
+    seen   of the channels that the layer is told, the colour that each is about
+    given  channels of s
+    """
+
+    def __init__(self, seen: Tensor, width: int, colours: int, kernel: int, mask: Mask, given: int):
+        super().__init__()
+        mine = colours_of(width, colours)
+        gates = torch.cat([mine, mine])
+        self.residual = mask == "B"
+        self.vertical = Vertical(len(seen), 2 * width, kernel, mask)
+        self.across = nn.Conv2d(2 * width, 2 * width, 1)
+        self.horizontal = Horizontal(seen, gates, kernel, mask, bias=False)
+        self.out = Horizontal(mine, mine, 1, "B")
+        self.V = nn.Conv2d(given, 4 * width, 1, bias=False) if given else None
+
+    def forward(self, v: Tensor, h: Tensor, s: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Both are the image in the first layer."""
+        a = self.vertical(v)
+        b = self.horizontal(h) + self.across(a)
+        if self.V is not None and s is not None:
+            of_v, of_h = self.V(s).chunk(2, 1)
+            a, b = a + of_v, b + of_h
+        g = self.out(gated(b, 1))
+        return gated(a, 1), h + g if self.residual else g
+
+
+def gated(a: Tensor, dim: int) -> Tensor:
+    """tanh of the first half, times sigmoid of the second."""
+    f, g = a.chunk(2, dim)
+    return f.tanh() * g.sigmoid()
+
+
+class PixelCNNConditioner(PixelConditioner):
+    """Numbers for each colour of each pixel from `layers` gated layers of `width` features.
+
+    kernel  of the first layer, and of the others: odd, or pixels to one side would not be seen
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        image: tuple[int, int, int],
+        width: int = 32,
+        layers: int = 7,
+        hidden: int = 64,
+        kernel: tuple[int, int] = (7, 3),
+        context: Context = 0,
+    ):
+        super().__init__(site, image, width, hidden, kernel[0] // 2, context)
+        colours = image[0]
+        self.layers = nn.ModuleList()
+        for i in range(layers):
+            seen = colours_of(width, colours) if i else self.seen
+            mask: Mask = "B" if i else "A"
+            self.layers.append(GatedLayer(seen, width, colours, kernel[i > 0], mask, self.given))
+
+    @property
+    def _gated(self) -> list[GatedLayer]:
+        return [layer for layer in self.layers if isinstance(layer, GatedLayer)]
+
+    def features(self, e: Tensor, s: Tensor | None) -> Tensor:
+        """Those of the horizontal stack."""
+        v = h = e
+        for layer in self._gated:
+            v, h = layer(v, h, s)
+        return h
+
+    def begin(self, state: State, s: Tensor | None) -> None:
+        """Of each layer: rows of v, features of the row in h, what the row above says in u, what s says."""
+        rows, columns, width = len(state["e"]), self.columns, self.width
+        state["weights"] = []
+        for i, layer in enumerate(self._gated):
+            state["weights"].append((layer.horizontal.flat(), layer.out.flat(), layer.out.bias))
+            if i:
+                reach = layer.horizontal.reach
+                state[f"v{i}"] = state["e"].new_zeros(rows, reach, columns, width)
+                state[f"h{i}"] = state["e"].new_zeros(rows, columns + reach, width)
+            if s is not None and layer.V is not None:
+                state[f"s{i}"] = layer.V(s).movedim(1, 3)
+
+    def begin_row(self, state: State, row: int) -> None:
+        """The vertical stack of this row, and what it tells the horizontal one."""
+        window = state["e"][:, row : row + self.reach, self.reach :]
+        for i, layer in enumerate(self._gated):
+            a = layer.vertical.last(window.movedim(3, 1))
+            u = layer.across(a).movedim(1, 3)[:, 0]
+            a = a.movedim(1, 3)[:, 0]
+            if f"s{i}" in state:
+                s = state[f"s{i}"]
+                of_v, of_h = row_of(s, row).chunk(2, 2)
+                a, u = a + of_v, u + of_h
+            state[f"u{i}"] = u.contiguous()
+            if i + 1 < len(self.layers):
+                window = torch.cat([state[f"v{i + 1}"], gated(a, 2)[:, None]], 1)
+                state[f"v{i + 1}"] = window[:, 1:]
+
+    def pixel(self, state: State, row: int, column: int) -> Tensor:
+        """The horizontal stack."""
+        taps = state["e"][:, row + self.reach, column : column + self.reach + 1].flatten(1)
+        h = taps
+        for i, (W, out, b) in enumerate(state["weights"]):
+            if i:
+                told, reach = state[f"h{i}"], self._gated[i].horizontal.reach
+                told[:, column + reach] = h
+                taps = told[:, column : column + reach + 1].flatten(1)
+            g = torch.addmm(b, gated(torch.addmm(state[f"u{i}"][:, column], taps, W), 1), out)
+            h = h + g if i else g
+        return h
+
+
+class PixelCNNOptions(PixelOptions):
+    """Options of `pixelcnn`."""
+
+    channels: int = Field(32, ge=1, description="features of each layer")
+    layers: int = Field(7, ge=1, description="gated layers")
+    kernel: tuple[int, int] = Field(
+        (7, 3), description="side of the first layer's kernel, and of the others'"
+    )
+
+    @model_validator(mode="after")
+    def _no_blind_spot(self) -> PixelCNNOptions:
+        for k in self.kernel:
+            if k < 3 or k % 2 == 0:
+                raise ValueError(
+                    f"kernel = {self.kernel}: {k} leaves a blind spot, pixels before this one that no layer sees; "
+                    "use odd sides from 3 on"
+                )
+        return self
+
+
+class PixelCNN(PixelPair):
+    """PixelCNN behind the hooks."""
+
+    Options: ClassVar[type[BaseModel]] = PixelCNNOptions
+
+    def __init__(self, options: Any, event: Event):
+        super().__init__(options, event)
+        o = options
+        self.conditioner = PixelCNNConditioner(
+            self.site, self.image, o.channels, o.layers, o.head, o.kernel, self.context_size
+        )

@@ -1,0 +1,288 @@
+"""PixelRNN: LSTMs that walk over an image (van den Oord, Kalchbrenner & Kavukcuoglu, ICML 2016).
+
+    o, f, i, g = K_ss * h_before + K_is * x + V s,    each but g through sigmoid, g through tanh             eq. 3
+    c = f . c_before + i . g,    h = o . tanh(c)
+
+    row       row by row from above: h_before are three pixels of the row above, which together see a triangle       section 3.1
+    diagonal  along the diagonals from both upper corners: h_before are the pixel to the side and the one above; what
+              comes from the right is shifted down by a row, so that both together see all that is before    section 3.2
+
+To the paper's images a column is added at the right, where the way from the right begins: the last pixel of a row would be seen by
+those below it alone, as what is known of a pixel in its own place is what is before it.
+
+The first layer is a convolution of mask A, and K_is has mask B; layers are residual. Drawn pixel by pixel, what comes from the row
+above is computed once a row, and along the row one cell at a time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, Field, model_validator
+from torch import Tensor, nn
+
+from probgen.distributions.autoregressive import State
+from probgen.distributions.sites import Site
+from probgen.event import Event
+from probgen.models.pixels import Context, PixelConditioner, PixelOptions, PixelPair, row_of
+from probgen.nn.masked import Horizontal, Vertical, colours_of
+
+
+def cell(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """h and c from the sums of the gates and the last c: (..., 4 hidden), (..., hidden)."""
+    o, f, i, g = a.chunk(4, -1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+class RowLSTM(nn.Module):
+    """From above, row by row: x (row, 2 hidden, height, width) to the same."""
+
+    def __init__(self, hidden: int, colours: int, given: int):
+        super().__init__()
+        mine, twice = colours_of(hidden, colours), colours_of(2 * hidden, colours)
+        self.hidden = hidden
+        self.K_is = Horizontal(twice, mine.repeat(4), 3, "B")
+        self.K_ss = nn.Conv1d(hidden, 4 * hidden, 3, padding=1, bias=False)
+        self.V = nn.Conv2d(given, 4 * hidden, 1, bias=False) if given else None
+        self.up = Horizontal(mine, twice, 1, "B")
+
+    def forward(self, x: Tensor, s: Tensor | None) -> Tensor:
+        """A row of the image at a time."""
+        a = self.K_is(x)
+        a = (a if self.V is None or s is None else a + self.V(s)).permute(
+            2, 0, 3, 1
+        )  # (height, row, width, gates)
+        h = c = a.new_zeros(*a.shape[1:3], self.hidden)
+        hs = []
+        for row in a:
+            h, c = cell(row + self._from_above(h), c)
+            hs.append(h)
+        return x + self.up(torch.stack(hs).permute(1, 3, 0, 2))
+
+    def _from_above(self, h: Tensor) -> Tensor:
+        return self.K_ss(h.mT).mT
+
+    # one pixel after the other
+
+    def begin(self, x: Tensor, s: Tensor | None) -> State:
+        """Of a row: x with a pixel of border (row, width + 1, 2 hidden), h and c of this and the last row."""
+        zeros = x.new_zeros(len(x), x.shape[1], self.hidden)
+        state = {"h": zeros, "c": zeros.clone(), "x": x.new_zeros(len(x), x.shape[1] + 1, x.shape[2])}
+        if self.V is not None and s is not None:
+            state["s"] = self.V(s).movedim(1, 3)
+        return {**state, "weights": (self.K_is.flat(), self.K_is.bias, self.up.flat(), self.up.bias)}
+
+    def begin_row(self, state: State, row: int) -> None:
+        """What comes from the row above."""
+        state["a"] = self._from_above(state["h"]) + state["weights"][1]
+        if "s" in state:
+            state["a"] = state["a"] + row_of(state["s"], row)
+        state["before"], state["c"] = state["c"], torch.zeros_like(state["c"])
+        state["h"] = torch.zeros_like(state["h"])
+
+    def pixel(self, state: State, x: Tensor, column: int) -> Tensor:
+        """x (row, 2 hidden) to the same."""
+        K, _, up, bias = state["weights"]
+        state["x"][:, column + 1] = x
+        a = torch.addmm(state["a"][:, column], state["x"][:, column : column + 2].flatten(1), K)
+        h, state["c"][:, column] = cell(a, state["before"][:, column])
+        state["h"][:, column] = h
+        return x + torch.addmm(bias, h, up)
+
+
+class Sideways(nn.Module):
+    """From the upper left along the diagonals: x (row, 2 hidden, height, width) to h (row, hidden, height, width)."""
+
+    def __init__(self, hidden: int, colours: int, given: int):
+        super().__init__()
+        mine = colours_of(hidden, colours)
+        self.hidden = hidden
+        self.K_is = Horizontal(colours_of(2 * hidden, colours), mine.repeat(4), 1, "B")
+        self.K_ss = nn.Linear(
+            2 * hidden, 4 * hidden, bias=False
+        )  # of the pixel above and of the one to the left
+        self.V = nn.Conv2d(given, 4 * hidden, 1, bias=False) if given else None
+
+    def forward(self, x: Tensor, s: Tensor | None) -> Tensor:
+        """All pixels of a diagonal at a time: row i is shifted by i, so that a diagonal is a column (figure 3)."""
+        a = self.K_is(x)
+        a = a if self.V is None or s is None else a + self.V(s)
+        width = a.shape[3]
+        a = _skewed(a).permute(3, 0, 2, 1)  # (diagonal, row, height, gates)
+        h = c = a.new_zeros(*a.shape[1:3], self.hidden)
+        hs = []
+        for diagonal in a:
+            above = nn.functional.pad(h, (0, 0, 1, 0))[:, :-1]
+            h, c = cell(diagonal + self.K_ss(torch.cat([above, h], 2)), c)
+            hs.append(h)
+        return _straight(torch.stack(hs).permute(1, 3, 2, 0), width)
+
+
+class DiagonalLSTM(nn.Module):
+    """From both upper corners: x (row, 2 hidden, height, width) to the same."""
+
+    def __init__(self, hidden: int, colours: int, given: int):
+        super().__init__()
+        mine, twice = colours_of(hidden, colours), colours_of(2 * hidden, colours)
+        self.left, self.right = Sideways(hidden, colours, given), Sideways(hidden, colours, given)
+        self.up = Horizontal(mine, twice, 1, "B")
+        self.up_right = Horizontal(mine, twice, 1, "B", bias=False)
+
+    def forward(self, x: Tensor, s: Tensor | None) -> Tensor:
+        """What comes from the right is seen a row below."""
+        mirrored = None if s is None else s.flip(3)
+        right = self.right(x.flip(3), mirrored).flip(3)
+        return x + self.up(self.left(x, s)) + nn.functional.pad(self.up_right(right), (0, 0, 1, 0))[:, :, :-1]
+
+    # one pixel after the other
+
+    def begin(self, x: Tensor, s: Tensor | None) -> State:
+        """Of a row: x (row, width, 2 hidden), and h of this row and the last with a pixel of border, from both sides."""
+        n, width = x.shape[:2]
+        hidden = self.left.hidden
+        border = x.new_zeros(n, width + 1, hidden)
+        state: State = {"x": x.new_zeros(x.shape), "h": border, "right": border.clone()}
+        state["c"] = x.new_zeros(n, width, hidden)
+        if s is not None and self.left.V is not None and self.right.V is not None:
+            state["s"], state["s_right"] = self.left.V(s).movedim(1, 3), self.right.V(s).movedim(1, 3)
+        weights = [(way.K_is.flat(), way.K_is.bias, way.K_ss.weight.mT) for way in (self.left, self.right)]
+        return {**state, "weights": (*weights, self.up.flat(), self.up.bias, self.up_right.flat())}
+
+    def begin_row(self, state: State, row: int) -> None:
+        """The way from the right through the row above, which is whole now; what it says to this one."""
+        state["above"] = state["h"]
+        state["h"], state["c"] = torch.zeros_like(state["h"]), torch.zeros_like(state["c"])
+        if row == 0:
+            state["told"] = torch.zeros_like(state["x"])
+        else:
+            K_is, bias, K_ss = state["weights"][1]
+            a = state["x"] @ K_is + bias
+            if "s_right" in state:
+                a = a + row_of(state["s_right"], row - 1)
+            above, h = state["right"], torch.zeros_like(state["right"])
+            c = h[:, 0]
+            for j in reversed(range(a.shape[1])):
+                h[:, j], c = cell(torch.addmm(a[:, j], torch.cat([above[:, j], h[:, j + 1]], 1), K_ss), c)
+            state["right"] = h
+            state["told"] = h[:, :-1] @ state["weights"][4]
+        a = state["weights"][0][1].expand(len(state["x"]), 1, -1)
+        state["a"] = a + row_of(state["s"], row) if "s" in state else a
+
+    def pixel(self, state: State, x: Tensor, column: int) -> Tensor:
+        """x (row, 2 hidden) to the same."""
+        (K_is, _, K_ss), _, up, bias, _ = state["weights"]
+        state["x"][:, column] = x
+        a = torch.addmm(state["a"][:, min(column, state["a"].shape[1] - 1)], x, K_is)
+        a = a.addmm(torch.cat([state["above"][:, column + 1], state["h"][:, column]], 1), K_ss)
+        before = state["c"][:, column - 1] if column else torch.zeros_like(state["c"][:, 0])
+        h, state["c"][:, column] = cell(a, before)
+        state["h"][:, column + 1] = h
+        return x + torch.addmm(bias, h, up) + state["told"][:, column]
+
+
+def _skewed(x: Tensor) -> Tensor:
+    """Row i of an image moved by i to the right: (..., height, width) -> (..., height, height + width - 1)."""
+    height, width = x.shape[-2:]
+    wide = nn.functional.pad(x, (0, height)).flatten(-2)
+    return wide[..., : height * (height + width - 1)].unflatten(-1, (height, height + width - 1))
+
+
+def _straight(x: Tensor, width: int) -> Tensor:
+    """The inverse of `_skewed`."""
+    height = x.shape[-2]
+    wide = nn.functional.pad(x.flatten(-2), (0, height))
+    return wide.unflatten(-1, (height, height + width))[..., :width]
+
+
+CELLS = {"row": RowLSTM, "diagonal": DiagonalLSTM}
+
+
+class PixelRNNConditioner(PixelConditioner):
+    """Numbers for each colour of each pixel from `layers` LSTMs of `units` and a convolution before them.
+
+    cell    `row` or `diagonal`
+    kernel  side of the convolution: odd
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        image: tuple[int, int, int],
+        units: int = 16,
+        layers: int = 7,
+        hidden: int = 32,
+        cell: Literal["row", "diagonal"] = "diagonal",
+        kernel: int = 7,
+        context: Context = 0,
+    ):
+        super().__init__(site, image, 2 * units, hidden, kernel // 2, context, int(cell == "diagonal"))
+        colours = image[0]
+        self.vertical = Vertical(len(self.seen), self.width, kernel, "A")
+        self.horizontal = Horizontal(self.seen, colours_of(self.width, colours), kernel, "A", bias=False)
+        self.layers = nn.ModuleList(CELLS[cell](units, colours, self.given) for _ in range(layers))
+
+    @property
+    def _lstms(self) -> list[RowLSTM | DiagonalLSTM]:
+        return [layer for layer in self.layers if isinstance(layer, RowLSTM | DiagonalLSTM)]
+
+    def features(self, e: Tensor, s: Tensor | None) -> Tensor:
+        """Those of the last LSTM."""
+        x = self.vertical(e) + self.horizontal(e)
+        for layer in self._lstms:
+            x = layer(x, s)
+        return x
+
+    def begin(self, state: State, s: Tensor | None) -> None:
+        """A state for each layer."""
+        state["first"] = (self.horizontal.flat(),)
+        x = state["e"].new_zeros(len(state["e"]), self.columns, self.width)
+        state["layers"] = {i: layer.begin(x, s) for i, layer in enumerate(self._lstms)}
+
+    def begin_row(self, state: State, row: int) -> None:
+        """What the rows above say, the last of them with its added column."""
+        for column in range(self.columns - self.extra, self.columns) if row else ():
+            self.pixel(state, row - 1, column)
+        window = state["e"][:, row : row + self.reach, self.reach :].movedim(3, 1)
+        state["u"] = self.vertical.last(window).movedim(1, 3)[:, 0]
+        for i, layer in enumerate(self._lstms):
+            layer.begin_row(state["layers"][i], row)
+
+    def pixel(self, state: State, row: int, column: int) -> Tensor:
+        """Through all layers."""
+        taps = state["e"][:, row + self.reach, column : column + self.reach + 1].flatten(1)
+        x = torch.addmm(state["u"][:, column], taps, *state["first"])
+        for i, layer in enumerate(self._lstms):
+            x = layer.pixel(state["layers"][i], x, column)
+        return x
+
+
+class PixelRNNOptions(PixelOptions):
+    """Options of `pixelrnn`."""
+
+    cell: Literal["row", "diagonal"] = Field("diagonal", description="the way of the LSTMs over the image")
+    hidden: int = Field(16, ge=1, description="units of each LSTM")
+    layers: int = Field(7, ge=1, description="LSTMs")
+    kernel: int = Field(7, ge=3, description="side of the first layer's kernel")
+
+    @model_validator(mode="after")
+    def _no_blind_spot(self) -> PixelRNNOptions:
+        if self.kernel % 2 == 0:
+            raise ValueError(
+                f"kernel = {self.kernel}: an even side leaves a blind spot to the right; use an odd one"
+            )
+        return self
+
+
+class PixelRNN(PixelPair):
+    """PixelRNN behind the hooks."""
+
+    Options: ClassVar[type[BaseModel]] = PixelRNNOptions
+
+    def __init__(self, options: Any, event: Event):
+        super().__init__(options, event)
+        o = options
+        self.conditioner = PixelRNNConditioner(
+            self.site, self.image, o.hidden, o.layers, o.head, o.cell, o.kernel, self.context_size
+        )

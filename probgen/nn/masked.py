@@ -1,0 +1,74 @@
+"""Convolutions of an image that see what comes before a pixel in raster order, and no more.
+
+What is before a pixel are two rectangles, the rows above it and its own row to the left of it, so two stacks of
+convolutions see all of it: a vertical one and a horizontal one (van den Oord et al. 2016b, section 2.2). One stack with
+masked square kernels would leave a blind spot to the right of the pixel. At the pixel itself the mask decides which
+of its colours are seen (van den Oord et al. 2016a, section 3.4): with mask A those before the colour that is predicted, with
+mask B that colour, too.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Mask = Literal["A", "B"]
+
+
+def colours_of(channels: int, colours: int) -> Tensor:
+    """The colour that each of the channels is about, in equal blocks: (channel,)."""
+    return torch.arange(channels) * colours // channels
+
+
+class Vertical(nn.Conv2d):
+    """The rows above each pixel as far as half the kernel reaches, and with mask B the whole of its own row.
+
+    (row, inputs, height, width) -> (row, outputs, height, width)
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, mask: Mask):
+        reach = kernel // 2
+        super().__init__(inputs, outputs, (reach + (mask == "B"), kernel), padding=reach)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A plain convolution of which the lowest rows, which see too much, are left out."""
+        return super().forward(x)[:, :, : x.shape[2]]
+
+    def last(self, x: Tensor) -> Tensor:
+        """The last row alone, of the rows that it sees: (row, inputs, kernel height, width) -> (row, outputs, 1, width)."""
+        return nn.functional.conv2d(x, self.weight, self.bias, padding=(0, int(self.padding[1])))
+
+
+class Horizontal(nn.Conv2d):
+    """Each pixel and those left of it as far as half the kernel reaches; at the pixel itself the colours that the mask lets through.
+
+    (row, inputs, height, width) -> (row, outputs, height, width)
+
+    seen, colours  of the inputs and of the outputs, the colour that each is about: (inputs,), (outputs,); -1 is about none
+    """
+
+    mask: Tensor
+
+    def __init__(self, seen: Tensor, colours: Tensor, kernel: int, mask: Mask, *, bias: bool = True):
+        self.reach = reach = kernel // 2
+        super().__init__(len(seen), len(colours), (1, reach + 1), padding=(0, reach), bias=bias)
+        through = torch.ones(self.weight.shape, dtype=torch.bool)
+        here = colours[:, None] > seen if mask == "A" else colours[:, None] >= seen
+        through[:, :, 0, reach] = here
+        self.register_buffer("mask", through, persistent=False)  # follows from the options
+        self.whole = bool(here.all())
+
+    def weights(self) -> Tensor:
+        """Those that are not masked; the others 0: (outputs, inputs, 1, reach + 1)."""
+        return self.weight if self.whole else self.weight * self.mask
+
+    def flat(self) -> Tensor:
+        """For the pixels side by side, the leftmost first: ((reach + 1) * inputs, outputs)."""
+        return self.weights()[:, :, 0].permute(2, 1, 0).flatten(0, 1).contiguous()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A plain convolution of which the columns beyond the right border are left out."""
+        y = nn.functional.conv2d(x, self.weights(), self.bias, padding=(0, self.reach))
+        return y[..., : x.shape[3]]
