@@ -87,6 +87,76 @@ class TestMADEReal(FamilyLaws):
     options = {"hidden": 12, "epochs": 30, "batch_size": 16, "learning_rate": 0.02}
 
 
+def as_images(support: str, *image: int) -> xr.Dataset:
+    """The same rows, laid out as images."""
+    data = spaces.example(support)
+    x = data["x"].values.reshape(-1, *image)
+    dims = ("row", *("channel", "height", "width")[-len(image) :])
+    return xr.Dataset({"x": (dims, x, data["x"].attrs)})
+
+
+PIXELS = {"epochs": 20, "batch_size": 16, "learning_rate": 0.02, "head": 8}
+
+
+class TestPixelCNN(FamilyLaws):
+    family = "pixelcnn"
+    options = {"channels": 6, "layers": 3, **PIXELS}
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """Images of 2 x 2 bits."""
+        return as_images("binary", 2, 2)
+
+
+class TestPixelCNNColours(FamilyLaws):
+    family = "pixelcnn"
+    options = {
+        "channels": 6,
+        "layers": 2,
+        "chain": (1, 0),
+        "likelihood": "logistic",
+        "components": 2,
+        **PIXELS,
+    }
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """Images of two pixels of two colours, of two levels."""
+        data = as_images("binary", 2, 2, 1)
+        data["x"].attrs = {"support": "integer", "levels": 2}
+        return data
+
+
+class TestPixelCNNReal(FamilyLaws):
+    family = "pixelcnn"
+    options = {"channels": 6, "layers": 2, "components": 2, **PIXELS}
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """Images of two real pixels."""
+        return as_images("real", 2, 1)
+
+
+class TestRowLSTM(FamilyLaws):
+    family = "pixelrnn"
+    options = {"hidden": 4, "layers": 2, "cell": "row", **PIXELS}
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """Images of 2 x 2 bits."""
+        return as_images("binary", 2, 2)
+
+
+class TestDiagonalLSTM(FamilyLaws):
+    family = "pixelrnn"
+    options = {"hidden": 4, "layers": 2, "autocast": True, **PIXELS}
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """Images of two pixels of three levels."""
+        return as_images("integer", 2, 1)
+
+
 CODES = {"hidden": (8,), "epochs": 5, "batch_size": 16, "learning_rate": 0.02}
 
 

@@ -186,7 +186,7 @@ def test_probabilities_sum_to_one_and_draws_have_them(name: str, space: str) -> 
         return g_test(counts, table.exp().detach().numpy())
 
     assert p_value(draws) > FALSE_ALARM
-    assert p_value(draws[:, [1, 0, *range(2, sites)]]) < FALSE_ALARM
+    assert p_value(draws[:, ::-1]) < FALSE_ALARM
 
 
 # NumPy, from the formulas alone
