@@ -16,6 +16,7 @@ from probgen.errors import InputError
 from probgen.evaluation import cells, modes_of
 from probgen.evaluation import diagnose as diagnosed
 from probgen.evaluation.classifier import Classifier, train_classifier
+from probgen.evaluation.diagnosis import check_sizes
 from probgen.evaluation.modes import Located
 from probgen.fitted import Fitted
 from probgen.provenance import stamp
@@ -65,8 +66,7 @@ def diagnose(
         first = _whole(fitted, reference)[0]
     rows = second.sizes["row"]
     n = rows if n is None else n
-    if n < 1:
-        raise InputError(f"n = {n!r}: at least 1 draw is needed")
+    check_sizes(rows, n, k)  # before anything is drawn
     conditions = {name: second[name].values[np.resize(np.arange(rows), n)] for name in fitted.event.given}
     if conditions:  # a row of conditions for each draw
         fixed = {name: np.repeat(np.asarray(value)[None], n, 0) for name, value in (given or {}).items()}

@@ -19,13 +19,14 @@ from scipy.stats import chi2_contingency, hypergeom, mannwhitneyu
 from probgen.errors import InputError
 from probgen.evaluation.bootstrap import interval, mean_interval
 from probgen.evaluation.distances import MMD, frechet
-from probgen.evaluation.manifold import centred, neighbours, squared_distances
+from probgen.evaluation.manifold import centred, check_k, neighbours, squared_distances
 from probgen.evaluation.modes import Located, captured, reverse_kl, spread
 from probgen.evaluation.support import pairs, relative_support
 from probgen.evaluation.twosample import classifier_two_sample
 
 ALARM = 1e-3  # of each of the four tests
 NEAR = 20  # pairs of real rows that count as the same: the radius is the widest way between them
+LEAST = 50  # rows, and draws
 MOST = 1000  # rows of each set whose kernels are in memory together
 
 
@@ -55,8 +56,7 @@ def diagnose(
 
     Errors: `InputError` for fewer than 50 rows or draws.
     """
-    if min(len(real), len(fake)) < 50:
-        raise InputError(f"{len(real)} rows and {len(fake)} draws: a diagnosis needs at least 50 of each")
+    check_sizes(len(real), len(fake), k)
     real, fake = (np.asarray(x, dtype=np.float64).reshape(len(x), -1) for x in (real, fake))
     at, drawn = locate(real), locate(fake)
     found: dict[str, tuple[float, float, float]] = {}
@@ -82,6 +82,13 @@ def diagnose(
             "k": k,
         },
     )
+
+
+def check_sizes(rows: int, draws: int, k: int) -> None:
+    """Whether a diagnosis can be made of so many. Errors: `InputError`."""
+    if min(rows, draws) < LEAST:
+        raise InputError(f"{rows} rows and {draws} draws: a diagnosis needs at least {LEAST} of each")
+    check_k(k, rows, draws)
 
 
 def _by_mode(

@@ -39,10 +39,7 @@ def neighbours(real: np.ndarray, fake: np.ndarray, k: int = 5) -> Neighbours:
     Balls are closed, so that duplicates of discrete data lie in one another's. Memory is bounded, time is that of three
     products of all rows with all rows. Errors: `InputError` for k below 1 or sets of k rows or fewer.
     """
-    if k < 1 or min(len(real), len(fake)) <= k:
-        raise InputError(
-            f"k = {k}: between 1 and one less than the rows, which are {len(real)} and {len(fake)}"
-        )
+    check_k(k, len(real), len(fake))
     real, fake = centred(real, fake)
     of_real, of_fake = _radii(real, k), _radii(fake, k)
     precision, density = np.empty(len(fake)), np.empty(len(fake))
@@ -53,6 +50,12 @@ def neighbours(real: np.ndarray, fake: np.ndarray, k: int = 5) -> Neighbours:
         coverage |= inside.any(0)
         recall |= (d <= of_fake[rows, None]).any(0)
     return Neighbours(precision, density, recall.astype(np.float64), coverage.astype(np.float64))
+
+
+def check_k(k: int, real: int, fake: int) -> None:
+    """Errors: `InputError` where k neighbours cannot be found among so many rows and draws."""
+    if k < 1 or min(real, fake) <= k:
+        raise InputError(f"k = {k}: between 1 and one less than the rows, which are {real} and {fake}")
 
 
 def nearest(x: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

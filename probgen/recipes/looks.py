@@ -196,9 +196,9 @@ class Looks:
         write_dataset(self.run / DIAGNOSIS, "diagnosis", found[0])
 
     def own(self, data: xr.Dataset) -> None:
-        """Pictures that the family brings: `pictures(fitted, data)`, figures by name."""
+        """Pictures that the family brings: `pictures(fitted, data, *, seed, device)`, figures by name."""
         make = getattr(self.fitted.definition.definition, "pictures", None)
-        for name, figure in (make(self.fitted, data) if make is not None else {}).items():
+        for name, figure in (make(self.fitted, data, **self.again) if make is not None else {}).items():
             self.picture(name, lambda figure=figure: figure)  # type: ignore[misc]
 
     def _decoded(self, name: str, z: np.ndarray, conditions: dict[str, np.ndarray]) -> np.ndarray:

@@ -21,17 +21,23 @@ NEAREST = 10  # draws beside their nearest rows
 SIDE = 200  # points of a side of the surface
 
 
-def pictures(fitted: Fitted, data: xr.Dataset) -> dict[str, Figure]:
-    """`game` of every GAN; `draws_by_step`; `surface` and `members` in the plane; `nearest` of images."""
+def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
+    """`game` of every GAN; `draws_by_step`; `surface` and `members` in the plane; `nearest` of images.
+
+    again  seed and device of what is drawn and scored
+    """
     found = {"game": game(fitted)}
     if fitted.event.dims[-2:] == ("height", "width"):
-        return found | {"draws_by_step": draws_by_step(fitted, data), "nearest": nearest(fitted, data)}
+        return found | {
+            "draws_by_step": draws_by_step(fitted, data),
+            "nearest": nearest(fitted, data, **again),
+        }
     if len(fitted.event.shape) == 1 and fitted.event.size > 1:
         found["draws_by_step"] = draws_by_step(fitted, data)
     if fitted.event.shape == (2,) and not fitted.event.discrete and not fitted.event.given:
-        found["surface"] = surface(member(fitted, 0), data)
+        found["surface"] = surface(member(fitted, 0), data, **again)
         if getattr(fitted.options, "members", 1) > 1:
-            found["members"] = members(fitted, data)
+            found["members"] = members(fitted, data, **again)
     return found
 
 
@@ -75,7 +81,7 @@ def draws_by_step(fitted: Fitted, data: xr.Dataset) -> Figure:
     return figure
 
 
-def members(fitted: Fitted, data: xr.Dataset) -> Figure:
+def members(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
     """Draws of each member, at the end."""
     n = fitted.options.members  # type: ignore[attr-defined]  # only several have this picture
     across = math.ceil(math.sqrt(2.5 * n))
@@ -86,17 +92,17 @@ def members(fitted: Fitted, data: xr.Dataset) -> Figure:
         if i >= n:
             axes.set_axis_off()
             continue
-        _over(axes, data, probgen.sample(fitted, 1000, given={"member": i})["x"].values)
+        _over(axes, data, probgen.sample(fitted, 1000, given={"member": i}, **again)["x"].values)
         axes.set_title(f"member {i}", fontsize=8)
     return figure
 
 
-def surface(fitted: Fitted, data: xr.Dataset) -> Figure:
+def surface(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
     """log p_data / p_G by the calibrated discriminator over the plane, rows and draws on it."""
     middle, half = _middle(data)
     axis = np.linspace(-half, half, SIDE)
     points = np.stack(np.meshgrid(axis + middle[0], axis + middle[1]), -1)
-    ratio = probgen.score(fitted, points.reshape(-1, 2), estimator="ratio")["log_ratio"].values
+    ratio = probgen.score(fitted, points.reshape(-1, 2), estimator="ratio", **again)["log_ratio"].values
     top = max(1.0, float(np.quantile(np.abs(ratio), 0.9)))
     figure = Figure(figsize=(7, 6), layout="constrained")
     axes = figure.add_subplot()
@@ -108,16 +114,16 @@ def surface(fitted: Fitted, data: xr.Dataset) -> Figure:
         vmin=-top,
         vmax=top,
     )
-    _over(axes, data, probgen.sample(fitted, 500)["x"].values)
+    _over(axes, data, probgen.sample(fitted, 500, **again)["x"].values)
     figure.colorbar(shown, ax=axes, label="log p_data / p_G, nats: what D says, calibrated")
     return figure
 
 
-def nearest(fitted: Fitted, data: xr.Dataset) -> Figure:
+def nearest(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
     """Draws above the nearest rows that it was fitted to, by Euclidean distance."""
     given = {name: data[name].values[:NEAREST] for name in fitted.event.given}
     x = data["x"].values
-    draws = probgen.sample(fitted, 1 if given else NEAREST, given=given, seed=7)["x"].values
+    draws = probgen.sample(fitted, 1 if given else NEAREST, given=given, **again)["x"].values
     draws = draws.reshape(-1, *x.shape[1:])
     flat = x.reshape(len(x), -1).astype(np.float32)
     found = NearestNeighbors(n_neighbors=2).fit(flat).kneighbors(draws.reshape(len(draws), -1))[1]

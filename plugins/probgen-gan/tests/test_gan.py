@@ -511,6 +511,21 @@ class TestGANsAtOnce(FamilyLaws):
     options = {"steps": 12, "batch_size": 32, "hidden": (16,), "members": 3, "unrolled": 1, "minibatch": 2}
 
 
+class TestGANWithNoise(FamilyLaws):
+    family = "gan"
+    support = "real"
+    options = {
+        "steps": 12,
+        "batch_size": 32,
+        "hidden": (16,),
+        "r2": 0.1,
+        "noise": 0.4,
+        "anneal": 0.01,
+        "d_steps": 2,
+        "packing": 2,
+    }
+
+
 class TestDCGAN(FamilyLaws):
     family = "dcgan"
     options = {"steps": 6, "batch_size": 16, "channels": (4, 8), "latent": 4}
