@@ -92,25 +92,34 @@ def columns(
 ) -> Figure:
     """Images side by side, a row of the figure for each row of x.
 
-    parts   each (row, *event); NaN is drawn in blue: what is not known
+    parts   each (row, *event), or (row, height, width) of what is one number a pixel; NaN is drawn in blue: what is not
+            known
     shared  how many of them have the scale of the first; by default all. The others are scaled by themselves
 
-    Errors: `InputError` for an event that is no image of one channel.
+    Errors: `InputError` for an event that is no image of one or three channels.
     """
-    if event.dims[-2:] != ("height", "width") or (len(event.dims) == 3 and event.shape[0] != 1):
+    colours = event.shape[0] if len(event.dims) == 3 else 1
+    if event.dims[-2:] != ("height", "width") or colours not in (1, 3):
         raise InputError(f"no picture suits an event of {event}")
     rows = len(parts[0])
     figure = Figure(figsize=(1.1 * len(parts), 1.1 * rows + 0.5), layout="constrained")
     grid: Any = figure.subplots(rows, len(parts), squeeze=False)
-    ink = matplotlib.colormaps["gray_r"].with_extremes(bad="#a6bddb")
+    unknown = "#a6bddb"
     for j, part in enumerate(parts):
-        shown = np.asarray(part, dtype=float).reshape(rows, *event.shape[-2:])
+        shown = np.asarray(part, dtype=float)
+        grey = colours == 1 or shown.ndim == 3
+        shown = shown.reshape(rows, *event.shape[-2:]) if grey else np.moveaxis(shown, 1, 3)
+        ink = matplotlib.colormaps["gray_r" if colours == 1 else "magma"].with_extremes(bad=unknown)
         scale = np.asarray(parts[0] if shared is None or j < shared else part)
         low, high = min(0.0, float(scale.min())), float(scale.max())
         if event.discrete and scale is parts[0]:
             high = (event.levels or 2) - 1
+        high = max(high, low + 1e-12)
+        if not grey:
+            rgb = ((shown - low) / (high - low)).clip(0, 1)
+            shown = np.where(np.isnan(rgb), matplotlib.colors.to_rgb(unknown), rgb)
         for i in range(rows):
-            grid[i, j].imshow(shown[i], cmap=ink, vmin=low, vmax=max(high, low + 1e-12))
+            grid[i, j].imshow(shown[i], cmap=ink, vmin=low, vmax=high)
             grid[i, j].set_axis_off()
         grid[0, j].set_title(names[j], fontsize=8)
     if title:

@@ -15,8 +15,9 @@ from probgen.event import Event
 from probgen.recipes.looks import hidden
 
 NEEDS_DATA = {
-    "connect4", "dna", "faithful", "faithful-bayes", "fashion-dcgan", "fashion-vae", "mnist-dcgan", "mnist-fvsbn",
-    "mnist-iwae", "mnist-made", "mnist-nade", "mnist-vae", "mushrooms", "nltcs", "plants", "stacked-mnist-gan",
+    "cifar-pixelcnn", "connect4", "dna", "faces-pixelcnn", "faithful", "faithful-bayes", "fashion-dcgan", "fashion-pixelcnn",
+    "fashion-vae", "mnist-dcgan", "mnist-fvsbn", "mnist-iwae", "mnist-made", "mnist-nade", "mnist-pixelcnn", "mnist-pixelrnn",
+    "mnist-vae", "mushrooms", "nltcs", "plants", "stacked-mnist-gan",
 }  # fmt: skip
 
 

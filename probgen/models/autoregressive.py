@@ -57,7 +57,8 @@ class ConditionalsOptions(Options):
     """What is told of each row beside its score."""
 
     conditionals: bool = Field(
-        False, description="also `site_log_prob` and `site_mean`: of p(x_i | x_<i), one a site"
+        False,
+        description="also `site_log_prob` and `site_mean`, and of discrete x `site_entropy`: of p(x_i | x_<i), one a site",
     )
 
 
@@ -127,16 +128,18 @@ class AutoregressivePair(Pair):
         scores = super().assess(x, options, **given)
         if not options.conditionals:
             return scores
-        dims = ("row", *self.event.dims)
-        log_prob, mean = self.conditionals(x, **given)
-        units = {"units": "nat", "long_name": "log p(x_i | x_<i)"}
+        told = {
+            "log_prob": {"units": "nat", "long_name": "log p(x_i | x_<i)"},
+            "mean": {"long_name": "mean of p(x_i | x_<i)"},
+            "entropy": {"units": "nat", "long_name": "entropy of p(x_i | x_<i)"},
+        }
+        dims, found = ("row", *self.event.dims), self.conditionals(x, **given)
         return scores.assign(
-            site_log_prob=(dims, log_prob.cpu().numpy(), units),
-            site_mean=(dims, mean.cpu().numpy(), {"long_name": "mean of p(x_i | x_<i)"}),
+            {f"site_{name}": (dims, value.cpu().numpy(), told[name]) for name, value in found.items()}
         )
 
-    def conditionals(self, x: Tensor, **given: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(x_i | x_<i), whose sum is log p(x), and the mean of p(x_i | x_<i): both (row, *event).
+    def conditionals(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
+        """Of p(x_i | x_<i): `log_prob`, whose sum is log p(x), `mean`, and of discrete x `entropy`; all (row, *event).
 
         Of several parts with one ordering it is the average of theirs, weighted by how well each foresaw x_<i.
         Errors: `NotOffered` where the parts have different orderings.
@@ -148,14 +151,20 @@ class AutoregressivePair(Pair):
         x = x if self.event.discrete else (x - self.loc) / self.scale
         each = [part.conditionals(x) for part in parts]
         log_prob = torch.stack([p.log_prob(x).flatten(1)[:, first.order] for p in each])
-        before = log_prob.cumsum(2) - log_prob
-        together = (before + log_prob).logsumexp(0) - before.logsumexp(0)
-        w = before.softmax(0)[..., first.order.argsort()].unflatten(2, self.shape)
-        mean = (w * torch.stack([self.site.mean(p) for p in each])).sum(0)
-        together = together[:, first.order.argsort()].unflatten(1, self.shape)
-        if self.event.discrete:
-            return together, mean
-        return together - self.scale.log(), mean * self.scale + self.loc
+        before = (log_prob.cumsum(2) - log_prob)[..., first.order.argsort()]
+        log_w = before.log_softmax(0).unflatten(2, self.shape)
+
+        def log_p(value: Tensor) -> Tensor:
+            return (log_w + torch.stack([p.log_prob(value) for p in each])).logsumexp(0)
+
+        mean = (log_w.exp() * torch.stack([self.site.mean(p) for p in each])).sum(0)
+        if not self.event.discrete:
+            return {"log_prob": log_p(x) - self.scale.log(), "mean": mean * self.scale + self.loc}
+        entropy = torch.zeros_like(mean)
+        for level in range(self.site.levels or 0):  # one at a time: all would be as many times the memory
+            log_level = log_p(torch.full_like(x, level))
+            entropy -= torch.special.xlogy(log_level.exp(), log_level.exp())
+        return {"log_prob": log_p(x), "mean": mean, "entropy": entropy}
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -90,7 +90,9 @@ class Looks:
         self.picture("completions", lambda: pictures.columns(columns, names, event, self.title))
 
     def conditionals(self, scored: xr.Dataset, plan: Conditionals) -> None:
-        """The conditional distribution of every site: what was expected there, and the surprise at what was found."""
+        """The conditional distribution of every site: what was expected there, how uncertain that was, and the surprise at what
+        was found; the latter two summed over the colours of a pixel.
+        """
         if "conditionals" not in self.fitted.definition.options("score").model_fields:
             return
         rows = some(scored, plan.rows)
@@ -99,10 +101,13 @@ class Looks:
         except NotOffered:
             return
         write_dataset(self.run / CONDITIONALS, "conditionals", found)
-        surprise = -found["site_log_prob"].values
-        columns = [rows["x"].values, found["site_mean"].values, surprise]
-        names = ["x", "expected", f"surprise, 0 to {surprise.max():.1f} nats"]
         event = self.fitted.event
+        columns, names = [rows["x"].values, found["site_mean"].values], ["x", "expected"]
+        for name, nats in (("entropy", found.get("site_entropy")), ("surprise", -found["site_log_prob"])):
+            if nats is not None:
+                of_pixels = nats.sum("channel") if "channel" in nats.dims else nats
+                columns.append(of_pixels.values)
+                names.append(f"{name},\n0 to {float(of_pixels.max()):.1f} nats")
         self.picture("conditionals", lambda: pictures.columns(columns, names, event, self.title, shared=2))
 
     def latent(self, scored: xr.Dataset, plan: Latent) -> None:

@@ -1,0 +1,194 @@
+"""PixelCNN and PixelRNN behind the hooks: conditions, completion, autocast, folders of images, bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from PIL import Image
+
+import probgen
+from probgen.errors import FileError, InputError, Interrupted
+from probgen.state import digest_of
+from probgen.testing import spaces
+from probgen.testing.laws import Stop
+
+SMALL: dict[str, dict[str, Any]] = {
+    "pixelcnn": {
+        "channels": 8,
+        "layers": 2,
+        "head": 8,
+        "epochs": 25,
+        "batch_size": 20,
+        "learning_rate": 0.02,
+    },
+    "pixelrnn": {"hidden": 4, "layers": 1, "head": 8, "epochs": 25, "batch_size": 20, "learning_rate": 0.03},
+}
+FAMILIES = list(SMALL)
+DIMS = ("row", "height", "width")
+
+
+def labelled(rows: int = 400) -> xr.Dataset:
+    """Images of 2 x 2 bits that are mostly those of the label (0, 1, 2) in binary, twice over."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 3, rows)
+    bits = np.stack([label >> 1, label & 1, label >> 1, label & 1], 1) ^ (rng.random((rows, 4)) < 0.1)
+    x = bits.reshape(-1, 2, 2).astype(np.uint8)
+    return xr.Dataset({"x": (DIMS, x, {"support": "binary"}), "label": ("row", label, {"levels": 3})})
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_class_conditional(family: str) -> None:
+    """p(x | label) sums to one for every label, and knows which image belongs to it."""
+    fitted = probgen.fit(family, labelled(), given=["label"], dtype="float64", **SMALL[family])
+    rows = spaces.all_rows(fitted.event)
+    for label, bits in enumerate(([0, 0, 0, 0], [0, 1, 0, 1], [1, 0, 1, 0])):
+        every = xr.Dataset({"x": (DIMS, rows), "label": ("row", np.full(len(rows), label))})
+        p = np.exp(probgen.score(fitted, every).log_prob.values)
+        assert p.sum() == pytest.approx(1, abs=1e-10)
+        assert (rows[np.argmax(p)].flatten() == bits).all()
+    draws = probgen.sample(fitted, 3, given={"label": np.arange(3)}).x
+    assert draws.dims == ("sample", "row", "height", "width")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("known", [[0, 1], [1, 2], [2, 3]])
+def test_completion_has_the_posterior(family: str, known: list[int]) -> None:
+    """Of a raster prefix exact, of other masks by resampling; against the table, with a false-alarm rate of 1e-6."""
+    fitted = probgen.fit(family, labelled().drop_vars("label"), dtype="float64", **SMALL[family])
+    rows = spaces.all_rows(fitted.event)
+    p = np.exp(probgen.score(fitted, rows.astype(float)).log_prob.values)
+    x, observed = np.array([0, 1, 1, 0]), np.isin(np.arange(4), known)
+    fits = (rows.reshape(-1, 4)[:, known] == x[known]).all(1)
+    given = {"x": x.reshape(1, 2, 2), "observed": observed.reshape(1, 2, 2)}
+    drawn = probgen.sample(fitted, 4000, given=given, particles=60)
+    assert (drawn.ess.values == 60).all() == (known == [0, 1])
+    index = drawn.x.values.reshape(-1, 4).astype(int) @ [8, 4, 2, 1]
+    counts = np.bincount(index, minlength=16)
+    assert counts[~fits].sum() == 0
+    assert spaces.p_value(counts[fits], p[fits]) > spaces.FALSE_ALARM
+
+
+def test_bfloat16_products_change_the_fit_little() -> None:
+    """Weights and scores stay float32, and a stopped fit goes on to the same bits."""
+    data = labelled().drop_vars("label")
+    options = SMALL["pixelcnn"]
+    exact = probgen.fit("pixelcnn", data, **options)
+    cast = probgen.fit("pixelcnn", data, valid=data, autocast=True, **options)
+    assert digest_of(exact.state) != digest_of(cast.state)
+    assert all(cast.state[name].dtype == exact.state[name].dtype for name in exact.state)
+    means = [float(probgen.score(fitted, data).log_prob.mean()) for fitted in (exact, cast)]
+    assert means[0] == pytest.approx(means[1], abs=0.03)
+    assert float(np.nanmin(cast.history.valid_loss)) == pytest.approx(-means[1], abs=0.01)
+
+
+def test_a_fit_in_bfloat16_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    data = labelled(60).drop_vars("label")
+    options = {**SMALL["pixelcnn"], "epochs": 4, "autocast": True}
+    whole = probgen.fit("pixelcnn", data, **options)
+    with pytest.raises(Interrupted), probgen.observing(Stop(5)):
+        probgen.fit("pixelcnn", data, out=tmp_path / "run", **options)
+    resumed = probgen.fit("pixelcnn", data, out=tmp_path / "run", resume=True, **options)
+    assert digest_of(resumed.state) == digest_of(whole.state)
+
+
+def test_entropy_is_that_of_the_conditionals() -> None:
+    """By the chain rule the expected entropies of the sites add up to the entropy of x."""
+    fitted = probgen.fit("pixelcnn", labelled().drop_vars("label"), dtype="float64", **SMALL["pixelcnn"])
+    rows = spaces.all_rows(fitted.event)
+    scores = probgen.score(fitted, rows.astype(float), conditionals=True)
+    p = np.exp(scores.log_prob.values)
+    expected = (p[:, None, None] * scores.site_entropy.values).sum()
+    assert expected == pytest.approx(-(p * scores.log_prob.values).sum(), abs=1e-9)
+    assert scores.site_entropy.attrs["units"] == "nat"
+
+
+def folder(path: Path, mode: str = "L", size: int = 4, n: int = 6) -> Path:
+    """PNG files of noise."""
+    path.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(n):
+        shape = (size, size, 3) if mode == "RGB" else (size, size)
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8), mode).save(path / f"{i}.png")
+    return path
+
+
+def test_a_folder_of_images(tmp_path: Path) -> None:
+    """Colour images are drawn colour by colour; bits a dimension of noise are about 8."""
+    path = folder(tmp_path / "colour", "RGB")
+    options = {**SMALL["pixelcnn"], "likelihood": "logistic", "epochs": 2}
+    fitted = probgen.fit("pixelcnn", path, chain=[2, 1, 0], **options)
+    assert fitted.event.shape == (3, 4, 4)
+    assert probgen.sample(fitted, 2).x.shape == (2, 3, 4, 4)
+    assert 6 < float(-probgen.score(fitted, path).log_prob.mean() / 48 / np.log(2)) < 12
+    with pytest.raises(InputError, match="channel"):
+        probgen.score(fitted, folder(tmp_path / "grey"))
+
+
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
+    path = folder(tmp_path / "images")
+    (path / "3.png").write_bytes((path / "3.png").read_bytes()[:40])
+    with pytest.raises(FileError, match=r"3\.png cannot be read as an image"):
+        probgen.fit("pixelcnn", path, epochs=1)
+
+
+def test_images_of_mixed_sizes_are_refused(tmp_path: Path) -> None:
+    path = folder(tmp_path / "images")
+    Image.fromarray(np.zeros((5, 4), np.uint8)).save(path / "9.png")
+    with pytest.raises(InputError, match="images of one size are needed"):
+        probgen.fit("pixelcnn", path, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "message"),
+    [
+        ("pixelcnn", {"kernel": [7, 4]}, "4 leaves a blind spot"),
+        ("pixelcnn", {"kernel": [1, 3]}, "1 leaves a blind spot"),
+        ("pixelrnn", {"kernel": 6}, "leaves a blind spot"),
+        ("pixelcnn", {"likelihood": "logistic"}, "likelihood = 'logistic' does not suit"),
+        ("pixelcnn", {"chain": [0, 1]}, "each of the colours 0 .. 0 once"),
+        ("pixelcnn", {"channels": 0}, "channels"),
+        ("pixelcnn", {"given": ["label"]}, "label"),
+        ("pixelrnn", {"cell": "column"}, "cell"),
+    ],
+)
+def test_bad_options_are_told_in_a_line(family: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as told:
+        probgen.fit(family, labelled().drop_vars("label"), **options)
+    assert "\n" not in str(told.value)
+
+
+def test_bad_data_are_told_in_a_line() -> None:
+    fitted = probgen.fit("pixelcnn", labelled().drop_vars("label"), steps=1, channels=2, layers=1)
+    for x, message in (
+        (np.full((3, 2, 2), 2), "2"),
+        (np.zeros((3, 3, 2)), "shape|height"),
+        (np.zeros((3, 3, 2, 2)), r"\(3, 2, 2\); pixelcnn was fitted to rows of 2 x 2"),
+    ):
+        with pytest.raises(InputError, match=message):
+            probgen.score(fitted, x)
+    with pytest.raises(InputError, match="x must be images"):
+        probgen.fit("pixelcnn", spaces.example("binary"), steps=1)
+    levels = xr.Dataset({"x": (DIMS, np.full((5, 2, 2), 9), {"support": "integer", "levels": 4})})
+    with pytest.raises(InputError, match="9"):
+        probgen.fit("pixelcnn", levels, steps=1)
+    colours = np.zeros((5, 3, 2, 2), dtype=np.uint8)
+    with pytest.raises(InputError, match="2 features are too few for 3 colours"):
+        probgen.fit("pixelcnn", colours, steps=1, channels=2)
+
+
+def test_tokens_are_told_in_numbers_that_are_learnt() -> None:
+    """Codes of more levels than features: as a prior over the codes of a VQ-VAE has them."""
+    rng = np.random.default_rng(0)
+    x = np.repeat(rng.integers(0, 50, (200, 2, 1)), 2, 2)  # the second of a row is the first
+    codes = xr.Dataset({"x": (DIMS, x, {"support": "token", "levels": 50})})
+    fitted = probgen.fit(
+        "pixelcnn", codes, channels=16, layers=2, epochs=60, batch_size=20, learning_rate=0.02
+    )
+    embedding = dict(fitted.module.named_parameters())["conditioner.embedding.weight"]
+    assert embedding.shape == (16, 50)
+    draws = probgen.sample(fitted, 200).x.values
+    assert (draws[:, :, 0] == draws[:, :, 1]).mean() > 0.9
