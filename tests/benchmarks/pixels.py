@@ -1,0 +1,90 @@
+"""PixelCNN and PixelRNN on binarized images of 28 x 28: drawing with the cache and without, a training step; turn about."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from probgen.distributions import Autoregressive, Bernoulli
+from probgen.event import Event
+from probgen.inference.capture import eager
+from probgen.models.pixelcnn import PixelCNN, PixelCNNConditioner
+from probgen.models.pixelrnn import PixelRNN
+from probgen.seeds import generators_kept, seed_torch
+
+IMAGE = (1, 28, 28)
+D = 784
+
+
+class Uncached(nn.Module):
+    """The whole net, anew for every pixel."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """(row, site) -> (row, site, 1)."""
+        return self.net(x, context)
+
+
+def drawing(rows: int = 16) -> None:
+    """Print how much quicker 16 images are drawn through the cache, and whether they are the same."""
+    for width in (16, 64):
+        net = PixelCNNConditioner(Bernoulli(), IMAGE, width, 7)
+        draws, seconds = [], []
+        for conditioner in (net, Uncached(net)):
+            with generators_kept():
+                seed_torch(0)
+                begun = time.perf_counter()
+                draws.append(Autoregressive(conditioner, Bernoulli(), (D,)).sample((rows,)))
+                seconds.append(time.perf_counter() - begun)
+        same = int((draws[0] != draws[1]).sum())
+        print(
+            f"pixelcnn, 7 layers of {width}, {rows} images: cache {seconds[0]:.2f} s, whole net a pixel {seconds[1]:.1f} s, "
+            f"{seconds[1] / seconds[0]:.0f} times; {same} of {draws[0].numel()} pixels differ",
+            flush=True,
+        )
+
+
+def training(turns: int, rows: int = 50) -> None:
+    """Print the ratio of a step as `svi` takes it to one of a plain loop around the same net."""
+    event = Event(("height", "width"), (28, 28), "binary")
+    pairs: dict[str, Callable[[], Any]] = {
+        "pixelcnn, 7 layers of 16": lambda: PixelCNN(PixelCNN.Options(channels=16), event),
+        "pixelcnn, 7 layers of 32": lambda: PixelCNN(PixelCNN.Options(), event),
+        "pixelrnn, 2 diagonal LSTMs of 16": lambda: PixelRNN(PixelRNN.Options(layers=2), event),
+        "pixelrnn, 2 row LSTMs of 16": lambda: PixelRNN(PixelRNN.Options(layers=2, cell="row"), event),
+    }
+    x = (torch.rand(rows, D) < 0.13).float()
+    for name, make in pairs.items():
+        pair, net = make(), make().conditioner
+        ours, theirs = (torch.optim.AdamW(p.parameters(), fused=True) for p in (pair, net))
+        work = eager(pair)
+        times = []
+        for _ in range(turns + 1):
+            begun = time.perf_counter()
+            work({"x": x.view(-1, 28, 28)})
+            ours.step()
+            between = time.perf_counter()
+            theirs.zero_grad()
+            loss = F.binary_cross_entropy_with_logits(net(x)[:, :, 0], x, reduction="sum") / rows
+            loss.backward()
+            theirs.step()
+            times.append((between - begun, time.perf_counter() - between))
+        a, b = (statistics.median(t) for t in zip(*times[1:], strict=True))
+        ratio = statistics.median(a / b for a, b in times[1:])
+        print(f"{name}: ours {a * 1e3:.0f} ms, plain loop {b * 1e3:.0f} ms, ratio {ratio:.3f}", flush=True)
+
+
+def main(turns: int = 10) -> None:
+    """Both."""
+    seed_torch(0)
+    training(turns)
+    drawing()
