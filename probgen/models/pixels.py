@@ -15,6 +15,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar, Literal
 
 import torch
+import xarray as xr
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
@@ -27,6 +28,7 @@ from probgen.inference.svi import SVIOptions
 from probgen.models.autoregressive import AutoregressivePair
 from probgen.nn.masked import Horizontal, colours_of
 
+AT_ONCE = 1 << 24  # features of images that are scored together: 64 MiB
 Context = int | tuple[int, int, int]
 
 
@@ -181,6 +183,7 @@ class PixelOptions(SVIOptions):
 class PixelPair(AutoregressivePair):
     """A conditioner of images behind the hooks."""
 
+    conditioner: PixelConditioner
     Options: ClassVar[type[BaseModel]] = PixelOptions
 
     def __init__(self, options: Any, event: Event):
@@ -195,6 +198,18 @@ class PixelPair(AutoregressivePair):
         if colours > 1:
             places = torch.arange(event.size).reshape(self.image).permute(1, 2, 0)
             self.ordering = places[:, :, list(options.chain or range(colours))].flatten()
+
+    def assess(self, x: Tensor, options: Any, **given: Tensor) -> xr.Dataset:
+        """As every autoregressive pair, some images at a time: the features of many fit neither a cache nor, in the end, memory."""
+        width = max(4 * self.conditioner.width, self.image[0] * self.site.size)
+        rows = max(1, AT_ONCE // (self.image[1] * self.image[2] * width))
+        parts = [
+            super(PixelPair, self).assess(
+                x[i : i + rows], options, **{k: v[i : i + rows] for k, v in given.items()}
+            )
+            for i in range(0, len(x), rows)
+        ]
+        return xr.concat(parts, "row", data_vars="all", combine_attrs="override")
 
     def make_site(self) -> Site:
         """Errors: `InputError` where the likelihood does not suit the data."""
