@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,6 +19,7 @@ import probgen
 from probgen.data import as_dataset, event_of
 from probgen.errors import DivergedError, InputError
 from probgen.event import Event
+from probgen.inference import normal_moments as moments
 from probgen.inference.normal_moments import mean_and_variance
 from probgen.models.mixture import Mixture, MixtureOptions
 from probgen.rows import Rows
@@ -397,3 +399,17 @@ def test_moments_of_many_chunks_are_those_of_all_rows() -> None:
     expected = (w * x).sum(0) / w.sum(0)
     np.testing.assert_allclose(mean, expected, rtol=1e-12)
     np.testing.assert_allclose(variance, (w * (x - expected) ** 2).sum(0) / w.sum(0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied"])
+def test_wide_data_are_fitted_without_products_of_features(
+    covariance: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same fit, however the moments are computed."""
+    options: dict[str, Any] = {"components": 2, "covariance": covariance, "steps": 10}
+    fits = [probgen.fit("mixture", blobs(), **options)]
+    monkeypatch.setattr("probgen.models.mixture.WIDE", 2)
+    monkeypatch.setattr(moments, "quadratic_features", None)  # it is not called
+    fits.append(probgen.fit("mixture", blobs(), **options))
+    for name in fits[0].state:
+        np.testing.assert_allclose(fits[0].state[name], fits[1].state[name], atol=1e-9)

@@ -42,6 +42,7 @@ from probgen.rows import Rows
 from probgen.run import Run
 
 NARROW = 1e-3  # standard deviations below this share of the data's are computed without cancellation
+WIDE = 512  # features of x from which on the products of any two are too many to be written down for each row
 START_ROWS = 20_000  # k-means sees this many rows at most
 
 
@@ -168,6 +169,10 @@ class Mixture(Pair):
         return self.options.covariance in ("full", "tied")
 
     @property
+    def _wide(self) -> bool:
+        return self._matrices and self.event.size > WIDE
+
+    @property
     def _at_once(self) -> int:
         """Rows whose own covariances, one a row and component, are in memory together."""
         return max(1, (1 << 22) // (self.options.components * self.event.size**2))
@@ -264,6 +269,9 @@ class Mixture(Pair):
         r = nn.functional.one_hot(torch.from_numpy(labels).long(), self.options.components).T.to(self.mu)
         self.mu.zero_()
         self.L.zero_()
+        if self._wide:
+            self.m_step(_moments(r, ((x - self.center) / self.scale).expand(len(r), -1, -1)))
+            return
         first, second = moments.about(self.mu, M := r @ self.features(x).T, self._matrices)
         self.m_step({"n": M[:, 0], "seen": M[:, :1], "first": first, "second": second})
 
@@ -284,13 +292,13 @@ class Mixture(Pair):
     def e_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Responsibilities r, and the moments of the rows under them about mu_k: (component, ...).
 
-        As products of features, unless coordinates are missing, or a component is so narrow beside the data that
-        its moments about 0 would cancel.
+        As products of features, unless coordinates are missing, or x is wide, or a component is so narrow beside the data
+        that its moments about 0 would cancel.
         """
         x = batch["x"].flatten(1)
         observed = batch["observed"].flatten(1) if "observed" in batch else None
         weight = batch.get("weight", torch.ones(len(x), dtype=self.mu.dtype, device=x.device))
-        if observed is None and float(self._log_sigma().min()) > math.log(NARROW):
+        if observed is None and not self._wide and float(self._log_sigma().min()) > math.log(NARROW):
             sums = self._by_products(x, weight)
         elif observed is None and self._matrices:
             blocks = zip(x.split(4096), weight.split(4096), strict=True)
@@ -334,14 +342,7 @@ class Mixture(Pair):
         log_det = L.diagonal(dim1=-2, dim2=-1).log().sum(-1) + 0.5 * d.shape[2] * math.log(2 * math.pi)
         log_joint = (self.log_pi - log_det)[:, None] - 0.5 * whitened.square().sum(1)
         r, log_likelihood = _responsibilities(log_joint, weight)
-        n, w = r.sum(1), r[:, :, None] * d
-        return {
-            "n": n,
-            "seen": n[:, None],
-            "first": w.sum(1),
-            "second": w.mT @ d,
-            "log_likelihood": log_likelihood,
-        }
+        return {**_moments(r, d), "log_likelihood": log_likelihood}
 
     def _one_by_one(self, x: Tensor, observed: Tensor, weight: Tensor) -> dict[str, Tensor]:
         """Each row and component by itself; moments of what is missing are those of x given z and what is observed."""
@@ -514,6 +515,12 @@ def _sum(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
     for part in parts:
         sums = {name: sums[name] + value for name, value in part.items()} if sums else part
     return sums
+
+
+def _moments(r: Tensor, d: Tensor) -> dict[str, Tensor]:
+    """Of rows under responsibilities, r: (component, row), d: (component, row, feature) from where moments are taken."""
+    n, w = r.sum(1), r[:, :, None] * d
+    return {"n": n, "seen": n[:, None], "first": w.sum(1), "second": w.mT @ d}
 
 
 def _responsibilities(log_joint: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
