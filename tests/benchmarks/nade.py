@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from probgen.distributions import Autoregressive, Bernoulli
 from probgen.models.nade import NADEConditioner
-from probgen.seeds import generators_kept, seed_torch
+from probgen.seeds import seed_torch
+from tests.benchmarks.cached import drawing
 
 D, H, B = 784, 500, 100
 
@@ -34,18 +35,6 @@ class Loop(nn.Module):
             ys.append(a.sigmoid() @ net.V[i].mT)
             a = a + x[:, i, None] * net.W[i]
         return torch.stack(ys, 1) + net.b
-
-
-class Uncached(nn.Module):
-    """The whole net, as fast as it goes in one pass, but anew for every site."""
-
-    def __init__(self, net: NADEConditioner):
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """(row, site) -> (row, site, 1)."""
-        return self.net(x, context)
 
 
 def bits(rows: int, share: float = 0.13) -> Tensor:
@@ -102,24 +91,6 @@ def training(turns: int) -> None:
     print(f"  gradients differ from the loop's in float64 by {worst:.1e} of the largest entry")
 
 
-def drawing(rows: int = 1000) -> None:
-    """Print the ratio of a draw with the cache to one without, and whether they agree."""
-    net = NADEConditioner(Bernoulli(), D, H)
-    draws, seconds = [], []
-    for conditioner in (net, Uncached(net)):
-        with generators_kept():
-            seed_torch(0)
-            begun = time.perf_counter()
-            draws.append(Autoregressive(conditioner, Bernoulli(), (D,)).sample((rows,)))
-            seconds.append(time.perf_counter() - begun)
-    same = int((draws[0] != draws[1]).sum())
-    print(
-        f"nade draws, {rows} of {D}: whole net a site {seconds[1]:.1f} s, cache {seconds[0]:.2f} s, "
-        f"{seconds[1] / seconds[0]:.0f} times; {same} of {draws[0].numel()} bits differ",
-        flush=True,
-    )
-
-
 def scoring(turns: int, rows: int = 10_000) -> None:
     """Print the time of log_prob beside a matrix product of as many operations: 4 rows D H."""
     net, x = NADEConditioner(Bernoulli(), D, H), bits(rows)
@@ -144,4 +115,4 @@ def main(turns: int = 5) -> None:
     seed_torch(0)
     training(turns)
     scoring(turns)
-    drawing()
+    drawing("nade", NADEConditioner(Bernoulli(), D, H), D, 1000)

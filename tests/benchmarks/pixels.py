@@ -8,49 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 from torch.nn import functional as F
 
-from probgen.distributions import Autoregressive, Bernoulli
+from probgen.distributions import Bernoulli
 from probgen.event import Event
 from probgen.inference.capture import eager
 from probgen.models.pixelcnn import PixelCNN, PixelCNNConditioner
 from probgen.models.pixelrnn import PixelRNN
-from probgen.seeds import generators_kept, seed_torch
+from probgen.seeds import seed_torch
+from tests.benchmarks.cached import drawing
 
 IMAGE = (1, 28, 28)
 D = 784
-
-
-class Uncached(nn.Module):
-    """The whole net, anew for every pixel."""
-
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """(row, site) -> (row, site, 1)."""
-        return self.net(x, context)
-
-
-def drawing(rows: int = 16) -> None:
-    """Print how much quicker 16 images are drawn through the cache, and whether they are the same."""
-    for width in (16, 64):
-        net = PixelCNNConditioner(Bernoulli(), IMAGE, width, 7)
-        draws, seconds = [], []
-        for conditioner in (net, Uncached(net)):
-            with generators_kept():
-                seed_torch(0)
-                begun = time.perf_counter()
-                draws.append(Autoregressive(conditioner, Bernoulli(), (D,)).sample((rows,)))
-                seconds.append(time.perf_counter() - begun)
-        same = int((draws[0] != draws[1]).sum())
-        print(
-            f"pixelcnn, 7 layers of {width}, {rows} images: cache {seconds[0]:.2f} s, whole net a pixel {seconds[1]:.1f} s, "
-            f"{seconds[1] / seconds[0]:.0f} times; {same} of {draws[0].numel()} pixels differ",
-            flush=True,
-        )
 
 
 def training(turns: int, rows: int = 50) -> None:
@@ -87,4 +56,5 @@ def main(turns: int = 10) -> None:
     """Both."""
     seed_torch(0)
     training(turns)
-    drawing()
+    for width in (16, 64):
+        drawing(f"pixelcnn, 7 layers of {width}", PixelCNNConditioner(Bernoulli(), IMAGE, width, 7), D, 16)
