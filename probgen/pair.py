@@ -128,6 +128,11 @@ class Pair(nn.Module, ABC):
         return 0.0
 
     @property
+    def at_once(self) -> int:
+        """Rows whose loss is worked out together where no gradient is wanted."""
+        return 1024
+
+    @property
     def context_size(self) -> int:
         """How many numbers `context` has."""
         return sum(part.levels or 1 for part in self.event.given.values())

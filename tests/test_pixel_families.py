@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from PIL import Image
 
 import probgen
+from probgen.distributions import Autoregressive
 from probgen.errors import FileError, InputError, Interrupted
 from probgen.state import digest_of
 from probgen.testing import spaces
@@ -164,20 +166,84 @@ def test_bad_options_are_told_in_a_line(family: str, options: dict[str, Any], me
 def test_bad_data_are_told_in_a_line() -> None:
     fitted = probgen.fit("pixelcnn", labelled().drop_vars("label"), steps=1, channels=2, layers=1)
     for x, message in (
-        (np.full((3, 2, 2), 2), "2"),
-        (np.zeros((3, 3, 2)), "shape|height"),
+        (np.full((3, 2, 2), 2), r"x.* 2\b"),
+        (np.zeros((3, 3, 2)), r"\(3, 2\); pixelcnn was fitted to rows of 2 x 2"),
         (np.zeros((3, 3, 2, 2)), r"\(3, 2, 2\); pixelcnn was fitted to rows of 2 x 2"),
     ):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=message) as told:
             probgen.score(fitted, x)
+        assert "\n" not in str(told.value)
     with pytest.raises(InputError, match="x must be images"):
         probgen.fit("pixelcnn", spaces.example("binary"), steps=1)
     levels = xr.Dataset({"x": (DIMS, np.full((5, 2, 2), 9), {"support": "integer", "levels": 4})})
-    with pytest.raises(InputError, match="9"):
+    with pytest.raises(InputError, match=r"x.* 9\b"):
         probgen.fit("pixelcnn", levels, steps=1)
+    many = xr.Dataset({"x": (DIMS, np.full((5, 2, 2), 9), {"support": "integer", "levels": 5000})})
+    with pytest.raises(InputError, match="5000 levels, more than 4096: use likelihood = 'logistic'"):
+        probgen.fit("pixelcnn", many, steps=1)
+    probgen.fit("pixelcnn", many, steps=1, channels=2, layers=1, likelihood="logistic")
+    with pytest.raises(InputError, match=r"autocast = true: the fit is in torch\.float64"):
+        probgen.fit("pixelcnn", labelled().drop_vars("label"), steps=1, autocast=True, dtype="float64")
     colours = np.zeros((5, 3, 2, 2), dtype=np.uint8)
     with pytest.raises(InputError, match="2 features are too few for 3 colours"):
         probgen.fit("pixelcnn", colours, steps=1, channels=2)
+
+
+def test_the_chain_is_the_order_of_the_colours() -> None:
+    """With chain 2, 0, 1 a colour depends on what is before it in that order, in the data as they lie."""
+    x = np.random.default_rng(0).integers(0, 4, (40, 3, 2, 2)).astype(np.uint8)
+    x[0] = 3
+    fitted = probgen.fit("pixelcnn", x, channels=24, layers=2, chain=[2, 0, 1], steps=60, dtype="float64")
+    [p] = fitted.module.parts(None)  # type: ignore[operator]  # of an autoregressive pair
+    rank = torch.empty(3, 2, 2, dtype=torch.long)
+    for i, (row, column, colour) in enumerate(np.ndindex(2, 2, 3)):
+        rank[[2, 0, 1][colour], row, column] = i
+    rows = torch.from_numpy(x)
+    base = p.conditionals(rows).logits
+    for at in np.ndindex(3, 2, 2):
+        moved = rows.clone()
+        moved[(slice(None), *at)] = (moved[(slice(None), *at)] + 1) % 4
+        changed = (p.conditionals(moved).logits != base).any(-1).any(0)
+        assert (changed == (rank > rank[at])).all()
+    observed = np.zeros((3, 2, 2), dtype=bool)
+    observed[:, 0], observed[[2, 0], 1, 0] = True, True  # the first row, and two colours of the next pixel
+    draws = probgen.sample(fitted, given={"x": x[:3], "observed": np.broadcast_to(observed, (3, 3, 2, 2))})
+    assert (draws.ess == 100).all()
+    observed[0, 1, 0], observed[1, 1, 0] = False, True  # the first and the last of them are no prefix
+    draws = probgen.sample(fitted, given={"x": x[:3], "observed": np.broadcast_to(observed, (3, 3, 2, 2))})
+    assert (draws.ess < 100).any()
+
+
+def test_images_that_are_scored_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each image has its own label and conditionals, also in the last part, which is smaller."""
+    data = labelled(50)
+    options = {**SMALL["pixelcnn"], "epochs": 2, "dtype": "float64"}
+    fitted = probgen.fit("pixelcnn", data, given=["label"], **options)
+    whole = probgen.score(fitted, data, conditionals=True)
+    monkeypatch.setattr("probgen.models.pixels.AT_ONCE", 7 * 4 * 32)
+    assert fitted.module.at_once == 7
+    parts = probgen.score(fitted, data, conditionals=True)
+    xr.testing.assert_allclose(parts, whole, atol=1e-9)
+    assert parts.log_prob.attrs == whole.log_prob.attrs
+
+
+def test_particles_go_together_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In as many groups as it takes; each draw has the particles that were asked for."""
+    fitted = probgen.fit("pixelcnn", labelled().drop_vars("label"), **{**SMALL["pixelcnn"], "epochs": 1})
+    observed = np.tile(np.array([[0, 1], [1, 0]], dtype=bool), (9, 1, 1))
+    sizes = []
+    walk = Autoregressive.walk
+
+    def noted(self: Autoregressive, batch: torch.Size, index: torch.Tensor | None = None) -> Any:
+        found = walk(self, batch, index)
+        sizes.append(len(found.x))
+        return found
+
+    monkeypatch.setattr(Autoregressive, "walk", noted)
+    monkeypatch.setattr("probgen.inference.completion.BYTES", 1 << 16)
+    probgen.sample(fitted, given={"x": np.ones((9, 2, 2)), "observed": observed}, particles=20)
+    assert sum(sizes[1:]) == 9 * 20
+    assert max(sizes) < 9 * 20
 
 
 def test_tokens_are_told_in_numbers_that_are_learnt() -> None:
@@ -189,6 +255,6 @@ def test_tokens_are_told_in_numbers_that_are_learnt() -> None:
         "pixelcnn", codes, channels=16, layers=2, epochs=60, batch_size=20, learning_rate=0.02
     )
     embedding = dict(fitted.module.named_parameters())["conditioner.embedding.weight"]
-    assert embedding.shape == (16, 50)
+    assert embedding.shape == (50, 16)
     draws = probgen.sample(fitted, 200).x.values
     assert (draws[:, :, 0] == draws[:, :, 1]).mean() > 0.9

@@ -398,6 +398,21 @@ def test_contexts_of_another_shape_are_refused(name: str, context: Any, wrong: A
             call()
 
 
+def test_a_conditioner_that_would_not_be_one_is_refused() -> None:
+    for kernel in ((3, 1), (4, 3), (7, 2)):
+        with pytest.raises(ValueError, match="blind spot"):
+            PixelCNNConditioner(Bernoulli(), (1, 4, 4), kernel=kernel)
+    with pytest.raises(ValueError, match="blind spot"):
+        PixelRNNConditioner(Bernoulli(), (1, 4, 4), kernel=4)
+    with pytest.raises(InputError, match="layers = 0"):
+        PixelCNNConditioner(Bernoulli(), (1, 4, 4), layers=0)
+    with pytest.raises(InputError, match="a map that lies over"):
+        PixelCNNConditioner(Bernoulli(), (1, 4, 4), context=(2, 2, 2))
+    made = net("cnn", Bernoulli(), (1, 3, 4), (2, 3, 4))
+    with pytest.raises(InputError, match=r"floats a row are needed, not torch\.int64"):
+        made(torch.zeros(5, 12, dtype=torch.float64), torch.zeros(5, 2, 3, 4, dtype=torch.int64))
+
+
 def test_images_of_another_size_are_refused() -> None:
     with pytest.raises(InputError, match="1 x 3 x 4, not for 10 sites"):
         net("cnn", Bernoulli(), (1, 3, 4))(torch.zeros(5, 10, dtype=torch.float64))

@@ -81,6 +81,11 @@ class Walk:
         """Set site i: (row,)."""
         self.x[:, i] = x_i
 
+    @property
+    def bytes(self) -> int:
+        """What is kept of these rows."""
+        return self.x.nbytes + _bytes(self.state)
+
     def take(self, index: Tensor) -> None:
         """Go on with these rows, in place of all."""
         self.x = self.x[index]
@@ -100,11 +105,18 @@ def _of_rows(state: State, index: Tensor) -> State:
     }
 
 
+def _bytes(state: State) -> int:
+    return sum(
+        part.nbytes if isinstance(part, Tensor) else _bytes(part) if isinstance(part, dict) else 0
+        for part in state.values()
+    )
+
+
 class Autoregressive(TorchDistribution):
     """A distribution on vectors, images, ... whose sites are drawn one after the other.
 
     conditioner  the network: see `Conditioner`; where it is `Cached`, draws go through its cache
-    site         what one site is: `Bernoulli()`, `Categorical(levels)`, `Normal()`, `NormalMixture(components)`
+    site         what one site is: `Bernoulli()`, `Categorical(levels)`, `Normal()`, ...: see `probgen.distributions`
     shape        of one event
     context      (*batch, *context) with `context_dim` dimensions of its own (a vector by default), or None
     ordering     (site,) the place in the flattened event of the first site, the second, ...; by default as they lie
@@ -237,7 +249,9 @@ class Autoregressive(TorchDistribution):
             batch = torch.broadcast_shapes(batch, self.batch_shape)
             value = value.expand(batch + self.event_shape)
         x = self.in_order(value.to(self._dtype).reshape(-1, self.event_shape.numel()))
-        numbers = self.conditioner(x, self._flat_context(batch))
+        numbers = self.conditioner(x, self._flat_context(batch)).to(
+            self._like.dtype
+        )  # whatever autocast made
         return checked_numbers(numbers, (*x.shape, self.site.size), self.site), x, batch
 
     def _flat_context(self, batch: torch.Size) -> Tensor | None:

@@ -20,7 +20,7 @@ from probgen.distributions import Autoregressive
 from probgen.distributions.autoregressive import Walk
 from probgen.errors import InputError
 
-AT_ONCE = 1 << 14  # particles that are in memory together
+BYTES = 1 << 28  # of what the particles that go together keep of their walk: 256 MiB
 
 
 def complete(
@@ -41,9 +41,10 @@ def complete(
     exact = torch.stack([_is_prefix(part.in_order(known)) for part in parts]).all(0)
     drawn, ess = flat.clone(), torch.full((len(x),), float(particles), dtype=torch.float64, device=x.device)
     each = max(1, particles // len(parts))
+    at_once = BYTES // sum(part.walk(torch.Size((len(x),)), torch.zeros(1).long()).bytes for part in parts)
     for chosen, k in ((exact, 1), (~exact, each)):  # of parts that are exact one is chosen by its p(x_known)
         index = chosen.nonzero()[:, 0]
-        for rows in index.split(max(1, AT_ONCE // k)) if len(index) else ():
+        for rows in index.split(max(1, at_once // k)) if len(index) else ():
             walks = [_walk(part, flat[rows], known[rows], rows, len(x), k) for part in parts]
             values, log_w, ancestors = (torch.cat(found, 1) for found in zip(*walks, strict=True))
             if (log_w.amax(1) == -math.inf).any():

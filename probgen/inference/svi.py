@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from probgen.rows import Rows
     from probgen.run import Run
 
-CHUNK = 256  # rows of a validation that go together; of images more do not fit into a cache
-
 
 class SVIOptions(Options):
     """Options of a pair that is trained by `svi`."""
@@ -47,11 +45,6 @@ class SVIOptions(Options):
     graph: bool = Field(
         False,
         description="record the operations of a step once and replay them: for a loss that is the same ones always",
-    )
-    autocast: bool = Field(
-        False,
-        description="products in bfloat16 while training (torch.autocast): half the time where convolutions are most of it; "
-        "weights and scores keep their dtype",
     )
     patience: int | None = Field(
         None,
@@ -87,6 +80,8 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
     size = min(options.batch_size, data.n)
     work: Step | None = None
     autocast = bool(getattr(options, "autocast", False))
+    if autocast and run.dtype != torch.float32:
+        raise InputError(f"autocast = true: the fit is in {run.dtype}; leave it out, or dtype")
 
     def step(t: int) -> dict[str, Tensor | float]:
         batch = data.batch(t, size, stage)
@@ -97,8 +92,11 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
         nonlocal work
         if work is None:
             graph = getattr(options, "graph", False)
-            other = data.batch(t + 1, size, stage)
-            work = captured(pair, batch, other, autocast) if graph else eager(pair, autocast)
+            work = (
+                captured(pair, batch, data.batch(t + 1, size, stage), autocast)
+                if graph
+                else eager(pair, autocast)
+            )
         parts = work(batch)
         loss = parts["loss"].item()
         if not math.isfinite(loss):
@@ -150,7 +148,7 @@ def mean_loss(pair: Pair, data: Rows, autocast: bool = False) -> float:
     """The loss of all rows in eval mode, in nats a row."""
     pair.eval()
     total = 0.0
-    for chunk in data.chunks(CHUNK):
+    for chunk in data.chunks(pair.at_once):
         n = len(chunk["x"])
         with torch.autocast(chunk["x"].device.type, torch.bfloat16, enabled=autocast):
             total += n * float(pair.loss(n=n, **chunk)["loss"])

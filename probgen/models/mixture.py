@@ -269,10 +269,11 @@ class Mixture(Pair):
         r = nn.functional.one_hot(torch.from_numpy(labels).long(), self.options.components).T.to(self.mu)
         self.mu.zero_()
         self.L.zero_()
-        if self._wide:
-            self.m_step(_moments(r, ((x - self.center) / self.scale).expand(len(r), -1, -1)))
+        if self._matrices:
+            blocks = zip(r.split(4096, 1), ((x - self.center) / self.scale).split(4096), strict=True)
+            self.m_step(_sum(_moments(part, y.expand(len(r), -1, -1)) for part, y in blocks))
             return
-        first, second = moments.about(self.mu, M := r @ self.features(x).T, self._matrices)
+        first, second = moments.about(self.mu, M := r @ self.features(x).T, False)
         self.m_step({"n": M[:, 0], "seen": M[:, :1], "first": first, "second": second})
 
     def ridge(self) -> Tensor:

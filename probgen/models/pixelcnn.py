@@ -10,6 +10,7 @@ Drawn pixel by pixel, the vertical stack is computed once a row, and of the hori
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -18,9 +19,10 @@ from torch import Tensor, nn
 
 from probgen.distributions.autoregressive import State
 from probgen.distributions.sites import Site
+from probgen.errors import InputError
 from probgen.event import Event
 from probgen.models.pixels import Context, PixelConditioner, PixelOptions, PixelPair, row_of
-from probgen.nn.masked import Horizontal, Mask, Vertical, colours_of
+from probgen.nn.masked import Horizontal, Mask, Vertical, check_kernel, colours_of
 
 
 class GatedLayer(nn.Module):
@@ -40,6 +42,10 @@ class GatedLayer(nn.Module):
         self.horizontal = Horizontal(seen, gates, kernel, mask, bias=False)
         self.out = Horizontal(mine, mine, 1, "B")
         self.V = nn.Conv2d(given, 4 * width, 1, bias=False) if given else None
+        for part, gain in ((self.vertical, 2), (self.across, 2), (self.horizontal, 2), (self.out, 1)):
+            nn.init.normal_(
+                part.weight, std=gain / math.sqrt(part.weight[0].numel())
+            )  # a gate makes it smaller
 
     def forward(self, v: Tensor, h: Tensor, s: Tensor | None) -> tuple[Tensor, Tensor]:
         """Both are the image in the first layer."""
@@ -74,6 +80,10 @@ class PixelCNNConditioner(PixelConditioner):
         kernel: tuple[int, int] = (7, 3),
         context: Context = 0,
     ):
+        for side in kernel:
+            check_kernel(side)
+        if layers < 1:
+            raise InputError(f"layers = {layers}: at least 1, without which a pixel would be told itself")
         super().__init__(site, image, width, hidden, kernel[0] // 2, context)
         colours = image[0]
         self.layers = nn.ModuleList()
@@ -93,33 +103,31 @@ class PixelCNNConditioner(PixelConditioner):
             v, h = layer(v, h, s)
         return h
 
-    def begin(self, state: State, s: Tensor | None) -> None:
-        """Of each layer: rows of v, features of the row in h, what the row above says in u, what s says."""
+    def begin(self, state: State) -> None:
+        """Of each layer: rows of v, features of the row in h, and in u what the rows above say."""
         rows, columns, width = len(state["e"]), self.columns, self.width
-        state["weights"] = []
+        state["weights"] = tuple(
+            (layer.horizontal.flat(), layer.out.flat(), layer.out.bias) for layer in self._gated
+        )
         for i, layer in enumerate(self._gated):
-            state["weights"].append((layer.horizontal.flat(), layer.out.flat(), layer.out.bias))
             if i:
                 reach = layer.horizontal.reach
                 state[f"v{i}"] = state["e"].new_zeros(rows, reach, columns, width)
                 state[f"h{i}"] = state["e"].new_zeros(rows, columns + reach, width)
-            if s is not None and layer.V is not None:
-                state[f"s{i}"] = layer.V(s).movedim(1, 3)
 
     def begin_row(self, state: State, row: int) -> None:
         """The vertical stack of this row, and what it tells the horizontal one."""
+        s = row_of(state, row)
         window = state["e"][:, row : row + self.reach, self.reach :]
         for i, layer in enumerate(self._gated):
             a = layer.vertical.last(window.movedim(3, 1))
-            u = layer.across(a).movedim(1, 3)[:, 0]
-            a = a.movedim(1, 3)[:, 0]
-            if f"s{i}" in state:
-                s = state[f"s{i}"]
-                of_v, of_h = row_of(s, row).chunk(2, 2)
+            u = layer.across(a)
+            if layer.V is not None and s is not None:
+                of_v, of_h = layer.V(s).chunk(2, 1)
                 a, u = a + of_v, u + of_h
-            state[f"u{i}"] = u.contiguous()
+            state[f"u{i}"] = u.movedim(1, 3)[:, 0].contiguous()
             if i + 1 < len(self.layers):
-                window = torch.cat([state[f"v{i + 1}"], gated(a, 2)[:, None]], 1)
+                window = torch.cat([state[f"v{i + 1}"], gated(a, 1).movedim(1, 3)], 1)
                 state[f"v{i + 1}"] = window[:, 1:]
 
     def pixel(self, state: State, row: int, column: int) -> Tensor:
@@ -147,12 +155,8 @@ class PixelCNNOptions(PixelOptions):
 
     @model_validator(mode="after")
     def _no_blind_spot(self) -> PixelCNNOptions:
-        for k in self.kernel:
-            if k < 3 or k % 2 == 0:
-                raise ValueError(
-                    f"kernel = {self.kernel}: {k} leaves a blind spot, pixels before this one that no layer sees; "
-                    "use odd sides from 3 on"
-                )
+        for side in self.kernel:
+            check_kernel(side)
         return self
 
 

@@ -26,7 +26,7 @@ from probgen.distributions.autoregressive import State
 from probgen.distributions.sites import Site
 from probgen.event import Event
 from probgen.models.pixels import Context, PixelConditioner, PixelOptions, PixelPair, row_of
-from probgen.nn.masked import Horizontal, Vertical, colours_of
+from probgen.nn.masked import Horizontal, Vertical, check_kernel, colours_of
 
 
 def cell(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,19 +66,15 @@ class RowLSTM(nn.Module):
 
     # one pixel after the other
 
-    def begin(self, x: Tensor, s: Tensor | None) -> State:
+    def begin(self, x: Tensor) -> State:
         """Of a row: x with a pixel of border (row, width + 1, 2 hidden), h and c of this and the last row."""
         zeros = x.new_zeros(len(x), x.shape[1], self.hidden)
         state = {"h": zeros, "c": zeros.clone(), "x": x.new_zeros(len(x), x.shape[1] + 1, x.shape[2])}
-        if self.V is not None and s is not None:
-            state["s"] = self.V(s).movedim(1, 3)
         return {**state, "weights": (self.K_is.flat(), self.K_is.bias, self.up.flat(), self.up.bias)}
 
-    def begin_row(self, state: State, row: int) -> None:
-        """What comes from the row above."""
-        state["a"] = self._from_above(state["h"]) + state["weights"][1]
-        if "s" in state:
-            state["a"] = state["a"] + row_of(state["s"], row)
+    def begin_row(self, state: State, s: Tensor | None, s_above: Tensor | None) -> None:
+        """What comes from the row above; s and s_above are given over this row and that."""
+        state["a"] = self._from_above(state["h"]) + state["weights"][1] + said(self.V, s)
         state["before"], state["c"] = state["c"], torch.zeros_like(state["c"])
         state["h"] = torch.zeros_like(state["h"])
 
@@ -138,37 +134,32 @@ class DiagonalLSTM(nn.Module):
 
     # one pixel after the other
 
-    def begin(self, x: Tensor, s: Tensor | None) -> State:
+    def begin(self, x: Tensor) -> State:
         """Of a row: x (row, width, 2 hidden), and h of this row and the last with a pixel of border, from both sides."""
         n, width = x.shape[:2]
         hidden = self.left.hidden
         border = x.new_zeros(n, width + 1, hidden)
         state: State = {"x": x.new_zeros(x.shape), "h": border, "right": border.clone()}
         state["c"] = x.new_zeros(n, width, hidden)
-        if s is not None and self.left.V is not None and self.right.V is not None:
-            state["s"], state["s_right"] = self.left.V(s).movedim(1, 3), self.right.V(s).movedim(1, 3)
         weights = [(way.K_is.flat(), way.K_is.bias, way.K_ss.weight.mT) for way in (self.left, self.right)]
         return {**state, "weights": (*weights, self.up.flat(), self.up.bias, self.up_right.flat())}
 
-    def begin_row(self, state: State, row: int) -> None:
+    def begin_row(self, state: State, s: Tensor | None, s_above: Tensor | None) -> None:
         """The way from the right through the row above, which is whole now; what it says to this one."""
         state["above"] = state["h"]
         state["h"], state["c"] = torch.zeros_like(state["h"]), torch.zeros_like(state["c"])
-        if row == 0:
+        state["a"] = state["weights"][0][1].expand(len(state["x"]), 1, -1) + said(self.left.V, s)
+        if "told" not in state:  # the first row has none above
             state["told"] = torch.zeros_like(state["x"])
         else:
             K_is, bias, K_ss = state["weights"][1]
-            a = state["x"] @ K_is + bias
-            if "s_right" in state:
-                a = a + row_of(state["s_right"], row - 1)
+            a = state["x"] @ K_is + bias + said(self.right.V, s_above)
             above, h = state["right"], torch.zeros_like(state["right"])
             c = h[:, 0]
             for j in reversed(range(a.shape[1])):
                 h[:, j], c = cell(torch.addmm(a[:, j], torch.cat([above[:, j], h[:, j + 1]], 1), K_ss), c)
             state["right"] = h
             state["told"] = h[:, :-1] @ state["weights"][4]
-        a = state["weights"][0][1].expand(len(state["x"]), 1, -1)
-        state["a"] = a + row_of(state["s"], row) if "s" in state else a
 
     def pixel(self, state: State, x: Tensor, column: int) -> Tensor:
         """x (row, 2 hidden) to the same."""
@@ -180,6 +171,11 @@ class DiagonalLSTM(nn.Module):
         h, state["c"][:, column] = cell(a, before)
         state["h"][:, column + 1] = h
         return x + torch.addmm(bias, h, up) + state["told"][:, column]
+
+
+def said(V: nn.Conv2d | None, s: Tensor | None) -> Tensor | float:
+    """What s adds to the gates over a row: (row, given, 1, width or 1) -> (row, width or 1, gates)."""
+    return 0.0 if V is None or s is None else V(s).movedim(1, 3)[:, 0]
 
 
 def _skewed(x: Tensor) -> Tensor:
@@ -217,6 +213,7 @@ class PixelRNNConditioner(PixelConditioner):
         kernel: int = 7,
         context: Context = 0,
     ):
+        check_kernel(kernel)
         super().__init__(site, image, 2 * units, hidden, kernel // 2, context, int(cell == "diagonal"))
         colours = image[0]
         self.vertical = Vertical(len(self.seen), self.width, kernel, "A")
@@ -234,11 +231,11 @@ class PixelRNNConditioner(PixelConditioner):
             x = layer(x, s)
         return x
 
-    def begin(self, state: State, s: Tensor | None) -> None:
+    def begin(self, state: State) -> None:
         """A state for each layer."""
         state["first"] = (self.horizontal.flat(),)
         x = state["e"].new_zeros(len(state["e"]), self.columns, self.width)
-        state["layers"] = {i: layer.begin(x, s) for i, layer in enumerate(self._lstms)}
+        state["layers"] = {i: layer.begin(x) for i, layer in enumerate(self._lstms)}
 
     def begin_row(self, state: State, row: int) -> None:
         """What the rows above say, the last of them with its added column."""
@@ -247,7 +244,7 @@ class PixelRNNConditioner(PixelConditioner):
         window = state["e"][:, row : row + self.reach, self.reach :].movedim(3, 1)
         state["u"] = self.vertical.last(window).movedim(1, 3)[:, 0]
         for i, layer in enumerate(self._lstms):
-            layer.begin_row(state["layers"][i], row)
+            layer.begin_row(state["layers"][i], row_of(state, row), row_of(state, max(0, row - 1)))
 
     def pixel(self, state: State, row: int, column: int) -> Tensor:
         """Through all layers."""
@@ -268,10 +265,7 @@ class PixelRNNOptions(PixelOptions):
 
     @model_validator(mode="after")
     def _no_blind_spot(self) -> PixelRNNOptions:
-        if self.kernel % 2 == 0:
-            raise ValueError(
-                f"kernel = {self.kernel}: an even side leaves a blind spot to the right; use an odd one"
-            )
+        check_kernel(self.kernel)
         return self
 
 

@@ -25,7 +25,7 @@ from probgen.distributions.sites import Site
 from probgen.errors import InputError
 from probgen.event import Event
 from probgen.inference.svi import SVIOptions
-from probgen.models.autoregressive import AutoregressivePair
+from probgen.models.autoregressive import MOST_LEVELS, AutoregressivePair
 from probgen.nn.masked import Horizontal, colours_of
 
 AT_ONCE = 1 << 24  # features of images that are scored together: 64 MiB
@@ -60,6 +60,8 @@ class PixelConditioner(nn.Module):
     ):
         super().__init__()
         colours = image[0]
+        if not isinstance(context, int) and tuple(context[1:]) != tuple(image[1:]):
+            raise InputError(f"context = {context}: a map that lies over images of {image}")
         self.extra, self.columns = extra, image[2] + extra
         if min(width, hidden) < colours:
             raise InputError(
@@ -67,7 +69,7 @@ class PixelConditioner(nn.Module):
             )
         self.site, self.image, self.width, self.reach, self.context = site, image, width, reach, context
         told = min(site.features, width)
-        self.embedding = nn.Linear(site.features, told, bias=False) if told < site.features else None
+        self.embedding = nn.Embedding(site.features, told) if told < site.features else None
         self.seen = torch.cat([torch.arange(colours).repeat_interleave(told), torch.tensor([-1])])
         self.given = context if isinstance(context, int) else context[0]
         between = colours_of(hidden, colours)
@@ -86,9 +88,7 @@ class PixelConditioner(nn.Module):
         told = self._told(x.unflatten(1, (height, columns, colours))).flatten(3)
         e = torch.cat([told, told.new_ones(*told.shape[:3], 1)], 3).permute(0, 3, 1, 2)
         h = self.features(nn.functional.pad(e, (0, self.extra)), self._map(context))[..., :columns]
-        y = self.numbers(self.hidden(h.relu()).relu()).to(
-            self.hidden.weight.dtype
-        )  # under autocast it is less exact
+        y = self.numbers(self.hidden(h.relu()).relu())
         return y.unflatten(1, (colours, -1)).permute(0, 3, 4, 1, 2).flatten(1, 3)
 
     @abstractmethod
@@ -103,9 +103,12 @@ class PixelConditioner(nn.Module):
         like = self.hidden.weight
         e = like.new_zeros(rows, height + self.reach, self.columns + self.reach, len(self.seen))
         e[:, self.reach :, self.reach : self.reach + columns, -1] = 1
-        head = [(layer.flat(), layer.bias) for layer in (self.hidden, self.numbers)]
+        head = tuple((layer.flat(), layer.bias) for layer in (self.hidden, self.numbers))
         state = {"e": e, "head": head}
-        self.begin(state, self._map(context))
+        s = self._map(context)
+        if s is not None:
+            state["s"] = s.movedim(1, 3)
+        self.begin(state)
         return state
 
     def step(self, state: State, i: int, previous: Tensor | None) -> Tensor:
@@ -123,7 +126,7 @@ class PixelConditioner(nn.Module):
         return torch.addmm(c[mine], torch.addmm(b, h.relu(), U).relu(), V[:, mine])
 
     @abstractmethod
-    def begin(self, state: State, s: Tensor | None) -> None:
+    def begin(self, state: State) -> None:
         """Put into the state what is known before the first row."""
 
     @abstractmethod
@@ -143,23 +146,27 @@ class PixelConditioner(nn.Module):
 
     def _told(self, x: Tensor) -> Tensor:
         """(...) -> (..., number)."""
-        told = self.site.encode(x, self.hidden.weight.dtype)
-        return told if self.embedding is None else self.embedding(told)
+        if self.embedding is not None:
+            return nn.functional.embedding(x.long(), self.embedding.weight)
+        return self.site.encode(x, self.hidden.weight.dtype)
 
     def _map(self, context: Tensor | None) -> Tensor | None:
         """A context as a map, of one pixel where it is a vector. Errors: `InputError`."""
         if isinstance(self.context, int):
             check_context(context, self.context)
             return None if context is None else context[:, :, None, None]
-        if context is None or context.shape[1:] != self.context:
-            found = "none" if context is None else f"shape {tuple(context.shape)}"
-            raise InputError(f"context: {self.context} numbers a row are needed, not {found}")
+        if context is None or context.shape[1:] != self.context or not context.is_floating_point():
+            found = "none" if context is None else f"{context.dtype} of shape {tuple(context.shape)}"
+            raise InputError(f"context: {self.context} floats a row are needed, not {found}")
         return nn.functional.pad(context, (0, self.extra))
 
 
-def row_of(s: Tensor, row: int) -> Tensor:
-    """That of a map which may be a single pixel, channels last: (row, height or 1, width or 1, n) -> (row, width or 1, n)."""
-    return s[:, row if s.shape[1] > 1 else 0]
+def row_of(state: State, row: int) -> Tensor | None:
+    """What is given over a row, if something is: (row, given, 1, width or 1)."""
+    s: Tensor | None = state.get("s")
+    if s is None:
+        return None
+    return s[:, row if s.shape[1] > 1 else 0, None].movedim(3, 1)
 
 
 class PixelOptions(SVIOptions):
@@ -178,6 +185,11 @@ class PixelOptions(SVIOptions):
     )
     head: int = Field(64, ge=1, description="features of the layer before the last")
     given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
+    autocast: bool = Field(
+        False,
+        description="features and products in bfloat16 while training (torch.autocast): half the time on a processor that "
+        "has it; weights and scores keep their dtype",
+    )
 
 
 class PixelPair(AutoregressivePair):
@@ -199,10 +211,15 @@ class PixelPair(AutoregressivePair):
             places = torch.arange(event.size).reshape(self.image).permute(1, 2, 0)
             self.ordering = places[:, :, list(options.chain or range(colours))].flatten()
 
+    @property
+    def at_once(self) -> int:
+        """As many as have `AT_ONCE` features in a layer."""
+        width = max(4 * self.conditioner.width, self.image[0] * self.site.size)
+        return max(1, AT_ONCE // (self.image[1] * self.image[2] * width))
+
     def assess(self, x: Tensor, options: Any, **given: Tensor) -> xr.Dataset:
         """As every autoregressive pair, some images at a time: the features of many fit neither a cache nor, in the end, memory."""
-        width = max(4 * self.conditioner.width, self.image[0] * self.site.size)
-        rows = max(1, AT_ONCE // (self.image[1] * self.image[2] * width))
+        rows = self.at_once
         parts = [
             super(PixelPair, self).assess(
                 x[i : i + rows], options, **{k: v[i : i + rows] for k, v in given.items()}
@@ -217,8 +234,12 @@ class PixelPair(AutoregressivePair):
         if wanted == "auto" and event.support in ("real", "binary"):
             return Bernoulli() if event.support == "binary" else Normal() if K == 1 else NormalMixture(K)
         levels = event.levels or 2
-        if event.support == "token" and wanted != "logistic":
-            return Categorical(levels)
-        if event.support == "integer":
-            return LogisticMixture(levels, K) if wanted == "logistic" else Ordinal(levels)
+        if event.support == "integer" and wanted == "logistic" and levels > 1:
+            return LogisticMixture(levels, K)
+        if levels > MOST_LEVELS:
+            raise InputError(
+                f"x has {levels} levels, more than {MOST_LEVELS}: use likelihood = 'logistic' for integers, or fewer levels"
+            )
+        if event.support in ("integer", "token") and wanted != "logistic":
+            return Ordinal(levels) if event.support == "integer" else Categorical(levels)
         raise InputError(f"likelihood = {wanted!r} does not suit x of {event}: use 'auto'")

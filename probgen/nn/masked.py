@@ -17,6 +17,14 @@ from torch import Tensor, nn
 Mask = Literal["A", "B"]
 
 
+def check_kernel(side: int) -> None:
+    """Errors: `ValueError` for a side that leaves pixels unseen: an even one those to one side, 1 all of them."""
+    if side < 3 or side % 2 == 0:
+        raise ValueError(
+            f"kernel: a side of {side} leaves a blind spot, pixels before this one that no layer sees; use odd sides from 3 on"
+        )
+
+
 def colours_of(channels: int, colours: int) -> Tensor:
     """The colour that each of the channels is about, in equal blocks: (channel,)."""
     return torch.arange(channels) * colours // channels

@@ -34,9 +34,9 @@ def training(turns: int, rows: int = 50) -> None:
     x = (torch.rand(rows, D) < 0.13).float()
     for name, make in pairs.items():
         pair, net = make(), make().conditioner
-        ours, theirs = (torch.optim.AdamW(p.parameters(), fused=True) for p in (pair, net))
-        work = eager(pair)
-        times = []
+        half = make()
+        ours, theirs, in_half = (torch.optim.AdamW(p.parameters(), fused=True) for p in (pair, net, half))
+        work, cast, times = eager(pair), eager(half, True), []
         for _ in range(turns + 1):
             begun = time.perf_counter()
             work({"x": x.view(-1, 28, 28)})
@@ -46,10 +46,16 @@ def training(turns: int, rows: int = 50) -> None:
             loss = F.binary_cross_entropy_with_logits(net(x)[:, :, 0], x, reduction="sum") / rows
             loss.backward()
             theirs.step()
-            times.append((between - begun, time.perf_counter() - between))
-        a, b = (statistics.median(t) for t in zip(*times[1:], strict=True))
-        ratio = statistics.median(a / b for a, b in times[1:])
-        print(f"{name}: ours {a * 1e3:.0f} ms, plain loop {b * 1e3:.0f} ms, ratio {ratio:.3f}", flush=True)
+            last = time.perf_counter()
+            cast({"x": x.view(-1, 28, 28)})
+            in_half.step()
+            times.append((between - begun, last - between, time.perf_counter() - last))
+        a, b, c = (statistics.median(t) for t in zip(*times[1:], strict=True))
+        ratio = statistics.median(a / b for a, b, _ in times[1:])
+        print(
+            f"{name}: ours {a * 1e3:.0f} ms, plain loop {b * 1e3:.0f} ms, ratio {ratio:.3f}; ours in bfloat16 {c * 1e3:.0f} ms",
+            flush=True,
+        )
 
 
 def main(turns: int = 10) -> None:
