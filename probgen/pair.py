@@ -6,7 +6,7 @@ nothing is latent and by importance weighting elsewhere. Replace a method where 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -26,7 +26,7 @@ from probgen.inference.elbo import elbo
 from probgen.inference.importance import all_log_weights, elbo_with_error, iwae_with_error
 from probgen.inference.pareto import ENOUGH, pareto_k
 from probgen.inference.posterior import posterior_draws
-from probgen.inference.svi import SVIOptions, steps_of, svi
+from probgen.inference.svi import Objective, SVIOptions, steps_of, svi
 from probgen.options import Options
 from probgen.rows import Rows
 from probgen.run import Run
@@ -66,7 +66,7 @@ def one_hot(event: Event, given: Mapping[str, Tensor], dtype: torch.dtype) -> Te
     return torch.cat(parts, 1).to(dtype)
 
 
-class Pair(nn.Module, ABC):
+class Pair(Objective):
     """A model and its guide in one class, which is its own family. Parameters are `nn.Parameter`.
 
     latents  names and dimensions of what `sample` returns beside `x`, e.g. {"z": ("latent",)}
@@ -80,7 +80,7 @@ class Pair(nn.Module, ABC):
     ScoreOptions: ClassVar[type[BaseModel]] = PairScoreOptions
     accepts: ClassVar[frozenset[str]] = frozenset()
     dtype: ClassVar[str] = "float32"
-    latents: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    latents: Mapping[str, tuple[str, ...]] = {}
     dims: Mapping[str, tuple[str, ...]] = {}
 
     def __init__(self, options: Any, event: Event):
@@ -110,27 +110,12 @@ class Pair(nn.Module, ABC):
     # what a family may know better
 
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
-        """What `svi` minimises, in nats a row: `loss`, here the negative ELBO, and its parts for the history.
-
-        In eval mode it is what validation rows are judged by.
-        """
+        """The negative ELBO, and its parts."""
         found = elbo(self, x, **given)
         if not found.kl:
             return {"loss": -found.bound.mean()}
         reconstruction, kl = found.reconstruction.mean(), found.divergence.mean()
         return {"loss": kl - reconstruction, "reconstruction": reconstruction, "kl": kl}
-
-    def begin(self, epoch: float) -> None:
-        """Called by `svi` before each step, with the epochs gone by: for what changes with them, as a warm-up does."""
-
-    def penalty(self) -> Tensor | float:
-        """What `svi` adds to the loss, in nats a row."""
-        return 0.0
-
-    @property
-    def at_once(self) -> int:
-        """Rows whose loss is worked out together where no gradient is wanted."""
-        return 1024
 
     @property
     def context_size(self) -> int:

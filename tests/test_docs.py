@@ -25,6 +25,7 @@ PAGES = [
     "docs/plugins.md",
     "docs/diagnosis.md",
     "plugins/probgen-gan/README.md",
+    "plugins/probgen-vqvae/README.md",
 ]
 
 

@@ -15,9 +15,9 @@ from probgen.event import Event
 from probgen.recipes.looks import hidden
 
 NEEDS_DATA = {
-    "cifar-pixelcnn", "connect4", "dna", "faces-pixelcnn", "faithful", "faithful-bayes", "fashion-dcgan", "fashion-pixelcnn",
-    "fashion-vae", "mnist-dcgan", "mnist-fvsbn", "mnist-iwae", "mnist-made", "mnist-nade", "mnist-pixelcnn", "mnist-pixelrnn",
-    "mnist-vae", "mushrooms", "nltcs", "plants", "stacked-mnist-gan",
+    "cifar-pixelcnn", "cifar-vqvae", "connect4", "dna", "faces-pixelcnn", "faces-vqvae", "faithful", "faithful-bayes", "fashion-dcgan", "fashion-pixelcnn",
+    "fashion-vae", "fashion-vqvae2", "mnist-dcgan", "mnist-fvsbn", "mnist-iwae", "mnist-made", "mnist-nade", "mnist-pixelcnn", "mnist-pixelrnn",
+    "mnist-vae", "mnist-vqvae", "mushrooms", "nltcs", "plants", "stacked-mnist-gan",
 }  # fmt: skip
 
 

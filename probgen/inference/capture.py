@@ -15,7 +15,7 @@ from torch.func import functional_call
 from probgen.errors import InputError
 
 if TYPE_CHECKING:
-    from probgen.pair import Pair
+    from probgen.inference.svi import Objective
 
 OTHER_WAYS = "graph = true: the loss is not the same operations at every step (it looks at a value, or chooses in Python); leave it out"
 
@@ -23,7 +23,7 @@ Step = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 class _Loss(nn.Module):
-    def __init__(self, pair: Pair, autocast: bool):
+    def __init__(self, pair: Objective, autocast: bool):
         super().__init__()
         self.pair, self.autocast = pair, autocast
 
@@ -33,7 +33,7 @@ class _Loss(nn.Module):
         return parts, parts["loss"] + self.pair.penalty()
 
 
-def eager(pair: Pair, autocast: bool = False) -> Step:
+def eager(pair: Objective, autocast: bool = False) -> Step:
     """From a batch to the parts of the loss, with gradients left in the parameters; products in bfloat16 if told so."""
     loss, parameters = _Loss(pair, autocast), list(pair.parameters())
 
@@ -47,7 +47,9 @@ def eager(pair: Pair, autocast: bool = False) -> Step:
     return step
 
 
-def captured(pair: Pair, batch: dict[str, Tensor], other: dict[str, Tensor], autocast: bool = False) -> Step:
+def captured(
+    pair: Objective, batch: dict[str, Tensor], other: dict[str, Tensor], autocast: bool = False
+) -> Step:
     """The same from a graph, for batches of the shape of this one; `other` is another, to check the graph by.
 
     Errors: `InputError` where the loss is not the same operations at every step, as far as three calls tell.

@@ -6,6 +6,7 @@ Where nothing is latent the ELBO is the log-likelihood, and this is maximum like
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -18,7 +19,6 @@ from probgen.inference.capture import Step, captured, eager
 from probgen.options import Options
 
 if TYPE_CHECKING:
-    from probgen.pair import Pair
     from probgen.rows import Rows
     from probgen.run import Run
 
@@ -53,6 +53,29 @@ class SVIOptions(Options):
     )
 
 
+class Objective(nn.Module, ABC):
+    """What `svi` can train: a pair, or a part of a model that has a loss of its own."""
+
+    @abstractmethod
+    def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
+        """What is minimised, as `loss`, in nats a row, and its parts for the history.
+
+        In eval mode it is what validation rows are judged by.
+        """
+
+    def penalty(self) -> Tensor | float:
+        """What is added to the loss, in nats a row."""
+        return 0.0
+
+    def begin(self, epoch: float) -> None:
+        """Called before each step, with the epochs gone by: for what changes with them, as a warm-up does."""
+
+    @property
+    def at_once(self) -> int:
+        """Rows whose loss is worked out together where no gradient is wanted."""
+        return 1024
+
+
 class Schedule(Protocol):
     """What `svi` needs of its options; any class with these fields will do."""
 
@@ -64,7 +87,7 @@ class Schedule(Protocol):
     def schedule(self) -> str: ...
 
 
-def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: str = "fit") -> None:
+def svi(pair: Objective, data: Rows, run: Run, options: Schedule, steps: int, stage: str = "fit") -> None:
     """Maximise the ELBO of a pair less its penalty, in nats a row, by AdamW (Loshchilov & Hutter 2019); in place.
 
     With `data.valid` the loss of those rows is measured after every epoch, and the weights of the best epoch are
@@ -116,7 +139,7 @@ def svi(pair: Pair, data: Rows, run: Run, options: Schedule, steps: int, stage: 
     best.restore(pair)
 
 
-def _culprit(pair: Pair, batch: dict[str, Tensor]) -> str:
+def _culprit(pair: Objective, batch: dict[str, Tensor]) -> str:
     """The first parameter that is not finite, or else the first layer that gives what is not; the loss is run again."""
     for name, parameter in pair.named_parameters():
         if not torch.isfinite(parameter).all():
@@ -144,7 +167,7 @@ def _culprit(pair: Pair, batch: dict[str, Tensor]) -> str:
 
 
 @torch.no_grad()
-def mean_loss(pair: Pair, data: Rows, autocast: bool = False) -> float:
+def mean_loss(pair: Objective, data: Rows, autocast: bool = False) -> float:
     """The loss of all rows in eval mode, in nats a row."""
     pair.eval()
     total = 0.0
@@ -165,7 +188,7 @@ class Best:
         self.since = 0
         self.weights: dict[str, Tensor] = {}
 
-    def see(self, loss: float, pair: Pair) -> bool:
+    def see(self, loss: float, pair: Objective) -> bool:
         """Whether patience has run out."""
         if self.loss is None or loss < self.loss:
             self.loss, self.since = loss, 0
@@ -174,7 +197,7 @@ class Best:
             self.since += 1
         return self.patience is not None and self.since >= self.patience
 
-    def restore(self, pair: Pair) -> None:
+    def restore(self, pair: Objective) -> None:
         """Give the pair its best weights, where there was a validation."""
         if self.weights:
             pair.load_state_dict(self.weights)

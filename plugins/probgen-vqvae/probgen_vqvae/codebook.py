@@ -1,0 +1,109 @@
+"""Vector quantisation (van den Oord, Vinyals & Kavukcuoglu, NIPS 2017).
+
+    k(z) = argmin_k |z - e_k|                                    eq. 1
+    N_k = gamma N_k + (1 - gamma) n_k,    m_k = gamma m_k + (1 - gamma) sum_{k(z) = k} z,    e_k = m_k / N_k     appendix A.1
+
+The gradient goes from e_k to z as it is (straight-through). Codes that are hardly used begin anew at some z of the batch
+(Dhariwal et al. 2020, section 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+
+BLOCK = 2048  # vectors whose distances to all codes are in memory together
+SEEN = 40  # vectors a code that k-means sees
+
+
+def nearest(z: Tensor, e: Tensor) -> Tensor:
+    """The nearest of the codes e (code, number) to each z (vector, number): (vector,)."""
+    half = -0.5 * e.square().sum(1)
+    found = [torch.addmm(half, block, e.mT).max(1).indices for block in z.split(BLOCK)]
+    return torch.cat(found)
+
+
+class Codebook(nn.Module):
+    """K codes of D numbers.
+
+    decay    gamma of the moving averages; None: codes are parameters and follow a gradient
+    cosine   whether codes and vectors are brought to length 1
+    restart  share of an even use below which a code begins anew; 0: never
+    """
+
+    e: Tensor
+    N: Tensor
+    m: Tensor
+
+    def __init__(self, K: int, D: int, decay: float | None, cosine: bool, restart: float):
+        super().__init__()
+        self.decay, self.cosine, self.restart = decay, cosine, restart
+        start = torch.randn(K, D)
+        if decay is None:
+            self.e = nn.Parameter(start)
+        else:
+            self.register_buffer("e", start)
+        self.register_buffer("N", torch.ones(K))
+        self.register_buffer("m", start.clone())
+
+    def codes(self) -> Tensor:
+        """(code, number)."""
+        return nn.functional.normalize(self.e) if self.cosine else self.e
+
+    def look_up(self, k: Tensor) -> Tensor:
+        """(...) -> (..., number)."""
+        return nn.functional.embedding(k, self.codes())
+
+    def prepared(self, z: Tensor) -> Tensor:
+        """As z is held against the codes: (vector, number)."""
+        return nn.functional.normalize(z) if self.cosine else z
+
+    @torch.no_grad()
+    def start(self, z: Tensor, seed: int) -> None:
+        """At the centres of k-means; z: (vector, number)."""
+        K = len(self.e)
+        z = self.prepared(z)[: SEEN * K]
+        found = KMeans(min(K, len(z)), n_init=1, max_iter=20, random_state=seed).fit(z.double().cpu().numpy())
+        self.e[: len(found.cluster_centers_)] = torch.from_numpy(found.cluster_centers_).to(self.e)
+        self.m.copy_(self.e)
+        self.N.fill_(1.0)
+
+    @torch.no_grad()
+    def learn(self, z: Tensor, k: Tensor, total: Callable[..., tuple[Tensor, ...]]) -> None:
+        """Follow the vectors z (vector, number) of codes k (vector,), and let codes without any begin anew.
+
+        total  adds up over processes
+        """
+        K, D = self.e.shape
+        n = torch.bincount(k, minlength=K).double()
+        sums = torch.zeros(K, D, dtype=torch.float64, device=z.device).index_add_(0, k, z.double())
+        n, sums = total(n, sums)
+        gamma = self.decay if self.decay is not None else 0.99
+        self.N.lerp_(n.to(self.N), 1 - gamma)
+        self.m.lerp_(sums.to(self.m), 1 - gamma)
+        if self.decay is not None:
+            alive = self.N > 0
+            self.e[alive] = self.m[alive] / self.N[alive, None]
+        dead = self.restart * self.N.mean() > self.N
+        if dead.any():
+            chosen = z[torch.randint(len(z), (int(dead.sum()),), device=z.device)]
+            self.e.data[dead] = chosen.to(self.e)  # no gradient goes to them: nothing was looked up there
+            self.N[dead] = self.N.mean()
+            self.m[dead] = self.N.mean() * chosen.to(self.m)
+
+
+def straight_through(z: Tensor, q: Tensor) -> Tensor:
+    """q, with the gradient of z: van den Oord et al. 2017, section 3.2."""
+    if not torch.is_grad_enabled():
+        return q
+    return z + (q - z).detach()
+
+
+def perplexity(k: Tensor, K: int) -> tuple[Tensor, Tensor]:
+    """exp of the entropy of the codes' use, and the share of codes in use."""
+    p = torch.bincount(k.flatten(), minlength=K).double()
+    p = p / p.sum()
+    return torch.exp(-torch.special.xlogy(p, p).sum()), (p > 0).double().mean()

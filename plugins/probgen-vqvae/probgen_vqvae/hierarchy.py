@@ -1,0 +1,143 @@
+"""Codes of an image in one or more levels, and p(x | z) of them (Razavi, van den Oord & Vinyals, NeurIPS 2019, algorithm 1).
+
+    z_1 = k(E_1(x)),    z_l = k(E_l(x), e(z_1), .., e(z_{l-1}))          the first level is the coarsest
+    L = -log p(x | e(z)) + |sg[E] - e|^2 + beta |E - sg[e]|^2            van den Oord et al. 2017, eq. 3
+
+With moving averages the second term is left out: they minimise it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from probgen import Event
+from probgen.inference.svi import Objective
+from probgen.pair import one_hot
+from probgen_vqvae.codebook import Codebook, nearest, perplexity, straight_through
+from probgen_vqvae.networks import as_map, beside, decoder, encoder, planes, upwards, vectors
+
+
+class Level(nn.Module):
+    """One map of codes: E sees the level below, or the image; `last` is told what the levels above say, too."""
+
+    def __init__(self, options: Any, inputs: int, halvings: int, above: bool):
+        super().__init__()
+        o, D = options, options.latent
+        self.E = encoder(inputs, o.hidden, halvings, o.blocks)
+        self.up = upwards(D, D) if above else None
+        self.last = nn.Conv2d(o.hidden + (D if above else 0), D, 1)
+        self.book = Codebook(o.codes, D, o.decay, o.distance == "cosine", o.restart)
+        self.join = nn.Conv2d(2 * D, D, 1) if above else None
+
+    def raised(self, u: Tensor | None) -> Tensor | None:
+        """What the levels above say, on the grid of this one."""
+        return None if u is None or self.up is None else self.up(u)
+
+    def quantised(self, h: Tensor, above: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What the encoder says (row, D, height, width), as it is held against the codes, and the nearest codes k."""
+        z = self.last(h if above is None else beside(h, above))
+        flat = self.book.prepared(vectors(z))
+        k = nearest(flat.detach(), self.book.codes().detach()).reshape(len(z), *z.shape[2:])
+        return as_map(flat.reshape(*k.shape, -1)), k
+
+    def joined(self, e: Tensor, above: Tensor | None) -> Tensor:
+        """What this level and those above say together: (row, D, height, width)."""
+        return e if above is None or self.join is None else self.join(beside(e, above))
+
+    def e(self, k: Tensor) -> Tensor:
+        """The vectors of codes, as a map."""
+        return as_map(self.book.look_up(k.long()))
+
+
+class Hierarchy(Objective):
+    """The first stage: encoders, codebooks, decoder. Levels are numbered from the top, the coarsest.
+
+    image  (channel, height, width)
+    site   what one dimension of x is, given z
+    """
+
+    def __init__(self, options: Any, image: tuple[int, int, int], site: Any, event: Event):
+        super().__init__()
+        o, L, (depth, height, width) = options, options.levels, image
+        self.site, self.image, self.event, self.commitment = site, image, event, o.commitment
+        c = sum(part.levels or 1 for part in event.given.values())
+        self.widest = max(o.hidden, depth * site.size)
+        self.sides = [(height >> s, width >> s) for s in (o.halvings + L - 1 - i for i in range(L))]
+        self.layers = nn.ModuleList(
+            Level(o, o.hidden, 1, i > 0)
+            if i < L - 1
+            else Level(o, depth * site.features + c, o.halvings, i > 0)
+            for i in range(L)
+        )
+        self.D = decoder(o.latent + c, o.hidden, o.halvings, o.blocks, depth * site.size)
+        self.total: Callable[..., tuple[Tensor, ...]] = _alone  # over processes, in a fit
+
+    @property
+    def levels(self) -> list[Level]:
+        """From the top."""
+        return [level for level in self.layers if isinstance(level, Level)]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its weights."""
+        return next(self.parameters()).dtype
+
+    @property
+    def at_once(self) -> int:
+        """As many rows as have 64 MiB in a layer."""
+        return max(1, (1 << 24) // (self.image[1] * self.image[2] * self.widest))
+
+    def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
+        """In nats a dimension, so that the weight of the commitment does not hang on the size of the image."""
+        c = one_hot(self.event, given, self.dtype)
+        zs, ks, es = self.encode(x, c)
+        numbers = self.decode(es, c)
+        reconstruction = self.site.p(numbers).log_prob(x.reshape(numbers.shape[:-1])).flatten(1).sum(1).mean()
+        loss = -reconstruction / x[0].numel()
+        found: dict[str, Tensor] = {}
+        for i, (level, z, k) in enumerate(zip(self.levels, zs, ks, strict=True), 1):
+            book, e = level.book, level.e(k)
+            loss = loss + self.commitment * nn.functional.mse_loss(z, e.detach())
+            if book.decay is None:
+                loss = loss + nn.functional.mse_loss(e, z.detach())
+            found[f"perplexity_{i}"], found[f"in_use_{i}"] = perplexity(k, len(book.e))
+            if self.training:
+                book.learn(vectors(z.detach()), k.flatten(), self.total)
+        return {"loss": loss, "reconstruction": reconstruction, **found}
+
+    def encode(self, x: Tensor, c: Tensor | None) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Of each level what the encoder says, k(z), and the vectors e(k) with the gradient straight through."""
+        depth, height, width = self.image
+        h = self.site.encode(x.reshape(-1, depth, height, width), self.dtype).movedim(4, 2).flatten(1, 2)
+        h = beside(h, None if c is None else planes(c, height, width))
+        seen: list[Tensor] = []
+        for level in reversed(self.levels):
+            h = level.E(h)
+            seen.insert(0, h)
+        zs: list[Tensor] = []
+        ks: list[Tensor] = []
+        es: list[Tensor] = []
+        u = None
+        for level, h in zip(self.levels, seen, strict=True):
+            above = level.raised(u)
+            z, k = level.quantised(h, above)
+            e = straight_through(z, level.e(k))
+            u = level.joined(e, above)
+            zs, ks, es = [*zs, z], [*ks, k], [*es, e]
+        return zs, ks, es
+
+    def decode(self, es: list[Tensor], c: Tensor | None) -> Tensor:
+        """Numbers of p(x | z): (row, channel, height, width, size)."""
+        u = es[0]
+        for level, e in zip(self.levels[1:], es[1:], strict=True):
+            u = level.joined(e, level.raised(u))
+        u = beside(u, None if c is None else planes(c, *u.shape[2:]))
+        return self.D(u).unflatten(1, (self.image[0], -1)).movedim(2, 4)
+
+
+def _alone(*tensors: Tensor) -> tuple[Tensor, ...]:
+    return tensors

@@ -1,0 +1,259 @@
+"""What `vqvae` and `vqvae2` share: options, the two stages of a fit, p(z) and p(x | z) as a Pyro model, and its score.
+
+z ~ p(z),    x ~ p(x | e(z))
+log p(x) >= log p(x | e(z)) + log p(z)    at z = k(E(x)): one term of the sum over all z
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import pyro
+import pyro.distributions as dist
+import torch
+import xarray as xr
+from pydantic import BaseModel, Field
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from probgen import Event, Options, Pair, Rows, Run, log_prob
+from probgen.distributions import Bernoulli, Categorical, LogisticMixture, Ordinal
+from probgen.errors import InputError, NotOffered
+from probgen.inference.svi import SVIOptions, steps_of, svi
+from probgen_vqvae.hierarchy import Hierarchy
+from probgen_vqvae.networks import vectors
+from probgen_vqvae.pictures import pictures
+from probgen_vqvae.prior import Prior
+
+START = 2000  # rows whose vectors codes begin at
+
+
+class PriorOptions(SVIOptions):
+    """Of the second stage, a PixelCNN a level."""
+
+    channels: int = Field(32, ge=1, description="features of each layer")
+    layers: int = Field(5, ge=1, description="gated layers")
+    head: int = Field(64, ge=1, description="features of the layer before the last")
+    kernel: int = Field(7, ge=3, description="side of the first layer's kernel")
+
+
+class VQOptions(SVIOptions):
+    """Of the first stage, and of the second in `prior`."""
+
+    codes: int = Field(512, ge=2, description="K, of each level")
+    latent: int = Field(64, ge=1, description="D, numbers of a code")
+    halvings: int = Field(2, ge=1, description="how often the finest codes have halved the image")
+    hidden: int = Field(64, ge=1, description="channels of encoder and decoder")
+    blocks: int = Field(2, ge=0, description="residual blocks of each")
+    decay: float | None = Field(
+        0.99, gt=0, lt=1, description="gamma of the codes' moving averages; None: codes follow a gradient"
+    )
+    commitment: float = Field(0.25, ge=0, description="beta, weight of |E(x) - sg[e]|^2")
+    distance: Literal["euclidean", "cosine"] = Field("euclidean", description="between vectors and codes")
+    restart: float = Field(
+        0.01, ge=0, lt=1, description="share of an even use below which a code begins anew; 0: never"
+    )
+    likelihood: Literal["auto", "bernoulli", "categorical", "logistic", "normal"] = Field(
+        "auto", description="of one dimension of x; auto: bernoulli, logistic or normal by the data"
+    )
+    components: int = Field(5, ge=1, description="logistics of each integer dimension")
+    sigma: float = Field(
+        0.1, gt=0, description="normal: standard deviation of x given z, in units of the data's"
+    )
+    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
+    prior: PriorOptions | None = Field(
+        default_factory=lambda: PriorOptions.model_validate({}),
+        description="of the second stage: epochs, channels, ...; None: codes without a prior",
+    )
+
+
+class SampleOptions(Options):
+    """What is drawn."""
+
+    mean: bool = Field(False, description="the mean of p(x | z) instead of a draw from it")
+
+
+class ScoreOptions(Options):
+    """Nothing to choose: the bound has no draws in it."""
+
+
+class StatedNormal(nn.Module):
+    """A site: x ~ Normal(mu, sigma), sigma stated; told and foretold with mean 0 and standard deviation 1."""
+
+    size = features = 1
+    levels = dtype = None
+    support = constraints.real
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, sigma: float):
+        super().__init__()
+        self.sigma = sigma
+        self.register_buffer("loc", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
+
+    def p(self, numbers: Tensor) -> Any:
+        """(..., 1) -> batch shape (...)."""
+        return dist.Normal(self.loc + self.scale * numbers.squeeze(-1), self.scale * self.sigma)
+
+    def mean(self, p: Any) -> Tensor:
+        """Its own."""
+        return p.mean
+
+    def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """Standardised."""
+        return ((x - self.loc) / self.scale)[..., None].to(dtype)
+
+    def standardise(self, data: Rows) -> None:
+        """By mean and standard deviation of all numbers."""
+        n, total, square = 0, 0.0, 0.0
+        for chunk in data.chunks():
+            x = chunk["x"].double()
+            n, total, square = n + x.numel(), total + float(x.sum()), square + float(x.square().sum())
+        deviation = max(0.0, square / n - (total / n) ** 2) ** 0.5
+        self.loc.fill_(total / n)
+        self.scale.fill_(deviation if deviation > 1e-12 * abs(total / n) else 1.0)
+
+
+class VQPair(Pair):
+    """One level of codes or more behind the hooks."""
+
+    Options: ClassVar[type[BaseModel]] = VQOptions
+    SampleOptions = SampleOptions
+    ScoreOptions = ScoreOptions
+    pictures = staticmethod(pictures)
+
+    def __init__(self, options: Any, event: Event):
+        super().__init__(options, event)
+        self.shape = tuple(length or 1 for length in event.shape)
+        self.image = _image(event, options.halvings + options.levels - 1)
+        self.site = _site(options, event)
+        self.codes = Hierarchy(options, self.image, self.site, event)
+        self.prior = Prior(options, self.codes) if options.prior is not None else None
+        self.names = ["z"] if options.levels == 1 else [f"z_{i + 1}" for i in range(options.levels)]
+        self.latents = {name: (f"{name}_height", f"{name}_width") for name in self.names}
+
+    def learn(self, data: Rows, run: Run) -> None:
+        """The codes, then the prior over them."""
+        if isinstance(self.site, StatedNormal):
+            self.site.standardise(data)
+        self._begin(data, run)
+        self.codes.total = run.sum
+        o = self.options
+        svi(self.codes, data, run, o, steps_of(o, data.n), "codes")
+        if self.prior is None:
+            return
+        self.codes.eval().requires_grad_(False)
+        svi(self.prior, data, run, o.prior, steps_of(o.prior, data.n), "prior")
+        self.codes.requires_grad_(True)
+
+    def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
+        """z ~ p(z), x ~ p(x | e(z))."""
+        c = self.context(given)
+        with self.rows(n):
+            zs: list[Tensor] = []
+            for level, name in enumerate(self.names):
+                p = self._fitted_prior().p(level, zs, c)
+                zs.append(pyro.sample(name, p if c is not None or level else p.expand((n,))))
+            return pyro.sample("x", self._given(zs, c).to_event(len(self.event.shape)), obs=x)
+
+    def assess(self, x: Tensor, options: Any, **given: Any) -> xr.Dataset:
+        """A lower bound without Monte Carlo error, and its two parts."""
+        c, prior = self.context(given), self._fitted_prior()
+        parts = []
+        for i in range(0, len(x), self.at_once):
+            some, c_some = x[i : i + self.at_once], None if c is None else c[i : i + self.at_once]
+            zs = self.codes.encode(some, c_some)[1]
+            of_x = self._given(zs, c_some).log_prob(some).flatten(1).sum(1)
+            parts.append(torch.stack([of_x, prior.log_prob(zs, c_some)]))
+        of_x, of_z = torch.cat(parts, 1)
+        measure = "lebesgue" if self.site.levels is None else "counting"
+        found = log_prob(of_x + of_z, kind="lower_bound", estimator="codes", measure=measure)
+        attrs = {"units": "nat", "long_name": "log p(x | z) at z = E(x)"}
+        return found.assign(reconstruction=("row", of_x.cpu().numpy(), attrs))
+
+    def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
+        """x and z, or x given some of z; the mean of p(x | z) if it is asked for."""
+        for name, (height, width) in zip(self.names, self.codes.sides, strict=True):
+            if name in given:
+                _check_codes(name, given[name], (height, width), self.options.codes)
+                given = given | {name: given[name].long()}
+        c = self.context(given)
+        zs: list[Tensor] = []
+        for level, name in enumerate(self.names):
+            zs.append(given[name] if name in given else self._draw_codes(level, zs, n, c))
+        p = self._given(zs, c)
+        x = self.site.mean(p) if options.mean else p.sample()
+        return {"x": x, **dict(zip(self.names, zs, strict=True))}
+
+    def _draw_codes(self, level: int, above: list[Tensor], n: int, c: Tensor | None) -> Tensor:
+        p = self._fitted_prior().p(level, above, c)
+        return p.sample(() if p.batch_shape else torch.Size((n,)))
+
+    def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Any) -> dict[str, Tensor]:
+        """The codes of x. Errors: `NotOffered` where x is known in part."""
+        if not observed.all():
+            raise NotOffered("the codes of an image that is known in part are not known")
+        zs = self.codes.encode(x, self.context(given))[1]
+        return {"x": x, **dict(zip(self.names, zs, strict=True))}
+
+    @property
+    def at_once(self) -> int:
+        """Rows that are scored together."""
+        return self.codes.at_once
+
+    def _fitted_prior(self) -> Prior:
+        if self.prior is None:
+            raise NotOffered(
+                "the prior over the codes was not fitted (prior = None): give codes, or fit with a prior"
+            )
+        return self.prior
+
+    def _given(self, zs: list[Tensor], c: Tensor | None) -> Any:
+        """p(x | e(z)), a distribution of batch shape (row, *event)."""
+        es = [level.e(z) for level, z in zip(self.codes.levels, zs, strict=True)]
+        numbers = self.codes.decode(es, c)
+        return self.site.p(numbers.reshape(len(numbers), *self.shape, numbers.shape[-1]))
+
+    def _begin(self, data: Rows, run: Run) -> None:
+        """Codes at the centres of k-means of what the encoder says at the start, from the top."""
+        batch = data.batch(0, min(START, data.n), "start")
+        with torch.no_grad():
+            for i, level in enumerate(self.codes.levels):
+                z = self.codes.encode(batch["x"], self.context(batch))[0][i]
+                level.book.start(vectors(z), run.key("k-means", i))
+
+
+def _image(event: Event, halvings: int) -> tuple[int, int, int]:
+    if event.dims[-2:] != ("height", "width") or len(event.dims) > 3 or None in event.shape:
+        raise InputError(f"x must be images of one size, not {event}")
+    *channels, height, width = (length or 1 for length in event.shape)
+    for name, length in (("height", height), ("width", width)):
+        if length % 2**halvings:
+            raise InputError(
+                f"x has {name} {length}, which cannot be halved {halvings} times: use images whose sides "
+                f"{2**halvings} divides, or fewer halvings or levels"
+            )
+    return (channels[0] if channels else 1), height, width
+
+
+def _site(options: VQOptions, event: Event) -> Any:
+    auto = {"real": "normal", "binary": "bernoulli", "token": "categorical"}.get(event.support, "logistic")
+    wanted = auto if options.likelihood == "auto" else options.likelihood
+    levels = event.levels or 2
+    if wanted == "normal" and event.support in ("real", "integer"):
+        return StatedNormal(options.sigma)
+    if wanted == "bernoulli" and event.support == "binary":
+        return Bernoulli()
+    if wanted == "logistic" and event.support == "integer" and levels > 1:
+        return LogisticMixture(levels, options.components)
+    if wanted == "categorical" and event.discrete:
+        return Categorical(levels) if event.support == "token" else Ordinal(levels)
+    raise InputError(f"likelihood = {wanted!r} does not suit x of {event}: use 'auto'")
+
+
+def _check_codes(name: str, z: Tensor, sides: tuple[int, int], K: int) -> None:
+    if z.shape[1:] != sides:
+        raise InputError(f"{name}: codes of {sides[0]} x {sides[1]} are needed, not {tuple(z.shape[1:])}")
+    if not ((z >= 0) & (z < K) & (z == z.round())).all():
+        raise InputError(f"{name}: whole numbers from 0 to {K - 1} are needed")

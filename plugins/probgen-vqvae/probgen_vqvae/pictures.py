@@ -1,0 +1,80 @@
+"""What the codes of a fit look like: reconstructions, codes as images, their use, and draws with the coarse codes held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+import probgen
+from probgen import Fitted
+from probgen import pictures as common
+
+ROWS = 8
+REDRAWN = 6
+
+
+def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
+    """`reconstructions` (with the codes of each level), `use` of the codes, and of several levels `redrawn`.
+
+    again  seed and device of what is drawn
+    """
+    module: Any = fitted.module
+    n = data.sizes["row"]
+    rows = data.isel(row=np.arange(min(ROWS, n)) * n // min(ROWS, n))  # a file may be sorted
+    found = {"reconstructions": reconstructions(fitted, module, rows, again)}
+    found["use"] = use(fitted, module, data.isel(row=np.arange(min(1000, n)) * n // min(1000, n)), again)
+    if len(module.names) > 1:
+        found["redrawn"] = redrawn(fitted, module, rows, again)
+    return found
+
+
+def reconstructions(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[str, Any]) -> Figure:
+    """Each row, the mean of p(x | z) at its codes, and the codes of each level, as many greys as there are codes."""
+    given = _conditions(fitted, rows)
+    codes = _codes(fitted, module, rows, again)
+    decoded = probgen.sample(fitted, given=codes | given, mean=True, **again)["x"].values[0]
+    height, width = module.image[1:]
+    maps = [
+        z.repeat(height // z.shape[1], 1).repeat(width // z.shape[2], 2) / (module.options.codes - 1)
+        for z in codes.values()
+    ]
+    names = ["x", "p(x | z), mean", *codes]
+    return common.columns([rows["x"].values, decoded, *maps], names, fitted.event, shared=2)
+
+
+def use(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[str, Any]) -> Figure:
+    """How often each code is used, the most used first."""
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    for name, z in _codes(fitted, module, rows, again).items():
+        share = np.sort(np.bincount(z.ravel(), minlength=module.options.codes) / z.size)[::-1]
+        some = share[share > 0]
+        perplexity = np.exp(-(some * np.log(some)).sum())
+        axes.plot(share, label=f"{name}: perplexity {perplexity:.0f}, {len(some) / len(share):.0%} in use")
+    axes.axhline(1 / module.options.codes, color="0.6", lw=1, ls="--", label="even")
+    axes.set(xlabel="code, by its use", ylabel="share", ylim=(0, None))
+    axes.legend(fontsize=8)
+    return figure
+
+
+def redrawn(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[str, Any]) -> Figure:
+    """Each row, and draws that keep its coarsest codes: what is left to the finer ones."""
+    top = module.names[0]
+    codes = {top: _codes(fitted, module, rows, again)[top]}
+    draws = probgen.sample(fitted, REDRAWN, given=codes | _conditions(fitted, rows), mean=True, **again)[
+        "x"
+    ].values
+    names = ["x", *[""] * REDRAWN]
+    return common.columns([rows["x"].values, *draws], names, fitted.event)
+
+
+def _codes(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[str, Any]) -> dict[str, np.ndarray]:
+    drawn = probgen.sample(fitted, given={"x": rows["x"].values, **_conditions(fitted, rows)}, **again)
+    return {name: drawn[name].values[0] for name in module.names}
+
+
+def _conditions(fitted: Fitted, rows: xr.Dataset) -> dict[str, np.ndarray]:
+    return {name: rows[name].values for name in fitted.event.given}

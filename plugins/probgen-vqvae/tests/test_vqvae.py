@@ -1,0 +1,249 @@
+"""The VQ-VAEs against enumeration, a NumPy version of the codebook, and the laws of every family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from probgen_vqvae.codebook import Codebook, nearest, perplexity, straight_through
+
+import probgen
+from probgen.errors import InputError, NotOffered
+from probgen.testing import FamilyLaws, spaces
+
+DIMS = ("row", "height", "width")
+PRIOR = {"epochs": 20, "batch_size": 20, "learning_rate": 0.02, "channels": 8, "layers": 2, "head": 8}
+SMALL: dict[str, Any] = {
+    "codes": 3, "latent": 4, "hidden": 8, "blocks": 1, "halvings": 1, "epochs": 20, "batch_size": 20, "learning_rate": 0.01,
+    "prior": PRIOR,
+}  # fmt: skip
+
+
+def images(rows: int = 200, height: int = 4, width: int = 4) -> xr.Dataset:
+    """Bits that come in blocks of 2 x 2, a tenth of them turned over; the label is the first of them."""
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 2, (rows, height // 2, width // 2))
+    x = np.kron(blocks, np.ones((2, 2), dtype=int)) ^ (rng.random((rows, height, width)) < 0.1)
+    label = ("row", blocks[:, 0, 0], {"levels": 2})
+    return xr.Dataset({"x": (DIMS, x.astype(np.uint8), {"support": "binary"}), "label": label})
+
+
+def unlabelled(**sizes: int) -> xr.Dataset:
+    return images(**sizes).drop_vars("label")
+
+
+# the codebook
+
+
+def test_the_nearest_code() -> None:
+    rng = np.random.default_rng(0)
+    z, e = rng.standard_normal((5000, 6)), rng.standard_normal((40, 6))
+    found = nearest(torch.from_numpy(z), torch.from_numpy(e)).numpy()
+    assert (found == ((z[:, None] - e) ** 2).sum(2).argmin(1)).all()
+
+
+def test_the_gradient_goes_straight_through() -> None:
+    """To the encoder it is that of the identity; the values are those of the codes."""
+    z = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
+    q = torch.randn(7, 3, dtype=torch.float64)
+    weight = torch.randn(7, 3, dtype=torch.float64)
+    out = straight_through(z, q)
+    torch.testing.assert_close(out, q)
+    [gradient] = torch.autograd.grad((out**3 * weight).sum(), z)
+    torch.testing.assert_close(gradient, 3 * q**2 * weight)
+    with torch.no_grad():
+        assert straight_through(z, q) is q
+
+
+def test_moving_averages_are_those_of_the_paper() -> None:
+    """Appendix A.1 of van den Oord et al. 2017, 100 steps in float64 by NumPy, to 1e-6."""
+    rng = np.random.default_rng(0)
+    book = Codebook(5, 3, 0.97, False, 0.0)
+    e = book.e.double().numpy().copy()
+    N, m = np.ones(5), e.copy()
+    for _ in range(100):
+        z = rng.standard_normal((200, 3)).astype(np.float32)
+        k = ((z[:, None].astype(float) - e) ** 2).sum(2).argmin(1)
+        book.learn(torch.from_numpy(z), nearest(torch.from_numpy(z), book.codes()), lambda *t: t)
+        one_hot = np.eye(5)[k]
+        N = 0.97 * N + 0.03 * one_hot.sum(0)
+        m = 0.97 * m + 0.03 * one_hot.T @ z.astype(float)
+        e = m / N[:, None]
+    np.testing.assert_allclose(book.e.numpy(), e, atol=1e-6)
+
+
+def test_dead_codes_begin_anew_at_what_is_there() -> None:
+    book = Codebook(8, 2, 0.9, False, 0.1)
+    book.e[:] = torch.tensor([50.0, 50.0])
+    book.e[0] = 0.0
+    z = torch.randn(100, 2)
+    for _ in range(60):
+        book.learn(z, nearest(z, book.codes()), lambda *t: t)
+    used, share = perplexity(nearest(z, book.codes()), 8)
+    assert share == 1
+    assert used > 4
+
+
+def test_k_means_start() -> None:
+    """Of well separated vectors every cluster has its code."""
+    rng = np.random.default_rng(0)
+    centres = 20 * rng.standard_normal((6, 3))
+    z = torch.from_numpy(centres[np.arange(600) % 6] + 0.01 * rng.standard_normal((600, 3))).float()
+    book = Codebook(6, 3, 0.99, False, 0.0)
+    book.start(z, 0)
+    assert (z - book.look_up(nearest(z, book.codes()))).abs().max() < 0.1
+
+
+def test_perplexity() -> None:
+    assert perplexity(torch.tensor([[0, 1], [2, 3]]), 8) == (pytest.approx(4), 0.5)
+    assert perplexity(torch.zeros(9).long(), 8)[0] == pytest.approx(1)
+
+
+# the bound and the draws
+
+
+def every_map(sides: tuple[int, int], K: int) -> np.ndarray:
+    cells = sides[0] * sides[1]
+    return np.stack(np.meshgrid(*[np.arange(K)] * cells, indexing="ij"), -1).reshape(-1, *sides)
+
+
+def table(fitted: Any, maps: dict[str, np.ndarray], x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """log p(z) of each map, and log p(x | z): (map,), (map, row)."""
+    module = fitted.module
+    zs = [torch.from_numpy(z) for z in maps.values()]
+    with torch.no_grad():
+        log_z = module.prior.log_prob(zs, None).numpy()
+        p = module._given(zs, None)
+        log_x = np.stack(
+            [p.log_prob(torch.from_numpy(row).to(p.mean)).flatten(1).sum(1).numpy() for row in x], 1
+        )
+    return log_z, log_x
+
+
+@pytest.mark.parametrize("decay", [0.9, None])
+def test_the_score_is_at_most_the_exact_log_likelihood(decay: float | None) -> None:
+    """Summed over all 81 maps of 2 x 2 codes; and one of the terms of the sum, so not below the largest by more than all."""
+    fitted = probgen.fit("vqvae", unlabelled(), dtype="float64", **{**SMALL, "decay": decay})
+    x = np.random.default_rng(1).integers(0, 2, (300, 4, 4)).astype(np.uint8)
+    x[:200] = images().x.values
+    log_z, log_x = table(fitted, {"z": every_map((2, 2), 3)}, x)
+    assert np.logaddexp.reduce(log_z) == pytest.approx(0, abs=1e-9)
+    exact = np.logaddexp.reduce(log_z[:, None] + log_x, 0)
+    scores = probgen.score(fitted, xr.Dataset({"x": (DIMS, x, {"support": "binary"})}))
+    assert scores.log_prob.attrs["kind"] == "lower_bound"
+    assert (scores.log_prob.values <= exact + 1e-9).all()
+    terms = (log_z[:, None] + log_x).T
+    assert np.isclose(scores.log_prob.values[:, None], terms, atol=1e-8).any(1).all()
+    assert exact[:200].mean() - scores.log_prob.values[:200].mean() < 0.5
+
+
+def test_draws_have_the_exact_table() -> None:
+    """Codes and images of 20,000 draws, with a false-alarm rate of 1e-6 each; two levels, z_1 of one code, z_2 of 2 x 2."""
+    options = {**SMALL, "codes": 2}
+    fitted = probgen.fit("vqvae2", unlabelled(), dtype="float64", **options)
+    top, bottom = every_map((1, 1), 2), every_map((2, 2), 2)
+    maps = {"z_1": np.repeat(top, 16, 0), "z_2": np.tile(bottom, (2, 1, 1))}
+    draws = probgen.sample(fitted, 20_000)
+    index = draws.z_1.values[:, 0, 0] * 16 + draws.z_2.values.reshape(-1, 4) @ [8, 4, 2, 1]
+    log_z, _ = table(fitted, maps, images().x.values[:1])
+    assert spaces.p_value(np.bincount(index.astype(int), minlength=32), np.exp(log_z)) > spaces.FALSE_ALARM
+    small = probgen.fit("vqvae", unlabelled(height=4, width=2), dtype="float64", **SMALL)
+    rows = spaces.all_rows(small.event)
+    log_z, log_x = table(small, {"z": every_map((2, 1), 3)}, rows)
+    p = np.exp(np.logaddexp.reduce(log_z[:, None] + log_x, 0))
+    assert p.sum() == pytest.approx(1, abs=1e-9)
+    drawn = probgen.sample(small, 20_000).x.values.reshape(-1, 8).astype(int) @ (1 << np.arange(8)[::-1])
+    assert spaces.p_value(np.bincount(drawn, minlength=256), p) > spaces.FALSE_ALARM
+
+
+def test_codes_of_x_are_decoded() -> None:
+    fitted = probgen.fit("vqvae2", unlabelled(), **SMALL)
+    rows = images().x.values[:5]
+    coded = probgen.sample(fitted, given={"x": rows})
+    assert (coded.x.values[0] == rows).all()
+    codes = {name: coded[name].values[0] for name in ("z_1", "z_2")}
+    mean = probgen.sample(fitted, given=codes, mean=True).x.values[0]
+    assert (abs(mean - rows) < 0.5).mean() > 0.8
+    again = probgen.sample(fitted, 3, given={"z_1": codes["z_1"]})  # the finer codes are drawn
+    assert (again.z_1.values == codes["z_1"]).all()
+    with pytest.raises(NotOffered, match="known in part"):
+        probgen.sample(fitted, given={"x": rows, "observed": np.arange(16).reshape(4, 4) < 8})
+
+
+def test_class_conditional() -> None:
+    """Draws of each label have the first block that the label is."""
+    fitted = probgen.fit("vqvae", images(), given=["label"], **SMALL)
+    for label in (0, 1):
+        draws = probgen.sample(fitted, 200, given={"label": label}).x.values
+        assert abs(draws[:, :2, :2].mean() - label) < 0.35
+
+
+def test_codes_without_a_prior() -> None:
+    fitted = probgen.fit("vqvae", unlabelled(), **{**SMALL, "prior": None})
+    codes = probgen.sample(fitted, given={"x": images().x.values[:5]}).z.values[0]
+    assert probgen.sample(fitted, given={"z": codes}).x.shape == (1, 5, 4, 4)
+    for ask in (lambda: probgen.sample(fitted, 3), lambda: probgen.score(fitted, unlabelled())):
+        with pytest.raises(NotOffered, match="the prior over the codes was not fitted"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("family", "data", "options", "message"),
+    [
+        ("vqvae", unlabelled(height=6, width=4), {"halvings": 2}, "height 6, which cannot be halved 2 times"),
+        ("vqvae2", unlabelled(height=4, width=6), {"halvings": 1}, "width 6, which cannot be halved 2 times"),
+        ("vqvae", unlabelled(), {"codes": 1}, "codes = 1"),
+        ("vqvae2", unlabelled(), {"levels": 1}, "levels = 1"),
+        ("vqvae", unlabelled(), {"likelihood": "normal"}, "likelihood = 'normal' does not suit"),
+        ("vqvae", spaces.example("real"), {}, "x must be images"),
+    ],
+)
+def test_bad_input_is_told_in_a_line(family: str, data: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as told:
+        probgen.fit(family, data, **{**SMALL, **options})
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("z", "message"),
+    [
+        (np.full((2, 2), 3), "whole numbers from 0 to 2"),
+        (np.full((2, 2), -1), "whole numbers from 0 to 2"),
+        (np.full((2, 2), 0.5), "whole numbers from 0 to 2"),
+        (np.zeros((3, 2)), "codes of 2 x 2 are needed"),
+    ],
+)
+def test_bad_codes_are_told_in_a_line(z: np.ndarray, message: str) -> None:
+    fitted = probgen.fit("vqvae", unlabelled(), **{**SMALL, "epochs": 1, "prior": None})
+    with pytest.raises(InputError, match=message):
+        probgen.sample(fitted, given={"z": z})
+
+
+class TestVQVAE(FamilyLaws):
+    family = "vqvae"
+    options = {**SMALL, "epochs": 3, "prior": {**PRIOR, "epochs": 3}}
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        return unlabelled(rows=60)
+
+
+class TestVQVAEByGradient(FamilyLaws):
+    family = "vqvae"
+    options = {**SMALL, "epochs": 3, "decay": None, "distance": "cosine", "prior": {**PRIOR, "epochs": 3}}
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        return unlabelled(rows=60)
+
+
+class TestVQVAE2(FamilyLaws):
+    family = "vqvae2"
+    options = {**SMALL, "epochs": 3, "prior": {**PRIOR, "epochs": 3}}
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        return unlabelled(rows=60, height=8, width=8)
