@@ -177,7 +177,7 @@ def test_a_recipe_from_dry_run_to_check(tmp_path: Path) -> None:
             2,
             "75 rows and 49 draws: a diagnosis needs at least 50 of each",
         ),
-        ("diagnose {run} --data iris -n 0", 2, "n = 0"),
+        ("diagnose {run} --data iris -n 0", 2, "0 draws"),
         ("diagnose {run} --data iris -k 75", 2, "k = 75: between 1 and one less than the rows"),
         ("diagnose {run} --data iris --out none/a.h5", 2, "no folder none"),
         ("show none", 2, "there is no none"),

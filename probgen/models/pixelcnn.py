@@ -148,7 +148,7 @@ class PixelCNNOptions(PixelOptions):
     """Options of `pixelcnn`."""
 
     channels: int = Field(32, ge=1, description="features of each layer")
-    layers: int = Field(7, ge=1, description="gated layers")
+    layers: int = Field(7, ge=1, le=100, description="gated layers")
     kernel: tuple[int, int] = Field(
         (7, 3), description="side of the first layer's kernel, and of the others'"
     )

@@ -260,7 +260,7 @@ class PixelRNNOptions(PixelOptions):
 
     cell: Literal["row", "diagonal"] = Field("diagonal", description="the way of the LSTMs over the image")
     hidden: int = Field(16, ge=1, description="units of each LSTM")
-    layers: int = Field(7, ge=1, description="LSTMs")
+    layers: int = Field(7, ge=1, le=100, description="LSTMs")
     kernel: int = Field(7, ge=3, description="side of the first layer's kernel")
 
     @model_validator(mode="after")

@@ -126,10 +126,10 @@ MUTANTS = [
     ),
     *of(
         "distributions/sites.py", DISTRIBUTIONS,
-        ("DiscretizedLogistic(half * (1 + mu), half * _scale(s), self.levels)", "DiscretizedLogistic(half * (1 + mu), _scale(s), self.levels)"),
+        ("DiscretizedLogistic(half * (1 + mu), half * _scale(s), levels)", "DiscretizedLogistic(half * (1 + mu), _scale(s), levels)"),
         ("p.probs @ torch.arange(self.levels,", "p.probs @ torch.arange(1, self.levels + 1,"),
-        ("numbers.unflatten(-1, (3, self.components)).unbind(-2)", "numbers.unflatten(-1, (self.components, 3)).unbind(-1)"),
-        ("(x[..., None] * (2 / (self.levels - 1)) - 1)", "(x[..., None] * (2 / self.levels) - 1)"),
+        ("dist.Normal(mu, _scale(s)))", "dist.Normal(s, _scale(mu)))"),
+        ("(x[..., None] * (2 / max(1, levels - 1)) - 1)", "(x[..., None] * (2 / levels) - 1)"),
     ),
     *of(
         "distributions/autoregressive.py", AUTOREGRESSIVE,
@@ -168,6 +168,29 @@ MUTANTS = [
         ("1 + torch.arange(units) * max(1, self.sites - 1) // units", "0 * torch.arange(units) + 1"),
         ("h[:, units] = torch.relu(a + ", "h[:, units] = torch.tanh(a + "),
         ("y = y.addmm(e, made.A[rows].mT)", "y = y"),
+    ),
+    *of(
+        "nn/masked.py", "tests/test_pixels.py -k stack",
+        ('here = colours[:, None] > seen if mask == "A" else colours[:, None] >= seen', "here = colours[:, None] >= seen"),
+        ("return torch.arange(channels) * colours // channels", "return torch.arange(channels) % colours"),
+    ),
+    *of(
+        "models/pixelcnn.py", "tests/test_pixels.py -k papers+or+cache+or+goes_on",
+        ("return f.tanh() * g.sigmoid()", "return g.tanh() * f.sigmoid()"),
+        ('state[f"v{i + 1}"] = window[:, 1:]', 'state[f"v{i + 1}"] = window[:, :-1]'),
+        ("told[:, column + reach] = h", "told[:, column] = h"),
+    ),
+    *of(
+        "models/pixelrnn.py", "tests/test_pixels.py -k papers+or+cache+or+goes_on+or+sees",
+        ("o, f, i, g = a.chunk(4, -1)", "f, o, i, g = a.chunk(4, -1)"),
+        ("above = nn.functional.pad(h, (0, 0, 1, 0))[:, :-1]", "above = h"),
+        ("nn.functional.pad(self.up_right(right), (0, 0, 1, 0))[:, :, :-1]", "self.up_right(right)"),
+        ('state["before"], state["c"] = state["c"], torch.zeros_like(state["c"])', 'state["before"] = torch.zeros_like(state["c"])'),
+    ),
+    *of(
+        "models/pixels.py", "tests/test_pixel_families.py -k chain+or+parts+or+memory",
+        ("places[:, :, list(options.chain or range(colours))].flatten()", "places[:, :, list(range(colours))].flatten()"),
+        ("{k: v[i : i + rows] for k, v in given.items()}", "{k: v[: len(x[i : i + rows])] for k, v in given.items()}"),
     ),
     *of(
         "inference/completion.py", "tests/test_completion.py",

@@ -26,6 +26,7 @@ from tests.trust.crash import Tally, arrays_of, place
 
 SMALL = {"epochs": 10, "batch_size": 20}  # 80 rows: 40 steps
 LABELLED = spaces.example("binary").assign(label=("row", np.where(np.arange(80) % 3, -1, np.arange(80) % 2)))
+IMAGES = spaces.example("binary")["x"].values.reshape(-1, 2, 2)
 FITS: dict[str, tuple[Any, dict[str, Any]]] = {
     "autoencoder": (spaces.example("integer"), {"latent": 1, "hidden": (4,), "corruption": 0.2, **SMALL}),
     "bayesian-mixture": (spaces.example("real"), {"draws": 30, "warm_up": 10, "chains": 1, "depth": 2}),
@@ -35,6 +36,8 @@ FITS: dict[str, tuple[Any, dict[str, Any]]] = {
     "made": (spaces.example("binary"), {"hidden": 8, "masks": 2, "schedule": "cosine", **SMALL}),
     "mixture": (spaces.example("real"), {"components": 3, "restarts": 3, "steps": 10, "tolerance": 0.0}),
     "nade": (spaces.example("integer"), {"hidden": 4, **SMALL}),
+    "pixelcnn": (IMAGES, {"channels": 4, "layers": 2, "head": 4, "autocast": True, **SMALL}),
+    "pixelrnn": (IMAGES, {"hidden": 3, "layers": 1, "head": 4, "schedule": "cosine", **SMALL}),
     "vae": (spaces.example("binary"), {"latent": 2, "hidden": (4,), "warm_up": 3.0, **SMALL}),
 }
 

@@ -32,7 +32,7 @@ class PriorOptions(SVIOptions):
     """Of the second stage, a PixelCNN a level."""
 
     channels: int = Field(32, ge=1, description="features of each layer")
-    layers: int = Field(5, ge=1, description="gated layers")
+    layers: int = Field(5, ge=1, le=100, description="gated layers")
     head: int = Field(64, ge=1, description="features of the layer before the last")
     kernel: int = Field(7, ge=3, description="side of the first layer's kernel")
 
