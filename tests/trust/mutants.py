@@ -170,7 +170,7 @@ MUTANTS = [
         ("y = y.addmm(e, made.A[rows].mT)", "y = y"),
     ),
     *of(
-        "nn/masked.py", "tests/test_pixels.py -k stack",
+        "nn/masked.py", "tests/test_pixels.py -k stack+or+sees",
         ('here = colours[:, None] > seen if mask == "A" else colours[:, None] >= seen', "here = colours[:, None] >= seen"),
         ("return torch.arange(channels) * colours // channels", "return torch.arange(channels) % colours"),
     ),
