@@ -92,18 +92,18 @@ class Hierarchy(Objective):
         return max(1, (1 << 24) // (self.image[1] * self.image[2] * self.widest))
 
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
-        """In nats a dimension, so that the weight of the commitment does not hang on the size of the image."""
+        """In nats a row; what is said of codes is weighted by the size of x, so that beta does not hang on it."""
         c = one_hot(self.event, given, self.dtype)
         zs, ks, es = self.encode(x, c)
         numbers = self.decode(es, c)
         reconstruction = self.site.p(numbers).log_prob(x.reshape(numbers.shape[:-1])).flatten(1).sum(1).mean()
-        loss = -reconstruction / x[0].numel()
+        loss, size = -reconstruction, x[0].numel()
         found: dict[str, Tensor] = {}
         for i, (level, z, k) in enumerate(zip(self.levels, zs, ks, strict=True), 1):
             book, e = level.book, level.e(k)
-            loss = loss + self.commitment * nn.functional.mse_loss(z, e.detach())
+            loss = loss + size * self.commitment * nn.functional.mse_loss(z, e.detach())
             if book.decay is None:
-                loss = loss + nn.functional.mse_loss(e, z.detach())
+                loss = loss + size * nn.functional.mse_loss(e, z.detach())
             found[f"perplexity_{i}"], found[f"in_use_{i}"] = perplexity(k, len(book.e))
             if self.training:
                 book.learn(vectors(z.detach()), k.flatten(), self.total)

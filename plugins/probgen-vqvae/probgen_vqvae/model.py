@@ -46,12 +46,12 @@ class VQOptions(SVIOptions):
     hidden: int = Field(64, ge=1, description="channels of encoder and decoder")
     blocks: int = Field(2, ge=0, description="residual blocks of each")
     decay: float | None = Field(
-        0.99, gt=0, lt=1, description="gamma of the codes' moving averages; None: codes follow a gradient"
+        0.9, gt=0, lt=1, description="gamma of the codes' moving averages; None: codes follow a gradient"
     )
     commitment: float = Field(0.25, ge=0, description="beta, weight of |E(x) - sg[e]|^2")
     distance: Literal["euclidean", "cosine"] = Field("euclidean", description="between vectors and codes")
     restart: float = Field(
-        0.01, ge=0, lt=1, description="share of an even use below which a code begins anew; 0: never"
+        0.1, ge=0, lt=1, description="share of an even use below which a code begins anew; 0: never"
     )
     likelihood: Literal["auto", "bernoulli", "categorical", "logistic", "normal"] = Field(
         "auto", description="of one dimension of x; auto: bernoulli, logistic or normal by the data"
