@@ -125,7 +125,7 @@ def table(fitted: Any, maps: dict[str, np.ndarray], x: np.ndarray) -> tuple[np.n
 
 @pytest.mark.parametrize("decay", [0.9, None])
 def test_the_score_is_at_most_the_exact_log_likelihood(decay: float | None) -> None:
-    """Summed over all 81 maps of 2 x 2 codes; and one of the terms of the sum, so not below the largest by more than all."""
+    """Summed over all 81 maps of 2 x 2 codes; it is one of the terms of the sum, and on the rows of the fit near all of it."""
     fitted = probgen.fit("vqvae", unlabelled(), dtype="float64", **{**SMALL, "decay": decay})
     x = np.random.default_rng(1).integers(0, 2, (300, 4, 4)).astype(np.uint8)
     x[:200] = images().x.values
@@ -137,7 +137,7 @@ def test_the_score_is_at_most_the_exact_log_likelihood(decay: float | None) -> N
     assert (scores.log_prob.values <= exact + 1e-9).all()
     terms = (log_z[:, None] + log_x).T
     assert np.isclose(scores.log_prob.values[:, None], terms, atol=1e-8).any(1).all()
-    assert exact[:200].mean() - scores.log_prob.values[:200].mean() < 0.5
+    assert exact[:200].mean() - scores.log_prob.values[:200].mean() < 1.0
 
 
 def test_draws_have_the_exact_table() -> None:
