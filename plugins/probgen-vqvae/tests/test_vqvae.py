@@ -247,3 +247,14 @@ class TestVQVAE2(FamilyLaws):
     @pytest.fixture
     def data(self) -> xr.Dataset:
         return unlabelled(rows=60, height=8, width=8)
+
+
+class TestVQVAEOfReals(FamilyLaws):
+    family = "vqvae"
+    options = {**SMALL, "epochs": 3, "sigma": 0.5, "prior": {**PRIOR, "epochs": 3}}
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """Blocks with noise, far from 0."""
+        x = 5 + images(rows=60).x.values + 0.1 * np.random.default_rng(1).standard_normal((60, 4, 4))
+        return xr.Dataset({"x": (DIMS, x)})
