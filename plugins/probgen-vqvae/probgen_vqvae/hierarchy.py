@@ -64,7 +64,7 @@ class Hierarchy(Objective):
         super().__init__()
         o, L, (depth, height, width) = options, options.levels, image
         self.site, self.image, self.event, self.commitment = site, image, event, o.commitment
-        c = sum(part.levels or 1 for part in event.given.values())
+        c = self.given = sum(part.levels or 1 for part in event.given.values())
         self.widest = max(o.hidden, depth * site.size)
         self.sides = [(height >> s, width >> s) for s in (o.halvings + L - 1 - i for i in range(L))]
         self.layers = nn.ModuleList(

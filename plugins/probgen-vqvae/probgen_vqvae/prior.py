@@ -27,7 +27,7 @@ class Prior(Objective):
         o, K, D = options.prior, options.codes, options.latent
         self.site = Categorical(K)
         self.nets = nn.ModuleList()
-        c = sum(part.levels or 1 for part in hierarchy.event.given.values())
+        c = hierarchy.given
         for level, (height, width) in enumerate(hierarchy.sides):
             context: Any = (D * level + c, height, width) if level else c
             kernel = (o.kernel, 3)
