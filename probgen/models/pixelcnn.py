@@ -107,7 +107,8 @@ class PixelCNNConditioner(PixelConditioner):
         """Of each layer: rows of v, features of the row in h, and in u what the rows above say."""
         rows, columns, width = len(state["e"]), self.columns, self.width
         state["weights"] = tuple(
-            (layer.horizontal.flat(), layer.out.flat(), layer.out.bias) for layer in self._gated
+            (layer.horizontal.flat(), layer.out.flat(), layer.out.bias, layer.horizontal.reach)
+            for layer in self._gated
         )
         for i, layer in enumerate(self._gated):
             if i:
@@ -134,9 +135,9 @@ class PixelCNNConditioner(PixelConditioner):
         """The horizontal stack."""
         taps = state["e"][:, row + self.reach, column : column + self.reach + 1].flatten(1)
         h = taps
-        for i, (W, out, b) in enumerate(state["weights"]):
+        for i, (W, out, b, reach) in enumerate(state["weights"]):
             if i:
-                told, reach = state[f"h{i}"], self._gated[i].horizontal.reach
+                told = state[f"h{i}"]
                 told[:, column + reach] = h
                 taps = told[:, column : column + reach + 1].flatten(1)
             g = torch.addmm(b, gated(torch.addmm(state[f"u{i}"][:, column], taps, W), 1), out)
