@@ -58,7 +58,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def images(x: np.ndarray, event: Event, across: int | None = None) -> Figure:
-    """A grid of so many images in a line, or as square as can be; dark is ink for one channel."""
+    """A grid of so many images in a line, or as square as can be."""
     rows = len(x)
     across = across or math.ceil(math.sqrt(rows))
     down = math.ceil(rows / across)
@@ -66,20 +66,24 @@ def images(x: np.ndarray, event: Event, across: int | None = None) -> Figure:
     x = np.clip((x.astype(float) - low) / max(high - low, 1e-12), 0, 1)
     x = x[:, None] if x.ndim == 3 else x
     *_, channels, height, width = x.shape
-    grid = np.ones((channels, down * (height + 1) - 1, across * (width + 1) - 1)) * (
-        0.0 if channels == 1 else 1.0
-    )
+    grid = np.full((channels, down * (height + 1) - 1, across * (width + 1) - 1), np.nan)
     for i, image in enumerate(x):
         top, left = i // across * (height + 1), i % across * (width + 1)
         grid[:, top : top + height, left : left + width] = image
     figure = Figure(figsize=(6, 6 * down / across), layout="constrained")
     axes = figure.add_subplot()
     if channels == 3:
-        axes.imshow(np.moveaxis(grid, 0, 2), interpolation="nearest")
+        axes.imshow(np.moveaxis(np.nan_to_num(grid, nan=1.0), 0, 2), interpolation="nearest")
     else:
-        axes.imshow(grid[0], cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        greys = matplotlib.colormaps[greys_of(event)].with_extremes(bad="white")
+        axes.imshow(grid[0], cmap=greys, vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
     return figure
+
+
+def greys_of(event: Event) -> str:
+    """The highest level is light, as on a screen, where there are 256 as in a photograph; ink on paper where there are fewer."""
+    return "gray" if (event.levels or 0) >= 256 else "gray_r"
 
 
 def columns(
@@ -109,7 +113,7 @@ def columns(
         shown = np.asarray(part, dtype=float)
         grey = colours == 1 or shown.ndim == 3
         shown = shown.reshape(rows, *event.shape[-2:]) if grey else np.moveaxis(shown, 1, 3)
-        ink = matplotlib.colormaps["gray_r" if colours == 1 else "magma"].with_extremes(bad=unknown)
+        ink = matplotlib.colormaps[greys_of(event) if colours == 1 else "magma"].with_extremes(bad=unknown)
         scale = np.asarray(parts[0] if shared is None or j < shared else part)
         low, high = min(0.0, float(scale.min())), float(scale.max())
         if event.discrete and scale is parts[0]:

@@ -46,7 +46,8 @@ class Good:
     @hookimpl
     def fit(cls, module: GoodModule, data: Rows, run: Run) -> None:
         def step(t: int) -> dict[str, Tensor]:
-            x = data.batch(t, 16)["x"] + 0.1 * torch.randn(16, 2)
+            x = data.batch(t, 16)["x"]
+            x = x + 0.1 * torch.randn_like(x)
             module.mu.data += (x.mean(0) - module.mu.data) / (t + 1)
             module.sigma.data = 1 + 0.9 * (module.sigma.data - 1) + 0.1 * (x - module.mu).std(0).detach()
             return {"loss": -Normal(module.mu, module.sigma).log_prob(x).sum(1).mean()}
@@ -235,6 +236,16 @@ class StopsTheGradient(Pair):
             return pyro.sample("x", p, obs=x)
 
 
+class StaysWhereItWas(Good):
+    """A tensor is made on the processor, wherever the module is."""
+
+    @classmethod
+    @hookimpl
+    def score(cls, fitted: Fitted, data: dict[str, Tensor]) -> Any:
+        x = data["x"] + torch.zeros(2)
+        return exact(Normal(fitted.module.mu, fitted.module.sigma).log_prob(x).sum(1))
+
+
 BROKEN = {
     Unseeded: "test_same_seed_same_bits",
     DrawsWithOneSeed: "test_same_seed_same_bits",
@@ -254,6 +265,7 @@ BROKEN = {
     ReturnsWhatFilesCannotHold: "test_files_open_without_probgen",
     TakesAnyOption: "test_bad_input_is_refused_by_name",
     TakesMissingValues: "test_missing_values_are_summed_out",
+    StaysWhereItWas: "test_an_accelerator_says_the_same",
 }
 LAWS = [name for name in dir(FamilyLaws) if name.startswith("test_")]
 
@@ -284,6 +296,8 @@ def test_a_good_family_breaks_no_law(law: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", BROKEN)
 def test_a_broken_family_is_caught(family: type, tmp_path: Path) -> None:
+    if family is StaysWhereItWas and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA here")
     assert breaks(family, BROKEN[family], tmp_path)
 
 

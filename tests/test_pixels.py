@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,11 @@ from probgen.distributions import (
 from probgen.errors import InputError
 from probgen.models.pixelcnn import GatedLayer, PixelCNNConditioner
 from probgen.models.pixelrnn import PixelRNNConditioner
-from probgen.nn.masked import Horizontal, Vertical, colours_of
+from probgen.nn.masked import Horizontal, Vertical, check_dilation, colours_of
 from probgen.seeds import generators_kept, seed_torch
 from tests.test_autoregressive import FALSE_ALARM, Uncached, g_test
 
-NETS = ["cnn", "cnn-wide", "row", "diagonal"]
+NETS = ["cnn", "cnn-wide", "cnn-far", "row", "diagonal"]
 
 
 def net(name: str, site: Any, image: tuple[int, int, int], context: Any = 0, scale: float = 0.5) -> Any:
@@ -34,6 +35,9 @@ def net(name: str, site: Any, image: tuple[int, int, int], context: Any = 0, sca
         made = {
             "cnn": lambda: PixelCNNConditioner(site, image, 24, 4, 24, (5, 3), context),
             "cnn-wide": lambda: PixelCNNConditioner(site, image, 23, 3, 25, (3, 7), context),
+            "cnn-far": lambda: PixelCNNConditioner(
+                site, image, 23, 4, 23, (3, 3), context, dilation=(2, 1), dropout=0.5
+            ).eval(),
             "row": lambda: PixelRNNConditioner(site, image, 6, 2, 24, "row", 7, context),
             "diagonal": lambda: PixelRNNConditioner(site, image, 6, 2, 24, "diagonal", 3, context),
         }[name]().double()
@@ -54,14 +58,18 @@ def sight(f: Any, shape: tuple[int, int, int]) -> np.ndarray:
     return (jacobian != 0).any(3).numpy()
 
 
+MASKS = [("A", 1), ("B", 1), ("B", 2)]
+
+
 @pytest.mark.parametrize("kernel", [3, 5, 7])
-@pytest.mark.parametrize("mask", ["A", "B"])
-def test_the_vertical_stack_sees_the_rows_above(mask: Any, kernel: int) -> None:
-    layer = Vertical(2, 3, kernel, mask).double()
+@pytest.mark.parametrize(("mask", "dilation"), MASKS)
+def test_the_vertical_stack_sees_the_rows_above(mask: Any, dilation: int, kernel: int) -> None:
+    layer = Vertical(2, 3, kernel, mask, dilation).double()
     seen = sight(layer, (2, 6, 5))
     i, j, a, b = np.ogrid[:6, :5, :6, :5]
-    p = kernel // 2
+    p = kernel // 2 * dilation
     expected = (i - p <= a) & (a <= i - (mask == "A")) & (abs(b - j) <= p)
+    expected = expected & ((a - i) % dilation == 0) & ((b - j) % dilation == 0)
     assert (seen == expected[None, :, :, None]).all()
     rows = torch.randn(4, 2, 6, 5, dtype=torch.float64)
     window = torch.nn.functional.pad(rows, (0, 0, p, 0))[:, :, 4 : 4 + p + (mask == "B")]
@@ -70,14 +78,14 @@ def test_the_vertical_stack_sees_the_rows_above(mask: Any, kernel: int) -> None:
 
 @pytest.mark.parametrize("colours", [1, 3])
 @pytest.mark.parametrize("kernel", [1, 3, 5])
-@pytest.mark.parametrize("mask", ["A", "B"])
+@pytest.mark.parametrize(("mask", "dilation"), MASKS)
 def test_the_horizontal_stack_sees_the_left_and_the_colours_before(
-    mask: Any, kernel: int, colours: int
+    mask: Any, dilation: int, kernel: int, colours: int
 ) -> None:
     of = colours_of(6, colours)
-    seen = sight(Horizontal(of, of, kernel, mask).double(), (6, 3, 5))
+    seen = sight(Horizontal(of, of, kernel, mask, dilation).double(), (6, 3, 5))
     i, j, a, b = np.ogrid[:3, :5, :3, :5]
-    left = (a == i) & (j - kernel // 2 <= b) & (b < j)
+    left = (a == i) & (j - kernel // 2 * dilation <= b) & (b < j) & ((b - j) % dilation == 0)
     here = (a == i) & (b == j)
     before = (of[:, None] > of if mask == "A" else of[:, None] >= of).numpy()
     expected = left[None, :, :, None] | (here[None, :, :, None] & before[:, None, None, :, None, None])
@@ -223,17 +231,17 @@ def cnn_by_hand(made: Any, e: np.ndarray) -> np.ndarray:
     for n in range(len(made.layers)):
         V, A = w[f"layers.{n}.vertical.weight"], w[f"layers.{n}.across.weight"][:, :, 0, 0]
         H, O = w[f"layers.{n}.horizontal.weight"], w[f"layers.{n}.out.weight"][:, :, 0, 0]
-        p, q = V.shape[3] // 2, H.shape[3] - 1
+        p, q, d = V.shape[3] // 2, H.shape[3] - 1, made.apart[n]
         a, b = np.zeros((2, len(V), height, width))
         for i, j in np.ndindex(height, width):
             a[:, i, j] = w[f"layers.{n}.vertical.bias"]
-            for k in range(V.shape[2]):  # rows i - p, ...
+            for k in range(V.shape[2]):  # rows i - p d, i - (p - 1) d, ...
                 for m in range(V.shape[3]):
-                    a[:, i, j] += V[:, :, k, m] @ at(v, i - p + k, j - p + m)
+                    a[:, i, j] += V[:, :, k, m] @ at(v, i + (k - p) * d, j + (m - p) * d)
             b[:, i, j] = A @ a[:, i, j] + w[f"layers.{n}.across.bias"]
             for m in range(q + 1):
                 here = m == q and n == 0  # mask A: of the pixel itself the ones alone
-                seen = at(h, i, j - q + m) * (np.arange(len(h)) == len(h) - 1 if here else 1)
+                seen = at(h, i, j + (m - q) * d) * (np.arange(len(h)) == len(h) - 1 if here else 1)
                 b[:, i, j] += H[:, :, 0, m] @ seen
         half = len(a) // 2
         g = np.tanh(b[:half]) * sigmoid(b[half:])
@@ -398,12 +406,28 @@ def test_contexts_of_another_shape_are_refused(name: str, context: Any, wrong: A
             call()
 
 
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("reach", [1, 2, 3])
+def test_a_dilation_is_refused_exactly_where_it_leaves_pixels_out(reach: int, kernel: int) -> None:
+    for dilation in product(range(1, 8), repeat=2):
+        seen = set(range(reach + 1))
+        for d in dilation:
+            seen = {a + d * tap for a in seen for tap in range(kernel // 2 + 1)}
+        if seen == set(range(max(seen) + 1)):
+            check_dilation(reach, dilation, kernel)
+            continue
+        with pytest.raises(ValueError, match="blind spot"):
+            check_dilation(reach, dilation, kernel)
+
+
 def test_a_conditioner_that_would_not_be_one_is_refused() -> None:
     for kernel in ((3, 1), (4, 3), (7, 2)):
         with pytest.raises(ValueError, match="blind spot"):
             PixelCNNConditioner(Bernoulli(), (1, 4, 4), kernel=kernel)
     with pytest.raises(ValueError, match="blind spot"):
         PixelRNNConditioner(Bernoulli(), (1, 4, 4), kernel=4)
+    with pytest.raises(ValueError, match="dilation: 5 after layers that see 3 pixels"):
+        PixelCNNConditioner(Bernoulli(), (1, 4, 4), dilation=(5,))
     with pytest.raises(InputError, match="layers = 0"):
         PixelCNNConditioner(Bernoulli(), (1, 4, 4), layers=0)
     with pytest.raises(InputError, match="a map that lies over"):

@@ -3,7 +3,8 @@
     y = tanh(W_f * x + V_f s) . sigmoid(W_g * x + V_g s)                      eq. 2 to 4; s is what x is conditioned on
 
 Each layer has a vertical stack, which sees the rows above, and a horizontal one, which sees the pixels to the left and is told
-by the vertical one (figure 2). The first layer has mask A, the others mask B; the horizontal stack is residual.
+by the vertical one (figure 2). The first layer has mask A, the others mask B; the horizontal stack is residual, and what each
+layer adds to it is dropped at random in a fit, if that is asked for (Salimans, Karpathy, Chen & Kingma, ICLR 2017, section 2.5).
 
 Drawn pixel by pixel, the vertical stack is computed once a row, and of the horizontal one the new pixel alone.
 """
@@ -11,6 +12,8 @@ Drawn pixel by pixel, the vertical stack is computed once a row, and of the hori
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import cycle, islice
 from typing import Any, ClassVar
 
 import torch
@@ -22,24 +25,37 @@ from probgen.distributions.sites import Site
 from probgen.errors import InputError
 from probgen.event import Event
 from probgen.models.pixels import Context, PixelConditioner, PixelOptions, PixelPair, row_of
-from probgen.nn.masked import Horizontal, Mask, Vertical, check_kernel, colours_of
+from probgen.nn.masked import Horizontal, Mask, Vertical, check_dilation, check_kernel, colours_of
 
 
 class GatedLayer(nn.Module):
     """One layer of both stacks: v, h (row, width, height, width) and s to v and h.
 
-    seen   of the channels that the layer is told, the colour that each is about
-    given  channels of s
+    seen     of the channels that the layer is told, the colour that each is about
+    given    channels of s
+    dilation how far apart the pixels are that it sees
+    dropout  share of the gated features that the horizontal stack is not told in a fit
     """
 
-    def __init__(self, seen: Tensor, width: int, colours: int, kernel: int, mask: Mask, given: int):
+    def __init__(
+        self,
+        seen: Tensor,
+        width: int,
+        colours: int,
+        kernel: int,
+        mask: Mask,
+        given: int,
+        dilation: int = 1,
+        dropout: float = 0.0,
+    ):
         super().__init__()
         mine = colours_of(width, colours)
         gates = torch.cat([mine, mine])
         self.residual = mask == "B"
-        self.vertical = Vertical(len(seen), 2 * width, kernel, mask)
+        self.vertical = Vertical(len(seen), 2 * width, kernel, mask, dilation)
         self.across = nn.Conv2d(2 * width, 2 * width, 1)
-        self.horizontal = Horizontal(seen, gates, kernel, mask, bias=False)
+        self.horizontal = Horizontal(seen, gates, kernel, mask, dilation, bias=False)
+        self.dropped = nn.Dropout(dropout)
         self.out = Horizontal(mine, mine, 1, "B")
         self.V = nn.Conv2d(given, 4 * width, 1, bias=False) if given else None
         for part, gain in ((self.vertical, 2), (self.across, 2), (self.horizontal, 2), (self.out, 1)):
@@ -54,7 +70,7 @@ class GatedLayer(nn.Module):
         if self.V is not None and s is not None:
             of_v, of_h = self.V(s).chunk(2, 1)
             a, b = a + of_v, b + of_h
-        g = self.out(gated(b, 1))
+        g = self.out(self.dropped(gated(b, 1)))
         return gated(a, 1), h + g if self.residual else g
 
 
@@ -67,7 +83,9 @@ def gated(a: Tensor, dim: int) -> Tensor:
 class PixelCNNConditioner(PixelConditioner):
     """Numbers for each colour of each pixel from `layers` gated layers of `width` features.
 
-    kernel  of the first layer, and of the others: odd, or pixels to one side would not be seen
+    kernel   of the first layer, and of the others: odd, or pixels to one side would not be seen
+    dilation of the layers after the first, in turn: how far apart the pixels are that a layer sees
+    dropout  see `GatedLayer`
     """
 
     def __init__(
@@ -79,6 +97,8 @@ class PixelCNNConditioner(PixelConditioner):
         hidden: int = 64,
         kernel: tuple[int, int] = (7, 3),
         context: Context = 0,
+        dilation: Sequence[int] = (1,),
+        dropout: float = 0.0,
     ):
         for side in kernel:
             check_kernel(side)
@@ -86,11 +106,13 @@ class PixelCNNConditioner(PixelConditioner):
             raise InputError(f"layers = {layers}: at least 1, without which a pixel would be told itself")
         super().__init__(site, image, width, hidden, kernel[0] // 2, context)
         colours = image[0]
+        self.apart = (1, *islice(cycle(dilation), layers - 1))
+        check_dilation(kernel[0] // 2, self.apart[1:], kernel[1])
         self.layers = nn.ModuleList()
-        for i in range(layers):
+        for i, d in enumerate(self.apart):
             seen = colours_of(width, colours) if i else self.seen
             mask: Mask = "B" if i else "A"
-            self.layers.append(GatedLayer(seen, width, colours, kernel[i > 0], mask, self.given))
+            self.layers.append(GatedLayer(seen, width, colours, kernel[i > 0], mask, self.given, d, dropout))
 
     @property
     def _gated(self) -> list[GatedLayer]:
@@ -107,8 +129,8 @@ class PixelCNNConditioner(PixelConditioner):
         """Of each layer: rows of v, features of the row in h, and in u what the rows above say."""
         rows, columns, width = len(state["e"]), self.columns, self.width
         state["weights"] = tuple(
-            (layer.horizontal.flat(), layer.out.flat(), layer.out.bias, layer.horizontal.reach)
-            for layer in self._gated
+            (layer.horizontal.flat(), layer.out.flat(), layer.out.bias, layer.horizontal.reach, apart)
+            for layer, apart in zip(self._gated, self.apart, strict=True)
         )
         for i, layer in enumerate(self._gated):
             if i:
@@ -135,11 +157,11 @@ class PixelCNNConditioner(PixelConditioner):
         """The horizontal stack."""
         taps = state["e"][:, row + self.reach, column : column + self.reach + 1].flatten(1)
         h = taps
-        for i, (W, out, b, reach) in enumerate(state["weights"]):
+        for i, (W, out, b, reach, apart) in enumerate(state["weights"]):
             if i:
                 told = state[f"h{i}"]
                 told[:, column + reach] = h
-                taps = told[:, column : column + reach + 1].flatten(1)
+                taps = told[:, column : column + reach + 1 : apart].flatten(1)
             g = torch.addmm(b, gated(torch.addmm(state[f"u{i}"][:, column], taps, W), 1), out)
             h = h + g if i else g
         return h
@@ -153,11 +175,23 @@ class PixelCNNOptions(PixelOptions):
     kernel: tuple[int, int] = Field(
         (7, 3), description="side of the first layer's kernel, and of the others'"
     )
+    dilation: tuple[int, ...] = Field(
+        (1,),
+        min_length=1,
+        description="how far apart the pixels are that a layer after the first sees, layer by layer and from the start again: "
+        "[1, 2, 4] sees far with few layers",
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of each layer's features that are left out at random in a fit"
+    )
 
     @model_validator(mode="after")
     def _no_blind_spot(self) -> PixelCNNOptions:
         for side in self.kernel:
             check_kernel(side)
+        check_dilation(
+            self.kernel[0] // 2, list(islice(cycle(self.dilation), self.layers - 1)), self.kernel[1]
+        )
         return self
 
 
@@ -170,5 +204,13 @@ class PixelCNN(PixelPair):
         super().__init__(options, event)
         o = options
         self.conditioner = PixelCNNConditioner(
-            self.site, self.image, o.channels, o.layers, o.head, o.kernel, self.context_size
+            self.site,
+            self.image,
+            o.channels,
+            o.layers,
+            o.head,
+            o.kernel,
+            self.context_size,
+            o.dilation,
+            o.dropout,
         )

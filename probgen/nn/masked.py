@@ -9,6 +9,7 @@ mask B that colour, too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -25,6 +26,21 @@ def check_kernel(side: int) -> None:
         )
 
 
+def check_dilation(reach: int, dilation: Sequence[int], kernel: int) -> None:
+    """Errors: `ValueError` where layers that see every so many pixels leave some out that are before this one.
+
+    reach     pixels that are seen to each side before these layers, without a gap
+    dilation  of the layers, each with this kernel
+    """
+    for d in sorted(dilation):
+        if not 1 <= d <= reach + 1:
+            raise ValueError(
+                f"dilation: {d} after layers that see {reach} pixels to each side leaves a blind spot; use numbers "
+                f"from 1 to {reach + 1} there"
+            )
+        reach += d * (kernel // 2)
+
+
 def colours_of(channels: int, colours: int) -> Tensor:
     """The colour that each of the channels is about, in equal blocks: (channel,)."""
     return torch.arange(channels) * colours // channels
@@ -34,11 +50,14 @@ class Vertical(nn.Conv2d):
     """The rows above each pixel as far as half the kernel reaches, and with mask B the whole of its own row.
 
     (row, inputs, height, width) -> (row, outputs, height, width)
+
+    dilation  of mask B: pixels that are seen are so far apart
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, mask: Mask):
-        reach = kernel // 2
-        super().__init__(inputs, outputs, (reach + (mask == "B"), kernel), padding=reach)
+    def __init__(self, inputs: int, outputs: int, kernel: int, mask: Mask, dilation: int = 1):
+        self.reach = reach = kernel // 2 * dilation
+        sides = (kernel // 2 + (mask == "B"), kernel)
+        super().__init__(inputs, outputs, sides, padding=reach, dilation=dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         """A plain convolution of which the lowest rows, which see too much, are left out."""
@@ -46,7 +65,9 @@ class Vertical(nn.Conv2d):
 
     def last(self, x: Tensor) -> Tensor:
         """The last row alone, of the rows that it sees: (row, inputs, kernel height, width) -> (row, outputs, 1, width)."""
-        return nn.functional.conv2d(x, self.weight, self.bias, padding=(0, int(self.padding[1])))
+        return nn.functional.conv2d(
+            x, self.weight, self.bias, padding=(0, self.reach), dilation=self.dilation
+        )
 
 
 class Horizontal(nn.Conv2d):
@@ -55,28 +76,35 @@ class Horizontal(nn.Conv2d):
     (row, inputs, height, width) -> (row, outputs, height, width)
 
     seen, colours  of the inputs and of the outputs, the colour that each is about: (inputs,), (outputs,); -1 is about none
+    dilation       pixels that are seen are so far apart
     """
 
     mask: Tensor
 
-    def __init__(self, seen: Tensor, colours: Tensor, kernel: int, mask: Mask, *, bias: bool = True):
-        self.reach = reach = kernel // 2
-        super().__init__(len(seen), len(colours), (1, reach + 1), padding=(0, reach), bias=bias)
+    def __init__(
+        self, seen: Tensor, colours: Tensor, kernel: int, mask: Mask, dilation: int = 1, *, bias: bool = True
+    ):
+        taps, self.reach = kernel // 2 + 1, kernel // 2 * dilation
+        super().__init__(
+            len(seen), len(colours), (1, taps), padding=(0, self.reach), dilation=(1, dilation), bias=bias
+        )
         through = torch.ones(self.weight.shape, dtype=torch.bool)
         here = colours[:, None] > seen if mask == "A" else colours[:, None] >= seen
-        through[:, :, 0, reach] = here
+        through[:, :, 0, -1] = here
         self.register_buffer("mask", through, persistent=False)  # follows from the options
         self.whole = bool(here.all())
 
     def weights(self) -> Tensor:
-        """Those that are not masked; the others 0: (outputs, inputs, 1, reach + 1)."""
+        """Those that are not masked; the others 0: (outputs, inputs, 1, taps)."""
         return self.weight if self.whole else self.weight * self.mask
 
     def flat(self) -> Tensor:
-        """For the pixels side by side, the leftmost first: ((reach + 1) * inputs, outputs)."""
+        """For the pixels side by side, the leftmost first: (taps * inputs, outputs)."""
         return self.weights()[:, :, 0].permute(2, 1, 0).flatten(0, 1).contiguous()
 
     def forward(self, x: Tensor) -> Tensor:
         """A plain convolution of which the columns beyond the right border are left out."""
-        y = nn.functional.conv2d(x, self.weights(), self.bias, padding=(0, self.reach))
+        y = nn.functional.conv2d(
+            x, self.weights(), self.bias, padding=(0, self.reach), dilation=self.dilation
+        )
         return y[..., : x.shape[3]]

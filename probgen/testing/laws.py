@@ -243,6 +243,25 @@ class FamilyLaws:
             for name, group in fitted.groups.items():
                 assert digest_of(resumed.groups[name]) == digest_of(group)
 
+    def test_an_accelerator_says_the_same(self, data: xr.Dataset, fitted: Fitted, tmp_path: Path) -> None:
+        """Exact scores do not hang on the device, and a fit on an accelerator ends, is gone on with, and draws."""
+        if not torch.cuda.is_available():
+            pytest.skip("there is no CUDA here")
+        out, steps = tmp_path / "run", fitted.history.sizes["step"]
+        with pytest.raises(Interrupted), probgen.observing(Stop(max(1, steps // 2))):
+            probgen.fit(self.family, data, device="cuda", out=out, **self.options)
+        other = probgen.fit(self.family, data, device="cuda", out=out, resume=True, **self.options)
+        assert other.history.sizes["step"] > steps // 2
+        if offers(fitted, "sample"):
+            draws, like = probgen.sample(other, 30, device="cuda"), probgen.sample(fitted, 30)
+            assert draws["x"].dims == like["x"].dims
+            assert draws["x"].dtype == like["x"].dtype
+        for each in (f for f in (fitted, other) if offers(f, "score")):
+            there, here = probgen.score(each, data, device="cuda"), probgen.score(each, data)
+            assert there.keys() == here.keys()
+            if "log_prob" in here and here["log_prob"].attrs["kind"] == "exact":
+                np.testing.assert_allclose(there["log_prob"], here["log_prob"], rtol=1e-3, atol=1e-3)
+
     def test_files_open_without_probgen(self, fitted: Fitted, data: xr.Dataset, tmp_path: Path) -> None:
         """xarray and h5py open the file, every dimension is named, and the state is there."""
         fitted.save(tmp_path / "model.h5")

@@ -35,6 +35,9 @@ class PriorOptions(SVIOptions):
     layers: int = Field(5, ge=1, le=100, description="gated layers")
     head: int = Field(64, ge=1, description="features of the layer before the last")
     kernel: int = Field(7, ge=3, description="side of the first layer's kernel")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of each layer's features that are left out at random in a fit"
+    )
 
 
 class VQOptions(SVIOptions):

@@ -33,7 +33,14 @@ class Prior(Objective):
             kernel = (o.kernel, 3)
             self.nets.append(
                 PixelCNNConditioner(
-                    self.site, (1, height, width), o.channels, o.layers, o.head, kernel, context
+                    self.site,
+                    (1, height, width),
+                    o.channels,
+                    o.layers,
+                    o.head,
+                    kernel,
+                    context,
+                    dropout=o.dropout,
                 )
             )
 
