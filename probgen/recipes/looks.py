@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +60,18 @@ class Looks:
     # the looks
 
     def history(self) -> None:
-        """The bound and its parts by epoch."""
-        history, size = self.fitted.history, getattr(self.fitted.options, "batch_size", None)
-        rows = self.fitted.provenance["data"]["rows"]
-        x = np.arange(1, history.sizes["step"] + 1) * (min(size, rows) / rows if size else 1)
-        metrics = {str(name): values.values for name, values in history.data_vars.items()}
-        self.picture("history", lambda: pictures.curves(metrics, x, "epoch" if size else "step", self.title))
+        """The bound and its parts by epoch; of several stages each by its steps, in a picture of its own."""
+        whole, size = self.fitted.history, getattr(self.fitted.options, "batch_size", None)
+        rows, stages = self.fitted.provenance["data"]["rows"], np.unique(whole["stage"].values)
+        for stage in stages:
+            history = whole.isel(step=whole["stage"].values == stage)
+            x, xlabel = history["step"].values + 1, "step"
+            name, title = f"history-{stage}", f"{self.title}, {stage}"
+            if len(stages) == 1:
+                name, title = "history", self.title
+                x, xlabel = (x * min(size, rows) / rows, "epoch") if size else (x, xlabel)
+            metrics = {str(k): v.values for k, v in history.data_vars.items() if np.isfinite(v).any()}
+            self.picture(name, partial(pictures.curves, metrics, x, xlabel, title))
 
     def draws(self, n: int, given: dict[str, np.ndarray], names: str | None, progress: bool) -> None:
         """Draws from the model."""

@@ -26,6 +26,16 @@ def nearest(z: Tensor, e: Tensor) -> Tensor:
     return torch.cat(found)
 
 
+def counted(z: Tensor, k: Tensor, K: int) -> tuple[Tensor, Tensor]:
+    """How many vectors z (vector, number) have each code, and their sum: (code,), (code, number).
+
+    Added up code by code, in the order of the vectors: a fixed one, and no scratch memory of the size of z.
+    """
+    n = torch.bincount(k, minlength=K)
+    sums = nn.functional.embedding_bag(k.argsort(stable=True), z, n.cumsum(0) - n, mode="sum")
+    return n.to(z), sums
+
+
 class Codebook(nn.Module):
     """K codes of D numbers.
 
@@ -77,13 +87,10 @@ class Codebook(nn.Module):
 
         total  adds up over processes
         """
-        K, D = self.e.shape
-        n = torch.bincount(k, minlength=K).double()
-        sums = torch.zeros(K, D, dtype=torch.float64, device=z.device).index_add_(0, k, z.double())
-        n, sums = total(n, sums)
+        n, sums = total(*counted(z, k, len(self.e)))
         gamma = self.decay if self.decay is not None else 0.99
-        self.N.lerp_(n.to(self.N), 1 - gamma)
-        self.m.lerp_(sums.to(self.m), 1 - gamma)
+        self.N.lerp_(n, 1 - gamma)
+        self.m.lerp_(sums, 1 - gamma)
         if self.decay is not None:
             alive = self.N > 0
             self.e[alive] = self.m[alive] / self.N[alive, None]

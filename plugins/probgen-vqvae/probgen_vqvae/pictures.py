@@ -17,7 +17,7 @@ REDRAWN = 6
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
-    """`reconstructions` (with the codes of each level), `use` of the codes, and of several levels `redrawn`.
+    """`reconstructions` (with the codes of each level), `perplexity` by step, `use` of the codes, and of several levels `redrawn`.
 
     again  seed and device of what is drawn
     """
@@ -25,6 +25,7 @@ def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure
     n = data.sizes["row"]
     rows = data.isel(row=np.arange(min(ROWS, n)) * n // min(ROWS, n))  # a file may be sorted
     found = {"reconstructions": reconstructions(fitted, module, rows, again)}
+    found["perplexity"] = perplexity(fitted, module)
     found["use"] = use(fitted, module, data.isel(row=np.arange(min(1000, n)) * n // min(1000, n)), again)
     if len(module.names) > 1:
         found["redrawn"] = redrawn(fitted, module, rows, again)
@@ -43,6 +44,21 @@ def reconstructions(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[s
     ]
     names = ["x", "p(x | z), mean", *codes]
     return common.columns([rows["x"].values, decoded, *maps], names, fitted.event, shared=2)
+
+
+def perplexity(fitted: Fitted, module: Any) -> Figure:
+    """Of the codes of each level in a batch, by step: as many codes, evenly used, would be used as unevenly."""
+    history = fitted.history.isel(step=fitted.history["stage"].values == "codes")
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    for i, name in enumerate(module.names, 1):
+        at, mean = common.stretches(history["step"].values + 1, history[f"perplexity_{i}"].values)
+        axes.plot(at, mean, lw=1.3, label=name)
+    axes.axhline(module.options.codes, color="0.6", lw=1, ls="--", label="all codes evenly")
+    axes.set(xlabel="step", ylabel="perplexity of a batch", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
 
 
 def use(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[str, Any]) -> Figure:
