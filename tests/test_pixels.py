@@ -437,6 +437,27 @@ def test_a_conditioner_that_would_not_be_one_is_refused() -> None:
         made(torch.zeros(5, 12, dtype=torch.float64), torch.zeros(5, 2, 3, 4, dtype=torch.int64))
 
 
+def test_dropout_is_of_the_fit_alone() -> None:
+    """What a layer adds is dropped in a fit and scaled so that its mean stays (3,000 features, 6 standard errors); then nothing."""
+    plain = GatedLayer(colours_of(4, 1), 4, 1, 3, "B", 0).double()
+    layer = GatedLayer(colours_of(4, 1), 4, 1, 3, "B", 0, dropout=0.3).double()
+    layer.load_state_dict(plain.state_dict())
+    layer.out.weight.data = torch.eye(4, dtype=torch.float64)[:, :, None, None]
+    plain.out.weight.data = layer.out.weight.data
+    with generators_kept():
+        seed_torch(0)
+        x = torch.randn(30, 4, 5, 5, dtype=torch.float64)
+        told = layer.eval()(x, x, None), layer.train()(x, x, None)
+    v, h = plain(x, x, None)
+    for way in told:
+        torch.testing.assert_close(way[0], v)
+    torch.testing.assert_close(told[0][1], h)
+    added, whole = (after - x - layer.out.bias[:, None, None] for after in (told[1][1], h))
+    dropped = added.abs() < 1e-12
+    assert abs(dropped.double().mean() - 0.3) < 6 * (0.21 / 3000) ** 0.5
+    torch.testing.assert_close(added[~dropped], whole[~dropped] / 0.7)
+
+
 def test_images_of_another_size_are_refused() -> None:
     with pytest.raises(InputError, match="1 x 3 x 4, not for 10 sites"):
         net("cnn", Bernoulli(), (1, 3, 4))(torch.zeros(5, 10, dtype=torch.float64))

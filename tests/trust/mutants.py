@@ -42,6 +42,12 @@ def of(file: str, tests: str, *changes: tuple[str, str]) -> list[Mutant]:
     return [Mutant(f"probgen/{file}", old, new, tests) for old, new in changes]
 
 
+def of_plugin(package: str, file: str, tests: str, *changes: tuple[str, str]) -> list[Mutant]:
+    place = f"plugins/{package}"
+    path = f"{place}/{package.replace('-', '_')}/{file}"
+    return [Mutant(path, old, new, f"{place}/{tests}") for old, new in changes]
+
+
 MUTANTS = [
     *of(
         "inference/elbo.py", f"{LATENT} -k bound_is+or+parts+or+latents_one+or+without+or+scaled+or+another_order",
@@ -173,12 +179,15 @@ MUTANTS = [
         "nn/masked.py", "tests/test_pixels.py -k stack+or+sees",
         ('here = colours[:, None] > seen if mask == "A" else colours[:, None] >= seen', "here = colours[:, None] >= seen"),
         ("return torch.arange(channels) * colours // channels", "return torch.arange(channels) % colours"),
+        ("reach += d * (kernel // 2)", "reach += d"),
+        ("self.reach = reach = kernel // 2 * dilation", "self.reach = reach = kernel // 2"),
     ),
     *of(
-        "models/pixelcnn.py", "tests/test_pixels.py -k papers+or+cache+or+goes_on",
+        "models/pixelcnn.py", "tests/test_pixels.py -k papers+or+cache+or+goes_on+or+dropout",
         ("return f.tanh() * g.sigmoid()", "return g.tanh() * f.sigmoid()"),
         ('state[f"v{i + 1}"] = window[:, 1:]', 'state[f"v{i + 1}"] = window[:, :-1]'),
         ("told[:, column + reach] = h", "told[:, column] = h"),
+        ("g = self.out(self.dropped(gated(b, 1)))", "g = self.dropped(self.out(gated(b, 1)))"),
     ),
     *of(
         "models/pixelrnn.py", "tests/test_pixels.py -k papers+or+cache+or+goes_on+or+sees",
@@ -242,6 +251,30 @@ MUTANTS = [
         ("np.sin((1 - t) * angle) * u + np.sin(t * angle) * v", "np.sin(t * angle) * u + np.sin((1 - t) * angle) * v"),
     ),
     *of("latents/clusters.py", "tests/test_latents.py", ("linear_sum_assignment(-counts)", "linear_sum_assignment(counts)")),
+    *of_plugin(
+        "probgen-vqvae", "codebook.py", "tests/test_vqvae.py -k nearest+or+straight+or+averages+or+dead+or+perplexity+or+paper",
+        ("half = -0.5 * e.square().sum(1)", "half = -e.square().sum(1)"),
+        ("self.m.lerp_(sums, 1 - gamma)", "self.m.lerp_(sums, gamma)"),
+        ("self.e[alive] = self.m[alive] / self.N[alive, None]", "self.e[alive] = self.m[alive]"),
+        ("dead = self.restart * self.N.mean() > self.N", "dead = self.restart * self.N.mean() < self.N"),
+        ("return z + (q - z).detach()", "return q + (z - q).detach()"),
+        ("torch.exp(-torch.special.xlogy(p, p).sum())", "torch.exp(torch.special.xlogy(p, p).sum())"),
+    ),
+    *of_plugin(
+        "probgen-vqvae", "hierarchy.py", "tests/test_vqvae.py -k paper+or+exact_log",
+        ("size * self.commitment * nn.functional.mse_loss(z, e.detach())", "self.commitment * nn.functional.mse_loss(z, e.detach())"),
+        ("size * self.commitment * nn.functional.mse_loss(z, e.detach())", "size * self.commitment * nn.functional.mse_loss(z.detach(), e)"),
+        ("size * nn.functional.mse_loss(e, z.detach())", "size * nn.functional.mse_loss(e, z)"),
+    ),
+    *of_plugin(
+        "probgen-vqvae", "model.py", "tests/test_vqvae.py -k exact",
+        ("found = log_prob(of_x + of_z,", "found = log_prob(of_x,"),
+        ("zs.append(given[name] if name in given else self._draw_codes(level, zs, n, c))", "zs.append(given[name] if name in given else self._draw_codes(level, [0 * z for z in zs], n, c))"),
+    ),
+    *of_plugin(
+        "probgen-vqvae", "prior.py", "tests/test_vqvae.py -k exact",
+        ("each = [self.p(level, zs[:level], c).log_prob(z) for level, z in enumerate(zs)]", "each = [self.p(level, zs[:level], c).log_prob(z) for level, z in enumerate(zs)][-1:]"),
+    ),
 ]  # fmt: skip
 
 
@@ -252,7 +285,7 @@ def check_places() -> list[str]:
 
 def survives(mutant: Mutant, place: Path) -> bool:
     """Whether the tests pass on the project as the mutant has it."""
-    for name in ("probgen", "tests", "recipes", "docs", "pyproject.toml", "README.md"):
+    for name in ("probgen", "plugins", "tests", "recipes", "docs", "pyproject.toml", "README.md"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(
@@ -272,9 +305,10 @@ def survives(mutant: Mutant, place: Path) -> bool:
 
 
 def _tested(mutant: Mutant, place: Path) -> subprocess.CompletedProcess[str]:
+    paths = [place, *(place / "plugins").iterdir()]
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *(part.replace("+", " ") for part in mutant.tests.split())],
-        cwd=place, env={**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True,
+        cwd=place, env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True,
         text=True, check=False, timeout=1800,
     )  # fmt: skip
 

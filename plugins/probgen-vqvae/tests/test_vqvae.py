@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import xarray as xr
 from probgen_vqvae.codebook import Codebook, nearest, perplexity, straight_through
 
 import probgen
-from probgen.errors import InputError, NotOffered
+from probgen.errors import InputError, Interrupted, NotOffered
 from probgen.testing import FamilyLaws, spaces
+from probgen.testing.laws import Stop
 
 DIMS = ("row", "height", "width")
 PRIOR = {"epochs": 20, "batch_size": 20, "learning_rate": 0.02, "channels": 8, "layers": 2, "head": 8}
@@ -157,6 +159,48 @@ def test_draws_have_the_exact_table() -> None:
     assert p.sum() == pytest.approx(1, abs=1e-9)
     drawn = probgen.sample(small, 20_000).x.values.reshape(-1, 8).astype(int) @ (1 << np.arange(8)[::-1])
     assert spaces.p_value(np.bincount(drawn, minlength=256), p) > spaces.FALSE_ALARM
+
+
+@pytest.mark.parametrize("decay", [0.9, None])
+def test_the_loss_is_that_of_the_paper(decay: float | None) -> None:
+    """Equation 3 of van den Oord et al. 2017, a row, with mean squares over a code times the size of x; its gradient to the codes
+    is that of the second term alone, and to the encoder there is none of the second term.
+    """
+    fitted = probgen.fit("vqvae", unlabelled(), dtype="float64", **{**SMALL, "decay": decay, "epochs": 1})
+    pair: Any = fitted.module.requires_grad_()
+    x = torch.from_numpy(images(rows=30).x.values).double()
+    [z], [k], [e] = pair.codes.encode(x, None)
+    log_x = pair.site.p(pair.codes.decode([e], None)).log_prob(x[:, None]).flatten(1).sum(1)
+    book, size = pair.codes.levels[0].book, 16
+    square = (z - book.codes()[k].movedim(3, 1)).square().mean()
+    expected = -log_x.mean() + size * (0.25 + (decay is None)) * square
+    torch.testing.assert_close(pair.codes.loss(x, n=30)["loss"], expected)
+
+    last = pair.codes.levels[0].last.weight
+    recommitted = torch.autograd.grad(-log_x.mean() + size * 0.25 * square, last, retain_graph=True)[0]
+    pair.codes.eval()
+    loss = pair.codes.loss(x, n=30)["loss"]
+    torch.testing.assert_close(torch.autograd.grad(loss, last, retain_graph=True)[0], recommitted)
+    if decay is None:
+        [gradient] = torch.autograd.grad(loss, book.e)
+        flat, own = z.movedim(1, 3).reshape(-1, 4), k.flatten()
+        by_hand = (
+            torch.stack([(book.e[i] - flat[own == i]).sum(0) for i in range(3)]) * 2 * size / flat.numel()
+        )
+        torch.testing.assert_close(gradient, by_hand)
+
+
+def test_a_fit_goes_on_from_any_step_of_either_stage(tmp_path: Path) -> None:
+    options = {**SMALL, "epochs": 2, "batch_size": 50, "prior": {**PRIOR, "epochs": 2, "batch_size": 50}}
+    whole = probgen.fit("vqvae2", unlabelled(), **options)
+    assert whole.history["stage"].values.tolist() == ["codes"] * 8 + ["prior"] * 8
+    for stop in range(1, 16):
+        out = tmp_path / str(stop)
+        with pytest.raises(Interrupted), probgen.observing(Stop(stop)):
+            probgen.fit("vqvae2", unlabelled(), out=out, **options)
+        again = probgen.fit("vqvae2", unlabelled(), out=out, resume=True, **options)
+        for name, value in whole.state.data_vars.items():
+            np.testing.assert_array_equal(again.state[name], value, err_msg=f"{stop}: {name}")
 
 
 def test_codes_of_x_are_decoded() -> None:
