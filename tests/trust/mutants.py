@@ -176,7 +176,7 @@ MUTANTS = [
         ("y = y.addmm(e, made.A[rows].mT)", "y = y"),
     ),
     *of(
-        "nn/masked.py", "tests/test_pixels.py -k stack+or+sees",
+        "nn/masked.py", "tests/test_pixels.py -k stack+or+sees+or+dilation",
         ('here = colours[:, None] > seen if mask == "A" else colours[:, None] >= seen', "here = colours[:, None] >= seen"),
         ("return torch.arange(channels) * colours // channels", "return torch.arange(channels) % colours"),
         ("reach += d * (kernel // 2)", "reach += d"),
