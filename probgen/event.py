@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from probgen.errors import InputError
+
 Support = Literal["real", "binary", "integer", "token"]
 
 
@@ -36,6 +38,25 @@ class Event:
     def discrete(self) -> bool:
         """True where a probability is one of single values (counting measure)."""
         return self.support != "real"
+
+    def image(self, halvings: int = 0, by: str = "halvings", instead: str = "") -> tuple[int, int, int]:
+        """Channels, height and width of images of one size whose sides can be halved so many times.
+
+        by       the options that say how often, and
+        instead  what takes other events, for the lines that say what to do. Errors: `InputError`
+        """
+        if self.dims[-2:] != ("height", "width") or len(self.dims) > 3 or None in self.shape:
+            raise InputError(
+                f"x must be images of one size, not {self}" + (f"; {instead}" if instead else "")
+            )
+        channels, height, width = (1, *(length or 1 for length in self.shape))[-3:]
+        for name, length in (("height", height), ("width", width)):
+            if length % 2**halvings:
+                raise InputError(
+                    f"x has {name} {length}, which cannot be halved {halvings} times: use images whose sides "
+                    f"{2**halvings} divides, or fewer {by}"
+                )
+        return channels, height, width
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -347,7 +347,7 @@ def test_means_draws_and_codes() -> None:
     [
         ({"latent": 0}, "latent = 0"),
         ({"hidden": (0,)}, "at least 1 unit"),
-        ({"network": "conv", "hidden": (4, 4, 4, 4)}, "cannot halve 4 times"),
+        ({"network": "conv", "hidden": (4, 4, 4, 4)}, "cannot be halved 4 times"),
         ({"network": "conv", "hidden": ()}, "channels of each convolution"),
         ({"likelihood": "normal"}, "'normal' does not suit x"),
         ({"bound": "iwae", "k": 0}, "k = 0"),
@@ -370,7 +370,7 @@ def test_data_that_do_not_suit() -> None:
         probgen.fit("vae", grey, likelihood="bernoulli", **FAST)
     with pytest.raises(InputError, match="conditioned on 'label', which the data do not have"):
         probgen.fit("vae", bits().drop_vars("label"), given=("label",), **FAST)
-    with pytest.raises(InputError, match="conv' is for images"):
+    with pytest.raises(InputError, match="; use network = 'mlp'"):
         probgen.fit("vae", np.eye(4, dtype=int), network="conv", **FAST)
     with pytest.raises(InputError, match="levels, more than 256"):
         probgen.fit("vae", grey * 4, likelihood="categorical", **FAST)

@@ -157,20 +157,6 @@ def shape_of(event: Event) -> tuple[int, ...]:
     return tuple(length or 1 for length in event.shape)
 
 
-def image_of(event: Event, halvings: int) -> tuple[int, int, int]:
-    """Channels, height and width. Errors: `InputError` where x is no image, or one that cannot be halved so often."""
-    if event.dims[-2:] != ("height", "width") or len(event.dims) > 3:
-        raise InputError(f"network = 'conv' is for images, not for x of {event}; use 'mlp'")
-    *channels, height, width = shape_of(event)
-    for name, length in (("height", height), ("width", width)):
-        if length % 2**halvings:
-            raise InputError(
-                f"x has {name} {length}, which {halvings} convolutions cannot halve {halvings} times: "
-                f"use images whose sides {2**halvings} divides, fewer channels in 'hidden', or network = 'mlp'"
-            )
-    return (channels[0] if channels else 1), height, width
-
-
 class CodePair(Pair):
     """What the families with latent codes share: x is made of one site a dimension."""
 
@@ -199,7 +185,9 @@ class Encoder(nn.Module):
         self.net: MLP | Halving
         self.conv = options.network == "conv"
         if self.conv:
-            self.channels, height, width = image_of(event, len(options.hidden))
+            self.channels, height, width = event.image(
+                len(options.hidden), "channels in hidden", "use network = 'mlp'"
+            )
             image = (self.channels * site.features, height, width)
             self.net = Halving(image, options.hidden, outputs, options.activation, context)
         else:
@@ -229,7 +217,7 @@ class Decoder(nn.Module):
         self.net: MLP | Doubling
         self.conv = options.network == "conv"
         if self.conv:
-            channels, height, width = image_of(event, len(hidden))
+            channels, height, width = event.image(len(hidden), "channels in hidden", "use network = 'mlp'")
             image = (channels * size, height, width)
             self.net = Doubling(options.latent, hidden, image, options.activation, context)
         else:

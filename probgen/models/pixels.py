@@ -200,10 +200,7 @@ class PixelPair(AutoregressivePair):
 
     def __init__(self, options: Any, event: Event):
         super().__init__(options, event)
-        if event.dims[-2:] != ("height", "width") or len(event.dims) > 3:
-            raise InputError(f"x must be images, (height, width) or (channel, height, width), not {event}")
-        *channels, height, width = self.shape
-        self.image = (channels[0] if channels else 1, height, width)
+        self.image = event.image()
         colours = self.image[0]
         if options.chain is not None and sorted(options.chain) != list(range(colours)):
             raise InputError(f"chain = {options.chain}: each of the colours 0 .. {colours - 1} once")

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from probgen import Event
-from probgen.errors import InputError
 from probgen_gan.adversarial import Adversarial, GameOptions
 from probgen_gan.game import fit
 from probgen_gan.implicit import ScoreOptions, sample, score
@@ -111,7 +110,9 @@ class DCGAN(Adversarial):
     options: Options
 
     def __init__(self, options: Options, event: Event):
-        self.image = _image(event, len(options.channels))  # before the networks, which are made for it
+        self.image = event.image(
+            len(options.channels), "channels", "`gan` takes vectors"
+        )  # the networks are made for it
         super().__init__(options, event)
         norms = any(isinstance(layer, nn.BatchNorm2d) for layer in self.D.modules())
         self.alone = not norms and not options.minibatch
@@ -123,18 +124,6 @@ class DCGAN(Adversarial):
     def generator(self) -> nn.Module:
         """Doubles it as often."""
         return Generator(self.options.latent + self.context, self.options.channels, self.image)
-
-
-def _image(event: Event, layers: int) -> tuple[int, int, int]:
-    if event.dims[-2:] != ("height", "width") or None in event.shape:
-        raise InputError(f"dcgan is for images of one size, not for an event of {event}; `gan` takes vectors")
-    depth, height, width = (1, *(length or 1 for length in event.shape))[-3:]
-    if height % 2**layers or width % 2**layers:
-        raise InputError(
-            f"an image of {height} x {width} cannot be halved {layers} times: give as many channels as it can be, "
-            "or another image size"
-        )
-    return depth, height, width
 
 
 def build(options: Options, event: Event) -> DCGAN:

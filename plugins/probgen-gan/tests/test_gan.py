@@ -462,9 +462,9 @@ def test_what_is_wrong_is_said(options: dict[str, object], message: str) -> None
 @pytest.mark.parametrize(
     ("options", "shape", "message"),
     [
-        ({"channels": [8, 8, 8, 8]}, (8, 8), "an image of 8 x 8 cannot be halved 4 times"),
+        ({"channels": [8, 8, 8, 8]}, (8, 8), "height 8, which cannot be halved 4 times"),
         ({"channels": []}, (8, 8), "at least one layer"),
-        ({}, (8,), "dcgan is for images"),
+        ({}, (8,), "`gan` takes vectors"),
         ({"channels": [4, 8], "batch_size": 1}, (8, 8), "at least 2 packs of 1"),
     ],
 )

@@ -129,7 +129,7 @@ class VQPair(Pair):
     def __init__(self, options: Any, event: Event):
         super().__init__(options, event)
         self.shape = tuple(length or 1 for length in event.shape)
-        self.image = _image(event, options.halvings + options.levels - 1)
+        self.image = event.image(options.halvings + options.levels - 1, "halvings or levels")
         self.site = _site(options, event)
         self.codes = Hierarchy(options, self.image, self.site, event)
         self.prior = Prior(options, self.codes) if options.prior is not None else None
@@ -225,19 +225,6 @@ class VQPair(Pair):
             for i, level in enumerate(self.codes.levels):
                 z = self.codes.encode(batch["x"], self.context(batch))[0][i]
                 level.book.start(vectors(z), run.key("k-means", i))
-
-
-def _image(event: Event, halvings: int) -> tuple[int, int, int]:
-    if event.dims[-2:] != ("height", "width") or len(event.dims) > 3 or None in event.shape:
-        raise InputError(f"x must be images of one size, not {event}")
-    *channels, height, width = (length or 1 for length in event.shape)
-    for name, length in (("height", height), ("width", width)):
-        if length % 2**halvings:
-            raise InputError(
-                f"x has {name} {length}, which cannot be halved {halvings} times: use images whose sides "
-                f"{2**halvings} divides, or fewer halvings or levels"
-            )
-    return (channels[0] if channels else 1), height, width
 
 
 def _site(options: VQOptions, event: Event) -> Any:
