@@ -20,6 +20,7 @@ from probgen import Event, Options, Pair, Rows, Run, log_prob
 from probgen.distributions import Bernoulli, Categorical, LogisticMixture, Ordinal
 from probgen.errors import InputError, NotOffered
 from probgen.inference.svi import SVIOptions, steps_of, svi
+from probgen.models.autoregressive import MOST_LEVELS
 from probgen_vqvae.hierarchy import Hierarchy
 from probgen_vqvae.networks import vectors
 from probgen_vqvae.pictures import pictures
@@ -238,6 +239,8 @@ def _site(options: VQOptions, event: Event) -> Any:
     if wanted == "logistic" and event.support == "integer" and levels > 1:
         return LogisticMixture(levels, options.components)
     if wanted == "categorical" and event.discrete:
+        if levels > MOST_LEVELS:
+            raise InputError(f"x has {levels} levels, more than {MOST_LEVELS}: use likelihood = 'logistic'")
         return Categorical(levels) if event.support == "token" else Ordinal(levels)
     raise InputError(f"likelihood = {wanted!r} does not suit x of {event}: use 'auto'")
 

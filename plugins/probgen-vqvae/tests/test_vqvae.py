@@ -37,6 +37,12 @@ def unlabelled(**sizes: int) -> xr.Dataset:
     return images(**sizes).drop_vars("label")
 
 
+def levels(n: int) -> xr.Dataset:
+    """Images of one of n levels each."""
+    x = np.zeros((8, 4, 4), dtype=np.int32) + (np.arange(8) * (n - 1) // 7)[:, None, None]
+    return xr.Dataset({"x": (DIMS, x, {"levels": n})})
+
+
 # the codebook
 
 
@@ -254,6 +260,7 @@ def test_codes_without_a_prior() -> None:
         ("vqvae2", unlabelled(), {"levels": 1}, "levels = 1"),
         ("vqvae", unlabelled(), {"likelihood": "normal"}, "likelihood = 'normal' does not suit"),
         ("vqvae", spaces.example("real"), {}, "x must be images"),
+        ("vqvae", levels(5000), {"likelihood": "categorical"}, "x has 5000 levels, more than 4096"),
     ],
 )
 def test_bad_input_is_told_in_a_line(family: str, data: Any, options: dict[str, Any], message: str) -> None:
