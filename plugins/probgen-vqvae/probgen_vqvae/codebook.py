@@ -20,9 +20,10 @@ SEEN = 40  # vectors a code that k-means sees
 
 
 def nearest(z: Tensor, e: Tensor) -> Tensor:
-    """The nearest of the codes e (code, number) to each z (vector, number): (vector,)."""
-    half = -0.5 * e.square().sum(1)
-    found = [torch.addmm(half, block, e.mT).max(1).indices for block in z.split(BLOCK)]
+    """The nearest of the codes e (code, number) to each z (vector, number): (vector,); by their own dtype, whatever autocast says."""
+    with torch.autocast(z.device.type, enabled=False):
+        half = -0.5 * e.square().sum(1)
+        found = [torch.addmm(half, block, e.mT).max(1).indices for block in z.split(BLOCK)]
     return torch.cat(found)
 
 

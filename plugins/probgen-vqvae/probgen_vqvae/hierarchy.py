@@ -40,7 +40,7 @@ class Level(nn.Module):
     def quantised(self, h: Tensor, above: Tensor | None) -> tuple[Tensor, Tensor]:
         """What the encoder says (row, D, height, width), as it is held against the codes, and the nearest codes k."""
         z = self.last(h if above is None else beside(h, above))
-        flat = self.book.prepared(vectors(z))
+        flat = self.book.prepared(vectors(z).to(self.book.e))  # autocast made less of it
         k = nearest(flat.detach(), self.book.codes().detach()).reshape(len(z), *z.shape[2:])
         return as_map(flat.reshape(*k.shape, -1)), k
 
@@ -136,7 +136,7 @@ class Hierarchy(Objective):
         for level, e in zip(self.levels[1:], es[1:], strict=True):
             u = level.joined(e, level.raised(u))
         u = beside(u, None if c is None else planes(c, *u.shape[2:]))
-        return self.D(u).unflatten(1, (self.image[0], -1)).movedim(2, 4)
+        return self.D(u).to(self.dtype).unflatten(1, (self.image[0], -1)).movedim(2, 4)
 
 
 def _alone(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -29,19 +29,34 @@ from probgen_vqvae.prior import Prior
 START = 2000  # rows whose vectors codes begin at
 
 
-class PriorOptions(SVIOptions):
+class StageOptions(SVIOptions):
+    """Of either stage."""
+
+    autocast: bool = Field(
+        False,
+        description="convolutions in bfloat16 while training (torch.autocast): half the time on a processor that has it; "
+        "distances to codes, weights and scores keep their dtype",
+    )
+
+
+class PriorOptions(StageOptions):
     """Of the second stage, a PixelCNN a level."""
 
     channels: int = Field(32, ge=1, description="features of each layer")
     layers: int = Field(5, ge=1, le=100, description="gated layers")
     head: int = Field(64, ge=1, description="features of the layer before the last")
     kernel: int = Field(7, ge=3, description="side of the first layer's kernel")
+    dilation: tuple[int, ...] = Field(
+        (1,),
+        min_length=1,
+        description="how far apart the codes are that a layer after the first sees, in turn",
+    )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="share of each layer's features that are left out at random in a fit"
     )
 
 
-class VQOptions(SVIOptions):
+class VQOptions(StageOptions):
     """Of the first stage, and of the second in `prior`."""
 
     codes: int = Field(512, ge=2, description="K, of each level")

@@ -40,7 +40,8 @@ class Prior(Objective):
                     o.head,
                     kernel,
                     context,
-                    dropout=o.dropout,
+                    o.dilation,
+                    o.dropout,
                 )
             )
 

@@ -53,6 +53,19 @@ def test_the_nearest_code() -> None:
     assert (found == ((z[:, None] - e) ** 2).sum(2).argmin(1)).all()
 
 
+def test_autocast_leaves_distances_alone() -> None:
+    """Codes that bfloat16 (8 bits) cannot tell apart are told apart, and a fit in it ends near the one in float32."""
+    e = torch.tensor([[100.0], [100.1], [100.2]])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert nearest(e, e).tolist() == [0, 1, 2]
+    test = unlabelled()
+    options = {**SMALL, "prior": {**PRIOR, "autocast": True}, "autocast": True}
+    half = probgen.score(probgen.fit("vqvae", unlabelled(), **options), test).log_prob
+    whole = probgen.score(probgen.fit("vqvae", unlabelled(), **SMALL), test).log_prob
+    assert half.dtype == whole.dtype == np.float32
+    assert abs(float((half - whole).mean())) < 0.5
+
+
 def test_the_gradient_goes_straight_through() -> None:
     """To the encoder it is that of the identity; the values are those of the codes."""
     z = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
