@@ -176,10 +176,10 @@ class PixelCNNOptions(PixelOptions):
         (7, 3), description="side of the first layer's kernel, and of the others'"
     )
     dilation: tuple[int, ...] = Field(
-        (1,),
+        (1, 2, 4),
         min_length=1,
-        description="how far apart the pixels are that a layer after the first sees, layer by layer and from the start again: "
-        "[1, 2, 4] sees far with few layers",
+        description="how far apart the pixels are that a layer after the first sees, layer by layer and from the start again; "
+        "the paper's is [1], which sees less far",
     )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="share of each layer's features that are left out at random in a fit"
