@@ -166,14 +166,14 @@ def codes(
 def curves(history: Mapping[str, np.ndarray], x: np.ndarray, xlabel: str, title: str = "") -> Figure:
     """Metrics of a fit in nats a row, on average over up to 200 stretches: each (step,), NaN where it was not measured.
 
-    `loss` and `valid_loss` are drawn as the bounds that they are the negatives of, with `reconstruction` beside them, and
-    `kl` in a panel of its own. Errors: `InputError` where there is neither.
+    `loss` and `valid_loss` are drawn upside down, as what is maximised (a log-likelihood or a bound, say), with
+    `reconstruction` beside them, and `kl` in a panel of its own. Errors: `InputError` where there is neither.
     """
     shown = [(name, -history[name]) for name in ("loss", "valid_loss") if name in history]
     shown += [(name, history[name]) for name in ("reconstruction", "kl") if name in history]
     if not shown or len(x) < 2:
         raise InputError("a curve needs a loss at several steps")
-    labels = {"loss": "bound", "valid_loss": "bound, validation rows"}
+    labels = {"loss": "-loss", "valid_loss": "-loss, validation rows"}
     panels = 2 if "kl" in history else 1
     figure = Figure(figsize=(7, 3.2 * panels), layout="constrained")
     grid: Any = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]

@@ -149,7 +149,7 @@ def test_images_of_mixed_sizes_are_refused(tmp_path: Path) -> None:
     [
         ("pixelcnn", {"kernel": [7, 4]}, "4 leaves a blind spot"),
         ("pixelcnn", {"kernel": [1, 3]}, "1 leaves a blind spot"),
-        ("pixelcnn", {"dilation": [1, 16]}, "dilation: 16 after layers that see .* blind spot"),
+        ("pixelcnn", {"dilation": [1, 16]}, "dilation: 16 beside layers that see .* blind spot"),
         ("pixelrnn", {"kernel": 6}, "leaves a blind spot"),
         ("pixelcnn", {"likelihood": "logistic"}, "likelihood = 'logistic' does not suit"),
         ("pixelcnn", {"chain": [0, 1]}, "each of the colours 0 .. 0 once"),

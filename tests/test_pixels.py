@@ -36,7 +36,7 @@ def net(name: str, site: Any, image: tuple[int, int, int], context: Any = 0, sca
             "cnn": lambda: PixelCNNConditioner(site, image, 24, 4, 24, (5, 3), context),
             "cnn-wide": lambda: PixelCNNConditioner(site, image, 23, 3, 25, (3, 7), context),
             "cnn-far": lambda: PixelCNNConditioner(
-                site, image, 23, 4, 23, (3, 3), context, dilation=(2, 1), dropout=0.5
+                site, image, 23, 4, 23, (3, 3), context, dilation=(1, 2), dropout=0.5
             ).eval(),
             "row": lambda: PixelRNNConditioner(site, image, 6, 2, 24, "row", 7, context),
             "diagonal": lambda: PixelRNNConditioner(site, image, 6, 2, 24, "diagonal", 3, context),
@@ -231,7 +231,7 @@ def cnn_by_hand(made: Any, e: np.ndarray) -> np.ndarray:
     for n in range(len(made.layers)):
         V, A = w[f"layers.{n}.vertical.weight"], w[f"layers.{n}.across.weight"][:, :, 0, 0]
         H, O = w[f"layers.{n}.horizontal.weight"], w[f"layers.{n}.out.weight"][:, :, 0, 0]
-        p, q, d = V.shape[3] // 2, H.shape[3] - 1, made.apart[n]
+        p, q, d = V.shape[3] // 2, H.shape[3] - 1, made.layers[n].vertical.dilation[0]
         a, b = np.zeros((2, len(V), height, width))
         for i, j in np.ndindex(height, width):
             a[:, i, j] = w[f"layers.{n}.vertical.bias"]
@@ -410,14 +410,43 @@ def test_contexts_of_another_shape_are_refused(name: str, context: Any, wrong: A
 @pytest.mark.parametrize("reach", [1, 2, 3])
 def test_a_dilation_is_refused_exactly_where_it_leaves_pixels_out(reach: int, kernel: int) -> None:
     for dilation in product(range(1, 8), repeat=2):
-        seen = set(range(reach + 1))
+        seen = set(range(1, reach + 1))  # mask A
         for d in dilation:
             seen = {a + d * tap for a in seen for tap in range(kernel // 2 + 1)}
-        if seen == set(range(max(seen) + 1)):
+        if seen == set(range(1, max(seen) + 1)):
             check_dilation(reach, dilation, kernel)
             continue
         with pytest.raises(ValueError, match="blind spot"):
             check_dilation(reach, dilation, kernel)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dilation"),
+    [((7, 3), (3,)), ((7, 3), (4,)), ((3, 3), (2,)), ((3, 3), (1, 2)), ((3, 3), (1, 3))],
+)
+def test_a_dilated_net_sees_all_that_it_reaches_or_is_refused(kernel: Any, dilation: Any) -> None:
+    """Gradients at the last pixel of 9 x 9 ones, from every pixel above it and left of it as far as the layers reach."""
+
+    def make() -> Any:
+        return PixelCNNConditioner(Bernoulli(), (1, 9, 9), 6, 3, 6, kernel, dilation=dilation).double()
+
+    with generators_kept():
+        seed_torch(0)
+        try:
+            made = make()
+        except InputError:
+            monkey = [1, *dilation * 2][:3]
+            seen = set(range(1, kernel[0] // 2 + 1))
+            for d in monkey[1:]:
+                seen |= {a + d for a in seen}
+            assert seen != set(range(1, max(seen) + 1))
+            return
+    made.site = Told(made.site)
+    x = torch.rand(20, 81, dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(lambda x: made(x)[:, -1].abs().sum(), x)
+    seen_here = (jacobian != 0).any(0).reshape(9, 9)
+    reach = kernel[0] // 2 + sum(layer.vertical.reach for layer in made.layers[1:])
+    assert seen_here[max(0, 8 - reach) :, max(0, 8 - reach) :].flatten()[:-1].all()
 
 
 def test_a_conditioner_that_would_not_be_one_is_refused() -> None:
@@ -426,7 +455,7 @@ def test_a_conditioner_that_would_not_be_one_is_refused() -> None:
             PixelCNNConditioner(Bernoulli(), (1, 4, 4), kernel=kernel)
     with pytest.raises(ValueError, match="blind spot"):
         PixelRNNConditioner(Bernoulli(), (1, 4, 4), kernel=4)
-    with pytest.raises(ValueError, match="dilation: 5 after layers that see 3 pixels"):
+    with pytest.raises(ValueError, match="dilation: 5 beside layers that see 3 pixels"):
         PixelCNNConditioner(Bernoulli(), (1, 4, 4), dilation=(5,))
     with pytest.raises(InputError, match="layers = 0"):
         PixelCNNConditioner(Bernoulli(), (1, 4, 4), layers=0)

@@ -96,15 +96,11 @@ def svi(pair: Objective, data: Rows, run: Run, options: Schedule, steps: int, st
     decay = float(getattr(options, "weight_decay", 0.0))
     optimizer = torch.optim.AdamW(pair.parameters(), lr=options.learning_rate, weight_decay=decay, fused=True)
     hold = float(getattr(options, "hold", 0.0))
-    patience = getattr(options, "patience", None)
-    if patience is not None and data.valid is None:
-        raise InputError(f"patience = {patience}: there are no rows to choose by; give valid=")
-    best = Best(patience)
+    check_options(options, data, run)
+    best = Best(getattr(options, "patience", None))
     size = min(options.batch_size, data.n)
     work: Step | None = None
     autocast = bool(getattr(options, "autocast", False))
-    if autocast and run.dtype != torch.float32:
-        raise InputError(f"autocast = true: the fit is in {run.dtype}; leave it out, or dtype")
 
     def step(t: int) -> dict[str, Tensor | float]:
         batch = data.batch(t, size, stage)
@@ -137,6 +133,15 @@ def svi(pair: Objective, data: Rows, run: Run, options: Schedule, steps: int, st
 
     run.train(step, steps, keep={"pair": pair, "optimizer": optimizer, "best": best}, stage=stage)
     best.restore(pair)
+
+
+def check_options(options: Schedule, data: Rows, run: Run) -> None:
+    """What `svi` would refuse, for families that have a stage before it. Errors: `InputError`."""
+    patience = getattr(options, "patience", None)
+    if patience is not None and data.valid is None:
+        raise InputError(f"patience = {patience}: there are no rows to choose by; give valid=")
+    if getattr(options, "autocast", False) and run.dtype != torch.float32:
+        raise InputError(f"autocast = true: the fit is in {run.dtype}; leave it out, or dtype")
 
 
 def _culprit(pair: Objective, batch: dict[str, Tensor]) -> str:

@@ -3,8 +3,9 @@
     y = tanh(W_f * x + V_f s) . sigmoid(W_g * x + V_g s)                      eq. 2 to 4; s is what x is conditioned on
 
 Each layer has a vertical stack, which sees the rows above, and a horizontal one, which sees the pixels to the left and is told
-by the vertical one (figure 2). The first layer has mask A, the others mask B; the horizontal stack is residual, and what each
-layer adds to it is dropped at random in a fit, if that is asked for (Salimans, Karpathy, Chen & Kingma, ICLR 2017, section 2.5).
+by the vertical one (figure 2). The first layer has mask A, the others mask B; the horizontal stack is residual. Two things are
+added: layers may see pixels that are some way apart, as in WaveNet (van den Oord et al. 2016), and in a fit gated features may be
+dropped at random (Salimans, Karpathy, Chen & Kingma, ICLR 2017, section 2.5).
 
 Drawn pixel by pixel, the vertical stack is computed once a row, and of the horizontal one the new pixel alone.
 """
@@ -31,10 +32,10 @@ from probgen.nn.masked import Horizontal, Mask, Vertical, check_dilation, check_
 class GatedLayer(nn.Module):
     """One layer of both stacks: v, h (row, width, height, width) and s to v and h.
 
-    seen     of the channels that the layer is told, the colour that each is about
-    given    channels of s
-    dilation how far apart the pixels are that it sees
-    dropout  share of the gated features that the horizontal stack is not told in a fit
+    seen      of the channels that the layer is told, the colour that each is about
+    given     channels of s
+    dilation  how far apart the pixels are that it sees
+    dropout   share of the gated features that the horizontal stack is not told in a fit
     """
 
     def __init__(
@@ -83,9 +84,9 @@ def gated(a: Tensor, dim: int) -> Tensor:
 class PixelCNNConditioner(PixelConditioner):
     """Numbers for each colour of each pixel from `layers` gated layers of `width` features.
 
-    kernel   of the first layer, and of the others: odd, or pixels to one side would not be seen
-    dilation of the layers after the first, in turn: how far apart the pixels are that a layer sees
-    dropout  see `GatedLayer`
+    kernel    of the first layer, and of the others: odd, or pixels to one side would not be seen
+    dilation  of the layers after the first, in turn: how far apart the pixels are that a layer sees
+    dropout   see `GatedLayer`
     """
 
     def __init__(
@@ -97,19 +98,15 @@ class PixelCNNConditioner(PixelConditioner):
         hidden: int = 64,
         kernel: tuple[int, int] = (7, 3),
         context: Context = 0,
-        dilation: Sequence[int] = (1,),
+        dilation: Sequence[int] = (1, 2, 4),
         dropout: float = 0.0,
     ):
-        for side in kernel:
-            check_kernel(side)
         if layers < 1:
             raise InputError(f"layers = {layers}: at least 1, without which a pixel would be told itself")
         super().__init__(site, image, width, hidden, kernel[0] // 2, context)
         colours = image[0]
-        self.apart = (1, *islice(cycle(dilation), layers - 1))
-        check_dilation(kernel[0] // 2, self.apart[1:], kernel[1])
         self.layers = nn.ModuleList()
-        for i, d in enumerate(self.apart):
+        for i, d in enumerate(dilations(layers, kernel, dilation)):
             seen = colours_of(width, colours) if i else self.seen
             mask: Mask = "B" if i else "A"
             self.layers.append(GatedLayer(seen, width, colours, kernel[i > 0], mask, self.given, d, dropout))
@@ -129,8 +126,8 @@ class PixelCNNConditioner(PixelConditioner):
         """Of each layer: rows of v, features of the row in h, and in u what the rows above say."""
         rows, columns, width = len(state["e"]), self.columns, self.width
         state["weights"] = tuple(
-            (layer.horizontal.flat(), layer.out.flat(), layer.out.bias, layer.horizontal.reach, apart)
-            for layer, apart in zip(self._gated, self.apart, strict=True)
+            (layer.horizontal.flat(), layer.out.flat(), layer.out.bias, layer.horizontal.sight)
+            for layer in self._gated
         )
         for i, layer in enumerate(self._gated):
             if i:
@@ -157,7 +154,7 @@ class PixelCNNConditioner(PixelConditioner):
         """The horizontal stack."""
         taps = state["e"][:, row + self.reach, column : column + self.reach + 1].flatten(1)
         h = taps
-        for i, (W, out, b, reach, apart) in enumerate(state["weights"]):
+        for i, (W, out, b, (reach, apart)) in enumerate(state["weights"]):
             if i:
                 told = state[f"h{i}"]
                 told[:, column + reach] = h
@@ -165,6 +162,15 @@ class PixelCNNConditioner(PixelConditioner):
             g = torch.addmm(b, gated(torch.addmm(state[f"u{i}"][:, column], taps, W), 1), out)
             h = h + g if i else g
         return h
+
+
+def dilations(layers: int, kernel: tuple[int, int], dilation: Sequence[int]) -> list[int]:
+    """How far apart each of the layers sees. Errors: `InputError` where pixels before this one are not seen."""
+    for side in kernel:
+        check_kernel(side)
+    others = list(islice(cycle(dilation), layers - 1))
+    check_dilation(kernel[0] // 2, others, kernel[1])
+    return [1, *others]
 
 
 class PixelCNNOptions(PixelOptions):
@@ -187,11 +193,7 @@ class PixelCNNOptions(PixelOptions):
 
     @model_validator(mode="after")
     def _no_blind_spot(self) -> PixelCNNOptions:
-        for side in self.kernel:
-            check_kernel(side)
-        check_dilation(
-            self.kernel[0] // 2, list(islice(cycle(self.dilation), self.layers - 1)), self.kernel[1]
-        )
+        dilations(self.layers, self.kernel, self.dilation)
         return self
 
 

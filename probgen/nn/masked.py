@@ -15,28 +15,30 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from probgen.errors import InputError
+
 Mask = Literal["A", "B"]
 
 
 def check_kernel(side: int) -> None:
-    """Errors: `ValueError` for a side that leaves pixels unseen: an even one those to one side, 1 all of them."""
+    """Errors: `InputError` for a side that leaves pixels unseen: an even one those to one side, 1 all of them."""
     if side < 3 or side % 2 == 0:
-        raise ValueError(
+        raise InputError(
             f"kernel: a side of {side} leaves a blind spot, pixels before this one that no layer sees; use odd sides from 3 on"
         )
 
 
 def check_dilation(reach: int, dilation: Sequence[int], kernel: int) -> None:
-    """Errors: `ValueError` where layers that see every so many pixels leave some out that are before this one.
+    """Errors: `InputError` where layers that see every so many pixels leave some out that are before this one.
 
-    reach     pixels that are seen to each side before these layers, without a gap
+    reach     of the first layer: it sees the pixels 1 .. reach before this one
     dilation  of the layers, each with this kernel
     """
     for d in sorted(dilation):
-        if not 1 <= d <= reach + 1:
-            raise ValueError(
-                f"dilation: {d} after layers that see {reach} pixels to each side leaves a blind spot; use numbers "
-                f"from 1 to {reach + 1} there"
+        if not 1 <= d <= reach:
+            raise InputError(
+                f"dilation: {d} beside layers that see {reach} pixels to each side leaves a blind spot; use numbers "
+                f"from 1 to {reach} there"
             )
         reach += d * (kernel // 2)
 
@@ -88,6 +90,7 @@ class Horizontal(nn.Conv2d):
         super().__init__(
             len(seen), len(colours), (1, taps), padding=(0, self.reach), dilation=(1, dilation), bias=bias
         )
+        self.sight = self.reach, dilation
         through = torch.ones(self.weight.shape, dtype=torch.bool)
         here = colours[:, None] > seen if mask == "A" else colours[:, None] >= seen
         through[:, :, 0, -1] = here

@@ -62,7 +62,7 @@ class Looks:
     def history(self) -> None:
         """The bound and its parts by epoch; of several stages each by its steps, in a picture of its own."""
         whole, size = self.fitted.history, getattr(self.fitted.options, "batch_size", None)
-        rows, stages = self.fitted.provenance["data"]["rows"], np.unique(whole["stage"].values)
+        rows, stages = self.fitted.provenance["data"]["rows"], dict.fromkeys(whole["stage"].values.tolist())
         for stage in stages:
             history = whole.isel(step=whole["stage"].values == stage)
             x, xlabel = history["step"].values + 1, "step"
@@ -75,7 +75,10 @@ class Looks:
 
     def draws(self, n: int, given: dict[str, np.ndarray], names: str | None, progress: bool) -> None:
         """Draws from the model."""
-        draws = self.sample(n, given=given or None, progress=progress)
+        try:
+            draws = self.sample(n, given=given or None, progress=progress)
+        except NotOffered:
+            return
         write_dataset(self.run / SAMPLES, "samples", draws)
         self.picture("samples", lambda: picture_of(self.fitted, draws, self.title, names))
 
@@ -210,7 +213,11 @@ class Looks:
     def own(self, data: xr.Dataset) -> None:
         """Pictures that the family brings: `pictures(fitted, data, *, seed, device)`, figures by name."""
         make = getattr(self.fitted.definition.definition, "pictures", None)
-        for name, figure in (make(self.fitted, data, **self.again) if make is not None else {}).items():
+        try:
+            figures = make(self.fitted, data, **self.again) if make is not None else {}
+        except InputError:  # none suits the event
+            return
+        for name, figure in figures.items():
             self.picture(name, lambda figure=figure: figure)  # type: ignore[misc]
 
     def _decoded(self, name: str, z: np.ndarray, conditions: dict[str, np.ndarray]) -> np.ndarray:

@@ -256,9 +256,11 @@ class FamilyLaws:
             draws, like = probgen.sample(other, 30, device="cuda"), probgen.sample(fitted, 30)
             assert draws["x"].dims == like["x"].dims
             assert draws["x"].dtype == like["x"].dtype
+            assert np.isfinite(draws["x"].values).all()
         for each in (f for f in (fitted, other) if offers(f, "score")):
             there, here = probgen.score(each, data, device="cuda"), probgen.score(each, data)
             assert there.keys() == here.keys()
+            assert all(np.isfinite(value.values).all() for value in there.data_vars.values())
             if "log_prob" in here and here["log_prob"].attrs["kind"] == "exact":
                 np.testing.assert_allclose(there["log_prob"], here["log_prob"], rtol=1e-3, atol=1e-3)
 
