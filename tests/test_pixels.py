@@ -420,33 +420,18 @@ def test_a_dilation_is_refused_exactly_where_it_leaves_pixels_out(reach: int, ke
             check_dilation(reach, dilation, kernel)
 
 
-@pytest.mark.parametrize(
-    ("kernel", "dilation"),
-    [((7, 3), (3,)), ((7, 3), (4,)), ((3, 3), (2,)), ((3, 3), (1, 2)), ((3, 3), (1, 3))],
-)
-def test_a_dilated_net_sees_all_that_it_reaches_or_is_refused(kernel: Any, dilation: Any) -> None:
-    """Gradients at the last pixel of 9 x 9 ones, from every pixel above it and left of it as far as the layers reach."""
-
-    def make() -> Any:
-        return PixelCNNConditioner(Bernoulli(), (1, 9, 9), 6, 3, 6, kernel, dilation=dilation).double()
-
+@pytest.mark.parametrize(("kernel", "dilation"), [((7, 3), (3,)), ((3, 3), (1, 2)), ((5, 5), (1, 4))])
+def test_a_dilated_net_sees_all_that_it_reaches(kernel: Any, dilation: Any) -> None:
+    """Gradients at the last of 9 x 9 pixels, to all before it as far as the layers reach up and to the left."""
     with generators_kept():
         seed_torch(0)
-        try:
-            made = make()
-        except InputError:
-            monkey = [1, *dilation * 2][:3]
-            seen = set(range(1, kernel[0] // 2 + 1))
-            for d in monkey[1:]:
-                seen |= {a + d for a in seen}
-            assert seen != set(range(1, max(seen) + 1))
-            return
+        made = PixelCNNConditioner(Bernoulli(), (1, 9, 9), 6, 3, 6, kernel, dilation=dilation).double()
+        x = torch.rand(20, 81, dtype=torch.float64)
     made.site = Told(made.site)
-    x = torch.rand(20, 81, dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(lambda x: made(x)[:, -1].abs().sum(), x)
-    seen_here = (jacobian != 0).any(0).reshape(9, 9)
-    reach = kernel[0] // 2 + sum(layer.vertical.reach for layer in made.layers[1:])
-    assert seen_here[max(0, 8 - reach) :, max(0, 8 - reach) :].flatten()[:-1].all()
+    seen = (jacobian != 0).any(0).reshape(9, 9)
+    reach = sum(layer.vertical.reach for layer in made.layers)
+    assert seen[max(0, 8 - reach) :, max(0, 8 - reach) :].flatten()[:-1].all()
 
 
 def test_a_conditioner_that_would_not_be_one_is_refused() -> None:

@@ -252,11 +252,11 @@ MUTANTS = [
     ),
     *of("latents/clusters.py", "tests/test_latents.py", ("linear_sum_assignment(-counts)", "linear_sum_assignment(counts)")),
     *of_plugin(
-        "probgen-vqvae", "codebook.py", "tests/test_vqvae.py -k nearest+or+straight+or+averages+or+dead+or+perplexity+or+paper",
+        "probgen-vqvae", "codebook.py", "tests/test_vqvae.py -k nearest+or+straight+or+averages+or+dead+or+perplexity+or+paper+or+looked_up",
         ("half = -0.5 * e.square().sum(1)", "half = -e.square().sum(1)"),
-        ("self.m.lerp_(sums, 1 - gamma)", "self.m.lerp_(sums, gamma)"),
-        ("self.e[alive] = self.m[alive] / self.N[alive, None]", "self.e[alive] = self.m[alive]"),
-        ("dead = self.restart * self.N.mean() > self.N", "dead = self.restart * self.N.mean() < self.N"),
+        ("self.e[used] += (1 - gamma) * away / self.N[used, None]", "self.e[used] += (1 - gamma) * away / n[used, None]"),
+        ("dead = ~used & (self.restart * self.N.mean() > self.N)", "dead = self.restart * self.N.mean() > self.N"),
+        ("dead = ~used & (self.restart * self.N.mean() > self.N)", "dead = ~used & (self.restart * self.N.mean() < self.N)"),
         ("return z + (q - z).detach()", "return q + (z - q).detach()"),
         ("torch.exp(-torch.special.xlogy(p, p).sum())", "torch.exp(torch.special.xlogy(p, p).sum())"),
     ),
@@ -269,11 +269,12 @@ MUTANTS = [
     *of_plugin(
         "probgen-vqvae", "model.py", "tests/test_vqvae.py -k exact",
         ("found = log_prob(of_x + of_z,", "found = log_prob(of_x,"),
-        ("zs.append(given[name] if name in given else self._draw_codes(level, zs, n, c))", "zs.append(given[name] if name in given else self._draw_codes(level, [0 * z for z in zs], n, c))"),
+        ("p = self._fitted_prior().p(level, zs, c)", "p = self._fitted_prior().p(level, [0 * z for z in zs], c)"),
     ),
     *of_plugin(
         "probgen-vqvae", "prior.py", "tests/test_vqvae.py -k exact",
         ("each = [self.p(level, zs[:level], c).log_prob(z) for level, z in enumerate(zs)]", "each = [self.p(level, zs[:level], c).log_prob(z) for level, z in enumerate(zs)][-1:]"),
+        ("said = larger(self.above[level - 1](beside(*maps)), (height, width))", "said = larger(self.above[level - 1](beside(*maps)), (height, width)).flip(2)"),
     ),
 ]  # fmt: skip
 

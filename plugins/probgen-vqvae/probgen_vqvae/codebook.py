@@ -3,6 +3,8 @@
     k(z) = argmin_k |z - e_k|                                    eq. 1
     N_k = gamma N_k + (1 - gamma) n_k,    m_k = gamma m_k + (1 - gamma) sum_{k(z) = k} z,    e_k = m_k / N_k     appendix A.1
 
+Without m_k, and so that a code that is not used stays where it is: e_k = e_k + (1 - gamma) sum_{k(z) = k} (z - e_k) / N_k.
+
 The gradient goes from e_k to z as it is (straight-through). Codes that are hardly used begin anew at some z of the batch
 (Dhariwal et al. 2020, section 3.1).
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
@@ -47,7 +50,6 @@ class Codebook(nn.Module):
 
     e: Tensor
     N: Tensor
-    m: Tensor
 
     def __init__(self, K: int, D: int, decay: float | None, cosine: bool, restart: float):
         super().__init__()
@@ -58,7 +60,6 @@ class Codebook(nn.Module):
         else:
             self.register_buffer("e", start)
         self.register_buffer("N", torch.ones(K))
-        self.register_buffer("m", start.clone())
 
     def codes(self) -> Tensor:
         """(code, number)."""
@@ -74,33 +75,31 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def start(self, z: Tensor, seed: int) -> None:
-        """At the centres of k-means; z: (vector, number)."""
-        K = len(self.e)
-        z = self.prepared(z)[: SEEN * K]
-        found = KMeans(min(K, len(z)), n_init=1, max_iter=20, random_state=seed).fit(z.double().cpu().numpy())
+        """At the centres of k-means of some of the vectors z (vector, number); of blank images there may be fewer than codes."""
+        K, generator = len(self.e), torch.Generator().manual_seed(seed)
+        some = torch.randperm(len(z), generator=generator)[: SEEN * K].to(z.device)
+        distinct = np.unique(self.prepared(z)[some].double().cpu().numpy(), axis=0)
+        found = KMeans(min(K, len(distinct)), n_init=1, max_iter=20, random_state=seed).fit(distinct)
         self.e[: len(found.cluster_centers_)] = torch.from_numpy(found.cluster_centers_).to(self.e)
-        self.m.copy_(self.e)
-        self.N.fill_(1.0)
 
     @torch.no_grad()
     def learn(self, z: Tensor, k: Tensor, total: Callable[..., tuple[Tensor, ...]]) -> None:
-        """Follow the vectors z (vector, number) of codes k (vector,), and let codes without any begin anew.
+        """Follow the vectors z (vector, number) of codes k (vector,), and let some codes that have none begin anew.
 
         total  adds up over processes
         """
         n, sums = total(*counted(z, k, len(self.e)))
         gamma = self.decay if self.decay is not None else 0.99
         self.N.lerp_(n, 1 - gamma)
-        self.m.lerp_(sums, 1 - gamma)
+        used = n > 0
         if self.decay is not None:
-            alive = self.N > 0
-            self.e[alive] = self.m[alive] / self.N[alive, None]
-        dead = self.restart * self.N.mean() > self.N
+            away = sums[used] - n[used, None] * self.e[used]
+            self.e[used] += (1 - gamma) * away / self.N[used, None]
+        dead = ~used & (self.restart * self.N.mean() > self.N)
         if dead.any():
             chosen = z[torch.randint(len(z), (int(dead.sum()),), device=z.device)]
             self.e.data[dead] = chosen.to(self.e)  # no gradient goes to them: nothing was looked up there
             self.N[dead] = self.N.mean()
-            self.m[dead] = self.N.mean() * chosen.to(self.m)
 
 
 def straight_through(z: Tensor, q: Tensor) -> Tensor:

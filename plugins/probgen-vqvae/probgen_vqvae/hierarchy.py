@@ -20,6 +20,8 @@ from probgen.pair import one_hot
 from probgen_vqvae.codebook import Codebook, nearest, perplexity, straight_through
 from probgen_vqvae.networks import as_map, beside, decoder, encoder, planes, upwards, vectors
 
+AT_ONCE = 1 << 24  # features that are in memory together where no gradient is wanted: 64 MiB
+
 
 class Level(nn.Module):
     """One map of codes: E sees the level below, or the image; `last` is told what the levels above say, too."""
@@ -89,7 +91,7 @@ class Hierarchy(Objective):
     @property
     def at_once(self) -> int:
         """As many rows as have 64 MiB in a layer."""
-        return max(1, (1 << 24) // (self.image[1] * self.image[2] * self.widest))
+        return max(1, AT_ONCE // (self.image[1] * self.image[2] * self.widest))
 
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
         """In nats a row; what is said of codes is weighted by the size of x, so that beta does not hang on it."""

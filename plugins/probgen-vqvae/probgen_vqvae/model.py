@@ -6,37 +6,48 @@ log p(x) >= log p(x | e(z)) + log p(z)    at z = k(E(x)): one term of the sum ov
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal
 
 import pyro
 import pyro.distributions as dist
 import torch
 import xarray as xr
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 from torch.distributions import constraints
 
 from probgen import Event, Options, Pair, Rows, Run, log_prob
 from probgen.distributions import Bernoulli, Categorical, LogisticMixture, Ordinal
 from probgen.errors import InputError, NotOffered
-from probgen.inference.svi import SVIOptions, steps_of, svi
+from probgen.inference.svi import SVIOptions, check_options, steps_of, svi
 from probgen.models.autoregressive import MOST_LEVELS
+from probgen_vqvae.codebook import SEEN
 from probgen_vqvae.hierarchy import Hierarchy
 from probgen_vqvae.networks import vectors
 from probgen_vqvae.pictures import pictures
 from probgen_vqvae.prior import Prior
 
-START = 2000  # rows whose vectors codes begin at
+START = 2000  # rows, at most, whose vectors codes begin at
 
 
 class StageOptions(SVIOptions):
-    """Of either stage."""
+    """Of either stage.
+
+    Errors: `ValueError` for `graph`: which code is looked up is no fixed operation.
+    """
 
     autocast: bool = Field(
         False,
         description="convolutions in bfloat16 while training (torch.autocast): half the time on a processor that has it; "
         "distances to codes, weights and scores keep their dtype",
     )
+
+    @model_validator(mode="after")
+    def _no_graph(self) -> StageOptions:
+        if self.graph:
+            raise ValueError("graph = true: codes are looked up by their values; leave it out")
+        return self
 
 
 class PriorOptions(StageOptions):
@@ -45,9 +56,11 @@ class PriorOptions(StageOptions):
     channels: int = Field(32, ge=1, description="features of each layer")
     layers: int = Field(5, ge=1, le=100, description="gated layers")
     head: int = Field(64, ge=1, description="features of the layer before the last")
-    kernel: int = Field(7, ge=3, description="side of the first layer's kernel")
+    kernel: tuple[int, int] = Field(
+        (7, 3), description="side of the first layer's kernel, and of the others'"
+    )
     dilation: tuple[int, ...] = Field(
-        (1,),
+        (1, 2, 4),
         min_length=1,
         description="how far apart the codes are that a layer after the first sees, in turn",
     )
@@ -65,7 +78,11 @@ class VQOptions(StageOptions):
     hidden: int = Field(64, ge=1, description="channels of encoder and decoder")
     blocks: int = Field(2, ge=0, description="residual blocks of each")
     decay: float | None = Field(
-        0.9, gt=0, lt=1, description="gamma of the codes' moving averages; None: codes follow a gradient"
+        0.9,
+        gt=0,
+        lt=1,
+        description="gamma of the codes' moving averages (the paper's is 0.99, which follows the encoder more slowly); "
+        "None: codes follow a gradient",
     )
     commitment: float = Field(0.25, ge=0, description="beta, weight of |E(x) - sg[e]|^2")
     distance: Literal["euclidean", "cosine"] = Field("euclidean", description="between vectors and codes")
@@ -124,14 +141,13 @@ class StatedNormal(nn.Module):
         return ((x - self.loc) / self.scale)[..., None].to(dtype)
 
     def standardise(self, data: Rows) -> None:
-        """By mean and standard deviation of all numbers."""
-        n, total, square = 0, 0.0, 0.0
-        for chunk in data.chunks():
-            x = chunk["x"].double()
-            n, total, square = n + x.numel(), total + float(x.sum()), square + float(x.square().sum())
-        deviation = max(0.0, square / n - (total / n) ** 2) ** 0.5
-        self.loc.fill_(total / n)
-        self.scale.fill_(deviation if deviation > 1e-12 * abs(total / n) else 1.0)
+        """By mean and standard deviation of all numbers, in float64; what never varies keeps a scale of 1."""
+        n = sum(chunk["x"].numel() for chunk in data.chunks())
+        mean = sum(float(chunk["x"].double().sum()) for chunk in data.chunks()) / n
+        square = sum(float((chunk["x"].double() - mean).square().sum()) for chunk in data.chunks())
+        deviation = (square / n) ** 0.5
+        self.loc.fill_(mean)
+        self.scale.fill_(deviation if deviation > 1e-12 * abs(mean) else 1.0)
 
 
 class VQPair(Pair):
@@ -146,24 +162,25 @@ class VQPair(Pair):
         super().__init__(options, event)
         self.shape = tuple(length or 1 for length in event.shape)
         self.image = event.image(options.halvings + options.levels - 1, "halvings or levels")
-        self.site = _site(options, event)
-        self.codes = Hierarchy(options, self.image, self.site, event)
+        self.codes = Hierarchy(options, self.image, _site(options, event), event)
         self.prior = Prior(options, self.codes) if options.prior is not None else None
         self.names = ["z"] if options.levels == 1 else [f"z_{i + 1}" for i in range(options.levels)]
         self.latents = {name: (f"{name}_height", f"{name}_width") for name in self.names}
 
     def learn(self, data: Rows, run: Run) -> None:
         """The codes, then the prior over them."""
+        o = self.options
+        for stage in (o, *([o.prior] if o.prior is not None else [])):
+            check_options(stage, data, run)  # of the second one now, not after hours
         if isinstance(self.site, StatedNormal):
             self.site.standardise(data)
         self._begin(data, run)
         self.codes.total = run.sum
-        o = self.options
         svi(self.codes, data, run, o, steps_of(o, data.n), "codes")
         if self.prior is None:
             return
         self.codes.eval().requires_grad_(False)
-        svi(self.prior, data, run, o.prior, steps_of(o.prior, data.n), "prior")
+        svi(self.prior, self.prior.rows(data, run), run, o.prior, steps_of(o.prior, data.n), "prior")
         self.codes.requires_grad_(True)
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
@@ -192,34 +209,43 @@ class VQPair(Pair):
         return found.assign(reconstruction=("row", of_x.cpu().numpy(), attrs))
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
-        """x and z, or x given some of z; the mean of p(x | z) if it is asked for."""
-        for name, (height, width) in zip(self.names, self.codes.sides, strict=True):
-            if name in given:
-                _check_codes(name, given[name], (height, width), self.options.codes)
-                given = given | {name: given[name].long()}
-        c = self.context(given)
-        zs: list[Tensor] = []
-        for level, name in enumerate(self.names):
-            zs.append(given[name] if name in given else self._draw_codes(level, zs, n, c))
-        p = self._given(zs, c)
+        """x and z, or x given the coarsest of z, or all; the mean of p(x | z) if it is asked for.
+
+        Errors: `NotOffered` for codes of a level without those above, whose distribution given them is not known.
+        """
+        known = [name for name in self.names if name in given]
+        if known != self.names[: len(known)]:
+            raise NotOffered(
+                f"codes are drawn from coarse to fine: give {self.names[0]}, too, or not {known[-1]}"
+            )
+        for name, sides in zip(known, self.codes.sides, strict=False):
+            _check_codes(name, given[name], sides, self.options.codes)
+            given = given | {name: given[name].long()}
+        if len(known) < len(self.names):
+            given = given | super().draw(n, given, options)
+        zs = [given[name] for name in self.names]
+        p = self._given(zs, self.context(given))
         x = self.site.mean(p) if options.mean else p.sample()
         return {"x": x, **dict(zip(self.names, zs, strict=True))}
 
-    def _draw_codes(self, level: int, above: list[Tensor], n: int, c: Tensor | None) -> Tensor:
-        p = self._fitted_prior().p(level, above, c)
-        return p.sample(() if p.batch_shape else torch.Size((n,)))
-
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Any) -> dict[str, Tensor]:
-        """The codes of x. Errors: `NotOffered` where x is known in part."""
+        """The codes of x. Errors: `NotOffered` where x is known in part; `InputError` where codes are given, too."""
         if not observed.all():
             raise NotOffered("the codes of an image that is known in part are not known")
+        if given.keys() & set(self.names):
+            raise InputError("x has codes of its own: give x or codes, not both")
         zs = self.codes.encode(x, self.context(given))[1]
         return {"x": x, **dict(zip(self.names, zs, strict=True))}
 
     @property
     def at_once(self) -> int:
         """Rows that are scored together."""
-        return self.codes.at_once
+        return min(part.at_once for part in (self.codes, self.prior) if part is not None)
+
+    @property
+    def site(self) -> Any:
+        """What one dimension of x is, given z."""
+        return self.codes.site
 
     def _fitted_prior(self) -> Prior:
         if self.prior is None:
@@ -236,11 +262,15 @@ class VQPair(Pair):
 
     def _begin(self, data: Rows, run: Run) -> None:
         """Codes at the centres of k-means of what the encoder says at the start, from the top."""
-        batch = data.batch(0, min(START, data.n), "start")
-        with torch.no_grad():
-            for i, level in enumerate(self.codes.levels):
-                z = self.codes.encode(batch["x"], self.context(batch))[0][i]
-                level.book.start(vectors(z), run.key("k-means", i))
+        for i, level in enumerate(self.codes.levels):
+            cells = math.prod(self.codes.sides[i])
+            rows = min(data.n, START, 4 * SEEN * self.options.codes // cells + 1)
+            batch, parts = data.batch(0, rows, "start"), []
+            for some in torch.arange(rows, device=run.device).split(self.codes.at_once):
+                part = {name: value[some] for name, value in batch.items()}
+                with torch.no_grad():
+                    parts.append(vectors(self.codes.encode(part["x"], self.context(part))[0][i]))
+            level.book.start(torch.cat(parts), run.key("k-means", i))
 
 
 def _site(options: VQOptions, event: Event) -> Any:

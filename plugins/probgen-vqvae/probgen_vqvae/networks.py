@@ -41,6 +41,19 @@ def decoder(inputs: int, channels: int, halvings: int, blocks: int, outputs: int
     return nn.Sequential(*layers, nn.Conv2d(channels, outputs, 1))
 
 
+def seen_from_all_sides(inputs: int, outputs: int, blocks: int = 2) -> nn.Sequential:
+    """A map of the same sides, of which each place has seen `blocks` + 1 places to each side."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1), *(Residual(outputs) for _ in range(blocks)), nn.ReLU()
+    )
+
+
+def larger(h: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Each place several times over: (row, channels, height, width) -> (row, channels, *sides)."""
+    height, width = h.shape[2:]
+    return h.repeat_interleave(sides[0] // height, 2).repeat_interleave(sides[1] // width, 3)
+
+
 def upwards(inputs: int, outputs: int) -> nn.Module:
     """A map of twice the sides: (row, inputs, height, width) -> (row, outputs, 2 height, 2 width)."""
     return nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)

@@ -27,7 +27,7 @@ def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure
     found = {"reconstructions": reconstructions(fitted, module, rows, again)}
     found["perplexity"] = perplexity(fitted, module)
     found["use"] = use(fitted, module, data.isel(row=np.arange(min(1000, n)) * n // min(1000, n)), again)
-    if len(module.names) > 1:
+    if len(module.names) > 1 and module.prior is not None:
         found["redrawn"] = redrawn(fitted, module, rows, again)
     return found
 

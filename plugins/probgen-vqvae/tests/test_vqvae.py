@@ -12,6 +12,7 @@ import xarray as xr
 from probgen_vqvae.codebook import Codebook, nearest, perplexity, straight_through
 
 import probgen
+from probgen import Rows, Run
 from probgen.errors import InputError, Interrupted, NotOffered
 from probgen.testing import FamilyLaws, spaces
 from probgen.testing.laws import Stop
@@ -41,6 +42,16 @@ def levels(n: int) -> xr.Dataset:
     """Images of one of n levels each."""
     x = np.zeros((8, 4, 4), dtype=np.int32) + (np.arange(8) * (n - 1) // 7)[:, None, None]
     return xr.Dataset({"x": (DIMS, x, {"levels": n})})
+
+
+class Steps:
+    """An observer that counts."""
+
+    seen = 0
+
+    @probgen.hookimpl
+    def step(self) -> None:
+        self.seen += 1
 
 
 # the codebook
@@ -108,6 +119,35 @@ def test_dead_codes_begin_anew_at_what_is_there() -> None:
     assert used > 4
 
 
+def test_a_code_that_is_not_used_stays_where_it_is() -> None:
+    """2,000 steps, in which its average use goes down to nothing."""
+    book = Codebook(2, 3, 0.9, False, 0.0)
+    book.e.copy_(torch.tensor([[0.0, 0.0, 0.0], [7.3, -8.1, 9.7]]))
+    z = torch.randn(20, 3)
+    for _ in range(2000):
+        book.learn(z, torch.zeros(20, dtype=torch.int64), lambda *t: t)
+    assert book.e[1].tolist() == torch.tensor([7.3, -8.1, 9.7]).tolist()
+    torch.testing.assert_close(book.e[0], z.mean(0))
+
+
+def test_a_code_that_was_looked_up_does_not_begin_anew() -> None:
+    """However little it is used on average: a gradient may be on its way to it."""
+    book = Codebook(4, 3, None, False, 0.1)
+    book.N.copy_(torch.tensor([100.0, 100.0, 100.0, 1.0]))
+    before = book.e.detach().clone()
+    z, k = torch.randn(300, 3), torch.arange(300) % 3
+    book.learn(z, torch.cat([k[:-1], torch.tensor([3])]), lambda *t: t)
+    assert torch.equal(book.e, before)
+    book.learn(z, k, lambda *t: t)
+    assert (book.e[3] == z).all(1).any()
+
+
+def test_fewer_vectors_than_codes() -> None:
+    """Of blank images, without a warning (which would be an error here)."""
+    blank = xr.Dataset({"x": (DIMS, np.zeros((30, 4, 4), np.uint8), {"support": "binary"})})
+    probgen.fit("vqvae", blank, **{**SMALL, "codes": 16, "epochs": 1, "prior": None})
+
+
 def test_k_means_start() -> None:
     """Of well separated vectors every cluster has its code."""
     rng = np.random.default_rng(0)
@@ -169,7 +209,7 @@ def test_draws_have_the_exact_table() -> None:
     fitted = probgen.fit("vqvae2", unlabelled(), dtype="float64", **options)
     rng = np.random.default_rng(0)
     for parameter in fitted.module.prior.parameters():
-        parameter.data = torch.from_numpy(0.5 * rng.standard_normal(parameter.shape))
+        parameter.data = torch.from_numpy(0.7 * rng.standard_normal(parameter.shape))
     for level in fitted.module.codes.levels:
         level.book.e.copy_(torch.from_numpy(rng.standard_normal(level.book.e.shape)))
     top, bottom = every_map((1, 1), 2), every_map((2, 2), 2)
@@ -233,6 +273,69 @@ def test_a_fit_goes_on_from_any_step_of_either_stage(tmp_path: Path) -> None:
             np.testing.assert_array_equal(again.state[name], value, err_msg=f"{stop}: {name}")
 
 
+@pytest.mark.parametrize("family", ["vqvae", "vqvae2"])
+def test_the_prior_is_fitted_to_the_codes_that_are_scored(family: str) -> None:
+    options = {**SMALL, "autocast": True, "epochs": 3, "prior": {**PRIOR, "autocast": True, "epochs": 1}}
+    fitted = probgen.fit(family, images(), given=["label"], **options)
+    event, data = fitted.event, images()
+    rows = fitted.module.prior.rows(Rows(data, event, valid=Rows(data, event)), Run())
+    coded = probgen.sample(fitted, given={"x": data.x.values, "label": data.label.values})
+    expected = np.concatenate([coded[name].values[0].reshape(200, -1) for name in fitted.module.names], 1)
+    for part in (rows, rows.valid):
+        [chunk] = part.chunks()
+        assert (chunk["x"].numpy() == expected).all()
+        assert (chunk["label"].numpy() == data.label.values).all()
+
+
+def test_the_finer_prior_sees_the_coarser_codes_from_all_sides() -> None:
+    """The first code that is drawn hangs on every coarser one, those to its right and below, too."""
+    fitted = probgen.fit("vqvae2", unlabelled(rows=20, height=16, width=16), **{**SMALL, "epochs": 1})
+    prior: Any = fitted.module.prior
+    z = [torch.zeros(17, 4, 4, dtype=torch.int64), torch.zeros(17, 8, 8, dtype=torch.int64)]
+    z[0][torch.arange(16), torch.arange(16) // 4, torch.arange(16) % 4] = (
+        1  # one code in each row; the last has none
+    )
+    with torch.no_grad():
+        logits = prior.p(1, z[:1], None).conditionals(z[1]).logits[:, 0, 0]
+    assert (logits[:-1] != logits[-1]).any(1).all()
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_draws_of_a_label_have_the_exact_table(label: int) -> None:
+    """Of z_1 and z_2 given a label, 20,000 draws, false-alarm rate 1e-6; the prior is far from a fit, so that the label matters."""
+    options = {**SMALL, "codes": 2, "epochs": 1}
+    fitted = probgen.fit("vqvae2", images(), given=["label"], dtype="float64", **options)
+    rng = np.random.default_rng(0)
+    for parameter in fitted.module.prior.parameters():
+        parameter.data = torch.from_numpy(0.5 * rng.standard_normal(parameter.shape))
+    top, bottom = every_map((1, 1), 2), every_map((2, 2), 2)
+    zs = [torch.from_numpy(np.repeat(top, 16, 0)), torch.from_numpy(np.tile(bottom, (2, 1, 1)))]
+    p = []
+    for c in torch.eye(2, dtype=torch.float64):
+        with torch.no_grad():
+            p.append(fitted.module.prior.log_prob(zs, c.expand(32, 2)).exp().numpy())
+    assert p[label].sum() == pytest.approx(1, abs=1e-9)
+    draws = probgen.sample(fitted, 20_000, given={"label": label})
+    index = draws.z_1.values.reshape(-1) * 16 + draws.z_2.values.reshape(-1, 4) @ [8, 4, 2, 1]
+    counts = np.bincount(index.astype(int), minlength=32)
+    assert spaces.p_value(counts, p[label]) > spaces.FALSE_ALARM
+    assert spaces.p_value(counts, p[1 - label]) < spaces.FALSE_ALARM
+
+
+@pytest.mark.parametrize(
+    ("x", "loc", "scale"),
+    [
+        (1e8 + np.random.default_rng(0).standard_normal((200, 4, 4)), 1e8, 1.0),
+        (np.full((20, 4, 4), 0.3), 0.3, 1.0),
+    ],
+)
+def test_reals_are_standardised(x: np.ndarray, loc: float, scale: float) -> None:
+    options = {**SMALL, "epochs": 1, "prior": None}
+    site: Any = probgen.fit("vqvae", xr.Dataset({"x": (DIMS, x)}), dtype="float64", **options).module.site
+    assert float(site.loc) == pytest.approx(loc, abs=0.1)
+    assert float(site.scale) == pytest.approx(scale, rel=0.05)
+
+
 def test_codes_of_x_are_decoded() -> None:
     fitted = probgen.fit("vqvae2", unlabelled(), **SMALL)
     rows = images().x.values[:5]
@@ -243,6 +346,10 @@ def test_codes_of_x_are_decoded() -> None:
     assert (abs(mean - rows) < 0.5).mean() > 0.8
     again = probgen.sample(fitted, 3, given={"z_1": codes["z_1"]})  # the finer codes are drawn
     assert (again.z_1.values == codes["z_1"]).all()
+    with pytest.raises(NotOffered, match="from coarse to fine: give z_1, too, or not z_2"):
+        probgen.sample(fitted, given={"z_2": codes["z_2"]})
+    with pytest.raises(InputError, match="give x or codes, not both"):
+        probgen.sample(fitted, given={"x": rows, **codes})
     with pytest.raises(NotOffered, match="known in part"):
         probgen.sample(fitted, given={"x": rows, "observed": np.arange(16).reshape(4, 4) < 8})
 
@@ -259,6 +366,7 @@ def test_codes_without_a_prior() -> None:
     fitted = probgen.fit("vqvae", unlabelled(), **{**SMALL, "prior": None})
     codes = probgen.sample(fitted, given={"x": images().x.values[:5]}).z.values[0]
     assert probgen.sample(fitted, given={"z": codes}).x.shape == (1, 5, 4, 4)
+    assert set(fitted.module.pictures(fitted, unlabelled())) == {"reconstructions", "perplexity", "use"}
     for ask in (lambda: probgen.sample(fitted, 3), lambda: probgen.score(fitted, unlabelled())):
         with pytest.raises(NotOffered, match="the prior over the codes was not fitted"):
             ask()
@@ -273,13 +381,26 @@ def test_codes_without_a_prior() -> None:
         ("vqvae2", unlabelled(), {"levels": 1}, "levels = 1"),
         ("vqvae", unlabelled(), {"likelihood": "normal"}, "likelihood = 'normal' does not suit"),
         ("vqvae", spaces.example("real"), {}, "x must be images"),
+        ("vqvae", unlabelled(), {"graph": True}, "graph = true: codes are looked up by their values"),
+        ("vqvae", unlabelled(), {"prior": {"kernel": [4, 3]}}, "a side of 4 leaves a blind spot"),
+        ("vqvae", unlabelled(), {"prior": {"dilation": [9], "layers": 3}}, "dilation: 9 beside layers"),
+        ("vqvae", unlabelled(), {"prior": {"patience": 3}}, "patience = 3: there are no rows to choose by"),
+        (
+            "vqvae",
+            unlabelled(),
+            {"prior": {"autocast": True}, "dtype": "float64"},
+            "autocast = true: the fit is in",
+        ),
         ("vqvae", levels(5000), {"likelihood": "categorical"}, "x has 5000 levels, more than 4096"),
     ],
 )
 def test_bad_input_is_told_in_a_line(family: str, data: Any, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message) as told:
+    """Also of the second stage, before the first one begins."""
+    steps = Steps()
+    with pytest.raises(InputError, match=message) as told, probgen.observing(steps):
         probgen.fit(family, data, **{**SMALL, **options})
     assert "\n" not in str(told.value)
+    assert not steps.seen
 
 
 @pytest.mark.parametrize(
@@ -322,6 +443,19 @@ class TestVQVAE2(FamilyLaws):
     @pytest.fixture
     def data(self) -> xr.Dataset:
         return unlabelled(rows=60, height=8, width=8)
+
+
+class TestVQVAE2OfColours(FamilyLaws):
+    """Three levels, three colours."""
+
+    family = "vqvae2"
+    options = {**SMALL, "levels": 3, "epochs": 3, "prior": {**PRIOR, "epochs": 3, "dropout": 0.2}}
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        grey = unlabelled(rows=60, height=16, width=16).x.values
+        x = np.stack([grey, 1 - grey, grey[:, ::-1]], 1)
+        return xr.Dataset({"x": (("row", "channel", *DIMS[1:]), x, {"support": "binary"})})
 
 
 class TestVQVAEOfReals(FamilyLaws):
