@@ -14,6 +14,8 @@ from PIL import Image
 import probgen
 from probgen.distributions import Autoregressive
 from probgen.errors import FileError, InputError, Interrupted
+from probgen.event import Event
+from probgen.pictures import columns, images
 from probgen.state import digest_of
 from probgen.testing import spaces
 from probgen.testing.laws import Stop
@@ -259,3 +261,13 @@ def test_tokens_are_told_in_numbers_that_are_learnt() -> None:
     assert embedding.shape == (50, 16)
     draws = probgen.sample(fitted, 200).x.values
     assert (draws[:, :, 0] == draws[:, :, 1]).mean() > 0.9
+
+
+@pytest.mark.parametrize(("levels", "lightest"), [(2, 0), (16, 0), (256, 255)])
+def test_photographs_are_light_where_levels_are_high_and_drawings_are_ink(levels: int, lightest: int) -> None:
+    event = Event(("height", "width"), (2, 2), "integer", levels)
+    x = np.array([[[0, levels - 1], [levels - 1, 0]]])
+    for figure in (images(x, event), columns([x], ["x"], event)):
+        [shown] = figure.axes[0].images
+        grey = shown.to_rgba(shown.get_array())[..., :3].mean(2)
+        np.testing.assert_allclose(grey, x[0] == lightest, atol=1e-6)
