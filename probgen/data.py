@@ -1,7 +1,7 @@
 """Whatever the user has, as one Dataset, described and checked once.
 
 `x (row, *event dims)`, and where there are any: `label (row)` and other conditions, `weight (row)`,
-`observed (row, *event dims)`.
+`observed (row, *event dims)`, and `length (row)`: of each row so much of the dimension `time` counts, the rest is padding.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def _named(dataset: xr.Dataset) -> xr.Dataset:
 
 def event_of(dataset: xr.Dataset, given: Iterable[str] = ()) -> Event:
     """What one row of the data is. Floats are `real`, booleans and whole numbers in {0, 1} are `binary`, other
-    whole numbers are `integer`; attributes `support` and `levels` of `x` say otherwise. Errors: `InputError`.
+    whole numbers are `integer`; attributes `support` and `levels` of `x` say otherwise. With `length` the size of `time`
+    is None. Errors: `InputError`.
     """
     x = dataset["x"]
     conditions = {}
@@ -136,7 +137,11 @@ def event_of(dataset: xr.Dataset, given: Iterable[str] = ()) -> Event:
         levels = dataset[name].attrs.get("levels")
         conditions[name] = Event((), (), "token", int(levels if levels else int(dataset[name].max()) + 1))
     support, levels = _support(x)
-    return Event(tuple(map(str, x.dims[1:])), tuple(x.shape[1:]), support, levels, conditions)
+    if "length" in dataset and "time" not in x.dims:
+        raise InputError(f"length is of the dimension 'time', which x has not: {', '.join(map(str, x.dims))}")
+    varies = "length" in dataset
+    shape = tuple(None if varies and dim == "time" else x.sizes[dim] for dim in x.dims[1:])
+    return Event(tuple(map(str, x.dims[1:])), shape, support, levels, conditions)
 
 
 def _support(x: xr.DataArray) -> tuple[Support, int | None]:
@@ -195,7 +200,11 @@ def check(
     digest = hashlib.sha256()
     missing = False
     known_in_part = {"label"} & (accepts - event.given.keys())
-    for name in ("x", "observed", "weight", *event.given, *known_in_part):
+    if None in event.shape and "length" not in dataset:
+        raise InputError(
+            f"{family} was fitted to rows of several lengths: say how long each is, length (row)"
+        )
+    for name in ("x", "observed", "weight", "length", *event.given, *known_in_part):
         if name not in dataset:
             continue
         variable = dataset[name]
@@ -206,7 +215,10 @@ def check(
         first = 0
         for values in blocks(variable):
             digest.update(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data)
-            missing |= _check_values(name, values, event, first, dtype)
+            if name == "length":
+                _check_lengths(values, x.sizes["time"], first)
+            else:
+                missing |= _check_values(name, values, event, first, dtype)
             first += len(values)
     if "weight" in dataset and not float(dataset["weight"].sum()) > 0:
         raise InputError("weight: all weights are 0")
@@ -222,8 +234,17 @@ def _check_accepts(dataset: xr.Dataset, missing: bool, accepts: frozenset[str], 
         raise InputError(
             f"x has missing values (NaN, or 'observed'), which {family} cannot use: drop or fill them"
         )
+    if "length" in dataset and "length" not in accepts:
+        raise InputError(
+            f"rows have several lengths, which {family} cannot use: cut them to one, and drop 'length'"
+        )
     if "weight" in dataset and "weight" not in accepts:
         raise InputError(f"the data have a weight a row, which {family} cannot use: drop 'weight'")
+
+
+def _check_lengths(values: np.ndarray, longest: int, first: int) -> None:
+    fine = (values >= 1) & (values <= longest) & (values == np.floor(values))
+    _refuse("length", values, ~fine, first, f"a whole number from 1 to {longest}")
 
 
 def _check_values(name: str, values: np.ndarray, event: Event, first: int, dtype: Any) -> bool:

@@ -72,8 +72,12 @@ def _tensors(fitted: Fitted, arrays: dict[str, np.ndarray], rows: int, run: Run)
             variables[name] = (("row", *dims), np.repeat(array, rows // len(array), axis=0))
     missing = False
     if "x" in variables:
+        if None in event.shape:  # of what is given all counts
+            longest = variables["x"][1].shape[1 + event.dims.index("time")]
+            variables["length"] = (("row",), np.full(rows, longest))
         dataset = xr.Dataset(variables)
-        missing, _ = check(dataset, event, frozenset({"observed"}), fitted.family, numpy_dtype(run.dtype))
+        known = frozenset({"observed", "length"})
+        missing, _ = check(dataset, event, known, fitted.family, numpy_dtype(run.dtype))
     elif variables:
         alone = xr.Dataset({**variables, "x": (("row",), np.zeros(rows))})
         check(

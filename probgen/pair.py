@@ -71,7 +71,7 @@ class Pair(Objective):
 
     latents  names and dimensions of what `sample` returns beside `x`, e.g. {"z": ("latent",)}
     dims     dimensions of parameters and buffers in the files, e.g. {"mu": ("component", "feature")}
-    accepts  what it can use beside `x`: a subset of {"observed", "weight", "label"}
+    accepts  what it can use beside `x`: a subset of {"observed", "weight", "length", "label"}
     dtype    of the parameters, where `fit` is not told: "float32" or "float64"
     """
 

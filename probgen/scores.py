@@ -43,11 +43,21 @@ def log_prob(values: Any, *, kind: str, estimator: str, measure: str, se: Any = 
 
 
 def bits_per_dim(scores: xr.Dataset) -> xr.DataArray:
-    """Negative log-likelihood in bits a dimension: -log p(x) / (event_size ln 2), one a row."""
+    """Negative log-likelihood in bits a dimension: -log p(x) / (event_size ln 2), one a row; the sizes of rows of several
+    lengths are `event_size` times these.
+    """
     x = scores["log_prob"]
     bits = -x / (x.attrs["event_size"] * math.log(2))
+    if "length" in scores:
+        bits = bits / scores["length"]
     bits.attrs = {**x.attrs, "units": "bit/dim", "long_name": "negative log p(x)"}
     return bits
+
+
+def mean_bits_per_dim(scores: xr.Dataset) -> float:
+    """Bits a dimension of all rows together: long rows count for more than short ones."""
+    bits = bits_per_dim(scores)
+    return float(bits.weighted(scores["length"]).mean() if "length" in scores else bits.mean())
 
 
 def summary(scores: xr.Dataset) -> list[dict[str, Any]]:
@@ -60,7 +70,7 @@ def summary(scores: xr.Dataset) -> list[dict[str, Any]]:
         line: dict[str, Any] = {"score": str(name), "mean": float(values.mean())}
         line["standard_error"] = float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else None
         if name == "log_prob":
-            line["bits_per_dim"] = float(bits_per_dim(scores).mean())
+            line["bits_per_dim"] = mean_bits_per_dim(scores)
         lines.append(
             line
             | {k: values.attrs[k] for k in ("kind", "estimator", "measure", "units") if k in values.attrs}

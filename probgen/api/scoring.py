@@ -36,7 +36,7 @@ def score(
 
     Returns `log_prob (row)` with attributes `kind`, `estimator`, `units`, `measure`, `event_size`, `given`,
     `observed`, `rows`; `log_prob_se (row)` where it is a Monte Carlo number; or what else the family's number is
-    called. Errors: `InputError`, `NotOffered`, `PluginError`.
+    called; of rows of several lengths also `length (row)`, where `event_size` counts time once. Errors: `InputError`, `NotOffered`, `PluginError`.
     """
     family = fitted.definition
     family.require("score")
@@ -69,6 +69,9 @@ def score(
     for variable in scores.data_vars.values():
         if "kind" in variable.attrs:
             variable.attrs.update(facts)
+    if "length" in dataset:
+        long_name = "how much of the dimension time counts"
+        scores["length"] = ("row", dataset["length"].values, {"long_name": long_name})
     scores.attrs = {
         **stamp(family, seed),
         **{k: dataset.attrs[k] for k in ("name", "split") if k in dataset.attrs},

@@ -92,7 +92,8 @@ def _npz(path: Path, split: str | None) -> xr.Dataset:
             )
         arrays = {"x": next(iter(arrays.values()))}
     return _dataset(
-        {name: arrays[name] for name in ("x", "label", "weight", "observed") if name in arrays}, path
+        {name: arrays[name] for name in ("x", "label", "weight", "observed") if name in arrays},
+        path,
     )
 
 
@@ -110,7 +111,7 @@ def _hdf5(path: Path, split: str | None) -> xr.Dataset:
     if any(str(dim).startswith("phony_dim") for dim in x.dims):
         dims = _named_dims(x.ndim, path)
         dataset = dataset.rename(dict(zip(x.dims, dims, strict=True)))
-    keep = [name for name in ("x", "label", "weight", "observed") if name in dataset]
+    keep = [name for name in ("x", "label", "weight", "length", "observed") if name in dataset]
     return dataset[keep]
 
 

@@ -18,7 +18,7 @@ from probgen.errors import InputError, RunError, did_you_mean
 from probgen.fitted import Fitted
 from probgen.recipes.looks import Looks, hidden, some
 from probgen.recipes.plan import Recipe, check, score_options
-from probgen.scores import bits_per_dim
+from probgen.scores import mean_bits_per_dim
 from probgen.store.files import read_request, without_none, write_request
 from probgen.store.folder import MODEL, REQUEST, SCORES
 from probgen.store.trees import write_dataset
@@ -51,7 +51,7 @@ class Result:
                 str(name): float(v.mean()) for name, v in self.scores.data_vars.items() if v.dims == ("row",)
             }
             if "log_prob" in self.scores:
-                found["bits_per_dim"] = float(bits_per_dim(self.scores).mean())
+                found["bits_per_dim"] = mean_bits_per_dim(self.scores)
         return found
 
 
