@@ -17,6 +17,7 @@ import xarray as xr
 from probgen import datasets
 from probgen.errors import InputError
 from probgen.event import Event, Support
+from probgen.symbols import recode
 
 LAZY = 256 << 20  # bytes from which data are read slice by slice and never held whole
 _DIMS = {1: ("feature",), 2: ("height", "width"), 3: ("channel", "height", "width")}
@@ -141,7 +142,32 @@ def event_of(dataset: xr.Dataset, given: Iterable[str] = ()) -> Event:
         raise InputError(f"length is of the dimension 'time', which x has not: {', '.join(map(str, x.dims))}")
     varies = "length" in dataset
     shape = tuple(None if varies and dim == "time" else x.sizes[dim] for dim in x.dims[1:])
-    return Event(tuple(map(str, x.dims[1:])), shape, support, levels, conditions)
+    symbols = _symbols(x)
+    if symbols and (support, levels) != ("token", len(symbols)):
+        raise InputError(
+            f"x.attrs['symbols'] names {len(symbols)} symbols, but x is {support} of {levels} levels: set its "
+            "attributes support = 'token' and levels"
+        )
+    return Event(tuple(map(str, x.dims[1:])), shape, support, levels, conditions, symbols)
+
+
+def in_symbols_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
+    """The same text in the symbols of an event, where both have symbols. Errors: `InputError` for one it has not."""
+    x, own = dataset["x"], _symbols(dataset["x"])
+    if not own or not event.symbols or own == event.symbols:
+        return dataset
+    return dataset.assign(x=(x.dims, recode(x.values, own, event.symbols), x.attrs))
+
+
+def described(event: Event) -> dict[str, Any]:
+    """Attributes of an `x` that say what `event_of` could not tell from its values: that it is a text."""
+    if not event.symbols:
+        return {}
+    return {"support": "token", "levels": event.levels, "symbols": list(event.symbols)}
+
+
+def _symbols(x: xr.DataArray) -> tuple[str, ...]:
+    return tuple(map(str, x.attrs.get("symbols", ())))
 
 
 def _support(x: xr.DataArray) -> tuple[Support, int | None]:

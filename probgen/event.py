@@ -21,6 +21,7 @@ class Event:
     support  `real`, `binary` (0 or 1), `integer` (0 .. levels - 1, ordered) or `token` (0 .. levels - 1, unordered)
     levels   how many values, for `integer` and `token`
     given    what the model is conditioned on, by name: `{"label": Event((), (), "token", 10)}`
+    symbols  what the levels of a token are called, as the characters of a text are; () where they have no names
     """
 
     dims: tuple[str, ...]
@@ -28,6 +29,7 @@ class Event:
     support: Support
     levels: int | None = None
     given: Mapping[str, Event] = field(default_factory=dict)
+    symbols: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -59,8 +61,9 @@ class Event:
         return channels, height, width
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
+        """As plain JSON values; `symbols` where there are any."""
+        values = asdict(self) | {"given": {name: event.to_dict() for name, event in self.given.items()}}
+        return {name: value for name, value in values.items() if name != "symbols" or value}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Event:
@@ -78,6 +81,7 @@ class Event:
             values["support"],
             values["levels"],
             {name: Event.from_dict(event) for name, event in values["given"].items()},
+            tuple(values.get("symbols", ())),
         )
 
     def __str__(self) -> str:

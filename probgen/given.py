@@ -16,6 +16,7 @@ from probgen.event import Event
 from probgen.fitted import Fitted
 from probgen.rows import as_tensor, numpy_dtype, ready
 from probgen.run import Run
+from probgen.symbols import encode
 
 
 def conditions(
@@ -36,6 +37,8 @@ def conditions(
             known = ["x", "observed", *event.given, *latents]
             raise InputError(f"given {name!r} is not known to {fitted.family}; known: {', '.join(known)}")
         value = given[name]
+        if isinstance(value, str) and name == "x" and event.symbols:
+            value = encode(value, event.symbols)
         if isinstance(value, np.ma.MaskedArray):
             value = np.where(np.ma.getmaskarray(value), np.nan, value.data)
         if isinstance(value, xr.DataArray):

@@ -13,7 +13,7 @@ from torch import nn
 
 from probgen.api.common import checked_device, checked_dtype, shown, told
 from probgen.calling import call, call_build
-from probgen.data import as_dataset, check, event_of
+from probgen.data import as_dataset, check, event_of, in_symbols_of
 from probgen.errors import DivergedError, InputError, PluginError, ProbgenError, RunError
 from probgen.event import Event
 from probgen.fitted import Fitted, load
@@ -82,7 +82,9 @@ def fit(
         )
         return rows, digest
 
-    rows_valid, digest_valid = checked_rows(as_dataset(valid)) if valid is not None else (None, None)
+    rows_valid, digest_valid = None, None
+    if valid is not None:
+        rows_valid, digest_valid = checked_rows(in_symbols_of(event, as_dataset(valid)))
     rows, digest = checked_rows(dataset, rows_valid)
     with generators_kept():
         seed_torch(key(seed, "build"))

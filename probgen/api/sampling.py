@@ -13,6 +13,7 @@ import xarray as xr
 from torch import Tensor
 
 from probgen.api.common import SHARD, run_for, seeded, shown, told
+from probgen.data import described
 from probgen.errors import InputError, PluginError
 from probgen.event import Event
 from probgen.fitted import Fitted
@@ -131,7 +132,8 @@ class _Drawing:
                 array = _compact(array, self.fitted.event)
             if self.per_row:
                 array = array.reshape(end - start, self.rows, *array.shape[1:])
-            variables[name] = (("sample", "row", *dims) if self.per_row else ("sample", *dims), array)
+            attrs = described(self.fitted.event) if name == "x" else {}
+            variables[name] = (("sample", "row", *dims) if self.per_row else ("sample", *dims), array, attrs)
         return xr.Dataset(variables, attrs={**stamp(self.family, self.seed), "given": self.names})
 
     def _shards(self, start: int, end: int) -> Iterator[dict[str, np.ndarray]]:

@@ -10,7 +10,7 @@ import xarray as xr
 from torch import Tensor
 
 from probgen.api.common import SHARD, run_for, seeded, shown, told
-from probgen.data import as_dataset, check
+from probgen.data import as_dataset, check, in_symbols_of
 from probgen.errors import PluginError
 from probgen.fitted import Fitted
 from probgen.observers import Observers
@@ -43,7 +43,7 @@ def score(
     seed = checked_seed(seed)
     wanted = checked(family.options("score"), options, f"family {family.name!r}, score")
     run = run_for(fitted, seed, device)
-    dataset = as_dataset(data)
+    dataset = in_symbols_of(fitted.event, as_dataset(data))
     for_the_fit = {"weight", "label"} - fitted.event.given.keys()
     dataset = dataset.drop_vars(for_the_fit, errors="ignore")
     missing, digest = check(dataset, fitted.event, family.accepts, family.name, numpy_dtype(run.dtype))
