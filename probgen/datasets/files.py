@@ -1,4 +1,4 @@
-"""Files that people have: `.npy .npz .csv .h5 .hdf5 .nc`, IDX, and folders of images."""
+"""Files that people have: `.npy .npz .csv .h5 .hdf5 .nc .txt`, IDX, and folders of images."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 from PIL import Image, UnidentifiedImageError
 
+from probgen.datasets.text import text_file
 from probgen.errors import FileError, InputError
 from probgen.store.guard import FLOOR, RATIO, UNPACKED
 from probgen.store.trees import open_arrays
@@ -24,7 +25,7 @@ _DIMS = {
     4: ("row", "channel", "height", "width"),
 }
 COLUMNS = 1 << 15  # of a CSV file
-_SUFFIXES = ".npy, .npz, .csv, .h5, .hdf5, .nc, IDX (-ubyte, .gz), a folder of images"
+_SUFFIXES = ".npy, .npz, .csv, .h5, .hdf5, .nc, .txt, IDX (-ubyte, .gz), a folder of images"
 
 
 def read(path: Path, split: str | None = None) -> xr.Dataset:
@@ -38,6 +39,8 @@ def read(path: Path, split: str | None = None) -> xr.Dataset:
         return _npz(path, split)
     if suffix in (".h5", ".hdf5", ".nc"):
         return _hdf5(path, split)
+    if suffix == ".txt":
+        return text_file(path, split)
     if split is not None:
         raise InputError(f"{path} has no splits")
     if suffix == ".npy":

@@ -1,0 +1,142 @@
+"""Texts, a row each, as whole numbers of their characters; the symbols are in the attributes of x.
+
+`tiny-shakespeare` (Karpathy 2015), a part of `wikitext-2` (Merity et al. 2017), the start of `enwik8` (Hutter 2006), and the
+source of Python's own standard library.
+"""
+
+from __future__ import annotations
+
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from probgen.datasets.base import DataSet, Source, joined
+from probgen.errors import FileError, InputError
+from probgen.symbols import encode, symbols_of
+
+_SHAKESPEARE = Source(
+    "tiny_shakespeare/input.txt",
+    "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+    "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+)
+_WIKITEXT = "https://raw.githubusercontent.com/pytorch/examples/main/word_language_model/data/wikitext-2/"
+_WIKITEXT_VALID = Source(
+    "text_samples/wikitext-2.valid.txt",
+    _WIKITEXT + "valid.txt",
+    "f0737ed31fc1329026e95cb8b98e19c2a182c39c240ab909dc31abf2f8af58e8",
+)
+_WIKITEXT_TEST = Source(
+    "text_samples/wikitext-2.test.txt",
+    _WIKITEXT + "test.txt",
+    "d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0",
+)
+_ENWIK8 = "text_samples/enwik8_prefix.xml.txt"
+
+
+def text_rows(texts: Mapping[str, str], split: str | None = None) -> xr.Dataset:
+    """A text for each part, in the symbols of all of them: `x (row, time)`, `length (row)`; one part, or a row for each."""
+    symbols = symbols_of("".join(texts.values()))
+    parts = {}
+    for name, text in texts.items():
+        if split in (None, name):
+            x = encode(text, symbols)
+            attrs = {"support": "token", "levels": len(symbols), "symbols": symbols}
+            parts[name] = xr.Dataset(
+                {"x": (("row", "time"), x[None], attrs), "length": ("row", np.array([len(x)]))}
+            )
+    if split is not None:
+        return parts[split]
+    longest = max(part.sizes["time"] for part in parts.values())
+    padded = {
+        name: part.pad(time=(0, longest - part.sizes["time"]), constant_values=0)
+        for name, part in parts.items()
+    }
+    return joined(padded, None)
+
+
+def text_file(path: Path, split: str | None = None) -> xr.Dataset:
+    """A file in UTF-8; the last tenth of it is `valid`, what is before is `train`, and by default it is one text.
+
+    Errors: `FileError` with the place of the first byte that is no UTF-8, `InputError`.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FileError(
+            f"{path} is no text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
+        ) from None
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}") from None
+    if split is None:
+        if not text:
+            raise InputError(f"{path} is empty")
+        return text_rows({"all": text}, "all")
+    parts = _cut(text, train=0.9, valid=0.1)
+    if split not in parts:
+        raise InputError(
+            f"{path} has no split {split!r}, but train (its first nine tenths) and valid (the last)"
+        )
+    if not all(parts.values()):
+        raise InputError(f"{path} has {len(text)} characters, too few to be split")
+    return text_rows(parts, split)
+
+
+def _cut(text: str, **shares: float) -> dict[str, str]:
+    """Parts of a text, in order."""
+    ends = [int(len(text) * share) for share in np.cumsum(list(shares.values())).round(9)]
+    return {name: text[start:end] for name, start, end in zip(shares, [0, *ends], ends, strict=False)}
+
+
+def _tiny_shakespeare(split: str | None, folder: Path | None) -> xr.Dataset:
+    text = _SHAKESPEARE.find(folder).read_text(encoding="utf-8")
+    return text_rows(_cut(text, train=0.9, valid=0.1), split)
+
+
+def _wikitext(split: str | None, folder: Path | None) -> xr.Dataset:
+    """Of its validation part all but the last tenth is `train`, the last tenth is `valid`; its test part is `test`."""
+    parts = _cut(_WIKITEXT_VALID.find(folder).read_text(encoding="utf-8"), train=0.9, valid=0.1)
+    return text_rows(parts | {"test": _WIKITEXT_TEST.find(folder).read_text(encoding="utf-8")}, split)
+
+
+def _enwik8(split: str | None, folder: Path | None) -> xr.Dataset:
+    """Bytes, as published figures count them: each is the character of its number."""
+    if folder is None or not (folder / _ENWIK8).is_file():
+        raise InputError(
+            f"{_ENWIK8} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make it of the first "
+            "bytes of enwik8 (mattmahoney.net/dc/enwik8.zip), as many as you like: head -c 4152177 enwik8"
+        )
+    text = (folder / _ENWIK8).read_bytes().decode("latin-1")
+    return text_rows(_cut(text, train=0.9, valid=0.05, test=0.05), split)
+
+
+def _python_source(split: str | None, folder: Path | None) -> xr.Dataset:
+    """The modules of the standard library that are pure ASCII, by name; every tenth is `test`, the one before it `valid`."""
+    parts = {"train": "", "valid": "", "test": ""}
+    files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
+    sources = [raw.decode("ascii") for raw in (file.read_bytes() for file in files) if raw.isascii() and raw]
+    for i, source in enumerate(sources):
+        parts[{8: "valid", 9: "test"}.get(i % 10, "train")] += source
+    if not all(parts.values()):
+        raise InputError("this Python comes without the source of its standard library")
+    return text_rows(parts, split)
+
+
+tiny_shakespeare = DataSet(
+    "1,115,394 characters of Shakespeare (Karpathy 2015)", ("train", "valid"), _tiny_shakespeare
+)
+wikitext_2 = DataSet(
+    "2.4 million characters of Wikipedia: the validation and test parts of WikiText-2 (Merity et al. 2017)",
+    ("train", "valid", "test"),
+    _wikitext,
+)
+enwik8 = DataSet(
+    "the first 4,152,177 bytes of Wikipedia's XML, a part of enwik8 (Hutter 2006)",
+    ("train", "valid", "test"),
+    _enwik8,
+)
+python_source = DataSet(
+    "the source of Python's standard library, that of this Python", ("train", "valid", "test"), _python_source
+)
