@@ -1,0 +1,65 @@
+"""Recurrent networks over symbols (Graves 2013; Karpathy 2015).
+
+    h_t = tanh(W_hh h_{t-1} + W_xh x_{t-1}),    p(x_t | x_<t) = softmax(W_hy h_t)
+
+or a GRU or an LSTM in the place of the first. x_0 is told as nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from probgen.distributions.autoregressive import State, check_context
+from probgen.distributions.sites import Categorical, Site
+from probgen.nn.recurrent import Cell, Recurrent
+
+
+class RecurrentConditioner(nn.Module):
+    """Numbers for each site of a sequence of any length from `layers` layers of `hidden` units."""
+
+    def __init__(
+        self, site: Site, hidden: int = 256, layers: int = 1, cell: Cell = "lstm", context: int = 0, dropout: float = 0.0
+    ):
+        super().__init__()
+        self.site, self.context = site, context
+        self.net = Recurrent(cell, site.features + context, hidden, layers, dropout)
+        self.out = nn.Linear(hidden, site.size)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """(row, site), (row, context) -> (row, site, size)."""
+        return self.scan(x, self.start(len(x), context))
+
+    def start(self, rows: int, context: Tensor | None) -> State:
+        """Before the first site."""
+        check_context(context, self.context)
+        h = self.net.start(rows)
+        state: State = {"h": h, "last": h.new_zeros(rows, self.site.features), "weights": None}
+        return state if context is None else {**state, "context": context}
+
+    def scan(self, x: Tensor, state: State) -> Tensor:
+        """Numbers of the sites that follow, of which the values are x: (row, site) -> (row, site, size); in the state they are told."""
+        e = self.site.encode(x, self.out.weight.dtype)
+        told = torch.cat([state["last"][:, None], e], 1)
+        if "context" in state:
+            told = torch.cat([told, state["context"][:, None].expand(-1, told.shape[1], -1)], 2)
+        y, state["h"] = self.net(told[:, :-1], state["h"])
+        state["last"] = e[:, -1]
+        return self.out(y)
+
+    def step(self, state: State, i: int, previous: Tensor | None) -> Tensor:
+        """The last value told, and the next site asked for: (row,) -> (row, size)."""
+        if state["weights"] is None:
+            state["weights"] = self.net.laid_out(), self.out.weight.detach().mT.contiguous(), self.out.bias.detach()
+            state["h"] = state["h"].clone()
+        layers, V, c = state["weights"]
+        W, _, b, _ = layers[0]
+        n = self.site.features
+        if previous is not None and isinstance(self.site, Categorical) and n == self.site.levels:
+            a = W[previous] + b  # one-hot
+        else:
+            e = state["last"] if previous is None else self.site.encode(previous, W.dtype)
+            a = torch.addmm(b, e, W[:n])
+        if "context" in state:
+            a = torch.addmm(a, state["context"], W[n:])
+        return torch.addmm(c, self.net.step(a, state["h"], layers), V)
