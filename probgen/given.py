@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from probgen.data import check
+from probgen.data import check, in_symbols_of
 from probgen.errors import InputError
 from probgen.event import Event
 from probgen.fitted import Fitted
@@ -29,6 +29,9 @@ def conditions(
         raise InputError(f"this model needs given={{{needed[0]!r}: ...}}: {event.given[needed[0]]}")
     if given is None:
         return {}, 1, False
+    if isinstance(given, xr.Dataset):
+        given = _of_one_length(given)
+        given = in_symbols_of(event, given) if "x" in given else given
     arrays: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
     for name in map(str, given):
@@ -62,6 +65,17 @@ def conditions(
     if rows == 0:
         raise InputError("given has no rows")
     return _tensors(fitted, arrays, rows, run), rows, bool(counts)
+
+
+def _of_one_length(given: xr.Dataset) -> xr.Dataset:
+    if "length" not in given:
+        return given
+    lengths = np.unique(given["length"].values)
+    if len(lengths) > 1:
+        raise InputError(
+            f"given: rows of one length are needed, not of {lengths.min()} to {lengths.max()}; go through them one by one"
+        )
+    return given.isel(time=slice(0, int(lengths[0]))).drop_vars("length")
 
 
 def _tensors(fitted: Fitted, arrays: dict[str, np.ndarray], rows: int, run: Run) -> dict[str, Tensor]:

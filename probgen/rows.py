@@ -84,20 +84,20 @@ class Rows:
         whole = (
             parts[0] if len(parts) == 1 else {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
         )
-        return self._ready(whole)
+        return self.ready(whole)
 
     def chunks(self, size: int = 4096) -> Iterator[dict[str, Tensor]]:
         """All rows in order, `size` at a time. They may be views of the data: to be read, not written to."""
         if self._window_rows == self.n:
             tensors = self._all()
             for start in range(0, self.n, size):
-                yield self._ready({name: tensor[start : start + size] for name, tensor in tensors.items()})
+                yield self.ready({name: tensor[start : start + size] for name, tensor in tensors.items()})
             return
         read = max(size, 16 * self._block // size * size)  # one read for many chunks
         for start in range(0, self.n, read):
             tensors = self._read(slice(start, min(start + read, self.n)))
             for inner in range(0, len(tensors["x"]), size):
-                yield self._ready({name: tensor[inner : inner + size] for name, tensor in tensors.items()})
+                yield self.ready({name: tensor[inner : inner + size] for name, tensor in tensors.items()})
 
     def _window(self, stage: str, epoch: int, window: int) -> tuple[dict[str, Tensor], Tensor]:
         """The rows of a window, as they are stored, and the order to take them in."""
@@ -130,7 +130,8 @@ class Rows:
         part = self.dataset[self._names].isel(row=rows)
         return {name: as_tensor(part[name].values) for name in self._names}
 
-    def _ready(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def ready(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Parts of these data that somebody else has cut out, as batches and chunks are."""
         return ready(tensors, self.event, self._missing, self._device, self._dtype)
 
 

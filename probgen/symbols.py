@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import xarray as xr
 
 from probgen.errors import InputError
 
@@ -35,6 +36,12 @@ def decode(tokens: np.ndarray, symbols: Sequence[str]) -> str:
     """The inverse of `encode`."""
     between = "" if all(len(symbol) == 1 for symbol in symbols) else " "
     return between.join(np.array(symbols, dtype=object)[np.asarray(tokens, dtype=np.int64)])
+
+
+def texts_of(x: xr.DataArray) -> list[str]:
+    """Draws as texts, where they are: x (..., time) of which the symbols are known."""
+    symbols = x.attrs.get("symbols", ())
+    return [decode(row, symbols) for row in x.values.reshape(-1, x.shape[-1])] if len(symbols) else []
 
 
 def recode(tokens: np.ndarray, symbols: Sequence[str], wanted: Sequence[str]) -> np.ndarray:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from probgen.rows import Rows, as_tensor
-from probgen.seeds import key
 
 
 class Streams:
@@ -24,7 +23,8 @@ class Streams:
 
     def __init__(self, data: Rows, size: int):
         self.data, self.size, self.valid = data, size, data.valid
-        lengths = data.dataset["length"].values.astype(np.int64)
+        whole = np.full(data.n, data.dataset["x"].sizes["time"])
+        lengths = data.dataset["length"].values.astype(np.int64) if "length" in data.dataset else whole
         counts = -(-lengths // size)
         self._row = np.repeat(np.arange(len(lengths)), counts)
         number = np.arange(len(self._row)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -213,3 +213,14 @@ class TestBayesianMixtureSVI(FamilyLaws):
     family = "bayesian-mixture"
     support = "real"
     options = {"method": "svi", "prior": "lkj", "draws": 20, "steps": 12}
+
+
+class TestCharRNN(FamilyLaws):
+    family = "char-rnn"
+    options = {"hidden": 6, "window": 4, "epochs": 10, "batch_size": 8, "learning_rate": 0.02}
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """Words of five symbols out of three."""
+        x = np.random.default_rng(0).choice(3, (60, 5), p=[0.5, 0.3, 0.2])
+        return xr.Dataset({"x": (("row", "time"), x, {"support": "token", "levels": 3})})

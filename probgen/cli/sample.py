@@ -9,6 +9,8 @@ import typer
 
 from probgen.cli.common import Device, Json, Quiet, Seed, Set, progress, put, settings
 
+SHOWN = 10  # texts that are printed
+
 
 def command(
     run: Annotated[Path, typer.Argument(help="A run folder, or a model.h5.")],
@@ -40,6 +42,7 @@ def command(
     from probgen.recipes import picture_of
     from probgen.store.folder import SAMPLES
     from probgen.store.trees import read_dataset, write_dataset
+    from probgen.symbols import texts_of
 
     target = out if out is not None else run / SAMPLES if run.is_dir() else None
     if run.is_file() and target is None and png is None:
@@ -65,11 +68,9 @@ def command(
         pictures.save(picture_of(fitted, draws, f"{fitted.family}: {n} draws"), png)
         written.append(str(png))
     variables = {str(name): dict(v.sizes) for name, v in draws.data_vars.items()}
-    put(
-        {"written": written, "variables": variables, "seed": seed},
-        json,
-        lambda: typer.echo("\n".join(written)),
-    )
+    texts = texts_of(draws["x"])[:SHOWN]
+    told = {"written": written, "variables": variables, "seed": seed} | ({"texts": texts} if texts else {})
+    put(told, json, lambda: typer.echo("\n".join([*texts, *written])))
 
 
 def _conditions(path: Path, known: set[str]) -> Any:

@@ -87,7 +87,19 @@ class Schedule(Protocol):
     def schedule(self) -> str: ...
 
 
-def svi(pair: Objective, data: Rows, run: Run, options: Schedule, steps: int, stage: str = "fit") -> None:
+class Batches(Protocol):
+    """What `svi` needs of its data: `Rows`, or whatever else gives batches by number."""
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def valid(self) -> Rows | None: ...
+
+    def batch(self, t: int, size: int, stage: str = "fit") -> dict[str, Tensor]:
+        """Batch number t of `size` rows."""
+
+
+def svi(pair: Objective, data: Batches, run: Run, options: Schedule, steps: int, stage: str = "fit") -> None:
     """Maximise the ELBO of a pair less its penalty, in nats a row, by AdamW (Loshchilov & Hutter 2019); in place.
 
     With `data.valid` the loss of those rows is measured after every epoch, and the weights of the best epoch are
@@ -135,7 +147,7 @@ def svi(pair: Objective, data: Rows, run: Run, options: Schedule, steps: int, st
     best.restore(pair)
 
 
-def check_options(options: Schedule, data: Rows, run: Run) -> None:
+def check_options(options: Schedule, data: Batches, run: Run) -> None:
     """What `svi` would refuse, for families that have a stage before it. Errors: `InputError`."""
     patience = getattr(options, "patience", None)
     if patience is not None and data.valid is None:

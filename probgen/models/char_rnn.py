@@ -7,11 +7,15 @@ or a GRU or an LSTM in the place of the first. x_0 is told as nothing.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from probgen.distributions.autoregressive import State, check_context
 from probgen.distributions.sites import Categorical, Site
+from probgen.models.sequences import SequenceOptions, SequencePair
 from probgen.nn.recurrent import Cell, Recurrent
 
 
@@ -19,7 +23,13 @@ class RecurrentConditioner(nn.Module):
     """Numbers for each site of a sequence of any length from `layers` layers of `hidden` units."""
 
     def __init__(
-        self, site: Site, hidden: int = 256, layers: int = 1, cell: Cell = "lstm", context: int = 0, dropout: float = 0.0
+        self,
+        site: Site,
+        hidden: int = 256,
+        layers: int = 1,
+        cell: Cell = "lstm",
+        context: int = 0,
+        dropout: float = 0.0,
     ):
         super().__init__()
         self.site, self.context = site, context
@@ -50,7 +60,11 @@ class RecurrentConditioner(nn.Module):
     def step(self, state: State, i: int, previous: Tensor | None) -> Tensor:
         """The last value told, and the next site asked for: (row,) -> (row, size)."""
         if state["weights"] is None:
-            state["weights"] = self.net.laid_out(), self.out.weight.detach().mT.contiguous(), self.out.bias.detach()
+            state["weights"] = (
+                self.net.laid_out(),
+                self.out.weight.detach().mT.contiguous(),
+                self.out.bias.detach(),
+            )
             state["h"] = state["h"].clone()
         layers, V, c = state["weights"]
         W, _, b, _ = layers[0]
@@ -63,3 +77,25 @@ class RecurrentConditioner(nn.Module):
         if "context" in state:
             a = torch.addmm(a, state["context"], W[n:])
         return torch.addmm(c, self.net.step(a, state["h"], layers), V)
+
+
+class CharRNNOptions(SequenceOptions):
+    """Options of `char-rnn`."""
+
+    cell: Cell = Field("lstm", description="rnn (Elman's), gru or lstm")
+    hidden: int = Field(256, ge=1, description="units of each layer")
+    layers: int = Field(1, ge=1, le=100, description="layers of cells")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of what layers tell each other that is left out in a fit"
+    )
+
+
+class CharRNN(SequencePair):
+    """Recurrent networks over symbols behind the hooks."""
+
+    Options: ClassVar[type[BaseModel]] = CharRNNOptions
+
+    def make_conditioner(self) -> RecurrentConditioner:
+        """As the options say."""
+        o = self.options
+        return RecurrentConditioner(self.site, o.hidden, o.layers, o.cell, self.context_size, o.dropout)

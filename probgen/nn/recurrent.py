@@ -1,8 +1,8 @@
 """Recurrent layers, over a stretch of time in one call, and one step at a time with weights laid out for it.
 
-    rnn    h_t = tanh(W_xh x_t + W_hh h_{t-1} + b)                                  Elman 1990; Karpathy 2015
-    gru    r, z = sigmoid(..), n = tanh(W_xn x_t + b + r (W_hn h_{t-1} + b')), h_t = (1 - z) n + z h_{t-1}      Cho et al. 2014
-    lstm   i, f, o = sigmoid(..), g = tanh(..), c_t = f c_{t-1} + i g, h_t = o tanh(c_t)     Hochreiter & Schmidhuber 1997
+rnn    h_t = tanh(W_xh x_t + W_hh h_{t-1} + b)                                  Elman 1990; Karpathy 2015
+gru    r, z = sigmoid(..), n = tanh(W_xn x_t + b + r (W_hn h_{t-1} + b')), h_t = (1 - z) n + z h_{t-1}      Cho et al. 2014
+lstm   i, f, o = sigmoid(..), g = tanh(..), c_t = f c_{t-1} + i g, h_t = o tanh(c_t)     Hochreiter & Schmidhuber 1997
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class Recurrent(nn.Module):
     def __init__(self, cell: Cell, inputs: int, hidden: int, layers: int, dropout: float = 0.0):
         super().__init__()
         self.cell, self.hidden, self.layers = cell, hidden, layers
-        self.net = _LAYERS[cell](inputs, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        self.net = _LAYERS[cell](
+            inputs, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0
+        )
         self.width = hidden * (2 if cell == "lstm" else 1)
 
     def start(self, rows: int) -> Tensor:
@@ -56,7 +58,7 @@ class Recurrent(nn.Module):
 
     def step(self, a: Tensor, state: Tensor, weights: tuple[tuple[Tensor, ...], ...]) -> Tensor:
         """One step, in place; a is W_x x_t + b of the first layer: (row, gates); returns (row, hidden)."""
-        n = self.hidden
+        n, h = self.hidden, a
         for layer, (W_x, W_h, b, d) in enumerate(weights):
             if layer:
                 a = torch.addmm(b, h, W_x)

@@ -197,6 +197,23 @@ MUTANTS = [
         ('state["before"], state["c"] = state["c"], torch.zeros_like(state["c"])', 'state["before"] = torch.zeros_like(state["c"])'),
     ),
     *of(
+        "nn/recurrent.py", "tests/test_sequences.py -k formulas",
+        ("h = torch.lerp(new, before, z)", "h = torch.lerp(before, new, z)"),
+        ("c.mul_(f).addcmul_(i, g)", "c.mul_(i).addcmul_(f, g)"),
+        ("b, d = b + d, torch.zeros_like(d)", "d = torch.zeros_like(d)"),
+    ),
+    *of(
+        "models/sequences.py", "tests/test_sequences.py -k exact_score+or+by_parts+or+probable+or+draws",
+        ("ordered[ordered.cumsum(1) - ordered >= options.top_p] = 0", "ordered[ordered.cumsum(1) >= options.top_p] = 0"),
+        ("state[name] = torch.where(first.reshape(-1, *(1,) * (before.dim() - 1)), state[name], before)", "state[name] = before"),
+        ('return {"loss": -(log_p * _within(x, length, 0)).sum() / length.sum()}', 'return {"loss": -(log_p * _within(x, length, 0)).mean()}'),
+    ),
+    *of(
+        "windows.py", "tests/test_sequences.py -k epoch",
+        ('found["first"] |= t % each == 0', 'found["first"] |= False'),
+        ("chosen = (np.arange(size) * each + t % each) % self.n", "chosen = (np.arange(size) + t * size) % self.n"),
+    ),
+    *of(
         "models/pixels.py", "tests/test_pixel_families.py -k chain+or+parts+or+memory",
         ("places[:, :, list(options.chain or range(colours))].flatten()", "places[:, :, list(range(colours))].flatten()"),
         ("{k: v[i : i + rows] for k, v in given.items()}", "{k: v[: len(x[i : i + rows])] for k, v in given.items()}"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 import probgen
 from probgen.errors import FileError, InputError, RunError
@@ -27,9 +28,13 @@ from tests.trust.crash import Tally, arrays_of, place
 SMALL = {"epochs": 10, "batch_size": 20}  # 80 rows: 40 steps
 LABELLED = spaces.example("binary").assign(label=("row", np.where(np.arange(80) % 3, -1, np.arange(80) % 2)))
 IMAGES = spaces.example("binary")["x"].values.reshape(-1, 2, 2)
+TEXT = xr.Dataset(
+    {"x": (("row", "time"), np.arange(120).reshape(4, 30) % 7 % 3, {"support": "token", "levels": 3})}
+)
 FITS: dict[str, tuple[Any, dict[str, Any]]] = {
     "autoencoder": (spaces.example("integer"), {"latent": 1, "hidden": (4,), "corruption": 0.2, **SMALL}),
     "bayesian-mixture": (spaces.example("real"), {"draws": 30, "warm_up": 10, "chains": 1, "depth": 2}),
+    "char-rnn": (TEXT, {"hidden": 4, "window": 3, "epochs": 5, "batch_size": 4}),
     "fvsbn": (spaces.example("binary"), {"l1": 0.001, **SMALL}),
     "independent": (spaces.example("real"), {}),
     "m2": (LABELLED, {"latent": 1, "classes": 2, "hidden": (4,), **SMALL}),

@@ -1,0 +1,216 @@
+"""What the families of sequences share: p(x) = prod_t p(x_t | x_<t, context), of any length.
+
+A conditioner goes over a sequence stretch by stretch and keeps what it remembers in between (`scan`), so that a text of any length
+is scored exactly in bounded memory, a prompt is read in one pass, and a fit carries what it remembers from batch to batch
+(truncated backpropagation through time: Williams & Peng 1990).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, Protocol
+
+import pyro
+import torch
+import xarray as xr
+from pydantic import BaseModel, Field
+from torch import Tensor
+
+from probgen.distributions import Autoregressive, Bernoulli, Categorical
+from probgen.distributions.autoregressive import State
+from probgen.distributions.sites import Site
+from probgen.errors import InputError
+from probgen.event import Event
+from probgen.inference.completion import complete
+from probgen.inference.svi import SVIOptions, steps_of, svi
+from probgen.models.autoregressive import MOST_LEVELS, CompletionOptions, ConditionalsOptions
+from probgen.pair import Pair
+from probgen.rows import Rows
+from probgen.run import Run
+from probgen.scores import log_prob
+from probgen.windows import Streams
+
+LENGTH = 200  # steps that are drawn where nobody says how many
+AT_ONCE = 1 << 24  # numbers of a stretch that is scored together: 64 MiB
+
+
+class SequenceConditioner(Protocol):
+    """A conditioner (see `probgen.distributions.Autoregressive`) of sequences of any length that can go on.
+
+    A state holds tensors of rows, and what is the same for all rows, as that of `Cached` does.
+    """
+
+    site: Site
+
+    def __call__(self, x: Tensor, context: Tensor | None = None, /) -> Tensor: ...
+
+    def start(self, rows: int, context: Tensor | None) -> State: ...
+
+    def step(self, state: State, i: int, previous: Tensor | None) -> Tensor: ...
+
+    def scan(self, x: Tensor, state: State) -> Tensor:
+        """Numbers of the next sites, of which the values are x: (row, site) -> (row, site, size); x is then told to the state."""
+
+
+class SequenceOptions(SVIOptions):
+    """What can be chosen of every family of sequences."""
+
+    window: int = Field(128, ge=1, description="steps of time in a stretch that a gradient goes through")
+    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
+
+
+class ContinuationOptions(CompletionOptions):
+    """How x is drawn, and gone on with where it is given."""
+
+    length: int | None = Field(
+        None,
+        ge=1,
+        description="steps of time to draw, after what is given; None: as rows are, or 200 if they differ",
+    )
+    temperature: float = Field(1.0, gt=0, description="logits are divided by it; 1 is the model")
+    top_k: int | None = Field(
+        None, ge=1, description="only so many of the most probable symbols at each step"
+    )
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="only the most probable symbols that have this probability together"
+    )
+
+
+class SequencePair(Pair):
+    """A conditioner of sequences behind the hooks. Losses are in nats a step of time."""
+
+    conditioner: Any
+    accepts = frozenset({"length"})
+    Options: ClassVar[type[BaseModel]] = SequenceOptions
+    SampleOptions = ContinuationOptions
+    ScoreOptions = ConditionalsOptions
+
+    def __init__(self, options: Any, event: Event):
+        super().__init__(options, event)
+        if event.dims != ("time",):
+            raise InputError(f"x must be sequences, (time), not {event}")
+        self.site = self.make_site()
+        self.conditioner = self.make_conditioner()
+        self.carried: list[str] = []
+        for name, part in self.conditioner.start(
+            options.batch_size, self._no_context(options.batch_size)
+        ).items():
+            if isinstance(part, Tensor) and name != "context":
+                self.register_buffer(f"carried_{name}", part)
+                self.carried.append(name)
+
+    def make_site(self) -> Site:
+        """By the event. Errors: `InputError`."""
+        levels = self.event.levels or 2
+        if self.event.support == "binary":
+            return Bernoulli()
+        if not self.event.discrete or levels > MOST_LEVELS:
+            raise InputError(f"x must be symbols, at most {MOST_LEVELS} of them, not {self.event}")
+        return Categorical(levels)
+
+    @abstractmethod
+    def make_conditioner(self) -> SequenceConditioner:
+        """By the options."""
+
+    def p(self, steps: int, context: Tensor | None) -> Autoregressive:
+        """p(x) of so many steps: batch shape (row,) where something is given."""
+        return Autoregressive(self.conditioner, self.site, (steps,), context=context)
+
+    def model(self, x: Tensor | None = None, *, n: int, **given: Tensor) -> Tensor:
+        """x ~ p(x), whole rows."""
+        steps = x.shape[1] if x is not None else self.options.window
+        with self.rows(n):
+            return pyro.sample("x", self.p(steps, self.context(given)), obs=x)
+
+    def learn(self, data: Rows, run: Run) -> None:
+        """Stretch by stretch."""
+        streams = Streams(data, self.options.window)
+        svi(self, streams, run, self.options, steps_of(self.options, streams.n))
+
+    def loss(
+        self, x: Tensor, *, n: int, length: Tensor | None = None, first: Tensor | None = None, **given: Tensor
+    ) -> dict[str, Tensor]:
+        """-log p(x_t | x_<t) a step of time: of stretches that go on from those before, or of whole rows."""
+        context = self.context(given)
+        if first is None:
+            total = torch.stack([part.sum() for _, part in self.parts(x, length, context)]).sum()
+            return {"loss": -total / (x.numel() if length is None else length.sum())}
+        state = self.conditioner.start(n, context)
+        for name in self.carried:
+            before = getattr(self, f"carried_{name}")[:n]
+            state[name] = torch.where(first.reshape(-1, *(1,) * (before.dim() - 1)), state[name], before)
+        log_p = self.site.p(self.conditioner.scan(x, state)).log_prob(x)
+        with torch.no_grad():
+            for name in self.carried:
+                getattr(self, f"carried_{name}")[:n] = state[name]
+        assert length is not None
+        return {"loss": -(log_p * _within(x, length, 0)).sum() / length.sum()}
+
+    def parts(self, x: Tensor, length: Tensor | None, context: Tensor | None) -> Iterator[tuple[int, Tensor]]:
+        """log p(x_t | x_<t) stretch by stretch, with the first t: (row, step), 0 past the end of a row."""
+        state = self.conditioner.start(len(x), context)
+        size = max(1, AT_ONCE // (len(x) * max(self.site.size, 256)))
+        for start in range(0, x.shape[1], size):
+            part = x[:, start : start + size]
+            log_p = self.site.p(self.conditioner.scan(part, state)).log_prob(part)
+            yield start, log_p if length is None else log_p * _within(part, length, start)
+
+    def assess(self, x: Tensor, options: Any, length: Tensor | None = None, **given: Tensor) -> xr.Dataset:
+        """The exact log p(x), and log p(x_t | x_<t) if it is asked for."""
+        each = [part for _, part in self.parts(x, length, self.context(given))]
+        total = torch.stack([part.double().sum(1) for part in each]).sum(0)
+        scores = log_prob(total, kind="exact", estimator="exact", measure="counting")
+        if options.conditionals:
+            attrs = {"units": "nat", "long_name": "log p(x_t | x_<t)"}
+            scores["site_log_prob"] = (("row", "time"), torch.cat(each, 1).cpu().numpy(), attrs)
+        return scores
+
+    def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
+        """Sequences from their first step on."""
+        return self._go_on(torch.zeros(n, 0), given, options)
+
+    def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
+        """A prompt is gone on with, where rows are of several lengths; what is known in part is completed: see `completion`."""
+        given.pop("length", None)
+        if observed.all() and None in self.event.shape:
+            return self._go_on(x, given, options)
+        drawn, ess = complete([self.p(x.shape[1], self.context(given))], x, observed, options.particles)
+        return {"x": drawn, "ess": ess}
+
+    def _go_on(self, x: Tensor, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
+        rows, begun = x.shape
+        state = self.conditioner.start(rows, self.context(given))
+        if begun:
+            self.conditioner.scan(x, state)
+        parts, previous = [x] if begun else [], None
+        steps = options.length or self.event.shape[0] or LENGTH
+        for i in range(begun, begun + steps):
+            previous = choose(self.site, self.conditioner.step(state, i, previous), options)
+            parts.append(previous[:, None])
+        return {"x": torch.cat(parts, 1)}
+
+    def _no_context(self, rows: int) -> Tensor | None:
+        return torch.zeros(rows, self.context_size) if self.context_size else None
+
+
+def choose(site: Site, numbers: Tensor, options: Any) -> Tensor:
+    """A value of each row: a draw, or one from what temperature, top_k and top_p leave: (row, size) -> (row,)."""
+    if not isinstance(site, Categorical):
+        if (options.temperature, options.top_k, options.top_p) != (1.0, None, 1.0):
+            raise InputError(f"temperature, top_k and top_p are of symbols, not of {site}")
+        return site.p(numbers).sample()
+    logits = numbers / options.temperature if options.temperature != 1 else numbers
+    if options.top_k is not None and options.top_k < site.levels:
+        least = logits.topk(options.top_k, 1).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    p = logits.softmax(1)
+    if options.top_p < 1:
+        ordered, index = p.sort(1, descending=True)
+        ordered[ordered.cumsum(1) - ordered >= options.top_p] = 0  # the first is always left
+        p = torch.zeros_like(p).scatter_(1, index, ordered)
+    return torch.multinomial(p, 1)[:, 0]
+
+
+def _within(x: Tensor, length: Tensor, start: int) -> Tensor:
+    return torch.arange(start, start + x.shape[1], device=x.device) < length[:, None]

@@ -1,0 +1,287 @@
+"""Sequences of any length: causality, enumeration, NumPy versions of the cells, stretches against the whole, and what is drawn."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from scipy import special
+
+import probgen
+from probgen import Rows
+from probgen.data import event_of
+from probgen.distributions import Autoregressive, Categorical
+from probgen.errors import InputError
+from probgen.models.char_rnn import CharRNN, RecurrentConditioner
+from probgen.models.sequences import choose
+from probgen.seeds import generators_kept, seed_torch
+from probgen.windows import Streams
+from tests.test_autoregressive import FALSE_ALARM, Uncached, g_test, sigmoid
+from tests.test_symbols import text
+
+NETS = [f"{cell}-{layers}" for cell in ("rnn", "gru", "lstm") for layers in (1, 2)]
+SMALL: dict[str, Any] = {"hidden": 8, "window": 5, "batch_size": 3, "epochs": 3, "learning_rate": 0.02}
+
+
+def net(name: str, levels: int = 3, context: int = 0) -> Any:
+    """In float64, with weights far from their start."""
+    cell, layers = name.split("-")
+    with generators_kept():
+        seed_torch(2)
+        made = RecurrentConditioner(Categorical(levels), 6, int(layers), cell, context).double()  # type: ignore[arg-type]
+        for parameter in made.parameters():
+            parameter.data = 0.7 * torch.randn_like(parameter)
+    return made
+
+
+class Told(Categorical):
+    """A site whose value is told as it is, so that there is a gradient to it."""
+
+    def encode(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        return x[..., None].to(dtype) * torch.ones(self.levels, dtype=dtype)
+
+
+def tokens(rows: int, steps: int, levels: int = 3, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, levels, (rows, steps)))
+
+
+# conditioners
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_each_step_sees_all_before_it_and_nothing_else(name: str) -> None:
+    made = net(name)
+    made.site = Told(3)
+    x = torch.rand(10, 6, dtype=torch.float64)
+    seen = torch.autograd.functional.jacobian(lambda x: made(x).abs().sum((0, 2)), x)
+    assert ((seen != 0).any(1) == torch.ones(6, 6).tril(-1).bool()).all()
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_words_of_three_symbols_sum_to_one_and_draws_have_their_probabilities(name: str) -> None:
+    """All 243 words of length 5; 20,000 draws, false-alarm rate 1e-6, which reversed words do not have."""
+    p = Autoregressive(net(name), Categorical(3), (5,))
+    words = p.enumerate_support()
+    table = p.log_prob(words).exp().detach().numpy()
+    assert table.sum() == pytest.approx(1, abs=1e-12)
+    with generators_kept():
+        seed_torch(0)
+        draws = p.sample((20_000,)).numpy()
+    weights = 3 ** np.arange(5)[::-1]
+    assert g_test(np.bincount(draws @ weights, minlength=243), table) > FALSE_ALARM
+    assert g_test(np.bincount(draws[:, ::-1] @ weights, minlength=243), table) < FALSE_ALARM
+
+
+def numbers_by_hand(made: Any, x: np.ndarray, s: np.ndarray | None) -> np.ndarray:
+    """The formulas at the head of `probgen.nn.recurrent`, a step at a time: (time, size)."""
+    w = {name: value.numpy() for name, value in made.state_dict().items()}
+    cell, H, L = made.net.cell, made.net.hidden, made.net.layers
+    h, c = np.zeros((L, H)), np.zeros((L, H))
+    found = []
+    for t in range(len(x)):
+        below = np.zeros(made.site.levels)
+        if t:
+            below[x[t - 1]] = 1
+        below = below if s is None else np.concatenate([below, s])
+        for i in range(L):
+            W, U, b, d = (
+                w[f"net.net.{part}_l{i}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            )
+            a, r = W @ below + b, U @ h[i] + d
+            if cell == "rnn":
+                h[i] = np.tanh(a + r)
+            elif cell == "gru":
+                reset, z = sigmoid(a[:H] + r[:H]), sigmoid(a[H : 2 * H] + r[H : 2 * H])
+                h[i] = (1 - z) * np.tanh(a[2 * H :] + reset * r[2 * H :]) + z * h[i]
+            else:
+                i_, f, g, o = (a + r).reshape(4, H)
+                c[i] = sigmoid(f) * c[i] + sigmoid(i_) * np.tanh(g)
+                h[i] = sigmoid(o) * np.tanh(c[i])
+            below = h[i]
+        found.append(w["out.weight"] @ below + w["out.bias"])
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("context", [0, 2])
+@pytest.mark.parametrize("name", NETS)
+def test_whole_by_stretches_and_by_steps_are_the_formulas(name: str, context: int) -> None:
+    made = net(name, 5, context)
+    x = tokens(4, 9, 5)
+    s = torch.from_numpy(np.random.default_rng(1).standard_normal((4, context))) if context else None
+    with torch.no_grad():
+        whole = made(x, s)
+        for row in range(4):
+            expected = numbers_by_hand(made, x[row].numpy(), None if s is None else s[row].numpy())
+            np.testing.assert_allclose(whole[row].numpy(), expected, atol=1e-12)
+        state = made.start(4, s)
+        stretches = [made.scan(x[:, a:b], state) for a, b in pairwise((0, 1, 4, 9))]
+        torch.testing.assert_close(torch.cat(stretches, 1), whole)
+        state = made.start(4, s)
+        made.scan(x[:, :4], state)  # a prompt, then steps
+        steps = [made.step(state, t, x[:, t - 1] if t > 4 else None) for t in range(4, 9)]
+        torch.testing.assert_close(torch.stack(steps, 1), whole[:, 4:])
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_draws_with_the_cache_are_those_without(name: str) -> None:
+    made = net(name, 5)
+    draws = []
+    for conditioner in (made, Uncached(made)):
+        with generators_kept():
+            seed_torch(1)
+            draws.append(Autoregressive(conditioner, Categorical(5), (30,)).sample((20,)))
+    assert torch.equal(*draws)
+
+
+# streams
+
+
+def lengths(*each: int) -> xr.Dataset:
+    """Rows of these lengths, with symbols that are numbered through."""
+    x = np.zeros((len(each), max(each)), np.int32)
+    for row, n in enumerate(each):
+        x[row, :n] = sum(each[:row]) + np.arange(n)
+    attrs = {"support": "token", "levels": sum(each)}
+    return xr.Dataset({"x": (("row", "time"), x, attrs), "length": ("row", np.array(each))})
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("each", [(17,), (4, 1, 9), (5, 5)])
+def test_an_epoch_of_streams_has_every_step_and_goes_on_where_it_was(
+    each: tuple[int, ...], size: int
+) -> None:
+    data = lengths(*each)
+    streams = Streams(Rows(data, event_of(data)), 4)
+    epoch = -(-streams.n // size)
+    seen: list[int] = []
+    last = [-2] * size
+    for t in range(epoch):
+        batch = streams.batch(t, size)
+        for i in range(size):
+            part = batch["x"][i, : batch["length"][i]].tolist()
+            starts = np.cumsum([0, *each[:-1]])
+            assert bool(batch["first"][i]) == (part[0] in starts or t == 0)
+            assert part[0] == last[i] + 1 or batch["first"][i]
+            last[i] = part[-1]
+            seen += part
+    assert set(seen) == set(range(sum(each)))
+    assert len(seen) < sum(each) + 4 * size  # streams of one length: the last may come round
+    for t in (0, 1):
+        again = streams.batch(t + epoch, size)
+        assert torch.equal(again["x"], streams.batch(t, size)["x"])
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_what_is_carried_makes_the_losses_of_an_epoch_the_exact_score(cell: str) -> None:
+    """In one stream, of weights that stand still."""
+    data = text("abracadabra, and so on, abracadabra", "cab")
+    fitted = probgen.fit("char-rnn", data, dtype="float64", **{**SMALL, "cell": cell})
+    pair: Any = fitted.module.train()
+    streams = Streams(Rows(data, fitted.event, dtype=torch.float64), 5)
+    total = 0.0
+    for t in range(streams.n):
+        batch = streams.batch(t, 1)
+        total += float(pair.loss(n=1, **batch)["loss"].detach()) * int(batch["length"].sum())
+    pair.eval()
+    assert -total == pytest.approx(float(probgen.score(fitted, data).log_prob.sum()), rel=1e-9)
+
+
+# behind the hooks
+
+
+def test_a_long_text_is_scored_by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = text("hello world " * 20, "held " * 7)
+    fitted = probgen.fit("char-rnn", data, dtype="float64", **SMALL)
+    whole = probgen.score(fitted, data, conditionals=True)
+    monkeypatch.setattr("probgen.models.sequences.AT_ONCE", 2 * 256 * 7)
+    parts = probgen.score(fitted, data, conditionals=True)
+    np.testing.assert_allclose(parts.log_prob, whole.log_prob, rtol=1e-12)
+    np.testing.assert_allclose(whole.site_log_prob.sum("time"), whole.log_prob)
+    assert (whole.site_log_prob.values[1, data.length.values[1] :] == 0).all()
+
+
+def test_it_learns() -> None:
+    """A text that is known by heart after a few epochs; prompts are gone on with as it goes on."""
+    data = text("hello world, " * 60, "good bye, " * 30)
+    fitted = probgen.fit(
+        "char-rnn", data, valid=data, hidden=32, window=20, batch_size=4, epochs=30, learning_rate=0.01
+    )
+    scores = probgen.score(fitted, data)
+    assert (scores.log_prob.values / data.length.values > -0.05).all()
+    for prompt, rest in (("good", " bye, good bye"), ("hello w", "orld, hello w")):
+        draws = probgen.sample(fitted, 3, given={"x": prompt}, length=len(rest), temperature=0.1)
+        wanted = text(prompt + rest, symbols=list(fitted.event.symbols)).x.values[0]
+        assert (draws.x.values == wanted).all()
+
+
+def test_labels_tell_texts_apart() -> None:
+    data = text(*["aaaaaaaa", "bbbbbbbb"] * 20).assign(label=("row", np.arange(40) % 2, {"levels": 2}))
+    fitted = probgen.fit("char-rnn", data, given=["label"], **{**SMALL, "epochs": 30})
+    draws = probgen.sample(fitted, 20, given={"label": 1}, length=8)
+    assert (draws.x.values == 1).mean() > 0.9
+
+
+def test_gaps_are_filled_by_the_stated_method() -> None:
+    data = text("abababababab" * 10)
+    fitted = probgen.fit("char-rnn", data, **{**SMALL, "epochs": 40})
+    x = np.array([0, 0, 0, 1, 0, 1])
+    observed = np.array([1, 0, 1, 1, 0, 1])
+    draws = probgen.sample(fitted, 5, given={"x": x, "observed": observed})
+    assert (draws.x.values == [0, 1, 0, 1, 0, 1]).mean() > 0.9
+    assert draws.ess.shape == (5,)
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        ({}, [0, 1, 2, 3]),
+        ({"top_k": 2}, [1, 3]),
+        ({"top_p": 0.75}, [1, 3]),
+        ({"top_p": 0.1}, [3]),
+        ({"top_k": 9}, [0, 1, 2, 3]),
+    ],
+)
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_what_is_drawn_of_the_most_probable(
+    options: dict[str, Any], left: list[int], temperature: float
+) -> None:
+    """20,000 draws have the probabilities to the power 1 / temperature of what is left; false-alarm rate 1e-6."""
+    p = np.array([0.1, 0.3, 0.1, 0.5])
+    chosen = CharRNN.SampleOptions.model_validate({"temperature": temperature, **options})
+    numbers = torch.from_numpy(np.log(p)).expand(20_000, 4) + 3.0
+    with generators_kept():
+        seed_torch(0)
+        draws = choose(Categorical(4), numbers, chosen).numpy()
+    sharp = special.softmax(np.log(p) / temperature)
+    if "top_p" in options and temperature == 0.5 and options["top_p"] == 0.75:
+        left = [1, 3]  # 0.69 and 0.25
+    expected = np.where(np.isin(np.arange(4), left), sharp, 0)
+    counts = np.bincount(draws, minlength=4)
+    assert counts[expected == 0].sum() == 0
+    assert len(left) == 1 or g_test(counts, expected / expected.sum()) > FALSE_ALARM
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        (np.zeros((4, 3), int), {}, "x must be sequences, .time., not"),
+        (text("abc").assign(x=(("row", "time"), np.zeros((1, 3)))), {}, "x must be symbols, at most 4096"),
+        (text("abc"), {"cell": "cell"}, "cell = 'cell'"),
+    ],
+)
+def test_bad_input_is_told_in_a_line(data: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        probgen.fit("char-rnn", data, **SMALL, **options)
+
+
+def test_bad_requests_are_told_in_a_line() -> None:
+    fitted = probgen.fit("char-rnn", text("abc" * 10), **SMALL)
+    for given, message in (("", "x"), ("abd", "'d', a symbol that was not seen in the fit")):
+        with pytest.raises(InputError, match=message):
+            probgen.sample(fitted, given={"x": given})
+    with pytest.raises(InputError, match="temperature = 0"):
+        probgen.sample(fitted, temperature=0.0)
