@@ -61,8 +61,9 @@ class Event:
         return channels, height, width
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values; `symbols` where there are any."""
+        """As plain JSON values, and such that TOML has; a length that varies is 0, and `symbols` are left out if there are none."""
         values = asdict(self) | {"given": {name: event.to_dict() for name, event in self.given.items()}}
+        values["shape"] = [length or 0 for length in self.shape]
         return {name: value for name, value in values.items() if name != "symbols" or value}
 
     @staticmethod
@@ -71,13 +72,13 @@ class Event:
         sizes, levels = values["shape"], values["levels"]
         if values["support"] not in get_args(Support) or len(sizes) != len(values["dims"]):
             raise ValueError("support or shape")
-        if any(size is not None and not size >= 1 for size in sizes) or (
+        if any(size is not None and not size >= 0 for size in sizes) or (
             levels is not None and not levels >= 1
         ):
             raise ValueError("shape or levels")
         return Event(
             tuple(values["dims"]),
-            tuple(values["shape"]),
+            tuple(size or None for size in sizes),
             values["support"],
             values["levels"],
             {name: Event.from_dict(event) for name, event in values["given"].items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ import probgen
 from probgen import Rows
 from probgen.data import event_of
 from probgen.distributions import Autoregressive, Categorical
-from probgen.errors import InputError
+from probgen.errors import InputError, Interrupted
 from probgen.models.char_rnn import CharRNN, RecurrentConditioner
 from probgen.models.sequences import choose
 from probgen.seeds import generators_kept, seed_torch
+from probgen.state import digest_of
+from probgen.testing.laws import Stop
 from probgen.windows import Streams
 from tests.test_autoregressive import FALSE_ALARM, Uncached, g_test, sigmoid
 from tests.test_symbols import text
@@ -216,6 +219,21 @@ def test_it_learns() -> None:
         draws = probgen.sample(fitted, 3, given={"x": prompt}, length=len(rest), temperature=0.1)
         wanted = text(prompt + rest, symbols=list(fitted.event.symbols)).x.values[0]
         assert (draws.x.values == wanted).all()
+
+
+def test_a_fit_to_several_lengths_goes_on_in_its_folder(tmp_path: Path) -> None:
+    """From any of its steps, to the same bits: what is remembered between batches, too."""
+    data = text("hello world " * 5, "held", "hold " * 3)
+    whole = probgen.fit("char-rnn", data, valid=data, **SMALL)
+    steps = whole.history.sizes["step"]
+    for stop in range(1, steps):
+        out = tmp_path / str(stop)
+        with pytest.raises(Interrupted), probgen.observing(Stop(stop)):
+            probgen.fit("char-rnn", data, valid=data, out=out, **SMALL)
+        again = probgen.fit("char-rnn", data, valid=data, out=out, resume=True, **SMALL)
+        assert digest_of(again.state) == digest_of(whole.state)
+        assert digest_of(again.history) == digest_of(whole.history)
+        assert probgen.load(out).event == whole.event
 
 
 def test_labels_tell_texts_apart() -> None:
