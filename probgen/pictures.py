@@ -199,6 +199,32 @@ def curves(history: Mapping[str, np.ndarray], x: np.ndarray, xlabel: str, title:
     return figure
 
 
+def surprise(text: str, nats: np.ndarray, title: str = "", across: int = 80) -> Figure:
+    """A text of which each character has a ground as dark as it was unexpected: -log p(x_t | x_<t) of each (character,)."""
+    places, row, column = [], 0, 0
+    for character in text:
+        places.append((row, column))
+        column += 1
+        if character == "\n" or column == across:
+            row, column = row + 1, 0
+    down = places[-1][0] + 1
+    grid = np.full((down, across), np.nan)
+    grid[tuple(np.transpose(places))] = nats
+    figure = Figure(figsize=(10, 0.5 + 0.2 * down), layout="constrained")
+    axes = figure.add_subplot()
+    top = max(float(np.quantile(nats, 0.99)), 1e-9)
+    shown = axes.imshow(grid, cmap="OrRd", vmin=0, vmax=top, aspect="auto")
+    look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7, "family": "monospace"}
+    for character, (i, j), at in zip(text, places, nats / top, strict=True):
+        if character.isprintable():
+            axes.text(j, i, character.replace("$", r"\$"), color="white" if at > 0.7 else "black", **look)
+    axes.set_axis_off()
+    figure.colorbar(shown, ax=axes, label="nats", fraction=0.02)
+    if title:
+        figure.suptitle(f"{title}: surprise, {nats.mean():.2f} nats a symbol here", fontsize=10)
+    return figure
+
+
 def diagnosis(found: Any) -> Figure:
     """Shares of the modes in data and draws, and what is a share of one with its interval; found: of `diagnose`."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")

@@ -17,7 +17,7 @@ from probgen.recipes.looks import hidden
 NEEDS_DATA = {
     "cifar-pixelcnn", "cifar-vqvae", "connect4", "dna", "faces-pixelcnn", "faces-vqvae", "faithful", "faithful-bayes", "fashion-dcgan", "fashion-pixelcnn",
     "fashion-vae", "fashion-vqvae2", "mnist-dcgan", "mnist-fvsbn", "mnist-iwae", "mnist-made", "mnist-nade", "mnist-pixelcnn", "mnist-pixelrnn",
-    "mnist-vae", "mnist-vqvae", "mushrooms", "nltcs", "plants", "stacked-mnist-gan",
+    "mnist-vae", "mnist-vqvae", "mushrooms", "nltcs", "plants", "shakespeare-lstm", "stacked-mnist-gan",
 }  # fmt: skip
 
 
@@ -36,13 +36,14 @@ def test_recipe(name: str, tmp_path: Path) -> None:
     for result in results:
         for picture in result.pictures:
             assert picture.stat().st_size > 0
-        for file in ("recipe.toml", "model.h5", "samples.h5", "scores.h5", "history.jsonl", "samples.png"):
+        look = "surprise.png" if result.texts else "samples.png"
+        for file in ("recipe.toml", "model.h5", "samples.h5", "scores.h5", "history.jsonl", look):
             assert (result.run / file).stat().st_size > 0
         with xr.open_datatree(result.run / "scores.h5") as tree:
             assert all(
                 v.attrs["units"] == "nat"
                 for k, v in tree["/probgen/scores"].items()
-                if k not in ("pareto_k", "critic")
+                if k not in ("pareto_k", "critic", "length")
             )
 
 
@@ -204,3 +205,21 @@ def test_halves() -> None:
     assert hidden(Event(("feature",), (5,), "binary"), "last").tolist() == [False, False, True, True, True]
     with pytest.raises(InputError, match="for images"):
         hidden(Event(("feature",), (5,), "binary"), "left")
+
+
+def test_texts_are_drawn_after_a_prompt_with_the_options_of_the_family(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello world, " * 40)
+    recipe = tmp_path / "a.toml"
+    recipe.write_text(
+        f'[data]\npath = "{tmp_path / "a.txt"}"\n[models.rnn]\nfamily = "char-rnn"\nhidden = 8\nsteps = 5\n'
+        '[models.plain]\nfamily = "char-rnn"\ncell = "rnn"\nhidden = 8\nsteps = 5\n'
+        '[sample]\nn = 2\nprompt = "hello"\nlength = 7\n[conditionals]\nrows = 1\n'
+    )
+    for result in recipes.execute(recipes.read(str(recipe)), tmp_path / "out"):
+        assert all(text.startswith("hello") and len(text) == 12 for text in result.texts)
+        assert len(result.texts) == 2
+        assert {path.name for path in result.pictures} == {"history.png", "surprise.png"}
+    with pytest.raises(InputError, match="sample: unknown option 'lenght'; did you mean 'length'"):
+        recipes.check(recipes.read(str(recipe), {"sample.lenght": 3}))
+    with pytest.raises(InputError, match="length = 0"):
+        recipes.check(recipes.read(str(recipe), {"sample.length": 0}))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from probgen.cli.common import DataDir, Device, Json, Quiet, Set, print_table, progress, put, settings
+
+SHOWN = 3  # texts of each model that are printed
 
 
 def command(
@@ -59,8 +62,13 @@ def command(
     rows = recipes.table(results)
     expected = recipes.expectations(plan, results)
     pictures = [str(picture) for result in results for picture in result.pictures]
+    texts = {result.model: result.texts[:SHOWN] for result in results if result.texts}
     whole = {"title": plan.title, "out": str(out), "models": rows, "expected": expected, "pictures": pictures}
-    put(whole, json, lambda: _show(plan, rows, expected, pictures))
+    put(
+        whole | ({"texts": texts} if texts else {}),
+        json,
+        lambda: _show(plan, rows, expected, pictures, texts),
+    )
     failed = [line for line in expected if not line["met"]]
     if check and failed:
         first = failed[0]
@@ -74,7 +82,7 @@ def _with_error(row: dict[str, Any], name: str) -> str | None:
     if row.get(name) is None:
         return None
     error = row.get(f"{name}_se")
-    return f"{row[name]:.3f}" + (f" ± {error:.3f}" if error else "")
+    return f"{row[name]:.3f}" + (f" ± {error:.3f}" if error and isfinite(error) else "")  # of one row: NaN
 
 
 def _beside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -87,7 +95,16 @@ def _beside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _show(plan: Any, rows: list[dict[str, Any]], expected: list[dict[str, Any]], pictures: list[str]) -> None:
+def _show(
+    plan: Any,
+    rows: list[dict[str, Any]],
+    expected: list[dict[str, Any]],
+    pictures: list[str],
+    texts: dict[str, list[str]],
+) -> None:
+    for model, drawn in texts.items():
+        for text in drawn:
+            typer.echo(f"--- {model}\n{text}")
     lines = [
         {
             "model": row["model"],

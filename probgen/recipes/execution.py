@@ -17,7 +17,7 @@ from probgen.data import as_dataset, event_of
 from probgen.errors import InputError, RunError, did_you_mean
 from probgen.fitted import Fitted
 from probgen.recipes.looks import Looks, hidden, some
-from probgen.recipes.plan import Recipe, check, score_options
+from probgen.recipes.plan import Recipe, check, own_options
 from probgen.scores import mean_bits_per_dim
 from probgen.store.files import read_request, without_none, write_request
 from probgen.store.folder import MODEL, REQUEST, SCORES
@@ -41,6 +41,11 @@ class Result:
         """Where they are."""
         return self.looks.pictures
 
+    @property
+    def texts(self) -> list[str]:
+        """What was drawn, where it is a text."""
+        return self.looks.texts
+
     def figures(self) -> dict[str, float]:
         """The figures that can be expected something of: mean scores, single numbers of the fit's groups and of looks."""
         found = dict(self.looks.figures)
@@ -48,7 +53,9 @@ class Result:
             found |= {str(name): float(v) for name, v in group.data_vars.items() if v.ndim == 0}
         if self.scores is not None:
             found |= {
-                str(name): float(v.mean()) for name, v in self.scores.data_vars.items() if v.dims == ("row",)
+                str(name): float(v.mean())
+                for name, v in self.scores.data_vars.items()
+                if v.dims == ("row",) and name != "length"
             }
             if "log_prob" in self.scores:
                 found["bits_per_dim"] = mean_bits_per_dim(self.scores)
@@ -96,8 +103,13 @@ def execute(
         looks = Looks(fitted, run, f"{recipe.title or name}: {name}", again)
         looks.history()
         if fitted.definition.offers("sample"):
-            given = {k: np.array(v) for k, v in recipe.sample.given.items() if k in fitted.event.given}
-            looks.draws(recipe.sample.n, given, data["x"].attrs.get("names"), progress)
+            given: dict[str, Any] = {
+                k: np.array(v) for k, v in recipe.sample.given.items() if k in fitted.event.given
+            }
+            if recipe.sample.prompt is not None:
+                given["x"] = recipe.sample.prompt
+            own = recipe.sample.model_extra or {}
+            looks.draws(recipe.sample.n, given, data["x"].attrs.get("names"), progress, own)
             if recipe.complete is not None:
                 looks.completions(scored, recipe.complete)
             if recipe.latent is not None:
@@ -107,7 +119,7 @@ def execute(
         looks.own(data)
         scores = None
         if fitted.definition.offers("score"):
-            options = score_options(recipe, fitted.definition)
+            options = own_options(recipe.score.model_extra or {}, fitted.definition, "score")
             scores = score(fitted, scored, progress=progress, **again, **options)
             write_dataset(run / SCORES, "scores", scores)
             if recipe.conditionals is not None:

@@ -22,7 +22,9 @@ from probgen.fitted import Fitted
 from probgen.recipes.plan import Complete, Conditionals, Diagnose, Latent
 from probgen.store.folder import COMPLETIONS, CONDITIONALS, DIAGNOSIS, LATENT, SAMPLES
 from probgen.store.trees import write_dataset
+from probgen.symbols import decode, texts_of
 
+SEEN = 1600  # characters of a text whose surprise is drawn
 BY_MODE = ("modes", "high_quality", "reverse_kl", "spread")  # measures whose worst case is a figure, too
 
 
@@ -33,6 +35,7 @@ class Looks:
     again     seed and device of every call
     pictures  those that were made
     figures   single numbers that came of it
+    texts     draws that are texts
     """
 
     fitted: Fitted
@@ -41,6 +44,7 @@ class Looks:
     again: dict[str, Any]
     pictures: list[Path] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
 
     def picture(self, name: str, draw: Callable[[], Any]) -> None:
         """Save a picture, if one suits the event."""
@@ -73,14 +77,18 @@ class Looks:
             metrics = {str(k): v.values for k, v in history.data_vars.items() if np.isfinite(v).any()}
             self.picture(name, partial(pictures.curves, metrics, x, xlabel, title))
 
-    def draws(self, n: int, given: dict[str, np.ndarray], names: str | None, progress: bool) -> None:
+    def draws(
+        self, n: int, given: dict[str, Any], names: str | None, progress: bool, options: dict[str, Any]
+    ) -> None:
         """Draws from the model."""
         try:
-            draws = self.sample(n, given=given or None, progress=progress)
+            draws = self.sample(n, given=given or None, progress=progress, **options)
         except NotOffered:
             return
+        self.texts = texts_of(draws["x"])
         write_dataset(self.run / SAMPLES, "samples", draws)
-        self.picture("samples", lambda: picture_of(self.fitted, draws, self.title, names))
+        if not self.texts:
+            self.picture("samples", lambda: picture_of(self.fitted, draws, self.title, names))
 
     def completions(self, scored: xr.Dataset, plan: Complete) -> None:
         """Completions of half-hidden rows, beside the rows; of a family that completes."""
@@ -112,6 +120,14 @@ class Looks:
             return
         write_dataset(self.run / CONDITIONALS, "conditionals", found)
         event = self.fitted.event
+        if event.symbols:
+            length = int(rows["length"][0]) if "length" in rows else rows.sizes["time"]
+            text, surprise = rows["x"].values[0, :length], -found["site_log_prob"].values[0, :length]
+            self.picture(
+                "surprise",
+                lambda: pictures.surprise(decode(text[:SEEN], event.symbols), surprise[:SEEN], self.title),
+            )
+            return
         columns, names = [rows["x"].values, found["site_mean"].values], ["x", "expected"]
         for name, nats in (("entropy", found.get("site_entropy")), ("surprise", -found["site_log_prob"])):
             if nats is not None:

@@ -60,10 +60,12 @@ class Model(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Draw(Options):
-    """What to draw."""
+class Draw(BaseModel):
+    """What to draw, and the family's options of it beside."""
 
+    model_config = ConfigDict(extra="allow", strict=True)
     n: int = Field(default=64, ge=1)
+    prompt: str | None = Field(default=None, description="what texts begin with")
     given: dict[str, tuple[int, ...]] = Field(
         default_factory=dict, description="conditions, n draws of each; for the models that have them"
     )
@@ -239,18 +241,23 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
 
 def check(recipe: Recipe) -> None:
     """Everything that can be known before the work begins: families, options, data set. Errors: `InputError`."""
-    known: set[str] = set()
+    asked = {"sample": recipe.sample.model_extra or {}, "score": recipe.score.model_extra or {}}
+    known: dict[str, set[str]] = {hook: set() for hook in asked}
     for name, model in recipe.models.items():
         definition = find_family(model.family)
         checked(definition.options("fit"), model.options, f"models.{name}")
-        if definition.offers("score"):
-            known |= definition.options("score").model_fields.keys()
-            checked(
-                definition.options("score"), score_options(recipe, definition), f"score, for models.{name}"
-            )
-    for option in recipe.score.model_extra or {}:
-        if option not in known:
-            raise InputError(f"score: unknown option {option!r}; {did_you_mean(option, known)}")
+        for hook, options in asked.items():
+            if definition.offers(hook):
+                known[hook] |= definition.options(hook).model_fields.keys()
+                checked(
+                    definition.options(hook),
+                    own_options(options, definition, hook),
+                    f"{hook}, for models.{name}",
+                )
+    for hook, options in asked.items():
+        for option in options:
+            if option not in known[hook]:
+                raise InputError(f"{hook}: unknown option {option!r}; {did_you_mean(option, known[hook])}")
     if recipe.data.name is not None and recipe.data.name not in registered("datasets"):
         raise InputError(
             f"data.name = {recipe.data.name!r}: {did_you_mean(recipe.data.name, registered('datasets'))}"
@@ -260,7 +267,7 @@ def check(recipe: Recipe) -> None:
             raise InputError(f"split = {split!r}: {did_you_mean(split, recipe.data.splits)}")
 
 
-def score_options(recipe: Recipe, definition: Family) -> dict[str, Any]:
-    """Those options of the score that a family has: models of one recipe may be scored in different ways."""
-    fields = definition.options("score").model_fields
-    return {name: value for name, value in (recipe.score.model_extra or {}).items() if name in fields}
+def own_options(asked: Mapping[str, Any], definition: Family, hook: str) -> dict[str, Any]:
+    """Those options of a hook that a family has: models of one recipe may be drawn from and scored in different ways."""
+    fields = definition.options(hook).model_fields
+    return {name: value for name, value in asked.items() if name in fields}
