@@ -224,3 +224,23 @@ class TestCharRNN(FamilyLaws):
         """Words of five symbols out of three."""
         x = np.random.default_rng(0).choice(3, (60, 5), p=[0.5, 0.3, 0.2])
         return xr.Dataset({"x": (("row", "time"), x, {"support": "token", "levels": 3})})
+
+
+class TestTransformer(FamilyLaws):
+    family = "transformer"
+    options = {
+        "width": 8,
+        "layers": 1,
+        "heads": 2,
+        "window": 4,
+        "epochs": 10,
+        "batch_size": 8,
+        "learning_rate": 0.02,
+        "dropout": 0.1,
+    }
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """Words of five symbols out of three: longer than the window."""
+        x = np.random.default_rng(0).choice(3, (60, 5), p=[0.5, 0.3, 0.2])
+        return xr.Dataset({"x": (("row", "time"), x, {"support": "token", "levels": 3})})

@@ -19,6 +19,7 @@ from probgen.distributions import Autoregressive, Categorical
 from probgen.errors import InputError, Interrupted
 from probgen.models.char_rnn import CharRNN, RecurrentConditioner
 from probgen.models.sequences import choose
+from probgen.models.transformer import TransformerConditioner
 from probgen.seeds import generators_kept, seed_torch
 from probgen.state import digest_of
 from probgen.testing.laws import Stop
@@ -26,7 +27,8 @@ from probgen.windows import Streams
 from tests.test_autoregressive import FALSE_ALARM, Uncached, g_test, sigmoid
 from tests.test_symbols import text
 
-NETS = [f"{cell}-{layers}" for cell in ("rnn", "gru", "lstm") for layers in (1, 2)]
+NETS = [*(f"{cell}-{layers}" for cell in ("rnn", "gru", "lstm") for layers in (1, 2)), "transformer-2"]
+WINDOW = 4  # of the transformer: what is past it is in each test
 SMALL: dict[str, Any] = {"hidden": 8, "window": 5, "batch_size": 3, "epochs": 3, "learning_rate": 0.02}
 
 
@@ -35,7 +37,11 @@ def net(name: str, levels: int = 3, context: int = 0) -> Any:
     cell, layers = name.split("-")
     with generators_kept():
         seed_torch(2)
-        made = RecurrentConditioner(Categorical(levels), 6, int(layers), cell, context).double()  # type: ignore[arg-type]
+        made: Any
+        if cell == "transformer":
+            made = TransformerConditioner(Categorical(levels), 8, int(layers), 2, WINDOW, context).double()
+        else:
+            made = RecurrentConditioner(Categorical(levels), 6, int(layers), cell, context).double()  # type: ignore[arg-type]
         for parameter in made.parameters():
             parameter.data = 0.7 * torch.randn_like(parameter)
     return made
@@ -59,9 +65,16 @@ def tokens(rows: int, steps: int, levels: int = 3, seed: int = 0) -> torch.Tenso
 def test_each_step_sees_all_before_it_and_nothing_else(name: str) -> None:
     made = net(name)
     made.site = Told(3)
-    x = torch.rand(10, 6, dtype=torch.float64)
-    seen = torch.autograd.functional.jacobian(lambda x: made(x).abs().sum((0, 2)), x)
-    assert ((seen != 0).any(1) == torch.ones(6, 6).tril(-1).bool()).all()
+    x = torch.rand(10, 9, dtype=torch.float64)
+    seen = (torch.autograd.functional.jacobian(lambda x: made(x).abs().sum((0, 2)), x) != 0).any(1)
+    t, s = np.ogrid[:9, :9]
+    begin = np.where(
+        t < WINDOW, 0, (t - WINDOW) // (WINDOW // 2) * (WINDOW // 2) + WINDOW // 2
+    )  # of the window of x_t
+    begin = (
+        np.maximum(begin - 1, 0) if "transformer" in name else 0 * begin
+    )  # its first step is told the one before
+    assert (seen.numpy() == ((s < t) & (s >= begin))).all()
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -82,9 +95,11 @@ def test_words_of_three_symbols_sum_to_one_and_draws_have_their_probabilities(na
 def numbers_by_hand(made: Any, x: np.ndarray, s: np.ndarray | None) -> np.ndarray:
     """The formulas at the head of `probgen.nn.recurrent`, a step at a time: (time, size)."""
     w = {name: value.numpy() for name, value in made.state_dict().items()}
+    found = []
+    if isinstance(made, TransformerConditioner):
+        return np.stack([transformer_by_hand(made, w, x, s, t) for t in range(len(x))])
     cell, H, L = made.net.cell, made.net.hidden, made.net.layers
     h, c = np.zeros((L, H)), np.zeros((L, H))
-    found = []
     for t in range(len(x)):
         below = np.zeros(made.site.levels)
         if t:
@@ -109,6 +124,36 @@ def numbers_by_hand(made: Any, x: np.ndarray, s: np.ndarray | None) -> np.ndarra
     return np.stack(found)
 
 
+def transformer_by_hand(
+    made: Any, w: dict[str, np.ndarray], x: np.ndarray, s: np.ndarray | None, t: int
+) -> np.ndarray:
+    """The formula at the head of the file, of one step: (size,)."""
+    begin = 0 if t < WINDOW else (t - WINDOW) // (WINDOW // 2) * (WINDOW // 2) + WINDOW // 2
+    told = np.zeros((t + 1 - begin, made.site.levels))
+    for i in range(begin, t + 1):
+        if i:
+            told[i - begin, x[i - 1]] = 1
+    if s is not None:
+        told = np.concatenate([told, np.tile(s, (len(told), 1))], 1)
+
+    def norm(h: np.ndarray, name: str) -> np.ndarray:
+        z = (h - h.mean(1, keepdims=True)) / np.sqrt(h.var(1, keepdims=True) + 1e-5)
+        return z * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    h = told @ w["e.weight"].T + w["P"][: len(told)]
+    for i in range(len(made.blocks)):
+        b = f"blocks.{i}"
+        parts = norm(h, f"{b}.norm") @ w[f"{b}.QKV.weight"].T + w[f"{b}.QKV.bias"]
+        heads = []
+        for q, k, v in zip(*(np.split(part, made.heads, 1) for part in np.split(parts, 3, 1)), strict=True):
+            a = np.where(np.tri(len(q), dtype=bool), q @ k.T / np.sqrt(q.shape[1]), -np.inf)
+            heads.append(special.softmax(a, 1) @ v)
+        h = h + np.concatenate(heads, 1) @ w[f"{b}.out.weight"].T + w[f"{b}.out.bias"]
+        a = norm(h, f"{b}.norm_2") @ w[f"{b}.hidden.0.weight"].T + w[f"{b}.hidden.0.bias"]
+        h = h + a * special.ndtr(a) @ w[f"{b}.hidden.2.weight"].T + w[f"{b}.hidden.2.bias"]
+    return norm(h, "norm")[-1] @ w["out.weight"].T
+
+
 @pytest.mark.parametrize("context", [0, 2])
 @pytest.mark.parametrize("name", NETS)
 def test_whole_by_stretches_and_by_steps_are_the_formulas(name: str, context: int) -> None:
@@ -123,10 +168,12 @@ def test_whole_by_stretches_and_by_steps_are_the_formulas(name: str, context: in
         state = made.start(4, s)
         stretches = [made.scan(x[:, a:b], state) for a, b in pairwise((0, 1, 4, 9))]
         torch.testing.assert_close(torch.cat(stretches, 1), whole)
-        state = made.start(4, s)
-        made.scan(x[:, :4], state)  # a prompt, then steps
-        steps = [made.step(state, t, x[:, t - 1] if t > 4 else None) for t in range(4, 9)]
-        torch.testing.assert_close(torch.stack(steps, 1), whole[:, 4:])
+        for begun in (0, 3, 4, 5):  # a prompt, then steps
+            state = made.start(4, s)
+            if begun:
+                made.scan(x[:, :begun], state)
+            steps = [made.step(state, t, x[:, t - 1] if t > begun else None) for t in range(begun, 9)]
+            torch.testing.assert_close(torch.stack(steps, 1), whole[:, begun:])
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -294,6 +341,27 @@ def test_what_is_drawn_of_the_most_probable(
 def test_bad_input_is_told_in_a_line(data: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         probgen.fit("char-rnn", data, **SMALL, **options)
+
+
+def test_a_transformer_learns_and_goes_on_past_its_window() -> None:
+    data = text("hello world, " * 60)
+    fitted = probgen.fit(
+        "transformer",
+        data,
+        width=16,
+        layers=2,
+        heads=2,
+        window=16,
+        batch_size=4,
+        epochs=60,
+        learning_rate=0.01,
+    )
+    assert probgen.score(fitted, data).log_prob.item() > -0.1 * data.length.item()
+    draws = probgen.sample(fitted, 3, given={"x": "hello"}, length=60, temperature=0.1)
+    wanted = text(("hello world, " * 6)[:65], symbols=list(fitted.event.symbols)).x.values[0]
+    assert (draws.x.values == wanted).all()
+    with pytest.raises(InputError, match="width = 15 cannot be shared by 2 heads"):
+        probgen.fit("transformer", data, width=15, heads=2)
 
 
 def test_bad_requests_are_told_in_a_line() -> None:

@@ -43,6 +43,10 @@ FITS: dict[str, tuple[Any, dict[str, Any]]] = {
     "nade": (spaces.example("integer"), {"hidden": 4, **SMALL}),
     "pixelcnn": (IMAGES, {"channels": 4, "layers": 2, "head": 4, "autocast": True, **SMALL}),
     "pixelrnn": (IMAGES, {"hidden": 3, "layers": 1, "head": 4, "schedule": "cosine", **SMALL}),
+    "transformer": (
+        TEXT,
+        {"width": 4, "heads": 2, "layers": 1, "window": 3, "epochs": 5, "batch_size": 4, "dropout": 0.1},
+    ),
     "vae": (spaces.example("binary"), {"latent": 2, "hidden": (4,), "warm_up": 3.0, **SMALL}),
 }
 
