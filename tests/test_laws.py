@@ -244,3 +244,25 @@ class TestTransformer(FamilyLaws):
         """Words of five symbols out of three: longer than the window."""
         x = np.random.default_rng(0).choice(3, (60, 5), p=[0.5, 0.3, 0.2])
         return xr.Dataset({"x": (("row", "time"), x, {"support": "token", "levels": 3})})
+
+
+class TestWaveNet(FamilyLaws):
+    family = "wavenet"
+    options = {
+        "channels": 4,
+        "skip": 6,
+        "dilations": (1, 2),
+        "stacks": 1,
+        "window": 3,
+        "likelihood": "logistic",
+        "components": 2,
+        "epochs": 10,
+        "batch_size": 8,
+        "learning_rate": 0.02,
+    }
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """Sounds of five samples of three levels."""
+        x = np.random.default_rng(0).choice(3, (60, 5), p=[0.5, 0.3, 0.2])
+        return xr.Dataset({"x": (("row", "time"), x, {"support": "integer", "levels": 3})})

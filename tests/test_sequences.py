@@ -20,6 +20,7 @@ from probgen.errors import InputError, Interrupted
 from probgen.models.char_rnn import CharRNN, RecurrentConditioner
 from probgen.models.sequences import choose
 from probgen.models.transformer import TransformerConditioner
+from probgen.models.wavenet import WaveNetConditioner
 from probgen.seeds import generators_kept, seed_torch
 from probgen.state import digest_of
 from probgen.testing.laws import Stop
@@ -27,7 +28,11 @@ from probgen.windows import Streams
 from tests.test_autoregressive import FALSE_ALARM, Uncached, g_test, sigmoid
 from tests.test_symbols import text
 
-NETS = [*(f"{cell}-{layers}" for cell in ("rnn", "gru", "lstm") for layers in (1, 2)), "transformer-2"]
+NETS = [
+    *(f"{cell}-{layers}" for cell in ("rnn", "gru", "lstm") for layers in (1, 2)),
+    "transformer-2",
+    "wavenet-2",
+]
 WINDOW = 4  # of the transformer: what is past it is in each test
 SMALL: dict[str, Any] = {"hidden": 8, "window": 5, "batch_size": 3, "epochs": 3, "learning_rate": 0.02}
 
@@ -40,6 +45,8 @@ def net(name: str, levels: int = 3, context: int = 0) -> Any:
         made: Any
         if cell == "transformer":
             made = TransformerConditioner(Categorical(levels), 8, int(layers), 2, WINDOW, context).double()
+        elif cell == "wavenet":
+            made = WaveNetConditioner(Categorical(levels), 6, 7, 2, (1, 2), int(layers), context).double()
         else:
             made = RecurrentConditioner(Categorical(levels), 6, int(layers), cell, context).double()  # type: ignore[arg-type]
         for parameter in made.parameters():
@@ -74,6 +81,9 @@ def test_each_step_sees_all_before_it_and_nothing_else(name: str) -> None:
     begin = (
         np.maximum(begin - 1, 0) if "transformer" in name else 0 * begin
     )  # its first step is told the one before
+    if "wavenet" in name:
+        assert made.receptive_field == 1 + 2 * (1 + 2)
+        begin = np.maximum(t - made.receptive_field, 0)
     assert (seen.numpy() == ((s < t) & (s >= begin))).all()
 
 
@@ -98,6 +108,8 @@ def numbers_by_hand(made: Any, x: np.ndarray, s: np.ndarray | None) -> np.ndarra
     found = []
     if isinstance(made, TransformerConditioner):
         return np.stack([transformer_by_hand(made, w, x, s, t) for t in range(len(x))])
+    if isinstance(made, WaveNetConditioner):
+        return wavenet_by_hand(made, w, x, s)
     cell, H, L = made.net.cell, made.net.hidden, made.net.layers
     h, c = np.zeros((L, H)), np.zeros((L, H))
     for t in range(len(x)):
@@ -152,6 +164,27 @@ def transformer_by_hand(
         a = norm(h, f"{b}.norm_2") @ w[f"{b}.hidden.0.weight"].T + w[f"{b}.hidden.0.bias"]
         h = h + a * special.ndtr(a) @ w[f"{b}.hidden.2.weight"].T + w[f"{b}.hidden.2.bias"]
     return norm(h, "norm")[-1] @ w["out.weight"].T
+
+
+def wavenet_by_hand(made: Any, w: dict[str, np.ndarray], x: np.ndarray, s: np.ndarray | None) -> np.ndarray:
+    """Equation 5 and figure 4, all steps of each layer: (time, size)."""
+    h = np.zeros((len(x), made.channels))
+    h[1:] = w["e.weight"].T[x[:-1]] + w["e.bias"]
+    total = np.zeros((len(x), made.hidden.in_channels))
+    for i, d in enumerate(made.dilations):
+        W, b = w[f"layers.{i}.gates.weight"], w[f"layers.{i}.gates.bias"]
+        a = np.zeros((len(x), len(b))) + b
+        for t in range(len(x)):
+            for k in range(W.shape[2]):
+                back = t - (W.shape[2] - 1 - k) * d
+                a[t] += W[:, :, k] @ h[back] if back >= 0 else 0
+        if s is not None:
+            a = a + w[f"layers.{i}.V.weight"] @ s
+        f, g = np.split(a, 2, 1)
+        y = (np.tanh(f) * sigmoid(g)) @ w[f"layers.{i}.out.weight"][:, :, 0].T + w[f"layers.{i}.out.bias"]
+        h, total = h + y[:, : h.shape[1]], total + y[:, h.shape[1] :]
+    y = np.maximum(total, 0) @ w["hidden.weight"][:, :, 0].T + w["hidden.bias"]
+    return np.maximum(y, 0) @ w["out.weight"][:, :, 0].T + w["out.bias"]
 
 
 @pytest.mark.parametrize("context", [0, 2])

@@ -48,6 +48,10 @@ FITS: dict[str, tuple[Any, dict[str, Any]]] = {
         {"width": 4, "heads": 2, "layers": 1, "window": 3, "epochs": 5, "batch_size": 4, "dropout": 0.1},
     ),
     "vae": (spaces.example("binary"), {"latent": 2, "hidden": (4,), "warm_up": 3.0, **SMALL}),
+    "wavenet": (
+        TEXT,
+        {"channels": 3, "skip": 4, "dilations": (1, 2), "window": 3, "epochs": 5, "batch_size": 4},
+    ),
 }
 
 
