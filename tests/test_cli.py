@@ -157,7 +157,11 @@ def test_a_recipe_from_dry_run_to_check(tmp_path: Path) -> None:
         ("run none.toml", 2, "No such file"),
         ("run quickstart --set models.mixture.componets=3", 2, "did you mean 'components'"),
         ("run quickstart --set dta.name=iris", 2, "unknown option 'dta'; did you mean 'data'"),
-        ("run quickstart --set sample.m=3", 2, "unknown option 'sample.m'; known: given, n"),
+        (
+            "run quickstart --set sample.m=3",
+            2,
+            "sample: unknown option 'm'; known: given, n, particles, prompt, steps",
+        ),
         ("run quickstart --set data.name=digtis", 2, "did you mean 'digits'"),
         ("run quickstart --set score.split=tset", 2, "did you mean 'test'"),
         ("run quickstart --set models.mixture.family=mixtrue", 3, "did you mean 'mixture'"),

@@ -242,7 +242,7 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
 def check(recipe: Recipe) -> None:
     """Everything that can be known before the work begins: families, options, data set. Errors: `InputError`."""
     asked = {"sample": recipe.sample.model_extra or {}, "score": recipe.score.model_extra or {}}
-    known: dict[str, set[str]] = {hook: set() for hook in asked}
+    known = {"sample": set(Draw.model_fields), "score": set(Score.model_fields)}
     for name, model in recipe.models.items():
         definition = find_family(model.family)
         checked(definition.options("fit"), model.options, f"models.{name}")
