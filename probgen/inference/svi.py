@@ -20,7 +20,7 @@ from probgen.options import Options
 
 if TYPE_CHECKING:
     from probgen.rows import Rows
-    from probgen.run import Run
+    from probgen.run import Run, Stateful
 
 
 class SVIOptions(Options):
@@ -69,6 +69,10 @@ class Objective(nn.Module, ABC):
 
     def begin(self, epoch: float) -> None:
         """Called before each step, with the epochs gone by: for what changes with them, as a warm-up does."""
+
+    def kept(self) -> dict[str, Stateful]:
+        """What a fit needs to go on beside the parameters and buffers, by name."""
+        return {}
 
     @property
     def at_once(self) -> int:
@@ -143,7 +147,8 @@ def svi(pair: Objective, data: Batches, run: Run, options: Schedule, steps: int,
             metrics |= {"valid_loss": valid_loss, "done": best.see(valid_loss, pair)}
         return metrics
 
-    run.train(step, steps, keep={"pair": pair, "optimizer": optimizer, "best": best}, stage=stage)
+    keep: dict[str, Stateful] = {"pair": pair, "optimizer": optimizer, "best": best, **pair.kept()}
+    run.train(step, steps, keep=keep, stage=stage)
     best.restore(pair)
 
 

@@ -44,7 +44,7 @@ class RecurrentConditioner(nn.Module):
         """Before the first site."""
         check_context(context, self.context)
         h = self.net.start(rows)
-        state: State = {"h": h, "last": h.new_zeros(rows, self.site.features), "weights": None}
+        state: State = {"h": h, "last": h.new_zeros(rows, self.site.features)}
         return state if context is None else {**state, "context": context}
 
     def scan(self, x: Tensor, state: State) -> Tensor:
@@ -59,7 +59,7 @@ class RecurrentConditioner(nn.Module):
 
     def step(self, state: State, i: int, previous: Tensor | None) -> Tensor:
         """The last value told, and the next site asked for: (row,) -> (row, size)."""
-        if state["weights"] is None:
+        if "weights" not in state:
             state["weights"] = (
                 self.net.laid_out(),
                 self.out.weight.detach().mT.contiguous(),

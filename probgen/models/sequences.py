@@ -77,6 +77,31 @@ class ContinuationOptions(CompletionOptions):
     )
 
 
+class Memory:
+    """What is remembered of each stream between the batches of a fit."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Tensor] = {}
+
+    def recalled(self, start: State, first: Tensor) -> State:
+        """The tensors of a start, but where a stretch goes on what is remembered there; first: (row,)."""
+        if first.all():
+            return {}
+        found = {}
+        for name, before in self.state.items():
+            fresh = start[name]
+            found[name] = torch.where(first.reshape(-1, *(1,) * (fresh.dim() - 1)), fresh, before.to(fresh))
+        return found
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The tensors, by name."""
+        return dict(self.state)
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """The inverse of `state_dict`."""
+        self.state = dict(state)
+
+
 class SequencePair(Pair):
     """A conditioner of sequences behind the hooks. Losses are in nats a step of time."""
 
@@ -92,13 +117,7 @@ class SequencePair(Pair):
             raise InputError(f"x must be sequences, (time), not {event}")
         self.site = self.make_site()
         self.conditioner = self.make_conditioner()
-        self.carried: list[str] = []
-        for name, part in self.conditioner.start(
-            options.batch_size, self._no_context(options.batch_size)
-        ).items():
-            if isinstance(part, Tensor) and name != "context":
-                self.register_buffer(f"carried_{name}", part)
-                self.carried.append(name)
+        self.memory = Memory()
 
     def make_site(self) -> Site:
         """By the event. Errors: `InputError`."""
@@ -123,6 +142,10 @@ class SequencePair(Pair):
         with self.rows(n):
             return pyro.sample("x", self.p(steps, self.context(given)), obs=x)
 
+    def kept(self) -> dict[str, Any]:
+        """What is remembered between batches."""
+        return {"memory": self.memory}
+
     def learn(self, data: Rows, run: Run) -> None:
         """Stretch by stretch."""
         streams = Streams(data, self.options.window)
@@ -136,14 +159,10 @@ class SequencePair(Pair):
         if first is None:
             total = torch.stack([part.sum() for _, part in self.parts(x, length, context)]).sum()
             return {"loss": -total / (x.numel() if length is None else length.sum())}
-        state = self.conditioner.start(n, context)
-        for name in self.carried:
-            before = getattr(self, f"carried_{name}")[:n]
-            state[name] = torch.where(first.reshape(-1, *(1,) * (before.dim() - 1)), state[name], before)
+        start = self.conditioner.start(n, context)
+        state = start | self.memory.recalled(start, first)
         log_p = self.site.p(self.conditioner.scan(x, state)).log_prob(x)
-        with torch.no_grad():
-            for name in self.carried:
-                getattr(self, f"carried_{name}")[:n] = state[name]
+        self.memory.state = {name: state[name].detach() for name in start if name != "context"}
         assert length is not None
         return {"loss": -(log_p * _within(x, length, 0)).sum() / length.sum()}
 
@@ -189,9 +208,6 @@ class SequencePair(Pair):
             previous = choose(self.site, self.conditioner.step(state, i, previous), options)
             parts.append(previous[:, None])
         return {"x": torch.cat(parts, 1)}
-
-    def _no_context(self, rows: int) -> Tensor | None:
-        return torch.zeros(rows, self.context_size) if self.context_size else None
 
 
 def choose(site: Site, numbers: Tensor, options: Any) -> Tensor:

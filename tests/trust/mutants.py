@@ -205,7 +205,7 @@ MUTANTS = [
     *of(
         "models/sequences.py", "tests/test_sequences.py -k exact_score+or+by_parts+or+probable+or+draws",
         ("ordered[ordered.cumsum(1) - ordered >= options.top_p] = 0", "ordered[ordered.cumsum(1) >= options.top_p] = 0"),
-        ("state[name] = torch.where(first.reshape(-1, *(1,) * (before.dim() - 1)), state[name], before)", "state[name] = before"),
+        ("found[name] = torch.where(first.reshape(-1, *(1,) * (fresh.dim() - 1)), fresh, before.to(fresh))", "found[name] = before.to(fresh)"),
         ('return {"loss": -(log_p * _within(x, length, 0)).sum() / length.sum()}', 'return {"loss": -(log_p * _within(x, length, 0)).mean()}'),
     ),
     *of(
