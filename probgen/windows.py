@@ -41,12 +41,12 @@ class Streams:
         return found
 
     def _cut(self, chosen: np.ndarray) -> dict[str, Tensor]:
-        x = self.data.dataset["x"].values
+        x = self.data.dataset["x"].variable  # which may be in a file
         row, start, length = self._row[chosen], self._start[chosen], self._length[chosen]
         longest = int(length.max())
         cut = np.zeros((len(chosen), longest, *x.shape[2:]), x.dtype)
         for i, (r, s, k) in enumerate(zip(row, start, length, strict=True)):
-            cut[i, :k] = x[r, s : s + k]
+            cut[i, :k] = x[r, s : s + k].values
         conditions = {name: self.data.dataset[name].values[row] for name in self.data.event.given}
         parts = {"x": cut, "length": length, **conditions}
         ready = self.data.ready({name: as_tensor(values) for name, values in parts.items()})
