@@ -23,6 +23,7 @@ from probgen.models.autoregressive import MOST_LEVELS
 from probgen.models.sequences import SequenceOptions, SequencePair
 
 DILATIONS = tuple(2**i for i in range(10))
+FURTHEST = 1 << 16  # samples that one layer reaches over
 
 
 class Layer(nn.Module):
@@ -164,14 +165,14 @@ class WaveNetOptions(SequenceOptions):
         min_length=1,
         description="how far apart they are, layer by layer of a stack",
     )
-    stacks: int = Field(2, ge=1, description="of all these layers")
+    stacks: int = Field(2, ge=1, le=100, description="of all these layers")
     window: int = Field(2048, ge=1, description="samples in a stretch that a gradient goes through")
 
     @field_validator("dilations")
     @classmethod
     def _positive(cls, dilations: tuple[int, ...]) -> tuple[int, ...]:
-        if min(dilations) < 1:
-            raise ValueError(f"dilations = {dilations}: whole numbers from 1 on are needed")
+        if not all(1 <= d <= FURTHEST for d in dilations):
+            raise ValueError(f"dilations = {dilations}: whole numbers from 1 to {FURTHEST} are needed")
         return dilations
 
 

@@ -49,7 +49,7 @@ def main() -> None:
 def memory() -> None:
     """Print by how many MiB a process grows that does one step, after a small one (Linux)."""
     z, e = torch.randn(N, D), torch.randn(K, D)
-    for rows in (4096, N):
+    for rows in (64, N):
         Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
         before = _status("VmRSS")
         counted(z[:rows], nearest(z[:rows], e), K)

@@ -337,7 +337,17 @@ def of_every_family(folder: Path, family: str) -> Path:
     tree = probgen.fit(family, data, **options | ({"epochs": 1} if "epochs" in options else {})).to_tree()
     said = json.loads(tree["/probgen"].attrs["options"])
     for name, value in said.items():
-        if name in ("components", "latent", "hidden", "layers", "classes", "masks", "draws"):
+        if name in (
+            "components",
+            "latent",
+            "hidden",
+            "layers",
+            "classes",
+            "masks",
+            "draws",
+            "channels",
+            "stacks",
+        ):
             said[name] = [1_000_000] if isinstance(value, list) else 1_000_000
     tree["/probgen"].attrs["options"] = json.dumps(said)
     tree.attrs["probgen_schema"] = 1

@@ -18,7 +18,7 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
-BLOCK = 2048  # vectors whose distances to all codes are in memory together
+BLOCK = 1024  # vectors whose distances to all codes are in memory together
 SEEN = 40  # vectors a code that k-means sees
 
 
