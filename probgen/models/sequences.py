@@ -157,7 +157,7 @@ class SequencePair(Pair):
         """-log p(x_t | x_<t) a step of time: of stretches that go on from those before, or of whole rows."""
         context = self.context(given)
         if first is None:
-            total = torch.stack([part.sum() for _, part in self.parts(x, length, context)]).sum()
+            total = torch.stack([part.sum() for part in self.parts(x, length, context)]).sum()
             return {"loss": -total / (x.numel() if length is None else length.sum())}
         start = self.conditioner.start(n, context)
         state = start | self.memory.recalled(start, first)
@@ -166,18 +166,18 @@ class SequencePair(Pair):
         assert length is not None
         return {"loss": -(log_p * _within(x, length, 0)).sum() / length.sum()}
 
-    def parts(self, x: Tensor, length: Tensor | None, context: Tensor | None) -> Iterator[tuple[int, Tensor]]:
-        """log p(x_t | x_<t) stretch by stretch, with the first t: (row, step), 0 past the end of a row."""
+    def parts(self, x: Tensor, length: Tensor | None, context: Tensor | None) -> Iterator[Tensor]:
+        """log p(x_t | x_<t) stretch by stretch: (row, step), 0 past the end of a row."""
         state = self.conditioner.start(len(x), context)
         size = max(1, AT_ONCE // (len(x) * max(self.site.size, 256)))
         for start in range(0, x.shape[1], size):
             part = x[:, start : start + size]
             log_p = self.site.p(self.conditioner.scan(part, state)).log_prob(part)
-            yield start, log_p if length is None else log_p * _within(part, length, start)
+            yield log_p if length is None else log_p * _within(part, length, start)
 
     def assess(self, x: Tensor, options: Any, length: Tensor | None = None, **given: Tensor) -> xr.Dataset:
         """The exact log p(x), and log p(x_t | x_<t) if it is asked for."""
-        each = [part for _, part in self.parts(x, length, self.context(given))]
+        each = list(self.parts(x, length, self.context(given)))
         total = torch.stack([part.double().sum(1) for part in each]).sum(0)
         scores = log_prob(total, kind="exact", estimator="exact", measure="counting")
         if options.conditionals:
