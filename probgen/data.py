@@ -2,6 +2,7 @@
 
 `x (row, *event dims)`, and where there are any: `label (row)` and other conditions, `weight (row)`,
 `observed (row, *event dims)`, and `length (row)`: of each row so much of the dimension `time` counts, the rest is padding.
+A condition may have dimensions of its own, `source (row, source_time)`, of the first of which `source_length (row)` says how much counts.
 """
 
 from __future__ import annotations
@@ -131,36 +132,68 @@ def event_of(dataset: xr.Dataset, given: Iterable[str] = ()) -> Event:
     is None. Errors: `InputError`.
     """
     x = dataset["x"]
-    conditions = {}
-    for name in given:
-        if name not in dataset:
-            raise InputError(f"the model is conditioned on {name!r}, which the data do not have")
-        levels = dataset[name].attrs.get("levels")
-        conditions[name] = Event((), (), "token", int(levels if levels else int(dataset[name].max()) + 1))
+    conditions = {name: _condition(dataset, name) for name in given}
     support, levels = _support(x)
     if "length" in dataset and "time" not in x.dims:
         raise InputError(f"length is of the dimension 'time', which x has not: {', '.join(map(str, x.dims))}")
     varies = "length" in dataset
     shape = tuple(None if varies and dim == "time" else x.sizes[dim] for dim in x.dims[1:])
+    return Event(tuple(map(str, x.dims[1:])), shape, support, levels, conditions, _checked_symbols(x))
+
+
+def _condition(dataset: xr.Dataset, name: str) -> Event:
+    if name not in dataset:
+        raise InputError(f"the model is conditioned on {name!r}, which the data do not have")
+    part = dataset[name]
+    if part.dims[:1] != ("row",):
+        raise InputError(f"{name} has dimensions {part.dims}; the first must be 'row'")
+    if part.ndim == 1:
+        levels = part.attrs.get("levels")
+        return Event((), (), "token", int(levels if levels else int(part.max()) + 1))
+    varies = f"{name}_length" in dataset
+    shape = tuple(None if varies and i == 0 else size for i, size in enumerate(part.shape[1:]))
+    support, levels = _support(part)
+    return Event(tuple(map(str, part.dims[1:])), shape, support, levels, {}, _checked_symbols(part))
+
+
+def _checked_symbols(x: xr.DataArray) -> tuple[str, ...]:
     symbols = _symbols(x)
+    support, levels = _support(x) if symbols else (None, None)
     if symbols and (support, levels) != ("token", len(symbols)):
         raise InputError(
-            f"x.attrs['symbols'] names {len(symbols)} symbols, but x is {support} of {levels} levels: set its "
+            f"{x.name}.attrs['symbols'] names {len(symbols)} symbols, but it is {support} of {levels} levels: set its "
             "attributes support = 'token' and levels"
         )
-    return Event(tuple(map(str, x.dims[1:])), shape, support, levels, conditions, symbols)
+    return symbols
 
 
 def in_symbols_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
     """The same text in the symbols of an event, where both have symbols. Errors: `InputError` for one it has not."""
-    x, own = dataset["x"], _symbols(dataset["x"])
-    if not own or not event.symbols or own == event.symbols:
-        return dataset
-    return dataset.assign(x=(x.dims, recode(x.values, own, event.symbols), x.attrs))
+    for name, part, length in (
+        ("x", event, "length"),
+        *((k, e, f"{k}_length") for k, e in event.given.items()),
+    ):
+        if name not in dataset:
+            continue
+        x, own = dataset[name], _symbols(dataset[name])
+        if not own or not part.symbols or own == part.symbols:
+            continue
+        lengths = dataset[length].values if length in dataset else np.full(x.sizes["row"], x.shape[1])
+        try:
+            found, lengths = recode(x.values, lengths, own, part.symbols)
+        except InputError as error:
+            raise InputError(f"{name}, {error}") from None
+        dims = x.dims if found.shape == x.shape else ("row", x.dims[1])
+        dataset = dataset.drop_vars([name, length], errors="ignore").assign(
+            {name: (dims, found, x.attrs | described(part))}
+        )
+        if None in part.shape:
+            dataset[length] = ("row", lengths)
+    return dataset
 
 
 def described(event: Event) -> dict[str, Any]:
-    """Attributes of an `x` that say what `event_of` could not tell from its values: that it is a text."""
+    """Attributes of an `x` or a condition that say what `event_of` could not tell from its values: that it is a text."""
     if not event.symbols:
         return {}
     return {"support": "token", "levels": event.levels, "symbols": list(event.symbols)}
@@ -230,26 +263,31 @@ def check(
         raise InputError(
             f"{family} was fitted to rows of several lengths: say how long each is, length (row)"
         )
-    for name in ("x", "observed", "weight", "length", *event.given, *known_in_part):
+    for name in ("x", "observed", "weight", "length", *event.given, *event.lengths, *known_in_part):
         if name not in dataset:
             continue
         variable = dataset[name]
-        wanted = x.dims if name in ("x", "observed") else ("row",)
+        part = event.given.get(name)
+        wanted = x.dims if name in ("x", "observed") else ("row", *part.dims) if part else ("row",)
         if variable.dims != wanted or (name == "observed" and variable.shape != x.shape):
             raise InputError(f"{name} has dimensions {variable.dims}, not {wanted}")
+        if part and any(b not in (None, a) for a, b in zip(variable.shape[1:], part.shape, strict=True)):
+            raise InputError(f"a row of {name} has shape {variable.shape[1:]}; {family} was fitted to {part}")
         digest.update(f"{name} {variable.dtype.newbyteorder('<').str} {variable.shape}".encode())
         first = 0
         for values in blocks(variable):
             digest.update(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data)
             if name == "length":
-                _check_lengths(values, x.sizes["time"], first)
+                _check_lengths(name, values, x.sizes["time"], first)
+            elif name in event.lengths:
+                _check_lengths(name, values, dataset[event.lengths[name]].shape[1], first)
             else:
                 missing |= _check_values(name, values, event, first, dtype)
             first += len(values)
     if "weight" in dataset and not float(dataset["weight"].sum()) > 0:
         raise InputError("weight: all weights are 0")
     _check_accepts(dataset, missing, accepts, family)
-    for name in event.given:
+    for name in (*event.given, *event.lengths):
         if name not in dataset:
             raise InputError(f"{family} is conditioned on {name!r}, which the data do not have")
     return missing, digest.hexdigest()
@@ -268,9 +306,9 @@ def _check_accepts(dataset: xr.Dataset, missing: bool, accepts: frozenset[str], 
         raise InputError(f"the data have a weight a row, which {family} cannot use: drop 'weight'")
 
 
-def _check_lengths(values: np.ndarray, longest: int, first: int) -> None:
+def _check_lengths(name: str, values: np.ndarray, longest: int, first: int) -> None:
     fine = (values >= 1) & (values <= longest) & (values == np.floor(values))
-    _refuse("length", values, ~fine, first, f"a whole number from 1 to {longest}")
+    _refuse(name, values, ~fine, first, f"a whole number from 1 to {longest}")
 
 
 def _check_values(name: str, values: np.ndarray, event: Event, first: int, dtype: Any) -> bool:

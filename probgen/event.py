@@ -20,7 +20,8 @@ class Event:
     shape    their sizes; None is a length that varies
     support  `real`, `binary` (0 or 1), `integer` (0 .. levels - 1, ordered) or `token` (0 .. levels - 1, unordered)
     levels   how many values, for `integer` and `token`
-    given    what the model is conditioned on, by name: `{"label": Event((), (), "token", 10)}`
+    given    what the model is conditioned on, by name: `{"label": Event((), (), "token", 10)}`; such a condition may itself be
+             a vector, an image or a sequence, whose first dimension may vary
     symbols  what the levels of a token are called, as the characters of a text are; () where they have no names
     """
 
@@ -35,6 +36,11 @@ class Event:
     def size(self) -> int:
         """Number of dimensions of one datum; a length that varies counts once."""
         return math.prod(length or 1 for length in self.shape)
+
+    @property
+    def lengths(self) -> dict[str, str]:
+        """Names of the lengths of conditions that vary, `{"source_length": "source"}`."""
+        return {f"{name}_length": name for name, part in self.given.items() if None in part.shape}
 
     @property
     def discrete(self) -> bool:

@@ -16,7 +16,7 @@ from probgen.event import Event
 from probgen.fitted import Fitted
 from probgen.rows import as_tensor, numpy_dtype, ready
 from probgen.run import Run
-from probgen.symbols import encode
+from probgen.symbols import encode_all
 
 
 def conditions(
@@ -30,18 +30,16 @@ def conditions(
     if given is None:
         return {}, 1, False
     if isinstance(given, xr.Dataset):
-        given = _of_one_length(given)
-        given = in_symbols_of(event, given) if "x" in given else given
+        given = in_symbols_of(event, _of_one_length(given))
+    given = _as_numbers(event, given)
     arrays: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
     for name in map(str, given):
-        dims = event.dims if name in ("x", "observed") else () if name in event.given else latents.get(name)
+        dims = _dims(event, name, latents)
         if dims is None:
-            known = ["x", "observed", *event.given, *latents]
+            known = ["x", "observed", *event.given, *event.lengths, *latents]
             raise InputError(f"given {name!r} is not known to {fitted.family}; known: {', '.join(known)}")
         value = given[name]
-        if isinstance(value, str) and name == "x" and event.symbols:
-            value = encode(value, event.symbols)
         if isinstance(value, np.ma.MaskedArray):
             value = np.where(np.ma.getmaskarray(value), np.nan, value.data)
         if isinstance(value, xr.DataArray):
@@ -64,7 +62,46 @@ def conditions(
     rows = next(iter(counts.values()), 1)
     if rows == 0:
         raise InputError("given has no rows")
+    for length, name in event.lengths.items():
+        if length not in arrays:  # of what is given all counts
+            arrays[length] = np.full(len(arrays[name]), arrays[name].shape[1])
     return _tensors(fitted, arrays, rows, run), rows, bool(counts)
+
+
+def _dims(event: Event, name: str, latents: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:
+    if name in ("x", "observed"):
+        return event.dims
+    return (
+        event.given[name].dims if name in event.given else () if name in event.lengths else latents.get(name)
+    )
+
+
+def _as_numbers(event: Event, given: Mapping[str, Any] | xr.Dataset) -> dict[str, Any]:
+    """The same with texts, one or a list of some, in the symbols of the fit."""
+    out: dict[str, Any] = {}
+    for name in map(str, given):
+        value, part = given[name], event if name == "x" else event.given.get(name)
+        texts = [value] if isinstance(value, str) else value
+        if not (
+            part and part.symbols and isinstance(texts, list | tuple) and texts and isinstance(texts[0], str)
+        ):
+            out.setdefault(name, value)
+            continue
+        if not all(texts) and name != "x":
+            raise InputError(f"given {name!r} is an empty text")
+        try:
+            found, lengths = encode_all(texts, part.symbols)
+        except InputError as error:
+            raise InputError(f"given {name!r}, {error}") from None
+        if name == "x" and len(set(lengths)) > 1:
+            raise InputError(
+                f"given 'x': texts of one length are needed, not of {set(lengths)}; go through them one by one"
+            )
+        one = isinstance(value, str)
+        out[name] = found[0] if one else found
+        if f"{name}_length" in event.lengths:
+            out[f"{name}_length"] = lengths[0] if one else lengths
+    return out
 
 
 def _of_one_length(given: xr.Dataset) -> xr.Dataset:
@@ -84,7 +121,7 @@ def _tensors(fitted: Fitted, arrays: dict[str, np.ndarray], rows: int, run: Run)
         raise InputError("given 'observed' says which parts of x are known: give 'x' as well")
     variables = {}
     for name, array in arrays.items():
-        dims = event.dims if name in ("x", "observed") else () if name in event.given else None
+        dims = _dims(event, name, {})
         if dims is not None:
             variables[name] = (("row", *dims), np.repeat(array, rows // len(array), axis=0))
     missing = False

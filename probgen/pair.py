@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from pyro import poutine
 from torch import Tensor, nn
 
-from probgen.errors import NotOffered
+from probgen.errors import InputError, NotOffered
 from probgen.event import Event
 from probgen.fitted import Fitted
 from probgen.hookspecs import hookimpl
@@ -64,6 +64,16 @@ def one_hot(event: Event, given: Mapping[str, Tensor], dtype: torch.dtype) -> Te
         nn.functional.one_hot(given[name].long(), part.levels or 1) for name, part in event.given.items()
     ]
     return torch.cat(parts, 1).to(dtype)
+
+
+def context_size(event: Event) -> int:
+    """How many numbers `one_hot` has. Errors: `InputError` for a condition that is more than one number a row."""
+    for name, part in event.given.items():
+        if part.dims:
+            raise InputError(
+                f"given {name!r} is {part}; this family is conditioned on one number a row, a label say"
+            )
+    return sum(part.levels or 1 for part in event.given.values())
 
 
 class Pair(Objective):
@@ -120,7 +130,7 @@ class Pair(Objective):
     @property
     def context_size(self) -> int:
         """How many numbers `context` has."""
-        return sum(part.levels or 1 for part in self.event.given.values())
+        return context_size(self.event)
 
     def context(self, given: Mapping[str, Tensor]) -> Tensor | None:
         """The conditions of the event as one-hot vectors, side by side: (row, context)."""

@@ -27,7 +27,7 @@ class Rows:
 
     Batches and chunks are tensors by name, on the run's device: `x` (`real`, `binary` and `integer` in the run's
     dtype, `token` as int64), `observed` (bool; `x` is 0 where it is False), `weight`, `length` (int64), the conditions of
-    `event.given`, and where it is asked for in `beside`, a `label` that is not known of every row (int64; -1 where it is not).
+    `event.given` and their lengths, and where it is asked for in `beside`, a `label` that is not known of every row (int64; -1 where it is not).
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Rows:
         self.valid = valid
         self._seed, self._device, self._dtype = seed, torch.device(device), dtype
         self._missing = missing or "observed" in dataset
-        beside_x = ("observed", "weight", "length", *event.given)
+        beside_x = ("observed", "weight", "length", *event.given, *event.lengths)
         self._names = ["x", *(name for name in beside_x if name in dataset)]
         if "label" in beside and "label" in dataset and "label" not in event.given:
             self._names.append("label")
@@ -147,7 +147,7 @@ def ready(
         support = (
             event.support if name == "x" else event.given[name].support if name in event.given else "real"
         )
-        whole = support == "token" or name == "length"
+        whole = support == "token" or name == "length" or name in event.lengths
         wanted = torch.bool if name == "observed" else torch.int64 if whole else dtype
         out[name] = tensor.to(device, wanted)
     if missing:

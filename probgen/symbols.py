@@ -1,13 +1,26 @@
-"""Texts as whole numbers and back: symbol i of a vocabulary is i."""
+"""Texts as whole numbers and back: symbol i of a vocabulary is i.
+
+Symbols are characters, or pieces of several characters, of which a text is then the longest that fit, from left to right. Either
+way the symbols of a text, end to end, are the text. With the symbol \N{REPLACEMENT CHARACTER} in a vocabulary it stands for every character that the
+others cannot write; without it such a character is refused.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import xarray as xr
 
 from probgen.errors import InputError
+
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+END = "\n"  # of a text that is a line
+WORD = re.compile(r"\n| ?[^ \n]+| ")
 
 
 def symbols_of(text: str) -> list[str]:
@@ -15,27 +28,128 @@ def symbols_of(text: str) -> list[str]:
     return [chr(code) for code in np.unique(_codes(text))]
 
 
-def encode(text: str, symbols: Sequence[str]) -> np.ndarray:
-    """(symbol,) in the smallest type that holds them all: characters, or words between spaces where symbols are words.
+def pieces(texts: Iterable[str], merges: int) -> list[str]:
+    """The characters of some texts, and what comes of joining the most frequent neighbours so many times, within words.
 
-    Errors: `InputError`, which names the first symbol that is not in the vocabulary, and where it is.
+    A word begins with the space before it. Byte-pair encoding, Sennrich, Haddow & Birch 2016, algorithm 1; of equally frequent
+    neighbours the first by their characters.
+    """
+    counts = Counter(word for text in texts for word in WORD.findall(text))
+    words = [list(word) for word in counts]
+    times = list(counts.values())
+    found = dict.fromkeys(sorted({c for word in words for c in word}))
+    pairs: Counter[tuple[str, str]] = Counter()
+    where: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    for i, word in enumerate(words):
+        for pair in pairwise(word):
+            pairs[pair] += times[i]
+            where[pair].add(i)
+    queue = [(-n, pair) for pair, n in pairs.items()]
+    heapq.heapify(queue)
+    while queue and merges:
+        n, pair = heapq.heappop(queue)
+        if -n != pairs[pair] or not n:
+            continue  # it was counted anew since
+        found[pair[0] + pair[1]] = None
+        merges -= 1
+        changed = set()
+        for i in where.pop(pair):
+            before = words[i]
+            words[i] = after = _joined(before, pair)
+            for sign, word in ((-1, before), (1, after)):
+                for other in pairwise(word):
+                    pairs[other] += sign * times[i]
+                    where[other].add(i)
+                    changed.add(other)
+        for other in changed:
+            heapq.heappush(queue, (-pairs[other], other))
+    return list(found)
+
+
+def _joined(word: list[str], pair: tuple[str, str]) -> list[str]:
+    out: list[str] = []
+    for part in word:
+        if out and (out[-1], part) == pair:
+            out[-1] += part
+        else:
+            out.append(part)
+    return out
+
+
+def encode(text: str, symbols: Sequence[str]) -> np.ndarray:
+    """(symbol,) in the smallest type that holds them all.
+
+    Errors: `InputError`, which names the first character that the vocabulary has not, and where it is.
     """
     kind = np.min_scalar_type(max(1, len(symbols) - 1))
     if any(len(symbol) != 1 for symbol in symbols):
-        places, words = {symbol: i for i, symbol in enumerate(symbols)}, text.split()
-        _refuse_unseen(words, [word in places for word in words], "word")
-        return np.array([places[word] for word in words], dtype=kind)
+        return np.array(_Pieces(symbols)(text), dtype=kind)
     codes, known = _codes(text), _codes("".join(symbols))
     order = np.argsort(known)
-    at = np.searchsorted(known, codes, sorter=order).clip(max=len(known) - 1)
-    _refuse_unseen(text, known[order[at]] == codes, "character")
-    return order[at].astype(kind)
+    at = order[np.searchsorted(known, codes, sorter=order).clip(max=len(known) - 1)]
+    unseen = np.flatnonzero(known[at] != codes)
+    if unseen.size:
+        at[unseen] = _unknown(symbols, text, int(unseen[0]))
+    return at.astype(kind)
+
+
+class _Pieces:
+    """The longest pieces that fit, from left to right; word by word, each word once, where no piece goes beyond one."""
+
+    def __init__(self, symbols: Sequence[str]):
+        self.symbols, self.places = symbols, {symbol: i for i, symbol in enumerate(symbols)}
+        self.most = max(map(len, symbols))
+        self.by_word = all(WORD.fullmatch(symbol) for symbol in symbols)
+        self.known: dict[str, list[int]] = {}
+
+    def __call__(self, text: str) -> list[int]:
+        found, at = [], 0
+        for word in WORD.findall(text) if self.by_word else [text]:
+            if word not in self.known:
+                self.known[word] = self._cut(text, at, at + len(word))
+            found += self.known[word]
+            at += len(word)
+        return found
+
+    def _cut(self, text: str, at: int, end: int) -> list[int]:
+        found = []
+        while at < end:
+            for size in range(min(self.most, end - at), 0, -1):
+                place = self.places.get(text[at : at + size])
+                if place is not None:
+                    break
+            else:
+                size, place = 1, _unknown(self.symbols, text, at)
+            found.append(place)
+            at += size
+        return found
+
+
+def _unknown(symbols: Sequence[str], text: str, at: int) -> int:
+    if UNKNOWN in symbols:
+        return symbols.index(UNKNOWN)
+    raise InputError(f"character {at}: {text[at]!r}, a symbol that was not seen in the fit")
+
+
+def encode_all(texts: Sequence[str], symbols: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Texts, a row each: (row, time), 0 past their ends, and their lengths (row,). Errors: `InputError`, which names the row."""
+    kind = np.min_scalar_type(max(1, len(symbols) - 1))
+    cut, rows = _Pieces(symbols), []
+    for i, text in enumerate(texts):
+        try:
+            rows.append(cut(text))
+        except InputError as error:
+            raise InputError(f"row {i}, {error}") from None
+    lengths = np.array([len(row) for row in rows])
+    out = np.zeros((len(rows), lengths.max()), kind)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+    return out, lengths
 
 
 def decode(tokens: np.ndarray, symbols: Sequence[str]) -> str:
     """The inverse of `encode`."""
-    between = "" if all(len(symbol) == 1 for symbol in symbols) else " "
-    return between.join(np.array(symbols, dtype=object)[np.asarray(tokens, dtype=np.int64)])
+    return "".join(np.array(symbols, dtype=object)[np.asarray(tokens, dtype=np.int64)])
 
 
 def texts_of(x: xr.DataArray) -> list[str]:
@@ -44,25 +158,36 @@ def texts_of(x: xr.DataArray) -> list[str]:
     return [decode(row, symbols) for row in x.values.reshape(-1, x.shape[-1])] if len(symbols) else []
 
 
-def recode(tokens: np.ndarray, symbols: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
-    """Tokens of one vocabulary as those of another. Errors: `InputError` for a symbol that the other has not."""
+def recode(
+    tokens: np.ndarray, lengths: np.ndarray, symbols: Sequence[str], wanted: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Texts of one vocabulary in another: (row, time) and lengths (row,) to the same; how many symbols a text has may change.
+
+    Errors: `InputError` for a symbol that the other has not, with its place.
+    """
+    if any(len(symbol) != 1 for symbol in (*symbols, *wanted)):
+        texts = [decode(row[:length], symbols) for row, length in zip(tokens, lengths, strict=True)]
+        return encode_all(texts, wanted)
     places = {symbol: i for i, symbol in enumerate(wanted)}
-    table = np.array([places.get(symbol, -1) for symbol in symbols])
+    table = np.array([places.get(symbol, places.get(UNKNOWN, -1)) for symbol in symbols])
     found = table[tokens]
     if (found < 0).any():
-        row, *place = np.argwhere(found < 0)[0]
-        where = f"x, row {row}, position {', '.join(map(str, place))}"
+        row, place = np.argwhere(found < 0)[0]
         raise InputError(
-            f"{where}: {symbols[tokens[(row, *place)]]!r}, a symbol that was not seen in the fit"
+            f"row {row}, position {place}: {symbols[tokens[row, place]]!r}, a symbol that was not seen in the fit"
         )
-    return found.astype(np.min_scalar_type(max(1, len(wanted) - 1)))
+    return found.astype(np.min_scalar_type(max(1, len(wanted) - 1))), lengths
+
+
+def without_rare(tokens: np.ndarray, symbols: Sequence[str], least: int) -> tuple[np.ndarray, list[str]]:
+    """The same text where what comes fewer than `least` times is \N{REPLACEMENT CHARACTER}, and what is left of the vocabulary, that included."""
+    counts = np.bincount(tokens.reshape(-1), minlength=len(symbols))
+    kept = [symbol for symbol, n in zip(symbols, counts, strict=True) if n >= least and symbol != UNKNOWN]
+    kept.append(UNKNOWN)
+    places = {symbol: i for i, symbol in enumerate(kept)}
+    table = np.array([places.get(symbol, places[UNKNOWN]) for symbol in symbols])
+    return table[tokens].astype(np.min_scalar_type(len(kept) - 1)), kept
 
 
 def _codes(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-
-
-def _refuse_unseen(parts: Sequence[str], seen: Sequence[bool] | np.ndarray, kind: str) -> None:
-    bad = np.flatnonzero(~np.asarray(seen, dtype=bool))
-    if bad.size:
-        raise InputError(f"{kind} {bad[0]}: {parts[bad[0]]!r}, a symbol that was not seen in the fit")

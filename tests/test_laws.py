@@ -246,6 +246,36 @@ class TestTransformer(FamilyLaws):
         return xr.Dataset({"x": (("row", "time"), x, {"support": "token", "levels": 3})})
 
 
+class TestSeq2Seq(FamilyLaws):
+    family = "seq2seq"
+    options = {
+        "width": 8,
+        "layers": 1,
+        "encoder_layers": 1,
+        "heads": 2,
+        "window": 4,
+        "epochs": 10,
+        "batch_size": 8,
+        "learning_rate": 0.02,
+        "dropout": 0.1,
+    }
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """Words of five symbols out of three, and sources of two to four out of two that say which are likely."""
+        rng = np.random.default_rng(0)
+        source, length = rng.integers(0, 2, (60, 4)), rng.integers(2, 5, 60)
+        x = (rng.choice(3, (60, 5), p=[0.5, 0.3, 0.2]) + source[:, :1]) % 3
+        of_two, of_three = ({"support": "token", "levels": n} for n in (2, 3))
+        return xr.Dataset(
+            {
+                "x": (("row", "time"), x, of_three),
+                "source": (("row", "source_time"), source, of_two),
+                "source_length": ("row", length),
+            }
+        )
+
+
 class TestWaveNet(FamilyLaws):
     family = "wavenet"
     options = {

@@ -1,4 +1,4 @@
-"""Files that people have: `.npy .npz .csv .h5 .hdf5 .nc .txt`, IDX, and folders of images."""
+"""Files that people have: `.npy .npz .csv .h5 .hdf5 .nc .txt .tsv`, IDX, and folders of images."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import xarray as xr
 from PIL import Image, UnidentifiedImageError
 
 from probgen.datasets.text import text_file
+from probgen.datasets.translation import pair_file
 from probgen.errors import FileError, InputError
 from probgen.store.guard import FLOOR, RATIO, UNPACKED
 from probgen.store.trees import open_arrays
@@ -25,7 +26,7 @@ _DIMS = {
     4: ("row", "channel", "height", "width"),
 }
 COLUMNS = 1 << 15  # of a CSV file
-_SUFFIXES = ".npy, .npz, .csv, .h5, .hdf5, .nc, .txt, IDX (-ubyte, .gz), a folder of images"
+_SUFFIXES = ".npy, .npz, .csv, .h5, .hdf5, .nc, .txt, .tsv, IDX (-ubyte, .gz), a folder of images"
 
 
 def read(path: Path, split: str | None = None) -> xr.Dataset:
@@ -41,6 +42,8 @@ def read(path: Path, split: str | None = None) -> xr.Dataset:
         return _hdf5(path, split)
     if suffix == ".txt":
         return text_file(path, split)
+    if suffix == ".tsv":
+        return pair_file(path, split)
     if split is not None:
         raise InputError(f"{path} has no splits")
     if suffix == ".npy":
@@ -114,8 +117,10 @@ def _hdf5(path: Path, split: str | None) -> xr.Dataset:
     if any(str(dim).startswith("phony_dim") for dim in x.dims):
         dims = _named_dims(x.ndim, path)
         dataset = dataset.rename(dict(zip(x.dims, dims, strict=True)))
-    keep = [name for name in ("x", "label", "weight", "length", "observed") if name in dataset]
-    return dataset[keep]
+    of_rows = [
+        name for name, part in dataset.items() if part.dims[:1] == ("row",) and part.dtype.kind in "biuf"
+    ]
+    return dataset[["x", *(name for name in of_rows if name != "x")]]
 
 
 def _named_dims(ndim: int, path: Path) -> tuple[str, ...]:

@@ -57,11 +57,8 @@ def text_rows(texts: Mapping[str, str], split: str | None = None) -> xr.Dataset:
     return joined(padded, None)
 
 
-def text_file(path: Path, split: str | None = None) -> xr.Dataset:
-    """A file in UTF-8; the last tenth of it is `valid`, what is before is `train`, and by default it is one text.
-
-    Errors: `FileError` with the place of the first byte that is no UTF-8, `InputError`.
-    """
+def read_text(path: Path) -> str:
+    """A file in UTF-8. Errors: `FileError`, with the place of the first byte that is no UTF-8; `InputError`."""
     try:
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
@@ -70,9 +67,18 @@ def text_file(path: Path, split: str | None = None) -> xr.Dataset:
         ) from None
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from None
+    if not text:
+        raise InputError(f"{path} is empty")
+    return text
+
+
+def text_file(path: Path, split: str | None = None) -> xr.Dataset:
+    """A file in UTF-8; the last tenth of it is `valid`, what is before is `train`, and by default it is one text.
+
+    Errors: `FileError`, `InputError`.
+    """
+    text = read_text(path)
     if split is None:
-        if not text:
-            raise InputError(f"{path} is empty")
         return text_rows({"all": text}, "all")
     parts = _cut(text, train=0.9, valid=0.1)
     if split not in parts:

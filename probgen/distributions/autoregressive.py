@@ -89,16 +89,16 @@ class Walk:
     def take(self, index: Tensor) -> None:
         """Go on with these rows, in place of all."""
         self.x = self.x[index]
-        self.state = _of_rows(self.state, index)
+        self.state = of_rows(self.state, index)
         self.context = self.context[index] if self.context is not None else None
 
 
-def _of_rows(state: State, index: Tensor) -> State:
-    """The state of these rows."""
+def of_rows(state: State, index: Tensor) -> State:
+    """The state of some rows, by their numbers or a mask."""
     return {
         name: part[index]
         if isinstance(part, Tensor)
-        else _of_rows(part, index)
+        else of_rows(part, index)
         if isinstance(part, dict)
         else part
         for name, part in state.items()

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from probgen.distributions import Autoregressive, Bernoulli, Categorical
-from probgen.distributions.autoregressive import State
+from probgen.distributions.autoregressive import State, of_rows
 from probgen.distributions.sites import Site
 from probgen.errors import InputError
 from probgen.event import Event
@@ -58,6 +58,11 @@ class SequenceOptions(SVIOptions):
 
     window: int = Field(128, ge=1, description="steps of time in a stretch that a gradient goes through")
     given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
+    autocast: bool = Field(
+        False,
+        description="products in bfloat16 while training (torch.autocast), where the processor has it several times as fast; "
+        "sums, weights and scores keep their dtype",
+    )
 
 
 class ContinuationOptions(CompletionOptions):
@@ -108,7 +113,7 @@ class SequencePair(Pair):
     conditioner: Any
     accepts = frozenset({"length"})
     Options: ClassVar[type[BaseModel]] = SequenceOptions
-    SampleOptions = ContinuationOptions
+    SampleOptions: ClassVar[type[ContinuationOptions]] = ContinuationOptions
     ScoreOptions = ConditionalsOptions
 
     def __init__(self, options: Any, event: Event):
@@ -127,6 +132,16 @@ class SequencePair(Pair):
         if not self.event.discrete or levels > MOST_LEVELS:
             raise InputError(f"x must be symbols, at most {MOST_LEVELS} of them, not {self.event}")
         return Categorical(levels)
+
+    @property
+    def end(self) -> int | None:
+        """The symbol after which nothing is drawn, where there is one."""
+        return None
+
+    @property
+    def steps(self) -> int | None:
+        """Of time that are drawn where nobody says how many; None: a number that suits texts."""
+        return self.event.shape[0]
 
     @abstractmethod
     def make_conditioner(self) -> SequenceConditioner:
@@ -161,19 +176,32 @@ class SequencePair(Pair):
             return {"loss": -total / (x.numel() if length is None else length.sum())}
         start = self.conditioner.start(n, context)
         state = start | self.memory.recalled(start, first)
-        log_p = self.site.p(self.conditioner.scan(x, state)).log_prob(x)
+        log_p = self.site.p(self.numbers(x, state)).log_prob(x)
         self.memory.state = {name: state[name].detach() for name in start if name != "context"}
         assert length is not None
         return {"loss": -(log_p * _within(x, length, 0)).sum() / length.sum()}
 
+    def numbers(self, x: Tensor, state: State) -> Tensor:
+        """Those of the conditioner, in the dtype of the weights whatever autocast made."""
+        return self.conditioner.scan(x, state).to(next(self.parameters()).dtype)
+
     def parts(self, x: Tensor, length: Tensor | None, context: Tensor | None) -> Iterator[Tensor]:
-        """log p(x_t | x_<t) stretch by stretch: (row, step), 0 past the end of a row."""
+        """log p(x_t | x_<t) stretch by stretch: (row, step), 0 past the end of a row; rows that have ended are left behind."""
         state = self.conditioner.start(len(x), context)
         size = max(1, AT_ONCE // (len(x) * max(self.site.size, 256)))
+        going = torch.arange(len(x), device=x.device)
         for start in range(0, x.shape[1], size):
             part = x[:, start : start + size]
-            log_p = self.site.p(self.conditioner.scan(part, state)).log_prob(part)
-            yield log_p if length is None else log_p * _within(part, length, start)
+            if length is None:
+                yield self.site.p(self.numbers(part, state)).log_prob(part)
+                continue
+            still = length[going] > start
+            if 2 * still.sum() < len(going):
+                going, state = going[still], of_rows(state, still)
+            log_p = self.site.p(self.numbers(part[going], state)).log_prob(part[going])
+            yield part.new_zeros(part.shape, dtype=log_p.dtype).index_copy(
+                0, going, log_p * _within(part[going], length[going], start)
+            )
 
     def assess(self, x: Tensor, options: Any, length: Tensor | None = None, **given: Tensor) -> xr.Dataset:
         """The exact log p(x), and log p(x_t | x_<t) if it is asked for."""
@@ -187,26 +215,35 @@ class SequencePair(Pair):
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
         """Sequences from their first step on."""
-        return self._go_on(torch.zeros(n, 0), given, options)
+        return self.go_on(torch.zeros(n, 0), given, options)
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
         """A prompt is gone on with, where rows are of several lengths; what is known in part is completed: see `completion`."""
         given.pop("length", None)
         if observed.all() and None in self.event.shape:
-            return self._go_on(x, given, options)
+            return self.go_on(x, given, options)
         drawn, ess = complete([self.p(x.shape[1], self.context(given))], x, observed, options.particles)
         return {"x": drawn, "ess": ess}
 
-    def _go_on(self, x: Tensor, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
+    def go_on(self, x: Tensor, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
+        """x (row, step), and what is drawn after it."""
         rows, begun = x.shape
         state = self.conditioner.start(rows, self.context(given))
         if begun:
             self.conditioner.scan(x, state)
         parts, previous = [x] if begun else [], None
-        steps = options.length or self.event.shape[0] or LENGTH
+        steps = options.length or self.steps or LENGTH
+        ended = torch.zeros(rows, dtype=torch.bool, device=x.device)
         for i in range(begun, begun + steps):
             previous = choose(self.site, self.conditioner.step(state, i, previous), options)
+            if self.end is not None:
+                previous = torch.where(ended, self.end, previous)
+                ended |= previous == self.end
             parts.append(previous[:, None])
+            if ended.all():
+                left = begun + steps - i - 1
+                parts.append(previous[:, None].expand(-1, left))
+                break
         return {"x": torch.cat(parts, 1)}
 
 

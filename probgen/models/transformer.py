@@ -9,6 +9,7 @@ text is scored, read as a prompt, or drawn symbol by symbol.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -17,40 +18,37 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from probgen.distributions.autoregressive import State, check_context
-from probgen.distributions.sites import Site
+from probgen.distributions.sites import Categorical, Site
 from probgen.models.sequences import SequenceOptions, SequencePair
+from probgen.nn.attention import Block
 
 
-class Block(nn.Module):
-    """Attention of each step to those before it, then a hidden layer: (row, step, width) to the same."""
+class Encoder(nn.Module):
+    """What is known of a source, each step of it told all others: (row, step), -1 past its end, to (row, step, width)."""
 
-    def __init__(self, width: int, heads: int, dropout: float):
+    def __init__(self, levels: int, width: int, layers: int, heads: int, dropout: float):
         super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.norm, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.QKV, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.hidden = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width), nn.Dropout(dropout)
-        )
+        self.e = nn.Embedding(levels, width)
+        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.dropped = nn.Dropout(dropout)
 
-    def forward(self, h: Tensor, past: Tensor | None = None, known: int = 0) -> Tensor:
-        """past (row, 2, heads, window, width / heads): keys and values, of `known` steps before these; those of these are added."""
-        q, k, v = (
-            part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.QKV(self.norm(h)).chunk(3, 2)
-        )
-        if past is not None:
-            end = known + h.shape[1]
-            past[:, 0, :, known:end], past[:, 1, :, known:end] = k, v
-            k, v = past[:, 0, :, :end], past[:, 1, :, :end]
-        mask = None
-        if known and h.shape[1] > 1:
-            mask = torch.ones(h.shape[1], known + h.shape[1], dtype=torch.bool, device=h.device).tril(known)
-        dropout = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None and h.shape[1] > 1
-        )
-        h = h + F.dropout(self.out(y.transpose(1, 2).flatten(2)), self.dropout, self.training)
-        return h + self.hidden(self.norm_2(h))
+    def forward(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """What is known of each step, and which steps there are."""
+        there = source >= 0
+        e = self.e(source.clamp(min=0)) * self.e.embedding_dim**0.5  # section 3.4
+        h = self.dropped(e + positions(e))
+        for block in self.blocks:
+            h = block(h, there=there)
+        return self.norm(h), there
+
+
+def positions(e: Tensor) -> Tensor:
+    """Of steps from 0 on: (.., step, width) -> (step, width). Vaswani et al. 2017, section 3.5."""
+    steps, width = e.shape[-2:]
+    rate = torch.exp(torch.arange(0, width, 2, device=e.device, dtype=e.dtype) * (-math.log(10000.0) / width))
+    angle = torch.arange(steps, device=e.device, dtype=e.dtype)[:, None] * rate
+    return torch.stack([angle.sin(), angle.cos()], 2).flatten(1)[:, :width]
 
 
 class TransformerConditioner(nn.Module):
@@ -65,18 +63,19 @@ class TransformerConditioner(nn.Module):
         window: int = 256,
         context: int = 0,
         dropout: float = 0.0,
+        encoder: Encoder | None = None,
     ):
         super().__init__()
-        self.site, self.context, self.window, self.heads = site, context, window, heads
+        self.site, self.context, self.window, self.heads, self.encoder = site, context, window, heads, encoder
         self.e = nn.Linear(site.features + context, width, bias=False)
         self.P = nn.Parameter(0.02 * torch.randn(window, width))
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, heads, dropout, encoder is not None) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, site.size, bias=False)
         self.dropped = nn.Dropout(dropout)
         for name, part in self.named_parameters():
             if part.dim() == 2:
-                residual = name.endswith(("out.weight", "hidden.2.weight")) and name.startswith("blocks")
+                residual = name.endswith(("out.weight", "hidden.2.weight")) and "blocks" in name
                 nn.init.normal_(part, std=0.02 / (2 * layers) ** 0.5 if residual else 0.02)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -84,61 +83,87 @@ class TransformerConditioner(nn.Module):
         return self.scan(x, self.start(len(x), context))
 
     def start(self, rows: int, context: Tensor | None) -> State:
-        """Before the first site, which is told nothing."""
+        """Before the first site, which is told nothing but the context, or sees nothing but the source."""
+        state: State = {"last": self.P.new_zeros(rows, self.P.shape[1])}
+        if self.encoder is not None and context is not None:
+            h, state["there"] = self.encoder(context)
+            sources = [block.source for block in self.blocks if isinstance(block, Block)]
+            state["source"] = torch.stack([source.keys(h) for source in sources if source is not None], 1)
+            return state
         check_context(context, self.context)
-        state: State = {"last": self.P.new_zeros(rows, self.site.features)}
-        return state if context is None else {**state, "context": context}
+        if context is not None:
+            state["context"] = F.linear(context, self.e.weight[:, self.site.features :])
+        return state
 
     def scan(self, x: Tensor, state: State) -> Tensor:
         """Numbers of the sites that follow, of which the values are x, window by window; in the state they are told."""
-        e = self.site.encode(x, self.P.dtype)
+        e = self._embedded(x)
         told = torch.cat([state["last"][:, None], e[:, :-1]], 1)
         state["last"] = e[:, -1]
         if "context" in state:
-            told = torch.cat([told, state["context"][:, None].expand(-1, told.shape[1], -1)], 2)
+            told = told + state["context"][:, None]
         found, begin = [], 0
         while begin < told.shape[1]:
             seen = self._seen(state)
             some = told[:, begin : begin + self.window - seen.shape[1]]
             begin += some.shape[1]
             state["told"] = torch.cat([seen, some], 1)
-            found.append(self._numbers(state["told"])[:, seen.shape[1] :])
+            found.append(self.out(self.norm(self._features(state["told"], state)))[:, seen.shape[1] :])
         state.pop("past", None)
         return torch.cat(found, 1)
 
     def step(self, state: State, i: int, previous: Tensor | None) -> Tensor:
         """The last value told, and the next site asked for: (row,) -> (row, size)."""
         if previous is not None:
-            state["last"] = self.site.encode(previous, self.P.dtype)
-        told = state["last"] if "context" not in state else torch.cat([state["last"], state["context"]], 1)
+            state["last"] = self._embedded(previous)
+        told = state["last"] if "context" not in state else state["last"] + state["context"]
         seen = self._seen(state)
         known = seen.shape[1]
         if "past" not in state or known != state["known"][0]:
-            rows, width = len(told), self.P.shape[1]
+            rows, width = told.shape
             size = (rows, len(self.blocks), 2, self.heads, self.window, width // self.heads)
             state["past"] = told.new_zeros(size)
             if known:
-                self._features(seen, state["past"], 0)
+                self._features(seen, state, state["past"])
         state["told"] = torch.cat([seen, told[:, None]], 1)
-        h = self._features(told[:, None], state["past"], known)
+        h = self._features(told[:, None], state, state["past"], known)
         state["known"] = (known + 1,)
         return self.out(self.norm(h[:, 0]))
+
+    def attention(self, x: Tensor, context: Tensor) -> Tensor:
+        """What each step sees of the source, in the last layer, a mean over heads: (row, site), source -> (row, site, source site)."""
+        maps: list[Tensor] = []
+        state = self.start(len(x), context)
+        told = torch.cat([state["last"][:, None], self._embedded(x)[:, :-1]], 1)
+        self._features(told[:, : self.window], state, maps=maps)
+        return maps[-1].mean(1)
 
     def _seen(self, state: State) -> Tensor:
         """What was told in this window; of a full one its second half, where the next one begins."""
         seen: Tensor | None = state.get("told")
         if seen is None:
-            return self.P.new_zeros(len(state["last"]), 0, self.site.features + self.context)
+            return self.P.new_zeros(len(state["last"]), 0, self.P.shape[1])
         return seen if seen.shape[1] < self.window else seen[:, self.window - self.window // 2 :]
 
-    def _numbers(self, told: Tensor) -> Tensor:
-        return self.out(self.norm(self._features(told, None, 0)))
-
-    def _features(self, told: Tensor, past: Tensor | None, known: int) -> Tensor:
-        h = self.dropped(self.e(told) + self.P[known : known + told.shape[1]])
+    def _features(
+        self,
+        told: Tensor,
+        state: State,
+        past: Tensor | None = None,
+        known: int = 0,
+        maps: list[Tensor] | None = None,
+    ) -> Tensor:
+        h = self.dropped(told + self.P[known : known + told.shape[1]])
         for i, block in enumerate(self.blocks):
-            h = block(h, None if past is None else past[:, i], known)
+            source = (state["source"][:, i], state["there"]) if "source" in state else None
+            h = block(h, None if past is None else past[:, i], known, None, source, maps)
         return h
+
+    def _embedded(self, x: Tensor) -> Tensor:
+        W = self.e.weight[:, : self.site.features]
+        if type(self.site) is Categorical:  # one-hot
+            return F.embedding(x.long(), W.mT)
+        return F.linear(self.site.encode(x, W.dtype), W)
 
 
 class TransformerOptions(SequenceOptions):

@@ -78,9 +78,9 @@ class FamilyLaws:
         assert digest_of(fitted.state) == digest_of(again.state)
         assert digest_of(fitted.history) == digest_of(again.history)
         if offers(fitted, "sample"):
-            draws = probgen.sample(fitted, 300, seed=1)
-            assert digest_of(draws) == digest_of(probgen.sample(again, 300, seed=1))
-            assert digest_of(draws) != digest_of(probgen.sample(fitted, 300, seed=2))
+            draws = drawn(fitted, data, 300, seed=1)
+            assert digest_of(draws) == digest_of(drawn(again, data, 300, seed=1))
+            assert digest_of(draws) != digest_of(drawn(fitted, data, 300, seed=2))
         if offers(fitted, "score"):
             assert digest_of(probgen.score(fitted, data, seed=1)) == digest_of(
                 probgen.score(again, data, seed=1)
@@ -98,7 +98,7 @@ class FamilyLaws:
             warnings.simplefilter("error")
             fitted = probgen.fit(self.family, data, **self.options)
             for hook in (h for h in ("sample", "score") if offers(fitted, h)):
-                _ = probgen.sample(fitted, 10) if hook == "sample" else probgen.score(fitted, data)
+                _ = drawn(fitted, data, 10) if hook == "sample" else probgen.score(fitted, data)
         assert digest_of(data) == before[0]
         assert torch.equal(torch.get_rng_state(), before[1])
         assert numpy_state() == before[2]
@@ -161,13 +161,13 @@ class FamilyLaws:
 
     def test_density_sums_to_one(self, data: xr.Dataset, fitted: Fitted) -> None:
         """An exact density sums, or integrates, to one over a small space."""
-        rows, volume = space(fitted)
-        total = float(np.exp(density(fitted, rows)).sum() * volume)
+        rows, volume = space(fitted, data)
+        total = float(np.exp(density(fitted, data, rows)).sum() * volume)
         assert total == pytest.approx(1.0, abs=1e-5 if fitted.event.discrete and volume == 1 else 2e-3)
 
     def test_missing_values_are_summed_out(self, data: xr.Dataset, fitted: Fitted) -> None:
         """The exact score of a row with a missing value is that of all values that it may have, summed or integrated."""
-        rows, volume = space(fitted)
+        rows, volume = space(fitted, data)
         if "observed" not in fitted.definition.accepts:
             pytest.skip(f"{fitted.family} does not take missing values")
         if volume == 1:
@@ -180,26 +180,28 @@ class FamilyLaws:
         missing = flat.copy()
         missing[:, -1] = np.nan
         _, first, group = np.unique(flat[:, :-1], axis=0, return_index=True, return_inverse=True)
-        total = np.bincount(group, np.exp(density(fitted, known.astype(rows.dtype)))) * width
-        found = density(fitted, missing[first].reshape(len(first), *known.shape[1:]))
+        total = np.bincount(group, np.exp(density(fitted, data, known.astype(rows.dtype)))) * width
+        found = density(fitted, data, missing[first].reshape(len(first), *known.shape[1:]))
         np.testing.assert_allclose(np.exp(found), total, rtol=tolerance)
 
     def test_draws_agree_with_density(self, data: xr.Dataset, fitted: Fitted) -> None:
         """Draws fall where the density says: chi-square on at most 64 cells, false-alarm rate 1e-6."""
         need(fitted, "sample")
-        rows, volume = space(fitted)
-        p = np.exp(density(fitted, rows)) * volume
-        draws = probgen.sample(fitted, DRAWS, seed=3)["x"].values.reshape(DRAWS, -1)
+        rows, volume = space(fitted, data)
+        p = np.exp(density(fitted, data, rows)) * volume
+        draws = drawn(fitted, data, DRAWS, seed=3)["x"].values.reshape(DRAWS, -1)
         if volume == 1:
             keys = {row.tobytes(): i for i, row in enumerate(rows.reshape(len(rows), -1).astype(np.float64))}
             found = np.array([keys.get(row.tobytes(), -1) for row in draws.astype(np.float64)])
             assert (found >= 0).all(), "a draw is outside the event"
             counts = np.bincount(found, minlength=len(rows))
         else:
-            plane = spaces.Plane(probgen.sample(fitted, DRAWS, seed=4)["x"].values.reshape(DRAWS, -1))
+            plane = spaces.Plane(drawn(fitted, data, DRAWS, seed=4)["x"].values.reshape(DRAWS, -1))
             cells = plane.coarse**2
             counts = np.bincount(plane.cell(draws), minlength=cells)
-            p = np.bincount(plane.cell(plane.rows), np.exp(density(fitted, plane.rows)) * plane.area, cells)
+            p = np.bincount(
+                plane.cell(plane.rows), np.exp(density(fitted, data, plane.rows)) * plane.area, cells
+            )
         assert spaces.p_value(counts, p) > spaces.FALSE_ALARM
 
     # files
@@ -253,7 +255,7 @@ class FamilyLaws:
         other = probgen.fit(self.family, data, device="cuda", out=out, resume=True, **self.options)
         assert other.history.sizes["step"] > steps // 2
         if offers(fitted, "sample"):
-            draws, like = probgen.sample(other, 30, device="cuda"), probgen.sample(fitted, 30)
+            draws, like = drawn(other, data, 30, device="cuda"), drawn(fitted, data, 30)
             assert draws["x"].dims == like["x"].dims
             assert draws["x"].dtype == like["x"].dtype
             assert np.isfinite(draws["x"].values).all()
@@ -289,7 +291,7 @@ class FamilyLaws:
         if fitted.event.discrete:
             cases.append(("0.5", np.full_like(x, 0.5)))
         for word, bad in cases:
-            again = xr.Dataset({"x": (data["x"].dims, bad, data["x"].attrs)})
+            again = data.isel(row=slice(len(bad))).assign(x=(data["x"].dims, bad, data["x"].attrs))
             with pytest.raises(InputError, match=word):
                 probgen.fit(self.family, again, **self.options)
         with pytest.raises(InputError, match="no_such_option"):
@@ -301,9 +303,9 @@ class FamilyLaws:
                 probgen.score(fitted, np.concatenate([x, x], 1))
         if offers(fitted, "sample"):
             with pytest.raises(InputError, match="no_such_latent"):
-                probgen.sample(fitted, 1, given={"no_such_latent": 0})
+                probgen.sample(fitted, 1, given={**given_of(fitted, data), "no_such_latent": 0})
             with pytest.raises(InputError, match="n = 0"):
-                probgen.sample(fitted, 0)
+                drawn(fitted, data, 0)
 
 
 class Stop:
@@ -325,7 +327,7 @@ def results(fitted: Fitted, path: str) -> str:
     data = probgen.datasets.load(path)
     parts = []
     if offers(fitted, "sample"):
-        parts.append(digest_of(probgen.sample(fitted, 300, seed=1)))
+        parts.append(digest_of(drawn(fitted, data, 300, seed=1)))
     if offers(fitted, "score"):
         parts.append(digest_of(probgen.score(fitted, data, seed=1)))
     return " ".join(parts)
@@ -342,11 +344,30 @@ def need(fitted: Fitted, hook: str) -> None:
         pytest.skip(f"{fitted.family} does not {hook}")
 
 
-def density(fitted: Fitted, rows: np.ndarray) -> np.ndarray:
+def given_of(fitted: Fitted, data: xr.Dataset) -> dict[str, np.ndarray]:
+    """What the model is conditioned on, of the first row; nothing where it is on nothing."""
+    event = fitted.event
+    return {name: data[name].values[0] for name in (*event.given, *event.lengths)}
+
+
+def drawn(fitted: Fitted, data: xr.Dataset, n: int, **how: Any) -> xr.Dataset:
+    """Draws, given what the first row is."""
+    return probgen.sample(fitted, n, given=given_of(fitted, data) or None, **how)
+
+
+def scored(fitted: Fitted, data: xr.Dataset, rows: np.ndarray) -> xr.Dataset:
+    """Scores of rows (row, *event), given what the first row of the data is."""
+    alike = xr.Dataset({"x": (("row", *fitted.event.dims), rows)})
+    for name, value in given_of(fitted, data).items():
+        alike[name] = (data[name].dims, np.repeat(value[None], len(rows), 0))
+    return probgen.score(fitted, alike)
+
+
+def density(fitted: Fitted, data: xr.Dataset, rows: np.ndarray) -> np.ndarray:
     """Exact log-densities of rows, in float64; skips where the family has none."""
     need(fitted, "score")
     try:
-        scores = probgen.score(fitted, rows)
+        scores = scored(fitted, data, rows)
     except NotOffered as reason:
         pytest.skip(str(reason))
     if "log_prob" not in scores or scores["log_prob"].attrs["kind"] != "exact":
@@ -354,10 +375,10 @@ def density(fitted: Fitted, rows: np.ndarray) -> np.ndarray:
     return scores["log_prob"].values.astype(np.float64)
 
 
-def space(fitted: Fitted) -> tuple[np.ndarray, float]:
+def space(fitted: Fitted, data: xr.Dataset) -> tuple[np.ndarray, float]:
     """Rows to go through, and the volume that each stands for: 1 where probabilities are of values."""
     need(fitted, "score")
-    first = probgen.score(fitted, np.zeros((1, *(length or 1 for length in fitted.event.shape))))
+    first = scored(fitted, data, np.zeros((1, *(length or 1 for length in fitted.event.shape))))
     if "log_prob" not in first or first["log_prob"].attrs["kind"] != "exact":
         pytest.skip(f"{fitted.family} has no exact density")
     if first["log_prob"].attrs["measure"] == "counting":
@@ -367,5 +388,5 @@ def space(fitted: Fitted) -> tuple[np.ndarray, float]:
     if fitted.event.shape != (2,) or fitted.event.discrete:
         pytest.skip("a density on the reals is gone through in the plane only")
     need(fitted, "sample")
-    plane = spaces.Plane(probgen.sample(fitted, 2048, seed=4)["x"].values.reshape(2048, -1))
+    plane = spaces.Plane(drawn(fitted, data, 2048, seed=4)["x"].values.reshape(2048, -1))
     return plane.rows, plane.area

@@ -18,7 +18,7 @@ from torch.func import functional_call
 
 from probgen import Event, Options
 from probgen.errors import InputError
-from probgen.pair import one_hot
+from probgen.pair import context_size, one_hot
 
 
 class GameOptions(Options):
@@ -92,7 +92,7 @@ class Adversarial(nn.Module, ABC):
         if members > 1:
             self.latents["member"] = ()
         self.shape = tuple(length or 1 for length in event.shape)
-        self.context = sum(part.levels or 1 for part in event.given.values())
+        self.context = context_size(event)
         self.D = self.discriminator()  # before G: a fit that diverges names the first
         self.G = self.generator()
         self.average = copy.deepcopy(self.G).requires_grad_(False)

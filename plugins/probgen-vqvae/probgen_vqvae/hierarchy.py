@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from probgen import Event
 from probgen.inference.svi import Objective
-from probgen.pair import one_hot
+from probgen.pair import context_size, one_hot
 from probgen_vqvae.codebook import Codebook, nearest, perplexity, straight_through
 from probgen_vqvae.networks import as_map, beside, decoder, encoder, planes, upwards, vectors
 
@@ -66,7 +66,7 @@ class Hierarchy(Objective):
         super().__init__()
         o, L, (depth, height, width) = options, options.levels, image
         self.site, self.image, self.event, self.commitment = site, image, event, o.commitment
-        c = self.given = sum(part.levels or 1 for part in event.given.values())
+        c = self.given = context_size(event)
         self.widest = max(o.hidden, depth * site.size)
         self.sides = [(height >> s, width >> s) for s in (o.halvings + L - 1 - i for i in range(L))]
         self.layers = nn.ModuleList(

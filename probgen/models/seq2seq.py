@@ -1,0 +1,139 @@
+"""Translation by attention (Bahdanau, Cho & Bengio 2015; as a transformer: Vaswani et al. 2017).
+
+    p(x | s) = prod_t p(x_t | x_<t, h),    h = encoder(s)                                   s the source, x the target
+
+An encoder tells each step of the source all others; a causal decoder sees what of x is there and, by attention, all of h. Where x is a
+text a line feed ends it: what is drawn goes on to there, and p(x | s) is a distribution over texts of every length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, Field, field_validator
+from torch import Tensor
+
+from probgen.distributions.sites import Categorical
+from probgen.errors import InputError
+from probgen.event import Event
+from probgen.inference.beam import beam
+from probgen.inference.svi import steps_of, svi
+from probgen.models.sequences import ContinuationOptions, SequencePair
+from probgen.models.transformer import Encoder, TransformerConditioner, TransformerOptions
+from probgen.rows import Rows
+from probgen.run import Run
+from probgen.symbols import END
+
+
+class TranslationOptions(ContinuationOptions):
+    """How a translation is drawn; the most probable symbol at each step is `top_k = 1`."""
+
+    beams: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="look for the most probable x by a beam of so many, in place of drawing",
+    )
+    length_penalty: float = Field(
+        1.0,
+        ge=0,
+        description="of a beam: log p(x) is divided by the length to this power; 0: the most probable x",
+    )
+
+
+class Seq2SeqOptions(TransformerOptions):
+    """Options of `seq2seq`."""
+
+    given: tuple[str, ...] = Field(("source",), description="the sequence that x is conditioned on")
+    encoder_layers: int = Field(3, ge=1, le=100, description="of the source")
+    layers: int = Field(3, ge=1, le=100, description="of the target")
+    window: int = Field(128, ge=2, description="steps of x that are seen together")
+
+    @field_validator("given")
+    @classmethod
+    def _one(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if len(given) != 1:
+            raise ValueError(f"given = {list(given)}: the name of one sequence is needed")
+        return given
+
+
+class Seq2Seq(SequencePair):
+    """Translation behind the hooks: `given={"source": ...}`, symbols or, where it has them, a text."""
+
+    Options: ClassVar[type[BaseModel]] = Seq2SeqOptions
+    SampleOptions: ClassVar[type[ContinuationOptions]] = TranslationOptions
+    site: Categorical
+    longest: Tensor
+
+    def __init__(self, options: Any, event: Event):
+        (self.name,) = options.given
+        source = event.given[self.name]
+        if source.support not in ("token", "integer", "binary") or len(source.dims) != 1:
+            raise InputError(f"given {self.name!r} must be a sequence of symbols, not {source}")
+        super().__init__(options, event)
+        self.register_buffer("longest", torch.tensor(0))
+
+    @property
+    def end(self) -> int | None:
+        """The symbol that ends a text."""
+        return self.event.symbols.index(END) if END in self.event.symbols else None
+
+    @property
+    def steps(self) -> int | None:
+        """As many as the longest row of the fit has."""
+        return int(self.longest) or super().steps
+
+    def make_site(self) -> Categorical:
+        """Symbols, two or more."""
+        if not self.event.discrete:
+            raise InputError(f"x must be symbols, not {self.event}")
+        return Categorical(max(2, self.event.levels or 2))
+
+    def make_conditioner(self) -> TransformerConditioner:
+        """As the options say."""
+        o = self.options
+        levels = self.event.given[self.name].levels or 2
+        encoder = Encoder(levels, o.width, o.encoder_layers, o.heads, o.dropout)
+        return TransformerConditioner(
+            self.site, o.width, o.layers, o.heads, o.window, dropout=o.dropout, encoder=encoder
+        )
+
+    def context(self, given: Mapping[str, Tensor]) -> Tensor:
+        """The source, -1 past the end of each: (row, step)."""
+        source, length = given[self.name].long(), given.get(f"{self.name}_length")
+        if length is None:
+            return source
+        source = source[:, : int(length.max())]
+        there = torch.arange(source.shape[1], device=source.device) < length[:, None]
+        return torch.where(there, source, -1)
+
+    def learn(self, data: Rows, run: Run) -> None:
+        """Whole rows."""
+        x = data.dataset
+        self.longest.fill_(int(x["length"].max()) if "length" in x else x.sizes["time"])
+        svi(self, data, run, self.options, steps_of(self.options, data.n))
+
+    def loss(
+        self, x: Tensor, *, n: int, length: Tensor | None = None, first: Tensor | None = None, **given: Tensor
+    ) -> dict[str, Tensor]:
+        """-log p(x | s) a step, of whole rows."""
+        x = x if length is None else x[:, : int(length.max())]
+        return super().loss(x, n=n, length=length, first=first, **given)
+
+    def go_on(self, x: Tensor, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
+        """By a beam, or drawn."""
+        if options.beams is None:
+            return super().go_on(x, given, options)
+        found = beam(
+            self.conditioner,
+            self.site,
+            x,
+            options.length or self.steps or 0,
+            beams=options.beams,
+            end=self.end,
+            length_penalty=options.length_penalty,
+            context=self.context(given),
+        )
+        return {"x": found}
