@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,7 +70,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
-def settings(pairs: list[str] | None) -> dict[str, Any]:
+def settings(pairs: list[str] | None, reserved: Collection[str] = RESERVED) -> dict[str, Any]:
     """`["components=3"]` as `{"components": 3}`; values are TOML, and text where they are not."""
     import tomllib
 
@@ -79,7 +79,7 @@ def settings(pairs: list[str] | None) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals or not name.strip():
             raise InputError(f"--set {pair!r}: give it as NAME=VALUE")
-        if name.strip() in RESERVED:
+        if name.strip() in reserved:
             raise InputError(
                 f"--set {pair!r}: {name.strip()!r} is no option of a family; use --{name.strip()} if there is one"
             )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from probgen.cli.common import DataDir, Device, Json, Quiet, Seed, Set, progress, put, settings
+from probgen.cli.common import RESERVED, DataDir, Device, Json, Quiet, Seed, Set, progress, put, settings
 
 
 def command(
@@ -37,7 +37,7 @@ def command(
     rows, valid = loaded(data, split, "train", data_dir)
     fitted = fit(
         family, rows, valid=valid, seed=seed, device=device, dtype=dtype, out=out, resume=resume, force=force,
-        progress=progress(quiet), **settings(set_),
+        progress=progress(quiet), **settings(set_, RESERVED - {"given"}),  # of a fit it is an option
     )  # fmt: skip
     last = {str(name): float(v[-1]) for name, v in fitted.history.data_vars.items() if v.sizes.get("step")}
     figures = {
