@@ -18,24 +18,30 @@ import xarray as xr
 from probgen import datasets
 from probgen.errors import InputError
 from probgen.event import Event, Support
-from probgen.symbols import recode
+from probgen.sounds import MU_LAW
+from probgen.symbols import frequent, recode
 
 LAZY = 256 << 20  # bytes from which data are read slice by slice and never held whole
 _DIMS = {1: ("feature",), 2: ("height", "width"), 3: ("channel", "height", "width")}
 
 
-def as_dataset(data: Any, split: str | None = None, folder: str | Path | None = None) -> xr.Dataset:
+def as_dataset(
+    data: Any, split: str | None = None, folder: str | Path | None = None, rate: int | None = None
+) -> xr.Dataset:
     """Data of any kind as one Dataset with `x`.
 
     data     NumPy array, torch tensor, DataFrame, DataArray or Dataset; the name of a registered data set; a path
              to `.npy .npz .csv .h5 .hdf5 .nc`, an IDX file, or a folder of images
     split    the part of a named data set
     folder   where named data sets are looked for first
+    rate     samples a second that WAV files are resampled to
 
     Errors: `InputError`.
     """
+    if rate is not None and not isinstance(data, str | Path):
+        raise InputError("rate is of WAV files")
     if isinstance(data, str | Path):
-        dataset = datasets.load(data, split, folder)
+        dataset = datasets.load(data, split, folder, rate=rate)
     elif split is not None:
         raise InputError("a split can be chosen of a named data set or a file, not of an array")
     elif isinstance(data, xr.Dataset):
@@ -138,7 +144,9 @@ def event_of(dataset: xr.Dataset, given: Iterable[str] = ()) -> Event:
         raise InputError(f"length is of the dimension 'time', which x has not: {', '.join(map(str, x.dims))}")
     varies = "length" in dataset
     shape = tuple(None if varies and dim == "time" else x.sizes[dim] for dim in x.dims[1:])
-    return Event(tuple(map(str, x.dims[1:])), shape, support, levels, conditions, _checked_symbols(x))
+    return Event(
+        tuple(map(str, x.dims[1:])), shape, support, levels, conditions, _checked_symbols(x), _rate(x)
+    )
 
 
 def _condition(dataset: xr.Dataset, name: str) -> Event:
@@ -192,11 +200,33 @@ def in_symbols_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
     return dataset
 
 
+def without_rare_symbols(dataset: xr.Dataset, least: int) -> xr.Dataset:
+    """The same text where symbols that come fewer than `least` times are one that stands for all others. Errors: `InputError`."""
+    x, symbols = dataset["x"], _symbols(dataset["x"])
+    if not symbols:
+        raise InputError(f"rare = {least}: x is no text; leave it out")
+    there = (
+        x.values
+        if "length" not in dataset
+        else x.values[np.arange(x.shape[1]) < dataset["length"].values[:, None]]
+    )
+    kept = frequent(there, symbols, least)
+    lengths = np.full(x.sizes["row"], x.shape[1])
+    found = recode(x.values, lengths, symbols, kept)[0]
+    return dataset.assign(x=(x.dims, found, {**x.attrs, "levels": len(kept), "symbols": kept}))
+
+
 def described(event: Event) -> dict[str, Any]:
-    """Attributes of an `x` or a condition that say what `event_of` could not tell from its values: that it is a text."""
+    """Attributes of an `x` or a condition that say what `event_of` could not tell from its values: that it is a text, or a sound."""
+    if event.rate:
+        return {"support": event.support, "levels": event.levels, "rate": event.rate, "encoding": MU_LAW}
     if not event.symbols:
         return {}
     return {"support": "token", "levels": event.levels, "symbols": list(event.symbols)}
+
+
+def _rate(x: xr.DataArray) -> int | None:
+    return int(x.attrs["rate"]) if x.attrs.get("encoding") == MU_LAW and "rate" in x.attrs else None
 
 
 def _symbols(x: xr.DataArray) -> tuple[str, ...]:
@@ -256,6 +286,9 @@ def check(
         b not in (None, a) for a, b in zip(shape, event.shape, strict=True)
     ):
         raise InputError(f"a row of x has shape {shape}; {family} was fitted to rows of {event}")
+    rate = _rate(x)
+    if event.rate and rate and rate != event.rate:
+        raise InputError(f"x has {rate} samples a second; {family} was fitted to {event.rate}: resample it")
     digest = hashlib.sha256()
     missing = False
     known_in_part = {"label"} & (accepts - event.given.keys())

@@ -23,6 +23,7 @@ class Event:
     given    what the model is conditioned on, by name: `{"label": Event((), (), "token", 10)}`; such a condition may itself be
              a vector, an image or a sequence, whose first dimension may vary
     symbols  what the levels of a token are called, as the characters of a text are; () where they have no names
+    rate     samples a second, of a sound whose levels are those of the mu-law; None of anything else
     """
 
     dims: tuple[str, ...]
@@ -31,6 +32,7 @@ class Event:
     levels: int | None = None
     given: Mapping[str, Event] = field(default_factory=dict)
     symbols: tuple[str, ...] = ()
+    rate: int | None = None
 
     @property
     def size(self) -> int:
@@ -67,21 +69,23 @@ class Event:
         return channels, height, width
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, and such that TOML has; a length that varies is 0, and `symbols` are left out if there are none."""
+        """As plain JSON values, and such that TOML has; a length that varies is 0, and `symbols` and `rate` are left out if there are none."""
         values = asdict(self) | {"given": {name: event.to_dict() for name, event in self.given.items()}}
         values["shape"] = [length or 0 for length in self.shape]
-        return {name: value for name, value in values.items() if name != "symbols" or value}
+        return {name: value for name, value in values.items() if name not in ("symbols", "rate") or value}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Event:
         """The inverse of `to_dict`. Errors: `ValueError`, `TypeError` or `KeyError` for what is no event."""
-        sizes, levels = values["shape"], values["levels"]
+        sizes, levels, rate = values["shape"], values["levels"], values.get("rate")
         if values["support"] not in get_args(Support) or len(sizes) != len(values["dims"]):
             raise ValueError("support or shape")
         if any(size is not None and not size >= 0 for size in sizes) or (
             levels is not None and not levels >= 1
         ):
             raise ValueError("shape or levels")
+        if rate is not None and not rate >= 1:
+            raise ValueError("rate")
         return Event(
             tuple(values["dims"]),
             tuple(size or None for size in sizes),
@@ -89,6 +93,7 @@ class Event:
             values["levels"],
             {name: Event.from_dict(event) for name, event in values["given"].items()},
             tuple(values.get("symbols", ())),
+            rate,
         )
 
     def __str__(self) -> str:

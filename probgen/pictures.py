@@ -16,6 +16,7 @@ from matplotlib.patches import Ellipse
 
 from probgen.errors import InputError
 from probgen.event import Event
+from probgen.sounds import from_mu_law
 from probgen.store.files import write_whole
 
 PANELS = 6  # features of a scatter matrix
@@ -39,6 +40,8 @@ def draw(
     """
     if event.dims[-2:] == ("height", "width"):
         figure = images(x, event)
+    elif event.rate:
+        figure = sounds(x, event.rate, names)
     elif len(event.dims) == 1 and event.dims != ("time",) and x.shape[1] <= PANELS:
         figure = scatter(x, names or [f"feature {i}" for i in range(x.shape[1])], gaussians)
     elif len(event.dims) == 1:
@@ -199,8 +202,10 @@ def curves(history: Mapping[str, np.ndarray], x: np.ndarray, xlabel: str, title:
     return figure
 
 
-def surprise(text: str, nats: np.ndarray, title: str = "", across: int = 80) -> Figure:
-    """A text of which each character has a ground as dark as it was unexpected: -log p(x_t | x_<t) of each (character,)."""
+def surprise(symbols: Sequence[str], nats: np.ndarray, title: str = "", across: int = 80) -> Figure:
+    """A text of which each symbol has a ground as dark as it was unexpected: -log p(x_t | x_<t) of each (symbol,)."""
+    text, each = "".join(symbols), nats
+    nats = np.repeat(each, [len(symbol) for symbol in symbols])
     places, row, column = [], 0, 0
     for character in text:
         places.append((row, column))
@@ -221,7 +226,24 @@ def surprise(text: str, nats: np.ndarray, title: str = "", across: int = 80) -> 
     axes.set_axis_off()
     figure.colorbar(shown, ax=axes, label="nats", fraction=0.02)
     if title:
-        figure.suptitle(f"{title}: surprise, {nats.mean():.2f} nats a symbol here", fontsize=10)
+        figure.suptitle(f"{title}: surprise, {each.mean():.2f} nats a symbol here", fontsize=10)
+    return figure
+
+
+def attention(maps: Sequence[tuple[np.ndarray, Sequence[str], Sequence[str]]]) -> Figure:
+    """What each symbol of x (down) sees of a source (across): weights (step, source step), and the names of either."""
+    across = min(2, len(maps))
+    figure = Figure(figsize=(6 * across, 5 * -(-len(maps) // across)), layout="constrained")
+    grid = figure.subplots(-(-len(maps) // across), across, squeeze=False)
+    for axes in grid.flat[len(maps) :]:
+        axes.set_visible(False)
+    for axes, (weights, targets, sources) in zip(grid.flat, maps, strict=False):
+        axes.imshow(weights, cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        axes.set_xticks(
+            range(len(sources)), [name.replace("$", r"\$") for name in sources], rotation=60, ha="right"
+        )
+        axes.set_yticks(range(len(weights)), [name.replace("$", r"\$") for name in targets[: len(weights)]])
+        axes.tick_params(labelsize=7, length=0)
     return figure
 
 
@@ -313,6 +335,36 @@ def _panel(
         axes.plot(*mean[list(pair)], "+", color=f"C{k % 10}", label=f"{weight:.2f}")
     axes.autoscale_view()
     axes.set(xlabel=names[0], ylabel=names[1])
+
+
+def sounds(levels: np.ndarray, rate: int, names: list[str] | None = None) -> Figure:
+    """Waveforms over spectrograms, of up to 12 rows of levels of the mu-law: (row, time)."""
+    levels = levels[:12]
+    across = min(4, len(levels))
+    down = -(-len(levels) // across)
+    figure = Figure(figsize=(3 * across, 2.4 * down), layout="constrained")
+    grid = figure.subplots(2 * down, across, squeeze=False, sharex=True, height_ratios=[1, 1.6] * down)
+    for axes in grid.flat:
+        axes.tick_params(labelsize=6)
+        axes.set_visible(False)
+    loudest = max(float(np.abs(from_mu_law(levels)).max()), 1e-3)
+    for i, s in enumerate(from_mu_law(levels)):
+        wave, bands = grid[2 * (i // across), i % across], grid[2 * (i // across) + 1, i % across]
+        wave.plot(np.arange(len(s)) / rate, s, lw=0.4)
+        wave.set(ylim=(-loudest, loudest), visible=True)
+        size = min(256, max(2, len(s) // 4 * 2))
+        quiet = 1e-9 * np.random.default_rng(0).standard_normal(len(s))  # so that silence has a logarithm
+        bands.specgram(
+            s + quiet, NFFT=size, noverlap=size * 3 // 4, Fs=rate, vmin=-130, vmax=-30, cmap="magma"
+        )
+        bands.set(visible=True)
+        if names and i < len(names):
+            wave.set_title(names[i], fontsize=8)
+        if i % across == 0:
+            bands.set_ylabel("Hz", fontsize=7)
+        if i + across >= len(levels):
+            bands.set_xlabel("seconds", fontsize=7)
+    return figure
 
 
 def raster(x: np.ndarray, event: Event) -> Figure:

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from probgen.errors import FileError
+from probgen.store.files import write_whole
 
 MU = 255
+MU_LAW = "mu-law"  # the attribute `encoding` of such an x
 
 
 def mu_law(s: np.ndarray) -> np.ndarray:
@@ -53,9 +55,11 @@ def read_wav(data: bytes, name: str) -> tuple[np.ndarray, int]:
 
 
 def write_wav(path: Path, s: np.ndarray, rate: int) -> None:
-    """One channel of samples from -1 to 1 (time,), in 16 bits."""
-    with wave.open(str(path), "wb") as file:
+    """One channel of samples from -1 to 1 (time,), in 16 bits; whole or not at all."""
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes((np.clip(s, -1, 1) * 32767).round().astype("<i2").tobytes())
+    write_whole(path, content.getbuffer())

@@ -52,17 +52,18 @@ def pieces(texts: Iterable[str], merges: int) -> list[str]:
             continue  # it was counted anew since
         found[pair[0] + pair[1]] = None
         merges -= 1
-        changed = set()
+        change: Counter[tuple[str, str]] = Counter()
         for i in where.pop(pair):
-            before = words[i]
-            words[i] = after = _joined(before, pair)
-            for sign, word in ((-1, before), (1, after)):
-                for other in pairwise(word):
-                    pairs[other] += sign * times[i]
-                    where[other].add(i)
-                    changed.add(other)
-        for other in changed:
-            heapq.heappush(queue, (-pairs[other], other))
+            for other in pairwise(words[i]):
+                change[other] -= times[i]
+            words[i] = _joined(words[i], pair)
+            for other in pairwise(words[i]):
+                change[other] += times[i]
+                where[other].add(i)
+        for other, more in change.items():
+            if more:
+                pairs[other] += more
+                heapq.heappush(queue, (-pairs[other], other))
     return list(found)
 
 
@@ -153,9 +154,11 @@ def decode(tokens: np.ndarray, symbols: Sequence[str]) -> str:
 
 
 def texts_of(x: xr.DataArray) -> list[str]:
-    """Draws as texts, where they are: x (..., time) of which the symbols are known."""
+    """Draws as texts, where they are: x (..., time) of which the symbols are known; without the line feeds at their ends."""
     symbols = x.attrs.get("symbols", ())
-    return [decode(row, symbols) for row in x.values.reshape(-1, x.shape[-1])] if len(symbols) else []
+    if not len(symbols):
+        return []
+    return [decode(row, symbols).rstrip(END) for row in x.values.reshape(-1, x.shape[-1])]
 
 
 def recode(
@@ -179,14 +182,10 @@ def recode(
     return found.astype(np.min_scalar_type(max(1, len(wanted) - 1))), lengths
 
 
-def without_rare(tokens: np.ndarray, symbols: Sequence[str], least: int) -> tuple[np.ndarray, list[str]]:
-    """The same text where what comes fewer than `least` times is \N{REPLACEMENT CHARACTER}, and what is left of the vocabulary, that included."""
+def frequent(tokens: np.ndarray, symbols: Sequence[str], least: int) -> list[str]:
+    """The symbols that come `least` times or more, and the one that stands for all others."""
     counts = np.bincount(tokens.reshape(-1), minlength=len(symbols))
-    kept = [symbol for symbol, n in zip(symbols, counts, strict=True) if n >= least and symbol != UNKNOWN]
-    kept.append(UNKNOWN)
-    places = {symbol: i for i, symbol in enumerate(kept)}
-    table = np.array([places.get(symbol, places[UNKNOWN]) for symbol in symbols])
-    return table[tokens].astype(np.min_scalar_type(len(kept) - 1)), kept
+    return [s for s, n in zip(symbols, counts, strict=True) if n >= least and s != UNKNOWN] + [UNKNOWN]
 
 
 def _codes(text: str) -> np.ndarray:

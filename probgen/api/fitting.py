@@ -13,7 +13,7 @@ from torch import nn
 
 from probgen.api.common import checked_device, checked_dtype, shown, told
 from probgen.calling import call, call_build
-from probgen.data import as_dataset, check, event_of, in_symbols_of
+from probgen.data import as_dataset, check, event_of, in_symbols_of, without_rare_symbols
 from probgen.errors import DivergedError, InputError, PluginError, ProbgenError, RunError
 from probgen.event import Event
 from probgen.fitted import Fitted, load
@@ -66,6 +66,8 @@ def fit(
     dtype = checked_dtype(dtype if dtype is not None else getattr(definition.definition, "dtype", "float32"))
     device = checked_device(device)
     dataset = as_dataset(data)
+    if getattr(wanted, "rare", 0):
+        dataset = without_rare_symbols(dataset, wanted.rare)
     event = event_of(dataset, getattr(wanted, "given", ()))
 
     def checked_rows(dataset: xr.Dataset, valid: Rows | None = None) -> tuple[Rows, str]:

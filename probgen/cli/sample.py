@@ -16,13 +16,16 @@ def command(
     run: Annotated[Path, typer.Argument(help="A run folder, or a model.h5.")],
     n: Annotated[int, typer.Option("-n", help="How many draws; for each row of --given.")] = 64,
     given: Annotated[
-        Path | None, typer.Option("--given", help="A file with x (NaN is completed), label, ...")
+        Path | None, typer.Option("--given", help="A file with x (NaN is completed), label, ...; or a text.")
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="A file, or a folder that is filled in parts. By default RUN/samples.h5."),
     ] = None,
     png: Annotated[Path | None, typer.Option("--png", help="A picture of the draws.")] = None,
+    wav: Annotated[
+        Path | None, typer.Option("--wav", help="A folder for draws that are sounds, a file each.")
+    ] = None,
     set_: Set = None,
     seed: Seed = 0,
     device: Device = None,
@@ -39,19 +42,21 @@ def command(
     from probgen.api import sample, sample_to
     from probgen.errors import InputError
     from probgen.fitted import load
-    from probgen.recipes import picture_of
+    from probgen.recipes import picture_of, write_sounds
     from probgen.store.folder import SAMPLES
     from probgen.store.trees import read_dataset, write_dataset
     from probgen.symbols import texts_of
 
     target = out if out is not None else run / SAMPLES if run.is_dir() else None
-    if run.is_file() and target is None and png is None:
-        raise InputError(f"{run} is a file: say where the draws go, --out FILE or --png FILE")
+    if run.is_file() and target is None and png is None and wav is None:
+        raise InputError(f"{run} is a file: say where the draws go, --out FILE, --png FILE or --wav FOLDER")
+    if wav is not None and not wav.is_dir():
+        raise InputError(f"--wav {wav}: there is no such folder")
     for path in (target, png):
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.parent}")
     fitted = load(run)
-    condition: Any = _conditions(given, set(fitted.event.given)) if given is not None else None
+    condition: Any = _conditions(given, fitted.event) if given is not None else None
     how: dict[str, Any] = {"given": condition, "seed": seed, "device": device, "progress": progress(quiet)}
     how |= settings(set_)
     written = []
@@ -64,6 +69,11 @@ def command(
         if target is not None:
             write_dataset(target, "samples", draws)
             written.append(str(target))
+    if wav is not None:
+        if not fitted.event.rate:
+            raise InputError(f"--wav: x is no sound, but {fitted.event}")
+        write_sounds(wav, draws["x"].values.reshape(-1, draws["x"].shape[-1]), fitted.event.rate)
+        written.append(f"{wav}/samples-*.wav")
     if png is not None:
         pictures.save(picture_of(fitted, draws, f"{fitted.family}: {n} draws"), png)
         written.append(str(png))
@@ -73,8 +83,14 @@ def command(
     put(told, json, lambda: typer.echo("\n".join([*texts, *written])))
 
 
-def _conditions(path: Path, known: set[str]) -> Any:
-    """What the file says of x and of the model's conditions; a label beside x is none where the model has none."""
-    from probgen.datasets import read
+def _conditions(path: Path, event: Any) -> Any:
+    """What the file says of x and of the model's conditions; a label beside x is none where the model has none.
 
-    return read(path).drop_vars({"weight", "label"} - known, errors="ignore")
+    A text is what x begins with; or, of a model that is conditioned on a text, that, line by line.
+    """
+    from probgen.datasets import read, read_text
+
+    texts = [name for name, part in event.given.items() if part.symbols]
+    if path.suffix == ".txt" and texts:
+        return {texts[0]: read_text(path).splitlines()}
+    return read(path).drop_vars({"weight", "label"} - event.given.keys(), errors="ignore")

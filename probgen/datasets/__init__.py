@@ -8,28 +8,35 @@ import xarray as xr
 
 from probgen.datasets.base import DataSet
 from probgen.datasets.files import from_frame, read
+from probgen.datasets.text import read_text
+from probgen.datasets.translation import pairs
 from probgen.errors import InputError, did_you_mean
 from probgen.plugins import find, registered
 
-__all__ = ["DataSet", "find_set", "from_frame", "load", "read"]
+__all__ = ["DataSet", "find_set", "from_frame", "load", "pairs", "read", "read_text"]
 
 
-def load(name: str | Path, split: str | None = None, folder: str | Path | None = None) -> xr.Dataset:
+def load(
+    name: str | Path, split: str | None = None, folder: str | Path | None = None, *, rate: int | None = None
+) -> xr.Dataset:
     """A data set by its registered name, or a file or folder by its path.
 
     name    a name that `probgen datasets` lists, or a path: anything with a `/`, a suffix, or that exists
     split   `train`, `valid`, `test`, ...; None is all rows
     folder  where to look for files before they are downloaded; by default `PROBGEN_DATA`
+    rate    of WAV files: samples a second that they are resampled to, and their channels mixed; None refuses files that differ
 
     Returns a Dataset with `x (row, ...)` and `label (row)` where there are labels. Errors: `InputError`,
     `PluginError`.
     """
     text = str(name)
     if text in registered("datasets"):
+        if rate is not None:
+            raise InputError(f"rate is of WAV files, and {text!r} is a data set")
         dataset = find_set(text).load(split, folder)
         return dataset.assign_attrs(name=text, **({"split": split} if split else {}))
     if text and (isinstance(name, Path) or "/" in text or Path(text).suffix or Path(text).exists()):
-        dataset = read(Path(name).expanduser(), split)
+        dataset = read(Path(name).expanduser(), split, rate)
         return dataset.assign_attrs(path=text, **({"split": split} if split else {}))
     raise InputError(
         f"no data set and no file is called {text!r}; {did_you_mean(text, registered('datasets'))}"

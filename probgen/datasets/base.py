@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pooch
@@ -78,3 +79,12 @@ def joined(parts: Mapping[str, xr.Dataset], split: str | None) -> xr.Dataset:
         if split is not None
         else xr.concat(list(parts.values()), "row", combine_attrs="override")
     )
+
+
+def classes_of(files: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """`label (row)` of files that lie in folders of classes; none where one lies beside them."""
+    if any(file.parent == folder for file in files):
+        return {}
+    classes = sorted({file.parent.name for file in files})
+    codes = np.array([classes.index(file.parent.name) for file in files])
+    return {"label": ("row", codes, {"levels": len(classes), "names": " ".join(classes)})}

@@ -1,4 +1,4 @@
-"""Files that people have: `.npy .npz .csv .h5 .hdf5 .nc .txt .tsv`, IDX, and folders of images."""
+"""Files that people have: `.npy .npz .csv .h5 .hdf5 .nc .txt .tsv`, `.wav`, IDX, and folders of images or of sounds."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pandas as pd
 import xarray as xr
 from PIL import Image, UnidentifiedImageError
 
+from probgen.datasets.base import classes_of
+from probgen.datasets.sound import sounds
 from probgen.datasets.text import text_file
 from probgen.datasets.translation import pair_file
 from probgen.errors import FileError, InputError
@@ -26,16 +28,24 @@ _DIMS = {
     4: ("row", "channel", "height", "width"),
 }
 COLUMNS = 1 << 15  # of a CSV file
-_SUFFIXES = ".npy, .npz, .csv, .h5, .hdf5, .nc, .txt, .tsv, IDX (-ubyte, .gz), a folder of images"
+_SUFFIXES = (
+    ".npy, .npz, .csv, .h5, .hdf5, .nc, .txt, .tsv, .wav, IDX (-ubyte, .gz), a folder of images or sounds"
+)
 
 
-def read(path: Path, split: str | None = None) -> xr.Dataset:
-    """A file or folder as a Dataset with `x`. Errors: `InputError`, `FileError`."""
+def read(path: Path, split: str | None = None, rate: int | None = None) -> xr.Dataset:
+    """A file or folder as a Dataset with `x`; rate: see `probgen.datasets.load`. Errors: `InputError`, `FileError`."""
     if not path.exists():
         raise InputError(f"there is no file {path}")
+    suffix, place = path.suffix.lower(), path / split if split and path.is_dir() else path
+    if suffix == ".wav" or (
+        path.is_dir() and any(file.suffix.lower() == ".wav" for file in place.rglob("*"))
+    ):
+        return sounds(place, rate)
+    if rate is not None:
+        raise InputError(f"rate is of WAV files, which {path} is not")
     if path.is_dir():
-        return _images(path / split if split else path)
-    suffix = path.suffix.lower()
+        return _images(place)
     if suffix == ".npz":
         return _npz(path, split)
     if suffix in (".h5", ".hdf5", ".nc"):
@@ -258,11 +268,7 @@ def _images(folder: Path) -> xr.Dataset:
     x = np.stack(arrays)
     dataset = _dataset({"x": np.moveaxis(x, 3, 1) if x.ndim == 4 else x}, folder)
     dataset["x"].attrs.update(support="integer", levels=256)
-    classes = sorted({file.parent.name for file in files if file.parent != folder})
-    if classes and all(file.parent != folder for file in files):
-        codes = np.array([classes.index(file.parent.name) for file in files])
-        dataset["label"] = ("row", codes, {"levels": len(classes), "names": " ".join(classes)})
-    return dataset
+    return dataset.assign(classes_of(files, folder))
 
 
 def _image(file: Path) -> Image.Image:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from scipy.signal import resample_poly
 
-from probgen.datasets.base import DataSet
+from probgen.datasets.base import DataSet, classes_of
 from probgen.errors import FileError, InputError
-from probgen.sounds import mu_law, read_wav
+from probgen.sounds import MU_LAW, mu_law, read_wav
 
 _RECORDINGS = "free_spoken_digits/recordings.zip"
 _SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 _TAKES = {"train": range(10, 50), "valid": range(5, 10), "test": range(5)}  # of each digit by each speaker
 _RATE = 8000
+SILENCE = 128  # the level of a sample that is 0
 
 
 def _spoken_digits(split: str | None, folder: Path | None) -> xr.Dataset:
@@ -27,7 +31,7 @@ def _spoken_digits(split: str | None, folder: Path | None) -> xr.Dataset:
             "github.com/Jakobovski/free-spoken-digit-dataset: zip -r recordings.zip recordings"
         )
     takes = _TAKES[split] if split is not None else range(50)
-    sounds, labels = [], []
+    recordings, labels = [], []
     try:
         with zipfile.ZipFile(folder / _RECORDINGS) as packed:
             for digit in range(10):
@@ -39,27 +43,56 @@ def _spoken_digits(split: str | None, folder: Path | None) -> xr.Dataset:
                             raise FileError(
                                 f"{name} has {s.shape[1]} channels of {rate} samples a second, not one of {_RATE}"
                             )
-                        sounds.append(mu_law(s[:, 0]))
+                        recordings.append(s[:, 0])
                         labels.append((digit, i))
     except (KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise FileError(f"{folder / _RECORDINGS} cannot be read: {error}") from None
-    length = np.array([len(sound) for sound in sounds])
-    x = np.full((len(sounds), length.max()), 128, np.uint8)
-    for row, sound in enumerate(sounds):
-        x[row, : len(sound)] = sound
     digit, speaker = np.array(labels).T
-    return xr.Dataset(
-        {
-            "x": (
-                ("row", "time"),
-                x,
-                {"support": "integer", "levels": 256, "rate": _RATE, "encoding": "mu-law"},
-            ),
-            "length": ("row", length),
-            "label": ("row", digit, {"levels": 10}),
-            "speaker": ("row", speaker, {"levels": len(_SPEAKERS), "names": " ".join(_SPEAKERS)}),
-        }
+    return sound_rows(recordings, _RATE).assign(
+        label=("row", digit, {"levels": 10}),
+        speaker=("row", speaker, {"levels": len(_SPEAKERS), "names": " ".join(_SPEAKERS)}),
     )
+
+
+def sound_rows(recordings: Sequence[np.ndarray], rate: int) -> xr.Dataset:
+    """Samples from -1 to 1, one recording (time,) a row: `x (row, time)` in levels of the mu-law, silence past `length (row)`."""
+    length = np.array([len(s) for s in recordings])
+    x = np.full((len(recordings), length.max()), SILENCE, np.uint8)
+    for row, s in enumerate(recordings):
+        x[row, : len(s)] = mu_law(s)
+    attrs = {"support": "integer", "levels": 256, "rate": rate, "encoding": MU_LAW}
+    return xr.Dataset({"x": (("row", "time"), x, attrs), "length": ("row", length)})
+
+
+def sounds(path: Path, rate: int | None = None) -> xr.Dataset:
+    """A WAV file, or a folder of some, whose subfolders are classes.
+
+    rate  samples a second to which they are resampled (by a polyphase filter, scipy), and their channels mixed to one; None: files of
+          different rates, or of more than one channel, are refused
+
+    Errors: `FileError` that names the file, `InputError`.
+    """
+    files = sorted(f for f in path.rglob("*") if f.suffix.lower() == ".wav") if path.is_dir() else [path]
+    if rate is not None and rate < 1:
+        raise InputError(f"rate = {rate}: at least 1 is needed")
+    recordings, wanted = [], rate
+    for file in files:
+        try:
+            s, own = read_wav(file.read_bytes(), str(file))
+        except OSError as error:
+            raise FileError(f"{file} cannot be read: {error.strerror}") from None
+        wanted = wanted or own
+        if rate is None and (own != wanted or s.shape[1] > 1):
+            raise InputError(
+                f"{file} has {s.shape[1]} channel{'s' * (s.shape[1] > 1)} of {own} samples a second, and one of {wanted} is needed: "
+                f"rate = {wanted} mixes and resamples"
+            )
+        mixed = s.mean(1)
+        if own != wanted:
+            common = math.gcd(own, wanted)
+            mixed = np.clip(resample_poly(mixed, wanted // common, own // common), -1, 1)
+        recordings.append(mixed)
+    return sound_rows(recordings, wanted or 0).assign(classes_of(files, path))
 
 
 spoken_digits = DataSet(

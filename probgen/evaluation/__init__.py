@@ -6,11 +6,13 @@ from probgen.evaluation.distances import MMD, frechet
 from probgen.evaluation.manifold import nearest, neighbours
 from probgen.evaluation.modes import Modes, cells, modes_of
 from probgen.evaluation.support import support_size
+from probgen.evaluation.translation import bleu
 from probgen.evaluation.twosample import classifier_two_sample
 
 __all__ = [
     "MMD",
     "Modes",
+    "bleu",
     "cells",
     "classifier_two_sample",
     "compare",

@@ -11,13 +11,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+import xarray as xr
+from matplotlib.figure import Figure
 from pydantic import BaseModel, Field, field_validator
 from torch import Tensor
 
+from probgen import pictures
 from probgen.distributions.sites import Categorical
 from probgen.errors import InputError
 from probgen.event import Event
+from probgen.fitted import Fitted
 from probgen.inference.beam import beam
 from probgen.inference.svi import steps_of, svi
 from probgen.models.sequences import ContinuationOptions, SequencePair
@@ -25,6 +30,8 @@ from probgen.models.transformer import Encoder, TransformerConditioner, Transfor
 from probgen.rows import Rows
 from probgen.run import Run
 from probgen.symbols import END
+
+MAPS = 4  # rows whose attention is drawn
 
 
 class TranslationOptions(ContinuationOptions):
@@ -125,7 +132,7 @@ class Seq2Seq(SequencePair):
     def go_on(self, x: Tensor, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
         """By a beam, or drawn."""
         if options.beams is None:
-            return super().go_on(x, given, options)
+            return self._ended(super().go_on(x, given, options)["x"])
         found = beam(
             self.conditioner,
             self.site,
@@ -136,4 +143,41 @@ class Seq2Seq(SequencePair):
             length_penalty=options.length_penalty,
             context=self.context(given),
         )
-        return {"x": found}
+        return self._ended(found)
+
+    def _ended(self, x: Tensor) -> dict[str, Tensor]:
+        """x, and where it is a text also how much of it counts: to its end."""
+        if self.end is None:
+            return {"x": x}
+        before = (x != self.end).long().cumprod(1).sum(1)
+        return {"x": x, "length": (before + 1).clamp(max=x.shape[1])}
+
+    @staticmethod
+    def pictures(fitted: Fitted, data: xr.Dataset, *, seed: int, device: str | None) -> dict[str, Figure]:
+        """What each step of a few rows sees of their source: `attention`."""
+        pair, event = fitted.module, fitted.event
+        assert isinstance(pair, Seq2Seq)
+        few = data.isel(row=np.arange(min(MAPS, data.sizes["row"])) * data.sizes["row"] // MAPS)
+        ends = {
+            k: few[k].values if k in few else [few[name].shape[1]] * few.sizes["row"]
+            for k, name in (("length", "x"), (f"{pair.name}_length", pair.name))
+        }
+        maps = []
+        for i in range(few.sizes["row"]):
+            x, s = (
+                few["x"].values[i][: ends["length"][i]],
+                few[pair.name].values[i][: ends[f"{pair.name}_length"][i]],
+            )
+            with torch.no_grad():
+                seen = pair.conditioner.attention(
+                    *(
+                        torch.as_tensor(part[None].astype(np.int64), device=pair.longest.device)
+                        for part in (x, s)
+                    )
+                )
+            maps.append((seen[0].cpu().numpy(), _names(event, x), _names(event.given[pair.name], s)))
+        return {"attention": pictures.attention(maps)}
+
+
+def _names(event: Event, x: np.ndarray) -> list[str]:
+    return [repr(event.symbols[i])[1:-1] if event.symbols else str(i) for i in x]

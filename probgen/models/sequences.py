@@ -58,6 +58,12 @@ class SequenceOptions(SVIOptions):
 
     window: int = Field(128, ge=1, description="steps of time in a stretch that a gradient goes through")
     given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
+    rare: int = Field(
+        0,
+        ge=0,
+        description="symbols that come fewer times in the fit are put as one that stands for all others, and so are those that come "
+        "later; 0: what was not seen is refused",
+    )
     autocast: bool = Field(
         False,
         description="products in bfloat16 while training (torch.autocast), where the processor has it several times as fast; "
@@ -153,7 +159,7 @@ class SequencePair(Pair):
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Tensor) -> Tensor:
         """x ~ p(x), whole rows."""
-        steps = x.shape[1] if x is not None else self.options.window
+        steps = x.shape[1] if x is not None else self.steps or LENGTH
         with self.rows(n):
             return pyro.sample("x", self.p(steps, self.context(given)), obs=x)
 

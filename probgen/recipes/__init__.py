@@ -1,7 +1,7 @@
 """Recipes: a TOML file to a checked plan, and a plan to runs, tables and pictures."""
 
 from probgen.recipes.execution import Result, execute, expectations, table
-from probgen.recipes.looks import picture_of
+from probgen.recipes.looks import picture_of, write_sounds
 from probgen.recipes.plan import Recipe, check, has_fast, read, shipped
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "read",
     "shipped",
     "table",
+    "write_sounds",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from probgen import evaluation
 from probgen.api import fit, score
 from probgen.data import as_dataset, event_of
 from probgen.errors import InputError, RunError, did_you_mean
+from probgen.event import Event
 from probgen.fitted import Fitted
 from probgen.recipes.looks import Looks, hidden, some
-from probgen.recipes.plan import Recipe, check, own_options
+from probgen.recipes.plan import Recipe, check, conditioned_on, own_options
 from probgen.scores import mean_bits_per_dim
 from probgen.store.files import read_request, without_none, write_request
 from probgen.store.folder import MODEL, REQUEST, SCORES
 from probgen.store.trees import write_dataset
+from probgen.symbols import encode_all
 
 
 @dataclass
@@ -76,7 +78,7 @@ def execute(
     check(recipe)
 
     def part(split: str | None) -> xr.Dataset:
-        return some(as_dataset(recipe.data.source, split, data_dir), recipe.data.rows)
+        return some(as_dataset(recipe.data.source, split, data_dir, recipe.data.rate), recipe.data.rows)
 
     data = part(recipe.data.part(recipe.data.split, "train"))
     valid_split = recipe.data.part(recipe.data.valid, "valid")
@@ -104,12 +106,14 @@ def execute(
         looks.history()
         if fitted.definition.offers("sample"):
             given: dict[str, Any] = {
-                k: np.array(v) for k, v in recipe.sample.given.items() if k in fitted.event.given
+                k: list(v) for k, v in recipe.sample.given.items() if k in fitted.event.given
             }
             if recipe.sample.prompt is not None:
                 given["x"] = recipe.sample.prompt
             own = recipe.sample.model_extra or {}
-            looks.draws(recipe.sample.n, given, data["x"].attrs.get("names"), progress, own)
+            looks.draws(recipe.sample.n, given, data, progress, own)
+            if recipe.translate is not None:
+                looks.translations(scored, recipe.translate, progress)
             if recipe.complete is not None:
                 looks.completions(scored, recipe.complete)
             if recipe.latent is not None:
@@ -131,7 +135,7 @@ def _check_looks(recipe: Recipe, data: xr.Dataset) -> None:
     """What is drawn and looked at suits the data and the models: known before the first fit. Errors: `InputError`."""
     if recipe.complete is not None:
         hidden(event_of(data), recipe.complete.hide)
-    needed = {name for model in recipe.models.values() for name in model.options.get("given", ())}
+    needed = {name for model in recipe.models.values() for name in conditioned_on(model)}
     wanted = recipe.sample.given
     for name in sorted(needed ^ wanted.keys()):
         if name in needed:
@@ -140,13 +144,21 @@ def _check_looks(recipe: Recipe, data: xr.Dataset) -> None:
             )
         raise InputError(f"sample.given.{name}: {did_you_mean(name, needed)}")
     for name, event in event_of(data, needed).given.items():
-        bad = [value for value in wanted[name] if not 0 <= value < (event.levels or 0)]
-        if bad or not wanted[name]:
-            raise InputError(
-                f"sample.given.{name} = {list(wanted[name])}: whole numbers from 0 to {event.levels} - 1"
-            )
+        _check_given(name, wanted[name], event)
     if len({len(values) for values in wanted.values()}) > 1:
         raise InputError("sample.given: all conditions need equally many values")
+
+
+def _check_given(name: str, values: Sequence[int | str], event: Event) -> None:
+    if event.dims:
+        if not (event.symbols and values and all(isinstance(value, str) and value for value in values)):
+            raise InputError(f"sample.given.{name} = {list(values)}: texts are needed, for {event}")
+        try:
+            encode_all([str(value) for value in values], event.symbols)
+        except InputError as error:
+            raise InputError(f"sample.given.{name}, {error}") from None
+    elif not values or not all(isinstance(v, int) and 0 <= v < (event.levels or 0) for v in values):
+        raise InputError(f"sample.given.{name} = {list(values)}: whole numbers from 0 to {event.levels} - 1")
 
 
 def _prepare(recipe: Recipe, out: Path, resume: bool, force: bool) -> None:

@@ -6,6 +6,7 @@ Everything goes through the hooks, so that it works for any family that offers w
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,17 +15,20 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from probgen import latents, pictures
+from probgen import evaluation, latents, pictures
 from probgen.api import diagnose, sample, score
 from probgen.errors import InputError, NotOffered
 from probgen.event import Event
 from probgen.fitted import Fitted
-from probgen.recipes.plan import Complete, Conditionals, Diagnose, Latent
-from probgen.store.folder import COMPLETIONS, CONDITIONALS, DIAGNOSIS, LATENT, SAMPLES
+from probgen.recipes.plan import Complete, Conditionals, Diagnose, Latent, Translate
+from probgen.sounds import from_mu_law, write_wav
+from probgen.store.files import write_whole
+from probgen.store.folder import COMPLETIONS, CONDITIONALS, DIAGNOSIS, LATENT, SAMPLES, TRANSLATIONS
 from probgen.store.trees import write_dataset
-from probgen.symbols import decode, texts_of
+from probgen.symbols import END, decode, texts_of
 
 SEEN = 1600  # characters of a text whose surprise is drawn
+SHOWN = 5  # translations among the texts
 BY_MODE = ("modes", "high_quality", "reverse_kl", "spread")  # measures whose worst case is a figure, too
 
 
@@ -78,17 +82,43 @@ class Looks:
             self.picture(name, partial(pictures.curves, metrics, x, xlabel, title))
 
     def draws(
-        self, n: int, given: dict[str, Any], names: str | None, progress: bool, options: dict[str, Any]
+        self, n: int, given: dict[str, Any], data: xr.Dataset, progress: bool, options: dict[str, Any]
     ) -> None:
-        """Draws from the model."""
+        """Draws from the model: a picture, a sound each, or texts."""
         try:
             draws = self.sample(n, given=given or None, progress=progress, **options)
         except NotOffered:
             return
-        self.texts = texts_of(draws["x"])
         write_dataset(self.run / SAMPLES, "samples", draws)
+        event, names = self.fitted.event, str(data["x"].attrs.get("names", "")).split()
+        told = [name for part in [names_of(given, data)] * n for name in part] if event.given else []
+        if event.rate:
+            write_sounds(self.run, draws["x"].values.reshape(-1, draws.sizes["time"]), event.rate)
+            names = told
+        self.texts = texts_of(draws["x"])
+        if self.texts and told:
+            self.texts = [f"{given} -> {text}" for given, text in zip(told, self.texts, strict=True)]
         if not self.texts:
             self.picture("samples", lambda: picture_of(self.fitted, draws, self.title, names))
+
+    def translations(self, scored: xr.Dataset, plan: Translate, progress: bool) -> None:
+        """Rows beside what the model makes of what they are conditioned on; BLEU of it, and of the source as it is."""
+        event = self.fitted.event
+        name, source = next(((k, part) for k, part in event.given.items() if part.symbols), (None, None))
+        if name is None or source is None or not event.symbols:
+            return
+        rows = some(scored, plan.rows)
+        columns = {"source": _lines(rows, name, f"{name}_length"), "reference": _lines(rows, "x", "length")}
+        given = {name: columns["source"]}
+        columns["greedy"] = texts_of(self.sample(given=given, progress=progress, top_k=1)["x"])
+        columns["beam"] = texts_of(self.sample(given=given, progress=progress, beams=plan.beams)["x"])
+        for kind in ("source", "greedy", "beam"):
+            with suppress(InputError):  # sacrebleu is an extra
+                self.figures[f"bleu_{kind}"] = evaluation.bleu(columns[kind], columns["reference"])
+        lines = ["\t".join(columns), *("\t".join(row) for row in zip(*columns.values(), strict=True))]
+        write_whole(self.run / TRANSLATIONS, ("\n".join(lines) + "\n").encode())
+        shown = zip(*(text[:SHOWN] for text in columns.values()), strict=True)
+        self.texts = ["\n  ".join(each) for each in shown] + self.texts
 
     def completions(self, scored: xr.Dataset, plan: Complete) -> None:
         """Completions of half-hidden rows, beside the rows; of a family that completes."""
@@ -125,7 +155,9 @@ class Looks:
             text, surprise = rows["x"].values[0, :length], -found["site_log_prob"].values[0, :length]
             self.picture(
                 "surprise",
-                lambda: pictures.surprise(decode(text[:SEEN], event.symbols), surprise[:SEEN], self.title),
+                lambda: pictures.surprise(
+                    [event.symbols[i] for i in text[:SEEN]], surprise[:SEEN], self.title
+                ),
             )
             return
         columns, names = [rows["x"].values, found["site_mean"].values], ["x", "expected"]
@@ -256,6 +288,28 @@ class Looks:
         return {name: rows[name].values for name in self.fitted.event.given}
 
 
+def names_of(given: dict[str, Any], data: xr.Dataset) -> list[str]:
+    """What each of the conditions is, in words: ["label 3, speaker theo", ...]."""
+    words = []
+    for name, values in given.items():
+        names = str(data[name].attrs.get("names", "")).split() if name in data else []
+        words.append([v if isinstance(v, str) else f"{name} {names[v] if names else v}" for v in values])
+    return [", ".join(each) for each in zip(*words, strict=True)]
+
+
+def _lines(rows: xr.Dataset, name: str, length: str) -> list[str]:
+    """Texts of rows, without the line feed that ends them."""
+    x = rows[name]
+    lengths = rows[length].values if length in rows else [x.shape[1]] * len(x)
+    return [decode(row[:n], x.attrs["symbols"]).rstrip(END) for row, n in zip(x.values, lengths, strict=True)]
+
+
+def write_sounds(folder: Path, x: np.ndarray, rate: int) -> None:
+    """Draws of a sound as `samples-000.wav`, ...: x (sample, time) in levels of the mu-law. Errors: `RunError`."""
+    for i, row in enumerate(x):
+        write_wav(folder / f"samples-{i:03d}.wav", from_mu_law(row), rate)
+
+
 def some(dataset: xr.Dataset, rows: int | None) -> xr.Dataset:
     """At most so many rows, evenly spaced: a file may be sorted."""
     n = dataset.sizes["row"]
@@ -281,7 +335,7 @@ def hidden(event: Event, half: str) -> np.ndarray:
     return where
 
 
-def picture_of(fitted: Fitted, draws: xr.Dataset, title: str = "", names: str | None = None) -> Any:
+def picture_of(fitted: Fitted, draws: xr.Dataset, title: str = "", names: list[str] | None = None) -> Any:
     """The figure of draws of a fitted model, with the ellipses of its Gaussians where it has some."""
     x = draws["x"].values
     x = x.reshape(-1, *x.shape[-len(fitted.event.dims) :])
@@ -290,6 +344,6 @@ def picture_of(fitted: Fitted, draws: xr.Dataset, title: str = "", names: str | 
         x[: 100 if fitted.event.dims[-1] == "width" else 10_000],
         fitted.event,
         title=title,
-        names=names.split() if names else None,
+        names=names or None,
         gaussians=gaussians() if gaussians is not None else None,
     )

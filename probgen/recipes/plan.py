@@ -25,6 +25,7 @@ class Data(Options):
     path: str | None = Field(None, description="a file or folder, from where the command is run")
     split: str | None = Field(None, description="the part to fit to; `train` where there is one")
     valid: str | None = Field(None, description="the part to choose by; `valid` where there is one")
+    rate: int | None = Field(None, ge=1, description="samples a second that WAV files are resampled to")
     rows: int | None = Field(None, ge=1, description="of each part at most so many, evenly spaced")
 
     @model_validator(mode="after")
@@ -66,8 +67,9 @@ class Draw(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
     n: int = Field(default=64, ge=1)
     prompt: str | None = Field(default=None, description="what texts begin with")
-    given: dict[str, tuple[int, ...]] = Field(
-        default_factory=dict, description="conditions, n draws of each; for the models that have them"
+    given: dict[str, tuple[int | str, ...]] = Field(
+        default_factory=dict,
+        description="conditions, n draws of each, texts where they are; for the models that have them",
     )
 
 
@@ -107,6 +109,14 @@ class Latent(Options):
         default=0.4, gt=0, le=1, description="of a walk, in standard deviations of the prior"
     )
     side: int = Field(default=15, ge=2, description="images of a side of the plane")
+
+
+class Translate(Options):
+    """Scored rows to translate, symbol by symbol the most probable and by a beam, and their BLEU; of models that are conditioned
+    on a text."""
+
+    rows: int | None = Field(default=None, ge=1, description="of the scored ones; by default all")
+    beams: int = Field(default=5, ge=1, description="of the beam")
 
 
 class Diagnose(Options):
@@ -155,6 +165,7 @@ class Recipe(Options):
     conditionals: Conditionals | None = None
     latent: Latent | None = None
     diagnose: Diagnose | None = None
+    translate: Translate | None = None
     expect: dict[str, dict[str, Bound]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -265,6 +276,12 @@ def check(recipe: Recipe) -> None:
     for split in (recipe.data.split, recipe.data.valid, recipe.score.split):
         if split is not None and recipe.data.splits and split not in recipe.data.splits:
             raise InputError(f"split = {split!r}: {did_you_mean(split, recipe.data.splits)}")
+
+
+def conditioned_on(model: Model) -> tuple[str, ...]:
+    """What a model is conditioned on, by its options or those that the family has without a word."""
+    options = checked(find_family(model.family).options("fit"), model.options, f"family {model.family!r}")
+    return tuple(getattr(options, "given", ()))
 
 
 def own_options(asked: Mapping[str, Any], definition: Family, hook: str) -> dict[str, Any]:

@@ -15,14 +15,16 @@ from probgen.store.trees import read_arrays, write_arrays
 
 REQUEST, MODEL, HISTORY = "recipe.toml", "model.h5", "history.jsonl"
 SAMPLES, SCORES, COMPLETIONS, CONDITIONALS = "samples.h5", "scores.h5", "completions.h5", "conditionals.h5"
-LATENT, DIAGNOSIS = "latent.h5", "diagnosis.h5"
+LATENT, DIAGNOSIS, TRANSLATIONS = "latent.h5", "diagnosis.h5", "translations.tsv"
 PICTURES = (
     "samples", "completions", "conditionals", "history", "codes", "reconstructions", "interpolations", "walks", "grid", "diagnosis",
+    "surprise",
 )  # fmt: skip
 FILES = (
-    REQUEST, MODEL, HISTORY, SAMPLES, SCORES, COMPLETIONS, CONDITIONALS, LATENT, DIAGNOSIS,
+    REQUEST, MODEL, HISTORY, SAMPLES, SCORES, COMPLETIONS, CONDITIONALS, LATENT, DIAGNOSIS, TRANSLATIONS,
     *(f"{name}.png" for name in PICTURES),
 )  # fmt: skip
+_ONE_OF_MANY = re.compile(r"history-[A-Za-z0-9_-]+\.png|samples-\d+\.wav")
 _CHECKPOINT = re.compile(r"(?P<stage>[A-Za-z0-9_-]+)-(?P<step>\d{6,})\.h5")
 
 
@@ -81,7 +83,8 @@ class RunFolder(Claim):
         What was asked goes last: until then the folder is known for a run, of the old request.
         """
         self.clear()
-        for name in (*FILES[1:], REQUEST):
+        many = [name for name in os.listdir(self.path) if _ONE_OF_MANY.fullmatch(name)]
+        for name in (*many, *FILES[1:], REQUEST):
             (self.path / name).unlink(missing_ok=True)
 
     def abandon(self) -> None:

@@ -1,0 +1,144 @@
+"""A table of what follows the last symbols (Shannon 1948), smoothed by the tables of fewer symbols (MacKay & Peto 1995).
+
+    p(x_t | c) = (n(c, x_t) + alpha p(x_t | c')) / (n(c) + alpha)        c: the n - 1 symbols before x_t;  c': without the first of them
+    p(x_t)     = (n(x_t) + alpha / L) / (n + alpha)                      L levels
+
+The baseline of sequences: with n = 1 a histogram, with n = 2 a first-order table. Before the start there is a symbol of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import torch
+from pydantic import BaseModel, Field
+from torch import Tensor, nn
+
+from probgen.distributions import Categorical
+from probgen.distributions.autoregressive import State
+from probgen.distributions.sites import Site
+from probgen.errors import InputError
+from probgen.event import Event
+from probgen.inference.em import em
+from probgen.models.sequences import SequencePair
+from probgen.options import Options
+from probgen.rows import Rows
+from probgen.run import Run
+
+MOST = 1 << 24  # numbers of a table
+AT_ONCE = 1 << 22  # symbols that are counted together
+
+
+class NGramOptions(Options):
+    """Options of `ngram`."""
+
+    n: int = Field(
+        2,
+        ge=1,
+        le=24,
+        description="symbols that are counted together: 1 is a histogram, 2 a first-order table",
+    )
+    alpha: float = Field(
+        1.0, gt=0, description="pseudo-counts that a table of fewer symbols has in one of more"
+    )
+    rare: int = Field(
+        0, ge=0, description="symbols that come fewer times are one symbol; 0: what was not seen is refused"
+    )
+
+
+class Table(nn.Module):
+    """log p(x_t | the n - 1 symbols before it): (context, level), contexts being numbers of base L + 1."""
+
+    def __init__(self, site: Site, levels: int, n: int):
+        super().__init__()
+        self.site, self.levels, self.before, self.base = site, levels, n - 1, levels + 1
+        self.log_theta = nn.Parameter(torch.full((self.base**self.before, levels), 1.0 / levels).log())
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """(row, site) -> (row, site, level)."""
+        return self.scan(x, self.start(len(x), context))
+
+    def start(self, rows: int, context: Tensor | None) -> State:
+        """Before the first symbol."""
+        return {"last": torch.full((rows, self.before), self.levels, device=self.log_theta.device)}
+
+    def scan(self, x: Tensor, state: State) -> Tensor:
+        """Of the symbols that follow, of which the values are x."""
+        return self.log_theta[self.contexts(x, state)]
+
+    def step(self, state: State, i: int, previous: Tensor | None) -> Tensor:
+        """Of the next symbol: (row,) -> (row, level)."""
+        if previous is not None:
+            state["last"] = torch.cat([state["last"], previous[:, None].long()], 1)[:, 1:]
+        last = state["last"]
+        return self.log_theta[self._number(last.unbind(1), like=last.new_zeros(len(last)))]
+
+    def contexts(self, x: Tensor, state: State) -> Tensor:
+        """The number of the context of each x: (row, site) to the same; in the state they are told."""
+        whole, steps = torch.cat([state["last"], x.long()], 1), x.shape[1]
+        state["last"] = whole[:, steps:]
+        return self._number([whole[:, k : k + steps] for k in range(self.before)], like=whole[:, :steps])
+
+    def _number(self, digits: Iterable[Tensor], like: Tensor) -> Tensor:
+        found = torch.zeros_like(like)
+        for digit in digits:
+            found = found * self.base + digit
+        return found
+
+
+class NGram(SequencePair):
+    """The table behind the hooks, fitted by counting."""
+
+    Options: ClassVar[type[BaseModel]] = NGramOptions
+    conditioner: Table
+    dtype = "float64"
+
+    def __init__(self, options: NGramOptions, event: Event):
+        super().__init__(options, event)
+        self.dims = {"conditioner.log_theta": ("context", "level")}
+
+    def make_site(self) -> Categorical:
+        """Errors: `InputError` for a table that is too large."""
+        levels, n = self.event.levels or 2, self.options.n
+        if not self.event.discrete:
+            raise InputError(f"x must be symbols, not {self.event}")
+        if levels * (levels + 1) ** (n - 1) > MOST:
+            raise InputError(
+                f"n = {n}: a table of {levels} levels would have more than {MOST} numbers; choose a smaller n"
+            )
+        return Categorical(max(2, levels))
+
+    def make_conditioner(self) -> Table:
+        """As the options say."""
+        return Table(self.site, max(2, self.event.levels or 2), self.options.n)
+
+    def learn(self, data: Rows, run: Run) -> None:
+        """Count; the second step of EM only says how likely the data are."""
+        em(self, data, run, steps=2, tolerance=0.0)
+
+    def e_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """How often each symbol followed each context: (context, level)."""
+        table = self.conditioner
+        counts = torch.zeros_like(table.log_theta, dtype=torch.float64)
+        each = max(1, AT_ONCE // batch["x"].shape[1])
+        for start in range(0, len(batch["x"]), each):
+            x = batch["x"][start : start + each]
+            cells = table.contexts(x, table.start(len(x), None)) * table.levels + x.long()
+            if "length" in batch:
+                length = batch["length"][start : start + each]
+                cells = cells[torch.arange(x.shape[1], device=x.device) < length[:, None]]
+            counts += torch.bincount(cells.flatten(), minlength=counts.numel()).reshape(counts.shape)
+        rows = torch.tensor(float(len(batch["x"])), dtype=torch.float64, device=counts.device)
+        return {"rows": rows, "log_likelihood": (counts * table.log_theta).sum(), "counts": counts}
+
+    def m_step(self, statistics: dict[str, Tensor]) -> None:
+        """Tables from no symbol before on to n - 1, each smoothed by the one before."""
+        table, alpha = self.conditioner, self.options.alpha
+        levels, base = table.levels, table.base
+        theta = torch.full((levels,), 1.0 / levels, dtype=torch.float64, device=table.log_theta.device)
+        for known in range(table.before + 1):
+            counts = statistics["counts"].reshape(-1, base**known, levels).sum(0)
+            lower = theta.reshape(-1, levels).repeat(counts.shape[0] // theta.reshape(-1, levels).shape[0], 1)
+            theta = (counts + alpha * lower) / (counts.sum(1, keepdim=True) + alpha)
+        table.log_theta.data.copy_(theta.log())
