@@ -246,6 +246,17 @@ class TestTransformer(FamilyLaws):
         return xr.Dataset({"x": (("row", "time"), x, {"support": "token", "levels": 3})})
 
 
+class TestNGram(FamilyLaws):
+    family = "ngram"
+    options = {"n": 3}
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """Words of five symbols out of three."""
+        x = np.random.default_rng(0).choice(3, (60, 5), p=[0.5, 0.3, 0.2])
+        return xr.Dataset({"x": (("row", "time"), x, {"support": "token", "levels": 3})})
+
+
 class TestSeq2Seq(FamilyLaws):
     family = "seq2seq"
     options = {

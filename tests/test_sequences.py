@@ -301,16 +301,18 @@ def test_it_learns() -> None:
         assert (draws.x.values == wanted).all()
 
 
-def test_a_fit_to_several_lengths_goes_on_in_its_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_fit_to_several_lengths_goes_on_in_its_folder(tmp_path: Path, autocast: bool) -> None:
     """From any of its steps, to the same bits: what is remembered between batches, too."""
     data = text("hello world " * 5, "held", "hold " * 3)
-    whole = probgen.fit("char-rnn", data, valid=data, **SMALL)
+    options = SMALL | {"autocast": autocast, "epochs": 1 if autocast else 3}
+    whole = probgen.fit("char-rnn", data, valid=data, **options)
     steps = whole.history.sizes["step"]
     for stop in range(1, steps):
         out = tmp_path / str(stop)
         with pytest.raises(Interrupted), probgen.observing(Stop(stop)):
-            probgen.fit("char-rnn", data, valid=data, out=out, **SMALL)
-        again = probgen.fit("char-rnn", data, valid=data, out=out, resume=True, **SMALL)
+            probgen.fit("char-rnn", data, valid=data, out=out, **options)
+        again = probgen.fit("char-rnn", data, valid=data, out=out, resume=True, **options)
         assert digest_of(again.state) == digest_of(whole.state)
         assert digest_of(again.history) == digest_of(whole.history)
         assert probgen.load(out).event == whole.event

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import struct
+import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 from scipy.io import wavfile
+from typer.testing import CliRunner
 
-from probgen import datasets
-from probgen.data import event_of
+import probgen
+from probgen import datasets, pictures
+from probgen.cli import app
+from probgen.data import as_dataset, event_of
 from probgen.errors import FileError, InputError
+from probgen.event import Event
 from probgen.sounds import from_mu_law, mu_law, read_wav, write_wav
 
 
@@ -87,3 +92,99 @@ def test_spoken_digits(real_data: Path) -> None:
 def test_digits_that_are_not_there_say_how_to_make_them(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"zip -r recordings\.zip recordings"):
         datasets.load("spoken-digits", "test", tmp_path)
+
+
+def test_a_folder_of_sounds(tmp_path: Path) -> None:
+    """Subfolders are classes; the levels are those of the samples, silence past the end."""
+    s = 0.8 * np.sin(np.arange(200) / 5)
+    for name, n in (("low/a", 200), ("low/b", 50), ("high/c", 120)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_wav(tmp_path / f"{name}.wav", s[:n], 8000)
+    data = datasets.load(tmp_path)
+    assert data.length.values.tolist() == [120, 200, 50]
+    assert data.label.values.tolist() == [0, 1, 1]
+    assert data.label.attrs["names"] == "high low"
+    event = event_of(data)
+    assert (event.shape, event.levels, event.rate) == ((None,), 256, 8000)
+    written, _ = read_wav((tmp_path / "low" / "a.wav").read_bytes(), "a.wav")
+    assert (data.x.values[1] == mu_law(written[:, 0])).all()
+    assert (data.x.values[0, 120:] == 128).all()
+    one = datasets.load(tmp_path / "low" / "b.wav")
+    assert one.sizes == {"row": 1, "time": 50}
+    assert event_of(datasets.load(tmp_path, "low")).rate == 8000
+
+
+def stereo(path: Path, s: np.ndarray, rate: int) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((np.stack([s, 0 * s], 1) * 32767).round().astype("<i2").tobytes())
+
+
+def test_other_rates_and_channels_are_refused_or_resampled(tmp_path: Path) -> None:
+    """A tone of 440 Hz is one at any rate, and half as loud where one of two channels has it."""
+    write_wav(tmp_path / "a.wav", np.sin(2 * np.pi * 440 * np.arange(4000) / 8000) / 2, 8000)
+    stereo(tmp_path / "b.wav", np.sin(2 * np.pi * 440 * np.arange(8000) / 16_000) / 2, 16_000)
+    with pytest.raises(
+        InputError, match=r"b\.wav has 2 channels of 16000 samples a second, .* rate = 8000 mixes"
+    ):
+        datasets.load(tmp_path)
+    data = datasets.load(tmp_path, rate=8000)
+    assert data.length.values.tolist() == [4000, 4000]
+    first, second = (from_mu_law(row)[500:-500] for row in data.x.values)
+    np.testing.assert_allclose(second, first / 2, atol=0.02)
+    for call, message in (
+        (lambda: datasets.load(tmp_path, rate=0), "rate = 0"),
+        (lambda: datasets.load("digits", rate=8000), "rate is of WAV files, and 'digits'"),
+        (lambda: as_dataset(np.zeros((3, 2)), rate=8000), "rate is of WAV files"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call()
+    (tmp_path / "c.wav").write_bytes(b"RIFF")
+    with pytest.raises(FileError, match=r"c\.wav cannot be read as WAV"):
+        datasets.load(tmp_path, rate=8000)
+
+
+def test_draws_are_sounds(tmp_path: Path) -> None:
+    """The rate goes from the files into the fit, and from there into what is drawn; another rate is refused."""
+    tone = np.sin(np.arange(300) / 3) / 2
+    write_wav(tmp_path / "a.wav", tone, 8000)
+    small: dict[str, object] = {
+        "channels": 4,
+        "skip": 4,
+        "dilations": [1, 2],
+        "stacks": 1,
+        "window": 50,
+        "epochs": 2,
+    }
+    fitted = probgen.fit("wavenet", datasets.load(tmp_path / "a.wav"), out=tmp_path / "run", **small)
+    assert probgen.load(tmp_path / "run").event.rate == 8000
+    draws = probgen.sample(fitted, 2, length=90)
+    assert (draws.x.attrs["rate"], draws.x.attrs["encoding"]) == (8000, "mu-law")
+    assert (
+        CliRunner()
+        .invoke(
+            app, ["sample", str(tmp_path / "run"), "-n", "2", "--set", "length=90", "--wav", str(tmp_path)]
+        )
+        .exit_code
+        == 0
+    )
+    for i in (0, 1):
+        s, rate = read_wav((tmp_path / f"samples-00{i}.wav").read_bytes(), "s")
+        assert rate == 8000
+        np.testing.assert_allclose(s[:, 0], from_mu_law(draws.x.values[i]), atol=1e-4)
+    write_wav(tmp_path / "b.wav", tone, 16_000)
+    with pytest.raises(InputError, match="x has 16000 samples a second; wavenet was fitted to 8000"):
+        probgen.score(fitted, tmp_path / "b.wav")
+
+
+def test_pictures_of_sounds_have_a_wave_and_a_spectrum_each() -> None:
+    levels = mu_law(np.sin(2 * np.pi * 1000 * np.arange(4000) / 8000) / 2)[None].repeat(5, 0)
+    event = Event(("time",), (None,), "integer", 256, rate=8000)
+    figure = pictures.draw(levels, event, names=[f"digit {i}" for i in range(5)])
+    seen = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(seen) == 10
+    bands = next(axes for axes in seen if axes.images)
+    power = np.asarray(bands.images[0].get_array())[::-1].mean(1)  # low frequencies first
+    assert power.argmax() * 4000 / len(power) == pytest.approx(1000, abs=40)

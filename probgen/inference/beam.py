@@ -32,27 +32,35 @@ def beam(
     for i in range(begun):
         walk.numbers(i)
         walk.put(i, each[:, i])
-    first = torch.arange(rows, device=x.device)[:, None] * beams
+    found = torch.full((rows, begun + steps), end or 0, dtype=walk.x.dtype, device=x.device)
+    row = torch.arange(rows, device=x.device)  # those whose beams have not all ended
     total = torch.full((rows, beams), -torch.inf, dtype=torch.float64, device=x.device)
     total[:, 0] = 0  # they are all the same as yet
     length = torch.zeros(rows, beams, device=x.device)
     ended = torch.zeros(rows, beams, dtype=torch.bool, device=x.device)
     for i in range(begun, begun + steps):
-        log_p = walk.numbers(i).double().log_softmax(1).unflatten(0, (rows, beams))
+        log_p = walk.numbers(i).double().log_softmax(1).unflatten(0, (len(row), beams))
         if end is not None:
             only = torch.full_like(log_p[0, 0], -torch.inf)
             only[end] = 0
             log_p = torch.where(ended[:, :, None], only, log_p)
         total, best = (total[:, :, None] + log_p).flatten(1).topk(beams, 1)
         came, symbol = best // site.levels, best % site.levels
-        walk.take((first + came).flatten())
-        walk.put(i, symbol.flatten())
         ended, length = ended.gather(1, came), length.gather(1, came)
         length += ~ended
-        if end is not None:
-            ended |= symbol == end
-            if ended.all():
-                walk.x[:, i + 1 :] = end
+        ended |= symbol == (-1 if end is None else end)
+        done = ended.all(1) | (i == begun + steps - 1)
+        came += beams * torch.arange(len(row), device=x.device)[:, None]
+        if done.any():
+            chosen = (total / length**length_penalty).argmax(1, keepdim=True)[done]
+            place = came[done].gather(1, chosen)[:, 0]
+            found[row[done], :i] = walk.x[place, :i]
+            found[row[done], i] = symbol[done].gather(1, chosen)[:, 0]
+            row, total, length, ended, came, symbol = (
+                part[~done] for part in (row, total, length, ended, came, symbol)
+            )
+            if not len(row):
                 break
-    chosen = (total / length.clamp(min=1) ** length_penalty).argmax(1)
-    return walk.x[first[:, 0] + chosen]
+        walk.take(came.flatten())
+        walk.put(i, symbol.flatten())
+    return found

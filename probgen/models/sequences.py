@@ -183,7 +183,9 @@ class SequencePair(Pair):
         start = self.conditioner.start(n, context)
         state = start | self.memory.recalled(start, first)
         log_p = self.site.p(self.numbers(x, state)).log_prob(x)
-        self.memory.state = {name: state[name].detach() for name in start if name != "context"}
+        self.memory.state = {
+            name: state[name].detach().to(start[name]) for name in start if name != "context"
+        }
         assert length is not None
         return {"loss": -(log_p * _within(x, length, 0)).sum() / length.sum()}
 

@@ -22,6 +22,8 @@ from probgen.distributions.sites import Categorical, Site
 from probgen.models.sequences import SequenceOptions, SequencePair
 from probgen.nn.attention import Block
 
+ROOM = 16  # steps whose keys and values there is room for at first
+
 
 class Encoder(nn.Module):
     """What is known of a source, each step of it told all others: (row, step), -1 past its end, to (row, step, width)."""
@@ -121,10 +123,13 @@ class TransformerConditioner(nn.Module):
         known = seen.shape[1]
         if "past" not in state or known != state["known"][0]:
             rows, width = told.shape
-            size = (rows, len(self.blocks), 2, self.heads, self.window, width // self.heads)
+            room = min(self.window, 2 * max(known, ROOM))
+            size = (rows, len(self.blocks), 2, self.heads, room, width // self.heads)
             state["past"] = told.new_zeros(size)
             if known:
                 self._features(seen, state, state["past"])
+        elif known == state["past"].shape[4]:
+            state["past"] = F.pad(state["past"], (0, 0, 0, min(known, self.window - known)))
         state["told"] = torch.cat([seen, told[:, None]], 1)
         h = self._features(told[:, None], state, state["past"], known)
         state["known"] = (known + 1,)

@@ -31,18 +31,32 @@ IMAGES = spaces.example("binary")["x"].values.reshape(-1, 2, 2)
 TEXT = xr.Dataset(
     {"x": (("row", "time"), np.arange(120).reshape(4, 30) % 7 % 3, {"support": "token", "levels": 3})}
 )
+PAIRS = TEXT.assign(source=(("row", "source_time"), TEXT["x"].values[:, :5], TEXT["x"].attrs))
 FITS: dict[str, tuple[Any, dict[str, Any]]] = {
     "autoencoder": (spaces.example("integer"), {"latent": 1, "hidden": (4,), "corruption": 0.2, **SMALL}),
     "bayesian-mixture": (spaces.example("real"), {"draws": 30, "warm_up": 10, "chains": 1, "depth": 2}),
-    "char-rnn": (TEXT, {"hidden": 4, "window": 3, "epochs": 5, "batch_size": 4}),
+    "char-rnn": (TEXT, {"hidden": 4, "window": 3, "epochs": 5, "batch_size": 4, "autocast": True}),
     "fvsbn": (spaces.example("binary"), {"l1": 0.001, **SMALL}),
     "independent": (spaces.example("real"), {}),
     "m2": (LABELLED, {"latent": 1, "classes": 2, "hidden": (4,), **SMALL}),
     "made": (spaces.example("binary"), {"hidden": 8, "masks": 2, "schedule": "cosine", **SMALL}),
     "mixture": (spaces.example("real"), {"components": 3, "restarts": 3, "steps": 10, "tolerance": 0.0}),
+    "ngram": (TEXT, {"n": 2}),
     "nade": (spaces.example("integer"), {"hidden": 4, **SMALL}),
     "pixelcnn": (IMAGES, {"channels": 4, "layers": 2, "head": 4, "autocast": True, **SMALL}),
     "pixelrnn": (IMAGES, {"hidden": 3, "layers": 1, "head": 4, "schedule": "cosine", **SMALL}),
+    "seq2seq": (
+        PAIRS,
+        {
+            "width": 4,
+            "heads": 2,
+            "layers": 1,
+            "encoder_layers": 1,
+            "epochs": 5,
+            "batch_size": 4,
+            "dropout": 0.1,
+        },
+    ),
     "transformer": (
         TEXT,
         {"width": 4, "heads": 2, "layers": 1, "window": 3, "epochs": 5, "batch_size": 4, "dropout": 0.1},
