@@ -20,6 +20,7 @@ PAGES = [
     "README.md",
     "docs/tutorial.md",
     "docs/autoregressive.md",
+    "docs/sequences.md",
     "docs/latent.md",
     "docs/files.md",
     "docs/plugins.md",

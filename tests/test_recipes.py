@@ -17,7 +17,8 @@ from probgen.recipes.looks import hidden
 NEEDS_DATA = {
     "cifar-pixelcnn", "cifar-vqvae", "connect4", "dna", "faces-pixelcnn", "faces-vqvae", "faithful", "faithful-bayes", "fashion-dcgan", "fashion-pixelcnn",
     "fashion-vae", "fashion-vqvae2", "mnist-dcgan", "mnist-fvsbn", "mnist-iwae", "mnist-made", "mnist-nade", "mnist-pixelcnn", "mnist-pixelrnn",
-    "mnist-vae", "mnist-vqvae", "mushrooms", "nltcs", "plants", "shakespeare-lstm", "shakespeare-transformer", "stacked-mnist-gan",
+    "digits-wavenet", "mnist-vae", "mnist-vqvae", "multi30k-translate", "mushrooms", "nltcs", "plants", "shakespeare-lstm", "shakespeare-transformer", "stacked-mnist-gan",
+    "wikipedia-rnn",
 }  # fmt: skip
 
 
