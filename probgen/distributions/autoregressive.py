@@ -12,7 +12,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from probgen.distributions.sites import Site
+from probgen.distributions.sites import Site, log_prob_of
 from probgen.errors import InputError
 
 MOST_VALUES = 1 << 20  # of a support that can be enumerated
@@ -189,7 +189,7 @@ class Autoregressive(TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         numbers, x, shape = self._numbers(value)
-        log_prob = self.site.p(numbers).log_prob(x).sum(1).reshape(shape)
+        log_prob = log_prob_of(self.site, numbers, x).sum(1).reshape(shape)
         return log_prob.expand(torch.broadcast_shapes(shape, self.batch_shape))
 
     def conditionals(self, value: Tensor) -> Any:

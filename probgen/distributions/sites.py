@@ -216,3 +216,13 @@ def _logistic(mu: Tensor, s: Tensor, levels: int) -> DiscretizedLogistic:
 def _between(x: Tensor, levels: int, dtype: torch.dtype) -> Tensor:
     """Levels as numbers between -1 and 1: (...) -> (..., 1)."""
     return (x[..., None] * (2 / max(1, levels - 1)) - 1).to(dtype)
+
+
+def log_prob_of(site: Site, numbers: Tensor, x: Tensor) -> Tensor:
+    """log p of values: (..., size), (...) -> (...). Of a softmax in one pass, where its distribution would first normalise all logits."""
+    if not isinstance(site, Categorical):
+        found: Tensor = site.p(numbers).log_prob(x)
+        return found
+    return -nn.functional.cross_entropy(numbers.flatten(0, -2), x.flatten().long(), reduction="none").reshape(
+        x.shape
+    )

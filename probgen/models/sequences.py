@@ -19,7 +19,7 @@ from torch import Tensor
 
 from probgen.distributions import Autoregressive, Bernoulli, Categorical
 from probgen.distributions.autoregressive import State, of_rows
-from probgen.distributions.sites import Site
+from probgen.distributions.sites import Site, log_prob_of
 from probgen.errors import InputError
 from probgen.event import Event
 from probgen.inference.completion import complete
@@ -182,7 +182,7 @@ class SequencePair(Pair):
             return {"loss": -total / (x.numel() if length is None else length.sum())}
         start = self.conditioner.start(n, context)
         state = start | self.memory.recalled(start, first)
-        log_p = self.site.p(self.numbers(x, state)).log_prob(x)
+        log_p = log_prob_of(self.site, self.numbers(x, state), x)
         self.memory.state = {
             name: state[name].detach().to(start[name]) for name in start if name != "context"
         }
@@ -201,22 +201,27 @@ class SequencePair(Pair):
         for start in range(0, x.shape[1], size):
             part = x[:, start : start + size]
             if length is None:
-                yield self.site.p(self.numbers(part, state)).log_prob(part)
+                yield log_prob_of(self.site, self.numbers(part, state), part)
                 continue
             still = length[going] > start
             if 2 * still.sum() < len(going):
                 going, state = going[still], of_rows(state, still)
-            log_p = self.site.p(self.numbers(part[going], state)).log_prob(part[going])
+            log_p = log_prob_of(self.site, self.numbers(part[going], state), part[going])
             yield part.new_zeros(part.shape, dtype=log_p.dtype).index_copy(
                 0, going, log_p * _within(part[going], length[going], start)
             )
 
+    def log_prob(self, x: Tensor, length: Tensor | None = None, **given: Tensor) -> Tensor:
+        """log p(x), exact, of what counts of each row: (row,), in nats, float64."""
+        each = self.parts(x, length, self.context(given))
+        return torch.stack([part.double().sum(1) for part in each]).sum(0)
+
     def assess(self, x: Tensor, options: Any, length: Tensor | None = None, **given: Tensor) -> xr.Dataset:
         """The exact log p(x), and log p(x_t | x_<t) if it is asked for."""
-        each = list(self.parts(x, length, self.context(given)))
-        total = torch.stack([part.double().sum(1) for part in each]).sum(0)
+        total = self.log_prob(x, length, **given)
         scores = log_prob(total, kind="exact", estimator="exact", measure="counting")
         if options.conditionals:
+            each = list(self.parts(x, length, self.context(given)))
             attrs = {"units": "nat", "long_name": "log p(x_t | x_<t)"}
             scores["site_log_prob"] = (("row", "time"), torch.cat(each, 1).cpu().numpy(), attrs)
         return scores

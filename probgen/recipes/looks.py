@@ -77,7 +77,10 @@ class Looks:
             name, title = f"history-{stage}", f"{self.title}, {stage}"
             if len(stages) == 1:
                 name, title = "history", self.title
-                x, xlabel = (x * min(size, rows) / rows, "epoch") if size else (x, xlabel)
+                whole_rows = (
+                    size and None not in self.fitted.event.shape
+                )  # a text is a row, of which there may be one
+                x, xlabel = (x * min(size, rows) / rows, "epoch") if whole_rows else (x, xlabel)
             metrics = {str(k): v.values for k, v in history.data_vars.items() if np.isfinite(v).any()}
             self.picture(name, partial(pictures.curves, metrics, x, xlabel, title))
 
