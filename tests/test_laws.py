@@ -248,7 +248,7 @@ class TestTransformer(FamilyLaws):
 
 class TestNGram(FamilyLaws):
     family = "ngram"
-    options = {"n": 3}
+    options = {"order": 2}
 
     @pytest.fixture
     def data(self) -> xr.Dataset:

@@ -39,7 +39,7 @@ def smoothed(n: int, alpha: float) -> dict[str, dict[str, float]]:
 @pytest.mark.parametrize("alpha", [0.1, 2.0])
 def test_the_table_is_the_formula(n: int, alpha: float) -> None:
     data = text(*WORDS)
-    fitted = probgen.fit("ngram", data, n=n, alpha=alpha)
+    fitted = probgen.fit("ngram", data, order=n - 1, alpha=alpha)
     p, before = smoothed(n, alpha), "^" * (n - 1)
     expected = []
     for word in WORDS:
@@ -51,7 +51,7 @@ def test_the_table_is_the_formula(n: int, alpha: float) -> None:
 
 
 def test_draws_go_on_as_texts_do() -> None:
-    fitted = probgen.fit("ngram", text("abc" * 100), n=2, alpha=1e-6)
+    fitted = probgen.fit("ngram", text("abc" * 100), order=1, alpha=1e-6)
     draws = probgen.sample(fitted, 5, given={"x": "ab"}, length=7)
     assert (draws.x.values == [0, 1, 2, 0, 1, 2, 0, 1, 2]).all()
 
@@ -70,7 +70,7 @@ def test_what_is_rare_is_one_symbol() -> None:
 
 
 def test_a_table_that_is_too_large_is_told_in_a_line() -> None:
-    with pytest.raises(InputError, match="n = 12: a table of 5 levels would have more than"):
-        probgen.fit("ngram", text(*WORDS), n=12)
+    with pytest.raises(InputError, match="order = 11: a table of 5 levels would have more than"):
+        probgen.fit("ngram", text(*WORDS), order=11)
     with pytest.raises(InputError, match="x must be symbols"):
         probgen.fit("ngram", text(*WORDS).assign(x=(("row", "time"), np.zeros((3, 11)))))

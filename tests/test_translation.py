@@ -377,7 +377,7 @@ batch_size = 8
 learning_rate = 0.01
 [models.unigram]
 family = "ngram"
-n = 1
+order = 0
 [sample]
 n = 2
 given.source = ["eins zwei"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import sys
 import traceback
@@ -95,10 +96,19 @@ def progress(quiet: bool) -> bool:
     return not quiet and sys.stderr.isatty()
 
 
+def _finite(value: Any) -> Any:
+    """The same with None for numbers that JSON has not."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
+
+
 def put(result: Mapping[str, Any] | Sequence[Any], as_json: bool, show: Callable[[], None]) -> None:
     """Print a result: as JSON, or as `show` does."""
     if as_json:
-        typer.echo(json.dumps(result, indent=2, default=str))
+        typer.echo(json.dumps(_finite(result), indent=2, default=str, allow_nan=False))
     else:
         show()
 

@@ -1,9 +1,9 @@
 """A table of what follows the last symbols (Shannon 1948), smoothed by the tables of fewer symbols (MacKay & Peto 1995).
 
-    p(x_t | c) = (n(c, x_t) + alpha p(x_t | c')) / (n(c) + alpha)        c: the n - 1 symbols before x_t;  c': without the first of them
+    p(x_t | c) = (n(c, x_t) + alpha p(x_t | c')) / (n(c) + alpha)        c: the symbols before x_t, as many as the order; c': but the first
     p(x_t)     = (n(x_t) + alpha / L) / (n + alpha)                      L levels
 
-The baseline of sequences: with n = 1 a histogram, with n = 2 a first-order table. Before the start there is a symbol of its own.
+The baseline of sequences: of order 0 a histogram, of order 1 a first-order table. Before the start there is a symbol of its own.
 """
 
 from __future__ import annotations
@@ -26,18 +26,15 @@ from probgen.options import Options
 from probgen.rows import Rows
 from probgen.run import Run
 
-MOST = 1 << 24  # numbers of a table
+MOST = 1 << 25  # numbers of a table
 AT_ONCE = 1 << 22  # symbols that are counted together
 
 
 class NGramOptions(Options):
     """Options of `ngram`."""
 
-    n: int = Field(
-        2,
-        ge=1,
-        le=24,
-        description="symbols that are counted together: 1 is a histogram, 2 a first-order table",
+    order: int = Field(
+        1, ge=0, le=24, description="symbols that are looked back at: 0 is a histogram, 1 a first-order table"
     )
     alpha: float = Field(
         1.0, gt=0, description="pseudo-counts that a table of fewer symbols has in one of more"
@@ -48,12 +45,12 @@ class NGramOptions(Options):
 
 
 class Table(nn.Module):
-    """log p(x_t | the n - 1 symbols before it): (context, level), contexts being numbers of base L + 1."""
+    """log p(x_t | the symbols before it): (context, level), contexts being numbers of base L + 1."""
 
-    def __init__(self, site: Site, levels: int, n: int):
+    def __init__(self, site: Site, levels: int, order: int):
         super().__init__()
-        self.site, self.levels, self.before, self.base = site, levels, n - 1, levels + 1
-        self.log_theta = nn.Parameter(torch.full((self.base**self.before, levels), 1.0 / levels).log())
+        self.site, self.levels, self.order, self.base = site, levels, order, levels + 1
+        self.log_theta = nn.Parameter(torch.full((self.base**order, levels), 1.0 / levels).log())
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(row, site) -> (row, site, level)."""
@@ -61,7 +58,7 @@ class Table(nn.Module):
 
     def start(self, rows: int, context: Tensor | None) -> State:
         """Before the first symbol."""
-        return {"last": torch.full((rows, self.before), self.levels, device=self.log_theta.device)}
+        return {"last": torch.full((rows, self.order), self.levels, device=self.log_theta.device)}
 
     def scan(self, x: Tensor, state: State) -> Tensor:
         """Of the symbols that follow, of which the values are x."""
@@ -78,7 +75,7 @@ class Table(nn.Module):
         """The number of the context of each x: (row, site) to the same; in the state they are told."""
         whole, steps = torch.cat([state["last"], x.long()], 1), x.shape[1]
         state["last"] = whole[:, steps:]
-        return self._number([whole[:, k : k + steps] for k in range(self.before)], like=whole[:, :steps])
+        return self._number([whole[:, k : k + steps] for k in range(self.order)], like=whole[:, :steps])
 
     def _number(self, digits: Iterable[Tensor], like: Tensor) -> Tensor:
         found = torch.zeros_like(like)
@@ -100,18 +97,18 @@ class NGram(SequencePair):
 
     def make_site(self) -> Categorical:
         """Errors: `InputError` for a table that is too large."""
-        levels, n = self.event.levels or 2, self.options.n
+        levels, order = self.event.levels or 2, self.options.order
         if not self.event.discrete:
             raise InputError(f"x must be symbols, not {self.event}")
-        if levels * (levels + 1) ** (n - 1) > MOST:
+        if levels * (levels + 1) ** order > MOST:
             raise InputError(
-                f"n = {n}: a table of {levels} levels would have more than {MOST} numbers; choose a smaller n"
+                f"order = {order}: a table of {levels} levels would have more than {MOST} numbers; choose a smaller one"
             )
         return Categorical(max(2, levels))
 
     def make_conditioner(self) -> Table:
         """As the options say."""
-        return Table(self.site, max(2, self.event.levels or 2), self.options.n)
+        return Table(self.site, max(2, self.event.levels or 2), self.options.order)
 
     def learn(self, data: Rows, run: Run) -> None:
         """Count; the second step of EM only says how likely the data are."""
@@ -133,11 +130,11 @@ class NGram(SequencePair):
         return {"rows": rows, "log_likelihood": (counts * table.log_theta).sum(), "counts": counts}
 
     def m_step(self, statistics: dict[str, Tensor]) -> None:
-        """Tables from no symbol before on to n - 1, each smoothed by the one before."""
+        """Tables of order 0 and on, each smoothed by the one before."""
         table, alpha = self.conditioner, self.options.alpha
         levels, base = table.levels, table.base
         theta = torch.full((levels,), 1.0 / levels, dtype=torch.float64, device=table.log_theta.device)
-        for known in range(table.before + 1):
+        for known in range(table.order + 1):
             counts = statistics["counts"].reshape(-1, base**known, levels).sum(0)
             lower = theta.reshape(-1, levels).repeat(counts.shape[0] // theta.reshape(-1, levels).shape[0], 1)
             theta = (counts + alpha * lower) / (counts.sum(1, keepdim=True) + alpha)

@@ -41,7 +41,7 @@ FITS: dict[str, tuple[Any, dict[str, Any]]] = {
     "m2": (LABELLED, {"latent": 1, "classes": 2, "hidden": (4,), **SMALL}),
     "made": (spaces.example("binary"), {"hidden": 8, "masks": 2, "schedule": "cosine", **SMALL}),
     "mixture": (spaces.example("real"), {"components": 3, "restarts": 3, "steps": 10, "tolerance": 0.0}),
-    "ngram": (TEXT, {"n": 2}),
+    "ngram": (TEXT, {"order": 1}),
     "nade": (spaces.example("integer"), {"hidden": 4, **SMALL}),
     "pixelcnn": (IMAGES, {"channels": 4, "layers": 2, "head": 4, "autocast": True, **SMALL}),
     "pixelrnn": (IMAGES, {"hidden": 3, "layers": 1, "head": 4, "schedule": "cosine", **SMALL}),
