@@ -37,13 +37,14 @@ class Recurrent(nn.Module):
         return next(self.parameters()).new_zeros(rows, self.layers, self.width)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """All of a stretch, and the state after it."""
+        """All of a stretch, and the state after it; in the dtype of the weights, since what is remembered in bfloat16 is learnt badly."""
         parts = tuple(part.transpose(0, 1).contiguous() for part in state.split(self.hidden, 2))
-        if self.cell == "lstm":
-            y, (h, c) = self.net(x, parts)
-            return y, torch.cat([h, c], 2).transpose(0, 1)
-        y, h = self.net(x, parts[0])
-        return y, h.transpose(0, 1)
+        with torch.autocast(x.device.type, enabled=False):
+            if self.cell == "lstm":
+                y, (h, c) = self.net(x, parts)
+                return y, torch.cat([h, c], 2).transpose(0, 1)
+            y, h = self.net(x, parts[0])
+            return y, h.transpose(0, 1)
 
     def laid_out(self) -> tuple[tuple[Tensor, ...], ...]:
         """Of each layer W_x, W_h (transposed) and their biases: those of a step."""
