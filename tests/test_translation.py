@@ -24,6 +24,7 @@ from probgen.recipes import execute, read
 from probgen.seeds import generators_kept, seed_torch
 from probgen.symbols import decode, texts_of
 from tests.test_autoregressive import Uncached
+from tests.test_sequences import tokens
 
 SMALL: dict[str, Any] = {
     "width": 16,
@@ -168,6 +169,47 @@ def test_a_beam_as_wide_as_all_words_finds_the_best(end: int | None, penalty: fl
                 context=source,
             )
         assert found[0].tolist() == best.tolist()
+
+
+def beam_by_hand(made: TransformerConditioner, source: torch.Tensor, beams: int, penalty: float) -> list[int]:
+    """Hypotheses in a list, each scored anew; 2 ends one."""
+    beam_of: list[tuple[float, list[int]]] = [(0.0, [])]
+    for _ in range(6):
+        grown = []
+        for total, words in beam_of:
+            if 2 in words:
+                grown.append((total, words))
+                continue
+            with torch.no_grad():
+                log_p = made(torch.tensor([[*words, 0]]), source)[0, -1].log_softmax(0)
+            grown += [(total + float(log_p[x]), [*words, x]) for x in range(3)]
+        beam_of = sorted(grown, key=lambda pair: -pair[0])[:beams]
+    best = max(beam_of, key=lambda pair: pair[0] / len(pair[1]) ** penalty)[1]
+    return best + [2] * (6 - len(best))
+
+
+def test_a_narrow_beam_is_that_of_a_list_of_hypotheses() -> None:
+    made, seen = net(), {}
+    made.out.weight.data *= torch.tensor([[0.3], [0.3], [-0.02]])  # so that sentences have several lengths
+    sources = tokens(30, 4, 4, seed=5)
+    for beams in (2, 4):
+        for penalty in (0.0, 1.0):
+            expected = [beam_by_hand(made, source[None], beams, penalty) for source in sources]
+            with torch.no_grad():
+                found = beam(
+                    made,
+                    Categorical(3),
+                    torch.zeros(30, 0, dtype=torch.int64),
+                    6,
+                    beams=beams,
+                    end=2,
+                    length_penalty=penalty,
+                    context=sources,
+                )
+            assert found.tolist() == expected
+            seen[beams, penalty] = expected
+    assert seen[4, 0.0] != seen[4, 1.0]
+    assert seen[2, 1.0] != seen[4, 1.0]
 
 
 def test_a_beam_of_one_is_the_most_probable_symbol_at_each_step() -> None:

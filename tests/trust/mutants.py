@@ -139,7 +139,7 @@ MUTANTS = [
     ),
     *of(
         "distributions/autoregressive.py", AUTOREGRESSIVE,
-        ("self.site.p(numbers).log_prob(x).sum(1)", "self.site.p(numbers).log_prob(x).mean(1)"),
+        ("log_prob_of(self.site, numbers, x).sum(1)", "log_prob_of(self.site, numbers, x).mean(1)"),
         ("numbers = numbers[:, self.ordering.argsort()]", "numbers = numbers[:, self.ordering]"),
         ("return x if self.ordering is None else x[:, self.ordering.argsort()]", "return x if self.ordering is None else x[:, self.ordering]"),
         ("found = self.conditioner(self.x, self.context)[:, i]", "found = self.conditioner(self.x, self.context)[:, i - 1]"),
@@ -207,6 +207,38 @@ MUTANTS = [
         ("ordered[ordered.cumsum(1) - ordered >= options.top_p] = 0", "ordered[ordered.cumsum(1) >= options.top_p] = 0"),
         ("found[name] = torch.where(first.reshape(-1, *(1,) * (fresh.dim() - 1)), fresh, before.to(fresh))", "found[name] = before.to(fresh)"),
         ('return {"loss": -(log_p * _within(x, length, 0)).sum() / length.sum()}', 'return {"loss": -(log_p * _within(x, length, 0)).mean()}'),
+    ),
+    *of(
+        "nn/attention.py", "tests/test_translation.py -k formulas+or+source",
+        ("/ q.shape[-1] ** 0.5", "* q.shape[-1] ** 0.5"),
+        ("weights = a.masked_fill(~there", "weights = a.masked_fill(there"),
+        ("h = h + seen", "h = seen"),
+        ("mask = None if there is None else there[:, None, None, :]", "mask = None"),
+    ),
+    *of(
+        "models/transformer.py", "tests/test_translation.py -k formulas",
+        ("angle.sin(), angle.cos()", "angle.cos(), angle.sin()"),
+        ("* self.e.embedding_dim**0.5", "* self.e.embedding_dim"),
+        ("told + self.P[known : known + told.shape[1]]", "told + self.P[: told.shape[1]]"),
+    ),
+    *of(
+        "inference/beam.py", "tests/test_translation.py -k beam",
+        ("total[:, 0] = 0", "total[:] = 0"),
+        ("total / length**length_penalty", "total * length**length_penalty"),
+        ("length += ~ended", "length += 1"),
+        ("only[end] = 0", "only[:] = 0"),
+    ),
+    *of(
+        "models/ngram.py", "tests/test_ngram.py",
+        ("(counts + alpha * lower)", "(counts + alpha)"),
+        ("found = found * self.base + digit", "found = found + digit * self.base"),
+        ("counts = statistics[\"counts\"].reshape(-1, base**known, levels).sum(0)", "counts = statistics[\"counts\"].reshape(base**known, -1, levels).sum(1)"),
+    ),
+    *of(
+        "symbols.py", "tests/test_symbols.py",
+        ("heapq.heappush(queue, (-pairs[other], other))", "pass"),
+        ("change[other] += times[i]", "change[other] += 1"),
+        ("min(self.most, end - at), 0, -1", "1, min(self.most, end - at) + 1"),
     ),
     *of(
         "windows.py", "tests/test_sequences.py -k epoch",
