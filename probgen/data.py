@@ -53,7 +53,7 @@ def as_dataset(
     else:
         dataset = from_array(data)
     dataset = _named(dataset)
-    return dataset if dataset["x"].nbytes > LAZY else dataset.load()
+    return dataset if dataset.nbytes > LAZY else dataset.load()
 
 
 def from_array(data: Any, dims: tuple[str, ...] | None = None) -> xr.Dataset:
@@ -176,43 +176,47 @@ def _checked_symbols(x: xr.DataArray) -> tuple[str, ...]:
 
 
 def in_symbols_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
-    """The same text in the symbols of an event, where both have symbols. Errors: `InputError` for one it has not."""
-    for name, part, length in (
-        ("x", event, "length"),
-        *((k, e, f"{k}_length") for k, e in event.given.items()),
-    ):
+    """The same texts in the symbols of an event, where both have symbols. Errors: `InputError` for one it has not."""
+    parts = {"x": (event, "length")} | {name: (part, f"{name}_length") for name, part in event.given.items()}
+    for name, (part, length) in parts.items():
         if name not in dataset:
             continue
-        x, own = dataset[name], _symbols(dataset[name])
-        if not own or not part.symbols or own == part.symbols:
-            continue
-        lengths = dataset[length].values if length in dataset else np.full(x.sizes["row"], x.shape[1])
-        try:
-            found, lengths = recode(x.values, lengths, own, part.symbols)
-        except InputError as error:
-            raise InputError(f"{name}, {error}") from None
-        dims = x.dims if found.shape == x.shape else ("row", x.dims[1])
-        dataset = dataset.drop_vars([name, length], errors="ignore").assign(
-            {name: (dims, found, x.attrs | described(part))}
-        )
-        if None in part.shape:
-            dataset[length] = ("row", lengths)
+        found, lengths = in_symbols(part, dataset[name], dataset.get(length))
+        if lengths is not None:
+            kept = length in dataset or None in part.shape
+            dataset = dataset.drop_vars([name, length], errors="ignore").assign({name: found})
+            dataset = dataset.assign({length: lengths}) if kept else dataset
     return dataset
+
+
+def in_symbols(
+    part: Event, x: xr.DataArray, length: xr.DataArray | None = None
+) -> tuple[xr.DataArray, xr.DataArray | None]:
+    """One text a row, or one alone, in the symbols of a part of an event, and how long it then is; None where nothing had to be done."""
+    own = _symbols(x)
+    if not own or not part.symbols or own == part.symbols:
+        return x, None
+    alone = x.ndim == 1
+    rows = x.values[None] if alone else x.values
+    n = np.full(len(rows), rows.shape[1]) if length is None else np.atleast_1d(length.values)
+    try:
+        found, n = recode(rows, n, own, part.symbols)
+    except InputError as error:
+        raise InputError(f"{x.name or 'x'}, {error}") from None
+    attrs = x.attrs | described(part)
+    if alone:
+        return xr.DataArray(found[0], dims=x.dims, attrs=attrs), xr.DataArray(n[0])
+    return xr.DataArray(found, dims=x.dims, attrs=attrs), xr.DataArray(n, dims="row")
 
 
 def without_rare_symbols(dataset: xr.Dataset, least: int) -> xr.Dataset:
     """The same text where symbols that come fewer than `least` times are one that stands for all others. Errors: `InputError`."""
     x, symbols = dataset["x"], _symbols(dataset["x"])
-    if not symbols:
-        raise InputError(f"rare = {least}: x is no text; leave it out")
-    there = (
-        x.values
-        if "length" not in dataset
-        else x.values[np.arange(x.shape[1]) < dataset["length"].values[:, None]]
-    )
-    kept = frequent(there, symbols, least)
-    lengths = np.full(x.sizes["row"], x.shape[1])
-    found = recode(x.values, lengths, symbols, kept)[0]
+    if not symbols or any(len(symbol) != 1 for symbol in symbols):
+        raise InputError(f"rare = {least}: x is no text of characters; leave it out")
+    length = dataset["length"].values if "length" in dataset else np.full(x.sizes["row"], x.shape[1])
+    kept = frequent(x.values, length, symbols, least)
+    found, _ = recode(x.values, length, symbols, kept)
     return dataset.assign(x=(x.dims, found, {**x.attrs, "levels": len(kept), "symbols": kept}))
 
 
@@ -304,6 +308,10 @@ def check(
         wanted = x.dims if name in ("x", "observed") else ("row", *part.dims) if part else ("row",)
         if variable.dims != wanted or (name == "observed" and variable.shape != x.shape):
             raise InputError(f"{name} has dimensions {variable.dims}, not {wanted}")
+        if part and None not in part.shape and f"{name}_length" in dataset:
+            raise InputError(
+                f"{family} was fitted to {name} of one length, {part.shape[0]}: cut it to that, and drop {name}_length"
+            )
         if part and any(b not in (None, a) for a, b in zip(variable.shape[1:], part.shape, strict=True)):
             raise InputError(f"a row of {name} has shape {variable.shape[1:]}; {family} was fitted to {part}")
         digest.update(f"{name} {variable.dtype.newbyteorder('<').str} {variable.shape}".encode())
@@ -366,7 +374,13 @@ def _check_values(name: str, values: np.ndarray, event: Event, first: int, dtype
         if values.dtype.kind == "f":
             with np.errstate(over="ignore"):
                 there = np.isfinite(values.astype(dtype))
-            _refuse(name, values, ~(there | nan), first, f"a finite number of at most {largest:.3g}")
+            _refuse(
+                name,
+                values,
+                ~(there | (nan & (name == "x"))),
+                first,
+                f"a finite number of at most {largest:.3g}",
+            )
     else:
         levels = 2 if part.support == "binary" else part.levels or 0
         allowed = "0 or 1" if levels == 2 else f"a whole number from 0 to {levels - 1}"

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from probgen.data import check, in_symbols_of
+from probgen.data import check, in_symbols, in_symbols_of
 from probgen.errors import InputError
 from probgen.event import Event
 from probgen.fitted import Fitted
@@ -30,7 +30,7 @@ def conditions(
     if given is None:
         return {}, 1, False
     if isinstance(given, xr.Dataset):
-        given = in_symbols_of(event, _of_one_length(given))
+        given = _of_one_length(in_symbols_of(event, given))
     given = _as_numbers(event, given)
     arrays: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
@@ -81,6 +81,10 @@ def _as_numbers(event: Event, given: Mapping[str, Any] | xr.Dataset) -> dict[str
     out: dict[str, Any] = {}
     for name in map(str, given):
         value, part = given[name], event if name == "x" else event.given.get(name)
+        if part is not None and isinstance(value, xr.DataArray):
+            value, length = in_symbols(part, value.rename(name))
+            if length is not None and f"{name}_length" in event.lengths:
+                out[f"{name}_length"] = length
         texts = [value] if isinstance(value, str) else value
         if not (
             part and part.symbols and isinstance(texts, list | tuple) and texts and isinstance(texts[0], str)
@@ -93,9 +97,9 @@ def _as_numbers(event: Event, given: Mapping[str, Any] | xr.Dataset) -> dict[str
             found, lengths = encode_all(texts, part.symbols)
         except InputError as error:
             raise InputError(f"given {name!r}, {error}") from None
-        if name == "x" and len(set(lengths)) > 1:
+        if f"{name}_length" not in event.lengths and len(set(lengths)) > 1:
             raise InputError(
-                f"given 'x': texts of one length are needed, not of {set(lengths)}; go through them one by one"
+                f"given {name!r}: texts of one length are needed, not of {set(lengths)}; go through them one by one"
             )
         one = isinstance(value, str)
         out[name] = found[0] if one else found

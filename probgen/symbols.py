@@ -168,12 +168,13 @@ def recode(
 
     Errors: `InputError` for a symbol that the other has not, with its place.
     """
+    tokens, there = _counted(tokens, lengths, symbols)
     if any(len(symbol) != 1 for symbol in (*symbols, *wanted)):
         texts = [decode(row[:length], symbols) for row, length in zip(tokens, lengths, strict=True)]
         return encode_all(texts, wanted)
     places = {symbol: i for i, symbol in enumerate(wanted)}
     table = np.array([places.get(symbol, places.get(UNKNOWN, -1)) for symbol in symbols])
-    found = table[tokens]
+    found = np.where(there, table[tokens], 0)
     if (found < 0).any():
         row, place = np.argwhere(found < 0)[0]
         raise InputError(
@@ -182,10 +183,25 @@ def recode(
     return found.astype(np.min_scalar_type(max(1, len(wanted) - 1))), lengths
 
 
-def frequent(tokens: np.ndarray, symbols: Sequence[str], least: int) -> list[str]:
-    """The symbols that come `least` times or more, and the one that stands for all others."""
-    counts = np.bincount(tokens.reshape(-1), minlength=len(symbols))
+def frequent(tokens: np.ndarray, lengths: np.ndarray, symbols: Sequence[str], least: int) -> list[str]:
+    """The symbols that come `least` times or more, and the one that stands for all others. Errors: `InputError`."""
+    tokens, there = _counted(tokens, lengths, symbols)
+    counts = np.bincount(tokens[there], minlength=len(symbols))
     return [s for s, n in zip(symbols, counts, strict=True) if n >= least and s != UNKNOWN] + [UNKNOWN]
+
+
+def _counted(
+    tokens: np.ndarray, lengths: np.ndarray, symbols: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens as whole numbers, 0 where they do not count, and where they do. Errors: `InputError` for one that is no symbol."""
+    there = np.arange(tokens.shape[1]) < np.asarray(lengths)[:, None]
+    bad = there & ~((tokens >= 0) & (tokens < len(symbols)) & (tokens == np.floor(tokens)))
+    if bad.any():
+        row, place = np.argwhere(bad)[0]
+        raise InputError(
+            f"row {row}, position {place}: {tokens[row, place]!s}; allowed is a whole number from 0 to {len(symbols) - 1}"
+        )
+    return np.where(there, tokens, 0).astype(np.int64), there
 
 
 def _codes(text: str) -> np.ndarray:

@@ -47,7 +47,8 @@ class Streams:
         cut = np.zeros((len(chosen), longest, *x.shape[2:]), x.dtype)
         for i, (r, s, k) in enumerate(zip(row, start, length, strict=True)):
             cut[i, :k] = x[r, s : s + k].values
-        conditions = {name: self.data.dataset[name].values[row] for name in self.data.event.given}
+        names = (*self.data.event.given, *self.data.event.lengths)
+        conditions = {name: self.data.dataset[name].variable[row].values for name in names}
         parts = {"x": cut, "length": length, **conditions}
         ready = self.data.ready({name: as_tensor(values) for name, values in parts.items()})
         return ready | {"first": torch.from_numpy(start == 0).to(ready["x"].device)}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import probgen
 from probgen.errors import InputError
+from probgen.recipes import execute, read
 from tests.test_symbols import text
 
 WORDS = ("abracadabra", "bar", "cab")
@@ -65,7 +67,7 @@ def test_what_is_rare_is_one_symbol() -> None:
     assert probgen.sample(fitted, given={"x": "aq"}, length=1).x.values[0, 1] == 2
     with pytest.raises(InputError, match="'q', a symbol that was not seen in the fit"):
         probgen.score(probgen.fit("ngram", data), text("abq"))
-    with pytest.raises(InputError, match="rare = 2: x is no text"):
+    with pytest.raises(InputError, match="rare = 2: x is no text of characters"):
         probgen.fit("ngram", np.zeros((3, 4), int), rare=2)
 
 
@@ -74,3 +76,29 @@ def test_a_table_that_is_too_large_is_told_in_a_line() -> None:
         probgen.fit("ngram", text(*WORDS), order=11)
     with pytest.raises(InputError, match="x must be symbols"):
         probgen.fit("ngram", text(*WORDS).assign(x=(("row", "time"), np.zeros((3, 11)))))
+
+
+def test_what_is_looked_at_is_in_the_symbols_of_the_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("abcabcabz" * 10)
+    (tmp_path / "r.toml").write_text(
+        f"""
+[data]
+path = "{tmp_path / "a.txt"}"
+split = "train"
+[models.table]
+family = "ngram"
+rare = 11
+[sample]
+length = 5
+[score]
+split = "valid"
+[conditionals]
+"""
+    )
+    seen: list[str] = []
+    monkeypatch.setattr("probgen.pictures.surprise", lambda symbols, *rest: seen.append("".join(symbols)))
+    monkeypatch.setattr("probgen.pictures.save", lambda figure, path: None)
+    list(execute(read(str(tmp_path / "r.toml")), tmp_path / "out"))
+    assert seen == ["abcabcab\N{REPLACEMENT CHARACTER}"]

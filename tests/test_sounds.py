@@ -111,6 +111,10 @@ def test_a_folder_of_sounds(tmp_path: Path) -> None:
     assert (data.x.values[0, 120:] == 128).all()
     one = datasets.load(tmp_path / "low" / "b.wav")
     assert one.sizes == {"row": 1, "time": 50}
+    assert "label" not in one
+    (tmp_path / "e.wav").mkdir()
+    with pytest.raises(InputError, match="holds no WAV files"):
+        datasets.load(tmp_path / "e.wav")
     assert event_of(datasets.load(tmp_path, "low")).rate == 8000
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,23 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import probgen
+from probgen.cli import app
 from probgen.data import event_of
 from probgen.errors import InputError
-from probgen.symbols import UNKNOWN, decode, encode, encode_all, frequent, pieces, recode, symbols_of
+from probgen.symbols import (
+    UNKNOWN,
+    decode,
+    encode,
+    encode_all,
+    frequent,
+    pieces,
+    recode,
+    symbols_of,
+    texts_of,
+)
 from tests.test_lengths import Unigram, by_hand
 
 
@@ -69,7 +82,7 @@ def test_what_the_vocabulary_cannot_write_is_mapped_if_it_says_so() -> None:
     tokens, length = recode(np.array([[0, 1, 2]]), np.array([3]), ["a", "b", "c"], ["c", "a", UNKNOWN])
     assert tokens.tolist() == [[1, 2, 0]]
     assert length.tolist() == [3]
-    assert frequent(np.array([[0, 0, 1, 2, 2]]), ["a", "b", "c"], 2) == ["a", "c", UNKNOWN]
+    assert frequent(np.array([[0, 0, 1, 2, 2, 1]]), np.array([5]), ["a", "b", "c"], 2) == ["a", "c", UNKNOWN]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +105,57 @@ def test_one_vocabulary_in_another(written: str, wanted: list[str]) -> None:
     other, length = recode(tokens, np.array([len(written)]), own, wanted)
     assert decode(other[0], wanted) == written
     assert length.tolist() == [len(written)]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [([[0, 9]], "position 1: 9; allowed"), ([[0.5, 0]], "position 0: 0.5"), ([[0, -1]], "-1")],
+)
+def test_what_is_no_symbol_is_told_in_a_line(tokens: list[list[float]], message: str) -> None:
+    attrs = {"support": "token", "levels": 2, "symbols": ["a", "b"]}
+    data = xr.Dataset({"x": (("row", "time"), np.array(tokens), attrs)})
+    fitted = probgen.fit(Unigram, text("abracadabra"))
+    with pytest.raises(InputError, match=message):
+        probgen.score(fitted, data)
+    with pytest.raises(InputError, match=message):
+        probgen.fit("ngram", data, rare=2)
+
+
+def test_what_is_past_the_end_of_a_row_is_no_matter() -> None:
+    fitted = probgen.fit(Unigram, text("bcbcb", "bc"))
+    data = text("abbb", "bc").isel(row=[1])
+    assert probgen.score(fitted, data).log_prob.item() == pytest.approx(
+        probgen.score(fitted, text("bc")).log_prob.item()
+    )
+    whole = probgen.fit("ngram", text("ababab").drop_vars("length"))
+    rows = text("ab", "bababa", symbols=list("ba"))
+    own = text("ab", "bababa", symbols=list("ab"))
+    np.testing.assert_allclose(probgen.score(whole, rows).log_prob, probgen.score(whole, own).log_prob)
+
+
+def test_prompts_in_other_symbols(tmp_path: Path) -> None:
+    """As a file, a Dataset, an array with a vocabulary, of one row and of none."""
+    fitted = probgen.fit("ngram", text("abcabcabc hello" * 20), order=2, alpha=1e-6, out=tmp_path / "run")
+    prompt = text("bca")
+    (tmp_path / "p.txt").write_text("bca")
+    expected = probgen.sample(fitted, 2, given={"x": "bca"}, length=4).x.values
+    for start in (prompt, prompt.isel(row=0), prompt.isel(row=0)[["x"]], {"x": prompt.x}, {"x": prompt.x[0]}):
+        assert (probgen.sample(fitted, 2, given=start, length=4).x.values.reshape(2, -1) == expected).all()
+    args = [
+        "sample",
+        str(tmp_path / "run"),
+        "-n",
+        "2",
+        "--given",
+        str(tmp_path / "p.txt"),
+        "--set",
+        "length=4",
+    ]
+    done = CliRunner().invoke(app, [*args, "--out", str(tmp_path / "s.h5"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["texts"] == texts_of(
+        probgen.sample(fitted, 2, given={"x": "bca"}, length=4).x
+    )
 
 
 def test_a_text_in_other_symbols_is_the_same_text(tmp_path: Path) -> None:

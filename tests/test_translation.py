@@ -266,15 +266,26 @@ def test_scores_are_of_what_counts(translator: probgen.Fitted) -> None:
         row = data.isel(row=[i])
         cut = row.isel(time=slice(0, int(row.length[0])), source_time=slice(0, int(row.source_length[0])))
         assert probgen.score(translator, cut).log_prob.item() == pytest.approx(together[i], abs=1e-4)
-    draws = probgen.sample(translator, 30, given={"source": "eins zwei "}).rename(sample="row")
-    source = xr.Dataset({"source": (("row", "source_time"), np.repeat(data.source.values[:1], 30, 0))})
-    drawn = (
-        draws[["x", "length"]]
-        .merge(source)
-        .assign(source_length=("row", np.full(30, int(data.source_length[0]))))
-    )
-    drawn["source"].attrs = data.source.attrs
-    assert np.isfinite(probgen.score(translator, drawn).log_prob).all()
+    source = "eins zwei "
+    draws = probgen.sample(translator, 30, given={"source": source}).rename(sample="row")
+    texts = [text + "\n" for text in texts_of(draws["x"])]
+    drawn = datasets.pairs([source] * 30, texts, (data.source.attrs["symbols"], data.x.attrs["symbols"]))
+    assert (drawn.length.values >= 2).all()
+    scores = probgen.score(translator, drawn).log_prob.values
+    pair: Any = translator.module
+    for i in range(30):
+        x, s = (torch.from_numpy(part.values[i : i + 1].astype(np.int64)) for part in (drawn.x, drawn.source))
+        n = int(drawn.length[i])
+        with torch.no_grad():
+            each = pair.conditioner(x[:, :n], s).log_softmax(2).gather(2, x[:, :n, None])
+        assert scores[i] == pytest.approx(float(each.sum()), abs=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA here")
+def test_an_accelerator_draws_as_well(translator: probgen.Fitted) -> None:
+    for how in ({"top_k": 1}, {"beams": 3}):
+        draws = probgen.sample(translator, given={"source": "eins zwei "}, device="cuda", **how)
+        assert texts_of(draws["x"]) == ["one two "]
 
 
 def test_texts_in_other_pieces_are_the_same_texts(translator: probgen.Fitted) -> None:
@@ -336,6 +347,31 @@ def test_families_that_take_labels_refuse_a_sequence() -> None:
         probgen.score(probgen.fit("seq2seq", numerals(10), **SMALL), numerals(10).drop_vars("source_length"))
 
 
+def test_lengths_of_a_condition_that_has_one_length_are_refused() -> None:
+    """Nothing is conditioned on padding without a word: in the data, in what is given, and where a sentence is alone."""
+    data = numerals(10).drop_vars("source_length")
+    fitted = probgen.fit("seq2seq", data, **SMALL)
+    with pytest.raises(InputError, match="was fitted to source of one length"):
+        probgen.score(fitted, numerals(10))
+    with pytest.raises(InputError, match="given 'source': texts of one length are needed"):
+        probgen.sample(fitted, given={"source": ["eins ", "zwei eins drei "]})
+    with pytest.raises(InputError, match="rare = 2: x is no text of characters"):
+        probgen.fit("seq2seq", data, rare=2, **SMALL)
+
+
+def test_diagnosis_and_looks_know_the_lengths_of_sources(
+    translator: probgen.Fitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+    monkeypatch.setattr(
+        "probgen.api.diagnosing.sample",
+        lambda *a, given, **k: seen.append(set(given)) or probgen.sample(*a, given=given, **k),
+    )
+    data = numerals(120)
+    probgen.diagnose(translator, data, n=60, features=lambda x: x[:, :2].astype(float))
+    assert seen == [{"source", "source_length"}]
+
+
 # data
 
 
@@ -346,6 +382,7 @@ def test_families_that_take_labels_refuse_a_sequence() -> None:
         ([], [], "there are no sentences"),
         (["a", " "], ["b", "c"], "source, row 1: an empty sentence"),
         (["a"], [""], "target, row 0: an empty sentence"),
+        (["a"], ["b\nc"], "target, row 0: a line feed ends a sentence"),
     ],
 )
 def test_sentences_without_a_partner_are_told_in_a_line(
@@ -370,6 +407,8 @@ def test_a_file_of_pairs(tmp_path: Path) -> None:
         path.write_text(content)
         with pytest.raises(error, match=message):
             datasets.load(path)
+    path.write_text("a\u2028b\tc\r\n", encoding="utf-8", newline="")
+    assert texts_of(datasets.load(path).source) == ["a\u2028b"]
     path.write_bytes(b"a\t\xff\n")
     with pytest.raises(FileError, match="byte 2 is 0xff"):
         datasets.load(path)
@@ -422,7 +461,8 @@ family = "ngram"
 order = 0
 [sample]
 n = 2
-given.source = ["eins zwei"]
+prompt = "one"
+given.source = ["eins zwei", "zwei eins"]
 [score]
 split = "valid"
 [translate]
@@ -443,6 +483,6 @@ beams = 2
         ("given.source = [1]", "texts are needed"),
         ('given.sauce = ["eins"]', "sample.given.sauce: did you mean 'source'"),
     ):
-        (tmp_path / "r.toml").write_text(recipe.replace('given.source = ["eins zwei"]', bad))
+        (tmp_path / "r.toml").write_text(recipe.replace('given.source = ["eins zwei", "zwei eins"]', bad))
         with pytest.raises(InputError, match=message):
             list(execute(read(str(tmp_path / "r.toml")), tmp_path / "bad"))

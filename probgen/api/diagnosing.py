@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 from probgen.api.sampling import sample
-from probgen.data import as_dataset, check
+from probgen.data import as_dataset, check, in_symbols_of
 from probgen.errors import InputError
 from probgen.evaluation import cells, modes_of
 from probgen.evaluation import diagnose as diagnosed
@@ -67,7 +67,8 @@ def diagnose(
     rows = second.sizes["row"]
     n = rows if n is None else n
     check_sizes(rows, n, k)  # before anything is drawn
-    conditions = {name: second[name].values[np.resize(np.arange(rows), n)] for name in fitted.event.given}
+    names = (*fitted.event.given, *fitted.event.lengths)
+    conditions = {name: second[name].values[np.resize(np.arange(rows), n)] for name in names}
     if conditions:  # a row of conditions for each draw
         fixed = {name: np.repeat(np.asarray(value)[None], n, 0) for name, value in (given or {}).items()}
         draws = sample(fitted, given=fixed | conditions, seed=seed, device=device, progress=progress)
@@ -90,7 +91,7 @@ def diagnose(
 
 def _whole(fitted: Fitted, data: Any) -> tuple[xr.Dataset, str]:
     """Rows that are known whole, and their digest."""
-    dataset = as_dataset(data)
+    dataset = in_symbols_of(fitted.event, as_dataset(data))
     missing, digest = check(
         dataset.drop_vars("weight", errors="ignore"),
         fitted.event,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,7 +57,10 @@ def command(
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.parent}")
     fitted = load(run)
-    condition: Any = _conditions(given, fitted.event) if given is not None else None
+    if wav is not None and not fitted.event.rate:
+        raise InputError(f"--wav: x is no sound, but {fitted.event}")
+    latents = getattr(fitted.module, "latents", {}) if given is not None else {}
+    condition: Any = _conditions(given, fitted.event, latents) if given is not None else None
     how: dict[str, Any] = {"given": condition, "seed": seed, "device": device, "progress": progress(quiet)}
     how |= settings(set_)
     written = []
@@ -69,9 +73,7 @@ def command(
         if target is not None:
             write_dataset(target, "samples", draws)
             written.append(str(target))
-    if wav is not None:
-        if not fitted.event.rate:
-            raise InputError(f"--wav: x is no sound, but {fitted.event}")
+    if wav is not None and fitted.event.rate:
         write_sounds(wav, draws["x"].values.reshape(-1, draws["x"].shape[-1]), fitted.event.rate)
         written.append(f"{wav}/samples-*.wav")
     if png is not None:
@@ -83,14 +85,16 @@ def command(
     put(told, json, lambda: typer.echo("\n".join([*texts, *written])))
 
 
-def _conditions(path: Path, event: Any) -> Any:
+def _conditions(path: Path, event: Any, latents: Collection[str]) -> Any:
     """What the file says of x and of the model's conditions; a label beside x is none where the model has none.
 
     A text is what x begins with; or, of a model that is conditioned on a text, that, line by line.
     """
-    from probgen.datasets import read, read_text
+    from probgen.datasets import lines_of, read, read_text
 
     texts = [name for name, part in event.given.items() if part.symbols]
     if path.suffix == ".txt" and texts:
-        return {texts[0]: read_text(path).splitlines()}
-    return read(path).drop_vars({"weight", "label"} - event.given.keys(), errors="ignore")
+        return {texts[0]: lines_of(read_text(path))}
+    found = read(path)
+    known = {"x", "observed", "length", *event.given, *event.lengths, *latents}
+    return found[[name for name in found if name in known]]

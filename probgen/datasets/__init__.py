@@ -8,12 +8,12 @@ import xarray as xr
 
 from probgen.datasets.base import DataSet
 from probgen.datasets.files import from_frame, read
-from probgen.datasets.text import read_text
+from probgen.datasets.text import lines_of, read_text
 from probgen.datasets.translation import pairs
 from probgen.errors import InputError, did_you_mean
 from probgen.plugins import find, registered
 
-__all__ = ["DataSet", "find_set", "from_frame", "load", "pairs", "read", "read_text"]
+__all__ = ["DataSet", "find_set", "from_frame", "lines_of", "load", "pairs", "read", "read_text"]
 
 
 def load(

@@ -72,7 +72,11 @@ def sounds(path: Path, rate: int | None = None) -> xr.Dataset:
 
     Errors: `FileError` that names the file, `InputError`.
     """
-    files = sorted(f for f in path.rglob("*") if f.suffix.lower() == ".wav") if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        files = sorted(f for f in path.rglob("*") if f.suffix.lower() == ".wav" and f.is_file())
+    if not files:
+        raise InputError(f"{path} holds no WAV files")
     if rate is not None and rate < 1:
         raise InputError(f"rate = {rate}: at least 1 is needed")
     recordings, wanted = [], rate
@@ -92,7 +96,7 @@ def sounds(path: Path, rate: int | None = None) -> xr.Dataset:
             common = math.gcd(own, wanted)
             mixed = np.clip(resample_poly(mixed, wanted // common, own // common), -1, 1)
         recordings.append(mixed)
-    return sound_rows(recordings, wanted or 0).assign(classes_of(files, path))
+    return sound_rows(recordings, wanted or 0).assign(classes_of(files, path) if path.is_dir() else {})
 
 
 spoken_digits = DataSet(

@@ -72,6 +72,11 @@ def read_text(path: Path) -> str:
     return text
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, whichever way they end; other marks that Unicode has for a new line are characters."""
+    return text.removesuffix("\n").replace("\r\n", "\n").split("\n")
+
+
 def text_file(path: Path, split: str | None = None) -> xr.Dataset:
     """A file in UTF-8; the last tenth of it is `valid`, what is before is `train`, and by default it is one text.
 

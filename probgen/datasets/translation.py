@@ -16,7 +16,7 @@ from typing import Any
 import xarray as xr
 
 from probgen.datasets.base import DataSet, Source
-from probgen.datasets.text import read_text
+from probgen.datasets.text import lines_of, read_text
 from probgen.errors import FileError, InputError
 from probgen.symbols import END, UNKNOWN, encode_all, pieces
 
@@ -52,7 +52,10 @@ def pairs(
         empty = next((i for i, text in enumerate(texts) if not text.strip()), None)
         if empty is not None:
             raise InputError(f"{name}, row {empty}: an empty sentence")
-    target = [text.rstrip(END) + END for text in target]
+    target = [text.removesuffix(END) + END for text in target]
+    longer = next((i for i, text in enumerate(target) if END in text[:-1]), None)
+    if longer is not None:
+        raise InputError(f"target, row {longer}: a line feed ends a sentence, and it has more than one")
     of_source, of_target = symbols or (vocabulary(source), vocabulary(target))
     (s, s_length), (x, length) = encode_all(source, of_source), encode_all(target, of_target)
 
@@ -80,7 +83,7 @@ def pair_file(path: Path, split: str | None = None) -> xr.Dataset:
 
     Errors: `FileError`, `InputError` with the number of the line.
     """
-    rows = [line.split("\t") for line in read_text(path).splitlines()]
+    rows = [line.split("\t") for line in lines_of(read_text(path))]
     for i, row in enumerate(rows):
         if len(row) != 2:
             raise InputError(f"{path}, line {i + 1}: {len(row)} columns; source TAB target is needed")
@@ -111,7 +114,7 @@ def _lines(part: str, language: str, folder: Path | None) -> list[str]:
         text = gzip.decompress(path.read_bytes()).decode("utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise FileError(f"{path} cannot be read: {error}") from None
-    return text.splitlines()
+    return lines_of(text)
 
 
 @lru_cache(maxsize=4)

@@ -220,7 +220,7 @@ def _between(x: Tensor, levels: int, dtype: torch.dtype) -> Tensor:
 
 def log_prob_of(site: Site, numbers: Tensor, x: Tensor) -> Tensor:
     """log p of values: (..., size), (...) -> (...). Of a softmax in one pass, where its distribution would first normalise all logits."""
-    if not isinstance(site, Categorical):
+    if not isinstance(site, Categorical) or type(site).p is not Categorical.p:
         found: Tensor = site.p(numbers).log_prob(x)
         return found
     return -nn.functional.cross_entropy(numbers.flatten(0, -2), x.flatten().long(), reduction="none").reshape(

@@ -228,7 +228,7 @@ class SequencePair(Pair):
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
         """Sequences from their first step on."""
-        return self.go_on(torch.zeros(n, 0), given, options)
+        return self.go_on(torch.zeros(n, 0, device=next(self.parameters()).device), given, options)
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
         """A prompt is gone on with, where rows are of several lengths; what is known in part is completed: see `completion`."""
@@ -262,7 +262,7 @@ class SequencePair(Pair):
 
 def choose(site: Site, numbers: Tensor, options: Any) -> Tensor:
     """A value of each row: a draw, or one from what temperature, top_k and top_p leave: (row, size) -> (row,)."""
-    if not isinstance(site, Categorical):
+    if not isinstance(site, Categorical) or type(site).p is not Categorical.p:
         if (options.temperature, options.top_k, options.top_p) != (1.0, None, 1.0):
             raise InputError(f"temperature, top_k and top_p are of symbols, not of {site}")
         return site.p(numbers).sample()

@@ -13,7 +13,7 @@ import xarray as xr
 
 from probgen import evaluation
 from probgen.api import fit, score
-from probgen.data import as_dataset, event_of
+from probgen.data import as_dataset, event_of, in_symbols_of
 from probgen.errors import InputError, RunError, did_you_mean
 from probgen.event import Event
 from probgen.fitted import Fitted
@@ -103,6 +103,7 @@ def execute(
         )
         again: dict[str, Any] = {"seed": recipe.seed, "device": device}
         looks = Looks(fitted, run, f"{recipe.title or name}: {name}", again)
+        own, seen = (in_symbols_of(fitted.event, rows) for rows in (data, scored))  # as the fit writes them
         looks.history()
         if fitted.definition.offers("sample"):
             given: dict[str, Any] = {
@@ -110,24 +111,23 @@ def execute(
             }
             if recipe.sample.prompt is not None:
                 given["x"] = recipe.sample.prompt
-            own = recipe.sample.model_extra or {}
-            looks.draws(recipe.sample.n, given, data, progress, own)
+            looks.draws(recipe.sample.n, given, data, progress, recipe.sample.model_extra or {})
             if recipe.translate is not None:
-                looks.translations(scored, recipe.translate, progress)
+                looks.translations(seen, recipe.translate, progress)
             if recipe.complete is not None:
-                looks.completions(scored, recipe.complete)
+                looks.completions(seen, recipe.complete)
             if recipe.latent is not None:
-                looks.latent(scored, recipe.latent)
+                looks.latent(seen, recipe.latent)
             if recipe.diagnose is not None:
-                looks.diagnosis(data, scored, recipe.diagnose, progress)
-        looks.own(data)
+                looks.diagnosis(own, seen, recipe.diagnose, progress)
+        looks.own(own)
         scores = None
         if fitted.definition.offers("score"):
             options = own_options(recipe.score.model_extra or {}, fitted.definition, "score")
             scores = score(fitted, scored, progress=progress, **again, **options)
             write_dataset(run / SCORES, "scores", scores)
             if recipe.conditionals is not None:
-                looks.conditionals(scored, recipe.conditionals)
+                looks.conditionals(seen, recipe.conditionals)
         yield Result(name, model.family, run, fitted, scores, looks, time.monotonic() - begun)
 
 
@@ -135,6 +135,10 @@ def _check_looks(recipe: Recipe, data: xr.Dataset) -> None:
     """What is drawn and looked at suits the data and the models: known before the first fit. Errors: `InputError`."""
     if recipe.complete is not None:
         hidden(event_of(data), recipe.complete.hide)
+    if recipe.sample.prompt is not None and not event_of(data).symbols:
+        raise InputError(f"sample.prompt = {recipe.sample.prompt!r}: x is no text, but {event_of(data)}")
+    if any(name.startswith("bleu") for bounds in recipe.expect.values() for name in bounds):
+        evaluation.bleu(["a"], ["a"])  # is it there?
     needed = {name for model in recipe.models.values() for name in conditioned_on(model)}
     wanted = recipe.sample.given
     for name in sorted(needed ^ wanted.keys()):

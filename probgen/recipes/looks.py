@@ -94,7 +94,8 @@ class Looks:
             return
         write_dataset(self.run / SAMPLES, "samples", draws)
         event, names = self.fitted.event, str(data["x"].attrs.get("names", "")).split()
-        told = [name for part in [names_of(given, data)] * n for name in part] if event.given else []
+        conditions = {name: values for name, values in given.items() if name in event.given}
+        told = names_of(conditions, data) * n
         if event.rate:
             write_sounds(self.run, draws["x"].values.reshape(-1, draws.sizes["time"]), event.rate)
             names = told
@@ -113,9 +114,11 @@ class Looks:
         rows = some(scored, plan.rows)
         columns = {"source": _lines(rows, name, f"{name}_length"), "reference": _lines(rows, "x", "length")}
         given = {name: columns["source"]}
-        columns["greedy"] = texts_of(self.sample(given=given, progress=progress, top_k=1)["x"])
-        columns["beam"] = texts_of(self.sample(given=given, progress=progress, beams=plan.beams)["x"])
-        for kind in ("source", "greedy", "beam"):
+        known = self.fitted.definition.options("sample").model_fields
+        for kind, how in (("greedy", {"top_k": 1}), ("beam", {"beams": plan.beams})):
+            if how.keys() <= known.keys():
+                columns[kind] = texts_of(self.sample(given=given, progress=progress, **how)["x"])
+        for kind in columns.keys() - {"reference"}:
             with suppress(InputError):  # sacrebleu is an extra
                 self.figures[f"bleu_{kind}"] = evaluation.bleu(columns[kind], columns["reference"])
         lines = ["\t".join(columns), *("\t".join(row) for row in zip(*columns.values(), strict=True))]
@@ -288,7 +291,8 @@ class Looks:
         return dict(getattr(self.fitted.module, "latents", {}))
 
     def _conditions(self, rows: xr.Dataset) -> dict[str, np.ndarray]:
-        return {name: rows[name].values for name in self.fitted.event.given}
+        event = self.fitted.event
+        return {name: rows[name].values for name in (*event.given, *event.lengths)}
 
 
 def names_of(given: dict[str, Any], data: xr.Dataset) -> list[str]:
