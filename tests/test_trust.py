@@ -46,7 +46,7 @@ def test_every_byte_passes_through_the_shim() -> None:
 def test_crashes(name: str) -> None:
     with crash.place() as folder:
         calls, _ = crash.points_of(crash.SCENARIOS[name], folder)
-    tally = crash.crash(name, every=len(calls) // 3)
+    tally = crash.crash(name, every=len(calls) // 4)
     assert tally.points > 3
     assert not tally.faults
 

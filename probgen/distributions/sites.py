@@ -223,6 +223,9 @@ def log_prob_of(site: Site, numbers: Tensor, x: Tensor) -> Tensor:
     if not isinstance(site, Categorical) or type(site).p is not Categorical.p:
         found: Tensor = site.p(numbers).log_prob(x)
         return found
-    return -nn.functional.cross_entropy(numbers.flatten(0, -2), x.flatten().long(), reduction="none").reshape(
+    x = x.long()
+    if numbers.dim() > 2 and numbers.stride(-1) != 1:  # logits of convolutions: (row, size, ..) as they lie
+        return -nn.functional.cross_entropy(numbers.movedim(-1, 1), x, reduction="none")
+    return -nn.functional.cross_entropy(numbers.flatten(0, -2), x.flatten(), reduction="none").reshape(
         x.shape
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import multiprocessing
+import operator
 import os
 import random
 import signal
-import subprocess
-import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -212,24 +213,9 @@ class FamilyLaws:
         """A new process reads the file and gets the same draws and scores, to the bit."""
         fitted.save(tmp_path / "model.h5")
         data.to_netcdf(tmp_path / "data.nc", engine="h5netcdf")
-        home, name = (
-            (None, None)
-            if isinstance(self.family, str)
-            else (self.family.__module__, self.family.__qualname__)
-        )
-        code = (
-            "import sys, importlib, operator, torch, probgen; from probgen.testing.laws import results\n"
-            f"torch.set_num_threads({torch.get_num_threads()})\n"
-            f"own = {home!r} and operator.attrgetter({name!r})(importlib.import_module({home!r}))\n"
-            f"print(results(probgen.load({str(tmp_path / 'model.h5')!r}, own or None), "
-            f"{str(tmp_path / 'data.nc')!r}))"
-        )
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.split() == results(fitted, str(tmp_path / "data.nc")).split()
+        home = None if isinstance(self.family, str) else (self.family.__module__, self.family.__qualname__)
+        place = str(tmp_path / "model.h5"), home, str(tmp_path / "data.nc"), torch.get_num_threads()
+        assert in_a_new_process(loaded_results, *place) == results(fitted, str(tmp_path / "data.nc"))
 
     def test_resumed_equals_uninterrupted(self, data: xr.Dataset, fitted: Fitted, tmp_path: Path) -> None:
         """A fit that a signal ends after any of several steps, and that goes on, ends in the same bits."""
@@ -331,6 +317,21 @@ def results(fitted: Fitted, path: str) -> str:
     if offers(fitted, "score"):
         parts.append(digest_of(probgen.score(fitted, data, seed=1)))
     return " ".join(parts)
+
+
+def loaded_results(model: str, home: tuple[str, str] | None, data: str, threads: int) -> str:
+    """The same of a file; home is the module and the name of a family that is not registered."""
+    torch.set_num_threads(threads)
+    own = home and operator.attrgetter(home[1])(importlib.import_module(home[0]))
+    return results(probgen.load(model, own or None), data)
+
+
+def in_a_new_process(function: Callable[..., str], *args: Any) -> str:
+    """What a function returns in a process that has imported this module and done nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "probgen.api", "probgen.datasets", "h5netcdf", "sklearn.cluster"])
+    with context.Pool(1) as pool:
+        return pool.apply(function, args)
 
 
 def offers(fitted: Fitted, hook: str) -> bool:
