@@ -132,7 +132,7 @@ class Seq2Seq(SequencePair):
     def go_on(self, x: Tensor, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
         """By a beam, or drawn."""
         if options.beams is None:
-            return self._ended(super().go_on(x, given, options)["x"])
+            return self._counted(super().go_on(x, given, options)["x"])
         found = beam(
             self.conditioner,
             self.site,
@@ -143,9 +143,9 @@ class Seq2Seq(SequencePair):
             length_penalty=options.length_penalty,
             context=self.context(given),
         )
-        return self._ended(found)
+        return self._counted(found)
 
-    def _ended(self, x: Tensor) -> dict[str, Tensor]:
+    def _counted(self, x: Tensor) -> dict[str, Tensor]:
         """x, and where it is a text also how much of it counts: to its end."""
         if self.end is None:
             return {"x": x}
@@ -157,27 +157,23 @@ class Seq2Seq(SequencePair):
         """What each step of a few rows sees of their source: `attention`."""
         pair, event = fitted.module, fitted.event
         assert isinstance(pair, Seq2Seq)
-        few = data.isel(row=np.arange(min(MAPS, data.sizes["row"])) * data.sizes["row"] // MAPS)
-        ends = {
-            k: few[k].values if k in few else [few[name].shape[1]] * few.sizes["row"]
-            for k, name in (("length", "x"), (f"{pair.name}_length", pair.name))
-        }
-        maps = []
-        for i in range(few.sizes["row"]):
-            x, s = (
-                few["x"].values[i][: ends["length"][i]],
-                few[pair.name].values[i][: ends[f"{pair.name}_length"][i]],
+        n, k = data.sizes["row"], min(MAPS, data.sizes["row"])
+        rows = Rows(data.isel(row=np.arange(k) * n // k), event, device=pair.longest.device)
+        batch = next(rows.chunks())
+        x, source = batch["x"], pair.context(batch)
+        with torch.no_grad():
+            seen = pair.conditioner.attention(x, source).cpu().numpy()
+        length = batch.get("length", torch.full((k,), x.shape[1]))
+        maps = [
+            (
+                seen[i, : length[i], : (source[i] >= 0).sum()],
+                _names(event, x[i, : length[i]]),
+                _names(event.given[pair.name], source[i][source[i] >= 0]),
             )
-            with torch.no_grad():
-                seen = pair.conditioner.attention(
-                    *(
-                        torch.as_tensor(part[None].astype(np.int64), device=pair.longest.device)
-                        for part in (x, s)
-                    )
-                )
-            maps.append((seen[0].cpu().numpy(), _names(event, x), _names(event.given[pair.name], s)))
+            for i in range(k)
+        ]
         return {"attention": pictures.attention(maps)}
 
 
-def _names(event: Event, x: np.ndarray) -> list[str]:
-    return [repr(event.symbols[i])[1:-1] if event.symbols else str(i) for i in x]
+def _names(event: Event, x: Tensor) -> list[str]:
+    return [repr(event.symbols[i])[1:-1] if event.symbols else str(i) for i in x.tolist()]

@@ -329,7 +329,9 @@ def loaded_results(model: str, home: tuple[str, str] | None, data: str, threads:
 def in_a_new_process(function: Callable[..., str], *args: Any) -> str:
     """What a function returns in a process that has imported this module and done nothing else."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "probgen.api", "probgen.datasets", "h5netcdf", "sklearn.cluster"])
+    context.set_forkserver_preload(
+        [__name__, "probgen.api", "probgen.datasets", "h5netcdf", "sklearn.cluster"]
+    )
     with context.Pool(1) as pool:
         return pool.apply(function, args)
 
