@@ -192,3 +192,37 @@ def test_pictures_of_sounds_have_a_wave_and_a_spectrum_each() -> None:
     bands = next(axes for axes in seen if axes.images)
     power = np.asarray(bands.images[0].get_array())[::-1].mean(1)  # low frequencies first
     assert power.argmax() * 4000 / len(power) == pytest.approx(1000, abs=40)
+
+
+def test_a_table_of_conditions_alone_says_what_to_draw(tmp_path: Path) -> None:
+    s = np.sin(np.arange(100) / 3) / 2
+    for name in ("high/a", "low/b"):
+        (tmp_path / name).parent.mkdir()
+        write_wav(tmp_path / f"{name}.wav", s, 8000)
+    small = [
+        "channels=4",
+        "skip=4",
+        "dilations=[1, 2]",
+        "stacks=1",
+        "window=50",
+        "epochs=1",
+        'given=["label"]',
+    ]
+    options = [part for option in small for part in ("--set", option)]
+    run, labels = str(tmp_path / "run"), tmp_path / "labels.csv"
+    done = CliRunner().invoke(
+        app, ["fit", "wavenet", "--data", str(tmp_path), "--out", run, "--quiet", *options]
+    )
+    assert done.exit_code == 0, done.output
+    labels.write_text("label\n1\n0\n1\n")
+    args = ["sample", run, "-n", "2", "--given", str(labels), "--set", "length=20", "--wav", str(tmp_path)]
+    assert CliRunner().invoke(app, args).exit_code == 0
+    assert len(list(tmp_path.glob("samples-*.wav"))) == 6
+    fitted = probgen.load(tmp_path / "run")
+    drawn = probgen.sample(fitted, 2, given={"label": np.array([1, 0, 1])}, length=20)
+    found, _ = read_wav((tmp_path / "samples-001.wav").read_bytes(), "s")
+    np.testing.assert_allclose(found[:, 0], from_mu_law(drawn.x.values[0, 1]), atol=1e-4)
+    labels.write_text("label\n7\n")
+    done = CliRunner().invoke(app, args)
+    assert done.exit_code == 2
+    assert "label, row 0: 7; allowed is 0 or 1" in done.output

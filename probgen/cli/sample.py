@@ -88,13 +88,17 @@ def command(
 def _conditions(path: Path, event: Any, latents: Collection[str]) -> Any:
     """What the file says of x and of the model's conditions; a label beside x is none where the model has none.
 
-    A text is what x begins with; or, of a model that is conditioned on a text, that, line by line.
+    A text is what x begins with; or, of a model that is conditioned on a text, that, line by line. A table may hold conditions alone.
     """
-    from probgen.datasets import lines_of, read, read_text
+    from probgen.datasets import lines_of, read, read_text, table
 
     texts = [name for name, part in event.given.items() if part.symbols]
     if path.suffix == ".txt" and texts:
         return {texts[0]: lines_of(read_text(path))}
+    if path.suffix == ".csv":
+        frame = table(path)
+        if len(frame.columns) and set(frame.columns) <= event.given.keys():  # conditions alone
+            return {str(name): frame[name].to_numpy() for name in frame.columns}
     found = read(path)
     known = {"x", "observed", "length", *event.given, *event.lengths, *latents}
     return found[[name for name in found if name in known]]

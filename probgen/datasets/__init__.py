@@ -7,13 +7,13 @@ from pathlib import Path
 import xarray as xr
 
 from probgen.datasets.base import DataSet
-from probgen.datasets.files import from_frame, read
+from probgen.datasets.files import from_frame, read, table
 from probgen.datasets.text import lines_of, read_text
 from probgen.datasets.translation import pairs
 from probgen.errors import InputError, did_you_mean
 from probgen.plugins import find, registered
 
-__all__ = ["DataSet", "find_set", "from_frame", "lines_of", "load", "pairs", "read", "read_text"]
+__all__ = ["DataSet", "find_set", "from_frame", "lines_of", "load", "pairs", "read", "read_text", "table"]
 
 
 def load(

@@ -162,15 +162,19 @@ def _dataset(arrays: dict[str, np.ndarray], path: Path) -> xr.Dataset:
 
 
 def _csv(path: Path) -> xr.Dataset:
+    return from_frame(table(path), str(path))
+
+
+def table(path: Path) -> pd.DataFrame:
+    """A CSV file as it is. Errors: `FileError`."""
     try:
         with path.open("rb") as file:
             columns = file.readline(COLUMNS << 5).count(b",") + 1
         if columns > COLUMNS:
             raise ValueError(f"more than {COLUMNS} columns; give an .npy file")
-        frame = pd.read_csv(path)
+        return pd.read_csv(path)
     except (ValueError, OSError) as error:
         raise FileError(f"{path} cannot be read as CSV: {_reason(error)}") from None
-    return from_frame(frame, str(path))
 
 
 def from_frame(frame: pd.DataFrame, name: str = "the table") -> xr.Dataset:
