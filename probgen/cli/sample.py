@@ -95,7 +95,7 @@ def _conditions(path: Path, event: Any, latents: Collection[str]) -> Any:
     texts = [name for name, part in event.given.items() if part.symbols]
     if path.suffix == ".txt" and texts:
         return {texts[0]: lines_of(read_text(path))}
-    if path.suffix == ".csv":
+    if path.suffix == ".csv" and path.is_file():
         frame = table(path)
         if len(frame.columns) and set(frame.columns) <= event.given.keys():  # conditions alone
             return {str(name): frame[name].to_numpy() for name in frame.columns}
