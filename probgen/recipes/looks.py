@@ -118,7 +118,7 @@ class Looks:
         for kind, how in (("greedy", {"top_k": 1}), ("beam", {"beams": plan.beams})):
             if how.keys() <= known.keys():
                 columns[kind] = texts_of(self.sample(given=given, progress=progress, **how)["x"])
-        for kind in columns.keys() - {"reference"}:
+        for kind in (kind for kind in columns if kind != "reference"):
             with suppress(InputError):  # sacrebleu is an extra
                 self.figures[f"bleu_{kind}"] = evaluation.bleu(columns[kind], columns["reference"])
         lines = ["\t".join(columns), *("\t".join(row) for row in zip(*columns.values(), strict=True))]
