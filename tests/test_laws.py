@@ -215,6 +215,12 @@ class TestBayesianMixtureSVI(FamilyLaws):
     options = {"method": "svi", "prior": "lkj", "draws": 20, "steps": 12}
 
 
+def words(support: str = "token") -> xr.Dataset:
+    """Five symbols out of three, a row each."""
+    x = np.random.default_rng(0).choice(3, (60, 5), p=[0.5, 0.3, 0.2])
+    return xr.Dataset({"x": (("row", "time"), x, {"support": support, "levels": 3})})
+
+
 class TestCharRNN(FamilyLaws):
     family = "char-rnn"
     options = {"hidden": 6, "window": 4, "epochs": 10, "batch_size": 8, "learning_rate": 0.02}
@@ -222,8 +228,7 @@ class TestCharRNN(FamilyLaws):
     @pytest.fixture
     def data(self) -> xr.Dataset:
         """Words of five symbols out of three."""
-        x = np.random.default_rng(0).choice(3, (60, 5), p=[0.5, 0.3, 0.2])
-        return xr.Dataset({"x": (("row", "time"), x, {"support": "token", "levels": 3})})
+        return words()
 
 
 class TestTransformer(FamilyLaws):
@@ -242,8 +247,7 @@ class TestTransformer(FamilyLaws):
     @pytest.fixture
     def data(self) -> xr.Dataset:
         """Words of five symbols out of three: longer than the window."""
-        x = np.random.default_rng(0).choice(3, (60, 5), p=[0.5, 0.3, 0.2])
-        return xr.Dataset({"x": (("row", "time"), x, {"support": "token", "levels": 3})})
+        return words()
 
 
 class TestNGram(FamilyLaws):
@@ -253,8 +257,7 @@ class TestNGram(FamilyLaws):
     @pytest.fixture
     def data(self) -> xr.Dataset:
         """Words of five symbols out of three."""
-        x = np.random.default_rng(0).choice(3, (60, 5), p=[0.5, 0.3, 0.2])
-        return xr.Dataset({"x": (("row", "time"), x, {"support": "token", "levels": 3})})
+        return words()
 
 
 class TestSeq2Seq(FamilyLaws):
@@ -305,5 +308,4 @@ class TestWaveNet(FamilyLaws):
     @pytest.fixture
     def data(self) -> xr.Dataset:
         """Sounds of five samples of three levels."""
-        x = np.random.default_rng(0).choice(3, (60, 5), p=[0.5, 0.3, 0.2])
-        return xr.Dataset({"x": (("row", "time"), x, {"support": "integer", "levels": 3})})
+        return words("integer")
