@@ -8,7 +8,7 @@ is scored exactly in bounded memory, a prompt is read in one pass, and a fit car
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Protocol
 
 import pyro
@@ -213,17 +213,16 @@ class SequencePair(Pair):
 
     def log_prob(self, x: Tensor, length: Tensor | None = None, **given: Tensor) -> Tensor:
         """log p(x), exact, of what counts of each row: (row,), in nats, float64."""
-        each = self.parts(x, length, self.context(given))
-        return torch.stack([part.double().sum(1) for part in each]).sum(0)
+        return _summed(self.parts(x, length, self.context(given)))
 
     def assess(self, x: Tensor, options: Any, length: Tensor | None = None, **given: Tensor) -> xr.Dataset:
         """The exact log p(x), and log p(x_t | x_<t) if it is asked for."""
-        total = self.log_prob(x, length, **given)
-        scores = log_prob(total, kind="exact", estimator="exact", measure="counting")
+        each: Iterable[Tensor] = self.parts(x, length, self.context(given))
+        each = list(each) if options.conditionals else each  # else each is let go when it is summed up
+        scores = log_prob(_summed(each), kind="exact", estimator="exact", measure="counting")
         if options.conditionals:
-            each = list(self.parts(x, length, self.context(given)))
             attrs = {"units": "nat", "long_name": "log p(x_t | x_<t)"}
-            scores["site_log_prob"] = (("row", "time"), torch.cat(each, 1).cpu().numpy(), attrs)
+            scores["site_log_prob"] = (("row", "time"), torch.cat(list(each), 1).cpu().numpy(), attrs)
         return scores
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
@@ -276,6 +275,11 @@ def choose(site: Site, numbers: Tensor, options: Any) -> Tensor:
         ordered[ordered.cumsum(1) - ordered >= options.top_p] = 0  # the first is always left
         p = torch.zeros_like(p).scatter_(1, index, ordered)
     return torch.multinomial(p, 1)[:, 0]
+
+
+def _summed(parts: Iterable[Tensor]) -> Tensor:
+    """Stretches (row, step) to whole rows (row,), in float64."""
+    return torch.stack([part.double().sum(1) for part in parts]).sum(0)
 
 
 def _within(x: Tensor, length: Tensor, start: int) -> Tensor:

@@ -101,7 +101,7 @@ class Looks:
             names = told
         self.texts = texts_of(draws["x"])
         if self.texts and told:
-            self.texts = [f"{given} -> {text}" for given, text in zip(told, self.texts, strict=True)]
+            self.texts = [f"{known} -> {text}" for known, text in zip(told, self.texts, strict=True)]
         if not self.texts:
             self.picture("samples", lambda: picture_of(self.fitted, draws, self.title, names))
 
