@@ -19,44 +19,61 @@ if TYPE_CHECKING:
     from probgen import evaluation as evaluation
     from probgen import inference as inference
     from probgen import testing as testing
-    from probgen.api import diagnose as diagnose
-    from probgen.api import fit as fit
-    from probgen.api import sample as sample
-    from probgen.api import sample_to as sample_to
-    from probgen.api import score as score
+    from probgen.api.analyzing import analyze as analyze
+    from probgen.api.analyzing import figures_of as figures_of
+    from probgen.api.decoding import decode as decode
+    from probgen.api.diagnosing import diagnose as diagnose
+    from probgen.api.fitting import fit as fit
+    from probgen.api.loading import load as load
+    from probgen.api.sampling import sample as sample
+    from probgen.api.sampling import sample_to as sample_to
+    from probgen.api.scoring import score as score
+    from probgen.contract.event import Event as Event
+    from probgen.contract.fitted import Fitted as Fitted
+    from probgen.contract.hookspecs import hookimpl as hookimpl
+    from probgen.contract.options import Options as Options
+    from probgen.contract.rows import Rows as Rows
+    from probgen.contract.run import Run as Run
+    from probgen.contract.scores import bits_per_dim as bits_per_dim
+    from probgen.contract.scores import log_prob as log_prob
     from probgen.evaluation import compare as compare
-    from probgen.event import Event as Event
-    from probgen.fitted import Fitted as Fitted
-    from probgen.fitted import load as load
-    from probgen.hookspecs import hookimpl as hookimpl
-    from probgen.observers import observing as observing
-    from probgen.options import Options as Options
     from probgen.pair import Pair as Pair
-    from probgen.rows import Rows as Rows
-    from probgen.run import Run as Run
-    from probgen.scores import bits_per_dim as bits_per_dim
-    from probgen.scores import log_prob as log_prob
+    from probgen.plugins.observers import observing as observing
 
 _HOME = {
-    "Event": "probgen.event",
-    "Fitted": "probgen.fitted",
-    "Options": "probgen.options",
+    "Event": "probgen.contract.event",
+    "Fitted": "probgen.contract.fitted",
+    "Options": "probgen.contract.options",
     "Pair": "probgen.pair",
-    "Rows": "probgen.rows",
-    "Run": "probgen.run",
-    "bits_per_dim": "probgen.scores",
+    "Rows": "probgen.contract.rows",
+    "Run": "probgen.contract.run",
+    "bits_per_dim": "probgen.contract.scores",
+    "analyze": "probgen.api.analyzing",
     "compare": "probgen.evaluation",
-    "diagnose": "probgen.api",
-    "fit": "probgen.api",
-    "hookimpl": "probgen.hookspecs",
-    "load": "probgen.fitted",
-    "log_prob": "probgen.scores",
-    "observing": "probgen.observers",
-    "sample": "probgen.api",
-    "sample_to": "probgen.api",
-    "score": "probgen.api",
+    "decode": "probgen.api.decoding",
+    "diagnose": "probgen.api.diagnosing",
+    "figures_of": "probgen.api.analyzing",
+    "fit": "probgen.api.fitting",
+    "hookimpl": "probgen.contract.hookspecs",
+    "load": "probgen.api.loading",
+    "log_prob": "probgen.contract.scores",
+    "observing": "probgen.plugins.observers",
+    "sample": "probgen.api.sampling",
+    "sample_to": "probgen.api.sampling",
+    "score": "probgen.api.scoring",
 }
-_PACKAGES = ("datasets", "distributions", "errors", "evaluation", "inference", "models", "testing")
+_PACKAGES = (
+    "datasets",
+    "distributions",
+    "errors",
+    "evaluation",
+    "figures",
+    "inference",
+    "latents",
+    "models",
+    "nn",
+    "testing",
+)
 
 __all__ = list(_HOME)
 

@@ -15,22 +15,25 @@ import torch
 import xarray as xr
 from pydantic import BaseModel, Field
 from pyro import poutine
-from torch import Tensor, nn
+from torch import Tensor
 
-from probgen.errors import InputError, NotOffered
-from probgen.event import Event
-from probgen.fitted import Fitted
-from probgen.hookspecs import hookimpl
+from probgen.contract.conditions import context_size, one_hot
+from probgen.contract.event import Event
+from probgen.contract.fitted import Fitted
+from probgen.contract.hookspecs import hookimpl
+from probgen.contract.options import Options
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
+from probgen.contract.scores import log_prob
+from probgen.errors import NotOffered
 from probgen.inference.annealed import ais
 from probgen.inference.elbo import elbo
 from probgen.inference.importance import all_log_weights, elbo_with_error, iwae_with_error
 from probgen.inference.pareto import ENOUGH, pareto_k
 from probgen.inference.posterior import posterior_draws
-from probgen.inference.svi import Objective, SVIOptions, steps_of, svi
-from probgen.options import Options
-from probgen.rows import Rows
-from probgen.run import Run
-from probgen.scores import log_prob
+from probgen.inference.programs import Objective
+from probgen.inference.svi import svi
+from probgen.inference.training import SVIOptions, Training
 
 
 class PairScoreOptions(Options):
@@ -54,26 +57,6 @@ class PairSampleOptions(Options):
 
     particles: int = Field(16, ge=1, description="of which each draw that is conditioned on x is one")
     steps: int = Field(50, ge=1, description="from the prior to p(z | x) where x is known in part")
-
-
-def one_hot(event: Event, given: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor | None:
-    """What an event is conditioned on as one-hot vectors, side by side: (row, context); None where it is on nothing."""
-    if not event.given:
-        return None
-    parts = [
-        nn.functional.one_hot(given[name].long(), part.levels or 1) for name, part in event.given.items()
-    ]
-    return torch.cat(parts, 1).to(dtype)
-
-
-def context_size(event: Event) -> int:
-    """How many numbers `one_hot` has. Errors: `InputError` for a condition that is more than one number a row."""
-    for name, part in event.given.items():
-        if part.dims:
-            raise InputError(
-                f"given {name!r} is {part}; this family is conditioned on one number a row, a label say"
-            )
-    return sum(part.levels or 1 for part in event.given.values())
 
 
 class Pair(Objective):
@@ -141,9 +124,13 @@ class Pair(Objective):
         """What the density of `x` is a density of: `counting` or `lebesgue`."""
         return "counting" if self.event.discrete else "lebesgue"
 
+    def training_plan(self) -> Training:
+        """How `svi` trains it."""
+        return Training.of(self.options)
+
     def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset] | None:
         """Train in place; return further groups to keep."""
-        svi(self, data, run, self.options, steps_of(self.options, data.n))
+        svi(self, data, run, self.training_plan())
         return None
 
     def log_prob(self, x: Tensor, **given: Tensor) -> Tensor:
@@ -194,16 +181,6 @@ class Pair(Objective):
         z, ess = posterior_draws(self, x, observed, options.particles, options.steps, **given)
         drawn = self.draw(len(x), {**z, **given}, options)
         return {**drawn, "x": torch.where(observed, x, drawn["x"].to(x.dtype)), "ess": ess}
-
-    # for `em`
-
-    def e_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Expected statistics of some rows; they add up over chunks."""
-        raise NotOffered(f"{type(self).__name__} has no E-step")
-
-    def m_step(self, statistics: dict[str, Tensor]) -> None:
-        """Set the parameters to what maximises the expected log-likelihood."""
-        raise NotOffered(f"{type(self).__name__} has no M-step")
 
     # the hooks
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from probgen import plugins
+from probgen.plugins import analysis, family, registry
 
 torch.set_num_threads(1)  # two workers on two cores
 
@@ -30,8 +30,7 @@ def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def make(name: str, entries: str, files: dict[str, str]) -> None:
-        plugins._named.cache_clear()
-        plugins._registered.cache_clear()
+        _forget()
         info = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
@@ -41,5 +40,10 @@ def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
             monkeypatch.delitem(sys.modules, file.removesuffix(".py"), raising=False)
 
     yield make
-    plugins._named.cache_clear()
-    plugins._registered.cache_clear()
+    _forget()
+
+
+def _forget() -> None:
+    """What was found and loaded before."""
+    for cached in (registry._registered, family._named, analysis._named):
+        cached.cache_clear()

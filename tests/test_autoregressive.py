@@ -15,12 +15,12 @@ from pyro.infer import TraceEnum_ELBO, config_enumerate
 from scipy import stats
 from torch import Tensor, nn
 
+from probgen.contract.seeds import generators_kept, seed_torch
 from probgen.distributions import Autoregressive, Bernoulli, Categorical, Ensemble, Normal, NormalMixture
 from probgen.errors import InputError
 from probgen.models.fvsbn import FVSBNConditioner
 from probgen.models.made import MADEConditioner
 from probgen.models.nade import NADEConditioner
-from probgen.seeds import generators_kept, seed_torch
 
 D = 12
 FALSE_ALARM = 1e-6

@@ -12,10 +12,10 @@ import torch
 import xarray as xr
 
 import probgen
+from probgen.contract.state import digest_of
 from probgen.errors import InputError, Interrupted, NotOffered
-from probgen.state import digest_of
 from probgen.testing import spaces
-from probgen.testing.laws import Stop
+from probgen.testing.helpers import Stop
 
 SMALL: dict[str, dict[str, Any]] = {
     "fvsbn": {"epochs": 40, "batch_size": 20, "learning_rate": 0.1},

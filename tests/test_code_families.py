@@ -15,8 +15,8 @@ from pyro import poutine
 from scipy import stats
 
 import probgen
+from probgen.contract.event import Event
 from probgen.errors import InputError, NotOffered
-from probgen.event import Event
 from probgen.models.autoencoder import Autoencoder
 from probgen.models.bayesian_mixture import BayesianMixture
 from probgen.models.m2 import M2

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from probgen.contract.seeds import generators_kept, seed_torch
 from probgen.distributions import Autoregressive, Bernoulli, Normal
 from probgen.errors import InputError
-from probgen.inference.completion import complete
-from probgen.seeds import generators_kept, seed_torch
+from probgen.inference.particles import complete
 from tests.test_autoregressive import FALSE_ALARM, D, conditioner, g_test
 
 DRAWS = 5_000

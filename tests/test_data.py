@@ -13,9 +13,10 @@ import torch
 import xarray as xr
 
 import probgen
-from probgen.data import as_dataset, event_of
+from probgen.contract.event import Event
+from probgen.data.describe import event_of
+from probgen.data.ingest import as_dataset
 from probgen.errors import InputError
-from probgen.event import Event
 
 X = np.round(np.random.default_rng(0).standard_normal((40, 3)), 3)
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from probgen.cli import app
-from probgen.hookspecs import FamilySpecs, ObserverSpecs
-from probgen.plugins import registered
+from probgen.contract.hookspecs import FamilySpecs, ObserverSpecs
+from probgen.plugins.registry import registered
 
 ROOT = Path(__file__).parent.parent
 PAGES = [

@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 
 import probgen
 from probgen.cli import app
+from probgen.contract.fitted import Fitted
+from probgen.contract.state import digest_of
 from probgen.errors import InputError, ProbgenError
-from probgen.fitted import Fitted
-from probgen.plugins import family as find_family
-from probgen.state import digest_of
+from probgen.plugins.family import family as find_family
 from probgen.testing import spaces
 
 QUICK = {"epochs": 1, "batch_size": 40}

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 import probgen
 from probgen import Fitted, Options, Rows, Run, hookimpl, log_prob
-from probgen.data import event_of
+from probgen.contract.scores import bits_per_dim, mean_bits_per_dim, summary
+from probgen.data.describe import event_of
 from probgen.errors import InputError
-from probgen.scores import bits_per_dim, mean_bits_per_dim, summary
 
 
 def texts(rows: int = 40, longest: int = 7, **attrs: Any) -> xr.Dataset:

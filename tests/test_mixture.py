@@ -16,14 +16,15 @@ from scipy.special import logsumexp
 from sklearn.mixture import GaussianMixture
 
 import probgen
-from probgen.data import as_dataset, event_of
+from probgen.contract.event import Event
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
+from probgen.data.describe import event_of
+from probgen.data.ingest import as_dataset
 from probgen.errors import DivergedError, InputError
-from probgen.event import Event
 from probgen.inference import normal_moments as moments
 from probgen.inference.normal_moments import mean_and_variance
 from probgen.models.mixture import Mixture, MixtureOptions
-from probgen.rows import Rows
-from probgen.run import Run
 
 COVARIANCES = ("full", "tied", "diagonal", "spherical")
 

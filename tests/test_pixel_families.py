@@ -12,13 +12,13 @@ import xarray as xr
 from PIL import Image
 
 import probgen
+from probgen.contract.event import Event
+from probgen.contract.state import digest_of
 from probgen.distributions import Autoregressive
 from probgen.errors import FileError, InputError, Interrupted
-from probgen.event import Event
-from probgen.pictures import columns, images
-from probgen.state import digest_of
+from probgen.figures.images import columns, images
 from probgen.testing import spaces
-from probgen.testing.laws import Stop
+from probgen.testing.helpers import Stop
 
 SMALL: dict[str, dict[str, Any]] = {
     "pixelcnn": {

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from probgen.contract.seeds import generators_kept, seed_torch
 from probgen.distributions import (
     Autoregressive,
     Bernoulli,
@@ -22,7 +23,6 @@ from probgen.errors import InputError
 from probgen.models.pixelcnn import GatedLayer, PixelCNNConditioner
 from probgen.models.pixelrnn import PixelRNNConditioner
 from probgen.nn.masked import Horizontal, Vertical, check_dilation, colours_of
-from probgen.seeds import generators_kept, seed_torch
 from tests.test_autoregressive import FALSE_ALARM, Uncached, g_test
 
 NETS = ["cnn", "cnn-wide", "cnn-far", "row", "diagonal"]

@@ -12,8 +12,8 @@ import torch
 
 import probgen
 from probgen import plugins
+from probgen.contract.seeds import numpy_state
 from probgen.errors import NotOffered, PluginError
-from probgen.seeds import numpy_state
 
 X = np.random.default_rng(0).standard_normal((20, 2))
 

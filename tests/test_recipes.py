@@ -10,9 +10,9 @@ import pytest
 import xarray as xr
 
 from probgen import recipes
+from probgen.contract.event import Event
 from probgen.errors import FileError, InputError
-from probgen.event import Event
-from probgen.recipes.looks import hidden
+from probgen.analyses.complete import hidden
 
 NEEDS_DATA = {
     "cifar-pixelcnn", "cifar-vqvae", "connect4", "dna", "faces-pixelcnn", "faces-vqvae", "faithful", "faithful-bayes", "fashion-dcgan", "fashion-pixelcnn",

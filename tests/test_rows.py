@@ -7,8 +7,8 @@ import pytest
 import torch
 import xarray as xr
 
-from probgen.event import Event
-from probgen.rows import Rows
+from probgen.contract.event import Event
+from probgen.contract.rows import Rows
 
 N = 30_000
 

@@ -18,9 +18,9 @@ import torch
 import xarray as xr
 
 import probgen
+from probgen.contract.run import Run
+from probgen.contract.state import digest_of
 from probgen.errors import DivergedError, FileError, InputError, Interrupted, PluginError, RunError
-from probgen.run import Run
-from probgen.state import digest_of
 from probgen.store.claim import Claim
 from probgen.store.folder import RunFolder
 from probgen.store.trees import read_dataset, write_dataset

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from probgen.cli.scaffold import write
 from probgen.errors import InputError
-from probgen.scaffold import write
 
 
 def test_a_new_plugin_passes_its_check(tmp_path: Path) -> None:

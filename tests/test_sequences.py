@@ -14,17 +14,17 @@ from scipy import special
 
 import probgen
 from probgen import Rows
-from probgen.data import event_of
+from probgen.contract.seeds import generators_kept, seed_torch
+from probgen.contract.state import digest_of
+from probgen.contract.streams import Streams
+from probgen.data.describe import event_of
 from probgen.distributions import Autoregressive, Categorical
 from probgen.errors import InputError, Interrupted
+from probgen.models.bases.sequences import choose
 from probgen.models.char_rnn import CharRNN, RecurrentConditioner
-from probgen.models.sequences import choose
 from probgen.models.transformer import TransformerConditioner
 from probgen.models.wavenet import WaveNetConditioner
-from probgen.seeds import generators_kept, seed_torch
-from probgen.state import digest_of
-from probgen.testing.laws import Stop
-from probgen.windows import Streams
+from probgen.testing.helpers import Stop
 from tests.test_autoregressive import FALSE_ALARM, Uncached, g_test, sigmoid
 from tests.test_symbols import text
 

@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 import probgen
 from probgen import datasets, pictures
 from probgen.cli import app
-from probgen.data import as_dataset, event_of
+from probgen.codecs.sounds import from_mu_law, mu_law, read_wav, write_wav
+from probgen.contract.event import Event
+from probgen.data.describe import event_of
+from probgen.data.ingest import as_dataset
 from probgen.errors import FileError, InputError
-from probgen.event import Event
-from probgen.sounds import from_mu_law, mu_law, read_wav, write_wav
 
 
 def test_mu_law() -> None:

@@ -13,8 +13,8 @@ import torch
 import xarray as xr
 
 import probgen
+from probgen.contract.state import flatten, unflatten
 from probgen.errors import FileError, RunError
-from probgen.state import flatten, unflatten
 from probgen.store.files import read_file, write_file
 from probgen.store.journal import Journal, read_journal
 from probgen.store.trees import (

@@ -14,9 +14,7 @@ from typer.testing import CliRunner
 
 import probgen
 from probgen.cli import app
-from probgen.data import event_of
-from probgen.errors import InputError
-from probgen.symbols import (
+from probgen.codecs.texts import (
     UNKNOWN,
     decode,
     encode,
@@ -27,6 +25,8 @@ from probgen.symbols import (
     symbols_of,
     texts_of,
 )
+from probgen.data.describe import event_of
+from probgen.errors import InputError
 from tests.test_lengths import Unigram, by_hand
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from probgen import datasets
-from probgen.data import event_of
+from probgen.codecs.texts import decode
+from probgen.data.describe import event_of
 from probgen.errors import FileError, InputError
-from probgen.symbols import decode
 
 
 def written(dataset: object, row: int = 0) -> str:

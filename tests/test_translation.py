@@ -15,14 +15,14 @@ from scipy import special
 
 import probgen
 from probgen import datasets
+from probgen.codecs.texts import decode, texts_of
+from probgen.contract.seeds import generators_kept, seed_torch
 from probgen.distributions import Autoregressive, Categorical
 from probgen.errors import FileError, InputError
 from probgen.evaluation import bleu
 from probgen.inference.beam import beam
 from probgen.models.transformer import Encoder, TransformerConditioner
 from probgen.recipes import execute, read
-from probgen.seeds import generators_kept, seed_torch
-from probgen.symbols import decode, texts_of
 from tests.test_autoregressive import Uncached
 from tests.test_sequences import tokens
 

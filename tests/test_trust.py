@@ -81,7 +81,7 @@ def test_kills(family: str) -> None:
 
 
 def test_every_family_is_killed() -> None:
-    from probgen.plugins import registered
+    from probgen.plugins.registry import registered
 
     own = {name for name, found in registered("families").items() if found[0].distribution == "probgen"}
     assert set(processes.FITS) == own

@@ -14,8 +14,8 @@ from scipy import stats
 from torch import Tensor
 
 import probgen
+from probgen.contract.event import Event
 from probgen.errors import DivergedError, InputError, NotOffered
-from probgen.event import Event
 from probgen.inference.annealed import ais
 from probgen.inference.elbo import elbo
 from probgen.inference.importance import iwae

@@ -8,21 +8,20 @@ from typing import Any
 
 import torch
 
-from probgen.calling import call
+from probgen.contract.definition import Definition
+from probgen.contract.fitted import Fitted
+from probgen.contract.run import Run
+from probgen.contract.seeds import generators_kept, key, seed_torch
 from probgen.errors import InputError
-from probgen.fitted import Fitted
-from probgen.observers import Observers, observing
-from probgen.plugins import Family
-from probgen.run import Run
-from probgen.seeds import generators_kept, key, seed_torch
+from probgen.plugins.observers import Observers, observing
 
 SHARD = 256  # rows or draws that share a seed: a constant of the format
 
 
-def seeded(name: tuple[Any, ...], family: Family, hook: str, **arguments: Any) -> Any:
+def seeded(name: tuple[Any, ...], family: Definition, hook: str, **arguments: Any) -> Any:
     with generators_kept():
         seed_torch(key(*name))
-        return call(family, hook, **arguments)
+        return family.call(hook, **arguments)
 
 
 def run_for(fitted: Fitted, seed: int, device: str | torch.device | None) -> Run:
@@ -30,7 +29,7 @@ def run_for(fitted: Fitted, seed: int, device: str | torch.device | None) -> Run
 
 
 @contextmanager
-def told(observers: Observers, hook: str, family: Family, run: Run) -> Iterator[None]:
+def told(observers: Observers, hook: str, family: Definition, run: Run) -> Iterator[None]:
     observers.tell("started", hook=hook, family=family.name, run=run)
     error: BaseException | None = None
     try:
@@ -47,7 +46,7 @@ def shown(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    from probgen.progress import Progress
+    from probgen.plugins.progress import Progress
 
     with Progress() as bar, observing(bar):
         yield
@@ -64,8 +63,9 @@ def checked_device(device: str | torch.device | None) -> torch.device:
 
 
 def checked_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if found not in (torch.float32, torch.float64):
+    known = {"float32": torch.float32, "float64": torch.float64}
+    found = known.get(dtype) if isinstance(dtype, str) else dtype
+    if found not in known.values():
         raise InputError(f"dtype = {dtype!r}: float32 or float64")
     assert isinstance(found, torch.dtype)
     return found

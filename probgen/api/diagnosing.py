@@ -10,19 +10,18 @@ import numpy as np
 import torch
 import xarray as xr
 
+from probgen.api.provenance import stamp
 from probgen.api.sampling import sample
-from probgen.data import as_dataset, check, in_symbols_of
+from probgen.contract.fitted import Fitted
+from probgen.contract.seeds import checked_seed, key
+from probgen.contract.state import state_of
+from probgen.data.intake import prepare
 from probgen.errors import InputError
 from probgen.evaluation import cells, modes_of
 from probgen.evaluation import diagnose as diagnosed
 from probgen.evaluation.classifier import Classifier, train_classifier
 from probgen.evaluation.diagnosis import check_sizes
 from probgen.evaluation.modes import Located
-from probgen.fitted import Fitted
-from probgen.provenance import stamp
-from probgen.rows import numpy_dtype
-from probgen.seeds import checked_seed, key
-from probgen.state import state_of
 
 CELLS = 20  # modes of data without labels
 LABELLED = 1000  # images with labels that a classifier is worth training on
@@ -91,17 +90,10 @@ def diagnose(
 
 def _whole(fitted: Fitted, data: Any) -> tuple[xr.Dataset, str]:
     """Rows that are known whole, and their digest."""
-    dataset = in_symbols_of(fitted.event, as_dataset(data))
-    missing, digest = check(
-        dataset.drop_vars("weight", errors="ignore"),
-        fitted.event,
-        fitted.definition.accepts,
-        fitted.family,
-        numpy_dtype(fitted.dtype),
-    )
-    if missing or "observed" in dataset:
+    taken = prepare(data, fitted.definition, event=fitted.event, without=("weight",), dtype=fitted.dtype)
+    if taken.missing:
         raise InputError("x is known in part: a diagnosis needs whole rows")
-    return dataset, digest
+    return taken.dataset, taken.digest
 
 
 def _labelled(dataset: xr.Dataset) -> np.ndarray:
@@ -142,5 +134,10 @@ def _space(first: xr.Dataset, features: Callable[[np.ndarray], np.ndarray] | Non
         modes = cells(x, min(CELLS, max(1, len(x) // 50)), key(seed, "cells") % 2**32)
     else:
         modes = modes_of(x[known], np.unique(label[known], return_inverse=True)[1])
-    name = "x as it is" if features is None else getattr(features, "__name__", type(features).__name__)
+    name = "x as it is" if features is None else _name(features)
     return _Space(name, of, modes.locate, len(modes.mean))
+
+
+def _name(features: Any) -> str:
+    named = features if hasattr(features, "__name__") else type(features)
+    return str(named.__name__)

@@ -12,20 +12,19 @@ import xarray as xr
 from torch import nn
 
 from probgen.api.common import checked_device, checked_dtype, shown, told
-from probgen.calling import call, call_build
-from probgen.data import as_dataset, check, event_of, in_symbols_of, without_rare_symbols
+from probgen.api.loading import load
+from probgen.api.provenance import about, stamp
+from probgen.contract.definition import Definition
+from probgen.contract.event import Event
+from probgen.contract.fitted import Fitted
+from probgen.contract.options import checked
+from probgen.contract.run import Run
+from probgen.contract.seeds import checked_seed, generators_kept, key, seed_torch
+from probgen.contract.state import first_not_finite, state_of
+from probgen.data.intake import prepare
 from probgen.errors import DivergedError, InputError, PluginError, ProbgenError, RunError
-from probgen.event import Event
-from probgen.fitted import Fitted, load
-from probgen.observers import Observers
-from probgen.options import checked
-from probgen.plugins import Family
-from probgen.plugins import family as find_family
-from probgen.provenance import about, stamp
-from probgen.rows import Rows, numpy_dtype
-from probgen.run import Run
-from probgen.seeds import checked_seed, generators_kept, key, seed_torch
-from probgen.state import first_not_finite, state_of
+from probgen.plugins.family import family as find_family
+from probgen.plugins.observers import Observers
 from probgen.store.files import without_none
 from probgen.store.folder import HISTORY, MODEL, RunFolder
 
@@ -63,38 +62,22 @@ def fit(
     definition.require("fit")
     seed = checked_seed(seed)
     wanted = checked(definition.options("fit"), options, f"family {definition.name!r}")
-    dtype = checked_dtype(dtype if dtype is not None else getattr(definition.definition, "dtype", "float32"))
+    dtype = checked_dtype(dtype if dtype is not None else definition.dtype)
     device = checked_device(device)
-    dataset = as_dataset(data)
-    if getattr(wanted, "rare", 0):
-        dataset = without_rare_symbols(dataset, wanted.rare)
-    event = event_of(dataset, getattr(wanted, "given", ()))
-
-    def checked_rows(dataset: xr.Dataset, valid: Rows | None = None) -> tuple[Rows, str]:
-        missing, digest = check(dataset, event, definition.accepts, definition.name, numpy_dtype(dtype))
-        rows = Rows(
-            dataset,
-            event,
-            missing=missing,
-            seed=seed,
-            device=device,
-            dtype=dtype,
-            valid=valid,
-            beside=definition.accepts,
-        )
-        return rows, digest
-
-    rows_valid, digest_valid = None, None
+    how: dict[str, Any] = {"seed": seed, "device": device, "dtype": dtype}
+    taken = prepare(data, definition, options=wanted, **how)
+    event, chosen_by = taken.event, None
     if valid is not None:
-        rows_valid, digest_valid = checked_rows(in_symbols_of(event, as_dataset(valid)))
-    rows, digest = checked_rows(dataset, rows_valid)
+        chosen_by = prepare(valid, definition, event=event, **how)
+        taken.rows.valid = chosen_by.rows
     with generators_kept():
         seed_torch(key(seed, "build"))
-        module = call_build(definition, wanted, event).to(device, dtype)
+        module = definition.build(wanted, event).to(device, dtype)
     request = {
         "seed": seed,
         "dtype": str(dtype).removeprefix("torch."),
-        "data": about(dataset, digest) | ({"valid_sha256": digest_valid} if digest_valid else {}),
+        "data": about(taken.dataset, taken.digest)
+        | ({"valid_sha256": chosen_by.digest} if chosen_by else {}),
         "event": event.to_dict(),
         "models": {definition.name: {"family": definition.name, **wanted.model_dump(mode="json")}},
     }
@@ -106,11 +89,11 @@ def fit(
             fitted = load(folder.path, family)
             folder.clear()
             return fitted
-        run = Run(seed, device=device, dtype=dtype, folder=folder, observers=observers)
+        run = Run(seed, device=device, dtype=dtype, folder=folder, tell=observers.tell)
         stack.callback(run.close)
         with told(observers, "fit", definition, run), run.minding_signals():
             module.train()
-            groups = call(definition, "fit", module=module, data=rows, options=wanted, run=run)
+            groups = definition.call("fit", module=module, data=taken.rows, options=wanted, run=run)
         try:
             fitted = _fitted(definition, wanted, event, module, groups, run, request)
             if folder is not None:
@@ -130,7 +113,7 @@ def fit(
 
 
 def _fitted(
-    definition: Family,
+    definition: Definition,
     options: Any,
     event: Event,
     module: nn.Module,

@@ -13,17 +13,17 @@ import xarray as xr
 from torch import Tensor
 
 from probgen.api.common import SHARD, run_for, seeded, shown, told
-from probgen.data import described
+from probgen.api.provenance import stamp
+from probgen.contract.definition import Definition, latents_of
+from probgen.contract.event import Event
+from probgen.contract.fitted import Fitted
+from probgen.contract.options import checked
+from probgen.contract.seeds import checked_seed
+from probgen.contract.state import digest_of
+from probgen.data.describe import described
+from probgen.data.given import conditions
 from probgen.errors import InputError, PluginError
-from probgen.event import Event
-from probgen.fitted import Fitted
-from probgen.given import conditions
-from probgen.observers import Observers
-from probgen.options import checked
-from probgen.plugins import Family
-from probgen.provenance import stamp
-from probgen.seeds import checked_seed
-from probgen.state import digest_of
+from probgen.plugins.observers import Observers
 from probgen.store.parts import Parts
 
 PART = 64 << 20  # bytes of x in a part, about
@@ -123,7 +123,7 @@ class _Drawing:
     def dataset(self, start: int, end: int) -> xr.Dataset:
         """Samples `start` to `end`; `start` is at the start of a shard."""
         shards = list(self._shards(start * self.rows, end * self.rows))
-        names = getattr(self.fitted.module, "latents", {})
+        names = latents_of(self.fitted.module)
         variables = {}
         for name in shards[0]:
             array = np.concatenate([shard[name] for shard in shards])
@@ -151,7 +151,7 @@ class _Drawing:
                 observers.tell("step", run=self.run, stage="sample", step=first // SHARD, metrics={})
 
 
-def _checked_draws(drawn: Any, family: Family, n: int) -> dict[str, np.ndarray]:
+def _checked_draws(drawn: Any, family: Definition, n: int) -> dict[str, np.ndarray]:
     where = f"family {family.name!r} ({family.origin}), sample"
     if not isinstance(drawn, dict) or "x" not in drawn:
         raise PluginError(f"{where}: returned {type(drawn).__name__}, not a dict of tensors with 'x'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -10,17 +11,16 @@ import xarray as xr
 from torch import Tensor
 
 from probgen.api.common import SHARD, run_for, seeded, shown, told
-from probgen.data import as_dataset, check, in_symbols_of
+from probgen.api.provenance import stamp
+from probgen.contract.definition import Definition
+from probgen.contract.fitted import Fitted
+from probgen.contract.options import checked
+from probgen.contract.seeds import checked_seed
+from probgen.data.intake import prepare
 from probgen.errors import PluginError
-from probgen.fitted import Fitted
-from probgen.observers import Observers
-from probgen.options import checked
-from probgen.plugins import Family
-from probgen.provenance import stamp
-from probgen.rows import Rows, numpy_dtype
-from probgen.seeds import checked_seed
+from probgen.plugins.observers import Observers
 
-AT_ONCE = 16 * SHARD  # rows of an exact score that go over together
+AT_ONCE = 16  # shards of an exact score that go over together
 
 
 def score(
@@ -43,28 +43,32 @@ def score(
     seed = checked_seed(seed)
     wanted = checked(family.options("score"), options, f"family {family.name!r}, score")
     run = run_for(fitted, seed, device)
-    dataset = in_symbols_of(fitted.event, as_dataset(data))
-    for_the_fit = {"weight", "label"} - fitted.event.given.keys()
-    dataset = dataset.drop_vars(for_the_fit, errors="ignore")
-    missing, digest = check(dataset, fitted.event, family.accepts, family.name, numpy_dtype(run.dtype))
-    rows = Rows(dataset, fitted.event, missing=missing, device=run.device, dtype=run.dtype)
-    parts: list[xr.Dataset] = []
+    taken = prepare(
+        data, family, event=fitted.event, without=("weight", "label"), device=run.device, dtype=run.dtype
+    )
+    dataset = taken.dataset
     observers = Observers()
+
+    def scored(number: int, shard: dict[str, Tensor]) -> xr.Dataset:
+        part = seeded(
+            (seed, "score", number), family, "score", fitted=fitted, data=shard, options=wanted, run=run
+        )
+        observers.tell("step", run=run, stage="score", step=number, metrics={})
+        return _checked_scores(part, family, len(shard["x"]))
+
     with shown(progress), told(observers, "score", family, run), torch.no_grad():
         fitted.module.to(run.device)
-        for shard, chunk in enumerate(_shards(rows, parts)):
-            part = seeded(
-                (seed, "score", shard), family, "score", fitted=fitted, data=chunk, options=wanted, run=run
-            )
-            parts.append(_checked_scores(part, family, len(chunk["x"])))
-            observers.tell("step", run=run, stage="score", step=shard, metrics={})
+        shards = taken.rows.chunks(SHARD)
+        parts = [scored(0, next(shards))]
+        together = AT_ONCE if _exact(parts[0]) else 1
+        parts += [scored(number, _joined(some)) for number, some in enumerate(_some(shards, together), 1)]
     scores = xr.concat(parts, "row", data_vars="all", combine_attrs="override")
     facts = {
         "units": "nat",
         "event_size": fitted.event.size,
         "given": " ".join(fitted.event.given),
-        "observed": "some" if missing or "observed" in dataset else "all",
-        "rows": digest,
+        "observed": "some" if taken.missing else "all",
+        "rows": taken.digest,
     }
     for variable in scores.data_vars.values():
         if "kind" in variable.attrs:
@@ -79,32 +83,21 @@ def score(
     return scores
 
 
-def _shards(rows: Rows, parts: list[xr.Dataset]) -> Iterator[dict[str, Tensor]]:
-    """The rows in shards; once the first has shown that scores are exact, many shards at a time."""
-    first = True
-    held: list[dict[str, Tensor]] = []
-    for chunk in rows.chunks(SHARD):
-        if first:
-            yield chunk
-            first = False
-            continue
-        exact = parts[0].get("log_prob", xr.DataArray()).attrs.get("kind") == "exact"
-        if not exact:
-            yield chunk
-            continue
-        held.append(chunk)
-        if len(held) * SHARD >= AT_ONCE:
-            yield _joined(held)
-            held = []
-    if held:
-        yield _joined(held)
+def _exact(scores: xr.Dataset) -> bool:
+    return "log_prob" in scores and scores["log_prob"].attrs.get("kind") == "exact"
+
+
+def _some(shards: Iterator[dict[str, Tensor]], n: int) -> Iterator[list[dict[str, Tensor]]]:
+    """The shards, n at a time."""
+    while some := list(islice(shards, n)):
+        yield some
 
 
 def _joined(chunks: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _checked_scores(part: Any, family: Family, n: int) -> xr.Dataset:
+def _checked_scores(part: Any, family: Definition, n: int) -> xr.Dataset:
     where = f"family {family.name!r} ({family.origin}), score"
     if not isinstance(part, xr.Dataset):
         raise PluginError(f"{where}: returned {type(part).__name__}, not a Dataset; use probgen.log_prob()")

@@ -8,7 +8,21 @@ import warnings
 
 import typer
 
-from probgen.cli import compare, datasets, diagnose, families, fit, plugins, recipes, run, sample, score, show
+from probgen.cli import (
+    analyses,
+    analyze,
+    compare,
+    datasets,
+    diagnose,
+    families,
+    fit,
+    plugins,
+    recipes,
+    run,
+    sample,
+    score,
+    show,
+)
 from probgen.cli.common import report
 
 app = typer.Typer(
@@ -18,7 +32,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, fit, sample, score, diagnose, compare, show, families, datasets, recipes):
+for command in (
+    run,
+    fit,
+    sample,
+    score,
+    compare,
+    analyze,
+    diagnose,
+    show,
+    families,
+    datasets,
+    analyses,
+    recipes,
+):
     app.command(command.__name__.rpartition(".")[2])(report(command.command))
 app.add_typer(plugins.app, name="plugins")
 

@@ -10,11 +10,16 @@ import sys
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
 from probgen.errors import InputError, Interrupted, ProbgenError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from probgen.plugins.registry import Kind
 
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
@@ -139,3 +144,39 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.4g}"
     return printable(str(value))
+
+
+def registered_rows(kind: Kind) -> list[dict[str, Any]]:
+    """Everything registered of one kind, a row each, from metadata alone."""
+    from probgen.plugins.registry import SINGULAR, registered
+
+    return [
+        {
+            SINGULAR[kind]: p.name,
+            "distribution": f"{p.distribution} {p.version}",
+            "from": p.target,
+            "note": note,
+        }
+        for plugins in registered(kind).values()
+        for p in plugins
+        for note in ["blocked" if p.blocked else "clash: two of one name" if len(plugins) > 1 else None]
+    ]
+
+
+def options_of(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """The options of a class, a row each."""
+    return [
+        {
+            "option": key,
+            "default": None if field.is_required() else str(field.default),
+            "type": _type(field.annotation),
+            "meaning": field.description or "",
+        }
+        for key, field in model.model_fields.items()
+    ]
+
+
+def _type(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)

@@ -13,9 +13,9 @@ def loaded(
     data: str, split: str | None, usual: str, folder: Path | None
 ) -> tuple[xr.Dataset, xr.Dataset | None]:
     """Rows of `split` (or of the usual one, where there is one), and those of `valid` beside `train`."""
-    from probgen.data import as_dataset
+    from probgen.data.ingest import as_dataset
     from probgen.datasets import find_set
-    from probgen.plugins import registered
+    from probgen.plugins.registry import registered
 
     splits = find_set(data).splits if data in registered("datasets") else ()
     part = split if split is not None else usual if usual in splits else None

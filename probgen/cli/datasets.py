@@ -15,7 +15,7 @@ def command(
     json: Json = False,
 ) -> None:
     """List the registered data sets; or load one and show its parts."""
-    from probgen.plugins import registered
+    from probgen.plugins.registry import registered
 
     if name is None:
         listed = [
@@ -25,7 +25,8 @@ def command(
         ]
         put(listed, json, lambda: print_table(listed, ["data set", "distribution", "from"]))
         return
-    from probgen.data import as_dataset, event_of
+    from probgen.data.describe import event_of
+    from probgen.data.ingest import as_dataset
     from probgen.datasets import find_set
 
     found = find_set(name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any
 
 import typer
 
-from probgen.cli.common import Json, print_table, put
+from probgen.cli.common import Json, options_of, print_table, put, registered_rows
 
 
 def command(
@@ -14,39 +14,20 @@ def command(
     json: Json = False,
 ) -> None:
     """List the registered families, from metadata alone; or show one, which imports it."""
-    from probgen.plugins import registered
-
     if name is not None:
         found = _one(name)
         put(found, json, lambda: _show(found))
         return
-    rows = [
-        {"family": p.name, "distribution": f"{p.distribution} {p.version}", "from": p.target, "note": note}
-        for plugins in registered("families").values()
-        for p in plugins
-        for note in ["blocked" if p.blocked else "clash: two of one name" if len(plugins) > 1 else None]
-    ]
+    rows = registered_rows("families")
     put(rows, json, lambda: print_table(rows, ["family", "distribution", "from", "note"]))
 
 
 def _one(name: str) -> dict[str, Any]:
-    from probgen.plugins import HOOKS, family
+    from probgen.plugins.family import HOOKS, family
 
     found = family(name)
-    document = (found.definition.__doc__ or "").strip().partition("\n")[0]
-    options = {
-        hook: [
-            {
-                "option": key,
-                "default": None if field.is_required() else str(field.default),
-                "type": _type(field.annotation),
-                "meaning": field.description or "",
-            }
-            for key, field in found.options(hook).model_fields.items()
-        ]
-        for hook in HOOKS
-        if found.offers(hook)
-    }
+    document = (found.source.__doc__ or "").strip().partition("\n")[0]
+    options = {hook: options_of(found.options(hook)) for hook in HOOKS if found.offers(hook)}
     return {
         "family": name,
         "what": document,
@@ -54,12 +35,6 @@ def _one(name: str) -> dict[str, Any]:
         "accepts": sorted(found.accepts),
         "hooks": options,
     }
-
-
-def _type(annotation: Any) -> str:
-    if get_origin(annotation) is Literal:
-        return " | ".join(map(str, get_args(annotation)))
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ def command(
 
     Example: probgen fit mixture --data iris --set components=3 --out runs/iris
     """
-    from probgen.api import fit
+    from probgen.api.fitting import fit
     from probgen.cli.data import loaded
 
     rows, valid = loaded(data, split, "train", data_dir)

@@ -20,7 +20,7 @@ def list_(context: typer.Context, json: Json = False) -> None:
         return
     from typing import get_args
 
-    from probgen.plugins import SINGULAR, Kind, registered
+    from probgen.plugins.registry import SINGULAR, Kind, registered
 
     rows = [
         {
@@ -47,7 +47,7 @@ def new(
 
     Then: pip install --editable probgen-NAME, and probgen plugins check NAME.
     """
-    from probgen.scaffold import write
+    from probgen.cli.scaffold import write
 
     folder = write(name, into)
     typer.echo(f"{folder}\nnext: pip install --editable {folder} && probgen plugins check {name}")
@@ -58,7 +58,7 @@ def new(
 def check(name: Annotated[str, typer.Argument(help="A registered family.")]) -> None:
     """Run the laws that every family must meet against a family."""
     from probgen.errors import PluginError
-    from probgen.plugins import family
+    from probgen.plugins.family import family
 
     family(name)
     try:

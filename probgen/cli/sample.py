@@ -39,14 +39,15 @@ def command(
 
     Example: probgen sample runs/iris -n 100 --png iris.png
     """
-    from probgen import pictures
-    from probgen.api import sample, sample_to
+    from probgen import figures
+    from probgen.api.loading import load
+    from probgen.api.sampling import sample, sample_to
+    from probgen.codecs.texts import texts_of
+    from probgen.contract.definition import latents_of
     from probgen.errors import InputError
-    from probgen.fitted import load
     from probgen.recipes import picture_of, write_sounds
     from probgen.store.folder import SAMPLES
     from probgen.store.trees import read_dataset, write_dataset
-    from probgen.symbols import texts_of
 
     target = out if out is not None else run / SAMPLES if run.is_dir() else None
     if run.is_file() and target is None and png is None and wav is None:
@@ -59,7 +60,7 @@ def command(
     fitted = load(run)
     if wav is not None and not fitted.event.rate:
         raise InputError(f"--wav: x is no sound, but {fitted.event}")
-    latents = getattr(fitted.module, "latents", {}) if given is not None else {}
+    latents = latents_of(fitted.module) if given is not None else {}
     condition: Any = _conditions(given, fitted.event, latents) if given is not None else None
     how: dict[str, Any] = {"given": condition, "seed": seed, "device": device, "progress": progress(quiet)}
     how |= settings(set_)
@@ -77,7 +78,7 @@ def command(
         write_sounds(wav, draws["x"].values.reshape(-1, draws["x"].shape[-1]), fitted.event.rate)
         written.append(f"{wav}/samples-*.wav")
     if png is not None:
-        pictures.save(picture_of(fitted, draws, f"{fitted.family}: {n} draws"), png)
+        figures.save(picture_of(fitted, draws, f"{fitted.family}: {n} draws"), png)
         written.append(str(png))
     variables = {str(name): dict(v.sizes) for name, v in draws.data_vars.items()}
     texts = texts_of(draws["x"])[:SHOWN]

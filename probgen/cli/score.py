@@ -26,11 +26,11 @@ def command(
 
     Example: probgen score runs/iris --data iris
     """
-    from probgen.api import score
+    from probgen.api.loading import load
+    from probgen.api.scoring import score
     from probgen.cli.data import loaded
+    from probgen.contract.scores import summary
     from probgen.errors import InputError
-    from probgen.fitted import load
-    from probgen.scores import summary
     from probgen.store.folder import SCORES
     from probgen.store.trees import write_dataset
 

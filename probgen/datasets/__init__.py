@@ -7,11 +7,9 @@ from pathlib import Path
 import xarray as xr
 
 from probgen.datasets.base import DataSet
-from probgen.datasets.files import from_frame, read, table
-from probgen.datasets.text import lines_of, read_text
-from probgen.datasets.translation import pairs
 from probgen.errors import InputError, did_you_mean
-from probgen.plugins import find, registered
+from probgen.plugins.registry import find, registered
+from probgen.readers import from_frame, lines_of, pairs, read, read_text, table
 
 __all__ = ["DataSet", "find_set", "from_frame", "lines_of", "load", "pairs", "read", "read_text", "table"]
 

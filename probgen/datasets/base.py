@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pooch
@@ -70,21 +69,3 @@ class Source:
             ) from None
         finally:
             logger.setLevel(level)
-
-
-def joined(parts: Mapping[str, xr.Dataset], split: str | None) -> xr.Dataset:
-    """One part, or all of them in order."""
-    return (
-        parts[split]
-        if split is not None
-        else xr.concat(list(parts.values()), "row", combine_attrs="override")
-    )
-
-
-def classes_of(files: Sequence[Path], folder: Path) -> dict[str, Any]:
-    """`label (row)` of files that lie in folders of classes; none where one lies beside them."""
-    if any(file.parent == folder for file in files):
-        return {}
-    classes = sorted({file.parent.name for file in files})
-    codes = np.array([classes.index(file.parent.name) for file in files])
-    return {"label": ("row", codes, {"levels": len(classes), "names": " ".join(classes)})}

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import xarray as xr
 
-from probgen.datasets.base import DataSet, joined
-from probgen.datasets.files import read
+from probgen.datasets.base import DataSet
 from probgen.errors import InputError
+from probgen.readers import read
+from probgen.readers.base import joined
 
 _SPLITS = ("train", "valid", "test")
 _NADE = "the binary sets of github.com/mgermain/MADE"

@@ -9,7 +9,8 @@ import pandas as pd
 import xarray as xr
 from sklearn.datasets import load_digits, load_iris
 
-from probgen.datasets.base import DataSet, Source, joined
+from probgen.datasets.base import DataSet, Source
+from probgen.readers.base import joined
 
 _DIGITS = {"train": slice(0, 1197), "valid": slice(1197, 1497), "test": slice(1497, 1797)}
 

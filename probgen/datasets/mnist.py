@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from probgen.datasets.base import DataSet, Source, joined
-from probgen.datasets.files import idx
+from probgen.datasets.base import DataSet, Source
+from probgen.readers.arrays import idx
+from probgen.readers.base import joined
 
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"

@@ -8,9 +8,10 @@ import numpy as np
 import xarray as xr
 from scipy.io import loadmat
 
-from probgen.datasets.base import DataSet, Source, joined
-from probgen.datasets.files import read
+from probgen.datasets.base import DataSet, Source
 from probgen.errors import InputError
+from probgen.readers import read
+from probgen.readers.base import joined
 
 _SPLITS = ("train", "valid", "test")
 _CIFAR = "cifar10_subset/cifar10_subset.npz"

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from probgen.datasets.base import DataSet, joined
+from probgen.datasets.base import DataSet
+from probgen.readers.base import joined
 
 _SIZES = {"train": 10_000, "valid": 2_000, "test": 10_000}
 _SEEDS = {"train": 0, "valid": 1, "test": 2}

@@ -7,15 +7,13 @@ source of Python's own standard library.
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
-from probgen.datasets.base import DataSet, Source, joined
-from probgen.errors import FileError, InputError
-from probgen.symbols import encode, symbols_of
+from probgen.datasets.base import DataSet, Source
+from probgen.errors import InputError
+from probgen.readers.texts import cut, text_rows
 
 _SHAKESPEARE = Source(
     "tiny_shakespeare/input.txt",
@@ -36,79 +34,14 @@ _WIKITEXT_TEST = Source(
 _ENWIK8 = "text_samples/enwik8_prefix.xml.txt"
 
 
-def text_rows(texts: Mapping[str, str], split: str | None = None) -> xr.Dataset:
-    """A text for each part, in the symbols of all of them: `x (row, time)`, `length (row)`; one part, or a row for each."""
-    symbols = symbols_of("".join(texts.values()))
-    parts = {}
-    for name, text in texts.items():
-        if split in (None, name):
-            x = encode(text, symbols)
-            attrs = {"support": "token", "levels": len(symbols), "symbols": symbols}
-            parts[name] = xr.Dataset(
-                {"x": (("row", "time"), x[None], attrs), "length": ("row", np.array([len(x)]))}
-            )
-    if split is not None:
-        return parts[split]
-    longest = max(part.sizes["time"] for part in parts.values())
-    padded = {
-        name: part.pad(time=(0, longest - part.sizes["time"]), constant_values=0)
-        for name, part in parts.items()
-    }
-    return joined(padded, None)
-
-
-def read_text(path: Path) -> str:
-    """A file in UTF-8. Errors: `FileError`, with the place of the first byte that is no UTF-8; `InputError`."""
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise FileError(
-            f"{path} is no text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
-        ) from None
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror}") from None
-    if not text:
-        raise InputError(f"{path} is empty")
-    return text
-
-
-def lines_of(text: str) -> list[str]:
-    """The lines of a text, whichever way they end; other marks that Unicode has for a new line are characters."""
-    return text.removesuffix("\n").replace("\r\n", "\n").split("\n")
-
-
-def text_file(path: Path, split: str | None = None) -> xr.Dataset:
-    """A file in UTF-8; the last tenth of it is `valid`, what is before is `train`, and by default it is one text.
-
-    Errors: `FileError`, `InputError`.
-    """
-    text = read_text(path)
-    if split is None:
-        return text_rows({"all": text}, "all")
-    parts = _cut(text, train=0.9, valid=0.1)
-    if split not in parts:
-        raise InputError(
-            f"{path} has no split {split!r}, but train (its first nine tenths) and valid (the last)"
-        )
-    if not all(parts.values()):
-        raise InputError(f"{path} has {len(text)} characters, too few to be split")
-    return text_rows(parts, split)
-
-
-def _cut(text: str, **shares: float) -> dict[str, str]:
-    """Parts of a text, in order."""
-    ends = [int(len(text) * share) for share in np.cumsum(list(shares.values())).round(9)]
-    return {name: text[start:end] for name, start, end in zip(shares, [0, *ends], ends, strict=False)}
-
-
 def _tiny_shakespeare(split: str | None, folder: Path | None) -> xr.Dataset:
     text = _SHAKESPEARE.find(folder).read_text(encoding="utf-8")
-    return text_rows(_cut(text, train=0.9, valid=0.1), split)
+    return text_rows(cut(text, train=0.9, valid=0.1), split)
 
 
 def _wikitext(split: str | None, folder: Path | None) -> xr.Dataset:
     """Of its validation part all but the last tenth is `train`, the last tenth is `valid`; its test part is `test`."""
-    parts = _cut(_WIKITEXT_VALID.find(folder).read_text(encoding="utf-8"), train=0.9, valid=0.1)
+    parts = cut(_WIKITEXT_VALID.find(folder).read_text(encoding="utf-8"), train=0.9, valid=0.1)
     return text_rows(parts | {"test": _WIKITEXT_TEST.find(folder).read_text(encoding="utf-8")}, split)
 
 
@@ -120,7 +53,7 @@ def _enwik8(split: str | None, folder: Path | None) -> xr.Dataset:
             "bytes of enwik8 (mattmahoney.net/dc/enwik8.zip), as many as you like: head -c 4152177 enwik8"
         )
     text = (folder / _ENWIK8).read_bytes().decode("latin-1")
-    return text_rows(_cut(text, train=0.9, valid=0.05, test=0.05), split)
+    return text_rows(cut(text, train=0.9, valid=0.05, test=0.05), split)
 
 
 def _python_source(split: str | None, folder: Path | None) -> xr.Dataset:

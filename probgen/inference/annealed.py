@@ -15,19 +15,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 
 from probgen.errors import NotOffered
-from probgen.inference.elbo import total
+from probgen.inference.elbo import summed
 from probgen.inference.importance import iwae_with_error, renyi
+from probgen.inference.programs import Program
 from probgen.inference.sites import repeated, sites
-
-if TYPE_CHECKING:
-    from probgen.pair import Pair
 
 AT_ONCE = 16384  # chains of all rows that are in memory together
 ACCEPTANCE = 0.65  # that step sizes aim at (Neal 2011)
@@ -187,7 +185,7 @@ def _leap(
 
 
 def ais(
-    pair: Pair,
+    pair: Program,
     x: Tensor,
     steps: int,
     *,
@@ -216,7 +214,7 @@ def ais(
 
 
 def bidirectional(
-    pair: Pair,
+    pair: Program,
     n: int,
     steps: int,
     *,
@@ -237,14 +235,14 @@ def bidirectional(
     return forwards.bound, backwards.upper_bound
 
 
-def _latent(pair: Pair) -> str:
+def _latent(pair: Program) -> str:
     if len(pair.latents) != 1:
         raise NotOffered(f"{type(pair).__name__} has latents {sorted(pair.latents)}; AIS is for one of them")
     return next(iter(pair.latents))
 
 
 @torch.no_grad()
-def _start(pair: Pair, which: str, data: dict[str, Tensor]) -> Any:
+def _start(pair: Program, which: str, data: dict[str, Tensor]) -> Any:
     name = _latent(pair)
     inputs = {"n": len(data["x"]), **data}
     drawn = sites(pair.guide, inputs=inputs) if which == "guide" else {}
@@ -260,13 +258,13 @@ def _start(pair: Pair, which: str, data: dict[str, Tensor]) -> Any:
     return fn
 
 
-def _joint(pair: Pair, data: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
+def _joint(pair: Program, data: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
     """log p(x, z) of the rows: (chain, row, latent) -> (chain, row)."""
     name = _latent(pair)
 
     def log_joint(z: Tensor) -> Tensor:
         k, n = z.shape[:2]
         passed = sites(pair.model, {name: z.flatten(0, 1)}, inputs={"n": k * n, **repeated(data, k)})
-        return total([site.log_prob(k * n) for site in passed.values()], k * n, z).reshape(k, n)
+        return summed([site.log_prob(k * n) for site in passed.values()], k * n, z).reshape(k, n)
 
     return log_joint

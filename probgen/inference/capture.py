@@ -6,16 +6,13 @@ What Python does between the operations is then done once and not at every step.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from probgen.errors import InputError
-
-if TYPE_CHECKING:
-    from probgen.inference.svi import Objective
+from probgen.inference.programs import Objective
 
 OTHER_WAYS = "graph = true: the loss is not the same operations at every step (it looks at a value, or chooses in Python); leave it out"
 

@@ -9,7 +9,7 @@ draw their latents in the same order, and by that draw elsewhere.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +17,8 @@ from torch.distributions import kl_divergence
 
 from probgen.distributions.vectors import NormalVector
 from probgen.errors import PluginError
+from probgen.inference.programs import Program
 from probgen.inference.sites import Site, sites
-
-if TYPE_CHECKING:
-    from probgen.pair import Pair
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class ELBO:
         return self.reconstruction - self.divergence
 
 
-def elbo(pair: Pair, x: Tensor, **given: Tensor) -> ELBO:
+def elbo(pair: Program, x: Tensor, **given: Tensor) -> ELBO:
     """The bound of each row of x: (row, *event), at one draw of the guide.
 
     Gradients flow through draws that are reparameterised; a latent that cannot be is followed by its score function
@@ -61,7 +59,7 @@ def elbo(pair: Pair, x: Tensor, **given: Tensor) -> ELBO:
     strangers = [name for name in q if name not in p]
     if strangers:
         raise PluginError(f"the guide draws {strangers[0]!r}, which the model does not have")
-    reconstruction = total([site.log_prob(n) for site in model.values() if site.observed], n, x)
+    reconstruction = summed([site.log_prob(n) for site in model.values() if site.observed], n, x)
     in_order = list(q) == [name for name in p if name in q]
     kl = {name: _divergence(q[name], p[name], n, in_order) for name in q}
     found = ELBO(reconstruction, kl)
@@ -69,12 +67,12 @@ def elbo(pair: Pair, x: Tensor, **given: Tensor) -> ELBO:
     scores = [site.log_prob(n) for site in drawn if not site.fn.has_rsample]
     if not scores or not torch.is_grad_enabled():
         return found
-    score = total(scores, n, x)
+    score = summed(scores, n, x)
     follow = (score - score.detach()) * found.bound.detach()  # 0, with the gradient of the score function
     return ELBO(reconstruction + follow, kl)
 
 
-def total(terms: list[Tensor], n: int, like: Tensor) -> Tensor:
+def summed(terms: list[Tensor], n: int, like: Tensor) -> Tensor:
     """The sum of terms of shape (row,); zeros where there are none."""
     return sum(terms[1:], terms[0]) if terms else torch.zeros(n, device=like.device)
 

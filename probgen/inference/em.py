@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from probgen.pair import Pair
-    from probgen.rows import Rows
-    from probgen.run import Run
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
+from probgen.inference.programs import Statistics
 
 
-def em(pair: Pair, data: Rows, run: Run, steps: int, tolerance: float, stage: str = "fit") -> None:
+def em(pair: Statistics, data: Rows, run: Run, steps: int, tolerance: float, stage: str = "fit") -> None:
     """Alternate `pair.e_step` over all rows and `pair.m_step`, until a step gains less than `tolerance` nats a row.
 
     `e_step` returns statistics that add up over chunks and processes, among them `log_likelihood`, `rows` (the sum
@@ -25,7 +24,7 @@ def em(pair: Pair, data: Rows, run: Run, steps: int, tolerance: float, stage: st
 
     @torch.no_grad()
     def step(t: int) -> dict[str, Tensor | float]:
-        statistics = total(pair, data, run)
+        statistics = statistics_of(pair, data, run)
         pair.m_step(statistics)
         rows = float(statistics["rows"])
         log_likelihood = float(statistics["log_likelihood"]) / rows
@@ -37,7 +36,7 @@ def em(pair: Pair, data: Rows, run: Run, steps: int, tolerance: float, stage: st
     run.train(step, steps, keep={"pair": pair, "last": last}, stage=stage)
 
 
-def total(pair: Pair, data: Rows, run: Run) -> dict[str, Tensor]:
+def statistics_of(pair: Statistics, data: Rows, run: Run) -> dict[str, Tensor]:
     """The statistics of all rows, on all processes."""
     sums: dict[str, Tensor] = {}
     size = min(max(4096, (1 << 20) // data.event.size), 1 << 16)  # few chunks, and none of more than a few MB

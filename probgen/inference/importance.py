@@ -8,16 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from probgen.inference.elbo import total
+from probgen.inference.elbo import summed
+from probgen.inference.programs import Program
 from probgen.inference.sites import Site, repeated, sites
-
-if TYPE_CHECKING:
-    from probgen.pair import Pair
 
 IN_CACHE, IN_FLIGHT = 512, 16_384  # rows times draws that a core, or a GPU, works on best
 
@@ -35,7 +33,7 @@ class Proposal:
         return [Proposal({name: z[i] for name, z in self.z.items()}, self.log_q[i]) for i in parts]
 
 
-def propose(pair: Pair, x: Tensor, k: int, **given: Tensor) -> Proposal:
+def propose(pair: Program, x: Tensor, k: int, **given: Tensor) -> Proposal:
     """k draws of the guide for each row of x.
 
     A guide of one latent is run once, and k draws are taken from what it says; one of several runs on repeated rows,
@@ -45,7 +43,7 @@ def propose(pair: Pair, x: Tensor, k: int, **given: Tensor) -> Proposal:
     guide = _latents(sites(pair.guide, inputs={"x": x, "n": n, **given}))
     if len(guide) > 1:
         guide = _latents(sites(pair.guide, inputs={"n": k * n, **repeated({"x": x, **given}, k)}))
-        log_q = total([site.log_prob(k * n) for site in guide.values()], k * n, x)
+        log_q = summed([site.log_prob(k * n) for site in guide.values()], k * n, x)
         return Proposal(
             {name: s.value.unflatten(0, (k, n)) for name, s in guide.items()}, log_q.reshape(k, n)
         )
@@ -56,7 +54,7 @@ def propose(pair: Pair, x: Tensor, k: int, **given: Tensor) -> Proposal:
     return Proposal({}, torch.zeros(k, n, device=x.device))
 
 
-def log_weights(pair: Pair, x: Tensor, proposal: Proposal, **given: Tensor) -> Tensor:
+def log_weights(pair: Program, x: Tensor, proposal: Proposal, **given: Tensor) -> Tensor:
     """log p(x, z) - log q(z | x) of draws: (k, row).
 
     Rows are repeated, not plated: an outer plate would hand convolutions one dimension too many.
@@ -64,7 +62,7 @@ def log_weights(pair: Pair, x: Tensor, proposal: Proposal, **given: Tensor) -> T
     k, n = proposal.log_q.shape
     z = {name: value.flatten(0, 1) for name, value in proposal.z.items()}
     model = sites(pair.model, z, inputs={"n": k * n, **repeated({"x": x, **given}, k)})
-    log_p = total([s.log_prob(k * n) for name, s in model.items() if s.observed or name in z], k * n, x)
+    log_p = summed([s.log_prob(k * n) for name, s in model.items() if s.observed or name in z], k * n, x)
     return log_p.reshape(k, n) - proposal.log_q
 
 
@@ -83,7 +81,7 @@ def renyi(log_w: Tensor, alpha: float) -> Tensor:
 
 
 def renyi_bound(
-    pair: Pair, x: Tensor, k: int, alpha: float = 0.0, *, followed: int | None = None, **given: Tensor
+    pair: Program, x: Tensor, k: int, alpha: float = 0.0, *, followed: int | None = None, **given: Tensor
 ) -> Tensor:
     """The bound of each row of x, with its gradient: (row,).
 
@@ -107,7 +105,9 @@ def renyi_bound(
     return bound + (mean - mean.detach())
 
 
-def iwae(pair: Pair, x: Tensor, k: int, *, at_once: int | None = None, **given: Any) -> tuple[Tensor, Tensor]:
+def iwae(
+    pair: Program, x: Tensor, k: int, *, at_once: int | None = None, **given: Any
+) -> tuple[Tensor, Tensor]:
     """log 1/k sum_i w_i, and its Monte Carlo standard error, without gradients.
 
     x: (row, *event); both results: (row,), in nats. A lower bound on log p(x) in expectation (eq. 8 of Burda et al.).
@@ -133,7 +133,7 @@ def _error(values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def all_log_weights(pair: Pair, x: Tensor, k: int, *, at_once: int | None = None, **given: Any) -> Tensor:
+def all_log_weights(pair: Program, x: Tensor, k: int, *, at_once: int | None = None, **given: Any) -> Tensor:
     """log w of k draws for each row of x, `at_once` rows times draws at a time: (k, row).
 
     Few rows with many draws rather than the other way round, for the guide runs once for each part.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from probgen.rows import Rows
+    from probgen.contract.rows import Rows
 
 
 def quadratic_features(x: Tensor, center: Tensor, scale: Tensor, out: Tensor | None = None) -> Tensor:

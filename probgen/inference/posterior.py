@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from probgen.inference.annealed import ais
 from probgen.inference.importance import log_weights, propose
-
-if TYPE_CHECKING:
-    from probgen.pair import Pair
+from probgen.inference.programs import Program
 
 
 def posterior_draws(
-    pair: Pair, x: Tensor, observed: Tensor, particles: int, steps: int, **given: Any
+    pair: Program, x: Tensor, observed: Tensor, particles: int, steps: int, **given: Any
 ) -> tuple[dict[str, Tensor], Tensor]:
     """A draw of every latent for each row of x given what is observed of it, and its effective sample size: (row, ...), (row,).
 

@@ -6,131 +6,46 @@ Where nothing is latent the ELBO is the log-likelihood, and this is maximum like
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from probgen.errors import DivergedError, InputError
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run, Stateful
+from probgen.errors import DivergedError
 from probgen.inference.capture import Step, captured, eager
-from probgen.options import Options
-
-if TYPE_CHECKING:
-    from probgen.rows import Rows
-    from probgen.run import Run, Stateful
+from probgen.inference.programs import Batches, Objective
+from probgen.inference.training import Training, rate
 
 
-class SVIOptions(Options):
-    """Options of a pair that is trained by `svi`."""
-
-    epochs: int = Field(10, ge=1, description="passes over the data")
-    steps: int | None = Field(None, ge=1, description="steps, instead of epochs")
-    batch_size: int = Field(128, ge=1, description="rows a step")
-    learning_rate: float = Field(1e-3, gt=0, description="of Adam")
-    schedule: Literal["constant", "cosine", "linear"] = Field(
-        "constant", description="of the learning rate; cosine and linear go down to 0"
-    )
-    hold: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="share of the steps in which the schedule leaves the learning rate as it is",
-    )
-    weight_decay: float = Field(
-        0.0, ge=0, description="decoupled L2 penalty (AdamW), times the learning rate a step"
-    )
-    graph: bool = Field(
-        False,
-        description="record the operations of a step once and replay them: for a loss that is the same ones always",
-    )
-    patience: int | None = Field(
-        None,
-        ge=1,
-        description="epochs without a better validation loss before the fit ends; needs valid rows",
-    )
-
-
-class Objective(nn.Module, ABC):
-    """What `svi` can train: a pair, or a part of a model that has a loss of its own."""
-
-    @abstractmethod
-    def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
-        """What is minimised, as `loss`, in nats a row, and its parts for the history.
-
-        In eval mode it is what validation rows are judged by.
-        """
-
-    def penalty(self) -> Tensor | float:
-        """What is added to the loss, in nats a row."""
-        return 0.0
-
-    def begin(self, epoch: float) -> None:
-        """Called before each step, with the epochs gone by: for what changes with them, as a warm-up does."""
-
-    def kept(self) -> dict[str, Stateful]:
-        """What a fit needs to go on beside the parameters and buffers, by name."""
-        return {}
-
-    @property
-    def at_once(self) -> int:
-        """Rows whose loss is worked out together where no gradient is wanted."""
-        return 1024
-
-
-class Schedule(Protocol):
-    """What `svi` needs of its options; any class with these fields will do."""
-
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def schedule(self) -> str: ...
-
-
-class Batches(Protocol):
-    """What `svi` needs of its data: `Rows`, or whatever else gives batches by number."""
-
-    @property
-    def n(self) -> int: ...
-    @property
-    def valid(self) -> Rows | None: ...
-
-    def batch(self, t: int, size: int, stage: str = "fit") -> dict[str, Tensor]:
-        """Batch number t of `size` rows."""
-
-
-def svi(pair: Objective, data: Batches, run: Run, options: Schedule, steps: int, stage: str = "fit") -> None:
+def svi(pair: Objective, data: Batches, run: Run, training: Training, stage: str = "fit") -> None:
     """Maximise the ELBO of a pair less its penalty, in nats a row, by AdamW (Loshchilov & Hutter 2019); in place.
 
     With `data.valid` the loss of those rows is measured after every epoch, and the weights of the best epoch are
     what is left in the end. The learning rate is a function of the step, so there is no scheduler to keep.
     """
-    decay = float(getattr(options, "weight_decay", 0.0))
-    optimizer = torch.optim.AdamW(pair.parameters(), lr=options.learning_rate, weight_decay=decay, fused=True)
-    hold = float(getattr(options, "hold", 0.0))
-    check_options(options, data, run)
-    best = Best(getattr(options, "patience", None))
-    size = min(options.batch_size, data.n)
+    training.check(data, run)
+    optimizer = torch.optim.AdamW(
+        pair.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
+    )
+    best = Best(training.patience)
+    size, steps = min(training.batch_size, data.n), training.steps_on(data.n)
     work: Step | None = None
-    autocast = bool(getattr(options, "autocast", False))
 
     def step(t: int) -> dict[str, Tensor | float]:
+        nonlocal work
         batch = data.batch(t, size, stage)
         pair.begin(t * size / data.n)
-        optimizer.param_groups[0]["lr"] = options.learning_rate * _decay(
-            options.schedule, (t / steps - hold) / (1 - hold)
+        optimizer.param_groups[0]["lr"] = training.learning_rate * rate(
+            training.schedule, t / steps, training.hold
         )
-        nonlocal work
         if work is None:
-            graph = getattr(options, "graph", False)
             work = (
-                captured(pair, batch, data.batch(t + 1, size, stage), autocast)
-                if graph
-                else eager(pair, autocast)
+                captured(pair, batch, data.batch(t + 1, size, stage), training.autocast)
+                if training.graph
+                else eager(pair, training.autocast)
             )
         parts = work(batch)
         loss = parts["loss"].item()
@@ -139,26 +54,18 @@ def svi(pair: Objective, data: Batches, run: Run, options: Schedule, steps: int,
                 f"{stage} step {t}: loss is {loss}{_culprit(pair, batch)}. "
                 "A lower learning_rate, or more regularization, may help"
             )
+        pair.after(parts)
         optimizer.step()
-        metrics: dict[str, Tensor | float] = {name: part.detach() for name, part in parts.items()}
+        metrics: dict[str, Tensor | float] = {k: part.detach() for k, part in parts.items() if not part.ndim}
         epoch_ends = (t + 1) * size // data.n > t * size // data.n or t + 1 == steps
         if data.valid is not None and epoch_ends:
-            valid_loss = mean_loss(pair, data.valid, autocast)
+            valid_loss = mean_loss(pair, data.valid, training.autocast)
             metrics |= {"valid_loss": valid_loss, "done": best.see(valid_loss, pair)}
         return metrics
 
     keep: dict[str, Stateful] = {"pair": pair, "optimizer": optimizer, "best": best, **pair.kept()}
     run.train(step, steps, keep=keep, stage=stage)
     best.restore(pair)
-
-
-def check_options(options: Schedule, data: Batches, run: Run) -> None:
-    """What `svi` would refuse, for families that have a stage before it. Errors: `InputError`."""
-    patience = getattr(options, "patience", None)
-    if patience is not None and data.valid is None:
-        raise InputError(f"patience = {patience}: there are no rows to choose by; give valid=")
-    if getattr(options, "autocast", False) and run.dtype != torch.float32:
-        raise InputError(f"autocast = true: the fit is in {run.dtype}; leave it out, or dtype")
 
 
 def _culprit(pair: Objective, batch: dict[str, Tensor]) -> str:
@@ -231,15 +138,3 @@ class Best:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.loss, self.since, self.weights = state["loss"], state["since"], state["weights"]
-
-
-def steps_of(options: SVIOptions, n: int) -> int:
-    """How many steps the options ask for, on n rows."""
-    return options.steps or math.ceil(options.epochs * n / min(options.batch_size, n))
-
-
-def _decay(schedule: str, gone: float) -> float:
-    """By what the learning rate is multiplied when so much of the schedule is over; before it begins, below 0."""
-    if schedule == "constant" or gone <= 0:
-        return 1.0
-    return 1 - gone if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * gone))

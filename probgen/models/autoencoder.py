@@ -17,12 +17,12 @@ import xarray as xr
 from pydantic import Field
 from torch import Tensor
 
-from probgen.event import Event
-from probgen.models.likelihoods import CodeOptions, CodePair, Decoder, Encoder, joint
-from probgen.options import NoOptions
+from probgen.contract.event import Event
+from probgen.contract.options import NoOptions
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
+from probgen.models.bases.codes import CodeOptions, CodePair, Decoder, Encoder, joint
 from probgen.pair import PairSampleOptions
-from probgen.rows import Rows
-from probgen.run import Run
 
 
 class AutoencoderOptions(CodeOptions):

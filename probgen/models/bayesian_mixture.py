@@ -29,16 +29,17 @@ from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
+from probgen.contract.event import Event
+from probgen.contract.options import NoOptions, Options
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
+from probgen.contract.scores import log_prob
 from probgen.errors import InputError
-from probgen.event import Event
 from probgen.inference import normal_moments as moments
 from probgen.inference.svi import svi
+from probgen.inference.training import Training
 from probgen.inference.unconstrained import Unconstrained
-from probgen.options import NoOptions, Options
 from probgen.pair import Pair
-from probgen.rows import Rows
-from probgen.run import Run
-from probgen.scores import log_prob
 
 
 class BayesianMixtureOptions(Options):
@@ -172,7 +173,12 @@ class BayesianMixture(Pair):
             with torch.no_grad():
                 self.q_mean.copy_(start)
                 self.q_factor.copy_(torch.eye(self.space.size) * math.log(0.05))
-            svi(self, data, run, options, options.steps)
+            svi(
+                self,
+                data,
+                run,
+                Training(options.batch_size, options.learning_rate, options.steps, schedule=options.schedule),
+            )
             q = dist.MultivariateNormal(self.q_mean, scale_tril=self._q_factor())
             self.draws.copy_(q.sample(torch.Size((1, options.draws))))
         else:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from probgen.distributions.autoregressive import State, check_context
 from probgen.distributions.sites import Categorical, Site
-from probgen.models.sequences import SequenceOptions, SequencePair
+from probgen.models.bases.sequences import SequenceOptions, SequencePair
 from probgen.nn.recurrent import Cell, Recurrent
 
 

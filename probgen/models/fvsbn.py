@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from probgen.contract.event import Event
 from probgen.distributions.autoregressive import check_context, check_inputs
 from probgen.distributions.sites import Site
-from probgen.event import Event
-from probgen.models.autoregressive import DensePair
+from probgen.models.bases.dense import DensePair
 
 
 class FVSBNConditioner(nn.Module):

@@ -17,13 +17,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from probgen.contract.event import Event
+from probgen.contract.options import NoOptions, Options
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
 from probgen.errors import InputError
-from probgen.event import Event
 from probgen.inference.em import em
-from probgen.options import NoOptions, Options
 from probgen.pair import Pair
-from probgen.rows import Rows
-from probgen.run import Run
 
 MOST_LEVELS = 1 << 16
 

@@ -21,15 +21,15 @@ import xarray as xr
 from pydantic import Field
 from torch import Tensor, nn
 
+from probgen.contract.event import Event
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
 from probgen.distributions import NormalVector
 from probgen.errors import InputError
-from probgen.event import Event
 from probgen.inference.elbo import elbo
-from probgen.models.likelihoods import CodeOptions, CodePair, Decoder, Encoder, joint
-from probgen.models.priors import StandardNormal
+from probgen.models.bases.codes import CodeOptions, CodePair, Decoder, Encoder, joint
+from probgen.models.bases.priors import StandardNormal
 from probgen.pair import PairScoreOptions
-from probgen.rows import Rows
-from probgen.run import Run
 
 
 class M2Options(CodeOptions):

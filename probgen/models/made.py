@@ -23,11 +23,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from probgen.contract.event import Event
 from probgen.distributions import Autoregressive
 from probgen.distributions.autoregressive import check_context, check_inputs
 from probgen.distributions.sites import Site
-from probgen.event import Event
-from probgen.models.autoregressive import DenseOptions, DensePair
+from probgen.models.bases.dense import DenseOptions, DensePair
 
 
 class MADEConditioner(nn.Module):

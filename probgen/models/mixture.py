@@ -30,16 +30,17 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
+from probgen.contract.event import Event
+from probgen.contract.options import Options
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
 from probgen.distributions import ObservedNormal
 from probgen.errors import DivergedError, InputError
-from probgen.event import Event
 from probgen.inference import normal_moments as moments
 from probgen.inference.em import em
 from probgen.inference.svi import svi
-from probgen.options import Options
+from probgen.inference.training import Training
 from probgen.pair import Pair
-from probgen.rows import Rows
-from probgen.run import Run
 
 NARROW = 1e-3  # standard deviations below this share of the data's are computed without cancellation
 WIDE = 512  # features of x from which on the products of any two are too many to be written down for each row
@@ -230,7 +231,10 @@ class Mixture(Pair):
             if options.method == "em":
                 em(self, data, run, options.steps, options.tolerance, stage)
             else:
-                svi(self, data, run, options, options.steps, stage)
+                training = Training(
+                    options.batch_size, options.learning_rate, options.steps, schedule=options.schedule
+                )
+                svi(self, data, run, training, stage)
             objective = self.criteria(data)["objective"].item()
             if best is None or objective > best[0]:
                 best = objective, {name: value.clone() for name, value in self.state_dict().items()}

@@ -15,16 +15,16 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
+from probgen.contract.event import Event
+from probgen.contract.options import Options
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
 from probgen.distributions import Categorical
 from probgen.distributions.autoregressive import State
 from probgen.distributions.sites import Site
 from probgen.errors import InputError
-from probgen.event import Event
 from probgen.inference.em import em
-from probgen.models.sequences import SequencePair
-from probgen.options import Options
-from probgen.rows import Rows
-from probgen.run import Run
+from probgen.models.bases.sequences import SequencePair
 
 MOST = 1 << 25  # numbers of a table
 AT_ONCE = 1 << 22  # symbols that are counted together

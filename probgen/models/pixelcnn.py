@@ -21,11 +21,11 @@ import torch
 from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 
+from probgen.contract.event import Event
 from probgen.distributions.autoregressive import State
 from probgen.distributions.sites import Site
 from probgen.errors import InputError
-from probgen.event import Event
-from probgen.models.pixels import Context, PixelConditioner, PixelOptions, PixelPair, row_of
+from probgen.models.bases.pixels import Context, PixelConditioner, PixelOptions, PixelPair, row_of
 from probgen.nn.masked import Horizontal, Mask, Vertical, check_dilation, check_kernel, colours_of
 
 

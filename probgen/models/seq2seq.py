@@ -18,18 +18,18 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel, Field, field_validator
 from torch import Tensor
 
-from probgen import pictures
+from probgen import figures
+from probgen.codecs.texts import END
+from probgen.contract.event import Event
+from probgen.contract.fitted import Fitted
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
 from probgen.distributions.sites import Categorical
 from probgen.errors import InputError
-from probgen.event import Event
-from probgen.fitted import Fitted
 from probgen.inference.beam import beam
-from probgen.inference.svi import steps_of, svi
-from probgen.models.sequences import ContinuationOptions, SequencePair
+from probgen.inference.svi import svi
+from probgen.models.bases.sequences import ContinuationOptions, SequencePair
 from probgen.models.transformer import Encoder, TransformerConditioner, TransformerOptions
-from probgen.rows import Rows
-from probgen.run import Run
-from probgen.symbols import END
 
 MAPS = 4  # rows whose attention is drawn
 
@@ -120,7 +120,7 @@ class Seq2Seq(SequencePair):
         """Whole rows."""
         x = data.dataset
         self.longest.fill_(int(x["length"].max()) if "length" in x else x.sizes["time"])
-        svi(self, data, run, self.options, steps_of(self.options, data.n))
+        svi(self, data, run, self.training_plan())
 
     def loss(
         self, x: Tensor, *, n: int, length: Tensor | None = None, first: Tensor | None = None, **given: Tensor
@@ -172,7 +172,7 @@ class Seq2Seq(SequencePair):
             )
             for i in range(k)
         ]
-        return {"attention": pictures.attention(maps)}
+        return {"attention": figures.attention(maps)}
 
 
 def _names(event: Event, x: Tensor) -> list[str]:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from probgen.distributions.autoregressive import State, check_context
 from probgen.distributions.sites import Categorical, Site
-from probgen.models.sequences import SequenceOptions, SequencePair
+from probgen.models.bases.sequences import SequenceOptions, SequencePair
 from probgen.nn.attention import Block
 
 ROOM = 16  # steps whose keys and values there is room for at first

@@ -21,19 +21,19 @@ import xarray as xr
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from probgen.contract.event import Event
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
 from probgen.distributions import Autoregressive, NormalVector
 from probgen.errors import InputError, NotOffered
-from probgen.event import Event
 from probgen.inference.active import active_units
 from probgen.inference.elbo import elbo
 from probgen.inference.importance import all_log_weights, renyi, renyi_bound
-from probgen.models.likelihoods import CodeOptions, CodePair, Decoder, Encoder, joint
+from probgen.models.bases.codes import CodeOptions, CodePair, Decoder, Encoder, joint
+from probgen.models.bases.priors import MixtureOfGaussians, StandardNormal, VampPrior
 from probgen.models.made import MADEConditioner
 from probgen.models.nade import NADEConditioner
-from probgen.models.priors import MixtureOfGaussians, StandardNormal, VampPrior
 from probgen.pair import PairSampleOptions
-from probgen.rows import Rows
-from probgen.run import Run
 
 
 class VAEOptions(CodeOptions):

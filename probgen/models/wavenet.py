@@ -19,8 +19,8 @@ from probgen.distributions import Bernoulli, Categorical, LogisticMixture
 from probgen.distributions.autoregressive import State, check_context
 from probgen.distributions.sites import Site
 from probgen.errors import InputError
-from probgen.models.autoregressive import MOST_LEVELS
-from probgen.models.sequences import SequenceOptions, SequencePair
+from probgen.models.bases.dense import MOST_LEVELS
+from probgen.models.bases.sequences import SequenceOptions, SequencePair
 
 DILATIONS = tuple(2**i for i in range(10))
 FURTHEST = 1 << 16  # samples that one layer reaches over

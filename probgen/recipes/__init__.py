@@ -1,8 +1,9 @@
-"""Recipes: a TOML file to a checked plan, and a plan to runs, tables and pictures."""
+"""Recipes: a TOML file to a checked plan, and a plan to runs, tables and figures."""
 
+from probgen.recipes.draws import picture_of, write_sounds
 from probgen.recipes.execution import Result, execute, expectations, table
-from probgen.recipes.looks import picture_of, write_sounds
-from probgen.recipes.plan import Recipe, check, has_fast, read, shipped
+from probgen.recipes.plan import Recipe, check
+from probgen.recipes.reading import has_fast, read, shipped
 
 __all__ = [
     "Recipe",

@@ -1,9 +1,10 @@
-"""A plan carried out: fit, draw, score, and what is to be looked at."""
+"""A plan carried out: fit, draw, score, analyze."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,57 +12,59 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from probgen import evaluation
-from probgen.api import fit, score
-from probgen.data import as_dataset, event_of, in_symbols_of
-from probgen.errors import InputError, RunError, did_you_mean
-from probgen.event import Event
-from probgen.fitted import Fitted
-from probgen.recipes.looks import Looks, hidden, some
+from probgen import evaluation, figures
+from probgen.api.analyzing import analyze, numbers_of, save_analysis, texts_of_rows
+from probgen.api.fitting import fit
+from probgen.api.sampling import sample
+from probgen.api.scoring import score
+from probgen.codecs.texts import encode_all, texts_of
+from probgen.contract.event import Event
+from probgen.contract.fitted import Fitted
+from probgen.contract.options import checked
+from probgen.contract.rows import evenly
+from probgen.contract.scores import mean_bits_per_dim
+from probgen.data import as_dataset
+from probgen.data.describe import event_of
+from probgen.data.vocabulary import in_symbols_of
+from probgen.errors import InputError, NotOffered, RunError, did_you_mean
+from probgen.plugins.analysis import analysis as find_analysis
+from probgen.recipes.draws import history, names_of, picture_of, write_sounds
 from probgen.recipes.plan import Recipe, check, conditioned_on, own_options
-from probgen.scores import mean_bits_per_dim
 from probgen.store.files import read_request, without_none, write_request
-from probgen.store.folder import MODEL, REQUEST, SCORES
+from probgen.store.folder import MODEL, PICTURES, REQUEST, SAMPLES, SCORES
 from probgen.store.trees import write_dataset
-from probgen.symbols import encode_all
+
+SHOWN = 5  # rows of an analysis among the texts
 
 
 @dataclass
 class Result:
-    """What came of one model of a recipe."""
+    """What came of one model of a recipe.
+
+    figures   single numbers: mean scores, results of analyses and of the fit's groups
+    pictures  PNG files
+    texts     draws, and results of analyses, that are texts
+    notes     what was left out, and why
+    """
 
     model: str
     family: str
     run: Path
     fitted: Fitted = field(repr=False)
-    scores: xr.Dataset | None = field(repr=False)
-    looks: Looks = field(repr=False)
-    seconds: float
+    scores: xr.Dataset | None = field(default=None, repr=False)
+    figures: dict[str, float] = field(default_factory=dict)
+    pictures: list[Path] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
 
-    @property
-    def pictures(self) -> list[Path]:
-        """Where they are."""
-        return self.looks.pictures
-
-    @property
-    def texts(self) -> list[str]:
-        """What was drawn, where it is a text."""
-        return self.looks.texts
-
-    def figures(self) -> dict[str, float]:
-        """The figures that can be expected something of: mean scores, single numbers of the fit's groups and of looks."""
-        found = dict(self.looks.figures)
-        for group in self.fitted.groups.values():
-            found |= {str(name): float(v) for name, v in group.data_vars.items() if v.ndim == 0}
-        if self.scores is not None:
-            found |= {
-                str(name): float(v.mean())
-                for name, v in self.scores.data_vars.items()
-                if v.dims == ("row",) and name != "length"
-            }
-            if "log_prob" in self.scores:
-                found["bits_per_dim"] = mean_bits_per_dim(self.scores)
-        return found
+    def keep(self, drawn: Mapping[str, Any], folder: Path) -> None:
+        """Save figures in a folder."""
+        if drawn:
+            folder.mkdir(exist_ok=True)
+        for name, figure in drawn.items():
+            self.pictures.append(folder / f"{name}.png")
+            figures.save(figure, self.pictures[-1])
 
 
 def execute(
@@ -74,71 +77,132 @@ def execute(
     data_dir: str | None = None,
     progress: bool = False,
 ) -> Iterator[Result]:
-    """Fit, draw from and score each model; each is a run of its own in `out`. Errors: as of `fit`."""
+    """Fit, draw from, score and analyze each model; each is a run of its own in `out`.
+
+    Analyses of several models come last, into `out` itself; what they say of each model is among its figures once all
+    results were taken. Errors: as of `fit`, `sample`, `score` and `analyze`.
+    """
     check(recipe)
 
     def part(split: str | None) -> xr.Dataset:
-        return some(as_dataset(recipe.data.source, split, data_dir, recipe.data.rate), recipe.data.rows)
+        return evenly(as_dataset(recipe.data.source, split, data_dir, recipe.data.rate), recipe.data.rows)
 
     data = part(recipe.data.part(recipe.data.split, "train"))
     valid_split = recipe.data.part(recipe.data.valid, "valid")
     valid = part(valid_split) if valid_split is not None else None
     scored = part(recipe.data.part(recipe.score.split, "test"))
-    _check_looks(recipe, data)
+    _check_data(recipe, data)
     _prepare(recipe, out, resume, force)
+    common: dict[str, Any] = {"seed": recipe.seed, "device": device, "progress": progress}
+    several = {name for name in recipe.analyses if find_analysis(name).several}
+    results: list[Result] = []
     for name, model in recipe.models.items():
-        begun = time.monotonic()
-        run = out / name
+        begun, run = time.monotonic(), out / name
         fitted = fit(
-            model.family,
-            data,
-            valid=valid,
-            seed=recipe.seed,
-            device=device,
-            out=run,
-            resume=resume,
-            force=force,
-            progress=progress,
-            **model.options,
+            model.family, data, valid=valid, out=run, resume=resume, force=force, **common, **model.options
         )
-        again: dict[str, Any] = {"seed": recipe.seed, "device": device}
-        looks = Looks(fitted, run, f"{recipe.title or name}: {name}", again)
-        own, seen = (in_symbols_of(fitted.event, rows) for rows in (data, scored))  # as the fit writes them
-        looks.history()
+        result = Result(name, model.family, run, fitted)
+        results.append(result)
+        title = f"{recipe.title or name}: {name}"
+        result.keep(history(fitted, title), run)
         if fitted.definition.offers("sample"):
-            given: dict[str, Any] = {
-                k: list(v) for k, v in recipe.sample.given.items() if k in fitted.event.given
-            }
-            if recipe.sample.prompt is not None:
-                given["x"] = recipe.sample.prompt
-            looks.draws(recipe.sample.n, given, data, progress, recipe.sample.model_extra or {})
-            if recipe.translate is not None:
-                looks.translations(seen, recipe.translate, progress)
-            if recipe.complete is not None:
-                looks.completions(seen, recipe.complete)
-            if recipe.latent is not None:
-                looks.latent(seen, recipe.latent)
-            if recipe.diagnose is not None:
-                looks.diagnosis(own, seen, recipe.diagnose, progress)
-        looks.own(own)
-        scores = None
+            _draw(recipe, result, data, title, common)
+        with suppress(InputError):  # no figure of the family suits the event
+            own = in_symbols_of(fitted.event, data)
+            result.keep(
+                fitted.definition.pictures(fitted, own, seed=recipe.seed, device=device), run / PICTURES
+            )
         if fitted.definition.offers("score"):
             options = own_options(recipe.score.model_extra or {}, fitted.definition, "score")
-            scores = score(fitted, scored, progress=progress, **again, **options)
-            write_dataset(run / SCORES, "scores", scores)
-            if recipe.conditionals is not None:
-                looks.conditionals(seen, recipe.conditionals)
-        yield Result(name, model.family, run, fitted, scores, looks, time.monotonic() - begun)
+            result.scores = score(fitted, scored, **common, **options)
+            write_dataset(run / SCORES, "scores", result.scores)
+            result.figures |= _means(result.scores)
+        for group in fitted.groups.values():
+            result.figures |= numbers_of(group)
+        for analysis in (name for name in recipe.analyses if name not in several):
+            _analyze(recipe, analysis, fitted, (data, scored), [result], run, title, common)
+        result.seconds = time.monotonic() - begun
+        yield result
+    models = {result.model: result.fitted for result in results}
+    for analysis in sorted(several):
+        _analyze(recipe, analysis, models, (data, scored), results, out, recipe.title, common)
 
 
-def _check_looks(recipe: Recipe, data: xr.Dataset) -> None:
-    """What is drawn and looked at suits the data and the models: known before the first fit. Errors: `InputError`."""
-    if recipe.complete is not None:
-        hidden(event_of(data), recipe.complete.hide)
-    if recipe.sample.prompt is not None and not event_of(data).symbols:
-        raise InputError(f"sample.prompt = {recipe.sample.prompt!r}: x is no text, but {event_of(data)}")
-    if any(name.startswith("bleu") for bounds in recipe.expect.values() for name in bounds):
-        evaluation.bleu(["a"], ["a"])  # is it there?
+def _draw(recipe: Recipe, result: Result, data: xr.Dataset, title: str, common: dict[str, Any]) -> None:
+    """Draws from the model: a figure, a sound each, or texts. A model that cannot be drawn from is left out."""
+    fitted, event = result.fitted, result.fitted.event
+    given: dict[str, Any] = {k: list(v) for k, v in recipe.sample.given.items() if k in event.given}
+    told = names_of(given, data) * recipe.sample.n
+    if recipe.sample.prompt is not None:
+        given["x"] = recipe.sample.prompt
+    options = own_options(recipe.sample.model_extra or {}, fitted.definition, "sample")
+    try:
+        draws = sample(fitted, recipe.sample.n, given=given or None, **common, **options)
+    except NotOffered as error:
+        result.notes.append(f"draws were left out: {error}")
+        return
+    write_dataset(result.run / SAMPLES, "samples", draws)
+    names = str(data["x"].attrs.get("names", "")).split()
+    if event.rate:
+        write_sounds(result.run, draws["x"].values.reshape(-1, draws.sizes["time"]), event.rate)
+        names = told
+    texts = texts_of(draws["x"])
+    if texts and told:
+        texts = [f"{known} -> {text}" for known, text in zip(told, texts, strict=True)]
+    result.texts += texts
+    if not texts:
+        with suppress(InputError):  # no figure suits the event
+            result.keep({"samples": picture_of(fitted, draws, title, names)}, result.run)
+
+
+def _analyze(
+    recipe: Recipe,
+    name: str,
+    fitted: Fitted | Mapping[str, Fitted],
+    rows: tuple[xr.Dataset, xr.Dataset],
+    results: list[Result],
+    out: Path,
+    title: str,
+    common: dict[str, Any],
+) -> None:
+    """One analysis, with what it says of each model among its results; a model that it does not apply to is left out."""
+    reference, scored = rows
+    last = results[-1]
+    try:
+        found = analyze(
+            name, fitted, scored, reference=reference, title=title, **common, **recipe.analyses[name]
+        )
+    except NotOffered as error:
+        last.notes.append(f"{name} was left out: {error}")
+        return
+    files = save_analysis(found, out)
+    last.pictures += [file for file in files if file.suffix == ".png"]
+    texts = texts_of_rows(found)
+    rows_of_texts = ["\n  ".join(each) for each in zip(*(t[:SHOWN] for t in texts.values()), strict=True)]
+    last.texts[:0] = rows_of_texts
+    for result in results:
+        at = found.sel(model=result.model) if "model" in found.indexes else found
+        result.figures |= numbers_of(at)
+
+
+def _means(scores: xr.Dataset) -> dict[str, float]:
+    """The mean of each score over the rows."""
+    found = {
+        str(name): float(v.mean())
+        for name, v in scores.data_vars.items()
+        if v.dims == ("row",) and name != "length"
+    }
+    return found | ({"bits_per_dim": mean_bits_per_dim(scores)} if "log_prob" in scores else {})
+
+
+def _check_data(recipe: Recipe, data: xr.Dataset) -> None:
+    """What is drawn and analyzed suits the data and the models: known before the first fit. Errors: `InputError`."""
+    event = event_of(data)
+    for name, options in recipe.analyses.items():
+        found = find_analysis(name)
+        found.check(event, checked(found.options, options, name))
+    if recipe.sample.prompt is not None and not event.symbols:
+        raise InputError(f"sample.prompt = {recipe.sample.prompt!r}: x is no text, but {event}")
     needed = {name for model in recipe.models.values() for name in conditioned_on(model)}
     wanted = recipe.sample.given
     for name in sorted(needed ^ wanted.keys()):
@@ -147,8 +211,8 @@ def _check_looks(recipe: Recipe, data: xr.Dataset) -> None:
                 f"sample.given.{name} is missing: a model is conditioned on it; say what to draw"
             )
         raise InputError(f"sample.given.{name}: {did_you_mean(name, needed)}")
-    for name, event in event_of(data, needed).given.items():
-        _check_given(name, wanted[name], event)
+    for name, part in event_of(data, needed).given.items():
+        _check_given(name, wanted[name], part)
     if len({len(values) for values in wanted.values()}) > 1:
         raise InputError("sample.given: all conditions need equally many values")
 
@@ -197,7 +261,7 @@ def table(results: list[Result]) -> list[dict[str, Any]]:
             compared = None  # not to be compared; each still has its own figures
     rows = []
     for result in results:
-        row: dict[str, Any] = {"model": result.model, "family": result.family, **result.figures()}
+        row: dict[str, Any] = {"model": result.model, "family": result.family, **result.figures}
         if result.model in scored:
             values = scored[result.model]["log_prob"]
             row["log_prob_se"] = (
@@ -216,7 +280,7 @@ def expectations(recipe: Recipe, results: list[Result]) -> list[dict[str, Any]]:
     """Every expectation, with the figure that came out and whether it is met."""
     lines = []
     for result in results:
-        figures = result.figures()
+        figures = result.figures
         for name, bound in recipe.expect.get(result.model, {}).items():
             if name not in figures:
                 raise InputError(f"expect.{result.model}.{name}: {did_you_mean(name, figures)}")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from probgen import datasets
-from probgen.errors import FileError, InputError, did_you_mean
-from probgen.options import Options, checked
-from probgen.plugins import Family, registered
-from probgen.plugins import family as find_family
-
-LIMIT = 1 << 20  # bytes of a recipe
+from probgen.contract.definition import Definition, conditions_of
+from probgen.contract.options import Options, checked
+from probgen.errors import InputError, did_you_mean
+from probgen.plugins.family import family as find_family
+from probgen.plugins.registry import registered
 
 
 class Data(Options):
@@ -80,63 +78,6 @@ class Score(BaseModel):
     split: str | None = None
 
 
-class Complete(Options):
-    """What to complete: scored rows of which a half is hidden; `last` is the second half of a row that is no image."""
-
-    rows: int = Field(default=8, ge=1)
-    n: int = Field(default=6, ge=1, description="completions of each")
-    hide: Literal["lower", "upper", "left", "right", "last"] = "lower"
-
-
-class Conditionals(Options):
-    """Scored rows of which p(x_i | x_<i) is wanted, from the models that have it."""
-
-    rows: int = Field(default=8, ge=1)
-
-
-class Latent(Options):
-    """What to look at in the latent space of the models that have one: a vector of reals.
-
-    Codes of scored rows, in the plane and coloured by label; rows beside their reconstructions; ways from code to code
-    and at random; the plane itself, where it has two dimensions.
-    """
-
-    codes: int = Field(default=1000, ge=2, description="rows to encode")
-    clusters: int | None = Field(default=None, ge=2, description="of the codes, by k-means, against labels")
-    rows: int = Field(default=8, ge=2, description="reconstructions, interpolations and walks")
-    steps: int = Field(default=10, ge=2, description="of each interpolation and walk")
-    stride: float = Field(
-        default=0.4, gt=0, le=1, description="of a walk, in standard deviations of the prior"
-    )
-    side: int = Field(default=15, ge=2, description="images of a side of the plane")
-
-
-class Translate(Options):
-    """Scored rows to translate, symbol by symbol the most probable and by a beam, and their BLEU; of models that are conditioned
-    on a text."""
-
-    rows: int | None = Field(default=None, ge=1, description="of the scored ones; by default all")
-    beams: int = Field(default=5, ge=1, description="of the beam")
-
-
-class Diagnose(Options):
-    """Draws held against scored rows: modes, precision and recall, distances, a verdict."""
-
-    n: int | None = Field(
-        default=None, ge=1, description="draws; by default as many as rows they are held against"
-    )
-    k: int = Field(default=5, ge=1, description="neighbours of precision, recall, density and coverage")
-    given: dict[str, tuple[int, ...]] = Field(
-        default_factory=dict, description="values of a latent, e.g. member; a diagnosis for each"
-    )
-
-    @model_validator(mode="after")
-    def _even(self) -> Diagnose:
-        if len({len(values) for values in self.given.values()}) > 1 or () in self.given.values():
-            raise ValueError("given: equally many values of each latent are needed, and one at least")
-        return self
-
-
 class Bound(Options):
     """What a figure is expected to be."""
 
@@ -152,7 +93,9 @@ class Bound(Options):
 
 
 class Recipe(Options):
-    """A plan: data, models, what to draw, score and look at, what to expect."""
+    """A plan: data, models, what to draw and score, what to expect; and beside these a table for each analysis, by its name."""
+
+    model_config = ConfigDict(extra="allow")
 
     title: str = ""
     reference: str = ""
@@ -161,12 +104,12 @@ class Recipe(Options):
     models: dict[str, Model] = Field(min_length=1)
     sample: Draw = Field(default_factory=Draw)
     score: Score = Field(default_factory=Score)
-    complete: Complete | None = None
-    conditionals: Conditionals | None = None
-    latent: Latent | None = None
-    diagnose: Diagnose | None = None
-    translate: Translate | None = None
     expect: dict[str, dict[str, Bound]] = Field(default_factory=dict)
+
+    @property
+    def analyses(self) -> dict[str, dict[str, Any]]:
+        """The options of each analysis that is asked for, by its name."""
+        return {name: dict(table) for name, table in (self.model_extra or {}).items() if table is not None}
 
     @model_validator(mode="after")
     def _known(self) -> Recipe:
@@ -177,77 +120,6 @@ class Recipe(Options):
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"models.{name!r}: a name of letters, digits, '-' and '_' is needed")
         return self
-
-
-def shipped() -> dict[str, Path]:
-    """The recipes that come with probgen, by name."""
-    here = Path(__file__).parent.parent
-    folder = here / "_shipped" / "recipes"
-    return {
-        p.stem: p for p in sorted((folder if folder.is_dir() else here.parent / "recipes").glob("*.toml"))
-    }
-
-
-def read(which: str, changes: Mapping[str, Any] | None = None, *, fast: bool = False) -> Recipe:
-    """A recipe by its name or path, with values set from outside: {"models.two.components": 3}.
-
-    fast  the variant that ends in seconds: the recipe with what its table `[fast]` says instead
-
-    Errors: `InputError`, which names the key and the nearest known one.
-    """
-    path = Path(which) if Path(which).suffix == ".toml" or "/" in which else shipped().get(which)
-    if path is None:
-        raise InputError(f"no recipe is called {which!r}; {did_you_mean(which, shipped())}")
-    try:
-        text = path.read_bytes()
-        if len(text) > LIMIT:
-            raise InputError(f"{path} has more than {LIMIT} bytes: not a recipe")
-        values = tomllib.loads(text.decode())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise FileError(f"{path} is not TOML: {error}") from None
-    shorter = values.pop("fast", None)
-    if shorter is not None:
-        shorter = _merged(values, shorter)
-        checked(Recipe, shorter, f"{path}, [fast]")
-    if fast:
-        if shorter is None:
-            raise InputError(f"{path} has no table [fast]: run it as it is")
-        values = shorter
-    for key, value in (changes or {}).items():
-        _set(values, key, value)
-    return checked(Recipe, values, str(path))
-
-
-def has_fast(which: str) -> bool:
-    """Whether a shipped recipe has a variant that ends in seconds."""
-    return "fast" in tomllib.loads(shipped()[which].read_text())
-
-
-def _merged(values: dict[str, Any], changes: Any) -> dict[str, Any]:
-    """Tables into tables; `expect` stands for itself, since the figures are others."""
-    if not isinstance(changes, dict):
-        raise InputError(f"fast = {changes!r}: a table of what differs is needed")
-    new = dict(values)
-    for key, value in changes.items():
-        old = new.get(key)
-        new[key] = (
-            _merged(old, value)
-            if isinstance(old, dict) and isinstance(value, dict) and key != "expect"
-            else value
-        )
-    return new
-
-
-def _set(values: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    place = values
-    for parent in parents:
-        place = place.setdefault(parent, {})
-        if not isinstance(place, dict):
-            raise InputError(f"{key}: {parent!r} is not a table")
-    place[last] = value
 
 
 def check(recipe: Recipe) -> None:
@@ -281,10 +153,10 @@ def check(recipe: Recipe) -> None:
 def conditioned_on(model: Model) -> tuple[str, ...]:
     """What a model is conditioned on, by its options or those that the family has without a word."""
     options = checked(find_family(model.family).options("fit"), model.options, f"family {model.family!r}")
-    return tuple(getattr(options, "given", ()))
+    return conditions_of(options)
 
 
-def own_options(asked: Mapping[str, Any], definition: Family, hook: str) -> dict[str, Any]:
+def own_options(asked: Mapping[str, Any], definition: Definition, hook: str) -> dict[str, Any]:
     """Those options of a hook that a family has: models of one recipe may be drawn from and scored in different ways."""
     fields = definition.options(hook).model_fields
     return {name: value for name, value in asked.items() if name in fields}

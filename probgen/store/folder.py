@@ -14,16 +14,12 @@ from probgen.store.files import read_request, sync_folder, write_request
 from probgen.store.trees import read_arrays, write_arrays
 
 REQUEST, MODEL, HISTORY = "recipe.toml", "model.h5", "history.jsonl"
-SAMPLES, SCORES, COMPLETIONS, CONDITIONALS = "samples.h5", "scores.h5", "completions.h5", "conditionals.h5"
-LATENT, DIAGNOSIS, TRANSLATIONS = "latent.h5", "diagnosis.h5", "translations.tsv"
-PICTURES = (
-    "samples", "completions", "conditionals", "history", "codes", "reconstructions", "interpolations", "walks", "grid", "diagnosis",
-    "surprise",
-)  # fmt: skip
-FILES = (
-    REQUEST, MODEL, HISTORY, SAMPLES, SCORES, COMPLETIONS, CONDITIONALS, LATENT, DIAGNOSIS, TRANSLATIONS,
-    *(f"{name}.png" for name in PICTURES),
-)  # fmt: skip
+SAMPLES, SCORES = "samples.h5", "scores.h5"
+ANALYSES, PICTURES = (
+    "analyses",
+    "pictures",
+)  # folders: of results of analyses, of figures that a family brings
+FILES = (REQUEST, MODEL, HISTORY, SAMPLES, SCORES, "samples.png", "history.png")
 _ONE_OF_MANY = re.compile(r"history-[A-Za-z0-9_-]+\.png|samples-\d+\.wav")
 _CHECKPOINT = re.compile(r"(?P<stage>[A-Za-z0-9_-]+)-(?P<step>\d{6,})\.h5")
 
@@ -84,8 +80,20 @@ class RunFolder(Claim):
         """
         self.clear()
         many = [name for name in os.listdir(self.path) if _ONE_OF_MANY.fullmatch(name)]
+        for folder in (ANALYSES, PICTURES):
+            self._remove_folder(self.path / folder)
         for name in (*many, *FILES[1:], REQUEST):
             (self.path / name).unlink(missing_ok=True)
+
+    def _remove_folder(self, folder: Path) -> None:
+        """A folder of ours with all files in it; a link is not followed."""
+        if folder.is_symlink() or not folder.is_dir():
+            return
+        for file in folder.iterdir():
+            if file.is_symlink() or file.is_file():
+                file.unlink()
+        with suppress(OSError):  # somebody keeps a folder of his own in it
+            folder.rmdir()
 
     def abandon(self) -> None:
         """As if a run that has done nothing had not been asked for."""

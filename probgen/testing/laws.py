@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import multiprocessing
-import operator
-import os
 import random
-import signal
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,15 +16,29 @@ import pytest
 import torch
 import xarray as xr
 
-import probgen
-from probgen.calling import call_build
-from probgen.errors import InputError, Interrupted, NotOffered
-from probgen.fitted import Fitted
+from probgen.api.fitting import fit
+from probgen.api.sampling import sample
+from probgen.api.scoring import score
+from probgen.contract.fitted import Fitted
+from probgen.contract.rows import Rows
+from probgen.contract.seeds import generators_kept, key, numpy_state, seed_torch
+from probgen.contract.state import digest_of, load_state, state_of
+from probgen.errors import InputError, Interrupted
 from probgen.pair import Pair
-from probgen.rows import Rows
-from probgen.seeds import generators_kept, key, numpy_state, seed_torch
-from probgen.state import digest_of, load_state, state_of
+from probgen.plugins.observers import observing
 from probgen.testing import spaces
+from probgen.testing.helpers import (
+    Stop,
+    density,
+    drawn,
+    given_of,
+    in_a_new_process,
+    loaded_results,
+    need,
+    offers,
+    results,
+    space,
+)
 
 DRAWS = 8192  # finds a total variation of 0.1 from the density on 64 cells with probability 0.999
 
@@ -47,6 +57,9 @@ class FamilyLaws:
     support: ClassVar[str | None] = None
     expected_failures: ClassVar[Mapping[str, str]] = {}
 
+    _fits: ClassVar[dict[type, dict[str, Fitted]]] = {}
+    _supports: ClassVar[dict[type, str]] = {}
+
     @pytest.fixture(autouse=True)
     def _expected(self, request: pytest.FixtureRequest) -> None:
         reason = self.expected_failures.get(request.node.originalname)
@@ -55,27 +68,42 @@ class FamilyLaws:
 
     @pytest.fixture
     def data(self) -> xr.Dataset:
-        """A small data set that the family takes."""
-        if self.support is not None:
-            return spaces.example(self.support)
-        for support in ("real", "binary", "integer"):
-            try:
-                probgen.fit(self.family, spaces.example(support), **self.options)
-            except InputError:
-                continue
-            return spaces.example(support)
-        pytest.fail(f"{self.family!r} takes neither real, binary nor integer data of a few dimensions")
+        """A small data set that the family takes; the same one at every call."""
+        return spaces.example(self._support())
 
     @pytest.fixture
     def fitted(self, data: xr.Dataset) -> Fitted:
-        """The family fitted to the data, seed 0."""
-        return probgen.fit(self.family, data, **self.options)
+        """The family fitted to the data, seed 0: once for all laws, and a copy for each."""
+        fits = self._fits.setdefault(type(self), {})
+        digest = digest_of(data)
+        if digest not in fits:
+            fits[digest] = fit(self.family, data, **self.options)
+        once = fits[digest]
+        return replace(once, state=once.state.copy(deep=True))
+
+    def _support(self) -> str:
+        """Of the example data: as declared, or the first that the family takes."""
+        if self.support is not None:
+            return self.support
+        if type(self) not in self._supports:
+            for support in ("real", "binary", "integer"):
+                try:
+                    fit(self.family, spaces.example(support), **self.options)
+                except InputError:
+                    continue
+                self._supports[type(self)] = support
+                break
+            else:
+                pytest.fail(
+                    f"{self.family!r} takes neither real, binary nor integer data of a few dimensions"
+                )
+        return self._supports[type(self)]
 
     # randomness
 
     def test_same_seed_same_bits(self, data: xr.Dataset, fitted: Fitted) -> None:
         """Two calls with one seed agree in every bit; draws with another seed differ."""
-        again = probgen.fit(self.family, data, **self.options)
+        again = fit(self.family, data, **self.options)
         assert digest_of(fitted.state) == digest_of(again.state)
         assert digest_of(fitted.history) == digest_of(again.history)
         if offers(fitted, "sample"):
@@ -83,9 +111,7 @@ class FamilyLaws:
             assert digest_of(draws) == digest_of(drawn(again, data, 300, seed=1))
             assert digest_of(draws) != digest_of(drawn(fitted, data, 300, seed=2))
         if offers(fitted, "score"):
-            assert digest_of(probgen.score(fitted, data, seed=1)) == digest_of(
-                probgen.score(again, data, seed=1)
-            )
+            assert digest_of(score(fitted, data, seed=1)) == digest_of(score(again, data, seed=1))
 
     def test_generators_and_inputs_are_left_alone(self, data: xr.Dataset, fitted: Fitted) -> None:
         """The global generators, torch's defaults and the data are as they were, and no warning says otherwise."""
@@ -97,9 +123,9 @@ class FamilyLaws:
         before = digest_of(data), torch.get_rng_state(), numpy_state(), random.getstate()
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            fitted = probgen.fit(self.family, data, **self.options)
+            fitted = fit(self.family, data, **self.options)
             for hook in (h for h in ("sample", "score") if offers(fitted, h)):
-                _ = drawn(fitted, data, 10) if hook == "sample" else probgen.score(fitted, data)
+                _ = drawn(fitted, data, 10) if hook == "sample" else score(fitted, data)
         assert digest_of(data) == before[0]
         assert torch.equal(torch.get_rng_state(), before[1])
         assert numpy_state() == before[2]
@@ -109,17 +135,17 @@ class FamilyLaws:
     def test_two_fits_do_not_meet(self, data: xr.Dataset, fitted: Fitted) -> None:
         """Another fit in the same process changes neither the first model nor a later one, and leaves nothing."""
         state = digest_of(state_of(fitted.module))
-        other = probgen.fit(self.family, data.isel(row=slice(0, 40)), seed=5, **self.options)
+        other = fit(self.family, data.isel(row=slice(0, 40)), seed=5, **self.options)
         assert digest_of(state_of(fitted.module)) == state
         assert digest_of(state_of(other.module)) != state
-        assert digest_of(probgen.fit(self.family, data, **self.options).state) == digest_of(fitted.state)
+        assert digest_of(fit(self.family, data, **self.options).state) == digest_of(fitted.state)
         assert not list(pyro.get_param_store().keys())
 
     def test_fit_reaches_every_parameter(self, data: xr.Dataset, fitted: Fitted) -> None:
         """Every parameter is another one after the fit, and the loss of a pair has a gradient to each."""
         with generators_kept():
             seed_torch(key(0, "build"))
-            start = call_build(fitted.definition, fitted.options, fitted.event)
+            start = fitted.definition.build(fitted.options, fitted.event)
         for name, parameter in start.named_parameters():
             value = parameter.detach().to(fitted.dtype).numpy()
             assert not np.array_equal(value, fitted.state[name].values), f"{name} is as it was before the fit"
@@ -127,7 +153,7 @@ class FamilyLaws:
             return  # it does not learn by its loss
         with generators_kept():
             seed_torch(0)
-            pair = call_build(fitted.definition, fitted.options, fitted.event).to(fitted.dtype)
+            pair = fitted.definition.build(fitted.options, fitted.event).to(fitted.dtype)
             assert isinstance(pair, Pair)
             load_state(pair, fitted.state, "the fit")
             pair.requires_grad_().zero_grad()
@@ -147,17 +173,17 @@ class FamilyLaws:
         many = xr.concat([data] * 8, "row").isel(
             row=np.random.default_rng(0).permutation(8 * data.sizes["row"])
         )
-        scores = probgen.score(fitted, many)
+        scores = score(fitted, many)
         for name, values in scores.data_vars.items():
             assert np.isfinite(values.values).all(), name
         if "log_prob" not in scores or scores["log_prob"].attrs["kind"] != "exact":
-            assert digest_of(scores) == digest_of(probgen.score(fitted, many))
+            assert digest_of(scores) == digest_of(score(fitted, many))
             return
         expected = scores["log_prob"].values
         order = np.random.default_rng(1).permutation(len(expected))
-        shuffled = probgen.score(fitted, many.isel(row=order))["log_prob"].values
+        shuffled = score(fitted, many.isel(row=order))["log_prob"].values
         np.testing.assert_allclose(shuffled, expected[order], rtol=1e-5, atol=1e-5)
-        single = [probgen.score(fitted, many.isel(row=[i]))["log_prob"].item() for i in range(5)]
+        single = [score(fitted, many.isel(row=[i]))["log_prob"].item() for i in range(5)]
         np.testing.assert_allclose(single, expected[:5], rtol=1e-5, atol=1e-5)
 
     def test_density_sums_to_one(self, data: xr.Dataset, fitted: Fitted) -> None:
@@ -222,9 +248,9 @@ class FamilyLaws:
         steps = fitted.history.sizes["step"]
         for stop in sorted({1, 2, steps // 2, steps - 1} & set(range(1, steps + 1))) or [1]:
             out = tmp_path / str(stop)
-            with pytest.raises(Interrupted), probgen.observing(Stop(stop)):
-                probgen.fit(self.family, data, out=out, **self.options)
-            resumed = probgen.fit(self.family, data, out=out, resume=True, **self.options)
+            with pytest.raises(Interrupted), observing(Stop(stop)):
+                fit(self.family, data, out=out, **self.options)
+            resumed = fit(self.family, data, out=out, resume=True, **self.options)
             assert digest_of(resumed.state) == digest_of(fitted.state)
             assert digest_of(resumed.history) == digest_of(fitted.history)
             assert resumed.groups.keys() == fitted.groups.keys()
@@ -236,9 +262,9 @@ class FamilyLaws:
         if not torch.cuda.is_available():
             pytest.skip("there is no CUDA here")
         out, steps = tmp_path / "run", fitted.history.sizes["step"]
-        with pytest.raises(Interrupted), probgen.observing(Stop(max(1, steps // 2))):
-            probgen.fit(self.family, data, device="cuda", out=out, **self.options)
-        other = probgen.fit(self.family, data, device="cuda", out=out, resume=True, **self.options)
+        with pytest.raises(Interrupted), observing(Stop(max(1, steps // 2))):
+            fit(self.family, data, device="cuda", out=out, **self.options)
+        other = fit(self.family, data, device="cuda", out=out, resume=True, **self.options)
         assert other.history.sizes["step"] > steps // 2
         if offers(fitted, "sample"):
             draws, like = drawn(other, data, 30, device="cuda"), drawn(fitted, data, 30)
@@ -246,7 +272,7 @@ class FamilyLaws:
             assert draws["x"].dtype == like["x"].dtype
             assert np.isfinite(draws["x"].values).all()
         for each in (f for f in (fitted, other) if offers(f, "score")):
-            there, here = probgen.score(each, data, device="cuda"), probgen.score(each, data)
+            there, here = score(each, data, device="cuda"), score(each, data)
             assert there.keys() == here.keys()
             assert all(np.isfinite(value.values).all() for value in there.data_vars.values())
             if "log_prob" in here and here["log_prob"].attrs["kind"] == "exact":
@@ -279,117 +305,16 @@ class FamilyLaws:
         for word, bad in cases:
             again = data.isel(row=slice(len(bad))).assign(x=(data["x"].dims, bad, data["x"].attrs))
             with pytest.raises(InputError, match=word):
-                probgen.fit(self.family, again, **self.options)
+                fit(self.family, again, **self.options)
         with pytest.raises(InputError, match="no_such_option"):
-            probgen.fit(self.family, data, **{**self.options, "no_such_option": 1})
+            fit(self.family, data, **{**self.options, "no_such_option": 1})
         with pytest.raises(InputError, match="seed"):
-            probgen.fit(self.family, data, seed=-1, **self.options)
+            fit(self.family, data, seed=-1, **self.options)
         if offers(fitted, "score"):
             with pytest.raises(InputError, match="shape"):
-                probgen.score(fitted, np.concatenate([x, x], 1))
+                score(fitted, np.concatenate([x, x], 1))
         if offers(fitted, "sample"):
             with pytest.raises(InputError, match="no_such_latent"):
-                probgen.sample(fitted, 1, given={**given_of(fitted, data), "no_such_latent": 0})
+                sample(fitted, 1, given={**given_of(fitted, data), "no_such_latent": 0})
             with pytest.raises(InputError, match="n = 0"):
                 drawn(fitted, data, 0)
-
-
-class Stop:
-    """An observer that sends the process a signal after so many steps; SIGINT, as Ctrl-C does, or another."""
-
-    def __init__(self, steps: int, number: int = signal.SIGINT):
-        self.left, self.number = steps, number
-
-    @probgen.hookimpl
-    def step(self) -> None:
-        """Count down."""
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), self.number)
-
-
-def results(fitted: Fitted, path: str) -> str:
-    """Digests of draws and scores, for a comparison between processes."""
-    data = probgen.datasets.load(path)
-    parts = []
-    if offers(fitted, "sample"):
-        parts.append(digest_of(drawn(fitted, data, 300, seed=1)))
-    if offers(fitted, "score"):
-        parts.append(digest_of(probgen.score(fitted, data, seed=1)))
-    return " ".join(parts)
-
-
-def loaded_results(model: str, home: tuple[str, str] | None, data: str, threads: int) -> str:
-    """The same of a file; home is the module and the name of a family that is not registered."""
-    torch.set_num_threads(threads)
-    own = home and operator.attrgetter(home[1])(importlib.import_module(home[0]))
-    return results(probgen.load(model, own or None), data)
-
-
-def in_a_new_process(function: Callable[..., str], *args: Any) -> str:
-    """What a function returns in a process that has imported this module and done nothing else."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [__name__, "probgen.api", "probgen.datasets", "h5netcdf", "sklearn.cluster"]
-    )
-    with context.Pool(1) as pool:
-        return pool.apply(function, args)
-
-
-def offers(fitted: Fitted, hook: str) -> bool:
-    """Whether the family has the hook."""
-    return fitted.definition.offers(hook)
-
-
-def need(fitted: Fitted, hook: str) -> None:
-    """Skip a law that is about a hook which the family does not offer."""
-    if not offers(fitted, hook):
-        pytest.skip(f"{fitted.family} does not {hook}")
-
-
-def given_of(fitted: Fitted, data: xr.Dataset) -> dict[str, np.ndarray]:
-    """What the model is conditioned on, of the first row; nothing where it is on nothing."""
-    event = fitted.event
-    return {name: data[name].values[0] for name in (*event.given, *event.lengths)}
-
-
-def drawn(fitted: Fitted, data: xr.Dataset, n: int, **how: Any) -> xr.Dataset:
-    """Draws, given what the first row is."""
-    return probgen.sample(fitted, n, given=given_of(fitted, data) or None, **how)
-
-
-def scored(fitted: Fitted, data: xr.Dataset, rows: np.ndarray) -> xr.Dataset:
-    """Scores of rows (row, *event), given what the first row of the data is."""
-    alike = xr.Dataset({"x": (("row", *fitted.event.dims), rows)})
-    for name, value in given_of(fitted, data).items():
-        alike[name] = (data[name].dims, np.repeat(value[None], len(rows), 0))
-    return probgen.score(fitted, alike)
-
-
-def density(fitted: Fitted, data: xr.Dataset, rows: np.ndarray) -> np.ndarray:
-    """Exact log-densities of rows, in float64; skips where the family has none."""
-    need(fitted, "score")
-    try:
-        scores = scored(fitted, data, rows)
-    except NotOffered as reason:
-        pytest.skip(str(reason))
-    if "log_prob" not in scores or scores["log_prob"].attrs["kind"] != "exact":
-        pytest.skip(f"{fitted.family} has no exact density")
-    return scores["log_prob"].values.astype(np.float64)
-
-
-def space(fitted: Fitted, data: xr.Dataset) -> tuple[np.ndarray, float]:
-    """Rows to go through, and the volume that each stands for: 1 where probabilities are of values."""
-    need(fitted, "score")
-    first = scored(fitted, data, np.zeros((1, *(length or 1 for length in fitted.event.shape))))
-    if "log_prob" not in first or first["log_prob"].attrs["kind"] != "exact":
-        pytest.skip(f"{fitted.family} has no exact density")
-    if first["log_prob"].attrs["measure"] == "counting":
-        if spaces.values(fitted.event) > spaces.MOST:
-            pytest.skip(f"{fitted.event} has more than {spaces.MOST} values")
-        return spaces.all_rows(fitted.event), 1.0
-    if fitted.event.shape != (2,) or fitted.event.discrete:
-        pytest.skip("a density on the reals is gone through in the plane only")
-    need(fitted, "sample")
-    plane = spaces.Plane(drawn(fitted, data, 2048, seed=4)["x"].values.reshape(2048, -1))
-    return plane.rows, plane.area

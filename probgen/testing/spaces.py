@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from probgen.event import Event
+from probgen.contract.event import Event
 
 MOST = 1 << 16  # values of an event that is gone through
 FALSE_ALARM = 1e-6  # of each statistical test, as if the draws were of the density

@@ -7,8 +7,8 @@ import time
 import torch
 from torch import Tensor, nn
 
+from probgen.contract.seeds import generators_kept, seed_torch
 from probgen.distributions import Autoregressive, Bernoulli
-from probgen.seeds import generators_kept, seed_torch
 
 
 class Uncached(nn.Module):

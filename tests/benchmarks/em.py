@@ -14,11 +14,12 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from probgen.data import as_dataset, event_of
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
+from probgen.data.describe import event_of
+from probgen.data.ingest import as_dataset
 from probgen.inference.em import em
 from probgen.models.mixture import Mixture, MixtureOptions
-from probgen.rows import Rows
-from probgen.run import Run
 
 N, D, K, STEPS = 200_000, 16, 32, 10
 

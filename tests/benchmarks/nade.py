@@ -12,9 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from probgen.contract.seeds import seed_torch
 from probgen.distributions import Autoregressive, Bernoulli
 from probgen.models.nade import NADEConditioner
-from probgen.seeds import seed_torch
 from tests.benchmarks.cached import drawing
 
 D, H, B = 784, 500, 100

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from probgen.contract.event import Event
+from probgen.contract.seeds import seed_torch
 from probgen.distributions import Bernoulli
-from probgen.event import Event
 from probgen.inference.capture import eager
 from probgen.models.pixelcnn import PixelCNN, PixelCNNConditioner
 from probgen.models.pixelrnn import PixelRNN
-from probgen.seeds import seed_torch
 from tests.benchmarks.cached import drawing
 
 IMAGE = (1, 28, 28)

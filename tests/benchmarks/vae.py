@@ -19,10 +19,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import probgen
-from probgen.event import Event
+from probgen.contract.event import Event
+from probgen.contract.seeds import generators_kept, seed_torch
 from probgen.inference.capture import captured, eager
 from probgen.models.vae import VAE
-from probgen.seeds import generators_kept, seed_torch
 
 D, H, L = 784, 400, 50
 OPTIONS: dict[str, Any] = {"latent": L, "hidden": (H,), "activation": "softplus"}

@@ -15,8 +15,8 @@ import numpy as np
 
 import probgen
 from probgen.api import sampling
+from probgen.contract.state import digest_of
 from probgen.errors import FileError
-from probgen.state import digest_of
 from probgen.store.files import read_request
 from probgen.store.folder import HISTORY, MODEL, REQUEST, RunFolder
 from probgen.store.journal import read_journal

@@ -26,7 +26,7 @@ import xarray as xr
 from PIL import Image
 
 import probgen
-from probgen.fitted import Fitted
+from probgen.contract.fitted import Fitted
 from probgen.store.files import write_file
 from tests.trust.child import Done, run
 from tests.trust.crash import Tally, command, place

@@ -21,7 +21,7 @@ from probgen.store.folder import HISTORY, MODEL, RunFolder
 from probgen.store.journal import read_journal
 from probgen.store.trees import read_arrays, read_dataset, write_dataset
 from probgen.testing import spaces
-from probgen.testing.laws import Stop
+from probgen.testing.helpers import Stop
 from tests.trust.child import run
 from tests.trust.crash import Tally, arrays_of, place
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from probgen import Event, Options
+from probgen.contract.conditions import context_size, one_hot
 from probgen.errors import InputError
-from probgen.pair import context_size, one_hot
 
 
 class GameOptions(Options):

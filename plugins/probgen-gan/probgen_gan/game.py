@@ -19,8 +19,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from probgen import Rows, Run, hookimpl
+from probgen.contract.seeds import key, seed_torch
 from probgen.errors import DivergedError, InputError
-from probgen.seeds import key, seed_torch
 from probgen_gan.adversarial import Adversarial, GameOptions
 from probgen_gan.losses import LOSSES, cross_entropy
 from probgen_gan.penalties import between, from_one, squared_slope

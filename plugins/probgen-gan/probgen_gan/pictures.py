@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import probgen
 from probgen import Fitted
-from probgen import pictures as common
+from probgen import figures as common
 from probgen_gan.implicit import member
 
 ROWS = 2000  # of the data, that are drawn

@@ -24,7 +24,7 @@ from torch import Tensor
 
 import probgen
 from probgen import Rows, Run
-from probgen.data import as_dataset
+from probgen.data.ingest import as_dataset
 from probgen.errors import DivergedError, InputError, NotOffered
 from probgen.evaluation import frechet
 from probgen.testing import FamilyLaws

@@ -8,15 +8,15 @@ With moving averages the second term is left out: they minimise it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from probgen import Event
-from probgen.inference.svi import Objective
-from probgen.pair import context_size, one_hot
+from probgen.contract.conditions import context_size, one_hot
+from probgen.inference.programs import Objective
 from probgen_vqvae.codebook import Codebook, nearest, perplexity, straight_through
 from probgen_vqvae.networks import as_map, beside, decoder, encoder, planes, upwards, vectors
 
@@ -107,9 +107,13 @@ class Hierarchy(Objective):
             if book.decay is None:
                 loss = loss + size * nn.functional.mse_loss(e, z.detach())
             found[f"perplexity_{i}"], found[f"in_use_{i}"] = perplexity(k, len(book.e))
-            if self.training:
-                book.learn(vectors(z.detach()), k.flatten(), self.total)
+            found |= {f"z_{i}": vectors(z.detach()), f"k_{i}": k.flatten()}
         return {"loss": loss, "reconstruction": reconstruction, **found}
+
+    def after(self, parts: Mapping[str, Tensor]) -> None:
+        """Codes follow the vectors of the batch."""
+        for i, level in enumerate(self.levels, 1):
+            level.book.learn(parts[f"z_{i}"], parts[f"k_{i}"], self.total)
 
     def encode(self, x: Tensor, c: Tensor | None) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Of each level what the encoder says, k(z), and the vectors e(k) with the gradient straight through."""

@@ -20,8 +20,9 @@ from torch.distributions import constraints
 from probgen import Event, Options, Pair, Rows, Run, log_prob
 from probgen.distributions import Bernoulli, Categorical, LogisticMixture, Ordinal
 from probgen.errors import InputError, NotOffered
-from probgen.inference.svi import SVIOptions, check_options, steps_of, svi
-from probgen.models.autoregressive import MOST_LEVELS
+from probgen.inference.svi import svi
+from probgen.inference.training import SVIOptions, Training
+from probgen.models.bases.dense import MOST_LEVELS
 from probgen_vqvae.codebook import SEEN
 from probgen_vqvae.hierarchy import Hierarchy
 from probgen_vqvae.networks import vectors
@@ -170,17 +171,20 @@ class VQPair(Pair):
     def learn(self, data: Rows, run: Run) -> None:
         """The codes, then the prior over them."""
         o = self.options
-        for stage in (o, *([o.prior] if o.prior is not None else [])):
-            check_options(stage, data, run)  # of the second one now, not after hours
+        trainings = [
+            Training.of(stage, autocast=stage.autocast) for stage in (o, o.prior) if stage is not None
+        ]
+        for training in trainings:
+            training.check(data, run)  # that of the second stage now, not after hours
         if isinstance(self.site, StatedNormal):
             self.site.standardise(data)
         self._begin(data, run)
         self.codes.total = run.sum
-        svi(self.codes, data, run, o, steps_of(o, data.n), "codes")
+        svi(self.codes, data, run, trainings[0], "codes")
         if self.prior is None:
             return
         self.codes.eval().requires_grad_(False)
-        svi(self.prior, self.prior.rows(data, run), run, o.prior, steps_of(o.prior, data.n), "prior")
+        svi(self.prior, self.prior.rows(data, run), run, trainings[1], "prior")
         self.codes.requires_grad_(True)
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 import probgen
 from probgen import Fitted
-from probgen import pictures as common
+from probgen import figures as common
 
 ROWS = 8
 REDRAWN = 6

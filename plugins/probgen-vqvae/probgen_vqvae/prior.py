@@ -16,10 +16,10 @@ import xarray as xr
 from torch import Tensor, nn
 
 from probgen import Event, Rows, Run
+from probgen.contract.conditions import one_hot
 from probgen.distributions import Autoregressive, Categorical
-from probgen.inference.svi import Objective
+from probgen.inference.programs import Objective
 from probgen.models.pixelcnn import PixelCNNConditioner
-from probgen.pair import one_hot
 from probgen_vqvae.hierarchy import AT_ONCE, Hierarchy
 from probgen_vqvae.networks import beside, larger, planes, seen_from_all_sides
 

@@ -15,7 +15,7 @@ import probgen
 from probgen import Rows, Run
 from probgen.errors import InputError, Interrupted, NotOffered
 from probgen.testing import FamilyLaws, spaces
-from probgen.testing.laws import Stop
+from probgen.testing.helpers import Stop
 
 DIMS = ("row", "height", "width")
 PRIOR = {"epochs": 20, "batch_size": 20, "learning_rate": 0.02, "channels": 8, "layers": 2, "head": 8}

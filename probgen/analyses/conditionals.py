@@ -1,0 +1,59 @@
+"""Conditionals: of each site what was expected there, how uncertain that was, and the surprise at what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import xarray as xr
+from matplotlib.figure import Figure
+from pydantic import Field
+
+from probgen import figures as draw
+from probgen.api.scoring import score
+from probgen.contract.analysis import Call
+from probgen.contract.event import Event
+from probgen.contract.fitted import Fitted
+from probgen.contract.options import ConditionalsOptions
+from probgen.contract.options import Options as BaseOptions
+from probgen.contract.rows import evenly
+
+SEEN = 1600  # symbols of a text whose surprise is drawn
+
+needs = "p(x_i | x_<i) of every site, as autoregressive families have it"
+
+
+class Options(BaseOptions):
+    """Rows of which p(x_i | x_<i) is wanted."""
+
+    rows: int = Field(default=8, ge=1, description="rows, evenly spaced")
+
+
+def applies(fitted: Fitted) -> bool:
+    """Of families whose score has the option `conditionals`."""
+    definition = fitted.definition
+    return definition.offers("score") and issubclass(definition.options("score"), ConditionalsOptions)
+
+
+def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
+    """The scores of the rows with `site_log_prob`, and `site_mean` and `site_entropy` where the family has them; and x."""
+    rows = evenly(data, options.rows)
+    found = score(fitted, rows, conditionals=True, **call.common)
+    return found.assign(x=rows["x"].drop_attrs())
+
+
+def figures(found: xr.Dataset) -> Mapping[str, Figure]:
+    """`surprise` of a text; `sites` of images: x, what was expected, entropy and surprise, summed over the colours of a pixel."""
+    event, title = Event.of(found), found.attrs["title"]
+    if event.symbols:
+        length = min(int(found["length"][0]) if "length" in found else found.sizes["time"], SEEN)
+        text, surprise = found["x"].values[0, :length], -found["site_log_prob"].values[0, :length]
+        return {"surprise": draw.surprise([event.symbols[i] for i in text], surprise, title)}
+    if "site_mean" not in found:
+        return {}
+    columns, names = [found["x"].values, found["site_mean"].values], ["x", "expected"]
+    for name, nats in (("entropy", found.get("site_entropy")), ("surprise", -found["site_log_prob"])):
+        if nats is not None:
+            of_pixels = nats.sum("channel") if "channel" in nats.dims else nats
+            columns.append(of_pixels.values)
+            names.append(f"{name},\n0 to {float(of_pixels.max()):.1f} nats")
+    return draw.suiting({"sites": lambda: draw.columns(columns, names, event, title, shared=2)})

@@ -1,0 +1,87 @@
+"""Diagnosis: draws against rows that the fit has not seen; see `probgen.diagnose`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from pydantic import Field, model_validator
+
+from probgen import figures as draw
+from probgen.api.diagnosing import diagnose
+from probgen.contract.analysis import Call
+from probgen.contract.definition import latents_of
+from probgen.contract.fitted import Fitted
+from probgen.contract.options import Options as BaseOptions
+
+BY_CASE = ("modes", "high_quality", "reverse_kl", "spread")  # measures whose worst case is a figure, too
+
+needs = "draws"
+
+
+class Options(BaseOptions):
+    """How many draws are compared, and of which parts of the model."""
+
+    n: int | None = Field(
+        default=None, ge=1, description="draws; by default as many as rows they are compared with"
+    )
+    k: int = Field(default=5, ge=1, description="neighbours of precision, recall, density and coverage")
+    given: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict, description="values of a latent, e.g. member; a diagnosis for each"
+    )
+
+    @model_validator(mode="after")
+    def _even(self) -> Options:
+        if len({len(values) for values in self.given.values()}) > 1 or () in self.given.values():
+            raise ValueError("given: equally many values of each latent are needed, and one at least")
+        return self
+
+
+def applies(fitted: Fitted) -> bool:
+    """Of whatever can be drawn from."""
+    return fitted.definition.offers("sample")
+
+
+def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
+    """The measures, tests and shares of modes of `probgen.diagnose`, and each measure once more as a figure.
+
+    With `given` there is a diagnosis a case, and figures are means over the cases; of measures of modes also the least and
+    the most: `modes_least`, ...
+    """
+    # models of one recipe may have others
+    names = [name for name in options.given if name in latents_of(fitted.module)]
+    cases = list(zip(*(options.given[name] for name in names), strict=True)) or [()]
+    each = [
+        diagnose(
+            fitted,
+            data,
+            reference=call.reference,
+            n=options.n,
+            k=options.k,
+            given=dict(zip(names, case, strict=True)) or None,
+            **call.common,
+        )
+        for case in cases
+    ]
+    verdicts = [case.attrs["verdict"] for case in each]
+    measures = [str(name) for name in each[0]["measure"].values]
+    values = {m: np.array([float(case["value"].sel(measure=m)) for case in each]) for m in measures}
+    found = each[0]
+    if names:
+        found = xr.concat(each, "case", combine_attrs="drop_conflicts")
+        found["verdict"] = ("case", verdicts)
+        for name, chosen in zip(names, zip(*cases, strict=True), strict=True):
+            found[name] = ("case", list(chosen))
+    figures = {m: float(value.mean()) for m, value in values.items()}
+    for m in (m for m in BY_CASE if m in values and len(cases) > 1):
+        figures |= {f"{m}_least": float(values[m].min()), f"{m}_most": float(values[m].max())}
+    return found.assign(figures).assign_attrs(summary="; ".join(dict.fromkeys(verdicts)))
+
+
+def figures(found: xr.Dataset) -> Mapping[str, Figure]:
+    """`measures`: shares of the modes, and the measures with their intervals; of the first case."""
+    first = found.isel(case=0) if "case" in found.dims else found
+    verdict = first.attrs["verdict"] if "verdict" in first.attrs else str(first["verdict"].item())
+    return {"measures": draw.diagnosis(first.assign_attrs(verdict=verdict))}

@@ -1,0 +1,116 @@
+"""Latent space: codes of rows, reconstructions, ways from code to code and at random, the plane of two dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from pydantic import Field
+
+from probgen import figures as draw
+from probgen import latents
+from probgen.api.decoding import decode
+from probgen.api.sampling import sample
+from probgen.contract.analysis import Call
+from probgen.contract.conditions import conditions_in
+from probgen.contract.definition import latents_of
+from probgen.contract.event import Event
+from probgen.contract.fitted import Fitted
+from probgen.contract.options import Options as BaseOptions
+from probgen.contract.rows import evenly
+from probgen.errors import NotOffered
+
+needs = "a latent vector that can be drawn given x"
+
+
+class Options(BaseOptions):
+    """What to look at."""
+
+    codes: int = Field(default=1000, ge=2, description="rows to encode, evenly spaced")
+    clusters: int | None = Field(default=None, ge=2, description="of the codes, by k-means, against labels")
+    rows: int = Field(default=8, ge=2, description="reconstructions, interpolations and walks")
+    steps: int = Field(default=10, ge=2, description="of each interpolation and walk")
+    stride: float = Field(
+        default=0.4, gt=0, le=1, description="of a walk, in standard deviations of the prior"
+    )
+    side: int = Field(default=15, ge=2, description="images of a side of the plane")
+
+
+def applies(fitted: Fitted) -> bool:
+    """Of families that name a latent vector."""
+    return fitted.definition.offers("sample") and _vector(fitted) is not None
+
+
+def _vector(fitted: Fitted) -> str | None:
+    return next((name for name, dims in latents_of(fitted.module).items() if len(dims) == 1), None)
+
+
+def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
+    """Codes (row, latent), labels and clusters; x, reconstructions, interpolations and walks; how clusters agree with labels."""
+    name, event = _vector(fitted), fitted.event
+    assert name is not None
+    rows = evenly(data, options.codes)
+    drawn = sample(fitted, given={"x": rows["x"].values, **conditions_in(rows, event)}, **call.common)
+    z = drawn[name].values[0]
+    found = xr.Dataset({name: (("row", "latent"), z)}, attrs={"latent": name, "stride": options.stride})
+    label = rows["label"].values if "label" in rows else None
+    if label is not None:
+        found["label"] = ("row", label, {"names": str(rows["label"].attrs.get("names", ""))})
+    if options.clusters:
+        clusters = latents.cluster(z, options.clusters, call.seed)
+        found["cluster"] = ("row", clusters)
+        if label is not None:
+            found = found.assign(latents.agreement(clusters, label))
+    few = np.arange(options.rows) * len(z) // options.rows
+    z, known = z[few], conditions_in(rows.isel(row=few), event)
+    # the class of M2, say
+    known |= {k: drawn[k].values[0][few] for k in latents_of(fitted.module) if k != name}
+    found["x"] = (("image", *event.dims), rows["x"].values[few])
+    between = latents.interpolate(z, np.roll(z, -1, 0), options.steps)
+    walk = latents.random_walk(z, options.steps, options.stride, np.random.default_rng(call.seed))
+    for kind, way in (("reconstruction", z[:, None]), ("interpolations", between), ("walks", walk)):
+        dims = ("image", "step" if kind == "reconstruction" else "way", *event.dims)
+        found[kind] = (dims, _decoded(fitted, name, way, known, call))
+    if z.shape[1] == 2 and not known:
+        seen = _decoded(fitted, name, latents.grid(options.side)[None], {}, call)
+        found["grid"] = (("square", "place", *event.dims), seen)
+    return found
+
+
+def _decoded(
+    fitted: Fitted, name: str, z: np.ndarray, known: dict[str, np.ndarray], call: Call
+) -> np.ndarray:
+    """What codes stand for, the mean where the family knows it: (image, step, latent) -> (image, step, *event)."""
+    images, steps = z.shape[:2]
+    given: dict[str, Any] = {name: z.reshape(images * steps, -1)}
+    given |= {k: np.repeat(v, steps, axis=0) for k, v in known.items()}
+    try:
+        x = decode(fitted, given, device=call.device)["x"].values
+    except NotOffered:
+        x = sample(fitted, given=given, **call.common)["x"].values[0]
+    return x.reshape(images, steps, *x.shape[1:])
+
+
+def figures(found: xr.Dataset) -> Mapping[str, Figure]:
+    """`codes` in the plane; of images `reconstructions`, `interpolations`, `walks`, `grid`."""
+    event, title = Event.of(found), found.attrs["title"]
+    z, label = found[found.attrs["latent"]].values, found["label"].values if "label" in found else None
+    names = found["label"].attrs["names"].split() if label is not None else []
+    pairs = [found["x"].values, found["reconstruction"].values[:, 0]]
+    wanted: dict[str, Callable[[], Figure]] = {
+        "codes": lambda: draw.codes(latents.plane(z), label, names, title),
+        "reconstructions": lambda: draw.columns(pairs, ["x", "reconstruction"], event, title),
+        **{
+            kind: partial(draw.strips, found[kind].values, event, title)
+            for kind in ("interpolations", "walks")
+        },
+    }
+    if "grid" in found:
+        seen = found["grid"].values
+        side = round(seen.shape[1] ** 0.5)
+        wanted["grid"] = lambda: draw.strips(seen.reshape(side, side, *seen.shape[2:]), event, title)
+    return draw.suiting(wanted)

@@ -1,0 +1,101 @@
+"""probgen analyze: what is done with a run beyond fit, sample and score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from probgen.cli.common import DataDir, Device, Json, Quiet, Seed, Set, print_table, progress, put, settings
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+SHOWN = 3  # texts that are printed
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="An analysis that `probgen analyses` lists.")],
+    run: Annotated[
+        list[Path], typer.Argument(help="A run folder, or a model.h5; several to compare models.")
+    ],
+    data: Annotated[str, typer.Option("--data", help="A data set (probgen datasets) or a file.")],
+    split: Annotated[str | None, typer.Option("--split", help="By default test, where there is one.")] = None,
+    reference: Annotated[
+        str | None, typer.Option("--reference", help="The part that the model was fitted to.")
+    ] = None,
+    set_: Set = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The run folder for the results; by default the first RUN.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Analyze a fitted model: completions, latent space, diagnosis, translations, and what plugins bring.
+
+    Results go to RUN/analyses/NAME.h5, figures beside them.
+
+    Example: probgen analyze latent runs/vae --data digits --set clusters=10
+    """
+    found, files = analyzed(
+        name, run, data, split, reference, out, data_dir,
+        seed=seed, device=device, progress=progress(quiet), **settings(set_),
+    )  # fmt: skip
+    show(found, files, json)
+
+
+def analyzed(
+    name: str,
+    runs: list[Path],
+    data: str,
+    split: str | None,
+    reference: str | None,
+    out: Path | None,
+    data_dir: Path | None,
+    **how: Any,
+) -> tuple[xr.Dataset, list[Path]]:
+    """The results of an analysis of runs, and the files that they were written to."""
+    from probgen.errors import InputError
+    from probgen.plugins.analysis import analysis
+
+    analysis(name)  # an unknown one is named before a model is read
+    target = out if out is not None else runs[0] if runs[0].is_dir() else None
+    if target is not None and not target.is_dir():
+        raise InputError(f"--out {target}: there is no such folder")
+    from probgen.api.analyzing import analyze, save_analysis
+    from probgen.api.loading import load
+    from probgen.cli.data import loaded
+
+    models = {str(run): load(run) for run in runs}
+    rows, _ = loaded(data, split, "test", data_dir)
+    fitted_to = loaded(data, reference, "train", data_dir)[0] if reference is not None else None
+    fitted: Any = models if len(models) > 1 else next(iter(models.values()))
+    found = analyze(name, fitted, rows, reference=fitted_to, **how)
+    return found, save_analysis(found, target) if target is not None else []
+
+
+def show(found: xr.Dataset, files: list[Path], json: bool) -> None:
+    """Print the results: single numbers, a summary where there is one, the first texts, the files."""
+    from probgen.api.analyzing import numbers_of, texts_of_rows
+
+    numbers, texts = numbers_of(found), texts_of_rows(found)
+    summary = found.attrs.get("summary")
+    told: dict[str, Any] = {
+        "analysis": found.attrs["analysis"], "figures": numbers, "written": [str(file) for file in files],
+    }  # fmt: skip
+    told |= {"summary": summary} if summary else {}
+
+    def write() -> None:
+        if numbers:
+            lines = [{"figure": name, "value": value} for name, value in numbers.items()]
+            print_table(lines, ["figure", "value"], found.attrs["analysis"])
+        for row in list(zip(*texts.values(), strict=True))[:SHOWN]:
+            typer.echo("\n  ".join(row))
+        for line in [*([summary] if summary else []), *map(str, files)]:
+            typer.echo(line)
+
+    put(told, json, write)

@@ -1,0 +1,172 @@
+"""What a family declares. Each protocol is one thing that a definition or its module may have; having it is the declaration.
+
+Definition     a loaded family, as `Fitted` and the data room use it
+Samples        SampleOptions: what can be chosen of a draw
+Scores         ScoreOptions: what can be chosen of a score
+Accepting      accepts: what it can use beside x
+Typed          dtype: of its parameters
+Preparing      prepare: a change of the data before they are described
+Illustrating   pictures: figures of its own
+Conditional    options with `given`: what x is conditioned on
+Latent         a module with latents
+Dimensioned    a module that names the dimensions of its state
+Decoder        a module that decodes latents
+Gaussian       a module made of Gaussians, which a scatter can show
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import xarray as xr
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from probgen.contract.event import Event
+
+Dims = Mapping[str, tuple[str, ...]]
+
+
+class Definition(Protocol):
+    """A loaded family."""
+
+    @property
+    def name(self) -> str:
+        """The registered name."""
+
+    @property
+    def origin(self) -> str:
+        """Distribution and version, or the module of a script's own."""
+
+    @property
+    def accepts(self) -> frozenset[str]:
+        """What it can use beside `x`: a subset of {"observed", "weight", "length", "label"}."""
+
+    def offers(self, hook: str) -> bool:
+        """Whether it implements a hook."""
+
+    def require(self, hook: str) -> None:
+        """Errors: `NotOffered` if it does not implement the hook."""
+
+    def options(self, hook: str) -> type[BaseModel]:
+        """The class of the options of a hook."""
+
+    def build(self, options: BaseModel, event: Event) -> nn.Module:
+        """The module in its initial state."""
+
+    def call(self, hook: str, **arguments: Any) -> Any:
+        """The result of one hook."""
+
+    def prepared(self, data: xr.Dataset, options: BaseModel) -> xr.Dataset:
+        """The data as the family wants them described."""
+
+    def pictures(self, fitted: Any, data: xr.Dataset, **call: Any) -> Mapping[str, Any]:
+        """Figures that the family brings, by name."""
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """`SampleOptions` of a definition: the options of its hook `sample`."""
+
+    @property
+    def SampleOptions(self) -> type[BaseModel]: ...
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """`ScoreOptions` of a definition: the options of its hook `score`."""
+
+    @property
+    def ScoreOptions(self) -> type[BaseModel]: ...
+
+
+@runtime_checkable
+class Accepting(Protocol):
+    """`accepts` of a definition: a subset of {"observed", "weight", "length", "label"}."""
+
+    @property
+    def accepts(self) -> Collection[str]: ...
+
+
+@runtime_checkable
+class Typed(Protocol):
+    """`dtype` of a definition: "float32" or "float64", of its parameters."""
+
+    @property
+    def dtype(self) -> str: ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """`prepare` of a definition: the data of a fit, changed before they are described (rare symbols mapped, say)."""
+
+    def prepare(self, data: xr.Dataset, options: Any) -> xr.Dataset:
+        """The same rows."""
+
+
+@runtime_checkable
+class Illustrating(Protocol):
+    """`pictures` of a definition."""
+
+    def pictures(self, fitted: Any, data: xr.Dataset, *, seed: int, device: Any) -> Mapping[str, Any]:
+        """Matplotlib figures by name."""
+
+
+@runtime_checkable
+class Conditional(Protocol):
+    """Options of a family that can be conditioned: `given`, names of variables of the data."""
+
+    @property
+    def given(self) -> tuple[str, ...]: ...
+
+
+@runtime_checkable
+class Latent(Protocol):
+    """A module that names its latents and their dimensions: {"z": ("latent",)}."""
+
+    @property
+    def latents(self) -> Dims: ...
+
+
+@runtime_checkable
+class Dimensioned(Protocol):
+    """A module that names dimensions of its parameters and buffers: {"mu": ("component", "feature")}."""
+
+    @property
+    def dims(self) -> Dims: ...
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """A module that decodes latents."""
+
+    def decode(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
+        """x of latents, one row each: (row, *event), differentiable in real latents.
+
+        Where p(x | latents) is a distribution, its mean. Discrete x is not rounded. Errors: `NotOffered` where the mean is
+        not known.
+        """
+
+
+@runtime_checkable
+class Gaussian(Protocol):
+    """A module made of Gaussians."""
+
+    def gaussians(self) -> tuple[Any, Any, Any]:
+        """Weights (component,), means (component, feature), covariances (component, feature, feature)."""
+
+
+def latents_of(module: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Names and dimensions of the latents of a module; none where it declares none."""
+    return dict(module.latents) if isinstance(module, Latent) else {}
+
+
+def dims_of(module: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Names of the dimensions of a module's state, as far as it declares them."""
+    return dict(module.dims) if isinstance(module, Dimensioned) else {}
+
+
+def conditions_of(options: BaseModel) -> tuple[str, ...]:
+    """What options ask x to be conditioned on."""
+    return tuple(options.given) if isinstance(options, Conditional) else ()

@@ -1,0 +1,117 @@
+"""What one datum is."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from probgen.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Support = Literal["real", "binary", "integer", "token"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What one datum is: names and sizes of its dimensions, and the values that it may take.
+
+    dims     names of the dimensions: `("feature",)`, `("height", "width")`, `("channel", "height", "width")`, ...
+    shape    their sizes; None is a length that varies
+    support  `real`, `binary` (0 or 1), `integer` (0 .. levels - 1, ordered) or `token` (0 .. levels - 1, unordered)
+    levels   how many values, for `integer` and `token`
+    given    what the model is conditioned on, by name: `{"label": Event((), (), "token", 10)}`; such a condition may itself be
+             a vector, an image or a sequence, whose first dimension may vary
+    symbols  what the levels of a token are called, as the characters of a text are; () where they have no names
+    rate     samples a second, of a sound whose levels are those of the mu-law; None of anything else
+    """
+
+    dims: tuple[str, ...]
+    shape: tuple[int | None, ...]
+    support: Support
+    levels: int | None = None
+    given: Mapping[str, Event] = field(default_factory=dict)
+    symbols: tuple[str, ...] = ()
+    rate: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of dimensions of one datum; a length that varies counts once."""
+        return math.prod(length or 1 for length in self.shape)
+
+    @property
+    def lengths(self) -> dict[str, str]:
+        """Names of the lengths of conditions that vary, `{"source_length": "source"}`."""
+        return {f"{name}_length": name for name, part in self.given.items() if None in part.shape}
+
+    @property
+    def discrete(self) -> bool:
+        """True where a probability is one of single values (counting measure)."""
+        return self.support != "real"
+
+    def image(self, halvings: int = 0, by: str = "halvings", instead: str = "") -> tuple[int, int, int]:
+        """Channels, height and width of images of one size whose sides can be halved so many times.
+
+        by       the options that say how often, and
+        instead  what takes other events, for the lines that say what to do. Errors: `InputError`
+        """
+        if self.dims[-2:] != ("height", "width") or len(self.dims) > 3 or None in self.shape:
+            raise InputError(
+                f"x must be images of one size, not {self}" + (f"; {instead}" if instead else "")
+            )
+        channels, height, width = (1, *(length or 1 for length in self.shape))[-3:]
+        for name, length in (("height", height), ("width", width)):
+            if length % 2**halvings:
+                raise InputError(
+                    f"x has {name} {length}, which cannot be halved {halvings} times: use images whose sides "
+                    f"{2**halvings} divides, or fewer {by}"
+                )
+        return channels, height, width
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, and such that TOML has; a length that varies is 0, and `symbols` and `rate` are left out if there are none."""
+        values = asdict(self) | {"given": {name: event.to_dict() for name, event in self.given.items()}}
+        values["shape"] = [length or 0 for length in self.shape]
+        return {name: value for name, value in values.items() if name not in ("symbols", "rate") or value}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Event:
+        """The inverse of `to_dict`. Errors: `ValueError`, `TypeError` or `KeyError` for what is no event."""
+        sizes, levels, rate = values["shape"], values["levels"], values.get("rate")
+        if values["support"] not in get_args(Support) or len(sizes) != len(values["dims"]):
+            raise ValueError("support or shape")
+        if any(size is not None and not size >= 0 for size in sizes) or (
+            levels is not None and not levels >= 1
+        ):
+            raise ValueError("shape or levels")
+        if rate is not None and not rate >= 1:
+            raise ValueError("rate")
+        return Event(
+            tuple(values["dims"]),
+            tuple(size or None for size in sizes),
+            values["support"],
+            values["levels"],
+            {name: Event.from_dict(event) for name, event in values["given"].items()},
+            tuple(values.get("symbols", ())),
+            rate,
+        )
+
+    @staticmethod
+    def of(found: xr.Dataset) -> Event:
+        """The event of the model that results of an analysis are about. Errors: `KeyError` where they do not say it."""
+        return Event.from_dict(json.loads(found.attrs["event"]))
+
+    def fixed_shape(self, family: str) -> tuple[int, ...]:
+        """The shape, of an event whose sizes are all known. Errors: `InputError`, which names the family."""
+        if None in self.shape:
+            raise InputError(f"family {family!r} needs rows of one length, not {self}")
+        return tuple(length for length in self.shape if length is not None)
+
+    def __str__(self) -> str:
+        shape = " x ".join("?" if length is None else str(length) for length in self.shape) or "scalar"
+        levels = f" of {self.levels} levels" if self.levels else ""
+        return f"{shape} {self.support}{levels} ({', '.join(self.dims)})"

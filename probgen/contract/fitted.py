@@ -1,0 +1,98 @@
+"""What `probgen.fit` returns: a model that is learnt, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from pydantic import BaseModel
+from torch import nn
+
+from probgen.contract.definition import Definition
+from probgen.contract.event import Event
+from probgen.contract.seeds import generators_kept
+from probgen.contract.state import load_state
+from probgen.errors import RunError
+from probgen.store import trees
+
+# groups of these names stand where ArviZ looks for them
+ARVIZ = (
+    "posterior", "posterior_predictive", "log_likelihood", "sample_stats", "prior", "prior_predictive", "observed_data",
+    "constant_data",
+)  # fmt: skip
+
+
+def _place(group: str) -> str:
+    return f"/{group}" if group in ARVIZ else f"/probgen/groups/{group}"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model.
+
+    family      its registered name
+    options     what it was fitted with
+    event       what one datum is
+    state       every learnt array, by name (the module's `state_dict`)
+    groups      further results of the fit, by name
+    history     the metrics of every step: dimension `step`, with the `stage` it belongs to
+    provenance  how it came to be: versions, seed, digest of the data, ...
+    """
+
+    family: str
+    options: BaseModel
+    event: Event
+    state: xr.Dataset
+    groups: dict[str, xr.Dataset]
+    history: xr.Dataset
+    provenance: dict[str, Any]
+    definition: Definition = field(repr=False, compare=False)
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The module with its state, in eval mode; built when first asked for, global generators untouched."""
+        with generators_kept():
+            module = self.definition.build(self.options, self.event)
+        module.to(self.dtype)  # for buffers that are not part of the state
+        load_state(module, self.state, f"fitted {self.family}")
+        return module.eval()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the model: that of its first floating array."""
+        kinds = (np.asarray(array).dtype for array in self.state.variables.values())
+        return next(
+            (torch.float64 if k == np.float64 else torch.float32 for k in kinds if k.kind == "f"),
+            torch.float32,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write it to one HDF5 file, whole or not at all. Errors: `RunError`."""
+        path = Path(path)
+        if not path.parent.is_dir():
+            raise RunError(f"{path} cannot be written: there is no folder {path.parent}")
+        trees.write_tree(path, self.to_tree())
+
+    def to_tree(self) -> xr.DataTree:
+        """As a tree of named arrays; `docs/files.md` describes it."""
+        about = {
+            "family": self.family,
+            "options": trees.to_json(self.options.model_dump(mode="json")),
+            "event": trees.to_json(self.event.to_dict()),
+            "provenance": trees.to_json(self.provenance),
+        }
+        groups = {_place(name): group for name, group in self.groups.items()}
+        return xr.DataTree.from_dict(
+            {
+                "/": xr.Dataset(attrs={"title": f"{self.family} fitted by probgen"}),
+                "/probgen": xr.Dataset(attrs=about),
+                "/probgen/state": self.state,
+                "/probgen/history": self.history,
+                **groups,
+            }
+        )

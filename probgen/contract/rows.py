@@ -1,0 +1,179 @@
+"""The rows of a data set as tensors: batches by number, and chunks of all of them in order."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from probgen.contract.event import Event
+from probgen.contract.seeds import key
+
+BLOCK = 4096  # rows that are read from disk together; fewer where rows are large
+WINDOW = 256 << 20  # bytes of `x` that are shuffled together; smaller data sets are one window
+
+
+class Rows:
+    """Data that a family is fitted to.
+
+    n         how many rows
+    event     what one row is
+    dataset   the data as given: `x (row, ...)`, and what goes with it
+    valid     the rows to choose by (early stop), or None
+
+    Batches and chunks are tensors by name, on the run's device: `x` (`real`, `binary` and `integer` in the run's
+    dtype, `token` as int64), `observed` (bool; `x` is 0 where it is False), `weight`, `length` (int64), the conditions of
+    `event.given` and their lengths, and where it is asked for in `beside`, a `label` that is not known of every row (int64; -1 where it is not).
+    """
+
+    def __init__(
+        self,
+        dataset: xr.Dataset,
+        event: Event,
+        *,
+        missing: bool = False,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        valid: Rows | None = None,
+        beside: Collection[str] = (),
+    ):
+        self.n = dataset.sizes["row"]
+        self.event = event
+        self.dataset = dataset
+        self.valid = valid
+        self._seed, self._device, self._dtype = seed, torch.device(device), dtype
+        self._missing = missing or "observed" in dataset
+        beside_x = ("observed", "weight", "length", *event.given, *event.lengths)
+        self._names = ["x", *(name for name in beside_x if name in dataset)]
+        if "label" in beside and "label" in dataset and "label" not in event.given:
+            self._names.append("label")
+        row_bytes = max(1, dataset["x"].nbytes // self.n)
+        self._block = min(BLOCK, max(1, WINDOW // (16 * row_bytes)))
+        blocks = max(1, WINDOW // (row_bytes * self._block))
+        self._window_rows = min(self.n, blocks * self._block)
+        self._kept: tuple[tuple[str, int, int], dict[str, Tensor], Tensor] | None = None
+        self._whole: dict[str, Tensor] | None = None
+
+    def reseeded(self, seed: int) -> Rows:
+        """The same rows, shuffled by another seed: for several fits that go on at once."""
+        other = copy.copy(self)
+        other._seed, other._kept = seed, None
+        return other
+
+    def batch(self, t: int, size: int, stage: str = "fit") -> dict[str, Tensor]:
+        """Batch number t of `size` rows: a function of (seed, stage, t) alone.
+
+        Batches follow one another through a shuffled epoch and on into the next, so that every row comes once an
+        epoch whatever the size. A data set larger than a window is shuffled as blocks of 4,096 rows and then
+        within a window (single rows from disk cost thirty times as much as slices).
+        """
+        size = min(size, self.n)
+        parts, start, end = [], t * size, (t + 1) * size
+        while start < end:
+            epoch, offset = divmod(start, self.n)
+            window, first = divmod(offset, self._window_rows)
+            tensors, order = self._window(stage, epoch, window)
+            picked = order[first : first + end - start]
+            parts.append({name: tensor[picked] for name, tensor in tensors.items()})
+            start += len(picked)
+        whole = (
+            parts[0] if len(parts) == 1 else {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
+        )
+        return self.ready(whole)
+
+    def chunks(self, size: int = 4096) -> Iterator[dict[str, Tensor]]:
+        """All rows in order, `size` at a time. They may be views of the data: to be read, not written to."""
+        if self._window_rows == self.n:
+            tensors = self._all()
+            for start in range(0, self.n, size):
+                yield self.ready({name: tensor[start : start + size] for name, tensor in tensors.items()})
+            return
+        read = max(size, 16 * self._block // size * size)  # one read for many chunks
+        for start in range(0, self.n, read):
+            tensors = self._read(slice(start, min(start + read, self.n)))
+            for inner in range(0, len(tensors["x"]), size):
+                yield self.ready({name: tensor[inner : inner + size] for name, tensor in tensors.items()})
+
+    def _window(self, stage: str, epoch: int, window: int) -> tuple[dict[str, Tensor], Tensor]:
+        """The rows of a window, as they are stored, and the order to take them in."""
+        wanted = (stage, epoch, window)
+        if self._kept is None or self._kept[0] != wanted:
+            self._kept = None  # let go of the old window before the new one is read
+            tensors = self._all() if self._window_rows == self.n else self._blocks(*wanted)
+            order = self._shuffled(len(tensors["x"]), "rows", *wanted)
+            self._kept = (wanted, tensors, order)
+        return self._kept[1], self._kept[2]
+
+    def _blocks(self, stage: str, epoch: int, window: int) -> dict[str, Tensor]:
+        blocks = self._shuffled(-(-self.n // self._block), "blocks", stage, epoch)
+        # the last block of the data may be short; put last, it leaves all windows but the last one full
+        blocks = torch.cat([blocks[blocks != len(blocks) - 1], torch.tensor([len(blocks) - 1])])
+        each = self._window_rows // self._block
+        picked = sorted(blocks[window * each : (window + 1) * each].tolist())
+        parts = [self._read(slice(b * self._block, min((b + 1) * self._block, self.n))) for b in picked]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _shuffled(self, n: int, *name: object) -> Tensor:
+        return torch.randperm(n, generator=torch.Generator().manual_seed(key(self._seed, *name)))
+
+    def _all(self) -> dict[str, Tensor]:
+        if self._whole is None:
+            self._whole = self._read(slice(0, self.n))
+        return self._whole
+
+    def _read(self, rows: slice) -> dict[str, Tensor]:
+        part = self.dataset[self._names].isel(row=rows)
+        return {name: as_tensor(part[name].values) for name in self._names}
+
+    def ready(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Parts of these data that somebody else has cut out, as batches and chunks are."""
+        return ready(tensors, self.event, self._missing, self._device, self._dtype)
+
+
+def ready(
+    tensors: dict[str, Tensor], event: Event, missing: bool, device: torch.device, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """Tensors as a hook gets them: dtypes and device as said at `Rows`, NaN turned into `observed`."""
+    out = {}
+    for name, tensor in tensors.items():
+        if name == "label" and name not in event.given:
+            out[name] = torch.nan_to_num(tensor, nan=-1).to(device, torch.int64)
+            continue
+        support = (
+            event.support if name == "x" else event.given[name].support if name in event.given else "real"
+        )
+        whole = support == "token" or name == "length" or name in event.lengths
+        wanted = torch.bool if name == "observed" else torch.int64 if whole else dtype
+        out[name] = tensor.to(device, wanted)
+    if missing:
+        there = ~torch.isnan(tensors["x"]).to(device)
+        out["observed"] = out["observed"] & there if "observed" in out else there
+        out["x"] = torch.where(out["observed"], out["x"], 0)
+    return out
+
+
+_UNKNOWN_TO_TORCH = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64, "float128": np.float64}
+
+
+def as_tensor(values: np.ndarray) -> Tensor:
+    """An array as a tensor, without a copy where torch can read it as it lies."""
+    native = values.dtype.newbyteorder("=")
+    dtype = np.dtype(_UNKNOWN_TO_TORCH.get(native.name, native))
+    values = np.ascontiguousarray(values, dtype=dtype)
+    return torch.from_numpy(values if values.flags.writeable else values.copy())
+
+
+def numpy_dtype(dtype: torch.dtype) -> type[np.float32 | np.float64]:
+    """NumPy's name for the dtype of a run."""
+    return np.float64 if dtype == torch.float64 else np.float32
+
+
+def evenly(dataset: xr.Dataset, n: int | None) -> xr.Dataset:
+    """At most n rows, evenly spaced, since a file may be sorted; all of them for None."""
+    rows = dataset.sizes["row"]
+    return dataset if n is None or n >= rows else dataset.isel(row=np.arange(n) * rows // n)

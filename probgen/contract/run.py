@@ -1,0 +1,257 @@
+"""What a hook is handed: seeds, device, and the loop of a fit with its journal, checkpoints and signals."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor, nn
+
+from probgen.contract.seeds import key, seed_torch
+from probgen.contract.state import first_not_finite, flatten, unflatten
+from probgen.errors import DivergedError, FileError, InputError, Interrupted, PluginError
+from probgen.store.folder import HISTORY, RunFolder
+from probgen.store.journal import Journal, read_journal
+
+STAGE = re.compile(r"[A-Za-z0-9_-]+")
+# metrics of these names are in nats a row
+NATS = ("loss", "valid_loss", "reconstruction", "kl", "log_likelihood", "objective", "elbo")
+
+
+class Stateful(Protocol):
+    """Whatever has a state: a network, an optimizer, an average, the best weights so far, a count of patience."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: Any, /) -> Any: ...
+
+
+class Run:
+    """One call of a hook: the only thing that knows devices, ranks and workers.
+
+    seed, device, dtype   as asked for; `dtype` is that of parameters and of real data
+    rank, world           which process this is, of how many
+    stage, steps          the stage that `train` is in, and how many steps it may take
+    """
+
+    rank = 0
+    world = 1
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        folder: RunFolder | None = None,
+        tell: Callable[..., None] | None = None,
+    ):
+        self.seed, self.device, self.dtype = seed, torch.device(device), dtype
+        self.stage, self.steps = "", 0
+        self._stages: set[str] = set()
+        self._folder = folder
+        self._tell = tell
+        self._lines: list[dict[str, Any]] = []
+        self._earlier: list[dict[str, Any]] = []
+        self._journal: Journal | None = None
+        if folder is not None:
+            self._earlier = read_journal(folder.path / HISTORY)
+            self._journal = Journal(folder.path / HISTORY)
+        self._signal: int | None = None
+        self._started = self._saved = time.monotonic()
+        self._pause = _pause()
+
+    # randomness
+
+    def key(self, *name: object) -> int:
+        """A seed of 32 bits for somebody else's generator: a function of the run's seed and `name`."""
+        return key(self.seed, *name) % 2**32
+
+    def numpy(self, *name: object) -> np.random.Generator:
+        """A NumPy generator of its own: a function of the run's seed and `name`."""
+        return np.random.default_rng(key(self.seed, *name))
+
+    # processes
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module as it is trained on several processes; itself on one."""
+        return module
+
+    def sum(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Sums over all processes; the tensors themselves on one."""
+        return tensors
+
+    # the loop
+
+    def train(
+        self,
+        step: Callable[[int], Mapping[str, Tensor | float]],
+        steps: int,
+        *,
+        keep: Mapping[str, Stateful],
+        stage: str = "fit",
+    ) -> None:
+        """Call `step(0)`, `step(1)`, ... up to `steps` times, or until its metrics have a true `done`.
+
+        Everything that step t depends on is in `keep`, or follows from t: torch's generator is seeded with
+        (seed, stage, t) before each step. So a fit that was interrupted anywhere goes on to the same bits. A stage
+        that had ended is restored and skipped. Errors: `DivergedError` where a metric is not finite; `Interrupted`
+        after the step in which a signal came, when everything is saved.
+        """
+        if not STAGE.fullmatch(stage) or stage in self._stages:
+            raise PluginError(
+                f"stage {stage!r}: each stage of a fit needs a name of its own, of letters, digits, '-', '_'"
+            )
+        self._stages.add(stage)
+        self.stage, self.steps = stage, steps
+        t, ended = self._restore(stage, keep)
+        while t < steps and not ended:
+            seed_torch(key(self.seed, stage, t))
+            metrics = {name: float(value) for name, value in step(t).items()}
+            ended = bool(metrics.pop("done", False))
+            self._check(metrics, keep, t)
+            self._record(t, metrics)
+            t += 1
+            if self._signal is not None:
+                self._save(keep, t, ended)
+                self._stop(t)
+            if time.monotonic() - self._saved >= self._pause:
+                self._save(keep, t, ended)
+        self._save(keep, t, True)
+        seed_torch(key(self.seed, stage, "after"))
+
+    def _check(self, metrics: Mapping[str, float], keep: Mapping[str, Stateful], t: int) -> None:
+        for name, value in metrics.items():
+            if name in ("stage", "step", "seconds", "crc"):
+                raise PluginError(f"{self.stage}: a metric cannot be called {name!r}")
+            if not math.isfinite(value):
+                culprit = first_not_finite({n: kept.state_dict() for n, kept in keep.items()})
+                also = f"; the first array that is not finite is {culprit!r}" if culprit else ""
+                raise DivergedError(
+                    f"{self.stage} step {t}: {name} is {value}{also}. A lower learning_rate, or more "
+                    "regularization, may help"
+                )
+
+    def _record(self, t: int, metrics: dict[str, float]) -> None:
+        line = {"stage": self.stage, "step": t, **metrics}
+        self._lines.append(line)
+        if self._journal is not None:
+            self._journal.write({**line, "seconds": round(time.monotonic() - self._started, 3)})
+        if self._tell is not None:
+            self._tell("step", run=self, stage=self.stage, step=t, metrics=metrics)
+
+    # checkpoints
+
+    def _save(self, keep: Mapping[str, Stateful], t: int, ended: bool) -> None:
+        if self._folder is None or self._journal is None:
+            return
+        arrays: list[np.ndarray] = []
+        state = {name: kept.state_dict() for name, kept in keep.items()}
+        culprit = first_not_finite(state)
+        if culprit is not None:
+            raise DivergedError(
+                f"{self.stage} step {t}: {culprit!r} is not finite; the last checkpoint is kept"
+            )
+        self._journal.sync()
+        structure = {"step": t, "ended": ended, "state": flatten(state, arrays)}
+        self._folder.save(self.stage, t, structure, arrays, ended=ended)
+        self._saved = time.monotonic()
+
+    def _restore(self, stage: str, keep: Mapping[str, Stateful]) -> tuple[int, bool]:
+        """Where the stage goes on, and whether it had ended."""
+        found = self._folder.restore(stage) if self._folder is not None else None
+        if found is None:
+            return 0, False
+        structure, arrays = found
+        state = unflatten(structure["state"], arrays)
+        if state.keys() != keep.keys():
+            raise FileError(f"the checkpoint of stage {stage!r} keeps {sorted(state)}, not {sorted(keep)}")
+        for name, kept in keep.items():
+            kept.load_state_dict(state[name])
+        t = int(structure["step"])
+        self._lines += [line for line in self._earlier if line["stage"] == stage and line["step"] < t]
+        return t, bool(structure["ended"])
+
+    # signals
+
+    @contextmanager
+    def minding_signals(self) -> Iterator[None]:
+        """Let SIGINT and SIGTERM end the fit after the step; a second one ends it at once.
+
+        Only where there is a folder to save to, and only in the main thread (Python allows no other).
+        """
+        if self._folder is None or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def remember(number: int, frame: FrameType | None) -> None:
+            self._signal = number
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+        try:
+            for number in before:
+                signal.signal(number, remember)
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if (
+            self._signal is not None
+        ):  # it came after the last step: what the fit had saved is enough to go on from
+            self._stop(len(self._lines))
+
+    def _stop(self, t: int) -> None:
+        assert self._signal is not None
+        assert self._folder is not None
+        name = signal.Signals(self._signal).name
+        raise Interrupted(
+            f"{name}: {self.stage} stopped after step {t} of {self.steps}, saved in {self._folder.path}; "
+            "go on with --resume (resume=True)",
+            self._signal,
+        )
+
+    # what is left of it
+
+    def history(self) -> xr.Dataset:
+        """The metrics of every step: dimension `step`, with coordinates `step` (within its stage) and `stage`."""
+        names = sorted({name for line in self._lines for name in line} - {"stage", "step", "seconds", "crc"})
+        variables = {
+            name: (
+                "step",
+                np.array([line.get(name, math.nan) for line in self._lines], dtype=np.float64),
+                {"units": "nat"} if name in NATS else {},
+            )
+            for name in names
+        }
+        coordinates = {
+            "step": np.array([line["step"] for line in self._lines], dtype=np.int64),
+            "stage": ("step", np.array([line["stage"] for line in self._lines], dtype=str)),
+        }
+        return xr.Dataset(variables, coordinates)
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        if self._journal is not None:
+            self._journal.close()
+
+
+def _pause() -> float:
+    """Seconds between checkpoints. Errors: `InputError`."""
+    text = os.environ.get("PROBGEN_CHECKPOINT_SECONDS", "60")
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"PROBGEN_CHECKPOINT_SECONDS = {text!r}: a number of seconds is needed") from None

@@ -1,0 +1,115 @@
+"""State of torch objects as arrays: a module's as a Dataset, anything with a `state_dict` as a nested structure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import nn
+
+from probgen.contract.definition import dims_of
+from probgen.errors import FileError
+
+
+def state_of(module: nn.Module) -> xr.Dataset:
+    """The `state_dict` of a module, names as torch gives them, dimensions from `module.dims`.
+
+    Errors: `ValueError` for names that a file cannot hold, or dimensions that are not those of the array.
+    """
+    named = dims_of(module)
+    variables = {}
+    for name, tensor in module.state_dict().items():
+        dims = named.get(name) or tuple(f"{name}_{i}" for i in range(tensor.ndim))
+        if "/" in name or len(dims) != tensor.ndim or len(set(dims)) != len(dims):
+            raise ValueError(f"the array {name!r} of {tensor.ndim} dimensions, named {dims}")
+        variables[name] = (dims, tensor.detach().cpu().numpy().copy())
+    return xr.Dataset(variables)
+
+
+def check_state(module: nn.Module, state: xr.Dataset, where: str) -> None:
+    """Whether a state has the arrays of a module and no others. Errors: `FileError` for anything that does not fit."""
+    wanted = module.state_dict()
+    for name, tensor in wanted.items():
+        if name not in state.variables:
+            raise FileError(f"{where}: the state lacks {name!r}")
+        array = state[name]
+        if array.shape != tuple(tensor.shape):
+            raise FileError(
+                f"{where}: {name!r} has shape {array.shape}, the model needs {tuple(tensor.shape)}"
+            )
+        if (array.dtype.kind == "f") != tensor.is_floating_point() or array.dtype.kind not in "biuf":
+            raise FileError(f"{where}: {name!r} holds {array.dtype}, the model needs {tensor.dtype}")
+        if array.dtype.kind == "f" and not np.isfinite(array.values).all():
+            raise FileError(f"{where}: {name!r} is not finite")
+    unknown = {str(name) for name in state.variables} - wanted.keys()
+    if unknown:
+        raise FileError(f"{where}: the state has {min(unknown)!r}, which the model does not know")
+
+
+def load_state(module: nn.Module, state: xr.Dataset, where: str) -> None:
+    """Put a state into a module, with the dtype that it has. Errors: `FileError` as for `check_state`."""
+    check_state(module, state, where)
+    arrays = {str(name): np.array(state[name].values, order="C") for name in state.variables}
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)
+
+
+def digest_of(arrays: xr.Dataset | Mapping[str, Any]) -> str:
+    """SHA-256 of the names, types, shapes and bits of all arrays."""
+    whole = hashlib.sha256()
+    named = arrays.variables if isinstance(arrays, xr.Dataset) else arrays
+    for name in sorted(map(str, named)):
+        values = np.asarray(named[name])
+        whole.update(f"{name} {values.dtype} {values.shape}".encode())
+        whole.update(np.ascontiguousarray(values).tobytes())
+    return whole.hexdigest()
+
+
+def first_not_finite(state: Any, name: str = "") -> str | None:
+    """The name of the first tensor in a nested state that is not finite, or None."""
+    if isinstance(state, torch.Tensor):
+        return name if state.is_floating_point() and not bool(torch.isfinite(state).all()) else None
+    if isinstance(state, Mapping):
+        items = [(f"{name}.{key}" if name else str(key), value) for key, value in state.items()]
+    elif isinstance(state, list | tuple):
+        items = [(f"{name}[{i}]", value) for i, value in enumerate(state)]
+    else:
+        return None
+    return next((found for key, value in items if (found := first_not_finite(value, key))), None)
+
+
+def flatten(value: Any, arrays: list[np.ndarray]) -> Any:
+    """A nested state as JSON values; its tensors go to `arrays` and are referred to by number."""
+    if isinstance(value, torch.Tensor):
+        arrays.append(value.detach().cpu().numpy())
+        return {"tensor": len(arrays) - 1}
+    if isinstance(value, np.ndarray):
+        arrays.append(value)
+        return {"array": len(arrays) - 1}
+    if isinstance(value, Mapping):
+        return {"items": [[key, flatten(item, arrays)] for key, item in value.items()]}
+    if isinstance(value, tuple):
+        return {"tuple": [flatten(item, arrays) for item in value]}
+    if isinstance(value, list):
+        return [flatten(item, arrays) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a state may hold tensors, arrays, numbers, text and None, not {type(value).__name__}")
+
+
+def unflatten(value: Any, arrays: list[np.ndarray]) -> Any:
+    """The inverse of `flatten`."""
+    if isinstance(value, list):
+        return [unflatten(item, arrays) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "tensor" in value:
+        return torch.from_numpy(np.array(arrays[value["tensor"]]))
+    if "array" in value:
+        return np.array(arrays[value["array"]])
+    if "tuple" in value:
+        return tuple(unflatten(item, arrays) for item in value["tuple"])
+    return {key: unflatten(item, arrays) for key, item in value["items"]}

@@ -1,0 +1,54 @@
+"""Rows of several lengths cut into stretches of time, to be fitted to by `svi`."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from probgen.contract.rows import Rows, as_tensor
+
+
+class Streams:
+    """Stretches that follow one another: what a batch has learnt to remember is what the next one goes on from.
+
+    All rows, end to end, are laid into as many streams as a batch has rows; step t is the stretch number t of each. So every step
+    of time of every row comes once an epoch, and none is copied but into its batch.
+
+    n       how many stretches
+    valid   rows to choose by, whole, or None
+
+    Batches are those of `Rows`, with `length` (how much of a stretch is there) and `first` (bool: nothing is remembered there).
+    """
+
+    def __init__(self, data: Rows, size: int):
+        self.data, self.size, self.valid = data, size, data.valid
+        whole = np.full(data.n, data.dataset["x"].sizes["time"])
+        lengths = data.dataset["length"].values.astype(np.int64) if "length" in data.dataset else whole
+        counts = -(-lengths // size)
+        self._row = np.repeat(np.arange(len(lengths)), counts)
+        number = np.arange(len(self._row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        self._start = number * size
+        self._length = np.minimum(size, lengths[self._row] - self._start)
+        self.n = len(self._row)
+
+    def batch(self, t: int, size: int, stage: str = "fit") -> dict[str, Tensor]:
+        """Batch number t of `size` stretches: a function of t alone."""
+        each = -(-self.n // size)
+        chosen = (np.arange(size) * each + t % each) % self.n
+        found = self._cut(chosen)
+        found["first"] |= t % each == 0
+        return found
+
+    def _cut(self, chosen: np.ndarray) -> dict[str, Tensor]:
+        x = self.data.dataset["x"].variable  # which may be in a file
+        row, start, length = self._row[chosen], self._start[chosen], self._length[chosen]
+        longest = int(length.max())
+        cut = np.zeros((len(chosen), longest, *x.shape[2:]), x.dtype)
+        for i, (r, s, k) in enumerate(zip(row, start, length, strict=True)):
+            cut[i, :k] = x[r, s : s + k].values
+        names = (*self.data.event.given, *self.data.event.lengths)
+        conditions = {name: self.data.dataset[name].variable[row].values for name in names}
+        parts = {"x": cut, "length": length, **conditions}
+        ready = self.data.ready({name: as_tensor(values) for name, values in parts.items()})
+        return ready | {"first": torch.from_numpy(start == 0).to(ready["x"].device)}

@@ -1,0 +1,142 @@
+"""Data checked against an event and a family, in one pass."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from probgen.contract.event import Event
+from probgen.data.describe import blocks, rate_of
+from probgen.errors import InputError
+
+
+def check(
+    dataset: xr.Dataset, event: Event, accepts: frozenset[str], family: str, dtype: Any
+) -> tuple[bool, str]:
+    """Check data against an event and a family, in one pass; whether values are missing, and the digest.
+
+    The digest is the SHA-256 of names, types, shapes and values, the same for every layout in memory and on disk.
+    Errors: `InputError`, which names the field, the value and what is allowed.
+    """
+    x = dataset["x"]
+    if x.sizes["row"] == 0:
+        raise InputError("the data have no rows")
+    shape = tuple(x.shape[1:])
+    if 0 in shape:
+        raise InputError(f"x has shape {x.shape}: a row without values")
+    if len(shape) != len(event.shape) or any(
+        b not in (None, a) for a, b in zip(shape, event.shape, strict=True)
+    ):
+        raise InputError(f"a row of x has shape {shape}; {family} was fitted to rows of {event}")
+    rate = rate_of(x)
+    if event.rate and rate and rate != event.rate:
+        raise InputError(f"x has {rate} samples a second; {family} was fitted to {event.rate}: resample it")
+    digest = hashlib.sha256()
+    missing = False
+    known_in_part = {"label"} & (accepts - event.given.keys())
+    if None in event.shape and "length" not in dataset:
+        raise InputError(
+            f"{family} was fitted to rows of several lengths: say how long each is, length (row)"
+        )
+    for name in ("x", "observed", "weight", "length", *event.given, *event.lengths, *known_in_part):
+        if name not in dataset:
+            continue
+        variable = dataset[name]
+        part = event.given.get(name)
+        wanted = x.dims if name in ("x", "observed") else ("row", *part.dims) if part else ("row",)
+        if variable.dims != wanted or (name == "observed" and variable.shape != x.shape):
+            raise InputError(f"{name} has dimensions {variable.dims}, not {wanted}")
+        if part and None not in part.shape and f"{name}_length" in dataset:
+            raise InputError(
+                f"{family} was fitted to {name} of one length, {part.shape[0]}: cut it to that, and drop {name}_length"
+            )
+        if part and any(b not in (None, a) for a, b in zip(variable.shape[1:], part.shape, strict=True)):
+            raise InputError(f"a row of {name} has shape {variable.shape[1:]}; {family} was fitted to {part}")
+        digest.update(f"{name} {variable.dtype.newbyteorder('<').str} {variable.shape}".encode())
+        first = 0
+        for values in blocks(variable):
+            digest.update(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data)
+            if name == "length":
+                _check_lengths(name, values, x.sizes["time"], first)
+            elif name in event.lengths:
+                _check_lengths(name, values, dataset[event.lengths[name]].shape[1], first)
+            else:
+                missing |= _check_values(name, values, event, first, dtype)
+            first += len(values)
+    if "weight" in dataset and not float(dataset["weight"].sum()) > 0:
+        raise InputError("weight: all weights are 0")
+    _check_accepts(dataset, missing, accepts, family)
+    for name in (*event.given, *event.lengths):
+        if name not in dataset:
+            raise InputError(f"{family} is conditioned on {name!r}, which the data do not have")
+    return missing, digest.hexdigest()
+
+
+def _check_accepts(dataset: xr.Dataset, missing: bool, accepts: frozenset[str], family: str) -> None:
+    if (missing or "observed" in dataset) and "observed" not in accepts:
+        raise InputError(
+            f"x has missing values (NaN, or 'observed'), which {family} cannot use: drop or fill them"
+        )
+    if "length" in dataset and "length" not in accepts:
+        raise InputError(
+            f"rows have several lengths, which {family} cannot use: cut them to one, and drop 'length'"
+        )
+    if "weight" in dataset and "weight" not in accepts:
+        raise InputError(f"the data have a weight a row, which {family} cannot use: drop 'weight'")
+
+
+def _check_lengths(name: str, values: np.ndarray, longest: int, first: int) -> None:
+    fine = (values >= 1) & (values <= longest) & (values == np.floor(values))
+    _refuse(name, values, ~fine, first, f"a whole number from 1 to {longest}")
+
+
+def _check_values(name: str, values: np.ndarray, event: Event, first: int, dtype: Any) -> bool:
+    """Check a slice of one variable; whether it has NaN where NaN may be."""
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"{name} holds {values.dtype}; numbers are needed")
+    if name == "observed":
+        _refuse(name, values, ~np.isin(values, (0, 1)), first, "0 or 1")
+        return False
+    if name == "weight":
+        _refuse(name, values, ~(np.isfinite(values) & (values >= 0)), first, "a finite number of at least 0")
+        return False
+    if name == "label" and name not in event.given:
+        fine = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+        fine |= (values >= -1) & (values == np.floor(values)) & (values < 1 << 31)
+        _refuse(name, values, ~fine, first, "a class from 0, or -1 or NaN where it is not known")
+        return False
+    part = event if name == "x" else event.given[name]
+    nan = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    if part.support == "real":
+        largest = float(np.finfo(dtype).max)
+        if values.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                there = np.isfinite(values.astype(dtype))
+            _refuse(
+                name,
+                values,
+                ~(there | (nan & (name == "x"))),
+                first,
+                f"a finite number of at most {largest:.3g}",
+            )
+    else:
+        levels = 2 if part.support == "binary" else part.levels or 0
+        allowed = "0 or 1" if levels == 2 else f"a whole number from 0 to {levels - 1}"
+        whole = (values >= 0) & (values < levels)
+        if values.dtype.kind == "f":
+            whole &= values == np.floor(values)
+            whole |= nan & (name == "x")
+        _refuse(name, values, ~whole, first, f"{allowed} ({part.support})")
+    return bool(nan.any())
+
+
+def _refuse(name: str, values: np.ndarray, bad: np.ndarray, first: int, allowed: str) -> None:
+    if bad.any():
+        where = np.argwhere(bad)[0]
+        place = f"row {first + where[0]}" + (
+            f", position {tuple(map(int, where[1:]))}" if len(where) > 1 else ""
+        )
+        raise InputError(f"{name}, {place}: {values[tuple(where)]!s}; allowed is {allowed}")

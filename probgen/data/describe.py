@@ -1,0 +1,108 @@
+"""What data are: an event from a Dataset, and the attributes that say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from probgen.codecs.sounds import MU_LAW
+from probgen.contract.event import Event, Support
+from probgen.errors import InputError
+
+
+def event_of(dataset: xr.Dataset, given: Iterable[str] = ()) -> Event:
+    """What one row of the data is. Floats are `real`, booleans and whole numbers in {0, 1} are `binary`, other
+    whole numbers are `integer`; attributes `support` and `levels` of `x` say otherwise. With `length` the size of `time`
+    is None. Errors: `InputError`.
+    """
+    x = dataset["x"]
+    conditions = {name: _condition(dataset, name) for name in given}
+    support, levels = _support(x)
+    if "length" in dataset and "time" not in x.dims:
+        raise InputError(f"length is of the dimension 'time', which x has not: {', '.join(map(str, x.dims))}")
+    varies = "length" in dataset
+    shape = tuple(None if varies and dim == "time" else x.sizes[dim] for dim in x.dims[1:])
+    return Event(
+        tuple(map(str, x.dims[1:])), shape, support, levels, conditions, _checked_symbols(x), rate_of(x)
+    )
+
+
+def _condition(dataset: xr.Dataset, name: str) -> Event:
+    if name not in dataset:
+        raise InputError(f"the model is conditioned on {name!r}, which the data do not have")
+    part = dataset[name]
+    if part.dims[:1] != ("row",):
+        raise InputError(f"{name} has dimensions {part.dims}; the first must be 'row'")
+    if part.ndim == 1:
+        levels = part.attrs.get("levels")
+        return Event((), (), "token", int(levels if levels else int(part.max()) + 1))
+    varies = f"{name}_length" in dataset
+    shape = tuple(None if varies and i == 0 else size for i, size in enumerate(part.shape[1:]))
+    support, levels = _support(part)
+    return Event(tuple(map(str, part.dims[1:])), shape, support, levels, {}, _checked_symbols(part))
+
+
+def _checked_symbols(x: xr.DataArray) -> tuple[str, ...]:
+    symbols = symbols_of(x)
+    support, levels = _support(x) if symbols else (None, None)
+    if symbols and (support, levels) != ("token", len(symbols)):
+        raise InputError(
+            f"{x.name}.attrs['symbols'] names {len(symbols)} symbols, but it is {support} of {levels} levels: set its "
+            "attributes support = 'token' and levels"
+        )
+    return symbols
+
+
+def described(event: Event) -> dict[str, Any]:
+    """Attributes of an `x` or a condition that say what `event_of` could not tell from its values: that it is a text, or a sound."""
+    if event.rate:
+        return {"support": event.support, "levels": event.levels, "rate": event.rate, "encoding": MU_LAW}
+    if not event.symbols:
+        return {}
+    return {"support": "token", "levels": event.levels, "symbols": list(event.symbols)}
+
+
+def rate_of(x: xr.DataArray) -> int | None:
+    return int(x.attrs["rate"]) if x.attrs.get("encoding") == MU_LAW and "rate" in x.attrs else None
+
+
+def symbols_of(x: xr.DataArray) -> tuple[str, ...]:
+    return tuple(map(str, x.attrs.get("symbols", ())))
+
+
+def _support(x: xr.DataArray) -> tuple[Support, int | None]:
+    declared = x.attrs.get("support")
+    if declared is not None:
+        if declared not in ("real", "binary", "integer", "token"):
+            raise InputError(f"x.attrs['support'] = {declared!r}: real, binary, integer or token")
+        levels = x.attrs.get("levels")
+        if declared in ("integer", "token"):
+            return declared, int(levels if levels is not None else _largest(x) + 1)
+        return declared, None
+    if x.dtype.kind == "f":
+        return "real", None
+    if x.dtype.kind == "b" or (x.size and _largest(x) <= 1 and _least(x) >= 0):
+        return "binary", None
+    if x.size and _least(x) < 0:
+        return "real", None
+    return "integer", 256 if x.dtype == np.uint8 and x.ndim > 2 else _largest(x) + 1 if x.size else 1
+
+
+def _largest(x: xr.DataArray) -> int:
+    if not x.size or (x.dtype.kind == "f" and not np.isfinite(x.values).all()):
+        raise InputError("x: its levels cannot be counted; set x.attrs['levels']")
+    return max(int(part.max()) for part in blocks(x))
+
+
+def _least(x: xr.DataArray) -> int:
+    return min(int(part.min()) for part in blocks(x))
+
+
+def blocks(x: xr.DataArray, size: int = 32 << 20) -> Iterable[np.ndarray]:
+    """The values in slices of about `size` bytes, so that a file larger than memory can be gone through."""
+    rows = max(1, size // max(1, x.nbytes // max(1, x.sizes["row"])))
+    for start in range(0, x.sizes["row"], rows):
+        yield x.isel(row=slice(start, start + rows)).values

@@ -1,0 +1,158 @@
+"""What a draw is conditioned on: `given`, checked and put one row a condition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from probgen.codecs.texts import encode_all
+from probgen.contract.definition import latents_of
+from probgen.contract.event import Event
+from probgen.contract.fitted import Fitted
+from probgen.contract.rows import as_tensor, numpy_dtype, ready
+from probgen.contract.run import Run
+from probgen.data.check import check
+from probgen.data.vocabulary import in_symbols, in_symbols_of
+from probgen.errors import InputError
+
+
+def conditions(
+    fitted: Fitted, given: Mapping[str, Any] | xr.Dataset | None, run: Run
+) -> tuple[dict[str, Tensor], int, bool]:
+    """Conditions as tensors with a first dimension of one row each, how many rows, and whether rows were given."""
+    event, latents = fitted.event, latents_of(fitted.module)
+    needed = [name for name in event.given if given is None or name not in given]
+    if needed:
+        raise InputError(f"this model needs given={{{needed[0]!r}: ...}}: {event.given[needed[0]]}")
+    if given is None:
+        return {}, 1, False
+    if isinstance(given, xr.Dataset):
+        given = _of_one_length(in_symbols_of(event, given))
+    given = _as_numbers(event, given)
+    arrays: dict[str, np.ndarray] = {}
+    counts: dict[str, int] = {}
+    for name in map(str, given):
+        dims = _dims(event, name, latents)
+        if dims is None:
+            known = ["x", "observed", *event.given, *event.lengths, *latents]
+            raise InputError(f"given {name!r} is not known to {fitted.family}; known: {', '.join(known)}")
+        value = given[name]
+        if isinstance(value, np.ma.MaskedArray):
+            value = np.where(np.ma.getmaskarray(value), np.nan, value.data)
+        if isinstance(value, xr.DataArray):
+            value = value.transpose("row", ..., missing_dims="ignore")
+            value = value.transpose(..., *dims) if set(dims) <= set(value.dims) else value
+        try:
+            array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
+        except ValueError:
+            raise InputError(f"given {name!r} cannot be read as an array") from None
+        if array.dtype.kind not in "biuf" or array.ndim not in (len(dims), len(dims) + 1):
+            raise InputError(
+                f"given {name!r} has shape {array.shape} of {array.dtype}; it needs numbers in dimensions "
+                f"{dims or '()'}, or row and these"
+            )
+        if array.ndim == len(dims) + 1:
+            counts[name] = len(array)
+        arrays[name] = array if name in counts else array[None]
+    if len(set(counts.values())) > 1:
+        raise InputError(f"given has different numbers of rows: {counts}")
+    rows = next(iter(counts.values()), 1)
+    if rows == 0:
+        raise InputError("given has no rows")
+    for length, name in event.lengths.items():
+        if length not in arrays:  # of what is given all counts
+            arrays[length] = np.full(len(arrays[name]), arrays[name].shape[1])
+    return _tensors(fitted, arrays, rows, run), rows, bool(counts)
+
+
+def _dims(event: Event, name: str, latents: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:
+    if name in ("x", "observed"):
+        return event.dims
+    return (
+        event.given[name].dims if name in event.given else () if name in event.lengths else latents.get(name)
+    )
+
+
+def _as_numbers(event: Event, given: Mapping[str, Any] | xr.Dataset) -> dict[str, Any]:
+    """The same with texts, one or a list of some, in the symbols of the fit."""
+    out: dict[str, Any] = {}
+    for name in map(str, given):
+        value, part = given[name], event if name == "x" else event.given.get(name)
+        if part is not None and isinstance(value, xr.DataArray):
+            value, length = in_symbols(part, value.rename(name))
+            if length is not None and f"{name}_length" in event.lengths:
+                out[f"{name}_length"] = length
+        texts = [value] if isinstance(value, str) else value
+        if not (
+            part and part.symbols and isinstance(texts, list | tuple) and texts and isinstance(texts[0], str)
+        ):
+            out.setdefault(name, value)
+            continue
+        if not all(texts) and name != "x":
+            raise InputError(f"given {name!r} is an empty text")
+        try:
+            found, lengths = encode_all(texts, part.symbols)
+        except InputError as error:
+            raise InputError(f"given {name!r}, {error}") from None
+        if f"{name}_length" not in event.lengths and len(set(lengths)) > 1:
+            raise InputError(
+                f"given {name!r}: texts of one length are needed, not of {set(lengths)}; go through them one by one"
+            )
+        one = isinstance(value, str)
+        out[name] = found[0] if one else found
+        if f"{name}_length" in event.lengths:
+            out[f"{name}_length"] = lengths[0] if one else lengths
+    return out
+
+
+def _of_one_length(given: xr.Dataset) -> xr.Dataset:
+    if "length" not in given:
+        return given
+    lengths = np.unique(given["length"].values)
+    if len(lengths) > 1:
+        raise InputError(
+            f"given: rows of one length are needed, not of {lengths.min()} to {lengths.max()}; go through them one by one"
+        )
+    return given.isel(time=slice(0, int(lengths[0]))).drop_vars("length")
+
+
+def _tensors(fitted: Fitted, arrays: dict[str, np.ndarray], rows: int, run: Run) -> dict[str, Tensor]:
+    event = fitted.event
+    if "observed" in arrays and "x" not in arrays:
+        raise InputError("given 'observed' says which parts of x are known: give 'x' as well")
+    variables = {}
+    for name, array in arrays.items():
+        dims = _dims(event, name, {})
+        if dims is not None:
+            variables[name] = (("row", *dims), np.repeat(array, rows // len(array), axis=0))
+    missing = False
+    if "x" in variables:
+        if None in event.shape:  # of what is given all counts
+            longest = variables["x"][1].shape[1 + event.dims.index("time")]
+            variables["length"] = (("row",), np.full(rows, longest))
+        dataset = xr.Dataset(variables)
+        known = frozenset({"observed", "length"})
+        missing, _ = check(dataset, event, known, fitted.family, numpy_dtype(run.dtype))
+    elif variables:
+        alone = xr.Dataset({**variables, "x": (("row",), np.zeros(rows))})
+        check(
+            alone,
+            Event((), (), "real", None, event.given),
+            frozenset(),
+            fitted.family,
+            numpy_dtype(run.dtype),
+        )
+    tensors = {name: as_tensor(values) for name, (_, values) in variables.items()}
+    out = ready(tensors, event, missing, run.device, run.dtype)
+    if "x" in out and "observed" not in out:
+        out["observed"] = torch.ones_like(out["x"], dtype=torch.bool)
+    for name, array in arrays.items():
+        if name not in variables:
+            latent = as_tensor(np.repeat(array, rows // len(array), axis=0)).to(run.device)
+            out[name] = latent.to(run.dtype) if latent.is_floating_point() else latent.long()
+    return out

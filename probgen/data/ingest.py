@@ -1,0 +1,127 @@
+"""Whatever the user has, as one Dataset, described and checked once.
+
+`x (row, *event dims)`, and where there are any: `label (row)` and other conditions, `weight (row)`,
+`observed (row, *event dims)`, and `length (row)`: of each row so much of the dimension `time` counts, the rest is padding.
+A condition may have dimensions of its own, `source (row, source_time)`, of the first of which `source_length (row)` says how much counts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from probgen import datasets
+from probgen.errors import InputError
+
+LAZY = 256 << 20  # bytes from which data are read slice by slice and never held whole
+_DIMS = {1: ("feature",), 2: ("height", "width"), 3: ("channel", "height", "width")}
+
+
+def as_dataset(
+    data: Any, split: str | None = None, folder: str | Path | None = None, rate: int | None = None
+) -> xr.Dataset:
+    """Data of any kind as one Dataset with `x`.
+
+    data     NumPy array, torch tensor, DataFrame, DataArray or Dataset; the name of a registered data set; a path
+             to `.npy .npz .csv .h5 .hdf5 .nc`, an IDX file, or a folder of images
+    split    the part of a named data set
+    folder   where named data sets are looked for first
+    rate     samples a second that WAV files are resampled to
+
+    Errors: `InputError`.
+    """
+    if rate is not None and not isinstance(data, str | Path):
+        raise InputError("rate is of WAV files")
+    if isinstance(data, str | Path):
+        dataset = datasets.load(data, split, folder, rate=rate)
+    elif split is not None:
+        raise InputError("a split can be chosen of a named data set or a file, not of an array")
+    elif isinstance(data, xr.Dataset):
+        dataset = data
+    elif isinstance(data, xr.DataArray):
+        dataset = data.to_dataset(name="x")
+    elif _is_frame(data):
+        dataset = datasets.from_frame(data)
+    else:
+        dataset = from_array(data)
+    dataset = _named(dataset)
+    return dataset if dataset.nbytes > LAZY else dataset.load()
+
+
+def from_array(data: Any, dims: tuple[str, ...] | None = None) -> xr.Dataset:
+    """An array or tensor as a Dataset; a masked array's mask becomes `observed`."""
+    if hasattr(data, "detach"):  # a torch tensor, on any device, with or without a gradient
+        data = data.detach().cpu()
+        if "bfloat16" in str(data.dtype) or "float8" in str(data.dtype):
+            data = data.float()  # types that NumPy does not have
+        data = data.numpy()
+    if hasattr(data, "tocsr"):
+        raise InputError("a sparse matrix cannot be used: make it dense with .toarray()")
+    try:
+        masked = isinstance(data, np.ma.MaskedArray)
+        values = (
+            np.where(np.ma.getmaskarray(data), np.zeros((), data.dtype), data.data)
+            if masked
+            else np.asarray(data)
+        )
+    except ValueError as error:
+        raise InputError(f"the data cannot be read as an array: {error}") from None
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"x holds {values.dtype}; numbers or booleans are needed")
+    if values.ndim == 0:
+        raise InputError("x is a single number; an array whose first dimension is the row is needed")
+    if values.ndim == 1:
+        values = values[:, None]
+    mask = np.ma.getmaskarray(data).reshape(values.shape) if masked else None
+    if dims is None:
+        if values.ndim - 1 not in _DIMS:
+            raise InputError(
+                f"x has shape {values.shape}; name its dimensions: xarray.DataArray(x, dims=[...])"
+            )
+        dims = _DIMS[values.ndim - 1]
+        if values.ndim == 4 and values.shape[1] > 4 >= values.shape[3]:
+            raise InputError(
+                f"x has shape {values.shape} and seems to have its channels last: give x.transpose(0, 3, 1, 2), "
+                'or xarray.DataArray(x, dims=["row", "height", "width", "channel"])'
+            )
+    variables = {"x": (("row", *dims), values)}
+    if mask is not None and mask.any():
+        variables["observed"] = (("row", *dims), ~mask)
+    return xr.Dataset(variables)
+
+
+def _is_frame(data: Any) -> bool:
+    return type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns")
+
+
+def _named(dataset: xr.Dataset) -> xr.Dataset:
+    """`x` with `row` first, and known dimensions in their usual order."""
+    if "x" not in dataset:
+        if len(dataset.data_vars) != 1:
+            raise InputError(
+                f"the data have no variable 'x', but {', '.join(map(str, dataset.data_vars)) or 'none'}"
+            )
+        dataset = dataset.rename({next(iter(dataset.data_vars)): "x"})
+    x = dataset["x"]
+    if x.ndim == 0:
+        raise InputError("x is a single number; its first dimension is the row")
+    if "row" not in x.dims:
+        dataset = dataset.rename({x.dims[0]: "row"})
+        x = dataset["x"]
+    if x.dtype.kind not in "biuf":
+        raise InputError(f"x holds {x.dtype}; numbers or booleans are needed")
+    if x.dtype.kind == "f" and x.dtype.itemsize > 8:
+        x = x.astype(np.float64)
+        dataset = dataset.assign(x=x)
+    if x.ndim == 1:
+        x = x.expand_dims("feature", axis=1)
+        dataset = dataset.assign(x=x)
+    rest = [dim for dim in x.dims if dim != "row"]
+    usual = [dim for dim in ("channel", "height", "width", "time", "feature") if dim in rest]
+    order = usual if len(usual) == len(rest) else rest
+    if ("row", *order) != x.dims:
+        dataset = dataset.transpose("row", *order, ...)
+    return dataset.drop_vars(list(dataset.indexes)).reset_coords()

@@ -1,0 +1,82 @@
+"""The door: data of any kind to checked rows, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import xarray as xr
+from pydantic import BaseModel
+
+from probgen.contract.definition import Definition, conditions_of
+from probgen.contract.event import Event
+from probgen.contract.rows import Rows, numpy_dtype
+from probgen.data.check import check
+from probgen.data.describe import event_of
+from probgen.data.ingest import as_dataset
+from probgen.data.vocabulary import in_symbols_of
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data that were checked.
+
+    rows     as hooks get them
+    dataset  as they are, in the symbols of the event
+    digest   SHA-256 of names, types, shapes and values
+    missing  whether values of x are missing
+    """
+
+    rows: Rows
+    dataset: xr.Dataset
+    digest: str
+    missing: bool
+
+    @property
+    def event(self) -> Event:
+        """What one row is."""
+        return self.rows.event
+
+
+def prepare(
+    data: Any,
+    family: Definition,
+    *,
+    event: Event | None = None,
+    options: BaseModel | None = None,
+    without: Collection[str] = (),
+    valid: Rows | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Prepared:
+    """Data of any kind as rows that were checked against an event and a family.
+
+    event    what a row must be; None: whatever the data are, as a fit with `options` wants them
+    without  variables that the call has no use for
+    valid    rows that a fit chooses by
+
+    Errors: `InputError`, which names the field, the value and what is allowed; `FileError`.
+    """
+    dataset = as_dataset(data)
+    if event is None:
+        assert options is not None
+        dataset = family.prepared(dataset, options)
+        event = event_of(dataset, conditions_of(options))
+    else:
+        dataset = in_symbols_of(event, dataset)
+    dataset = dataset.drop_vars(set(without) - event.given.keys(), errors="ignore")
+    missing, digest = check(dataset, event, family.accepts, family.name, numpy_dtype(dtype))
+    rows = Rows(
+        dataset,
+        event,
+        missing=missing,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        valid=valid,
+        beside=family.accepts,
+    )
+    return Prepared(rows, dataset, digest, missing or "observed" in dataset)

@@ -1,0 +1,30 @@
+"""Matplotlib figures from arrays and an event."""
+
+from probgen.figures.curves import curves, stretches
+from probgen.figures.diagnosis import diagnosis
+from probgen.figures.draws import draw, save
+from probgen.figures.images import columns, greys_of, images, strips
+from probgen.figures.sounds import sounds
+from probgen.figures.suiting import suiting
+from probgen.figures.texts import attention, surprise
+from probgen.figures.vectors import codes, lines, raster, scatter
+
+__all__ = [
+    "attention",
+    "codes",
+    "columns",
+    "curves",
+    "diagnosis",
+    "draw",
+    "greys_of",
+    "images",
+    "lines",
+    "raster",
+    "save",
+    "scatter",
+    "sounds",
+    "stretches",
+    "strips",
+    "suiting",
+    "surprise",
+]

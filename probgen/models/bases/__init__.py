@@ -1,0 +1,1 @@
+"""What several families share: dense, pixel and sequence conditioners, codes and their priors."""

@@ -1,0 +1,231 @@
+"""What p(x | z) is made of in the families with latent codes: a site for each dimension of x, and networks to and from it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import pyro.distributions as dist
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from probgen.contract.event import Event
+from probgen.contract.rows import Rows
+from probgen.distributions.sites import Bernoulli, Categorical, Logistic, Site
+from probgen.distributions.vectors import BernoulliVector
+from probgen.errors import InputError
+from probgen.inference.training import SVIOptions
+from probgen.nn.networks import MLP, Doubling, Halving
+from probgen.pair import Pair
+
+SHARPEST = math.log(1e-3)  # log sigma of standardised data: a density must not spike on a constant feature
+MOST_LEVELS = 256  # of a softmax for every dimension of x
+
+
+class CodeOptions(SVIOptions):
+    """Options that the families with latent codes share."""
+
+    latent: int = Field(16, ge=1, description="dimensions of z")
+    network: Literal["mlp", "conv"] = Field(
+        "mlp", description="hidden layers, or convolutions each of which halves an image"
+    )
+    hidden: tuple[int, ...] = Field(
+        (200, 200), description="units of each layer of the encoder, or channels; the decoder mirrors them"
+    )
+    activation: Literal["tanh", "relu", "softplus", "silu"] = Field(
+        "tanh", description="of the hidden layers"
+    )
+    likelihood: Literal["auto", "bernoulli", "categorical", "logistic", "normal"] = Field(
+        "auto",
+        description="of one dimension of x; auto: bernoulli, categorical or normal by the data. logistic is the "
+        "discretized one, normal has a standard deviation that is learnt",
+    )
+    sigma: Literal["shared", "feature"] = Field(
+        "shared",
+        description="normal: one standard deviation of x given z for all dimensions, or one for each",
+    )
+    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
+
+    @model_validator(mode="after")
+    def _sizes(self) -> CodeOptions:
+        if any(units < 1 for units in self.hidden):
+            raise ValueError(f"hidden = {self.hidden}: each layer needs at least 1 unit")
+        if self.network == "conv" and not self.hidden:
+            raise ValueError("network = 'conv' needs hidden: the channels of each convolution")
+        return self
+
+
+class LearntNormal(nn.Module):
+    """A site: x ~ Normal(loc + scale mu, scale sigma), sigma a parameter, of which `loc` and `scale` make the data standard.
+
+    shape   of x
+    each    whether every dimension has a sigma and a scale of its own
+    """
+
+    size = features = 1
+    levels = dtype = None
+    support = constraints.real
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, shape: tuple[int, ...], each: bool):
+        super().__init__()
+        self.each = each
+        self.log_sigma = nn.Parameter(torch.zeros(shape if each else ()))
+        self.register_buffer("loc", torch.zeros(shape))
+        self.register_buffer("scale", torch.ones(shape if each else ()))
+
+    def p(self, numbers: Tensor) -> Any:
+        """(..., *shape, 1) -> batch shape (..., *shape)."""
+        sigma = self.log_sigma.clamp(min=SHARPEST).exp()
+        return dist.Normal(self.loc + self.scale * numbers.squeeze(-1), self.scale * sigma)
+
+    def mean(self, p: Any) -> Tensor:
+        """Its own."""
+        return p.mean
+
+    def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """Standardised."""
+        return ((x - self.loc) / self.scale)[..., None].to(dtype)
+
+    def standardise(self, data: Rows) -> None:
+        """Mean of each dimension, and standard deviation of each or of all; what never varies keeps a scale of 1."""
+        n, total, square = _zeros(self.loc), _zeros(self.loc), _zeros(self.loc)
+        for x, there in _known(data):
+            n, total = n + there.sum(0), total + x.sum(0)
+        mean = total / n.clamp(min=1)
+        for x, there in _known(data):
+            square = square + (there * (x - mean)).square().sum(0)
+        if not self.each:
+            n, square = n.sum(), square.sum()
+        deviation = (square / n.clamp(min=1)).sqrt()
+        self.loc.copy_(mean)
+        varies = deviation > 1e-12 * mean.abs().max()  # less is the rounding of a sum
+        self.scale.copy_(torch.where(varies, deviation, 1))
+
+
+def _zeros(like: Tensor) -> Tensor:
+    return torch.zeros(like.shape, dtype=torch.float64, device=like.device)
+
+
+def _known(data: Rows) -> Any:
+    """x in float64, 0 where it is unknown, and whether it is known."""
+    for chunk in data.chunks():
+        x = chunk["x"].double()
+        yield x, chunk["observed"].double() if "observed" in chunk else torch.ones_like(x)
+
+
+def site_of(options: CodeOptions, event: Event) -> Site:
+    """The site of each dimension of x. Errors: `InputError` where the likelihood does not suit the data."""
+    auto = {"real": "normal", "binary": "bernoulli"}.get(event.support, "categorical")
+    wanted = auto if options.likelihood == "auto" else options.likelihood
+    if wanted == "normal" and event.support in ("real", "integer"):
+        return LearntNormal(shape_of(event), options.sigma == "feature")
+    if wanted == "bernoulli" and event.support == "binary":
+        return Bernoulli()
+    if wanted == "categorical" and event.discrete:
+        if (event.levels or 2) > MOST_LEVELS:
+            raise InputError(
+                f"x has {event.levels} levels, more than {MOST_LEVELS}: use likelihood = 'logistic' or 'normal'"
+            )
+        return Categorical(event.levels or 2)
+    if wanted == "logistic" and event.support in ("integer", "binary") and (event.levels or 2) > 1:
+        return Logistic(event.levels or 2)
+    suited = {"real": "normal", "binary": "bernoulli, categorical or logistic", "token": "categorical"}
+    use = suited.get(event.support, "categorical, logistic or normal")
+    raise InputError(
+        f"likelihood = {wanted!r} does not suit x of {event}: use {use}"
+        + (", or binarize x" if wanted == "bernoulli" else "")
+    )
+
+
+def joint(site: Site, numbers: Tensor, event_dim: int, observed: Tensor | None = None) -> Any:
+    """p(x | z) of the dimensions that are observed, each by its site: (row, *event, size) -> batch shape (row,)."""
+    if observed is not None:
+        return site.p(numbers).mask(observed).to_event(event_dim)
+    if isinstance(site, Bernoulli):
+        return BernoulliVector(numbers.squeeze(-1), event_dim)
+    return site.p(numbers).to_event(event_dim)
+
+
+def shape_of(event: Event) -> tuple[int, ...]:
+    """Of one x. Errors: `InputError` where rows are of several lengths."""
+    if None in event.shape:
+        raise InputError("rows of one length are needed")
+    return tuple(length or 1 for length in event.shape)
+
+
+class CodePair(Pair):
+    """What the families with latent codes share: x is made of one site a dimension."""
+
+    def __init__(self, options: CodeOptions, event: Event):
+        super().__init__(options, event)
+        self.shape = shape_of(event)
+        self.site = site_of(options, event)
+
+    @property
+    def measure(self) -> str:
+        """Lebesgue for a normal, whatever it is fitted to."""
+        return "lebesgue" if self.site.levels is None else "counting"
+
+    def standardise(self, data: Rows) -> None:
+        """Learn location and scale of the data, where the site has them."""
+        if isinstance(self.site, LearntNormal):
+            self.site.standardise(data)
+
+
+class Encoder(nn.Module):
+    """x and a context to numbers: (row, *event), (row, context) -> (row, outputs)."""
+
+    def __init__(self, options: CodeOptions, event: Event, site: Site, outputs: int, context: int = 0):
+        super().__init__()
+        self.site, self.shape = site, shape_of(event)
+        self.net: MLP | Halving
+        self.conv = options.network == "conv"
+        if self.conv:
+            self.channels, height, width = event.image(
+                len(options.hidden), "channels in hidden", "use network = 'mlp'"
+            )
+            image = (self.channels * site.features, height, width)
+            self.net = Halving(image, options.hidden, outputs, options.activation, context)
+        else:
+            self.net = MLP(event.size * site.features, options.hidden, outputs, options.activation, context)
+
+    def forward(self, x: Tensor, context: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
+        """What is not observed is told as 0."""
+        e = self.site.encode(x, self.net.dtype)
+        if observed is not None:
+            e = e * observed[..., None]
+        return self.from_features(e, context)
+
+    def from_features(self, e: Tensor, context: Tensor | None = None) -> Tensor:
+        """Of x as the network is told it: (row, *event, features) -> (row, outputs)."""
+        if self.conv:
+            e = e.reshape(len(e), self.channels, *self.shape[-2:], e.shape[-1]).movedim(-1, 2).flatten(1, 2)
+        return self.net(e, context)
+
+
+class Decoder(nn.Module):
+    """z and a context to the numbers of each site: (row, latent), (row, context) -> (row, *event, size)."""
+
+    def __init__(self, options: CodeOptions, event: Event, size: int, context: int = 0):
+        super().__init__()
+        self.shape, self.size = shape_of(event), size
+        hidden = options.hidden[::-1]
+        self.net: MLP | Doubling
+        self.conv = options.network == "conv"
+        if self.conv:
+            channels, height, width = event.image(len(hidden), "channels in hidden", "use network = 'mlp'")
+            image = (channels * size, height, width)
+            self.net = Doubling(options.latent, hidden, image, options.activation, context)
+        else:
+            self.net = MLP(options.latent, hidden, event.size * size, options.activation, context)
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """For images by convolutions, sizes are channels."""
+        y = self.net(z, context)
+        if self.conv:
+            return y.unflatten(1, (-1, self.size)).movedim(2, -1).reshape(len(z), *self.shape, self.size)
+        return y.reshape(len(z), *self.shape, self.size)

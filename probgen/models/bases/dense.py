@@ -1,0 +1,218 @@
+"""What the autoregressive families share: p(x) = prod_i p(x_i | x_<i, context) as a pair without latents.
+
+A family is a conditioner; sites follow from the event:
+
+    binary            x_i ~ Bernoulli(sigmoid(y_i))
+    integer, token    x_i ~ Categorical(softmax(y_i))
+    real              x_i ~ sum_k w_ik Normal(mu_ik, sigma_ik), of standardised data
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal
+
+import pyro
+import pyro.distributions as dist
+import torch
+import xarray as xr
+from pydantic import BaseModel, Field
+from torch import Tensor
+
+from probgen.contract.event import Event
+from probgen.contract.options import ConditionalsOptions, Options
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
+from probgen.distributions import Autoregressive, Bernoulli, Categorical, Ensemble, Normal, NormalMixture
+from probgen.distributions.autoregressive import checked_ordering
+from probgen.distributions.sites import Site
+from probgen.errors import InputError, NotOffered
+from probgen.inference.particles import complete
+from probgen.inference.training import SVIOptions
+from probgen.pair import Pair
+
+MOST_LEVELS = 1 << 12
+
+
+class DenseOptions(SVIOptions):
+    """Options of the families with a weight between any two sites."""
+
+    ordering: Literal["natural", "random"] | tuple[int, ...] = Field(
+        "natural", description="of the sites: as they lie, drawn at random, or places in the flattened event"
+    )
+    components: int = Field(1, ge=1, description="normals of each real site")
+    l1: float = Field(0.0, ge=0, description="L1 penalty of the weights between sites, nats a row")
+    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
+
+
+class CompletionOptions(Options):
+    """How a partly known x is completed."""
+
+    particles: int = Field(
+        100, ge=1, description="of each draw whose known sites are no prefix of the ordering"
+    )
+
+
+class AutoregressivePair(Pair):
+    """A conditioner behind the hooks."""
+
+    conditioner: Any
+    ordering: Tensor | None
+    loc: Tensor
+    scale: Tensor
+
+    SampleOptions = CompletionOptions
+    ScoreOptions = ConditionalsOptions
+
+    def __init__(self, options: Any, event: Event):
+        super().__init__(options, event)
+        if None in event.shape:
+            raise InputError("rows of one length are needed")
+        self.site = self.make_site()
+        self.register_buffer("ordering", None)
+        if not event.discrete:
+            self.register_buffer("loc", torch.zeros(self.shape))
+            self.register_buffer("scale", torch.ones(self.shape))
+
+    @abstractmethod
+    def make_site(self) -> Site:
+        """What one site is, by the event and the options. Errors: `InputError`."""
+
+    def parts(self, context: Tensor | None) -> list[Autoregressive]:
+        """The autoregressive distributions that p(x) is made of in equal parts; one, if a family has no more."""
+        return [
+            Autoregressive(self.conditioner, self.site, self.shape, context=context, ordering=self.ordering)
+        ]
+
+    def p(self, **given: Tensor) -> Any:
+        """p(x | given): batch shape (row,) where something is given."""
+        parts = self.parts(self.context(given))
+        p = parts[0] if len(parts) == 1 else Ensemble(parts)
+        if self.event.discrete:
+            return p
+        return dist.TransformedDistribution(
+            p, [dist.transforms.AffineTransform(self.loc, self.scale, len(self.shape))]
+        )
+
+    def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
+        """x ~ p(x | given)."""
+        with self.rows(n):
+            return pyro.sample("x", self.p(**given), obs=x)
+
+    def learn(self, data: Rows, run: Run) -> None:
+        """Maximum likelihood; real data are standardised by the moments of the rows to fit to."""
+        if not self.event.discrete:
+            self._standardise(data)
+        super().learn(data, run)
+
+    def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
+        """A draw of each row given what is known of it, and how many of the particles it was chosen from."""
+        parts = self.parts(self.context(given))
+        if self.event.discrete:
+            drawn, ess = complete(parts, x, observed, options.particles)
+            return {"x": drawn, "ess": ess}
+        drawn, ess = complete(parts, (x - self.loc) / self.scale, observed, options.particles)
+        return {"x": torch.where(observed, x, drawn * self.scale + self.loc), "ess": ess}
+
+    def assess(self, x: Tensor, options: Any, **given: Tensor) -> xr.Dataset:
+        """The exact log p(x), and the conditionals if they are asked for."""
+        scores = super().assess(x, options, **given)
+        if not options.conditionals:
+            return scores
+        told = {
+            "log_prob": {"units": "nat", "long_name": "log p(x_i | x_<i)"},
+            "mean": {"long_name": "mean of p(x_i | x_<i)"},
+            "entropy": {"units": "nat", "long_name": "entropy of p(x_i | x_<i)"},
+        }
+        dims, found = ("row", *self.event.dims), self.conditionals(x, **given)
+        return scores.assign(
+            {f"site_{name}": (dims, value.cpu().numpy(), told[name]) for name, value in found.items()}
+        )
+
+    def conditionals(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
+        """Of p(x_i | x_<i): `log_prob`, whose sum is log p(x), `mean`, and of discrete x `entropy`; all (row, *event).
+
+        Of several parts with one ordering it is the average of theirs, weighted by how well each foresaw x_<i.
+        Errors: `NotOffered` where the parts have different orderings.
+        """
+        parts = self.parts(self.context(given))
+        first = parts[0]
+        if any(not torch.equal(part.order, first.order) for part in parts):
+            raise NotOffered("conditionals: p(x) averages several orderings, and x_<i is another set in each")
+        x = x if self.event.discrete else (x - self.loc) / self.scale
+        each = [part.conditionals(x) for part in parts]
+        log_prob = torch.stack([p.log_prob(x).flatten(1)[:, first.order] for p in each])
+        before = (log_prob.cumsum(2) - log_prob)[..., first.order.argsort()]
+        log_w = before.log_softmax(0).unflatten(2, self.shape)
+
+        def log_p(value: Tensor) -> Tensor:
+            return (log_w + torch.stack([p.log_prob(value) for p in each])).logsumexp(0)
+
+        mean = (log_w.exp() * torch.stack([self.site.mean(p) for p in each])).sum(0)
+        if not self.event.discrete:
+            return {"log_prob": log_p(x) - self.scale.log(), "mean": mean * self.scale + self.loc}
+        entropy = torch.zeros_like(mean)
+        for level in range(self.site.levels or 0):  # one at a time: all would be as many times the memory
+            log_level = log_p(torch.full_like(x, level))
+            entropy -= torch.special.xlogy(log_level.exp(), log_level.exp())
+        return {"log_prob": log_p(x), "mean": mean, "entropy": entropy}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one event."""
+        return tuple(length or 1 for length in self.event.shape)
+
+    def _standardise(self, data: Rows) -> None:
+        """Mean and standard deviation of each site, in float64; a site that never varies keeps a scale of 1."""
+        n, total, square = 0, torch.zeros(()), torch.zeros(())
+        for chunk in data.chunks():
+            n, total = n + len(chunk["x"]), total + chunk["x"].double().sum(0)
+        mean = total / n
+        for chunk in data.chunks():
+            square = square + (chunk["x"].double() - mean).square().sum(0)
+        deviation = (square / n).sqrt()
+        self.loc.copy_(mean)
+        varies = deviation > 1e-12 * mean.abs()  # less is the rounding of a sum
+        self.scale.copy_(torch.where(varies, deviation, 1))
+
+
+class DensePair(AutoregressivePair):
+    """A conditioner with a weight between any two sites, which may be in any ordering."""
+
+    Options: ClassVar[type[BaseModel]] = DenseOptions
+
+    def make_site(self) -> Site:
+        """By the event; `components` are of real sites."""
+        return _site(self.event, self.options.components)
+
+    def draw_ordering(self) -> Tensor:
+        """The ordering that the options ask for; a random one is another at each call: (site,)."""
+        wanted, sites = self.options.ordering, self.event.size
+        if isinstance(wanted, tuple):
+            return checked_ordering(wanted, sites)
+        return torch.randperm(sites) if wanted == "random" else torch.arange(sites)
+
+    @abstractmethod
+    def weights(self) -> list[Tensor]:
+        """What L1 penalises."""
+
+    def penalty(self) -> Tensor | float:
+        """l1 times the sum of absolute weights."""
+        l1 = self.options.l1
+        return l1 * torch.stack([w.abs().sum() for w in self.weights()]).sum() if l1 else 0.0
+
+
+def _site(event: Event, components: int) -> Site:
+    if event.support == "real":
+        return Normal() if components == 1 else NormalMixture(components)
+    if components != 1:
+        raise InputError(
+            f"components = {components}: a mixture at each site is for real data, not {event.support}"
+        )
+    if event.support == "binary":
+        return Bernoulli()
+    if (event.levels or 1) > MOST_LEVELS:
+        raise InputError(
+            f"x has {event.levels} levels, more than {MOST_LEVELS}: give floats, or fewer levels"
+        )
+    return Categorical(event.levels or 1)

@@ -1,0 +1,71 @@
+"""A bar on stderr: the observer behind `progress=True` and the command line."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from probgen.contract.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from probgen.contract.run import Run
+
+
+class Progress:
+    """One line a stage: how far, how fast, and the metrics of the last step."""
+
+    def __init__(self) -> None:
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[metrics]}"),
+            console=Console(stderr=True),
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._family = ""
+        self._shown = 0.0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    @hookimpl
+    def started(self, hook: str, family: str) -> None:
+        """Remember whose bars these are."""
+        self._family = family
+
+    @hookimpl
+    def step(self, run: Run, stage: str, step: int, metrics: dict[str, float]) -> None:
+        """Move the bar of this stage, ten times a second at most."""
+        now = time.monotonic()
+        new = stage not in self._tasks
+        if now - self._shown < 0.1 and step + 1 < run.steps and not new:
+            return
+        self._shown = now
+        if new:
+            self._finish()
+            self._tasks[stage] = self._bar.add_task(f"{self._family} {stage}", total=run.steps, metrics="")
+        text = "  ".join(f"{name} {value:.5g}" for name, value in metrics.items())
+        self._bar.update(self._tasks[stage], completed=step + 1, total=run.steps, metrics=text)
+
+    @hookimpl
+    def ended(self) -> None:
+        """The last stage is over."""
+        self._finish()
+
+    def _finish(self) -> None:
+        """A stage may end before its last step: its bar is full all the same."""
+        for task in self._bar.tasks:
+            self._bar.update(task.id, total=task.completed)

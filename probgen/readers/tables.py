@@ -1,0 +1,67 @@
+"""Tables: CSV files and data frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from probgen.errors import FileError, InputError
+from probgen.readers.base import reason
+
+COLUMNS = 1 << 15  # of a CSV file
+
+
+def csv(path: Path) -> xr.Dataset:
+    return from_frame(table(path), str(path))
+
+
+def table(path: Path) -> pd.DataFrame:
+    """A CSV file as it is. Errors: `FileError`."""
+    try:
+        with path.open("rb") as file:
+            columns = file.readline(COLUMNS << 5).count(b",") + 1
+        if columns > COLUMNS:
+            raise ValueError(f"more than {COLUMNS} columns; give an .npy file")
+        return pd.read_csv(path)
+    except (ValueError, OSError) as error:
+        raise FileError(f"{path} cannot be read as CSV: {reason(error)}") from None
+
+
+def from_frame(frame: pd.DataFrame, name: str = "the table") -> xr.Dataset:
+    """A table: numeric columns are features, a column `label` (or one column of text) the label, `weight` the weight.
+
+    A first column of row numbers (`rownames`, or without a name) is left out. Errors: `InputError`.
+    """
+    columns = list(frame.columns)
+    if columns and str(columns[0]) in ("rownames", "Unnamed: 0", "index"):
+        frame = frame.drop(columns=columns[0])
+    text = [c for c in frame.columns if not pd.api.types.is_numeric_dtype(frame[c])]
+    label = "label" if "label" in frame.columns else text[0] if len(text) == 1 else None
+    others = [str(c) for c in text if c != label]
+    if others:
+        raise InputError(f"{name}: column {others[0]!r} is not numeric: drop it, or make it numbers")
+    variables: dict[str, Any] = {}
+    if label is not None:
+        codes, names = pd.factorize(frame[label], sort=True)
+        variables["label"] = ("row", codes, {"levels": len(names), "names": " ".join(map(str, names))})
+    if "weight" in frame.columns:
+        variables["weight"] = ("row", frame["weight"].to_numpy())
+    features = frame.drop(columns=[c for c in (label, "weight") if c is not None and c in frame.columns])
+    if features.shape[1] == 0:
+        raise InputError(f"{name} has no numeric column")
+    if len({d.kind for d in map(np.dtype, map(_numpy_dtype, features.dtypes))}) > 1 or features.isna().any(
+        axis=None
+    ):
+        values = features.to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        values = features.to_numpy(dtype=np.result_type(*map(_numpy_dtype, features.dtypes)))
+    variables["x"] = (("row", "feature"), values, {"names": " ".join(map(str, features.columns))})
+    return xr.Dataset(variables)
+
+
+def _numpy_dtype(dtype: Any) -> Any:
+    return getattr(dtype, "numpy_dtype", dtype)

@@ -1,0 +1,101 @@
+"""TOML to a recipe: by name or path, with its variant `[fast]`, and with values set from outside."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from probgen.contract.options import checked
+from probgen.errors import FileError, InputError, did_you_mean
+from probgen.plugins.analysis import analysis
+from probgen.plugins.registry import registered
+from probgen.recipes.plan import Recipe
+
+LIMIT = 1 << 20  # bytes of a recipe
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with probgen, by name."""
+    here = Path(__file__).parent.parent
+    folder = here / "_shipped" / "recipes"
+    return {
+        p.stem: p for p in sorted((folder if folder.is_dir() else here.parent / "recipes").glob("*.toml"))
+    }
+
+
+def read(which: str, changes: Mapping[str, Any] | None = None, *, fast: bool = False) -> Recipe:
+    """A recipe by its name or path, with values set from outside: {"models.two.components": 3}.
+
+    fast  the variant that ends in seconds: the recipe with what its table `[fast]` says instead
+
+    Errors: `InputError`, which names the key and the nearest known one.
+    """
+    path = Path(which) if Path(which).suffix == ".toml" or "/" in which else shipped().get(which)
+    if path is None:
+        raise InputError(f"no recipe is called {which!r}; {did_you_mean(which, shipped())}")
+    try:
+        text = path.read_bytes()
+        if len(text) > LIMIT:
+            raise InputError(f"{path} has more than {LIMIT} bytes: not a recipe")
+        values = tomllib.loads(text.decode())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path} is not TOML: {error}") from None
+    shorter = values.pop("fast", None)
+    if shorter is not None:
+        shorter = _merged(values, shorter)
+        _checked(shorter, f"{path}, [fast]")
+    if fast:
+        if shorter is None:
+            raise InputError(f"{path} has no table [fast]: run it as it is")
+        values = shorter
+    for key, value in (changes or {}).items():
+        _set(values, key, value)
+    return _checked(values, str(path))
+
+
+def _checked(values: dict[str, Any], where: str) -> Recipe:
+    """A recipe whose tables are known, of analyses with options of theirs. Errors: `InputError`."""
+    tables = {name: table for name, table in values.items() if name not in Recipe.model_fields}
+    for name, table in tables.items():
+        if name not in registered("analyses"):
+            known = [*Recipe.model_fields, *registered("analyses")]
+            raise InputError(
+                f"{where}: unknown table or option {name!r}, and no analysis of that name; {did_you_mean(name, known)}"
+            )
+        if table is not None:
+            checked(analysis(name).options, table, f"{where}: {name}")
+    return checked(Recipe, values, where)
+
+
+def has_fast(which: str) -> bool:
+    """Whether a shipped recipe has a variant that ends in seconds."""
+    return "fast" in tomllib.loads(shipped()[which].read_text())
+
+
+def _merged(values: dict[str, Any], changes: Any) -> dict[str, Any]:
+    """Tables into tables; `expect` stands for itself, since the figures are others."""
+    if not isinstance(changes, dict):
+        raise InputError(f"fast = {changes!r}: a table of what differs is needed")
+    new = dict(values)
+    for key, value in changes.items():
+        old = new.get(key)
+        new[key] = (
+            _merged(old, value)
+            if isinstance(old, dict) and isinstance(value, dict) and key != "expect"
+            else value
+        )
+    return new
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    place = values
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise InputError(f"{key}: {parent!r} is not a table")
+    place[last] = value

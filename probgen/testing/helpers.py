@@ -1,0 +1,127 @@
+"""What the laws are written with: draws, scores and densities of any family, other processes, signals."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import operator
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from probgen import datasets
+from probgen.api.loading import load
+from probgen.api.sampling import sample
+from probgen.api.scoring import score
+from probgen.contract.fitted import Fitted
+from probgen.contract.hookspecs import hookimpl
+from probgen.contract.state import digest_of
+from probgen.errors import NotOffered
+from probgen.testing import spaces
+
+
+class Stop:
+    """An observer that sends the process a signal after so many steps; SIGINT, as Ctrl-C does, or another."""
+
+    def __init__(self, steps: int, number: int = signal.SIGINT):
+        self.left, self.number = steps, number
+
+    @hookimpl
+    def step(self) -> None:
+        """Count down."""
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), self.number)
+
+
+def results(fitted: Fitted, path: str) -> str:
+    """Digests of draws and scores, for a comparison between processes."""
+    data = datasets.load(path)
+    parts = []
+    if offers(fitted, "sample"):
+        parts.append(digest_of(drawn(fitted, data, 300, seed=1)))
+    if offers(fitted, "score"):
+        parts.append(digest_of(score(fitted, data, seed=1)))
+    return " ".join(parts)
+
+
+def loaded_results(model: str, home: tuple[str, str] | None, data: str, threads: int) -> str:
+    """The same of a file; home is the module and the name of a family that is not registered."""
+    torch.set_num_threads(threads)
+    own = home and operator.attrgetter(home[1])(importlib.import_module(home[0]))
+    return results(load(model, own or None), data)
+
+
+def in_a_new_process(function: Callable[..., str], *args: Any) -> str:
+    """What a function returns in a process that has imported this module and done nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        [__name__, "probgen.api.fitting", "probgen.api.scoring", "h5netcdf", "sklearn.cluster"]
+    )
+    with context.Pool(1) as pool:
+        return pool.apply(function, args)
+
+
+def offers(fitted: Fitted, hook: str) -> bool:
+    """Whether the family has the hook."""
+    return fitted.definition.offers(hook)
+
+
+def need(fitted: Fitted, hook: str) -> None:
+    """Skip a law that is about a hook which the family does not offer."""
+    if not offers(fitted, hook):
+        pytest.skip(f"{fitted.family} does not {hook}")
+
+
+def given_of(fitted: Fitted, data: xr.Dataset) -> dict[str, np.ndarray]:
+    """What the model is conditioned on, of the first row; nothing where it is on nothing."""
+    event = fitted.event
+    return {name: data[name].values[0] for name in (*event.given, *event.lengths)}
+
+
+def drawn(fitted: Fitted, data: xr.Dataset, n: int, **how: Any) -> xr.Dataset:
+    """Draws, given what the first row is."""
+    return sample(fitted, n, given=given_of(fitted, data) or None, **how)
+
+
+def scored(fitted: Fitted, data: xr.Dataset, rows: np.ndarray) -> xr.Dataset:
+    """Scores of rows (row, *event), given what the first row of the data is."""
+    alike = xr.Dataset({"x": (("row", *fitted.event.dims), rows)})
+    for name, value in given_of(fitted, data).items():
+        alike[name] = (data[name].dims, np.repeat(value[None], len(rows), 0))
+    return score(fitted, alike)
+
+
+def density(fitted: Fitted, data: xr.Dataset, rows: np.ndarray) -> np.ndarray:
+    """Exact log-densities of rows, in float64; skips where the family has none."""
+    need(fitted, "score")
+    try:
+        scores = scored(fitted, data, rows)
+    except NotOffered as reason:
+        pytest.skip(str(reason))
+    if "log_prob" not in scores or scores["log_prob"].attrs["kind"] != "exact":
+        pytest.skip(f"{fitted.family} has no exact density")
+    return scores["log_prob"].values.astype(np.float64)
+
+
+def space(fitted: Fitted, data: xr.Dataset) -> tuple[np.ndarray, float]:
+    """Rows to go through, and the volume that each stands for: 1 where probabilities are of values."""
+    need(fitted, "score")
+    first = scored(fitted, data, np.zeros((1, *(length or 1 for length in fitted.event.shape))))
+    if "log_prob" not in first or first["log_prob"].attrs["kind"] != "exact":
+        pytest.skip(f"{fitted.family} has no exact density")
+    if first["log_prob"].attrs["measure"] == "counting":
+        if spaces.values(fitted.event) > spaces.MOST:
+            pytest.skip(f"{fitted.event} has more than {spaces.MOST} values")
+        return spaces.all_rows(fitted.event), 1.0
+    if fitted.event.shape != (2,) or fitted.event.discrete:
+        pytest.skip("a density on the reals is gone through in the plane only")
+    need(fitted, "sample")
+    plane = spaces.Plane(drawn(fitted, data, 2048, seed=4)["x"].values.reshape(2048, -1))
+    return plane.rows, plane.area
