@@ -80,12 +80,14 @@ def test_diagnose_writes_what_python_says(fitted: Path) -> None:
     assert {line["measure"]: line["value"] for line in told["measures"]} == found[
         "value"
     ].to_series().to_dict()
-    with xr.open_datatree(fitted / "diagnosis.h5") as tree:
-        xr.testing.assert_equal(tree["/probgen/diagnosis"].to_dataset(), found)
+    with xr.open_datatree(fitted / "analyses" / "diagnose.h5") as tree:
+        kept = tree["/probgen/diagnose"].to_dataset()
+        xr.testing.assert_equal(kept[list(found.data_vars)], found)
+        assert float(kept["precision"]) == float(found["value"].sel(measure="precision"))
         assert tree.attrs["features"] == "x as it is"
-    with Image.open(fitted / "diagnosis.png") as picture:
+    with Image.open(fitted / "analyses" / "diagnose.measures.png") as picture:
         assert picture.size[0] > 800
-    assert "draws against 75 rows" in good("diagnose", fitted, "--data", "iris").stdout
+    assert "samples against 75 rows" in good("diagnose", fitted, "--data", "iris").stdout
 
 
 def test_given_from_a_file(fitted: Path, tmp_path: Path) -> None:
@@ -181,9 +183,9 @@ def test_a_recipe_from_dry_run_to_check(tmp_path: Path) -> None:
             2,
             "75 rows and 49 draws: a diagnosis needs at least 50 of each",
         ),
-        ("diagnose {run} --data iris -n 0", 2, "0 draws"),
+        ("diagnose {run} --data iris -n 0", 2, "n = 0"),
         ("diagnose {run} --data iris -k 75", 2, "k = 75: between 1 and one less than the rows"),
-        ("diagnose {run} --data iris --out none/a.h5", 2, "no folder none"),
+        ("diagnose {run} --data iris --out none", 2, "no such folder"),
         ("show none", 2, "there is no none"),
         ("show .", 2, "is not a run"),
         ("families nothing", 3, "no family is called 'nothing'"),

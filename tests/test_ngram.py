@@ -98,7 +98,9 @@ split = "valid"
 """
     )
     seen: list[str] = []
-    monkeypatch.setattr("probgen.pictures.surprise", lambda symbols, *rest: seen.append("".join(symbols)))
-    monkeypatch.setattr("probgen.pictures.save", lambda figure, path: None)
+    monkeypatch.setattr(
+        "probgen.analyses.conditionals.draw.surprise", lambda symbols, *rest: seen.append("".join(symbols))
+    )
+    monkeypatch.setattr("probgen.api.analyzing.save", lambda figure, path: None)
     list(execute(read(str(tmp_path / "r.toml")), tmp_path / "out"))
     assert seen == ["abcabcab\N{REPLACEMENT CHARACTER}"]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import probgen
 from probgen.errors import NotOffered, PluginError
 from probgen.inference.importance import iwae
+from probgen.inference.training import SVIOptions
 
 SIGMA = 0.6
 
@@ -119,13 +120,10 @@ def test_save_and_load_with_its_class(fitted: probgen.Fitted, tmp_path: Any) -> 
 class Conditional(probgen.Pair):
     """x | label ~ Normal(mu_label, 1): what `given` in the options is for."""
 
-    class Options(probgen.Options):  # type: ignore[assignment]
+    class Options(SVIOptions):
         given: tuple[str, ...] = ("label",)
-        steps: int = 1
-        epochs: int = 1
-        batch_size: int = 64
+        steps: int | None = 1
         learning_rate: float = 0.1
-        schedule: str = "constant"
 
     def __init__(self, options: Any, event: probgen.Event):
         super().__init__(options, event)

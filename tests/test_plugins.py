@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import probgen
-from probgen import plugins
 from probgen.contract.seeds import numpy_state
 from probgen.errors import NotOffered, PluginError
+from probgen.plugins.registry import find, registered
 
 X = np.random.default_rng(0).standard_normal((20, 2))
 
@@ -38,7 +38,7 @@ def family(name: str, module: str) -> str:
 
 def test_a_stranger_enters_by_the_same_door(distribution: Make) -> None:
     distribution("stranger", family("odd", "odd_family"), {"odd_family.py": GOOD})
-    assert plugins.find("families", "odd").distribution == "stranger"
+    assert find("families", "odd").distribution == "stranger"
     fitted = probgen.fit("odd", X)
     assert probgen.sample(fitted, 3)["x"].shape == (3, 2)
     with pytest.raises(NotOffered, match="family 'odd' does not score; it offers fit, sample"):
@@ -51,7 +51,7 @@ def test_a_broken_import_is_named_and_harms_nothing(distribution: Make) -> None:
         PluginError, match=r"'bad' \(bad_family, broken 1.0\).*no_such_module.*pip uninstall broken"
     ):
         probgen.fit("bad", X)
-    assert "bad" in plugins.registered("families")
+    assert "bad" in registered("families")
     assert probgen.fit("independent", X).family == "independent"
 
 
@@ -193,8 +193,8 @@ def test_a_broken_observer_is_named_and_the_fit_goes_on(text: str, message: str,
 def test_nothing_is_imported_to_list(distribution: Make) -> None:
     distribution("broken", family("bad", "bad_family"), {"bad_family.py": "raise SystemExit(9)"})
     code = (
-        "import sys; import probgen, probgen.cli\nfrom probgen import plugins\n"
-        "assert 'bad' in plugins.registered('families')\n"
+        "import sys; import probgen, probgen.cli\nfrom probgen.plugins.registry import registered\n"
+        "assert 'bad' in registered('families')\n"
         "assert not {'torch', 'pyro', 'xarray', 'bad_family'} & set(sys.modules)"
     )
     path = ":".join(p for p in sys.path if p)

@@ -10,9 +10,10 @@ import pytest
 import xarray as xr
 
 from probgen import recipes
+from probgen.analyses import conditionals
+from probgen.analyses.complete import hidden
 from probgen.contract.event import Event
 from probgen.errors import FileError, InputError
-from probgen.analyses.complete import hidden
 
 NEEDS_DATA = {
     "cifar-pixelcnn", "cifar-vqvae", "connect4", "dna", "faces-pixelcnn", "faces-vqvae", "faithful", "faithful-bayes", "fashion-dcgan", "fashion-pixelcnn",
@@ -42,7 +43,7 @@ def test_recipe(name: str, tmp_path: Path) -> None:
     for result in results:
         for picture in result.pictures:
             assert picture.stat().st_size > 0
-        look = "surprise.png" if result.texts else "samples.png"
+        look = "analyses/conditionals.surprise.png" if result.texts else "samples.png"
         for file in ("recipe.toml", "model.h5", "samples.h5", "scores.h5", "history.jsonl", look):
             assert (result.run / file).stat().st_size > 0
         with xr.open_datatree(result.run / "scores.h5") as tree:
@@ -144,25 +145,29 @@ def test_the_fast_variant_is_the_recipe_with_changes(tmp_path: Path) -> None:
 def test_what_is_drawn_completed_and_explained(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text(SMALL)
     a, b = recipes.execute(recipes.read(str(tmp_path / "r.toml")), tmp_path / "o")
-    assert [p.name for p in a.pictures] == ["samples.png", "completions.png"]
+    assert [p.name for p in a.pictures] == ["samples.png", "complete.completions.png"]
+    assert a.notes == [
+        "conditionals was left out: analysis 'conditionals' does not apply to 'independent': it needs "
+        + conditionals.needs
+    ]
     assert [p.name for p in b.pictures] == [
         "history.png",
         "samples.png",
-        "completions.png",
-        "conditionals.png",
+        "complete.completions.png",
+        "conditionals.sites.png",
     ]
     assert b.scores is not None
     assert b.scores.sizes["row"] == 60
     with xr.open_datatree(b.run / "samples.h5") as tree:
         assert dict(tree["/probgen/samples"].sizes) == {"sample": 2, "row": 3, "height": 8, "width": 8}
-    with xr.open_datatree(b.run / "completions.h5") as tree:
-        drawn = tree["/probgen/completions"].load()
+    with xr.open_datatree(b.run / "analyses" / "complete.h5") as tree:
+        drawn = tree["/probgen/complete"].load()
         known = drawn["observed"].values == 1
         assert known[..., 4:].all()
         assert not known[..., :4].any()
         assert (drawn["x"].values == drawn["truth"].values)[:, known].all()
         assert drawn["ess"].sizes == {"sample": 3, "row": 5}
-    with xr.open_datatree(b.run / "conditionals.h5") as tree:
+    with xr.open_datatree(b.run / "analyses" / "conditionals.h5") as tree:
         found = tree["/probgen/conditionals"].load()
         total = found["site_log_prob"].sum(("height", "width"))
         xr.testing.assert_allclose(total, found["log_prob"].astype("float32"), rtol=1e-4)
@@ -186,15 +191,16 @@ def test_what_does_not_suit_the_data_is_refused_before_the_first_fit(
     assert not (tmp_path / "o").exists()
 
 
-def test_looks_are_of_the_families_that_have_them(tmp_path: Path) -> None:
+def test_analyses_are_of_the_families_that_they_apply_to(tmp_path: Path) -> None:
     """A MADE of several orderings has no conditionals: the recipe goes on without."""
     text = SMALL.replace('family = "nade"\n', 'family = "made"\nmasks = 2\nordering = "random"\n')
     (tmp_path / "r.toml").write_text(text)
     _, b = recipes.execute(recipes.read(str(tmp_path / "r.toml")), tmp_path / "o")
-    assert [p.name for p in b.pictures] == ["history.png", "samples.png", "completions.png"]
+    assert [p.name for p in b.pictures] == ["history.png", "samples.png", "complete.completions.png"]
+    assert "averages several orderings" in b.notes[0]
     again = recipes.read(str(tmp_path / "r.toml"), {"complete": None})
     _, b = recipes.execute(again, tmp_path / "o", force=True)
-    assert not (b.run / "completions.h5").exists()
+    assert not (b.run / "analyses").exists()
 
 
 def test_halves() -> None:
@@ -224,7 +230,7 @@ def test_texts_are_drawn_after_a_prompt_with_the_options_of_the_family(tmp_path:
     for result in recipes.execute(recipes.read(str(recipe)), tmp_path / "out"):
         assert all(text.startswith("hello") and len(text) == 12 for text in result.texts)
         assert len(result.texts) == 2
-        assert {path.name for path in result.pictures} == {"history.png", "surprise.png"}
+        assert {path.name for path in result.pictures} == {"history.png", "conditionals.surprise.png"}
     with pytest.raises(InputError, match="sample: unknown option 'lenght'; did you mean 'length'"):
         recipes.check(recipes.read(str(recipe), {"sample.lenght": 3}))
     with pytest.raises(InputError, match="length = 0"):

@@ -13,7 +13,7 @@ from scipy.io import wavfile
 from typer.testing import CliRunner
 
 import probgen
-from probgen import datasets, pictures
+from probgen import datasets, figures
 from probgen.cli import app
 from probgen.codecs.sounds import from_mu_law, mu_law, read_wav, write_wav
 from probgen.contract.event import Event
@@ -187,7 +187,7 @@ def test_draws_are_sounds(tmp_path: Path) -> None:
 def test_pictures_of_sounds_have_a_wave_and_a_spectrum_each() -> None:
     levels = mu_law(np.sin(2 * np.pi * 1000 * np.arange(4000) / 8000) / 2)[None].repeat(5, 0)
     event = Event(("time",), (None,), "integer", 256, rate=8000)
-    figure = pictures.draw(levels, event, names=[f"digit {i}" for i in range(5)])
+    figure = figures.draw(levels, event, names=[f"digit {i}" for i in range(5)])
     seen = [axes for axes in figure.axes if axes.get_visible()]
     assert len(seen) == 10
     bands = next(axes for axes in seen if axes.images)

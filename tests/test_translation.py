@@ -471,11 +471,11 @@ beams = 2
     (tmp_path / "r.toml").write_text(recipe)
     (tmp_path / "out").mkdir()
     results = {result.model: result for result in execute(read(str(tmp_path / "r.toml")), tmp_path / "out")}
-    figures = results["net"].figures()
+    figures = results["net"].figures
     assert figures["bleu_beam"] == figures["bleu_greedy"] == pytest.approx(100)
     assert figures["bleu_source"] < 50
-    assert "bleu_beam" not in results["unigram"].figures()
-    lines = (tmp_path / "out" / "net" / "translations.tsv").read_text().splitlines()
+    assert "bleu_beam" not in results["unigram"].figures
+    lines = (tmp_path / "out" / "net" / "analyses" / "translate.tsv").read_text().splitlines()
     assert lines[0].split("\t") == ["source", "reference", "greedy", "beam"]
     assert lines[1].split("\t") == ["eins zwei eins eins", *["one two one one"] * 3]
     assert {path.stem for path in results["net"].pictures} >= {"attention", "history"}

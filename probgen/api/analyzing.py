@@ -71,7 +71,7 @@ def analyze(
         "title": title,
     }
     if out is not None:
-        save_analysis(result, Path(out))
+        save_analysis(result, Path(out), analysis)
     return result
 
 
@@ -100,13 +100,15 @@ def figures_of(found: xr.Dataset, analysis: Any = None) -> dict[str, Any]:
     return dict(loaded.figures(found))
 
 
-def save_analysis(found: xr.Dataset, folder: Path) -> list[Path]:
+def save_analysis(found: xr.Dataset, folder: Path, analysis: Any = None) -> list[Path]:
     """Write results, figures and texts into a run: `analyses/NAME.h5`, `NAME.FIGURE.png`, `NAME.tsv` of texts by row.
+
+    analysis  where it is the script's own and not registered
 
     Returns the files, the results first. Errors: `RunError`, `PluginError`.
     """
     name, place = str(found.attrs["analysis"]), folder / ANALYSES
-    figures = figures_of(found)
+    figures = figures_of(found, analysis)
     place.mkdir(exist_ok=True)
     files = [place / f"{name}.h5"]
     try:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SHOWN = 3  # texts that are printed
+ARGUMENTS = {"analysis", "fitted", "data", "reference", "seed", "device", "progress", "title", "out"}
 
 
 def command(
@@ -43,7 +44,7 @@ def command(
     """
     found, files = analyzed(
         name, run, data, split, reference, out, data_dir,
-        seed=seed, device=device, progress=progress(quiet), **settings(set_),
+        seed=seed, device=device, progress=progress(quiet), **settings(set_, ARGUMENTS),
     )  # fmt: skip
     show(found, files, json)
 

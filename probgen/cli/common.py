@@ -87,7 +87,7 @@ def settings(pairs: list[str] | None, reserved: Collection[str] = RESERVED) -> d
             raise InputError(f"--set {pair!r}: give it as NAME=VALUE")
         if name.strip() in reserved:
             raise InputError(
-                f"--set {pair!r}: {name.strip()!r} is no option of a family; use --{name.strip()} if there is one"
+                f"--set {pair!r}: {name.strip()!r} is not an option to set; use --{name.strip()} if there is one"
             )
         try:
             values[name.strip()] = tomllib.loads(f"value = {text}")["value"]

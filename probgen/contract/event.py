@@ -105,10 +105,11 @@ class Event:
         """The event of the model that results of an analysis are about. Errors: `KeyError` where they do not say it."""
         return Event.from_dict(json.loads(found.attrs["event"]))
 
-    def fixed_shape(self, family: str) -> tuple[int, ...]:
-        """The shape, of an event whose sizes are all known. Errors: `InputError`, which names the family."""
+    @property
+    def fixed_shape(self) -> tuple[int, ...]:
+        """The shape, of rows of one length. Errors: `InputError` where lengths vary."""
         if None in self.shape:
-            raise InputError(f"family {family!r} needs rows of one length, not {self}")
+            raise InputError(f"rows of one length are needed, not {self}")
         return tuple(length for length in self.shape if length is not None)
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +16,34 @@ from probgen.contract.seeds import key
 
 BLOCK = 4096  # rows that are read from disk together; fewer where rows are large
 WINDOW = 256 << 20  # bytes of `x` that are shuffled together; smaller data sets are one window
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of each dimension of x, flattened: n (the sum of weights), mean, variance; all (dimension,), float64."""
+
+    n: Tensor
+    mean: Tensor
+    variance: Tensor
+
+    @property
+    def scale(self) -> Tensor:
+        """Standard deviations: (dimension,); 1 for a dimension that never varies, but for the rounding of a sum."""
+        deviation = self.variance.sqrt()
+        return torch.where(deviation > 1e-12 * self.mean.abs(), deviation, 1)
+
+    @property
+    def shared_scale(self) -> Tensor:
+        """One standard deviation for all dimensions, each about its own mean: ()."""
+        deviation = ((self.n * self.variance).sum() / self.n.sum().clamp(min=1)).sqrt()
+        return torch.where(deviation > 1e-12 * self.mean.abs().max(), deviation, 1)
+
+    def pooled(self) -> Moments:
+        """Of all numbers together: (1,) each."""
+        n = self.n.sum()
+        mean = (self.n * self.mean).sum() / n
+        variance = (self.n * (self.variance + (self.mean - mean).square())).sum() / n
+        return Moments(n[None], mean[None], variance[None])
 
 
 class Rows:
@@ -98,6 +127,28 @@ class Rows:
             tensors = self._read(slice(start, min(start + read, self.n)))
             for inner in range(0, len(tensors["x"]), size):
                 yield self.ready({name: tensor[inner : inner + size] for name, tensor in tensors.items()})
+
+    @torch.no_grad()
+    def moments(self) -> Moments:
+        """Weighted mean and variance of each dimension of x over all rows, of what is observed, in float64.
+
+        One pass (Chan, Golub & LeVeque 1983), so that an offset of many deviations costs no digits.
+        """
+        total = mean = square = torch.zeros((), dtype=torch.float64)
+        for batch in self.chunks():
+            x = batch["x"].flatten(1).double()
+            w = batch["weight"].double()[:, None] if "weight" in batch else torch.ones_like(x[:, :1])
+            if "observed" in batch:
+                w = w * batch["observed"].flatten(1)
+            part = (w * torch.ones_like(x)).sum(0)
+            part_mean = (w * x).sum(0) / part.clamp(min=1e-300)
+            part_square = (w * (x - part_mean).square()).sum(0)
+            both = (total + part).clamp(min=1e-300)
+            step = part_mean - mean
+            square = square + part_square + step.square() * total * part / both
+            mean = mean + step * part / both
+            total = total + part
+        return Moments(total, mean, square / total.clamp(min=1e-300))
 
     def _window(self, stage: str, epoch: int, window: int) -> tuple[dict[str, Tensor], Tensor]:
         """The rows of a window, as they are stored, and the order to take them in."""

@@ -24,6 +24,8 @@ class Site(Protocol):
     levels    how many values it may take, 0 .. levels - 1; None for reals
     support   of its values
     dtype     of its values; None is that of the network
+    softmax   whether p is the softmax of the numbers, which are then scored in one pass
+    one_hot   whether the network is told the value as one-hot, which is then looked up
     """
 
     @property
@@ -36,6 +38,10 @@ class Site(Protocol):
     def support(self) -> Any: ...
     @property
     def dtype(self) -> torch.dtype | None: ...
+    @property
+    def softmax(self) -> bool: ...
+    @property
+    def one_hot(self) -> bool: ...
 
     def p(self, numbers: Tensor) -> Any:
         """The distribution of the site: (..., size) -> batch shape (...)."""
@@ -52,6 +58,7 @@ class _Number:
 
     features = 1
     dtype = None
+    softmax = one_hot = False
 
     def mean(self, p: Any) -> Tensor:
         """Its own."""
@@ -81,6 +88,7 @@ class Categorical:
 
     levels: int
     dtype = torch.int64
+    softmax = one_hot = True
 
     @property
     def size(self) -> int:
@@ -114,6 +122,8 @@ class Categorical:
 class Ordinal(Categorical):
     """x in {0, .., levels - 1}, of a logit for each level, told to the network as one number."""
 
+    one_hot = False
+
     @property
     def features(self) -> int:
         """One number."""
@@ -132,6 +142,7 @@ class Logistic:
     size = 2
     features = 1
     dtype = None
+    softmax = one_hot = False
 
     @property
     def support(self) -> Any:
@@ -220,7 +231,7 @@ def _between(x: Tensor, levels: int, dtype: torch.dtype) -> Tensor:
 
 def log_prob_of(site: Site, numbers: Tensor, x: Tensor) -> Tensor:
     """log p of values: (..., size), (...) -> (...). Of a softmax in one pass, where its distribution would first normalise all logits."""
-    if not isinstance(site, Categorical) or type(site).p is not Categorical.p:
+    if not site.softmax:
         found: Tensor = site.p(numbers).log_prob(x)
         return found
     x = x.long()

@@ -9,13 +9,9 @@ is contiguous.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from probgen.contract.rows import Rows
 
 
 def quadratic_features(x: Tensor, center: Tensor, scale: Tensor, out: Tensor | None = None) -> Tensor:
@@ -80,23 +76,3 @@ def _unpacked(pairs: Tensor, D: int) -> Tensor:
     matrices[..., i, j] = pairs
     matrices[..., j, i] = pairs
     return matrices
-
-
-@torch.no_grad()
-def mean_and_variance(data: Rows) -> tuple[Tensor, Tensor]:
-    """Of each coordinate over all rows, weighted, of what is observed: (D,) each. One pass (Chan et al. 1983)."""
-    total = mean = square = torch.zeros((), dtype=torch.float64)
-    for batch in data.chunks():
-        x = batch["x"].flatten(1).double()
-        w = batch["weight"].double()[:, None] if "weight" in batch else torch.ones_like(x[:, :1])
-        if "observed" in batch:
-            w = w * batch["observed"].flatten(1)
-        part = (w * torch.ones_like(x)).sum(0)
-        part_mean = (w * x).sum(0) / part.clamp(min=1e-300)
-        part_square = (w * (x - part_mean).square()).sum(0)
-        both = (total + part).clamp(min=1e-300)
-        step = part_mean - mean
-        square = square + part_square + step.square() * total * part / both
-        mean = mean + step * part / both
-        total = total + part
-    return mean, square / total.clamp(min=1e-300)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from probgen.contract.options import Options
 from probgen.contract.run import Run
-from probgen.errors import InputError
+from probgen.errors import InputError, PluginError
 from probgen.inference.programs import Batches
 
 Schedule = Literal["constant", "cosine", "linear"]
@@ -65,7 +65,12 @@ class Training:
 
     @classmethod
     def of(cls, options: SVIOptions, *, autocast: bool = False) -> Self:
-        """As the options of a family say."""
+        """As the options of a family say. Errors: `PluginError` for options of another class."""
+        if not isinstance(options, SVIOptions):
+            raise PluginError(
+                f"{type(options).__name__} does not say how to train: inherit from probgen.inference.training.SVIOptions, "
+                "or replace `learn`"
+            )
         return cls(
             options.batch_size,
             options.learning_rate,

@@ -8,6 +8,7 @@ one is made after the fit, the Gaussian of the codes of the rows (Ghosh, Sajjadi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyro
@@ -21,8 +22,7 @@ from probgen.contract.event import Event
 from probgen.contract.options import NoOptions
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
-from probgen.models.bases.codes import CodeOptions, CodePair, Decoder, Encoder, joint
-from probgen.pair import PairSampleOptions
+from probgen.models.bases.codes import CodeOptions, CodePair, DecodeOptions, Decoder, Encoder, joint
 
 
 class AutoencoderOptions(CodeOptions):
@@ -36,8 +36,8 @@ class AutoencoderOptions(CodeOptions):
     )
 
 
-class DecodeOptions(PairSampleOptions):
-    """How codes are decoded."""
+class MeanFirstOptions(DecodeOptions):
+    """How codes are decoded; the model is of codes, so its draws have no noise unless that is asked for."""
 
     mean: bool = Field(True, description="x is the mean of p(x | z), not a draw from it")
 
@@ -46,7 +46,7 @@ class Autoencoder(CodePair):
     """A deterministic code, and its reconstruction."""
 
     Options = AutoencoderOptions
-    SampleOptions = DecodeOptions
+    SampleOptions = MeanFirstOptions
     ScoreOptions = NoOptions
     latents = {"z": ("latent",)}  # noqa: RUF012 (a constant of the class, as in its parent)
     code_mean: Tensor
@@ -99,13 +99,9 @@ class Autoencoder(CodePair):
         attrs = {"units": "nat", "long_name": "log p(x | z = E(x))"}
         return xr.Dataset({"reconstruction": ("row", self.reconstruction(x, **given).cpu().numpy(), attrs)})
 
-    def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
-        """x and z, or x given z; x is a mean or a draw."""
-        drawn = super().draw(n, given, options)
-        if options.mean:
-            conditions = {name: given[name] for name in self.event.given}
-            drawn["x"] = self.site.mean(self.site.p(self.decoder(drawn["z"], self.context(conditions))))
-        return drawn
+    def numbers(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
+        """D(z)."""
+        return self.decoder(latents["z"], self.context(given))
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Any) -> dict[str, Tensor]:
         """The code of x, with x as it is. Errors: `NotOffered` where x is known in part."""

@@ -35,7 +35,6 @@ from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.contract.scores import log_prob
 from probgen.errors import InputError
-from probgen.inference import normal_moments as moments
 from probgen.inference.svi import svi
 from probgen.inference.training import Training
 from probgen.inference.unconstrained import Unconstrained
@@ -77,10 +76,8 @@ class BayesianMixture(Pair):
 
     def __init__(self, options: BayesianMixtureOptions, event: Event):
         super().__init__(options, event)
-        if None in event.shape:
-            raise InputError("rows of one length are needed")
         self.N = 1
-        K, D = options.components, event.size
+        K, D = options.components, math.prod(event.fixed_shape)
         self.psi = K ** (-2 / D)
         with torch.device("cpu"):  # the program is run once, also where a module of shapes alone is asked for
             self.register_buffer("loc", torch.zeros(D))
@@ -164,7 +161,8 @@ class BayesianMixture(Pair):
         x = torch.cat([chunk["x"].flatten(1) for chunk in data.chunks()]).to(self.loc.dtype)
         if options.components > (distinct := len(torch.unique(x, dim=0))):
             raise InputError(f"components = {options.components}: more than the {distinct} distinct rows")
-        mean, variance = moments.mean_and_variance(data)
+        seen = data.moments()
+        mean, variance = seen.mean, seen.variance
         self.loc.copy_(mean)
         self.scale.copy_(torch.where(variance > 0, variance, 1).sqrt())
         self.N = len(x)
@@ -299,7 +297,7 @@ class BayesianMixture(Pair):
             dist.MultivariateNormal(mu[k], scale_tril=L[k]).sample()
             for (_, mu, L), k in zip(drawn, z, strict=True)
         ]
-        return {"x": torch.stack(x).reshape(n, *(length or 1 for length in self.event.shape)), "z": z}
+        return {"x": torch.stack(x).reshape(n, *self.event.fixed_shape), "z": z}
 
     def assess(self, x: Tensor, options: Any, **given: Any) -> xr.Dataset:
         """log of the mean over posterior draws of p(x | pi, mu, Sigma), the predictive density."""

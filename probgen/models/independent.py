@@ -9,6 +9,7 @@ fitted by maximum likelihood, with `smoothing` pseudo-counts for each value of a
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import pyro
@@ -48,11 +49,9 @@ class Independent(Pair):
 
     def __init__(self, options: IndependentOptions, event: Event):
         super().__init__(options, event)
-        if None in event.shape:
-            raise InputError("family 'independent' needs rows of one length")
         auto = {"real": "normal", "binary": "bernoulli"}.get(event.support, "categorical")
         self.likelihood = auto if options.likelihood == "auto" else options.likelihood
-        D = event.size
+        D = math.prod(event.fixed_shape)
         if self.likelihood == "normal":
             self.mu = nn.Parameter(torch.zeros(D))
             self.log_sigma = nn.Parameter(torch.zeros(D))

@@ -12,6 +12,7 @@ The class of a row is its `label`; -1 or NaN where it is not known.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pyro
@@ -89,6 +90,10 @@ class M2(CodePair):
     def posterior(self, x: Tensor) -> Any:
         """q(y | x): batch shape (row,)."""
         return dist.Categorical(logits=self.classifier(x))
+
+    def numbers(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
+        """Of p(x | y, z)."""
+        return self.decoder(latents["z"], self._one_hot(latents["y"]))
 
     def _one_hot(self, y: Tensor) -> Tensor:
         return nn.functional.one_hot(y.long(), self.options.classes).to(self.log_pi.dtype)

@@ -85,9 +85,7 @@ class Mixture(Pair):
 
     def __init__(self, options: MixtureOptions, event: Event):
         super().__init__(options, event)
-        if None in event.shape:
-            raise InputError("family 'mixture' needs rows of one length")
-        K, D = options.components, event.size
+        K, D = options.components, math.prod(event.fixed_shape)
         self.log_pi = nn.Parameter(torch.full((K,), -math.log(K)))
         self.mu = nn.Parameter(torch.zeros(K, D))
         shape, dims = {
@@ -246,7 +244,8 @@ class Mixture(Pair):
 
     def standardise(self, data: Rows) -> None:
         """Learn the centre and scale of the data, for the fit alone. Errors: `InputError` if no two rows differ."""
-        mean, variance = moments.mean_and_variance(data)
+        seen = data.moments()
+        mean, variance = seen.mean, seen.variance
         typical = float(variance.mean())
         if data.n > 1 and not typical > self.options.regularization and self.options.regularization > 0:
             raise InputError(

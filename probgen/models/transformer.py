@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from probgen.distributions.autoregressive import State, check_context
-from probgen.distributions.sites import Categorical, Site
+from probgen.distributions.sites import Site
 from probgen.models.bases.sequences import SequenceOptions, SequencePair
 from probgen.nn.attention import Block
 
@@ -166,7 +166,7 @@ class TransformerConditioner(nn.Module):
 
     def _embedded(self, x: Tensor) -> Tensor:
         W = self.e.weight[:, : self.site.features]
-        if type(self.site) is Categorical:  # one-hot
+        if self.site.one_hot:
             return F.embedding(x.long(), W.mT)
         return F.linear(self.site.encode(x, W.dtype), W)
 

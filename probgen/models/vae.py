@@ -13,6 +13,7 @@ et al. 2017). With `given`, p(x | z) and q(z | x) are conditioned on a label as 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import pyro
@@ -33,7 +34,6 @@ from probgen.models.bases.codes import CodeOptions, CodePair, Decoder, Encoder, 
 from probgen.models.bases.priors import MixtureOfGaussians, StandardNormal, VampPrior
 from probgen.models.made import MADEConditioner
 from probgen.models.nade import NADEConditioner
-from probgen.pair import PairSampleOptions
 
 
 class VAEOptions(CodeOptions):
@@ -75,17 +75,10 @@ class VAEOptions(CodeOptions):
         return self
 
 
-class DecodeOptions(PairSampleOptions):
-    """How codes are decoded."""
-
-    mean: bool = Field(False, description="x is the mean of p(x | z), not a draw from it")
-
-
 class VAE(CodePair):
     """A variational autoencoder."""
 
     Options = VAEOptions
-    SampleOptions = DecodeOptions
     accepts = frozenset({"observed"})
     latents = {"z": ("latent",)}  # noqa: RUF012 (a constant of the class, as in its parent)
     beta: Tensor
@@ -152,22 +145,13 @@ class VAE(CodePair):
     def _q_of_features(self, e: Tensor) -> Any:
         return self._q(self.encoder.from_features(e))
 
-    # drawing
-
-    def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
-        """x and z, or x given z; x is a draw or a mean."""
-        drawn = super().draw(n, given, options)
-        if options.mean:
-            drawn["x"] = self.mean(drawn["z"], **{name: given[name] for name in self.event.given})
-        return drawn
-
-    def mean(self, z: Tensor, **given: Tensor) -> Tensor:
-        """E[x | z]: (row, latent) -> (row, *event)."""
+    def numbers(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
+        """Of a decoder whose dimensions are independent given z."""
         if self.conditioner is not None:
             raise NotOffered(
                 f"decoder = {self.options.decoder!r}: the mean of x given z is not known; draw x"
             )
-        return self.site.mean(self.site.p(self.decoder(z, self.context(given))))
+        return self.decoder(latents["z"], self.context(given))
 
     # learning
 

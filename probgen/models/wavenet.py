@@ -8,7 +8,7 @@ end (figure 4). Drawn sample by sample, each layer keeps what it will be asked f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from probgen.distributions import Bernoulli, Categorical, LogisticMixture
 from probgen.distributions.autoregressive import State, check_context
 from probgen.distributions.sites import Site
-from probgen.errors import InputError
-from probgen.models.bases.dense import MOST_LEVELS
+from probgen.models.bases.choose import site_for
 from probgen.models.bases.sequences import SequenceOptions, SequencePair
 
 DILATIONS = tuple(2**i for i in range(10))
@@ -144,7 +143,7 @@ class WaveNetConditioner(nn.Module):
         state["weights"], state["t"] = (tuple(layers), *head), (0,)
 
     def _told(self, x: Tensor) -> Tensor:
-        if type(self.site) is Categorical:  # one-hot
+        if self.site.one_hot:
             return nn.functional.embedding(x.long(), self.e.weight.mT) + self.e.bias
         return self.e(self.site.encode(x, self.e.weight.dtype))
 
@@ -183,18 +182,12 @@ class WaveNet(SequencePair):
 
     def make_site(self) -> Site:
         """Errors: `InputError` where the likelihood does not suit the data."""
-        wanted, levels = self.options.likelihood, self.event.levels or 2
-        if self.event.support == "integer" and wanted == "logistic" and levels > 1:
-            return LogisticMixture(levels, self.options.components)
-        if wanted == "logistic" or not self.event.discrete:
-            raise InputError(
-                f"likelihood = {wanted!r} does not suit x of {self.event}: whole numbers are needed"
-            )
-        if levels > MOST_LEVELS:
-            raise InputError(
-                f"x has {levels} levels, more than {MOST_LEVELS}: use likelihood = 'logistic', or the mu-law"
-            )
-        return Bernoulli() if self.event.support == "binary" else Categorical(levels)
+        made: dict[str, Callable[[int], Site]] = {
+            "bernoulli": lambda levels: Bernoulli(),
+            "categorical": Categorical,
+            "logistic": lambda levels: LogisticMixture(levels, self.options.components),
+        }
+        return site_for(self.event, made, self.options.likelihood)
 
     def make_conditioner(self) -> WaveNetConditioner:
         """As the options say."""

@@ -63,9 +63,8 @@ def _checked(values: dict[str, Any], where: str) -> Recipe:
     for name, table in tables.items():
         if name not in registered("analyses"):
             known = [*Recipe.model_fields, *registered("analyses")]
-            raise InputError(
-                f"{where}: unknown table or option {name!r}, and no analysis of that name; {did_you_mean(name, known)}"
-            )
+            raise InputError(f"{where}: unknown option {name!r}; {did_you_mean(name, known)}")
+
         if table is not None:
             checked(analysis(name).options, table, f"{where}: {name}")
     return checked(Recipe, values, where)

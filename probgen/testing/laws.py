@@ -16,14 +16,17 @@ import pytest
 import torch
 import xarray as xr
 
+from probgen.api.decoding import decode
 from probgen.api.fitting import fit
 from probgen.api.sampling import sample
 from probgen.api.scoring import score
+from probgen.contract.definition import Decoder, latents_of
 from probgen.contract.fitted import Fitted
+from probgen.contract.options import MeanOptions
 from probgen.contract.rows import Rows
 from probgen.contract.seeds import generators_kept, key, numpy_state, seed_torch
 from probgen.contract.state import digest_of, load_state, state_of
-from probgen.errors import InputError, Interrupted
+from probgen.errors import InputError, Interrupted, NotOffered
 from probgen.pair import Pair
 from probgen.plugins.observers import observing
 from probgen.testing import spaces
@@ -230,6 +233,38 @@ class FamilyLaws:
                 plane.cell(plane.rows), np.exp(density(fitted, data, plane.rows)) * plane.area, cells
             )
         assert spaces.p_value(counts, p) > spaces.FALSE_ALARM
+
+    # latents
+
+    def test_decode_is_what_sample_gives(self, data: xr.Dataset, fitted: Fitted) -> None:
+        """x decoded of drawn latents is x that is sampled given them, without noise; real latents have gradients."""
+        module, names = fitted.module, latents_of(fitted.module)
+        if not isinstance(module, Decoder):
+            pytest.skip(f"{fitted.family} does not declare that it decodes latents")
+        draws = drawn(fitted, data, 40, seed=1)
+        known: dict[str, Any] = {name: draws[name].values for name in names}
+        known |= {name: np.repeat(value[None], 40, 0) for name, value in given_of(fitted, data).items()}
+        try:
+            found = decode(fitted, known)["x"].values
+        except NotOffered as reason:
+            pytest.skip(str(reason))
+        noiseless: dict[str, Any] = (
+            {"mean": True} if issubclass(fitted.definition.options("sample"), MeanOptions) else {}
+        )
+        expected = sample(fitted, given=known, **noiseless)["x"].values[0]
+        if fitted.event.discrete and not noiseless:
+            found = np.rint(found)
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+        given = {name: torch.as_tensor(value) for name, value in known.items()}
+        z = {name: given.pop(name) for name in names}
+        real = {name: value.requires_grad_() for name, value in z.items() if value.is_floating_point()}
+        with torch.enable_grad():
+            module.decode({**z, **real}, given).square().sum().backward()
+        for name, value in real.items():
+            assert value.grad is not None, f"x has no gradient to {name}"
+            assert torch.isfinite(value.grad).all()
+            assert value.grad.any(), f"the gradient of x to {name} is 0"
 
     # files
 

@@ -40,7 +40,7 @@ def _levels(event: Event) -> int:
 def all_rows(event: Event) -> np.ndarray:
     """Every value that a small discrete event can take: (row, *event)."""
     table = np.array(list(product(range(_levels(event)), repeat=event.size)), dtype=np.uint8)
-    return table.reshape(-1, *(length or 1 for length in event.shape))
+    return table.reshape(-1, *event.fixed_shape)
 
 
 class Plane:

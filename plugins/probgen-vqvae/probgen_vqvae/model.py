@@ -7,6 +7,7 @@ log p(x) >= log p(x | e(z)) + log p(z)    at z = k(E(x)): one term of the sum ov
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import pyro
@@ -18,11 +19,12 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from probgen import Event, Options, Pair, Rows, Run, log_prob
+from probgen.contract.options import MeanOptions
 from probgen.distributions import Bernoulli, Categorical, LogisticMixture, Ordinal
 from probgen.errors import InputError, NotOffered
 from probgen.inference.svi import svi
 from probgen.inference.training import SVIOptions, Training
-from probgen.models.bases.dense import MOST_LEVELS
+from probgen.models.bases.choose import AUTO, site_for
 from probgen_vqvae.codebook import SEEN
 from probgen_vqvae.hierarchy import Hierarchy
 from probgen_vqvae.networks import vectors
@@ -104,12 +106,6 @@ class VQOptions(StageOptions):
     )
 
 
-class SampleOptions(Options):
-    """What is drawn."""
-
-    mean: bool = Field(False, description="the mean of p(x | z) instead of a draw from it")
-
-
 class ScoreOptions(Options):
     """Nothing to choose: the bound has no draws in it."""
 
@@ -119,6 +115,7 @@ class StatedNormal(nn.Module):
 
     size = features = 1
     levels = dtype = None
+    softmax = one_hot = False
     support = constraints.real
     loc: Tensor
     scale: Tensor
@@ -143,25 +140,22 @@ class StatedNormal(nn.Module):
 
     def standardise(self, data: Rows) -> None:
         """By mean and standard deviation of all numbers, in float64; what never varies keeps a scale of 1."""
-        n = sum(chunk["x"].numel() for chunk in data.chunks())
-        mean = sum(float(chunk["x"].double().sum()) for chunk in data.chunks()) / n
-        square = sum(float((chunk["x"].double() - mean).square().sum()) for chunk in data.chunks())
-        deviation = (square / n) ** 0.5
-        self.loc.fill_(mean)
-        self.scale.fill_(deviation if deviation > 1e-12 * abs(mean) else 1.0)
+        seen = data.moments().pooled()
+        self.loc.fill_(seen.mean.item())
+        self.scale.fill_(seen.scale.item())
 
 
 class VQPair(Pair):
     """One level of codes or more behind the hooks."""
 
     Options: ClassVar[type[BaseModel]] = VQOptions
-    SampleOptions = SampleOptions
+    SampleOptions = MeanOptions
     ScoreOptions = ScoreOptions
     pictures = staticmethod(pictures)
 
     def __init__(self, options: Any, event: Event):
         super().__init__(options, event)
-        self.shape = tuple(length or 1 for length in event.shape)
+        self.shape = event.fixed_shape
         self.image = event.image(options.halvings + options.levels - 1, "halvings or levels")
         self.codes = Hierarchy(options, self.image, _site(options, event), event)
         self.prior = Prior(options, self.codes) if options.prior is not None else None
@@ -227,10 +221,18 @@ class VQPair(Pair):
             given = given | {name: given[name].long()}
         if len(known) < len(self.names):
             given = given | super().draw(n, given, options)
-        zs = [given[name] for name in self.names]
-        p = self._given(zs, self.context(given))
-        x = self.site.mean(p) if options.mean else p.sample()
-        return {"x": x, **dict(zip(self.names, zs, strict=True))}
+        zs = {name: given[name] for name in self.names}
+        x = (
+            self.decode(zs, given)
+            if options.mean
+            else self._given([*zs.values()], self.context(given)).sample()
+        )
+        return {"x": x, **zs}
+
+    def decode(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
+        """E[x | z] of the codes of all levels: (row, *event)."""
+        zs = [latents[name].long() for name in self.names]
+        return self.site.mean(self._given(zs, self.context(given)))
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Any) -> dict[str, Tensor]:
         """The codes of x. Errors: `NotOffered` where x is known in part; `InputError` where codes are given, too."""
@@ -278,20 +280,13 @@ class VQPair(Pair):
 
 
 def _site(options: VQOptions, event: Event) -> Any:
-    auto = {"real": "normal", "binary": "bernoulli", "token": "categorical"}.get(event.support, "logistic")
-    wanted = auto if options.likelihood == "auto" else options.likelihood
-    levels = event.levels or 2
-    if wanted == "normal" and event.support in ("real", "integer"):
-        return StatedNormal(options.sigma)
-    if wanted == "bernoulli" and event.support == "binary":
-        return Bernoulli()
-    if wanted == "logistic" and event.support == "integer" and levels > 1:
-        return LogisticMixture(levels, options.components)
-    if wanted == "categorical" and event.discrete:
-        if levels > MOST_LEVELS:
-            raise InputError(f"x has {levels} levels, more than {MOST_LEVELS}: use likelihood = 'logistic'")
-        return Categorical(levels) if event.support == "token" else Ordinal(levels)
-    raise InputError(f"likelihood = {wanted!r} does not suit x of {event}: use 'auto'")
+    made: dict[str, Callable[[int], Any]] = {
+        "bernoulli": lambda levels: Bernoulli(),
+        "categorical": Categorical if event.support == "token" else Ordinal,
+        "logistic": lambda levels: LogisticMixture(levels, options.components),
+        "normal": lambda levels: StatedNormal(options.sigma),
+    }
+    return site_for(event, made, options.likelihood, auto=AUTO | {"integer": "logistic"})
 
 
 def _check_codes(name: str, z: Tensor, sides: tuple[int, int], K: int) -> None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
 
 import pyro.distributions as dist
 import torch
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 from torch.distributions import constraints
 
 from probgen.contract.event import Event
+from probgen.contract.options import MeanOptions
 from probgen.contract.rows import Rows
 from probgen.distributions.sites import Bernoulli, Categorical, Logistic, Site
 from probgen.distributions.vectors import BernoulliVector
-from probgen.errors import InputError
 from probgen.inference.training import SVIOptions
+from probgen.models.bases.choose import site_for
 from probgen.nn.networks import MLP, Doubling, Halving
-from probgen.pair import Pair
+from probgen.pair import Pair, PairSampleOptions
 
 SHARPEST = math.log(1e-3)  # log sigma of standardised data: a density must not spike on a constant feature
 MOST_LEVELS = 256  # of a softmax for every dimension of x
@@ -66,6 +69,7 @@ class LearntNormal(nn.Module):
 
     size = features = 1
     levels = dtype = None
+    softmax = one_hot = False
     support = constraints.real
     loc: Tensor
     scale: Tensor
@@ -92,53 +96,20 @@ class LearntNormal(nn.Module):
 
     def standardise(self, data: Rows) -> None:
         """Mean of each dimension, and standard deviation of each or of all; what never varies keeps a scale of 1."""
-        n, total, square = _zeros(self.loc), _zeros(self.loc), _zeros(self.loc)
-        for x, there in _known(data):
-            n, total = n + there.sum(0), total + x.sum(0)
-        mean = total / n.clamp(min=1)
-        for x, there in _known(data):
-            square = square + (there * (x - mean)).square().sum(0)
-        if not self.each:
-            n, square = n.sum(), square.sum()
-        deviation = (square / n.clamp(min=1)).sqrt()
-        self.loc.copy_(mean)
-        varies = deviation > 1e-12 * mean.abs().max()  # less is the rounding of a sum
-        self.scale.copy_(torch.where(varies, deviation, 1))
-
-
-def _zeros(like: Tensor) -> Tensor:
-    return torch.zeros(like.shape, dtype=torch.float64, device=like.device)
-
-
-def _known(data: Rows) -> Any:
-    """x in float64, 0 where it is unknown, and whether it is known."""
-    for chunk in data.chunks():
-        x = chunk["x"].double()
-        yield x, chunk["observed"].double() if "observed" in chunk else torch.ones_like(x)
+        seen = data.moments()
+        self.loc.copy_(seen.mean.reshape(self.loc.shape))
+        self.scale.copy_(seen.scale.reshape(self.loc.shape) if self.each else seen.shared_scale)
 
 
 def site_of(options: CodeOptions, event: Event) -> Site:
     """The site of each dimension of x. Errors: `InputError` where the likelihood does not suit the data."""
-    auto = {"real": "normal", "binary": "bernoulli"}.get(event.support, "categorical")
-    wanted = auto if options.likelihood == "auto" else options.likelihood
-    if wanted == "normal" and event.support in ("real", "integer"):
-        return LearntNormal(shape_of(event), options.sigma == "feature")
-    if wanted == "bernoulli" and event.support == "binary":
-        return Bernoulli()
-    if wanted == "categorical" and event.discrete:
-        if (event.levels or 2) > MOST_LEVELS:
-            raise InputError(
-                f"x has {event.levels} levels, more than {MOST_LEVELS}: use likelihood = 'logistic' or 'normal'"
-            )
-        return Categorical(event.levels or 2)
-    if wanted == "logistic" and event.support in ("integer", "binary") and (event.levels or 2) > 1:
-        return Logistic(event.levels or 2)
-    suited = {"real": "normal", "binary": "bernoulli, categorical or logistic", "token": "categorical"}
-    use = suited.get(event.support, "categorical, logistic or normal")
-    raise InputError(
-        f"likelihood = {wanted!r} does not suit x of {event}: use {use}"
-        + (", or binarize x" if wanted == "bernoulli" else "")
-    )
+    made: dict[str, Callable[[int], Site]] = {
+        "bernoulli": lambda levels: Bernoulli(),
+        "categorical": Categorical,
+        "logistic": Logistic,
+        "normal": lambda levels: LearntNormal(event.fixed_shape, options.sigma == "feature"),
+    }
+    return site_for(event, made, options.likelihood, most=MOST_LEVELS)
 
 
 def joint(site: Site, numbers: Tensor, event_dim: int, observed: Tensor | None = None) -> Any:
@@ -150,20 +121,35 @@ def joint(site: Site, numbers: Tensor, event_dim: int, observed: Tensor | None =
     return site.p(numbers).to_event(event_dim)
 
 
-def shape_of(event: Event) -> tuple[int, ...]:
-    """Of one x. Errors: `InputError` where rows are of several lengths."""
-    if None in event.shape:
-        raise InputError("rows of one length are needed")
-    return tuple(length or 1 for length in event.shape)
+class DecodeOptions(PairSampleOptions, MeanOptions):
+    """How codes are decoded."""
 
 
 class CodePair(Pair):
     """What the families with latent codes share: x is made of one site a dimension."""
 
+    SampleOptions: ClassVar[type[BaseModel]] = DecodeOptions
+
     def __init__(self, options: CodeOptions, event: Event):
         super().__init__(options, event)
-        self.shape = shape_of(event)
+        self.shape = event.fixed_shape
         self.site = site_of(options, event)
+
+    @abstractmethod
+    def numbers(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
+        """The numbers of p(x | latents): (row, *event, size). Errors: `NotOffered` where x is not made of sites."""
+
+    def decode(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
+        """E[x | latents]: (row, *event)."""
+        return self.site.mean(self.site.p(self.numbers(latents, given)))
+
+    def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
+        """x and its latents, or x given these; x is a draw, or a mean if that is asked for."""
+        drawn = super().draw(n, given, options)
+        if options.mean:
+            conditions = {name: given[name] for name in self.event.given}
+            drawn["x"] = self.decode({name: drawn[name] for name in self.latents}, conditions)
+        return drawn
 
     @property
     def measure(self) -> str:
@@ -181,7 +167,7 @@ class Encoder(nn.Module):
 
     def __init__(self, options: CodeOptions, event: Event, site: Site, outputs: int, context: int = 0):
         super().__init__()
-        self.site, self.shape = site, shape_of(event)
+        self.site, self.shape = site, event.fixed_shape
         self.net: MLP | Halving
         self.conv = options.network == "conv"
         if self.conv:
@@ -212,7 +198,7 @@ class Decoder(nn.Module):
 
     def __init__(self, options: CodeOptions, event: Event, size: int, context: int = 0):
         super().__init__()
-        self.shape, self.size = shape_of(event), size
+        self.shape, self.size = event.fixed_shape, size
         hidden = options.hidden[::-1]
         self.net: MLP | Doubling
         self.conv = options.network == "conv"

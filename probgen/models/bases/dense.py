@@ -10,6 +10,7 @@ A family is a conditioner; sites follow from the event:
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import pyro
@@ -29,9 +30,8 @@ from probgen.distributions.sites import Site
 from probgen.errors import InputError, NotOffered
 from probgen.inference.particles import complete
 from probgen.inference.training import SVIOptions
+from probgen.models.bases.choose import site_for
 from probgen.pair import Pair
-
-MOST_LEVELS = 1 << 12
 
 
 class DenseOptions(SVIOptions):
@@ -66,8 +66,7 @@ class AutoregressivePair(Pair):
 
     def __init__(self, options: Any, event: Event):
         super().__init__(options, event)
-        if None in event.shape:
-            raise InputError("rows of one length are needed")
+        self.shape = event.fixed_shape
         self.site = self.make_site()
         self.register_buffer("ordering", None)
         if not event.discrete:
@@ -102,7 +101,9 @@ class AutoregressivePair(Pair):
     def learn(self, data: Rows, run: Run) -> None:
         """Maximum likelihood; real data are standardised by the moments of the rows to fit to."""
         if not self.event.discrete:
-            self._standardise(data)
+            seen = data.moments()
+            self.loc.copy_(seen.mean.reshape(self.shape))
+            self.scale.copy_(seen.scale.reshape(self.shape))
         super().learn(data, run)
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
@@ -157,24 +158,6 @@ class AutoregressivePair(Pair):
             entropy -= torch.special.xlogy(log_level.exp(), log_level.exp())
         return {"log_prob": log_p(x), "mean": mean, "entropy": entropy}
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one event."""
-        return tuple(length or 1 for length in self.event.shape)
-
-    def _standardise(self, data: Rows) -> None:
-        """Mean and standard deviation of each site, in float64; a site that never varies keeps a scale of 1."""
-        n, total, square = 0, torch.zeros(()), torch.zeros(())
-        for chunk in data.chunks():
-            n, total = n + len(chunk["x"]), total + chunk["x"].double().sum(0)
-        mean = total / n
-        for chunk in data.chunks():
-            square = square + (chunk["x"].double() - mean).square().sum(0)
-        deviation = (square / n).sqrt()
-        self.loc.copy_(mean)
-        varies = deviation > 1e-12 * mean.abs()  # less is the rounding of a sum
-        self.scale.copy_(torch.where(varies, deviation, 1))
-
 
 class DensePair(AutoregressivePair):
     """A conditioner with a weight between any two sites, which may be in any ordering."""
@@ -183,7 +166,12 @@ class DensePair(AutoregressivePair):
 
     def make_site(self) -> Site:
         """By the event; `components` are of real sites."""
-        return _site(self.event, self.options.components)
+        K = self.options.components
+        if K > 1 and self.event.support != "real":
+            raise InputError(
+                f"components = {K}: a mixture at each site is for real data, not {self.event.support}"
+            )
+        return site_for(self.event, dense_sites(K))
 
     def draw_ordering(self) -> Tensor:
         """The ordering that the options ask for; a random one is another at each call: (site,)."""
@@ -202,17 +190,10 @@ class DensePair(AutoregressivePair):
         return l1 * torch.stack([w.abs().sum() for w in self.weights()]).sum() if l1 else 0.0
 
 
-def _site(event: Event, components: int) -> Site:
-    if event.support == "real":
-        return Normal() if components == 1 else NormalMixture(components)
-    if components != 1:
-        raise InputError(
-            f"components = {components}: a mixture at each site is for real data, not {event.support}"
-        )
-    if event.support == "binary":
-        return Bernoulli()
-    if (event.levels or 1) > MOST_LEVELS:
-        raise InputError(
-            f"x has {event.levels} levels, more than {MOST_LEVELS}: give floats, or fewer levels"
-        )
-    return Categorical(event.levels or 1)
+def dense_sites(components: int) -> dict[str, Callable[[int], Site]]:
+    """The sites of a network that sees all of x: normals of real x, or mixtures of some."""
+    return {
+        "bernoulli": lambda levels: Bernoulli(),
+        "categorical": Categorical,
+        "normal": lambda levels: Normal() if components == 1 else NormalMixture(components),
+    }

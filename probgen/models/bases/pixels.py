@@ -12,6 +12,7 @@ Sites are the colours of the first pixel, then those of the second, ... (van den
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -20,12 +21,13 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from probgen.contract.event import Event
-from probgen.distributions import Bernoulli, Categorical, LogisticMixture, Normal, NormalMixture, Ordinal
+from probgen.distributions import Categorical, LogisticMixture, Ordinal
 from probgen.distributions.autoregressive import State, check_context
 from probgen.distributions.sites import Site
 from probgen.errors import InputError
 from probgen.inference.training import SVIOptions, Training
-from probgen.models.bases.dense import MOST_LEVELS, AutoregressivePair
+from probgen.models.bases.choose import site_for
+from probgen.models.bases.dense import AutoregressivePair, dense_sites
 from probgen.nn.masked import Horizontal, colours_of
 
 AT_ONCE = 1 << 24  # features of images that are scored together: 64 MiB
@@ -231,16 +233,10 @@ class PixelPair(AutoregressivePair):
 
     def make_site(self) -> Site:
         """Errors: `InputError` where the likelihood does not suit the data."""
-        wanted, K, event = self.options.likelihood, self.options.components, self.event
-        if wanted == "auto" and event.support in ("real", "binary"):
-            return Bernoulli() if event.support == "binary" else Normal() if K == 1 else NormalMixture(K)
-        levels = event.levels or 2
-        if event.support == "integer" and wanted == "logistic" and levels > 1:
-            return LogisticMixture(levels, K)
-        if levels > MOST_LEVELS:
-            raise InputError(
-                f"x has {levels} levels, more than {MOST_LEVELS}: use likelihood = 'logistic' for integers, or fewer levels"
-            )
-        if event.support in ("integer", "token") and wanted != "logistic":
-            return Ordinal(levels) if event.support == "integer" else Categorical(levels)
-        raise InputError(f"likelihood = {wanted!r} does not suit x of {event}: use 'auto'")
+        K, event = self.options.components, self.event
+        made: dict[str, Callable[[int], Site]] = {
+            **dense_sites(K),
+            "categorical": Ordinal if event.support == "integer" else Categorical,
+            "logistic": lambda levels: LogisticMixture(levels, K),
+        }
+        return site_for(event, made, self.options.likelihood)

@@ -25,14 +25,15 @@ from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.contract.scores import log_prob
 from probgen.contract.streams import Streams
-from probgen.distributions import Autoregressive, Bernoulli, Categorical
+from probgen.distributions import Autoregressive
 from probgen.distributions.autoregressive import State, of_rows
 from probgen.distributions.sites import Site, log_prob_of
 from probgen.errors import InputError
 from probgen.inference.particles import complete
 from probgen.inference.svi import svi
 from probgen.inference.training import SVIOptions, Training
-from probgen.models.bases.dense import MOST_LEVELS, CompletionOptions
+from probgen.models.bases.choose import MOST_LEVELS, site_for
+from probgen.models.bases.dense import CompletionOptions, dense_sites
 from probgen.pair import Pair
 
 LENGTH = 200  # steps that are drawn where nobody says how many
@@ -137,12 +138,9 @@ class SequencePair(Pair):
 
     def make_site(self) -> Site:
         """By the event. Errors: `InputError`."""
-        levels = self.event.levels or 2
-        if self.event.support == "binary":
-            return Bernoulli()
-        if not self.event.discrete or levels > MOST_LEVELS:
+        if not self.event.discrete or (self.event.levels or 2) > MOST_LEVELS:
             raise InputError(f"x must be symbols, at most {MOST_LEVELS} of them, not {self.event}")
-        return Categorical(levels)
+        return site_for(self.event, dense_sites(1))
 
     @property
     def end(self) -> int | None:
@@ -281,7 +279,7 @@ class SequencePair(Pair):
 
 def choose(site: Site, numbers: Tensor, options: Any) -> Tensor:
     """A value of each row: a draw, or one from what temperature, top_k and top_p leave: (row, size) -> (row,)."""
-    if not isinstance(site, Categorical) or type(site).p is not Categorical.p:
+    if not site.softmax or site.levels is None:
         if (options.temperature, options.top_k, options.top_p) != (1.0, None, 1.0):
             raise InputError(f"temperature, top_k and top_p are of symbols, not of {site}")
         return site.p(numbers).sample()

@@ -1,4 +1,4 @@
-"""What `probgen plugins check NAME` runs."""
+"""What `probgen plugins check NAME` runs against a family."""
 
 import os
 
@@ -8,4 +8,4 @@ from probgen.testing.laws import FamilyLaws
 class TestFamily(FamilyLaws):
     """The laws, for the family that the environment names."""
 
-    family = os.environ.get("PROBGEN_CHECK_FAMILY", "independent")
+    family = os.environ.get("PROBGEN_CHECK", "independent")

@@ -1,0 +1,147 @@
+"""The laws of an analysis, as a pytest class to inherit from."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from probgen.api.analyzing import analyze, figures_of, save_analysis
+from probgen.api.fitting import fit
+from probgen.contract.fitted import Fitted
+from probgen.contract.seeds import numpy_state
+from probgen.contract.state import digest_of, state_of
+from probgen.errors import InputError, NotOffered
+from probgen.plugins.analysis import LoadedAnalysis
+from probgen.plugins.analysis import analysis as find_analysis
+from probgen.store.trees import read_dataset
+from probgen.testing import spaces
+
+MODELS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("independent", {}),
+    ("made", {"hidden": 8, "epochs": 1}),
+    ("vae", {"latent": 2, "hidden": (8,), "epochs": 1}),
+)  # small models that an analysis is tried on
+
+
+class AnalysisLaws:
+    """What every analysis must meet. Inherit, and name the analysis.
+
+    analysis  a registered name, or an analysis of the test's own
+    options   of the analysis; make it short
+
+    Replace the fixtures `fitted` and `data` where it applies to none of the small models that are tried.
+    """
+
+    analysis: ClassVar[Any]
+    options: ClassVar[Mapping[str, Any]] = {}
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """Small binary images with labels."""
+        x = spaces.example("binary", rows=120)["x"].values.reshape(-1, 2, 2)
+        label = ("row", x.reshape(-1, 4).sum(1) % 2, {"levels": 2})
+        return xr.Dataset({"x": (("row", "height", "width"), x, {"support": "binary"}), "label": label})
+
+    @pytest.fixture
+    def fitted(self, data: xr.Dataset) -> Fitted:
+        """The first small model that the analysis applies to."""
+        for family, options in MODELS:
+            try:
+                model = fit(family, data, **options)
+            except InputError:  # it does not take the data
+                continue
+            if find_analysis(self.analysis).applies(model):
+                return model
+        pytest.skip(f"{self.analysis!r} applies to no small model: replace the fixture `fitted`")
+
+    def found(self, fitted: Fitted, data: xr.Dataset, **how: Any) -> xr.Dataset:
+        """Its results."""
+        several = find_analysis(self.analysis).several
+        return analyze(self.analysis, {"model": fitted} if several else fitted, data, **how, **self.options)
+
+    def test_same_seed_same_bits(self, fitted: Fitted, data: xr.Dataset) -> None:
+        """Two calls with one seed agree in every bit."""
+        first, second = (self.found(fitted, data, seed=3) for _ in range(2))
+        assert digest_of(first) == digest_of(second)
+
+    def test_what_surrounds_it_is_left_alone(self, fitted: Fitted, data: xr.Dataset) -> None:
+        """The model, the data, the global generators and torch's defaults are as they were."""
+        module = fitted.module
+        before = (
+            digest_of(state_of(module)),
+            digest_of(data),
+            torch.get_rng_state(),
+            numpy_state(),
+            random.getstate(),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = self.found(fitted, data)
+            figures_of(found, self.analysis)
+        assert digest_of(state_of(module)) == before[0], "the model is another one"
+        assert not module.training
+        assert digest_of(data) == before[1], "the data are others"
+        assert torch.equal(torch.get_rng_state(), before[2])
+        assert numpy_state() == before[3]
+        assert random.getstate() == before[4]
+        assert torch.get_default_dtype() == torch.float32
+
+    def test_results_and_figures_survive_a_file(
+        self, fitted: Fitted, data: xr.Dataset, tmp_path: Path
+    ) -> None:
+        """What is read back from the file is what was found, and its figures are those of the results."""
+        found = self.found(fitted, data, title="a title")
+        name = found.attrs["analysis"]
+        loaded: LoadedAnalysis = find_analysis(self.analysis)
+        files = save_analysis(found, tmp_path, self.analysis)
+        again = read_dataset(files[0], name)
+        xr.testing.assert_equal(again, found)
+        assert {key: again.attrs[key] for key in ("seed", "data_sha256", "options", "title")} == {
+            key: found.attrs[key] for key in ("seed", "data_sha256", "options", "title")
+        }
+        assert set(loaded.figures(again)) == set(loaded.figures(found))
+        for file in files:
+            assert file.stat().st_size > 0
+            assert file.name.startswith(f"{name}.")
+
+    def test_every_dimension_is_named(self, fitted: Fitted, data: xr.Dataset) -> None:
+        """Results have named dimensions, and single numbers are finite or NaN, never infinite."""
+        found = self.found(fitted, data)
+        assert found.data_vars, "there are no results"
+        for name, value in found.data_vars.items():
+            assert not any(str(dim).startswith("dim_") for dim in value.dims), name
+            if value.dtype.kind == "f":
+                assert not np.isinf(value.values).any(), f"{name} is infinite"
+
+    def test_bad_input_is_refused_by_name(self, fitted: Fitted, data: xr.Dataset) -> None:
+        """An unknown option, a bad seed and rows of another shape are an InputError that names them."""
+        models: Any = {"model": fitted} if find_analysis(self.analysis).several else fitted
+        with pytest.raises(InputError, match="no_such_option"):
+            analyze(self.analysis, models, data, no_such_option=1)
+        with pytest.raises(InputError, match="seed"):
+            analyze(self.analysis, models, data, seed=-1, **self.options)
+        with pytest.raises(InputError, match="shape"):
+            analyze(self.analysis, models, np.zeros((3, 5, 7), dtype=np.uint8), **self.options)
+
+    def test_a_model_that_it_does_not_apply_to_is_refused_with_what_it_needs(
+        self, fitted: Fitted, data: xr.Dataset
+    ) -> None:
+        """`applies` says True or False of every model, and False is a refusal in words."""
+        loaded = find_analysis(self.analysis)
+        assert loaded.needs.strip()
+        for family, options in MODELS:
+            try:
+                model = fit(family, data, **options)
+            except InputError:  # it does not take the data
+                continue
+            if not loaded.applies(model):
+                with pytest.raises(NotOffered, match="it needs"):
+                    self.found(model, data)
