@@ -66,6 +66,8 @@ class Pair(Objective):
     dims     dimensions of parameters and buffers in the files, e.g. {"mu": ("component", "feature")}
     accepts  what it can use beside `x`: a subset of {"observed", "weight", "length", "label"}
     dtype    of the parameters, where `fit` is not told: "float32" or "float64"
+    exact    whether `log_prob` is exact although there are latents: they are summed out
+    by_loss  whether it is fitted by the gradient of `loss`; then every parameter must have one
     """
 
     Options: ClassVar[type[BaseModel]] = SVIOptions
@@ -73,6 +75,8 @@ class Pair(Objective):
     ScoreOptions: ClassVar[type[BaseModel]] = PairScoreOptions
     accepts: ClassVar[frozenset[str]] = frozenset()
     dtype: ClassVar[str] = "float32"
+    exact: ClassVar[bool] = False
+    by_loss: ClassVar[bool] = True
     latents: Mapping[str, tuple[str, ...]] = {}
     dims: Mapping[str, tuple[str, ...]] = {}
 
@@ -144,7 +148,7 @@ class Pair(Objective):
 
         With 25 draws or more, `pareto_k` tells whether their weights can be trusted: not where it is above 0.7.
         """
-        if not self.latents or type(self).log_prob is not Pair.log_prob:
+        if self.exact or not self.latents:
             return log_prob(self.log_prob(x, **given), kind="exact", estimator="exact", measure=self.measure)
         k = options.k
         if options.estimator == "ais":

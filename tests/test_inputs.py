@@ -419,7 +419,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("fit mixture --data iris --out {new} --set components=true", 2, "components"),
     ("fit mixture --data iris --out {new} --set components=[", 2, "components"),
     ("fit mixture --data iris --out {new} --set components=200", 2, "more than the 150 rows"),
-    ("fit mixture --data iris --out {new} --set seed=3", 2, "no option of a family"),
+    ("fit mixture --data iris --out {new} --set seed=3", 2, "is not an option to set"),
     ("sample {missing}", 2, "there is no|No such"),
     ("sample {empty}", 2, "no|not"),
     ("sample {text} --out {new}.h5", 2, "cut off|not"),

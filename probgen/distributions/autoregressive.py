@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from pyro.distributions import TorchDistribution
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import constraints
 
 from probgen.distributions.sites import Site, log_prob_of
@@ -268,8 +268,8 @@ class Autoregressive(TorchDistribution):
 
     @property
     def _like(self) -> Tensor:
-        parameters = getattr(self.conditioner, "parameters", None)
-        first = next(parameters(), None) if parameters is not None else None
+        module = self.conditioner
+        first = next(module.parameters(), None) if isinstance(module, nn.Module) else None
         return first if first is not None else self.context if self.context is not None else torch.empty(0)
 
 

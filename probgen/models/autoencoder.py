@@ -48,7 +48,7 @@ class Autoencoder(CodePair):
     Options = AutoencoderOptions
     SampleOptions = MeanFirstOptions
     ScoreOptions = NoOptions
-    latents = {"z": ("latent",)}  # noqa: RUF012 (a constant of the class, as in its parent)
+    latents = {"z": ("latent",)}
     code_mean: Tensor
     code_factor: Tensor
 

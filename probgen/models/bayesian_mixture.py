@@ -69,6 +69,7 @@ class BayesianMixture(Pair):
     SampleOptions = NoOptions
     ScoreOptions = NoOptions
     dtype = "float64"
+    by_loss = False
     measure = "lebesgue"
     loc: Tensor
     scale: Tensor

@@ -46,6 +46,7 @@ class Independent(Pair):
     ScoreOptions = NoOptions
     accepts = frozenset({"observed", "weight"})
     dtype = "float64"
+    by_loss = False
 
     def __init__(self, options: IndependentOptions, event: Event):
         super().__init__(options, event)

@@ -54,7 +54,7 @@ class M2(CodePair):
     Options = M2Options
     ScoreOptions = M2ScoreOptions
     accepts = frozenset({"label"})
-    latents = {"y": (), "z": ("latent",)}  # noqa: RUF012 (a constant of the class, as in its parent)
+    latents = {"y": (), "z": ("latent",)}
     known: Tensor
 
     def __init__(self, options: M2Options, event: Event):

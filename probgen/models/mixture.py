@@ -79,7 +79,9 @@ class Mixture(Pair):
     Options = MixtureOptions
     ScoreOptions = MixtureScoreOptions
     accepts = frozenset({"observed", "weight"})
-    latents = {"z": ()}  # noqa: RUF012 (a constant of the class, as in its parent)
+    latents = {"z": ()}
+    exact = True
+    by_loss = False
     dtype = "float64"
     measure = "lebesgue"  # also on whole numbers
 

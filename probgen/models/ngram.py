@@ -90,6 +90,7 @@ class NGram(SequencePair):
     Options: ClassVar[type[BaseModel]] = NGramOptions
     conditioner: Table
     dtype = "float64"
+    by_loss = False
 
     def __init__(self, options: NGramOptions, event: Event):
         super().__init__(options, event)

@@ -80,7 +80,7 @@ class VAE(CodePair):
 
     Options = VAEOptions
     accepts = frozenset({"observed"})
-    latents = {"z": ("latent",)}  # noqa: RUF012 (a constant of the class, as in its parent)
+    latents = {"z": ("latent",)}
     beta: Tensor
 
     def __init__(self, options: VAEOptions, event: Event):

@@ -152,8 +152,8 @@ class FamilyLaws:
         for name, parameter in start.named_parameters():
             value = parameter.detach().to(fitted.dtype).numpy()
             assert not np.array_equal(value, fitted.state[name].values), f"{name} is as it was before the fit"
-        if not isinstance(start, Pair) or type(start).learn is not Pair.learn:
-            return  # it does not learn by its loss
+        if not isinstance(start, Pair) or not start.by_loss:
+            return
         with generators_kept():
             seed_torch(0)
             pair = fitted.definition.build(fitted.options, fitted.event).to(fitted.dtype)

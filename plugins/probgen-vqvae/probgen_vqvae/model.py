@@ -152,6 +152,7 @@ class VQPair(Pair):
     SampleOptions = MeanOptions
     ScoreOptions = ScoreOptions
     pictures = staticmethod(pictures)
+    by_loss = False  # but by those of its two stages
 
     def __init__(self, options: Any, event: Event):
         super().__init__(options, event)
