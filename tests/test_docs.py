@@ -51,7 +51,7 @@ def test_commands_run(tmp_path: Path) -> None:
     lines += [
         line.strip().removeprefix(".venv/bin/") for line in readme.splitlines() if ".venv/bin/probgen" in line
     ]
-    assert len(lines) == 7
+    assert len(lines) == 8
     for line in lines:
         command = [str(Path(sys.executable).parent / line.split()[0]), *line.split()[1:]]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
