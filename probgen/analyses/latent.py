@@ -65,7 +65,8 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         found["cluster"] = ("row", clusters)
         if label is not None:
             found = found.assign(latents.agreement(clusters, label))
-    few = np.arange(options.rows) * len(z) // options.rows
+    shown = min(options.rows, len(z))
+    few = np.arange(shown) * len(z) // shown
     z, known = z[few], conditions_in(rows.isel(row=few), event)
     # the class of M2, say
     known |= {k: drawn[k].values[0][few] for k in latents_of(fitted.module) if k != name}

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 import xarray as xr
 from matplotlib.figure import Figure
@@ -22,7 +21,7 @@ from probgen import figures
 from probgen.codecs.texts import END
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
-from probgen.contract.rows import Rows
+from probgen.contract.rows import Rows, evenly
 from probgen.contract.run import Run
 from probgen.distributions.sites import Categorical
 from probgen.errors import InputError
@@ -157,20 +156,19 @@ class Seq2Seq(SequencePair):
         """What each step of a few rows sees of their source: `attention`."""
         pair, event = fitted.module, fitted.event
         assert isinstance(pair, Seq2Seq)
-        n, k = data.sizes["row"], min(MAPS, data.sizes["row"])
-        rows = Rows(data.isel(row=np.arange(k) * n // k), event, device=pair.longest.device)
+        rows = Rows(evenly(data, MAPS), event, device=pair.longest.device)
         batch = next(rows.chunks())
         x, source = batch["x"], pair.context(batch)
         with torch.no_grad():
             seen = pair.conditioner.attention(x, source).cpu().numpy()
-        length = batch.get("length", torch.full((k,), x.shape[1]))
+        length = batch.get("length", torch.full((rows.n,), x.shape[1]))
         maps = [
             (
                 seen[i, : length[i], : (source[i] >= 0).sum()],
                 _names(event, x[i, : length[i]]),
                 _names(event.given[pair.name], source[i][source[i] >= 0]),
             )
-            for i in range(k)
+            for i in range(rows.n)
         ]
         return {"attention": figures.attention(maps)}
 

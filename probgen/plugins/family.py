@@ -76,11 +76,17 @@ class Family:
 
     def prepared(self, data: xr.Dataset, options: BaseModel) -> xr.Dataset:
         """The data as the family wants them described."""
-        return self.source.prepare(data, options) if isinstance(self.source, Preparing) else data
+        if not isinstance(self.source, Preparing):
+            return data
+        with guarded(f"{self.where}, prepare"):
+            return self.source.prepare(data, options)
 
     def pictures(self, fitted: Any, data: xr.Dataset, **call: Any) -> Mapping[str, Any]:
         """Figures that the family brings, by name."""
-        return self.source.pictures(fitted, data, **call) if isinstance(self.source, Illustrating) else {}
+        if not isinstance(self.source, Illustrating):
+            return {}
+        with generators_kept(), guarded(f"{self.where}, pictures"):
+            return self.source.pictures(fitted, data, **call)
 
 
 def family(which: str | type | Any) -> Family:

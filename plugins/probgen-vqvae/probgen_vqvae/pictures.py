@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 import probgen
 from probgen import Fitted
 from probgen import figures as common
+from probgen.contract.rows import evenly
 
 ROWS = 8
 REDRAWN = 6
@@ -22,11 +23,10 @@ def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure
     again  seed and device of what is drawn
     """
     module: Any = fitted.module
-    n = data.sizes["row"]
-    rows = data.isel(row=np.arange(min(ROWS, n)) * n // min(ROWS, n))  # a file may be sorted
+    rows = evenly(data, ROWS)
     found = {"reconstructions": reconstructions(fitted, module, rows, again)}
     found["perplexity"] = perplexity(fitted, module)
-    found["use"] = use(fitted, module, data.isel(row=np.arange(min(1000, n)) * n // min(1000, n)), again)
+    found["use"] = use(fitted, module, evenly(data, 1000), again)
     if len(module.names) > 1 and module.prior is not None:
         found["redrawn"] = redrawn(fitted, module, rows, again)
     return found
