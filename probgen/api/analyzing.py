@@ -14,6 +14,7 @@ from probgen.contract.analysis import Call
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
 from probgen.contract.seeds import checked_seed
+from probgen.contract.surroundings import isolated
 from probgen.data.intake import prepare
 from probgen.errors import InputError, NotOffered, PluginError
 from probgen.figures import save
@@ -24,6 +25,7 @@ from probgen.store.folder import ANALYSES
 from probgen.store.trees import to_json, write_dataset
 
 
+@isolated
 def analyze(
     analysis: str | Any,
     fitted: Fitted | Mapping[str, Fitted],
@@ -87,6 +89,7 @@ def _models(found: LoadedAnalysis, fitted: Fitted | Mapping[str, Fitted]) -> dic
     return some
 
 
+@isolated
 def figures_of(found: xr.Dataset, analysis: Any = None) -> dict[str, Any]:
     """The Matplotlib figures of the results of an analysis, by name.
 

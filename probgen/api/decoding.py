@@ -12,12 +12,14 @@ from probgen.api.common import SHARD, run_for
 from probgen.contract.definition import Decoder, latents_of
 from probgen.contract.fitted import Fitted
 from probgen.contract.seeds import generators_kept
+from probgen.contract.surroundings import isolated
 from probgen.data.describe import described
 from probgen.data.given import conditions
 from probgen.errors import NotOffered
 from probgen.plugins.calling import guarded
 
 
+@isolated
 def decode(
     fitted: Fitted, given: Mapping[str, Any] | xr.Dataset, *, device: str | torch.device | None = None
 ) -> xr.Dataset:

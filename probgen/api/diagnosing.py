@@ -15,6 +15,7 @@ from probgen.api.sampling import sample
 from probgen.contract.fitted import Fitted
 from probgen.contract.seeds import checked_seed, key
 from probgen.contract.state import state_of
+from probgen.contract.surroundings import isolated
 from probgen.data.intake import prepare
 from probgen.errors import InputError
 from probgen.evaluation import cells, modes_of
@@ -27,6 +28,7 @@ CELLS = 20  # modes of data without labels
 LABELLED = 1000  # images with labels that a classifier is worth training on
 
 
+@isolated
 def diagnose(
     fitted: Fitted,
     data: Any,

@@ -21,6 +21,7 @@ from probgen.contract.options import checked
 from probgen.contract.run import Run
 from probgen.contract.seeds import checked_seed, generators_kept, key, seed_torch
 from probgen.contract.state import first_not_finite, state_of
+from probgen.contract.surroundings import isolated
 from probgen.data.intake import prepare
 from probgen.errors import DivergedError, InputError, PluginError, ProbgenError, RunError
 from probgen.plugins.family import family as find_family
@@ -29,6 +30,7 @@ from probgen.store.files import without_none
 from probgen.store.folder import HISTORY, MODEL, RunFolder
 
 
+@isolated
 def fit(
     family: str | type | Any,
     data: Any,

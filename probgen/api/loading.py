@@ -13,11 +13,13 @@ from probgen.contract.fitted import ARVIZ, Fitted
 from probgen.contract.options import checked
 from probgen.contract.seeds import generators_kept
 from probgen.contract.state import check_state
+from probgen.contract.surroundings import isolated
 from probgen.errors import FileError, PluginError
 from probgen.plugins.family import family
 from probgen.store import folder, trees
 
 
+@isolated
 def load(path: str | Path, family_: Any = None) -> Fitted:
     """Read a fitted model from a run folder or a `model.h5`.
 

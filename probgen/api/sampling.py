@@ -20,6 +20,7 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
 from probgen.contract.seeds import checked_seed
 from probgen.contract.state import digest_of
+from probgen.contract.surroundings import isolated
 from probgen.data.describe import described
 from probgen.data.given import conditions
 from probgen.errors import InputError, PluginError
@@ -29,6 +30,7 @@ from probgen.store.parts import Parts
 PART = 64 << 20  # bytes of x in a part, about
 
 
+@isolated
 def sample(
     fitted: Fitted,
     n: int = 1,
@@ -53,6 +55,7 @@ def sample(
         return drawing.dataset(0, drawing.n)
 
 
+@isolated
 def sample_to(
     folder: str | Path,
     fitted: Fitted,

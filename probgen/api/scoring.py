@@ -16,6 +16,7 @@ from probgen.contract.definition import Definition
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
 from probgen.contract.seeds import checked_seed
+from probgen.contract.surroundings import isolated
 from probgen.data.intake import prepare
 from probgen.errors import PluginError
 from probgen.plugins.observers import Observers
@@ -23,6 +24,7 @@ from probgen.plugins.observers import Observers
 AT_ONCE = 16  # shards of an exact score that go over together
 
 
+@isolated
 def score(
     fitted: Fitted,
     data: Any,

@@ -17,6 +17,7 @@ from probgen.contract.definition import Definition
 from probgen.contract.event import Event
 from probgen.contract.seeds import generators_kept
 from probgen.contract.state import load_state
+from probgen.contract.surroundings import alone
 from probgen.errors import RunError
 from probgen.store import trees
 
@@ -56,11 +57,11 @@ class Fitted:
     @cached_property
     def module(self) -> nn.Module:
         """The module with its state, in eval mode; built when first asked for, global generators untouched."""
-        with generators_kept():
+        with alone(), generators_kept():
             module = self.definition.build(self.options, self.event)
-        module.to(self.dtype)  # for buffers that are not part of the state
-        load_state(module, self.state, f"fitted {self.family}")
-        return module.eval()
+            module.to(self.dtype)  # for buffers that are not part of the state
+            load_state(module, self.state, f"fitted {self.family}")
+            return module.eval()
 
     @property
     def dtype(self) -> torch.dtype:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +31,7 @@ from probgen.errors import InputError, Interrupted, NotOffered
 from probgen.pair import Pair
 from probgen.plugins.observers import observing
 from probgen.testing import spaces
+from probgen.testing.ambient import AMBIENT
 from probgen.testing.helpers import (
     Stop,
     density,
@@ -167,6 +169,24 @@ class FamilyLaws:
         for name, parameter in pair.named_parameters():
             assert parameter.grad is not None, f"the loss has no gradient to {name}"
             assert parameter.grad.any(), f"the gradient of the loss to {name} is 0"
+
+    def test_surroundings_change_nothing(self, data: xr.Dataset, fitted: Fitted) -> None:
+        """Modes of torch, NumPy and Pyro around a call give the bits of a call without them: all around a fit, each
+        around draws and scores."""
+        state, few = digest_of(fitted.state), data.isel(row=slice(0, 5))
+        draws = digest_of(drawn(fitted, data, 5, seed=1)) if offers(fitted, "sample") else None
+        scores = digest_of(score(fitted, few, seed=1)) if offers(fitted, "score") else None
+        with ExitStack() as stack:
+            for ambient in AMBIENT.values():
+                stack.enter_context(ambient())
+            assert digest_of(fit(self.family, data, **self.options).state) == state, "the fit is another one"
+        for name, ambient in AMBIENT.items():
+            with ambient():
+                other = replace(fitted)  # its module is built inside
+                if draws is not None:
+                    assert digest_of(drawn(other, data, 5, seed=1)) == draws, f"{name} changes draws"
+                if scores is not None:
+                    assert digest_of(score(other, few, seed=1)) == scores, f"{name} changes scores"
 
     # scores
 
