@@ -64,22 +64,27 @@ def test_an_event_loop_changes_nothing() -> None:
     assert asyncio.run(both()) == [work("nade", 1, data)] * 2
 
 
+def state() -> tuple[Any, ...]:
+    """What modes there are."""
+    return (
+        torch.is_inference_mode_enabled(),
+        torch.is_grad_enabled(),
+        torch.get_default_dtype(),
+        torch.get_default_device(),
+        torch.is_autocast_enabled("cpu"),
+        torch.get_float32_matmul_precision(),
+        pyro.poutine.runtime.am_i_wrapped(),
+        sorted(pyro.get_param_store().keys()),
+        np.geterr(),
+        pyro.settings.get("validate_poutine"),
+    )
+
+
 @pytest.mark.parametrize("name", AMBIENT)
 def test_every_mode_is_put_back(name: str) -> None:
     """What a mode does outside it does after the call as well."""
     with AMBIENT[name]():
-        before = (
-            torch.is_inference_mode_enabled(),
-            torch.is_grad_enabled(),
-            torch.get_default_dtype(),
-            torch.get_default_device(),
-            torch.is_autocast_enabled("cpu"),
-            torch.get_float32_matmul_precision(),
-            pyro.poutine.runtime.am_i_wrapped(),
-            sorted(pyro.get_param_store().keys()),
-            np.geterr(),
-            pyro.settings.get("validate_poutine"),
-        )
+        before = state()
         with alone():
             assert torch.is_grad_enabled()
             assert not torch.is_inference_mode_enabled()
@@ -90,19 +95,7 @@ def test_every_mode_is_put_back(name: str) -> None:
             assert not list(pyro.get_param_store().keys())
             with pyro.plate("row", 3, dim=-1):
                 pass
-        after = (
-            torch.is_inference_mode_enabled(),
-            torch.is_grad_enabled(),
-            torch.get_default_dtype(),
-            torch.get_default_device(),
-            torch.is_autocast_enabled("cpu"),
-            torch.get_float32_matmul_precision(),
-            pyro.poutine.runtime.am_i_wrapped(),
-            sorted(pyro.get_param_store().keys()),
-            np.geterr(),
-            pyro.settings.get("validate_poutine"),
-        )
-        assert after == before
+        assert state() == before
 
 
 def test_an_error_inside_puts_all_back() -> None:
