@@ -7,6 +7,7 @@ A condition may have dimensions of its own, `source (row, source_time)`, of the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,30 @@ _DIMS = {1: ("feature",), 2: ("height", "width"), 3: ("channel", "height", "widt
 
 
 def as_dataset(
-    data: Any, split: str | None = None, folder: str | Path | None = None, rate: int | None = None
+    data: Any,
+    split: str | None = None,
+    folder: str | Path | None = None,
+    rate: int | None = None,
+    *,
+    size: int | Sequence[int] | None = None,
+    crop: str | None = None,
+    gray: bool = False,
 ) -> xr.Dataset:
     """Data of any kind as one Dataset with `x`.
 
     data     NumPy array, torch tensor, DataFrame, DataArray or Dataset; the name of a registered data set; a path
-             to `.npy .npz .csv .h5 .hdf5 .nc`, an IDX file, or a folder of images
+             to `.npy .npz .csv .h5 .hdf5 .nc`, an IDX file, a sound, an image, or a folder of them
     split    the part of a named data set
     folder   where named data sets are looked for first
-    rate     samples a second that WAV files are resampled to
+    rate     samples a second that sounds are resampled to
+    size, crop, gray  of images: see `probgen.datasets.load`
 
     Errors: `InputError`.
     """
-    if rate is not None and not isinstance(data, str | Path):
-        raise InputError("rate is of WAV files")
+    if not isinstance(data, str | Path):
+        datasets.Reading(rate, size, crop, gray).only((), "given by their path")
     if isinstance(data, str | Path):
-        dataset = datasets.load(data, split, folder, rate=rate)
+        dataset = datasets.load(data, split, folder, rate=rate, size=size, crop=crop, gray=gray)
     elif split is not None:
         raise InputError("a split can be chosen of a named data set or a file, not of an array")
     elif isinstance(data, xr.Dataset):
@@ -54,6 +63,10 @@ def as_dataset(
 def from_array(data: Any, dims: tuple[str, ...] | None = None) -> xr.Dataset:
     """An array or tensor as a Dataset; a masked array's mask becomes `observed`."""
     if hasattr(data, "detach"):  # a torch tensor, on any device, with or without a gradient
+        if str(data.layout) != "torch.strided":
+            raise InputError(
+                f"a sparse tensor ({data.layout}) cannot be used: make it dense with .to_dense()"
+            )
         data = data.detach().cpu()
         if "bfloat16" in str(data.dtype) or "float8" in str(data.dtype):
             data = data.float()  # types that NumPy does not have

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import xarray as xr
@@ -9,32 +10,54 @@ import xarray as xr
 from probgen.datasets.base import DataSet
 from probgen.errors import InputError, did_you_mean
 from probgen.plugins.registry import find, registered
-from probgen.readers import from_frame, lines_of, pairs, read, read_text, table
+from probgen.readers import Reading, from_frame, lines_of, pairs, read, read_text, table
 
-__all__ = ["DataSet", "find_set", "from_frame", "lines_of", "load", "pairs", "read", "read_text", "table"]
+__all__ = [
+    "DataSet",
+    "Reading",
+    "find_set",
+    "from_frame",
+    "lines_of",
+    "load",
+    "pairs",
+    "read",
+    "read_text",
+    "table",
+]
 
 
 def load(
-    name: str | Path, split: str | None = None, folder: str | Path | None = None, *, rate: int | None = None
+    name: str | Path,
+    split: str | None = None,
+    folder: str | Path | None = None,
+    *,
+    rate: int | None = None,
+    size: int | Sequence[int] | None = None,
+    crop: str | None = None,
+    gray: bool = False,
 ) -> xr.Dataset:
     """A data set by its registered name, or a file or folder by its path.
 
     name    a name that `probgen datasets` lists, or a path: anything with a `/`, a suffix, or that exists
     split   `train`, `valid`, `test`, ...; None is all rows
     folder  where to look for files before they are downloaded; by default `PROBGEN_DATA`
-    rate    of WAV files: samples a second that they are resampled to, and their channels mixed; None refuses files that differ
+    rate    of sounds: samples a second that they are resampled to, and their channels mixed; None refuses files that differ
+    size    of images: (height, width), or both in one number, that they are scaled to; None refuses images that differ
+    crop    "center": what is beside the middle of an image is cut off where its shape is not that of `size`; None refuses it
+    gray    of images: colours become grey
 
-    Returns a Dataset with `x (row, ...)` and `label (row)` where there are labels. Errors: `InputError`,
+    What files hold is kept, refused, or converted with a warning: docs/data.md has the table. Returns a Dataset with `x (row, ...)` and `label (row)` where there are labels. Errors: `InputError`,
     `PluginError`.
     """
-    text = str(name)
+    text, how = str(name), Reading(rate, size, crop, gray)
+    if text == "-":
+        raise InputError("standard input is not read: save it to a file, and give its path")
     if text in registered("datasets"):
-        if rate is not None:
-            raise InputError(f"rate is of WAV files, and {text!r} is a data set")
+        how.only((), f"and {text!r} is a data set")
         dataset = find_set(text).load(split, folder)
         return dataset.assign_attrs(name=text, **({"split": split} if split else {}))
     if text and (isinstance(name, Path) or "/" in text or Path(text).suffix or Path(text).exists()):
-        dataset = read(Path(name).expanduser(), split, rate)
+        dataset = read(Path(name).expanduser(), split, how)
         return dataset.assign_attrs(path=text, **({"split": split} if split else {}))
     raise InputError(
         f"no data set and no file is called {text!r}; {did_you_mean(text, registered('datasets'))}"

@@ -1,4 +1,4 @@
-"""Files that people have: `.npy .npz .csv .h5 .hdf5 .nc .txt .tsv`, `.wav`, IDX, and folders of images or of sounds."""
+"""Files that people have: arrays, tables, texts, pairs of texts, sounds, images; and folders of images or of sounds."""
 
 from __future__ import annotations
 
@@ -8,47 +8,73 @@ import xarray as xr
 
 from probgen.errors import InputError
 from probgen.readers.arrays import dataset, hdf5, idx, npy, npz
+from probgen.readers.base import IMAGES, SOUNDS, Reading
 from probgen.readers.images import images
-from probgen.readers.pairs import pair_file, pairs
+from probgen.readers.pairs import holds_numbers, pair_file, pairs
 from probgen.readers.tables import csv, from_frame, table
 from probgen.readers.texts import lines_of, read_text, text_file
 
-__all__ = ["from_frame", "idx", "lines_of", "pairs", "read", "read_text", "table"]
+__all__ = ["Reading", "from_frame", "idx", "lines_of", "pairs", "read", "read_text", "table"]
 
-_SUFFIXES = (
-    ".npy, .npz, .csv, .h5, .hdf5, .nc, .txt, .tsv, .wav, IDX (-ubyte, .gz), a folder of images or sounds"
+_KNOWN = (
+    ".npy, .npz, .csv, .csv.gz, .tab, .h5, .hdf5, .nc, .txt, .tsv, .wav, .flac, .ogg, .png, .jpg, .tif and other images, "
+    "IDX (-ubyte, .gz), a folder of images or sounds"
 )
+_PACKED_TABLES = (".csv.gz", ".tab.gz")
+_TO_UNPACK = SOUNDS | IMAGES | {".npy", ".npz", ".txt", ".tsv", ".h5", ".hdf5", ".nc"}
 
 
-def read(path: Path, split: str | None = None, rate: int | None = None) -> xr.Dataset:
-    """A file or folder as a Dataset with `x`; rate: see `probgen.datasets.load`. Errors: `InputError`, `FileError`."""
+def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (frozen)
+    """A file or folder as a Dataset with `x`; how: see `probgen.datasets.load`. Errors: `InputError`, `FileError`."""
     if not path.exists():
         raise InputError(f"there is no file {path}")
-    suffix, place = path.suffix.lower(), path / split if split and path.is_dir() else path
-    if suffix == ".wav" or (
-        path.is_dir() and any(file.suffix.lower() == ".wav" for file in place.rglob("*"))
-    ):
+    if path.suffix.lower() == ".zarr" or (path / ".zgroup").exists() or (path / "zarr.json").exists():
+        raise InputError(
+            f"{path}: Zarr is not read; give the Dataset that xarray.open_zarr makes of it, or save it as .nc"
+        )
+    place = path / split if split and path.is_dir() else path
+    kind = _kind(path, place)
+    how.only({"sounds": ["rate"], "images": ["size", "crop", "gray"]}.get(kind, []), f"which {path} is not")
+    if kind == "sounds":
+        if split is not None and not path.is_dir():
+            raise InputError(f"{path} has no splits")
         from probgen.readers.sounds import sounds  # it imports scipy.signal
 
-        return sounds(place, rate)
-    if rate is not None:
-        raise InputError(f"rate is of WAV files, which {path} is not")
+        return sounds(place, how.rate)
     if path.is_dir():
-        return images(place)
+        return images(place, how)
+    return _file(path, split, how)
+
+
+def _kind(path: Path, place: Path) -> str:
+    """`sounds`, `images` or another; a folder is of sounds if there is one in it."""
+    if not path.is_dir() or path.suffix.lower() in SOUNDS:
+        suffix = path.suffix.lower()
+        return "sounds" if suffix in SOUNDS else "images" if suffix in IMAGES else "other"
+    return "sounds" if any(file.suffix.lower() in SOUNDS for file in place.rglob("*")) else "images"
+
+
+def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
+    """A file that is no sound."""
+    suffix, name = path.suffix.lower(), path.name.lower()
     if suffix == ".npz":
         return npz(path, split)
     if suffix in (".h5", ".hdf5", ".nc"):
         return hdf5(path, split)
     if suffix == ".txt":
         return text_file(path, split)
-    if suffix == ".tsv":
+    if suffix == ".tsv" and not holds_numbers(path):
         return pair_file(path, split)
     if split is not None:
         raise InputError(f"{path} has no splits")
+    if suffix in IMAGES:
+        return images(path, how)
     if suffix == ".npy":
         return dataset({"x": npy(path)}, path)
-    if suffix == ".csv":
+    if suffix in (".csv", ".tab", ".tsv") or name.endswith(_PACKED_TABLES):
         return csv(path)
+    if suffix == ".gz" and Path(path.stem).suffix.lower() in _TO_UNPACK:
+        raise InputError(f"{path}: unpack it first, with gunzip")
     if suffix in (".gz", "") or "ubyte" in path.name:
         return dataset({"x": idx(path)}, path)
-    raise InputError(f"{path}: files of this kind are not read; known are {_SUFFIXES}")
+    raise InputError(f"{path}: files of this kind are not read; known are {_KNOWN}")

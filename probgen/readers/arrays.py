@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from probgen.errors import FileError, InputError
-from probgen.readers.base import most_unpacked, reason
+from probgen.readers.base import most_unpacked, reason, unpacked
 from probgen.store.guard import UNPACKED
 from probgen.store.trees import open_arrays
 
@@ -126,7 +126,7 @@ def idx(path: Path) -> np.ndarray:
     try:
         raw = path.read_bytes()
         if raw[:2] == b"\x1f\x8b":
-            raw = _unpacked(raw)
+            raw = unpacked(raw)
         zero, code, ndim = struct.unpack(">HBB", raw[:4])
         shape = struct.unpack(f">{ndim}I", raw[4 : 4 + 4 * ndim])
         if zero or code not in types or not ndim:
@@ -137,17 +137,3 @@ def idx(path: Path) -> np.ndarray:
         return values.reshape(shape).astype(values.dtype.newbyteorder("="))
     except (OSError, EOFError, ValueError, zlib.error, struct.error) as error:
         raise FileError(f"{path} cannot be read as IDX: {reason(error)}") from None
-
-
-def _unpacked(packed: bytes) -> bytes:
-    """What gzip packed, piece by piece, so that a bomb is known before it has gone off."""
-    unpacker = zlib.decompressobj(wbits=31)  # with the header of gzip
-    pieces, left = [], most_unpacked(len(packed))
-    while packed and left > 0:
-        pieces.append(unpacker.decompress(packed, 1 << 20))
-        packed, left = unpacker.unconsumed_tail, left - len(pieces[-1])
-        if unpacker.eof and unpacker.unused_data.startswith(b"\x1f\x8b"):  # another member
-            packed, unpacker = unpacker.unused_data, zlib.decompressobj(wbits=31)
-    if not unpacker.eof:
-        raise ValueError(UNPACKED if packed else "it is cut off")
-    return b"".join(pieces)

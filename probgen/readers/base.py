@@ -2,14 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from probgen.store.guard import FLOOR, RATIO
+from probgen.errors import InputError
+from probgen.store.guard import FLOOR, RATIO, UNPACKED
+
+IMAGES = {".png", ".apng", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+WAV, PACKED = {".wav", ".wave"}, {".flac", ".ogg", ".oga", ".opus"}  # the packed ones by soundfile
+SOUNDS = WAV | PACKED
+_OF = {"rate": "WAV files", "size": "images", "crop": "images", "gray": "images"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read: `probgen.datasets.load` says what each option means. Errors: `InputError`."""
+
+    rate: int | None = None
+    size: int | Sequence[int] | None = None
+    crop: str | None = None
+    gray: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rate is not None and self.rate < 1:
+            raise InputError(f"rate = {self.rate}: at least 1 is needed")
+        if self.size is not None:
+            sides = self.sides
+            if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
+                raise InputError(
+                    f"size = {self.size!r}: a whole number from 1, or (height, width), is needed"
+                )
+        if self.crop not in (None, "center"):
+            raise InputError(f"crop = {self.crop!r}: only 'center' is known")
+        if self.crop and self.size is None:
+            raise InputError("crop needs a size that images are cut to")
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Height and width that images are scaled to; () where they stay as they are."""
+        if self.size is None:
+            return ()
+        return tuple(self.size) if isinstance(self.size, Sequence) else (self.size, self.size)
+
+    def only(self, known: Iterable[str], what: str) -> None:
+        """Refuse options that mean nothing for these data. Errors: `InputError`."""
+        for field in fields(self):
+            if getattr(self, field.name) != field.default and field.name not in known:
+                raise InputError(f"{field.name} is of {_OF[field.name]}, {what}")
+
+
+def report(counts: Mapping[str, int], files: int, path: Path) -> None:
+    """Warn once of each thing that was done to files; counts: of how many of them."""
+    for done, n in counts.items():
+        warnings.warn(f"{path}: {done}: {n} of {files} files", stacklevel=3)
 
 
 def joined(parts: Mapping[str, xr.Dataset], split: str | None) -> xr.Dataset:
@@ -33,6 +85,20 @@ def classes_of(files: Sequence[Path], folder: Path) -> dict[str, Any]:
 def most_unpacked(stored: int) -> int:
     """To how many bytes a packed file may unpack."""
     return FLOOR + RATIO * stored
+
+
+def unpacked(packed: bytes) -> bytes:
+    """What gzip packed, piece by piece, so that a bomb is known before it has gone off. Errors: `ValueError`, `zlib.error`."""
+    unpacker = zlib.decompressobj(wbits=31)  # with the header of gzip
+    pieces, left = [], most_unpacked(len(packed))
+    while packed and left > 0:
+        pieces.append(unpacker.decompress(packed, 1 << 20))
+        packed, left = unpacker.unconsumed_tail, left - len(pieces[-1])
+        if unpacker.eof and unpacker.unused_data.startswith(b"\x1f\x8b"):  # another member
+            packed, unpacker = unpacker.unused_data, zlib.decompressobj(wbits=31)
+    if not unpacker.eof:
+        raise ValueError(UNPACKED if packed else "it is cut off")
+    return b"".join(pieces)
 
 
 def reason(error: Exception) -> str:

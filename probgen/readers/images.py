@@ -2,45 +2,127 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from probgen.errors import FileError, InputError
+from probgen.errors import InputError
 from probgen.readers.arrays import dataset as as_rows
-from probgen.readers.base import classes_of, reason
+from probgen.readers.base import IMAGES, SOUNDS, Reading, classes_of, report
+from probgen.readers.pixels import MODES, opened
+
+_EIGHT = ("1", "L", "RGB")  # each holds all that those before it hold
+_GREY = "1 bit to grey, 0 and 255"
+_REPEATED = "grey to RGB, the same values"
+_UNREAD = {".heic", ".heif", ".jxl", ".avif", ".svg"}  # images that Pillow may not know
 
 
-def images(folder: Path) -> xr.Dataset:
-    """A folder of images of one size; subfolders are classes."""
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}")
-    suffixes = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in suffixes)
-    if not files:
-        raise InputError(f"{folder} holds no images ({', '.join(sorted(suffixes))})")
-    images = [_image(file) for file in files]
-    modes = {image.mode for image in images}
-    mode = "L" if modes <= {"L", "1", "LA", "I;16"} else "RGB"
-    arrays = [np.asarray(image.convert(mode)) for image in images]
+def images(path: Path, how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (frozen)
+    """A folder of images of one size, or one image; subfolders are classes.
+
+    how  size: what images are scaled to, antialiased (bicubic); crop: what is beside their middle is cut off for it; gray: colours
+         to grey by ITU-R 601-2
+
+    What files hold is kept as it is: one bit is `binary`, 8 and 16 bits are 256 and 65,536 levels, 32 bits are `real`. Whatever is
+    converted is in the attribute `converted`, and reported by a warning where it is more than the same grey in three channels. Errors: `FileError`, `InputError`, which name the file.
+    """
+    files, done = _files(path), Counter[str]()
+    found = [_read(file, how, done) for file in files]
+    mode = _common(files, [mode for mode, _ in found])
+    arrays = [_raised(array, own, mode, done) for own, array in found]
     for file, array in zip(files, arrays, strict=True):
         if array.shape != arrays[0].shape:
             raise InputError(
                 f"{file} is {array.shape[1]} x {array.shape[0]}, {files[0].name} is {arrays[0].shape[1]} x "
-                f"{arrays[0].shape[0]}: images of one size are needed"
+                f"{arrays[0].shape[0]}: images of one size are needed; size = (height, width) scales them"
             )
     x = np.stack(arrays)
-    dataset = as_rows({"x": np.moveaxis(x, 3, 1) if x.ndim == 4 else x}, folder)
-    dataset["x"].attrs.update(support="integer", levels=256)
-    return dataset.assign(classes_of(files, folder))
+    dataset = as_rows({"x": np.moveaxis(x, 3, 1) if mode == "RGB" else x}, path)
+    dataset["x"].attrs.update(_support(mode))
+    report({what: n for what, n in done.items() if what != _REPEATED}, len(files), path)
+    if done:
+        dataset.attrs["converted"] = "; ".join(
+            f"{what}: {n} of {len(files)} files" for what, n in done.items()
+        )
+    return dataset.assign(classes_of(files, path) if path.is_dir() else {})
 
 
-def _image(file: Path) -> Image.Image:
-    try:
-        with Image.open(file) as image:
-            image.load()
-            return image
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise FileError(f"{file} cannot be read as an image: {reason(error)}") from None
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"there is no folder {path}")
+    every = sorted(file for file in path.rglob("*") if file.is_file())
+    files = [file for file in every if file.suffix.lower() in IMAGES]
+    if not files:
+        raise InputError(
+            f"{path} holds no images ({', '.join(sorted(IMAGES))}) and no sounds ({', '.join(sorted(SOUNDS))})"
+        )
+    others = (_UNREAD | set(Image.registered_extensions())) - IMAGES
+    left = Counter(file.suffix.lower() for file in every if file.suffix.lower() in others)
+    report({f"{suffix} is not read, left out": n for suffix, n in left.items()}, len(every), path)
+    return files
+
+
+def _read(file: Path, how: Reading, done: Counter[str]) -> tuple[str, np.ndarray]:
+    image = opened(file, done)
+    if how.gray and image.mode == "RGB":
+        image = image.convert("L")
+    if how.sides:
+        image = _scaled(image, file, how, done)
+    return image.mode, np.asarray(image)
+
+
+def _scaled(image: Image.Image, file: Path, how: Reading, done: Counter[str]) -> Image.Image:
+    height, width = how.sides
+    if image.size == (width, height):
+        return image
+    alike = width == round(image.width * height / image.height) or height == round(
+        image.height * width / image.width
+    )
+    if not alike and how.crop is None:
+        raise InputError(
+            f'{file} is {image.width} x {image.height}, which {width} x {height} would distort: crop = "center" cuts it'
+        )
+    if width > image.width or height > image.height:
+        done["smaller than size, enlarged"] += 1
+    if image.mode == "1":
+        done[_GREY] += 1
+        image = image.convert("L")
+    return ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+
+
+def _common(files: list[Path], modes: list[str]) -> str:
+    """The mode that holds all of them without loss. Errors: `InputError`."""
+    if set(modes) <= set(_EIGHT):
+        return max(modes, key=_EIGHT.index)
+    for file, mode in zip(files, modes, strict=True):
+        if mode != modes[0]:
+            raise InputError(
+                f"{file} has {MODES[mode]}, {files[0].name} has {MODES[modes[0]]}: images of one depth are needed"
+            )
+    return modes[0]
+
+
+def _raised(array: np.ndarray, own: str, mode: str, done: Counter[str]) -> np.ndarray:
+    if own == "1" and mode != "1":
+        done[_GREY] += 1
+        array = array.astype(np.uint8) * np.uint8(255)
+    if own != "RGB" and mode == "RGB":
+        done[_REPEATED] += 1
+        array = np.repeat(array[..., None], 3, axis=2)
+    return array.astype(np.float64) if mode == "I" else array
+
+
+def _support(mode: str) -> dict[str, Any]:
+    if mode == "1":
+        return {"support": "binary"}
+    return (
+        {"support": "real"}
+        if mode in ("I", "F")
+        else {"support": "integer", "levels": 65_536 if mode == "I;16" else 256}
+    )

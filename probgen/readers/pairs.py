@@ -68,7 +68,9 @@ def pair_file(path: Path, split: str | None = None) -> xr.Dataset:
     rows = [line.split("\t") for line in lines_of(read_text(path))]
     for i, row in enumerate(rows):
         if len(row) != 2:
-            raise InputError(f"{path}, line {i + 1}: {len(row)} columns; source TAB target is needed")
+            raise InputError(
+                f"{path}, line {i + 1}: {len(row)} columns; source TAB target is needed (a table is named .tab)"
+            )
     source, target = zip(*rows, strict=True)
     symbols = (vocabulary(source), vocabulary([text + END for text in target]))
     cut = round(len(rows) * 0.9)
@@ -78,3 +80,23 @@ def pair_file(path: Path, split: str | None = None) -> xr.Dataset:
             f"{path} has no split {split!r}, but train (its first nine tenths) and valid (the last)"
         )
     return pairs(source[parts[split]], target[parts[split]], symbols)
+
+
+def holds_numbers(path: Path) -> bool:
+    """Whether all that is below the first line is numbers: a table, not pairs of texts. Errors: `FileError`, `InputError`."""
+    first, *below = (line.split("\t") for line in lines_of(read_text(path)))
+    if not below or not all(_number(value) for row in below for value in row):
+        return False
+    if all(map(_number, first)):
+        raise InputError(
+            f"{path} holds numbers alone: name its columns in the first line, or save it as .npy"
+        )
+    return True
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text or 0)  # nothing is a missing value
+    except ValueError:
+        return False
+    return True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +14,11 @@ from scipy.signal import resample_poly
 
 from probgen.codecs.sounds import MU_LAW, mu_law, read_wav
 from probgen.errors import FileError, InputError
-from probgen.readers.base import classes_of
+from probgen.readers.base import IMAGES, PACKED, SOUNDS, classes_of, most_unpacked, reason, report
 
 SILENCE = 128  # the level of a sample that is 0
+_UNREAD = {".mp3", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".au"}
+_FASTEST, _FARTHEST = 1 << 20, 1000  # samples a second, and ratio of two rates, that filters are made for
 
 
 def sound_rows(recordings: Sequence[np.ndarray], rate: int) -> xr.Dataset:
@@ -28,35 +32,82 @@ def sound_rows(recordings: Sequence[np.ndarray], rate: int) -> xr.Dataset:
 
 
 def sounds(path: Path, rate: int | None = None) -> xr.Dataset:
-    """A WAV file, or a folder of some, whose subfolders are classes.
+    """A WAV, FLAC or OGG file, or a folder of some, whose subfolders are classes.
 
     rate  samples a second to which they are resampled (by a polyphase filter, scipy), and their channels mixed to one; None: files of
           different rates, or of more than one channel, are refused
 
+    Samples beyond -1 and 1, of floating-point files or by resampling, are clipped, which a warning reports.
     Errors: `FileError` that names the file, `InputError`.
     """
-    files = [path]
-    if path.is_dir():
-        files = sorted(f for f in path.rglob("*") if f.suffix.lower() == ".wav" and f.is_file())
-    if not files:
-        raise InputError(f"{path} holds no WAV files")
-    if rate is not None and rate < 1:
-        raise InputError(f"rate = {rate}: at least 1 is needed")
-    recordings, wanted = [], rate
+    files = _files(path)
+    recordings, wanted, done = [], rate, Counter[str]()
     for file in files:
-        try:
-            s, own = read_wav(file.read_bytes(), str(file))
-        except OSError as error:
-            raise FileError(f"{file} cannot be read: {error.strerror}") from None
+        s, own = _read(file)
         wanted = wanted or own
         if rate is None and (own != wanted or s.shape[1] > 1):
             raise InputError(
                 f"{file} has {s.shape[1]} channel{'s' * (s.shape[1] > 1)} of {own} samples a second, and one of {wanted} is needed: "
                 f"rate = {wanted} mixes and resamples"
             )
-        mixed = s.mean(1)
-        if own != wanted:
-            common = math.gcd(own, wanted)
-            mixed = np.clip(resample_poly(mixed, wanted // common, own // common), -1, 1)
-        recordings.append(mixed)
+        mixed = _resampled(s.mean(1), own, wanted, file)
+        if np.abs(mixed).max() > 1:
+            done["samples beyond -1 and 1 were clipped"] += 1
+        recordings.append(np.clip(mixed, -1, 1))
+    report(done, len(files), path)
     return sound_rows(recordings, wanted or 0).assign(classes_of(files, path) if path.is_dir() else {})
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    every = sorted(file for file in path.rglob("*") if file.is_file())
+    files = [file for file in every if file.suffix.lower() in SOUNDS]
+    if not files:
+        raise InputError(f"{path} holds no WAV files, nor FLAC or OGG")
+    left = Counter(file.suffix.lower() for file in every if file.suffix.lower() in IMAGES | _UNREAD)
+    report({f"{suffix} among sounds, left out": n for suffix, n in left.items()}, len(every), path)
+    return files
+
+
+def _read(file: Path) -> tuple[np.ndarray, int]:
+    """Samples (time, channel), and how many a second."""
+    try:
+        return _unpacked(file) if file.suffix.lower() in PACKED else read_wav(file.read_bytes(), str(file))
+    except OSError as error:
+        raise FileError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _resampled(s: np.ndarray, own: int, wanted: int, file: Path) -> np.ndarray:
+    if own == wanted:
+        return s
+    if max(own, wanted) > _FASTEST or max(own, wanted) > _FARTHEST * min(own, wanted):
+        raise InputError(f"{file} declares {own} samples a second, too far from {wanted} to be resampled")
+    common = math.gcd(own, wanted)
+    return resample_poly(s, wanted // common, own // common)
+
+
+def _unpacked(file: Path) -> tuple[np.ndarray, int]:
+    """Of FLAC and OGG, piece by piece: what a header declares is not believed."""
+    try:
+        soundfile = importlib.import_module("soundfile")
+    except (ImportError, OSError):  # OSError: without its library of the system
+        raise InputError(f"{file} needs soundfile: pip install 'probgen[audio]'") from None
+    pieces, left = [], most_unpacked(file.stat().st_size) // 2  # samples, of 16 bits
+    try:
+        with soundfile.SoundFile(file) as sound:
+            rate, declared = sound.samplerate, sound.frames
+            while left > 0 and len(piece := sound.read(1 << 16, dtype="float64", always_2d=True)):
+                pieces.append(piece)
+                left -= piece.size
+    except soundfile.LibsndfileError as error:
+        raise FileError(f"{file} cannot be read as sound: {reason(error)}") from None
+    read = sum(map(len, pieces))
+    if left <= 0 or read != declared or not read:
+        raise FileError(
+            f"{file} cannot be read as sound: it declares {declared} samples and holds {'more' if left <= 0 else read}"
+        )
+    s = np.concatenate(pieces)
+    if not np.isfinite(s).all():
+        raise FileError(f"{file} cannot be read as sound: a sample is not finite")
+    return s, rate

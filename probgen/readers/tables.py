@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from probgen.errors import FileError, InputError
-from probgen.readers.base import reason
+from probgen.readers.base import reason, unpacked
 
 COLUMNS = 1 << 15  # of a CSV file
 
@@ -20,14 +22,25 @@ def csv(path: Path) -> xr.Dataset:
 
 
 def table(path: Path) -> pd.DataFrame:
-    """A CSV file as it is. Errors: `FileError`."""
+    """A CSV file as it is, with or without gzip; its columns are parted by the first of comma, tab and semicolon that its first line
+    has, those of `.tab` and `.tsv` by tabs. Errors: `FileError`.
+    """
     try:
-        with path.open("rb") as file:
-            columns = file.readline(COLUMNS << 5).count(b",") + 1
-        if columns > COLUMNS:
-            raise ValueError(f"more than {COLUMNS} columns; give an .npy file")
-        return pd.read_csv(path)
-    except (ValueError, OSError) as error:
+        with (
+            io.BytesIO(unpacked(path.read_bytes()))
+            if path.suffix.lower() == ".gz"
+            else path.open("rb") as file
+        ):
+            first = file.readline(COLUMNS << 5)
+            tabs = Path(path.name.removesuffix(".gz")).suffix.lower() in (".tab", ".tsv")
+            by = "\t" if tabs else next((mark for mark in ",\t;" if mark.encode() in first), ",")
+            if first.count(by.encode()) >= COLUMNS:
+                raise ValueError(f"more than {COLUMNS} columns; give an .npy file")
+            file.seek(0)
+            return pd.read_csv(file, sep=by, encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise FileError(f"{path} cannot be read as CSV: it is no text in UTF-8; save it as UTF-8") from None
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise FileError(f"{path} cannot be read as CSV: {reason(error)}") from None
 
 

@@ -35,12 +35,15 @@ def text_rows(texts: Mapping[str, str], split: str | None = None) -> xr.Dataset:
 
 
 def read_text(path: Path) -> str:
-    """A file in UTF-8. Errors: `FileError`, with the place of the first byte that is no UTF-8; `InputError`."""
+    """A file in UTF-8, without the mark (BOM) that some editors begin it with.
+
+    Errors: `FileError`, with the place of the first byte that is no UTF-8; `InputError`.
+    """
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8").removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
     except UnicodeDecodeError as error:
         raise FileError(
-            f"{path} is no text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
+            f"{path} is no text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}; save it as UTF-8"
         ) from None
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from None
