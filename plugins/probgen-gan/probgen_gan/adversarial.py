@@ -1,7 +1,8 @@
-"""Two networks that play against each other, and what can be chosen of the game.
+"""Two networks that play against each other, and what can be chosen of their game.
 
-Inside, rows are (member, row, feature), of mean 0 and one deviation over all features, or between -1 and 1. The members are
-GANs that are trained at once and know nothing of each other.
+In the game rows are `(row, *form)`: vectors of an MLP, images of a convolutional network; of mean 0 and one deviation over
+all features, or between -1 and 1. Several members are GANs that are trained at once and know nothing of each other. They
+are a first dimension, `(member, row, *form)`; one member has none.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, overload
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from probgen import Event, Options
+from probgen import Event, Fitted, Options
 from probgen.contract.conditions import context_size, one_hot
 from probgen.errors import InputError
 
@@ -76,6 +77,13 @@ class Adversarial(nn.Module, ABC):
 
     Of real data `loc` is the mean of each feature and `scale` one deviation for all, so that what is round stays round;
     discrete data are brought to -1 .. 1, where G ends in tanh.
+
+    form     the shape of a row in the game, of as many numbers as the event has
+    members  how many GANs these are
+
+    D takes x and c, `(*member, row, *form)` and `(*member, row, context)`, and gives one number for each pack of rows that
+    follow one another, `(*member, pack)`. G takes z and c, `(*member, row, latent)` and the same, and gives y, of the form
+    of x. c is None where x is conditioned on nothing.
     """
 
     loc: Tensor
@@ -83,15 +91,16 @@ class Adversarial(nn.Module, ABC):
     calibration: Tensor
     alone = True  # D sees each pack by itself: what it says does not depend on the rest of the batch
 
-    def __init__(self, options: GameOptions, event: Event, members: int = 1):
+    def __init__(self, options: GameOptions, event: Event, form: tuple[int, ...], members: int = 1):
         super().__init__()
         if None in event.shape or event.support == "token":
             raise InputError(f"a GAN needs rows of numbers, all of one length, not an event of {event}")
-        self.options, self.event, self.members = options, event, members
+        self.options, self.event, self.form, self.members = options, event, form, members
+        self.shape = tuple(length or 1 for length in event.shape)
+        self.row_dim = 1 if members > 1 else 0
         self.latents: dict[str, tuple[str, ...]] = {"z": ("latent",)}
         if members > 1:
             self.latents["member"] = ()
-        self.shape = tuple(length or 1 for length in event.shape)
         self.context = context_size(event)
         self.D = self.discriminator()  # before G: a fit that diverges names the first
         self.G = self.generator()
@@ -111,36 +120,71 @@ class Adversarial(nn.Module, ABC):
 
     @abstractmethod
     def discriminator(self) -> nn.Module:
-        """(member, row, feature + context) -> (member, pack)."""
+        """D, in its initial state."""
 
     @abstractmethod
     def generator(self) -> nn.Module:
-        """(member, row, latent + context) -> (member, row, feature)."""
+        """G, in its initial state."""
 
     def generate(self, net: nn.Module, z: Tensor, c: Tensor | None) -> Tensor:
-        """Standardised draws of G or its average: (member, row, latent) -> (member, row, feature)."""
-        y = net(_beside(z, c))
+        """Standardised draws y of G or its average."""
+        y = net(z, c)
         return y.tanh() if self.event.discrete else y
 
     def discriminate(self, x: Tensor, c: Tensor | None, theta: Mapping[str, Tensor] | None = None) -> Tensor:
-        """D of standardised rows, by its own parameters or by theta: (member, row, feature) -> (member, pack)."""
-        x = _beside(x, c)
+        """D of standardised rows, by its own parameters or by theta: (*member, pack)."""
         if theta is None:
-            return self.D(x)
-        return functional_call(self.D, dict(theta), (x,))
+            return self.D(x, c)
+        return functional_call(self.D, dict(theta), (x, c))
 
     def critic(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """D of each row in a pack of its own copies: (member, row, feature) -> (member, row)."""
-        p = self.options.packing
-        return self.discriminate(x.repeat_interleave(p, 1), c if c is None else c.repeat_interleave(p, 1))
+        """D of each row in a pack of its own copies: (*member, row)."""
+        p, dim = self.options.packing, self.row_dim
+        return self.discriminate(x.repeat_interleave(p, dim), c if c is None else c.repeat_interleave(p, dim))
+
+    def decode(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
+        """x = loc + scale G(z) by the average, of the member that is named: (row, *event), not rounded.
+
+        Errors: `InputError` for latents that are none of this GAN.
+        """
+        z = latents["z"]
+        if z.shape[1:] != (self.options.latent,):
+            raise InputError(f"z: {self.options.latent} numbers a draw are needed, not {z.shape[1:].numel()}")
+        c = self.of_each(self.condition(given))
+        y = self.generate(self.average, self.of_each(z.to(self.loc.dtype)), c)
+        if self.members > 1:
+            y = y[self.which(latents["member"]), torch.arange(len(z), device=z.device)]
+        return self.original(y)
+
+    def which(self, member: Tensor) -> Tensor:
+        """Members as whole numbers: (row,). Errors: `InputError` where there is none of such a number."""
+        if not ((member >= 0) & (member < self.members) & (member == member.round())).all():
+            raise InputError(f"member: whole numbers from 0 to {self.members - 1} are needed")
+        return member.long()
+
+    def single(self) -> Adversarial:
+        """The same networks for one member, in their initial state."""
+        return self
+
+    @overload
+    def of_each(self, rows: Tensor) -> Tensor: ...
+    @overload
+    def of_each(self, rows: Tensor | None) -> Tensor | None: ...
+    def of_each(self, rows: Tensor | None) -> Tensor | None:
+        """The same rows for each member: (row, ...) -> (*member, row, ...)."""
+        return rows if rows is None or self.members == 1 else rows.expand(self.members, *rows.shape)
 
     def standardised(self, x: Tensor) -> Tensor:
-        """(..., feature) -> (..., feature)."""
-        return (x.to(self.loc.dtype) - self.loc) / self.scale
+        """(..., *event) -> (..., *form)."""
+        before = x.shape[: x.ndim - len(self.shape)]
+        return (x.reshape(*before, *self.form).to(self.loc.dtype) - self.loc.view(self.form)) / self.scale
 
     def original(self, y: Tensor) -> Tensor:
-        """Standardised rows as they are in the data: (row, feature) -> (row, *event)."""
-        x = (self.loc + self.scale * y).reshape(len(y), *self.shape)
+        """Standardised rows in the units of the data, not rounded: (row, *form) -> (row, *event)."""
+        return (self.loc.view(self.form) + self.scale * y).reshape(len(y), *self.shape)
+
+    def rounded(self, x: Tensor) -> Tensor:
+        """x as data are: whole numbers where they are discrete."""
         return x.round() if self.event.discrete else x
 
     def condition(self, given: Mapping[str, Tensor]) -> Tensor | None:
@@ -148,5 +192,8 @@ class Adversarial(nn.Module, ABC):
         return one_hot(self.event, given, self.loc.dtype)
 
 
-def _beside(x: Tensor, c: Tensor | None) -> Tensor:
-    return x if c is None else torch.cat([x, c], 2)
+def adversarial(fitted: Fitted) -> Adversarial:
+    """The module of a fitted GAN. Errors: `InputError` where it is none."""
+    if not isinstance(fitted.module, Adversarial):
+        raise InputError(f"family {fitted.family!r} is no GAN")
+    return fitted.module

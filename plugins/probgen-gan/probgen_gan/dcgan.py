@@ -14,9 +14,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from probgen import Event
 from probgen_gan.adversarial import Adversarial, GameOptions
-from probgen_gan.game import fit
+from probgen_gan.fitting import fit
 from probgen_gan.implicit import ScoreOptions, sample, score
-from probgen_gan.layers import MinibatchDiscrimination
+from probgen_gan.layers import MinibatchDiscrimination, beside
 from probgen_gan.pictures import pictures
 
 __all__ = ["DCGAN", "Options", "ScoreOptions", "build", "fit", "pictures", "sample", "score"]
@@ -42,11 +42,11 @@ class Options(GameOptions):
 
 
 class Discriminator(nn.Module):
-    """(1, row, pixels + context) -> (1, pack): the images of a pack are its channels, and so is its context."""
+    """(row, channel, height, width), (row, context) -> (pack,): the images of a pack are its channels, and so is its context."""
 
     def __init__(self, options: Options, image: tuple[int, int, int], context: int):
         super().__init__()
-        self.packing, self.image, self.context = options.packing, image, context
+        self.packing = options.packing
         depth, height, width = image
         penalised = options.spectral or options.r1 + options.r2 + options.gradient_penalty > 0
         layers: list[nn.Module] = []
@@ -65,20 +65,18 @@ class Discriminator(nn.Module):
         )
         self.last = _normalised(nn.Linear(features + options.minibatch, 1), options.spectral)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """A context is constant over the image."""
-        depth, height, width = self.image
-        pixels, context = x[0].split([depth * height * width, self.context], 1)
-        images = pixels.reshape(-1, self.packing * depth, height, width)
-        if self.context:
-            planes = context.reshape(len(images), -1, 1, 1).expand(-1, -1, height, width)
+        images = x.reshape(len(x) // self.packing, -1, *x.shape[2:])
+        if c is not None:
+            planes = c.reshape(len(images), -1, 1, 1).expand(-1, -1, *x.shape[2:])
             images = torch.cat([images, planes], 1)
-        features = self.minibatch(self.convolutions(images).flatten(1)[None])
-        return self.last(features).squeeze(2)
+        features = self.minibatch(self.convolutions(images).flatten(1))
+        return self.last(features).squeeze(1)
 
 
 class Generator(nn.Module):
-    """(1, row, latent + context) -> (1, row, pixels)."""
+    """(row, latent), (row, context) -> (row, channel, height, width)."""
 
     def __init__(self, n: int, channels: tuple[int, ...], image: tuple[int, int, int]):
         super().__init__()
@@ -95,9 +93,9 @@ class Generator(nn.Module):
             ]
         self.convolutions = nn.Sequential(*layers)
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """The last layer is linear; tanh is where the data are bounded."""
-        return self.convolutions(self.first(z[0]).unflatten(1, self.small)).flatten(1)[None]
+        return self.convolutions(self.first(beside(z, c)).unflatten(1, self.small))
 
 
 def _normalised(layer: nn.Module, spectral: bool) -> nn.Module:
@@ -110,10 +108,8 @@ class DCGAN(Adversarial):
     options: Options
 
     def __init__(self, options: Options, event: Event):
-        self.image = event.image(
-            len(options.channels), "channels", "`gan` takes vectors"
-        )  # the networks are made for it
-        super().__init__(options, event)
+        self.image = event.image(len(options.channels), "channels", "`gan` takes vectors")
+        super().__init__(options, event, self.image)
         norms = any(isinstance(layer, nn.BatchNorm2d) for layer in self.D.modules())
         self.alone = not norms and not options.minibatch
 

@@ -14,9 +14,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from probgen import Event
 from probgen_gan.adversarial import Adversarial, GameOptions
-from probgen_gan.game import fit
+from probgen_gan.fitting import fit
 from probgen_gan.implicit import ScoreOptions, sample, score
-from probgen_gan.layers import MinibatchDiscrimination, linear
+from probgen_gan.layers import MinibatchDiscrimination, beside, linear
 from probgen_gan.pictures import pictures
 
 __all__ = ["GAN", "Options", "ScoreOptions", "build", "fit", "pictures", "sample", "score"]
@@ -38,7 +38,7 @@ class Options(GameOptions):
 
 
 class MLP(nn.Sequential):
-    """Leaky layers of each member; the last one is linear: (member, row, n) -> (member, row, out)."""
+    """Leaky layers of each member; the last one is linear: (*member, row, n) -> (*member, row, out)."""
 
     def __init__(self, members: int, n: int, hidden: tuple[int, ...], out: int, kernels: int = 0):
         layers: list[nn.Module] = []
@@ -48,25 +48,23 @@ class MLP(nn.Sequential):
         if kernels:
             layers.append(MinibatchDiscrimination(members, last, kernels))
         super().__init__(*layers, linear(members, last + kernels, out))
-        self.members = members
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Of one member as plain matrices, at which torch is quickest."""
-        if self.members > 1:
-            return super().forward(x)
-        return super().forward(x.squeeze(0)).unsqueeze(0)
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Of x with its conditions beside it."""
+        return super().forward(beside(x, c))
 
 
 class Packed(nn.Module):
-    """One number for each pack of rows: (member, row, n) -> (member, pack) (PacGAN, Lin et al. 2018)."""
+    """One number for each pack of rows: (*member, row, n) -> (*member, pack) (PacGAN, Lin et al. 2018)."""
 
     def __init__(self, packing: int, net: nn.Module):
         super().__init__()
         self.packing, self.net = packing, net
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Rows that follow one another are a pack."""
-        return self.net(x.reshape(len(x), x.shape[1] // self.packing, -1)).squeeze(2)
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Rows that follow one another are a pack, with the conditions of each."""
+        packs = x.shape[-2] // self.packing
+        return self.net(beside(x, c).reshape(*x.shape[:-2], packs, -1)).squeeze(-1)
 
 
 class GAN(Adversarial):
@@ -75,7 +73,7 @@ class GAN(Adversarial):
     options: Options
 
     def __init__(self, options: Options, event: Event):
-        super().__init__(options, event, options.members)
+        super().__init__(options, event, (event.size,), options.members)
         self.alone = not options.minibatch
 
     def discriminator(self) -> nn.Module:
@@ -94,6 +92,10 @@ class GAN(Adversarial):
         return MLP(
             self.options.members, self.options.latent + self.context, self.options.hidden, self.event.size
         )
+
+    def single(self) -> GAN:
+        """A fit by itself begins with it."""
+        return GAN(self.options.model_copy(update={"members": 1}), self.event)
 
 
 def build(options: Options, event: Event) -> GAN:

@@ -15,7 +15,7 @@ from torch import Tensor
 from probgen import Fitted, Options, Pair, Run, hookimpl, log_prob
 from probgen.errors import DivergedError, InputError, NotOffered
 from probgen.inference.annealed import AT_ONCE, ais, bidirectional
-from probgen_gan.adversarial import Adversarial
+from probgen_gan.adversarial import Adversarial, adversarial
 
 
 class ScoreOptions(Options):
@@ -58,21 +58,13 @@ class Noisy(Pair):
         zero = self.module.loc.new_zeros(n, self.module.options.latent)
         with self.rows(n):
             z = pyro.sample("z", dist.Normal(zero, 1.0).to_event(1))
-            y = drawn(self.module, z, given)[0]
-            mean = (self.module.loc + self.module.scale * y).reshape(n, *self.module.shape)
+            mean = self.module.decode({"z": z}, given)
             return pyro.sample("x", dist.Normal(mean, self.noise).to_event(mean.ndim - 1), obs=x)
-
-
-def drawn(module: Adversarial, z: Tensor, given: dict[str, Tensor]) -> Tensor:
-    """G(z) by the average of each member: (row, latent) -> (member, row, feature)."""
-    c = module.condition(given)
-    wide = (module.members, -1, -1)
-    return module.generate(module.average, z.expand(wide), None if c is None else c.expand(wide))
 
 
 def member(fitted: Fitted, i: int) -> Fitted:
     """The i-th of the GANs that were fitted at once, as a fit by itself. Errors: `InputError` where there is none."""
-    members = getattr(fitted.options, "members", 1)
+    members = adversarial(fitted).members
     if not 0 <= i < members:
         raise InputError(f"member = {i}: there are {members}")
     if members == 1:
@@ -89,29 +81,20 @@ def member(fitted: Fitted, i: int) -> Fitted:
 @hookimpl
 def sample(fitted: Fitted, n: int, given: dict[str, Tensor], run: Run) -> dict[str, Tensor]:
     """x = G(z) by the average of the generator, and z; of several members also which, each as likely as another."""
-    module: Any = fitted.module
+    module = adversarial(fitted)
     if "x" in given:
         raise NotOffered("a GAN does not complete x, and does not say which z made it")
     z = given.get("z")
     if z is None:
         z = torch.randn(n, module.options.latent, device=run.device, dtype=run.dtype)
-    if z.shape != (n, module.options.latent):
-        raise InputError(f"z: {module.options.latent} numbers a draw are needed, not {z.shape[1:].numel()}")
-    z = z.to(run.dtype)
-    y = drawn(module, z, given)
-    latents = {"z": z}
+    latents = {"z": z.to(run.dtype)}
     if module.members > 1:
-        which = given.get("member")
-        which = torch.randint(module.members, (n,), device=run.device) if which is None else which
-        if not ((which >= 0) & (which < module.members) & (which == which.round())).all():
-            raise InputError(f"member: whole numbers from 0 to {module.members - 1} are needed")
-        which = latents["member"] = which.long()
-        y = y[which, torch.arange(n, device=run.device)]
-    else:
-        y = y[0]
-    if not torch.isfinite(y).all():
+        any_of_them = torch.randint(module.members, (n,), device=run.device)
+        latents["member"] = module.which(given.get("member", any_of_them))
+    x = module.decode(latents, given)
+    if not torch.isfinite(x).all():
         raise DivergedError("the generator gives what is not finite")
-    return {"x": module.original(y), **latents}
+    return {"x": module.rounded(x), **latents}
 
 
 @hookimpl
@@ -120,16 +103,15 @@ def score(fitted: Fitted, data: dict[str, Tensor], options: ScoreOptions, run: R
 
     Of several members the surrogates are (row, member).
     """
-    module: Any = fitted.module
+    module = adversarial(fitted)
     if options.noise is not None:
         if module.members > 1:
             raise InputError(
                 f"these are {module.members} GANs: take one of them, probgen_gan.member(fitted, 0)"
             )
         return _annealed(module, data, options)
-    x, c = module.standardised(data["x"].flatten(1)), module.condition(data)
-    wide = (module.members, -1, -1)
-    critic = module.critic(x.expand(wide), None if c is None else c.expand(wide))
+    x, c = module.of_each(module.standardised(data["x"])), module.of_each(module.condition(data))
+    critic = module.critic(x, c)
     attrs = {
         "kind": "surrogate",
         "estimator": module.options.loss,
@@ -147,10 +129,8 @@ def score(fitted: Fitted, data: dict[str, Tensor], options: ScoreOptions, run: R
 
 
 def _of_rows(name: str, values: Tensor, attrs: dict[str, Any]) -> xr.Dataset:
-    """values: (member, row)."""
-    one = len(values) == 1
-    array = (values[0] if one else values.mT).cpu().numpy()
-    return xr.Dataset({name: ("row" if one else ("row", "member"), array, attrs)})
+    """values: (*member, row)."""
+    return xr.Dataset({name: (("row", "member")[: values.ndim], values.cpu().numpy().T, attrs)})
 
 
 def _annealed(module: Adversarial, data: dict[str, Tensor], options: ScoreOptions) -> xr.Dataset:

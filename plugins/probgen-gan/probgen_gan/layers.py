@@ -1,4 +1,4 @@
-"""Layers of several networks that are trained at once. What one member has is what a network by itself has."""
+"""Layers of one network, or of several that are trained at once. What one member has is what a network by itself has."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from torch import Tensor, nn
 DIMENSIONS = 5  # of each kernel of minibatch discrimination
 
 
+def beside(x: Tensor, c: Tensor | None) -> Tensor:
+    """Vectors with their conditions: (..., n), (..., context) -> (..., n + context)."""
+    return x if c is None else torch.cat([x, c], -1)
+
+
 def linear(members: int, n: int, out: int) -> nn.Module:
-    """Torch's own of one member, else a layer of each: (member, row, n) -> (member, row, out)."""
+    """Torch's own of one member, else a layer of each: (*member, row, n) -> (*member, row, out)."""
     return nn.Linear(n, out) if members == 1 else Linears(members, n, out)
 
 

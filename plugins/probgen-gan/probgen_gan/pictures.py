@@ -14,6 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 import probgen
 from probgen import Fitted
 from probgen import figures as common
+from probgen_gan.adversarial import GameOptions, adversarial
 from probgen_gan.implicit import member
 
 ROWS = 2000  # of the data, that are drawn
@@ -36,13 +37,14 @@ def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure
         found["draws_by_step"] = draws_by_step(fitted, data)
     if fitted.event.shape == (2,) and not fitted.event.discrete and not fitted.event.given:
         found["surface"] = surface(member(fitted, 0), data, **again)
-        if getattr(fitted.options, "members", 1) > 1:
+        if adversarial(fitted).members > 1:
             found["members"] = members(fitted, data, **again)
     return found
 
 
 def game(fitted: Fitted) -> Figure:
     """V(G, D) of a discriminator that gives a probability, -log 4 where it cannot tell; and both losses, by step."""
+    assert isinstance(fitted.options, GameOptions)
     history = fitted.history
     step = np.arange(1, history.sizes["step"] + 1)
     figure = Figure(figsize=(7, 5.5), layout="constrained")
@@ -59,7 +61,7 @@ def game(fitted: Fitted) -> Figure:
             axes.plot(at, mean, lw=1.2, label={"value": "V(G, D)", "d_loss": "D", "g_loss": "G"}[name])
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    panels[-1].set_ylabel(f"loss ({getattr(fitted.options, 'loss', '')})")
+    panels[-1].set_ylabel(f"loss ({fitted.options.loss})")
     panels[-1].set_xlabel("step of the generator")
     return figure
 
@@ -83,7 +85,7 @@ def draws_by_step(fitted: Fitted, data: xr.Dataset) -> Figure:
 
 def members(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
     """Draws of each member, at the end."""
-    n = fitted.options.members  # type: ignore[attr-defined]  # only several have this picture
+    n = adversarial(fitted).members
     across = math.ceil(math.sqrt(2.5 * n))
     down = math.ceil(n / across)
     figure = Figure(figsize=(2.4 * across, 2.5 * down), layout="constrained")

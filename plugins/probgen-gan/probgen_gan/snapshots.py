@@ -15,11 +15,14 @@ NUMBERS = 20_000  # of a moment, about
 
 
 class Snapshots:
-    """At moments that double: 1/128, 1/64, ... of the steps. A part of what a fit keeps."""
+    """At moments that double: 1/128, 1/64, ... of the steps. A part of what a fit keeps.
+
+    z, c  of as many rows as a batch has: (*member, row, latent), (*member, row, context)
+    """
 
     def __init__(self, module: Adversarial, steps: int, z: Tensor, c: Tensor | None):
-        n = min(max(12, min(500, NUMBERS // module.event.size)), z.shape[1])
-        self.module, self.z, self.c = module, z[:, :n], None if c is None else c[:, :n]
+        n = min(max(12, min(500, NUMBERS // module.event.size)), z.shape[-2])
+        self.module, self.z, self.c = module, z[..., :n, :], None if c is None else c[..., :n, :]
         self.moments = sorted({max(1, steps >> i) for i in range(MOMENTS)})
         self.x: list[Tensor] = []
 
@@ -28,7 +31,9 @@ class Snapshots:
         """The draws after so many steps, if this is a moment."""
         if step in self.moments:
             module = self.module
-            self.x.append(module.original(module.generate(module.average, self.z, self.c)[0]))
+            y = module.generate(module.average, self.z, self.c)
+            y = y[0] if module.members > 1 else y
+            self.x.append(module.rounded(module.original(y)))
 
     def dataset(self) -> xr.Dataset:
         """x (moment, sample, *event); the moments are numbers of steps."""

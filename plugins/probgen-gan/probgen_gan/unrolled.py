@@ -19,8 +19,8 @@ def ahead(
     """
     group = optimizer.param_groups[0]
     rate, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]
-    theta: dict[str, Tensor] = dict(D.named_parameters())
-    state = {name: optimizer.state[parameter] for name, parameter in theta.items()}
+    state = {name: optimizer.state[parameter] for name, parameter in D.named_parameters()}
+    theta = {name: parameter.detach().requires_grad_() for name, parameter in D.named_parameters()}
     m = {name: s["exp_avg"] for name, s in state.items()}
     v = {name: s["exp_avg_sq"] for name, s in state.items()}
     t = float(next(iter(state.values()))["step"])

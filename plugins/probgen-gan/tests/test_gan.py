@@ -12,11 +12,14 @@ import pytest
 import torch
 import xarray as xr
 from probgen_gan import dcgan, member
+from probgen_gan.adversarial import Adversarial, adversarial
+from probgen_gan.calibration import calibrate
 from probgen_gan.dcgan import DCGAN
-from probgen_gan.game import _calibrate, _Members, _seen
+from probgen_gan.fitting import seen
 from probgen_gan.gan import GAN, Options
 from probgen_gan.layers import MinibatchDiscrimination
 from probgen_gan.losses import LOSSES, cross_entropy
+from probgen_gan.members import Members
 from probgen_gan.pictures import pictures
 from probgen_gan.unrolled import ahead
 from scipy.stats import multivariate_normal
@@ -113,28 +116,42 @@ def test_the_generator_gains_where_the_discriminator_believes_it(name: str) -> N
 
 
 class Bowl(torch.nn.Module):
-    """D = |rows of a pack|^2 / 2, whose gradient is the rows themselves."""
+    """D = |rows of a pack|^2 / 2, whose gradient is the rows themselves; of rows whose dimension is the one that is named."""
 
-    def __init__(self, packing: int):
+    def __init__(self, packing: int, dim: int):
         super().__init__()
-        self.packing = packing
+        self.packing, self.dim = packing, dim
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x.reshape(len(x), x.shape[1] // self.packing, -1).square().sum(2) / 2
+    def forward(self, x: Tensor, c: None = None) -> Tensor:
+        shape = (*x.shape[: self.dim], x.shape[self.dim] // self.packing, -1)
+        return x.reshape(shape).square().sum(-1) / 2
+
+
+def game_of(form: str, **options: object) -> Adversarial:
+    """A GAN of rows of twelve numbers: vectors, images, or the vectors of two members."""
+    if form == "image":
+        event = probgen.Event(("channel", "height", "width"), (3, 2, 2), "real")
+        return DCGAN(dcgan.Options(channels=[2], **options), event)
+    members = 2 if form == "members" else 1
+    return GAN(Options(hidden=(), members=members, **options), probgen.Event(("feature",), (12,), "real"))
 
 
 @pytest.mark.parametrize("packing", [1, 2])
 @pytest.mark.parametrize("alone", [True, False])
-def test_penalties_are_those_of_the_gradient(packing: int, alone: bool) -> None:
-    """R1 at real rows, R2 at draws, the gradient penalty at one point a pack between them; three features, eight rows."""
-    gan = GAN(Options(hidden=(), packing=packing, batch_size=8), probgen.Event(("feature",), (3,), "real"))
-    gan = gan.double()
-    gan.D, gan.alone = Bowl(packing), alone
-    x, y = torch.randn(2, 1, 8, 3, dtype=torch.float64)
-    e = torch.rand(8 // packing, dtype=torch.float64)
-    at_x, at_y = (rows.reshape(8 // packing, -1).square().sum(1) for rows in (x, y))
-    wide = e.repeat_interleave(packing)[:, None]
-    at_e = (wide * x[0] + (1 - wide) * y[0]).reshape(8 // packing, -1).square().sum(1)
+@pytest.mark.parametrize("form", ["vector", "image", "members"])
+def test_penalties_are_those_of_the_gradient(packing: int, alone: bool, form: str) -> None:
+    """R1 at real rows, R2 at draws, the gradient penalty at one point a pack between them; twelve numbers, eight rows.
+
+    Of several members the penalties are added up.
+    """
+    gan = game_of(form, packing=packing, batch_size=8).double()
+    gan.D, gan.alone = Bowl(packing, gan.row_dim), alone
+    m, packs = gan.members, 8 // packing
+    x, y = torch.randn(2, *([m] if m > 1 else []), 8, *gan.form, dtype=torch.float64)
+    e = torch.rand(*x.shape[: gan.row_dim], packs, dtype=torch.float64)
+    at_x, at_y = (rows.reshape(m, packs, -1).square().sum(2) for rows in (x, y))
+    wide = e.reshape(m, packs, 1)
+    at_e = (wide * x.reshape(m, packs, -1) + (1 - wide) * y.reshape(m, packs, -1)).square().sum(2)
     for chosen, gone, truth in (
         ({"r1": 0.5}, 0.0, 0.25 * at_x.mean()),
         ({"r2": 0.5}, 0.0, 0.25 * at_y.mean()),
@@ -144,11 +161,11 @@ def test_penalties_are_those_of_the_gradient(packing: int, alone: bool) -> None:
         ({"gradient_penalty": 10.0}, 0.5, 10 * (at_e.sqrt() - 1).square().mean()),
     ):
         gan.options = Options(packing=packing, batch_size=8, **chosen)
-        real, fake, penalty = _seen(gan, x, y, None, gone, lambda *shape: e.reshape(1, *shape))
+        real, fake, penalty = seen(gan, x, y, None, gone, lambda packs: e)
         assert penalty is not None
-        assert penalty.item() == pytest.approx(truth.item(), rel=1e-9)
-        torch.testing.assert_close(real[0], at_x / 2)
-        torch.testing.assert_close(fake[0], at_y / 2)
+        assert penalty.item() == pytest.approx(m * truth.item(), rel=1e-9)
+        torch.testing.assert_close(real, at_x.reshape(real.shape) / 2)
+        torch.testing.assert_close(fake, at_y.reshape(fake.shape) / 2)
 
 
 def ring() -> object:
@@ -214,6 +231,47 @@ def test_the_latent_makes_the_draw() -> None:
     draws = probgen.sample(fitted, 30)
     again = probgen.sample(fitted, 1, given={"z": draws["z"].values}, seed=9)["x"][0]
     np.testing.assert_allclose(again, draws["x"], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["vectors", "members", "images"])
+def test_what_is_decoded_is_what_is_drawn(name: str) -> None:
+    """Rounded where the data are whole numbers; by the member that is named; with a gradient to z."""
+    if name == "images":
+        fitted = probgen.fit(
+            "dcgan", images(64), given=["label"], steps=3, batch_size=16, channels=[4], latent=2
+        )
+    else:
+        members = 3 if name == "members" else 1
+        fitted = probgen.fit("gan", ring(), steps=3, batch_size=16, hidden=(16,), members=members)
+    given = {"label": np.ones(5, dtype=int)} if fitted.event.given else {}
+    draws = probgen.sample(fitted, 1, given={**given, "z": np.random.default_rng(0).normal(size=(5, 2))})
+    latents = {latent: draws[latent].values[0] for latent in adversarial(fitted).latents}
+    decoded = probgen.decode(fitted, {**given, **latents})["x"]
+    if fitted.event.discrete:
+        assert not np.array_equal(decoded, decoded.round())
+        decoded = decoded.round()
+    np.testing.assert_allclose(decoded, draws["x"][0], atol=1e-6)
+
+    tensors = {k: torch.from_numpy(v) for k, v in latents.items()}
+    z = tensors["z"] = tensors["z"].float().requires_grad_()
+    x = adversarial(fitted).decode(tensors, {k: torch.from_numpy(v) for k, v in given.items()})
+    x.sum().backward()
+    assert z.grad is not None
+    assert (z.grad.abs().sum(1) > 0).all()
+
+
+def test_several_members_decode_only_with_a_member() -> None:
+    fitted = probgen.fit("gan", ring(), steps=1, batch_size=16, members=2)
+    with pytest.raises(NotOffered, match="give 'member', too"):
+        probgen.decode(fitted, {"z": np.zeros((1, 2))})
+    with pytest.raises(InputError, match="member: whole numbers from 0 to 1"):
+        probgen.decode(fitted, {"z": np.zeros((1, 2)), "member": 2})
+
+
+def test_another_family_has_no_members() -> None:
+    fitted = probgen.fit("mixture", ring(), components=1)
+    with pytest.raises(InputError, match="family 'mixture' is no GAN"):
+        member(fitted, 0)
 
 
 # what the discriminator knows of its batch and of its future
@@ -363,7 +421,7 @@ def test_a_calibrated_discriminator_is_a_density_ratio() -> None:
         module.D.net[0].weight.fill_(-7.0)
         module.D.net[0].bias.fill_(2.0)
         rows = Rows(xr.Dataset({"x": (("row", "feature"), x)}), fitted.event)
-        _calibrate(module, rows, _Members(module, rows, [0], Run()))
+        calibrate(module, rows, Members(module, rows, Run()))
     scores = probgen.score(fitted, x[:50], estimator="ratio")["log_ratio"]
     assert scores.attrs["kind"] == "surrogate"
     assert scores.attrs["calibrated_on"] == "train"
@@ -425,18 +483,18 @@ def test_a_pack_of_images_is_seen_as_channels() -> None:
         ("channel", "height", "width"), (2, 4, 4), "real", given={"label": probgen.Event((), (), "token", 3)}
     )
     gan = DCGAN(dcgan.Options(channels=[4], packing=2), event)
-    x, c = torch.randn(1, 6, 32), torch.nn.functional.one_hot(torch.arange(6) % 3, 3).float()[None]
+    x, c = torch.randn(6, 2, 4, 4), torch.nn.functional.one_hot(torch.arange(6) % 3, 3).float()
     out = gan.discriminate(x, c)
     first = gan.D.convolutions[0]
-    seen = torch.zeros(3, 10, 4, 4)
+    planes = torch.zeros(3, 10, 4, 4)
     for pack in range(3):
-        seen[pack, :4] = x[0, 2 * pack : 2 * pack + 2].reshape(4, 4, 4)
-        seen[pack, 4:] = c[0, 2 * pack : 2 * pack + 2].reshape(6, 1, 1)
-    assert out.shape == (1, 3)
+        planes[pack, :4] = x[2 * pack : 2 * pack + 2].reshape(4, 4, 4)
+        planes[pack, 4:] = c[2 * pack : 2 * pack + 2].reshape(6, 1, 1)
+    assert out.shape == (3,)
     kept = []
     first.register_forward_hook(lambda module, inputs, output: kept.append(inputs[0]))
     gan.discriminate(x, c)
-    torch.testing.assert_close(kept[0], seen)
+    torch.testing.assert_close(kept[0], planes)
 
 
 # what is wrong

@@ -1,0 +1,73 @@
+"""Several GANs that are trained at once: each has the weights, rows and draws of a fit by its own seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probgen import Rows, Run
+from probgen.contract.seeds import key, seed_torch
+from probgen_gan.adversarial import Adversarial
+
+
+class Members:
+    """What each member sees and draws, of generators of its own: seeds s, s + 1, ..."""
+
+    def __init__(self, module: Adversarial, data: Rows, run: Run):
+        self.module = module
+        self.seeds = [run.seed + i for i in range(module.members)]
+        self.data = [data.reseeded(seed) for seed in self.seeds]
+        self.generators = [torch.Generator(run.device) for _ in self.seeds]
+        self.like: dict[str, Any] = {"device": run.device, "dtype": run.dtype}
+
+    def begin(self, stage: str, t: object) -> None:
+        """Seed the generators for a step."""
+        for seed, generator in zip(self.seeds, self.generators, strict=True):
+            generator.manual_seed(key(seed, stage, t))
+
+    def normal(self, *shape: int) -> Tensor:
+        """(*member, *shape)."""
+        return self._drawn(torch.randn, shape)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """(*member, *shape)."""
+        return self._drawn(torch.rand, shape)
+
+    def batch(self, t: int, size: int, sigma: float) -> tuple[Tensor, Tensor | None]:
+        """Standardised rows with noise, and their conditions."""
+        batches = [rows.batch(t, size) for rows in self.data]
+        x = self.module.standardised(_together([batch["x"] for batch in batches]))
+        if sigma:
+            x += sigma * self.normal(*x.shape[self.module.row_dim :])
+        parts = [part for batch in batches if (part := self.module.condition(batch)) is not None]
+        return x, _together(parts) if parts else None
+
+    def conditions(self, size: int) -> tuple[Tensor, Tensor | None]:
+        """z, and the conditions of the first batch."""
+        return self.normal(size, self.module.options.latent), self.batch(0, size, 0.0)[1]
+
+    def draws(self, n: int, c: Tensor | None, sigma: float) -> Tensor:
+        """G(z) with noise, standardised."""
+        y = self.module.generate(self.module.G, self.normal(n, self.module.options.latent), c)
+        return y + sigma * self.normal(*y.shape[self.module.row_dim :]) if sigma else y
+
+    def _drawn(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        return _together([draw(shape, generator=generator, **self.like) for generator in self.generators])
+
+
+def begin_members(module: Adversarial, seeds: list[int]) -> None:
+    """Each member's weights as a fit by its own seed begins."""
+    for i, seed in enumerate(seeds if module.members > 1 else ()):
+        seed_torch(key(seed, "build"))
+        alone = module.single().state_dict()
+        for name, state in module.state_dict().items():
+            if name in module.dims:
+                state[i] = alone[name]
+
+
+def _together(parts: list[Tensor]) -> Tensor:
+    """Of one member without a dimension for it."""
+    return parts[0] if len(parts) == 1 else torch.stack(parts)
