@@ -161,15 +161,9 @@ def learn_scale(module: Adversarial, data: Rows) -> None:
     """`loc` and `scale` of real data, in float64."""
     if module.event.discrete:
         return
-    n, total, square = 0, torch.zeros_like(module.loc, dtype=torch.float64), 0.0
-    for chunk in data.chunks():
-        x = chunk["x"].flatten(1).double()
-        n, total = n + len(x), total + x.sum(0)
-    mean = total / n
-    for chunk in data.chunks():
-        square += float((chunk["x"].flatten(1).double() - mean).square().sum())
-    module.loc.copy_(mean)
-    module.scale.fill_((square / (n * module.loc.numel())) ** 0.5 or 1.0)
+    moments = data.moments()
+    module.loc.copy_(moments.mean)
+    module.scale.copy_(moments.shared_scale)
 
 
 def _batch_size(module: Adversarial, data: Rows) -> int:

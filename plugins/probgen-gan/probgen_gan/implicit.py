@@ -47,7 +47,7 @@ class Noisy(Pair):
     z ~ Normal(0, 1),    x ~ Normal(G(z), noise)
     """
 
-    latents = {"z": ("latent",)}  # noqa: RUF012  # as every pair says it
+    latents = {"z": ("latent",)}
 
     def __init__(self, module: Adversarial, noise: float):
         super().__init__(None, module.event)

@@ -14,6 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 import probgen
 from probgen import Fitted
 from probgen import figures as common
+from probgen.contract.rows import evenly
 from probgen_gan.adversarial import GameOptions, adversarial
 from probgen_gan.implicit import member
 
@@ -136,7 +137,7 @@ def nearest(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
 
 
 def _over(axes: Any, data: xr.Dataset, draws: np.ndarray) -> None:
-    rows = _some(data)
+    rows = evenly(data, ROWS)["x"].values.astype(float)
     axes.scatter(rows[:, 0], rows[:, 1], s=3, color="0.75", linewidths=0)
     axes.scatter(
         draws[:, 0], draws[:, 1], s=3, color=matplotlib.colormaps["tab10"](3), alpha=0.5, linewidths=0
@@ -149,10 +150,5 @@ def _over(axes: Any, data: xr.Dataset, draws: np.ndarray) -> None:
 
 def _middle(data: xr.Dataset) -> tuple[np.ndarray, float]:
     """Of the square that is shown, and half its side."""
-    rows = _some(data)
+    rows = evenly(data, ROWS)["x"].values.astype(float)
     return rows.mean(0), 1.3 * float(np.abs(rows - rows.mean(0)).max())
-
-
-def _some(data: xr.Dataset) -> np.ndarray:
-    n, some = data.sizes["row"], min(data.sizes["row"], ROWS)
-    return data["x"].isel(row=np.arange(some) * n // some).values.astype(float)  # a file may be sorted
