@@ -24,6 +24,8 @@ from probgen import datasets
 from probgen.data.describe import event_of
 from probgen.data.ingest import as_dataset
 from probgen.errors import FileError, InputError
+from probgen.recipes.execution import execute
+from probgen.recipes.plan import Recipe
 
 RNG = np.random.default_rng(0)
 H, W = 5, 7
@@ -276,7 +278,7 @@ def test_each_conversion_is_reported_once_with_the_number_of_files(tmp_path: Pat
     plain(BITS)(tmp_path / "bits.png")
     (tmp_path / "photo.heic").write_bytes(b"?")
     (tmp_path / "notes.txt").write_text("not an image")
-    data = loaded(tmp_path, [".heic is not read, left out: 1 of 8", PALETTE, "upright by the orientation in EXIF: 3 of 6", "1 bit to grey"])  # fmt: skip
+    data = loaded(tmp_path, [".heic is not read, left out: 1 of 8", PALETTE, "upright by the orientation in EXIF: 3 of 6", "1 bit to grey", "grey to RGB"])  # fmt: skip
     assert data.attrs["converted"].endswith("grey to RGB, the same values: 2 of 6 files")
     bits, grey, colour = data.x.values[:3]
     assert (bits == BITS * 255).all()
@@ -402,6 +404,15 @@ def test_options_of_images_are_refused_for_other_data(options: dict[str, Any], t
     for data in (tmp_path / "a.npy", "digits", REAL):
         with pytest.raises(InputError, match="is of images, "):
             as_dataset(data, **options)
+
+
+def test_a_recipe_scales_its_images(tmp_path: Path) -> None:
+    for i in range(4):
+        plain(RGB, format="PNG")(tmp_path / f"{i}.png")
+    data = {"path": str(tmp_path), "size": [2, 3], "crop": "center", "gray": True}
+    recipe = Recipe.model_validate({"data": data, "models": {"m": {"family": "independent"}}})
+    (result,) = execute(recipe, tmp_path / "out")
+    assert result.fitted.event.shape == (2, 3)
 
 
 # tables, texts and tensors

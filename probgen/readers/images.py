@@ -17,7 +17,6 @@ from probgen.readers.pixels import MODES, opened
 
 _EIGHT = ("1", "L", "RGB")  # each holds all that those before it hold
 _GREY = "1 bit to grey, 0 and 255"
-_REPEATED = "grey to RGB, the same values"
 _UNREAD = {".heic", ".heif", ".jxl", ".avif", ".svg"}  # images that Pillow may not know
 
 
@@ -28,7 +27,7 @@ def images(path: Path, how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (f
          to grey by ITU-R 601-2
 
     What files hold is kept as it is: one bit is `binary`, 8 and 16 bits are 256 and 65,536 levels, 32 bits are `real`. Whatever is
-    converted is in the attribute `converted`, and reported by a warning where it is more than the same grey in three channels. Errors: `FileError`, `InputError`, which name the file.
+    converted is reported by a warning, and is in the attribute `converted`. Errors: `FileError`, `InputError`, which name the file.
     """
     files, done = _files(path), Counter[str]()
     found = [_read(file, how, done) for file in files]
@@ -43,7 +42,7 @@ def images(path: Path, how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (f
     x = np.stack(arrays)
     dataset = as_rows({"x": np.moveaxis(x, 3, 1) if mode == "RGB" else x}, path)
     dataset["x"].attrs.update(_support(mode))
-    report({what: n for what, n in done.items() if what != _REPEATED}, len(files), path)
+    report(done, len(files), path)
     if done:
         dataset.attrs["converted"] = "; ".join(
             f"{what}: {n} of {len(files)} files" for what, n in done.items()
@@ -113,7 +112,7 @@ def _raised(array: np.ndarray, own: str, mode: str, done: Counter[str]) -> np.nd
         done[_GREY] += 1
         array = array.astype(np.uint8) * np.uint8(255)
     if own != "RGB" and mode == "RGB":
-        done[_REPEATED] += 1
+        done["grey to RGB, the same values"] += 1
         array = np.repeat(array[..., None], 3, axis=2)
     return array.astype(np.float64) if mode == "I" else array
 

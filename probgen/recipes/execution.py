@@ -85,7 +85,9 @@ def execute(
     check(recipe)
 
     def part(split: str | None) -> xr.Dataset:
-        return evenly(as_dataset(recipe.data.source, split, data_dir, recipe.data.rate), recipe.data.rows)
+        return evenly(
+            as_dataset(recipe.data.source, split, data_dir, **recipe.data.reading), recipe.data.rows
+        )
 
     data = part(recipe.data.part(recipe.data.split, "train"))
     valid_split = recipe.data.part(recipe.data.valid, "valid")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -23,7 +23,14 @@ class Data(Options):
     path: str | None = Field(None, description="a file or folder, from where the command is run")
     split: str | None = Field(None, description="the part to fit to; `train` where there is one")
     valid: str | None = Field(None, description="the part to choose by; `valid` where there is one")
-    rate: int | None = Field(None, ge=1, description="samples a second that WAV files are resampled to")
+    rate: int | None = Field(None, ge=1, description="samples a second that sounds are resampled to")
+    size: int | tuple[int, int] | None = Field(
+        None, description="of images: (height, width), or both in one number, that they are scaled to"
+    )
+    crop: Literal["center"] | None = Field(
+        None, description="of images: cut off what is beside the middle where the shape is not that of size"
+    )
+    gray: bool = Field(False, description="of images: colours become grey")
     rows: int | None = Field(None, ge=1, description="of each part at most so many, evenly spaced")
 
     @model_validator(mode="after")
@@ -36,6 +43,11 @@ class Data(Options):
     def source(self) -> str | Path:
         """What to load."""
         return self.name if self.name is not None else Path(self.path or "")
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How files are read."""
+        return {"rate": self.rate, "size": self.size, "crop": self.crop, "gray": self.gray}
 
     @property
     def splits(self) -> tuple[str, ...]:
