@@ -23,7 +23,6 @@ from probgen.data.describe import event_of
 from probgen.data.ingest import as_dataset
 from probgen.errors import DivergedError, InputError
 from probgen.inference import normal_moments as moments
-from probgen.inference.normal_moments import mean_and_variance
 from probgen.models.mixture import Mixture, MixtureOptions
 
 COVARIANCES = ("full", "tied", "diagonal", "spherical")
@@ -395,11 +394,17 @@ def test_moments_of_many_chunks_are_those_of_all_rows() -> None:
         {"x": (("row", "feature"), x), "observed": (("row", "feature"), there), "weight": ("row", weight)}
     )
     rows = Rows(data, Event(("feature",), (2,), "real"), dtype=torch.float64)
-    mean, variance = mean_and_variance(rows)
+    found = rows.moments()
     w = there * weight[:, None]
     expected = (w * x).sum(0) / w.sum(0)
-    np.testing.assert_allclose(mean, expected, rtol=1e-12)
-    np.testing.assert_allclose(variance, (w * (x - expected) ** 2).sum(0) / w.sum(0), rtol=1e-12)
+    variance = (w * (x - expected) ** 2).sum(0) / w.sum(0)
+    np.testing.assert_allclose(found.mean, expected, rtol=1e-12)
+    np.testing.assert_allclose(found.variance, variance, rtol=1e-12)
+    np.testing.assert_allclose(found.scale, np.sqrt(variance), rtol=1e-12)
+    np.testing.assert_allclose(found.shared_scale**2, (w.sum(0) * variance).sum() / w.sum(), rtol=1e-12)
+    pooled, middle = found.pooled(), (w * x).sum() / w.sum()
+    np.testing.assert_allclose(pooled.mean, [middle], rtol=1e-12)
+    np.testing.assert_allclose(pooled.variance, [(w * (x - middle) ** 2).sum() / w.sum()], rtol=1e-12)
 
 
 @pytest.mark.parametrize("covariance", ["full", "tied"])
