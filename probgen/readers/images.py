@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
-from PIL import Image, UnidentifiedImageError
 
 from probgen.errors import FileError, InputError
 from probgen.readers.arrays import dataset as as_rows
 from probgen.readers.base import classes_of, reason
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def images(folder: Path) -> xr.Dataset:
@@ -38,6 +41,8 @@ def images(folder: Path) -> xr.Dataset:
 
 
 def _image(file: Path) -> Image.Image:
+    from PIL import Image, UnidentifiedImageError  # imported where there are images
+
     try:
         with Image.open(file) as image:
             image.load()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from scipy.signal import resample_poly
 
 from probgen.codecs.sounds import MU_LAW, mu_law, read_wav
 from probgen.errors import FileError, InputError
@@ -56,6 +55,8 @@ def sounds(path: Path, rate: int | None = None) -> xr.Dataset:
             )
         mixed = s.mean(1)
         if own != wanted:
+            from scipy.signal import resample_poly  # 0.5 s, and most sounds are of one rate
+
             common = math.gcd(own, wanted)
             mixed = np.clip(resample_poly(mixed, wanted // common, own // common), -1, 1)
         recordings.append(mixed)
