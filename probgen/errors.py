@@ -59,10 +59,14 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + signal
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint for the end of a message: the nearest known name, or all of them."""
+def did_you_mean(name: str, known: Iterable[str], then: str = "") -> str:
+    """A hint for the end of a message: the nearest known name, or all of them.
+
+    then  a sentence that follows the hint, after a question mark or a full stop
+    """
     known = sorted(known)
     nearest = difflib.get_close_matches(name, known, n=1)
     if nearest:
-        return f"did you mean {nearest[0]!r}?"
-    return f"known: {', '.join(known)}" if known else "there is none"
+        return f"did you mean {nearest[0]!r}? {then}".rstrip()
+    hint = f"known: {', '.join(known)}" if known else "there is none"
+    return f"{hint}. {then}" if then else hint

@@ -23,11 +23,11 @@ from probgen.contract.seeds import checked_seed, generators_kept, key, seed_torc
 from probgen.contract.state import first_not_finite, state_of
 from probgen.contract.surroundings import isolated
 from probgen.data.intake import prepare
-from probgen.errors import DivergedError, InputError, PluginError, ProbgenError, RunError
+from probgen.errors import DivergedError, InputError, PluginError, ProbgenError
 from probgen.plugins.family import family as find_family
 from probgen.plugins.observers import Observers
 from probgen.store.files import without_none
-from probgen.store.folder import HISTORY, MODEL, RunFolder
+from probgen.store.folder import HISTORY, MODEL, RunFolder, check_folder
 
 
 @isolated
@@ -154,8 +154,7 @@ def _fitted(
 def _claimed(out: str | Path, request: dict[str, Any], resume: bool, force: bool) -> Iterator[RunFolder]:
     """The folder of a fit, held, with its request written. Errors: `RunError`, `InputError`."""
     path = Path(out)
-    if path.exists() and not path.is_dir():
-        raise RunError(f"{path} is a file; a run needs a folder")
+    check_folder(path)
     with RunFolder(path) as folder:
         if force:
             folder.erase()

@@ -16,7 +16,8 @@ from probgen.contract.state import check_state
 from probgen.contract.surroundings import isolated
 from probgen.errors import FileError, PluginError
 from probgen.plugins.family import family
-from probgen.store import folder, trees
+from probgen.store import trees
+from probgen.store.folder import model_file
 
 
 @isolated
@@ -26,15 +27,7 @@ def load(path: str | Path, family_: Any = None) -> Fitted:
     The family is looked up among the registered ones; give the class where it is the script's own. Errors:
     `FileError` for a file that is missing, damaged or not a model; `PluginError` if its family is not installed.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileError(f"{path}: No such file or directory")
-    if path.is_dir():
-        if not (path / folder.MODEL).exists():
-            raise FileError(
-                f"{path} holds no fitted model ({folder.MODEL}); was the fit interrupted? use --resume"
-            )
-        path = path / folder.MODEL
+    path = model_file(Path(path))
     tree = trees.read_tree(path)
     try:
         about = dict(tree["/probgen"].attrs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -15,7 +16,6 @@ from probgen.contract.definition import Definition
 
 def stamp(family: Definition, seed: int) -> dict[str, Any]:
     """Of a fit, draws or scores: who made it, when, with which versions and seed."""
-    packages = ("probgen", "torch", "pyro-ppl", "numpy", "xarray", "h5py")
     return {
         "family": family.name,
         "family_origin": family.origin,
@@ -23,8 +23,15 @@ def stamp(family: Definition, seed: int) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        **{f"{package.replace('-', '_')}_version": version(package) for package in packages},
+        **_versions(),
     }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Of the packages whose versions may decide the bits. Read once a process: it takes as long as some thousand draws."""
+    packages = ("probgen", "torch", "pyro-ppl", "numpy", "xarray", "h5py")
+    return {f"{package.replace('-', '_')}_version": version(package) for package in packages}
 
 
 def about(dataset: xr.Dataset, digest: str) -> dict[str, Any]:

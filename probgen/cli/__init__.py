@@ -30,6 +30,7 @@ app = typer.Typer(
     help="One grammar for generative models: fit, sample, score.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # help is plain text: in markup [expect] would be a style, and not be printed
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
@@ -63,14 +64,14 @@ def _options(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
     ),
-    traceback: bool = typer.Option(False, "--traceback", help="Show where an error comes from."),
+    traceback: bool = typer.Option(False, "--traceback", help="Print the traceback of an error."),
 ) -> None:
     if traceback:
         os.environ["PROBGEN_TRACEBACK"] = "1"
 
 
 def main() -> None:
-    """Run the command line; a reader that goes away (`| head`) ends it quietly."""
+    """Run the command line; a closed pipe (`| head`) ends it quietly."""
     warnings.showwarning = lambda message, *_, **__: print(f"probgen: warning: {message}", file=sys.stderr)
     try:
         app()

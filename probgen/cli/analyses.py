@@ -1,4 +1,4 @@
-"""probgen analyses: what can be done with a fitted model."""
+"""probgen analyses: the registered analyses of fitted models."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
+from probgen.cli import completion
 from probgen.cli.common import Json, options_of, print_table, put, registered_rows
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(help="Show this analysis and its options.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(autocompletion=completion.analyses, help="Show the options of this analysis."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """List the registered analyses, from metadata alone; or show one, which imports it."""
+    """List the registered analyses, or show one and its options."""
     if name is None:
         rows = registered_rows("analyses")
         put(rows, json, lambda: print_table(rows, ["analysis", "distribution", "from", "note"]))

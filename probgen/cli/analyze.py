@@ -1,4 +1,4 @@
-"""probgen analyze: what is done with a run beyond fit, sample and score."""
+"""probgen analyze: an analysis of fitted models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from probgen.cli.common import DataDir, Device, Json, Quiet, Seed, Set, print_table, progress, put, settings
+from probgen.cli import completion
+from probgen.cli.common import (
+    Data,
+    DataDir,
+    Device,
+    Json,
+    Quiet,
+    Seed,
+    Set,
+    Split,
+    print_table,
+    progress,
+    put,
+    settings,
+)
+from probgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -17,18 +32,25 @@ ARGUMENTS = {"analysis", "fitted", "data", "reference", "seed", "device", "progr
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="An analysis that `probgen analyses` lists.")],
-    run: Annotated[
-        list[Path], typer.Argument(help="A run folder, or a model.h5; several to compare models.")
+    name: Annotated[
+        str,
+        typer.Argument(autocompletion=completion.analyses, help="Name of an analysis (probgen analyses)."),
     ],
-    data: Annotated[str, typer.Option("--data", help="A data set (probgen datasets) or a file.")],
-    split: Annotated[str | None, typer.Option("--split", help="By default test, where there is one.")] = None,
+    run: Annotated[
+        list[Path],
+        typer.Argument(
+            autocompletion=completion.runs,
+            help="A run folder, or a model.h5 file; several to compare models.",
+        ),
+    ],
+    data: Data,
+    split: Split = None,
     reference: Annotated[
-        str | None, typer.Option("--reference", help="The part that the model was fitted to.")
+        str | None, typer.Option("--reference", help="Part of the data set that the model was fitted to.")
     ] = None,
     set_: Set = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="The run folder for the results; by default the first RUN.")
+        Path | None, typer.Option("--out", help="Run folder for the results. Default: the first RUN.")
     ] = None,
     seed: Seed = 0,
     device: Device = None,
@@ -36,9 +58,9 @@ def command(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Analyze a fitted model: completions, latent space, diagnosis, translations, and what plugins bring.
+    """Run an analysis of fitted models (see probgen analyses).
 
-    Results go to RUN/analyses/NAME.h5, figures beside them.
+    Results are written to RUN/analyses/NAME.h5, figures to the same folder.
 
     Example: probgen analyze latent runs/vae --data digits --set clusters=10
     """
@@ -60,17 +82,22 @@ def analyzed(
     **how: Any,
 ) -> tuple[xr.Dataset, list[Path]]:
     """The results of an analysis of runs, and the files that they were written to."""
-    from probgen.errors import InputError
-    from probgen.plugins.analysis import analysis
+    from probgen.cli.data import check_source, loaded
+    from probgen.plugins.registry import find
+    from probgen.store.folder import model_file
 
-    analysis(name)  # an unknown one is named before a model is read
+    find("analyses", name)
+    for run in runs:
+        model_file(run)
+    check_source(data)
     target = out if out is not None else runs[0] if runs[0].is_dir() else None
     if target is not None and not target.is_dir():
         raise InputError(f"--out {target}: there is no such folder")
     from probgen.api.analyzing import analyze, save_analysis
     from probgen.api.loading import load
-    from probgen.cli.data import loaded
+    from probgen.plugins.analysis import analysis
 
+    analysis(name)  # one that cannot be imported is named before a model is read
     models = {str(run): load(run) for run in runs}
     rows, _ = loaded(data, split, "test", data_dir)
     fitted_to = loaded(data, reference, "train", data_dir)[0] if reference is not None else None

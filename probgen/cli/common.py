@@ -1,4 +1,4 @@
-"""What the commands share: options, errors, tables. Nothing heavy is imported here."""
+"""Shared by the commands: options, errors, tables. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+from probgen.cli import completion
 from probgen.errors import InputError, Interrupted, ProbgenError
 
 if TYPE_CHECKING:
@@ -21,18 +22,33 @@ if TYPE_CHECKING:
 
     from probgen.plugins.registry import Kind
 
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
+Device = Annotated[str | None, typer.Option("--device", help="Device: cpu, cuda, cuda:1, ...")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not print progress.")]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where data sets lie; by default PROBGEN_DATA, else downloads."),
+    typer.Option(
+        "--data-dir",
+        help="Folder with data sets. Default: PROBGEN_DATA; data sets that are not there are downloaded.",
+    ),
 ]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option; may be given many times.")
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Set an option, e.g. --set components=3. Repeatable."),
 ]
-
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data", autocompletion=completion.datasets, help="Name of a data set (probgen datasets), or a file."
+    ),
+]
+Run = Annotated[
+    Path, typer.Argument(autocompletion=completion.runs, help="A run folder, or a model.h5 file.")
+]
+Split = Annotated[
+    str | None, typer.Option("--split", help="Part of the data set. Default: test, if there is one.")
+]
 
 RESERVED = {
     "family",

@@ -7,14 +7,22 @@ from typing import Annotated
 
 import typer
 
+from probgen.cli import completion
 from probgen.cli.common import Json, print_table, put
 
 
 def command(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders with scores.h5, or files of scores.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            autocompletion=completion.runs, help="Run folders with scores.h5, or files of scores."
+        ),
+    ],
     json: Json = False,
 ) -> None:
-    """Compare scores of the same rows: mean, paired differences to the best, and what they allow to say.
+    """Compare the scores of several runs on the same rows.
+
+    Prints means, and paired differences to the best model, with standard errors.
 
     Example: probgen compare runs/quickstart/*
     """

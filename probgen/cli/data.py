@@ -1,12 +1,20 @@
-"""Data for a command: a part of a data set, with the part to choose by."""
+"""Data of a command: a part of a data set, and the part for validation."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from probgen.datasets import find_set, path_of
+from probgen.plugins.registry import registered
+
 if TYPE_CHECKING:
     import xarray as xr
+
+
+def check_source(data: str) -> None:
+    """Look the data up by name or path, which needs no torch. Errors: `InputError`."""
+    path_of(data)
 
 
 def loaded(
@@ -14,8 +22,6 @@ def loaded(
 ) -> tuple[xr.Dataset, xr.Dataset | None]:
     """Rows of `split` (or of the usual one, where there is one), and those of `valid` beside `train`."""
     from probgen.data.ingest import as_dataset
-    from probgen.datasets import find_set
-    from probgen.plugins.registry import registered
 
     splits = find_set(data).splits if data in registered("datasets") else ()
     part = split if split is not None else usual if usual in splits else None

@@ -6,15 +6,19 @@ from typing import Annotated
 
 import typer
 
+from probgen.cli import completion
 from probgen.cli.common import DataDir, Json, print_table, put
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(help="Load this data set and show what it is.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(autocompletion=completion.datasets, help="Load this data set and describe it."),
+    ] = None,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    """List the registered data sets; or load one and show its parts."""
+    """List the registered data sets, or load one and describe it."""
     from probgen.plugins.registry import registered
 
     if name is None:

@@ -8,23 +8,39 @@ from typing import Annotated
 import typer
 
 from probgen.cli.analyze import analyzed
-from probgen.cli.common import DataDir, Device, Json, Quiet, Seed, print_table, progress, put
+from probgen.cli.common import (
+    Data,
+    DataDir,
+    Device,
+    Json,
+    Quiet,
+    Run,
+    Seed,
+    Split,
+    print_table,
+    progress,
+    put,
+)
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model.h5.")],
-    data: Annotated[str, typer.Option("--data", help="A data set (probgen datasets) or a file.")],
-    split: Annotated[str | None, typer.Option("--split", help="By default test, where there is one.")] = None,
+    run: Run,
+    data: Data,
+    split: Split = None,
     reference: Annotated[
         str | None,
-        typer.Option("--reference", help="The part that defines the modes; by default half of the rows."),
+        typer.Option(
+            "--reference", help="Part of the data set that defines the modes. Default: half of the rows."
+        ),
     ] = None,
     n: Annotated[
-        int | None, typer.Option("-n", help="Number of samples; by default as many as rows.")
+        int | None, typer.Option("-n", help="Number of samples. Default: the number of rows.")
     ] = None,
-    k: Annotated[int, typer.Option("-k", help="Neighbours of precision, recall, density, coverage.")] = 5,
+    k: Annotated[
+        int, typer.Option("-k", help="Number of neighbours for precision, recall, density and coverage.")
+    ] = 5,
     out: Annotated[
-        Path | None, typer.Option("--out", help="The run folder for the results; by default RUN.")
+        Path | None, typer.Option("--out", help="Run folder for the results. Default: RUN.")
     ] = None,
     seed: Seed = 0,
     device: Device = None,
@@ -32,7 +48,9 @@ def command(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare samples with real data: modes, precision and recall, distances, with intervals, and a verdict.
+    """Compare samples with real data, and print a verdict.
+
+    Measures mode coverage, precision and recall, and distances, each with a 95 % interval.
 
     Example: probgen diagnose runs/ring --data ring
     """

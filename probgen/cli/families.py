@@ -6,14 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
+from probgen.cli import completion
 from probgen.cli.common import Json, options_of, print_table, put, registered_rows
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(help="Show this family's hooks and options.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(autocompletion=completion.families, help="Show the hooks and options of this family."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """List the registered families, from metadata alone; or show one, which imports it."""
+    """List the registered families, or show one and its options."""
     if name is not None:
         found = _one(name)
         put(found, json, lambda: _show(found))

@@ -7,37 +7,65 @@ from typing import Annotated
 
 import typer
 
-from probgen.cli.common import RESERVED, DataDir, Device, Json, Quiet, Seed, Set, progress, put, settings
+from probgen.cli import completion
+from probgen.cli.common import (
+    RESERVED,
+    Data,
+    DataDir,
+    Device,
+    Json,
+    Quiet,
+    Seed,
+    Set,
+    progress,
+    put,
+    settings,
+)
 
 
 def command(
-    family: Annotated[str, typer.Argument(help="A family that `probgen families` lists.")],
-    data: Annotated[str, typer.Option("--data", help="A data set (probgen datasets) or a file.")],
-    out: Annotated[Path, typer.Option("--out", help="A folder for the run.")],
+    family: Annotated[
+        str, typer.Argument(autocompletion=completion.families, help="Name of a family (probgen families).")
+    ],
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the run.")],
     split: Annotated[
-        str | None, typer.Option("--split", help="By default train, where there is one.")
+        str | None, typer.Option("--split", help="Part of the data set. Default: train, if there is one.")
     ] = None,
     set_: Set = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the fit in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted fit in --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the run in --out.")] = False,
-    dtype: Annotated[str | None, typer.Option("--dtype", help="float32 or float64.")] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            "--dtype", help="Type of the parameters: float32 or float64. Default: set by the family."
+        ),
+    ] = None,
     seed: Seed = 0,
     device: Device = None,
     data_dir: DataDir = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Learn p(x) from data.
+    """Fit a model p(x) to data.
 
     Example: probgen fit mixture --data iris --set components=3 --out runs/iris
     """
+    from probgen.cli.data import check_source, loaded
+    from probgen.plugins.registry import find
+    from probgen.store.folder import check_folder
+
+    # what needs no torch is refused before its import
+    options = settings(set_, RESERVED - {"given"})  # of a fit it is an option
+    find("families", family)
+    check_source(data)
+    check_folder(out)
     from probgen.api.fitting import fit
-    from probgen.cli.data import loaded
 
     rows, valid = loaded(data, split, "train", data_dir)
     fitted = fit(
         family, rows, valid=valid, seed=seed, device=device, dtype=dtype, out=out, resume=resume, force=force,
-        progress=progress(quiet), **settings(set_, RESERVED - {"given"}),  # of a fit it is an option
+        progress=progress(quiet), **options,
     )  # fmt: skip
     last = {str(name): float(v[-1]) for name, v in fitted.history.data_vars.items() if v.sizes.get("step")}
     figures = {

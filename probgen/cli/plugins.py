@@ -1,4 +1,4 @@
-"""probgen plugins: what is installed, a new one, and a check of one."""
+"""probgen plugins: list them, write a new one, check one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from probgen.cli import completion
 from probgen.cli.common import Json, print_table, put, report
+from probgen.cli.scaffold import EXAMPLES, What, write
+from probgen.errors import InputError, PluginError, did_you_mean
 
 app = typer.Typer(help="List plugins, write a new one, check one.", invoke_without_command=True)
 
@@ -15,12 +18,10 @@ app = typer.Typer(help="List plugins, write a new one, check one.", invoke_witho
 @app.callback()
 @report
 def list_(context: typer.Context, json: Json = False) -> None:
-    """List everything that is registered, from metadata alone; nothing is imported."""
+    """List everything that is registered; nothing is imported."""
     if context.invoked_subcommand is not None:
         return
-    from typing import get_args
-
-    from probgen.plugins.registry import SINGULAR, Kind, registered
+    from probgen.plugins.registry import SINGULAR, registered
 
     rows = [
         {
@@ -30,7 +31,7 @@ def list_(context: typer.Context, json: Json = False) -> None:
             "from": p.target,
             "note": "blocked" if p.blocked else "clash: two of one name" if len(plugins) > 1 else None,
         }
-        for kind in get_args(Kind)
+        for kind in SINGULAR
         for plugins in registered(kind).values()
         for p in plugins
     ]
@@ -40,31 +41,54 @@ def list_(context: typer.Context, json: Json = False) -> None:
 @app.command("new")
 @report
 def new(
-    name: Annotated[str, typer.Argument(help="The name of the family: lower-case letters, digits, '_'.")],
-    into: Annotated[Path, typer.Option("--into", help="The folder to write probgen-NAME in.")] = Path(),
+    name: Annotated[
+        str, typer.Argument(help="Name of the family or analysis: lower-case letters, digits, '_'.")
+    ],
+    kind: Annotated[What, typer.Option("--kind", help="Kind of the plugin.")] = "family",
+    into: Annotated[Path, typer.Option("--into", help="Folder to write probgen-NAME in.")] = Path(),
 ) -> None:
-    """Write a package with a small family that works, to be made your own.
+    """Write a package with a small working family or analysis.
 
     Then: pip install --editable probgen-NAME, and probgen plugins check NAME.
     """
-    from probgen.cli.scaffold import write
-
-    folder = write(name, into)
+    folder = write(name, into, kind)
     typer.echo(f"{folder}\nnext: pip install --editable {folder} && probgen plugins check {name}")
 
 
 @app.command("check")
 @report
-def check(name: Annotated[str, typer.Argument(help="A registered family.")]) -> None:
-    """Run the laws that every family must meet against a family."""
-    from probgen.errors import PluginError
-    from probgen.plugins.family import family
+def check(
+    name: Annotated[
+        str,
+        typer.Argument(autocompletion=completion.checkable, help="Name of a registered family or analysis."),
+    ],
+    kind: Annotated[
+        What | None, typer.Option("--kind", help="Kind of the plugin, if the name is registered twice.")
+    ] = None,
+) -> None:
+    """Test a family or analysis against the laws of its kind."""
+    from probgen.plugins.registry import find
 
-    family(name)
+    kind = kind if kind is not None else _kind_of(name)
+    find(EXAMPLES[kind][2], name).load()
     try:
         from probgen.testing import check as run_laws
     except ImportError as error:
         raise PluginError(f"the laws need {error.name}: pip install {error.name}") from None
-    code = run_laws(name)
-    if code:
-        raise PluginError(f"family {name!r} does not meet every law; see above")
+    arguments = [name] if kind == "family" else [name, kind]
+    if run_laws(*arguments):
+        raise PluginError(f"{kind} {name!r} does not meet every law; see above")
+
+
+def _kind_of(name: str) -> What:
+    """Which kind is registered under a name. Errors: `InputError` for two, `PluginError` for none."""
+    from probgen.plugins.registry import registered
+
+    groups = {kind: registered(group) for kind, (_, _, group) in EXAMPLES.items()}
+    found = [kind for kind, names in groups.items() if name in names]
+    if len(found) > 1:
+        raise InputError(f"{name!r} is a family and an analysis: add --kind family or --kind analysis")
+    if not found:
+        hint = did_you_mean(name, {known for names in groups.values() for known in names})
+        raise PluginError(f"no family and no analysis is called {name!r}; {hint}")
+    return found[0]

@@ -6,36 +6,39 @@ from typing import Annotated
 
 import typer
 
+from probgen.cli import completion
 from probgen.cli.common import Json, print_table, put
 
 
 def command(
     name: Annotated[
-        str | None, typer.Argument(help="Print this recipe, to start one of your own from.")
+        str | None,
+        typer.Argument(autocompletion=completion.recipes, help="Print this recipe, as a start for your own."),
     ] = None,
     json: Json = False,
 ) -> None:
     """List the recipes that come with probgen, or print one."""
-    from probgen import recipes
-    from probgen.errors import InputError, did_you_mean
+    import tomllib
 
-    found = recipes.shipped()
+    from probgen.errors import InputError, did_you_mean
+    from probgen.recipes import shipped
+
+    found = shipped()
     if name is not None:
         if name not in found:
             raise InputError(f"no recipe is called {name!r}; {did_you_mean(name, found)}")
         typer.echo(found[name].read_text(), nl=False)
         return
     rows = []
-    for recipe in found:
-        plan = recipes.read(recipe)
-        families = sorted({model.family for model in plan.models.values()})
+    for recipe, path in found.items():
+        plan = tomllib.loads(path.read_text())  # as it stands: a family of it may not be installed
         rows.append(
             {
                 "recipe": recipe,
-                "title": plan.title,
-                "data": plan.data.name or plan.data.path,
-                "families": " ".join(families),
-                "fast": "yes" if recipes.has_fast(recipe) else "",
+                "title": plan["title"],
+                "data": plan["data"].get("name", plan["data"].get("path")),
+                "families": " ".join(sorted({model["family"] for model in plan["models"].values()})),
+                "fast": "yes" if "fast" in plan else "",
             }
         )
     put(rows, json, lambda: print_table(rows, ["recipe", "title", "data", "families", "fast"]))

@@ -8,38 +8,59 @@ from typing import Annotated, Any
 
 import typer
 
-from probgen.cli.common import DataDir, Device, Json, Quiet, Set, print_table, progress, put, settings
+from probgen.cli import completion
+from probgen.cli.common import DataDir, Device, Json, Quiet, print_table, progress, put, settings
+from probgen.errors import ProbgenError
 
 SHOWN = 3  # texts of each model that are printed
 
 
 def command(
-    recipe: Annotated[str, typer.Argument(help="The name of a recipe (probgen recipes), or a .toml file.")],
-    out: Annotated[Path | None, typer.Option("--out", help="A folder; by default runs/RECIPE.")] = None,
-    set_: Set = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in --out.")] = False,
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=completion.recipes, help="Name of a recipe (probgen recipes), or a .toml file."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the runs. Default: runs/RECIPE.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set a value of the recipe, e.g. --set models.mixture.components=20. Repeatable.",
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the runs in --out.")] = False,
     fast: Annotated[
-        bool, typer.Option("--fast", help="The recipe's variant that ends in seconds, to see that it works.")
+        bool, typer.Option("--fast", help="Run the short variant of the recipe, as a check that it works.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe; run nothing.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Fail if a figure is not what [expect] says.")
+        bool, typer.Option("--check", help="Fail if a result is outside its bounds in [expect].")
     ] = False,
-    seed: Annotated[int | None, typer.Option("--seed", help="Instead of the recipe's seed.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Seed of all random numbers. Default: the seed of the recipe."),
+    ] = None,
     device: Device = None,
     data_dir: DataDir = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a recipe: fit its models, draw, score, and compare them in a table.
+    """Run a recipe: fit, sample, score and compare its models.
 
-    Example: probgen run quickstart --set models.mixture.components=20
+    Example: probgen run quickstart --out runs/quickstart
     """
     from probgen import recipes
-    from probgen.errors import ProbgenError
+    from probgen.store.folder import check_folder
 
     changes = settings(set_) | ({"seed": seed} if seed is not None else {})
+    out = out or Path("runs") / (Path(recipe).stem + ("-fast" if fast else ""))
+    check_folder(out)
     plan = recipes.read(recipe, changes, fast=fast)
     recipes.check(plan)
     if dry_run:
@@ -50,7 +71,6 @@ def command(
             lambda: typer.echo(f"{recipe}: {len(plan.models)} models; nothing is wrong with it"),
         )
         return
-    out = out or Path("runs") / (Path(recipe).stem + ("-fast" if fast else ""))
     results = []
     for result in recipes.execute(
         plan, out, resume=resume, force=force, device=device,

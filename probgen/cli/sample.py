@@ -8,24 +8,30 @@ from typing import Annotated, Any
 
 import typer
 
-from probgen.cli.common import Device, Json, Quiet, Seed, Set, progress, put, settings
+from probgen.cli.common import Device, Json, Quiet, Run, Seed, Set, progress, put, settings
+from probgen.errors import InputError
 
 SHOWN = 10  # texts that are printed
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model.h5.")],
-    n: Annotated[int, typer.Option("-n", help="How many draws; for each row of --given.")] = 64,
+    run: Run,
+    n: Annotated[int, typer.Option("-n", help="Number of samples; with --given, samples per row.")] = 64,
     given: Annotated[
-        Path | None, typer.Option("--given", help="A file with x (NaN is completed), label, ...; or a text.")
+        Path | None,
+        typer.Option(
+            "--given", help="Condition on a file: x (NaN values are completed), label, ...; or a text."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="A file, or a folder that is filled in parts. By default RUN/samples.h5."),
+        typer.Option("--out", help="Write to a file, or in parts to a folder. Default: RUN/samples.h5."),
     ] = None,
-    png: Annotated[Path | None, typer.Option("--png", help="A picture of the draws.")] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", help="Write a figure of the samples to a file.")
+    ] = None,
     wav: Annotated[
-        Path | None, typer.Option("--wav", help="A folder for draws that are sounds, a file each.")
+        Path | None, typer.Option("--wav", help="Write samples of sounds to a folder, one file per sample.")
     ] = None,
     set_: Set = None,
     seed: Seed = 0,
@@ -33,22 +39,18 @@ def command(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw from p(x), freely or given something.
+    """Sample from a fitted model, unconditionally or with --given.
 
-    Draws that do not fit into memory go to a folder: --out DRAWS. The same command goes on where it was interrupted.
+    Samples that do not fit into memory are written to a folder: --out FOLDER. Repeat an interrupted command to resume it.
 
     Example: probgen sample runs/iris -n 100 --png iris.png
     """
-    from probgen import figures
-    from probgen.api.loading import load
-    from probgen.api.sampling import sample, sample_to
-    from probgen.codecs.texts import texts_of
-    from probgen.contract.definition import latents_of
-    from probgen.errors import InputError
-    from probgen.recipes import picture_of, write_sounds
-    from probgen.store.folder import SAMPLES
-    from probgen.store.trees import read_dataset, write_dataset
+    from probgen.store.folder import SAMPLES, model_file
 
+    options = settings(set_)
+    model_file(run)
+    if given is not None and not given.exists():
+        raise InputError(f"--given: there is no file {given}")
     target = out if out is not None else run / SAMPLES if run.is_dir() else None
     if run.is_file() and target is None and png is None and wav is None:
         raise InputError(f"{run} is a file: say where the draws go, --out FILE, --png FILE or --wav FOLDER")
@@ -57,13 +59,20 @@ def command(
     for path in (target, png):
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.parent}")
+    from probgen.api.loading import load
+    from probgen.api.sampling import sample, sample_to
+    from probgen.codecs.texts import texts_of
+    from probgen.contract.definition import latents_of
+    from probgen.recipes import picture_of, write_sounds
+    from probgen.store.trees import read_dataset, write_dataset
+
     fitted = load(run)
     if wav is not None and not fitted.event.rate:
         raise InputError(f"--wav: x is no sound, but {fitted.event}")
     latents = latents_of(fitted.module) if given is not None else {}
     condition: Any = _conditions(given, fitted.event, latents) if given is not None else None
     how: dict[str, Any] = {"given": condition, "seed": seed, "device": device, "progress": progress(quiet)}
-    how |= settings(set_)
+    how |= options
     written = []
     if target is not None and (target.is_dir() or not target.suffix):
         parts = sample_to(target, fitted, n, **how)
@@ -78,6 +87,8 @@ def command(
         write_sounds(wav, draws["x"].values.reshape(-1, draws["x"].shape[-1]), fitted.event.rate)
         written.append(f"{wav}/samples-*.wav")
     if png is not None:
+        from probgen import figures
+
         figures.save(picture_of(fitted, draws, f"{fitted.family}: {n} draws"), png)
         written.append(str(png))
     variables = {str(name): dict(v.sizes) for name, v in draws.data_vars.items()}

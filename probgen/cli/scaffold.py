@@ -1,35 +1,49 @@
-"""A new plugin from the example plugin: the one that the docs show and the tests install."""
+"""A new plugin: a copy of an example plugin under a new name. The docs show the examples, and the tests run them."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from probgen.errors import InputError
 
-EXAMPLE = "laplace"
+if TYPE_CHECKING:
+    from probgen.plugins.registry import Kind
+
+What = Literal["family", "analysis"]
+# the folder of the example, the name that is replaced in it, and the group that it is registered in
+EXAMPLES: dict[What, tuple[str, str, Kind]] = {
+    "family": ("example-plugin", "laplace", "families"),
+    "analysis": ("example-analysis", "moments", "analyses"),
+}
 
 
-def example() -> Path:
-    """The folder of the example plugin: inside an installed probgen, or in its source tree."""
-    here = Path(__file__).parent
-    shipped = here / "_shipped" / "example-plugin"
-    return shipped if shipped.is_dir() else here.parent / "docs" / "example-plugin"
+def example(kind: What) -> Path:
+    """The folder of an example plugin: inside an installed probgen, or in its source tree."""
+    package, folder = Path(__file__).parent.parent, EXAMPLES[kind][0]
+    shipped = package / "_shipped" / folder
+    return shipped if shipped.is_dir() else package.parent / "docs" / folder
 
 
-def write(name: str, into: Path) -> Path:
-    """Write `probgen-NAME` in a folder, and return it. Errors: `InputError`."""
+def write(name: str, into: Path, kind: What = "family") -> Path:
+    """Write `probgen-NAME` in a folder, and return it. Errors: `InputError`, and nothing is written."""
+    from probgen.plugins.registry import registered
+
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InputError(f"{name!r}: a name of lower-case letters, digits and '_' is needed, a letter first")
+    _, old, group = EXAMPLES[kind]
+    for plugin in registered(group).get(name, [])[:1]:
+        raise InputError(f"{name!r} is taken by the {plugin}; choose another name")
     if not into.is_dir():
         raise InputError(f"there is no folder {into}")
-    target = into / f"probgen-{name}"
+    target, source = into / f"probgen-{name}", example(kind)
     if target.exists():
         raise InputError(f"{target} is there already; choose another name, or remove it")
-    for file in sorted(example().rglob("*")):
+    for file in sorted(source.rglob("*")):
         if file.suffix in (".py", ".toml", ".md") and ".egg-info" not in str(file):
-            place = target / str(file.relative_to(example())).replace(EXAMPLE, name)
+            place = target / str(file.relative_to(source)).replace(old, name)
             place.parent.mkdir(parents=True, exist_ok=True)
-            text = file.read_text().replace(EXAMPLE, name)
-            place.write_text(text.replace(f"Test{EXAMPLE.title()}", f"Test{name.title().replace('_', '')}"))
+            text = file.read_text().replace(old, name)
+            place.write_text(text.replace(f"Test{old.title()}", f"Test{name.title().replace('_', '')}"))
     return target

@@ -7,14 +7,31 @@ from typing import Annotated
 
 import typer
 
-from probgen.cli.common import DataDir, Device, Json, Quiet, Seed, Set, print_table, progress, put, settings
+from probgen.cli.common import (
+    Data,
+    DataDir,
+    Device,
+    Json,
+    Quiet,
+    Run,
+    Seed,
+    Set,
+    Split,
+    print_table,
+    progress,
+    put,
+    settings,
+)
+from probgen.errors import InputError
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model.h5.")],
-    data: Annotated[str, typer.Option("--data", help="A data set (probgen datasets) or a file.")],
-    split: Annotated[str | None, typer.Option("--split", help="By default test, where there is one.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="By default RUN/scores.h5.")] = None,
+    run: Run,
+    data: Data,
+    split: Split = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write to a file. Default: RUN/scores.h5.")
+    ] = None,
     set_: Set = None,
     seed: Seed = 0,
     device: Device = None,
@@ -22,24 +39,29 @@ def command(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say how likely each row is, and what kind of number that is.
+    """Compute the log-likelihood of each row of a data set.
+
+    The result states whether it is exact, a bound or an estimate.
 
     Example: probgen score runs/iris --data iris
     """
-    from probgen.api.loading import load
-    from probgen.api.scoring import score
-    from probgen.cli.data import loaded
-    from probgen.contract.scores import summary
-    from probgen.errors import InputError
-    from probgen.store.folder import SCORES
-    from probgen.store.trees import write_dataset
+    from probgen.cli.data import check_source, loaded
+    from probgen.store.folder import SCORES, model_file
 
+    options = settings(set_)
+    model_file(run)
+    check_source(data)
     target = out if out is not None else run / SCORES if run.is_dir() else None
     if target is not None and not target.parent.is_dir():
         raise InputError(f"{target}: there is no folder {target.parent}")
+    from probgen.api.loading import load
+    from probgen.api.scoring import score
+    from probgen.contract.scores import summary
+    from probgen.store.trees import write_dataset
+
     fitted = load(run)
     rows, _ = loaded(data, split, "test", data_dir)
-    scores = score(fitted, rows, seed=seed, device=device, progress=progress(quiet), **settings(set_))
+    scores = score(fitted, rows, seed=seed, device=device, progress=progress(quiet), **options)
     if target is not None:
         write_dataset(target, "scores", scores)
     lines = summary(scores)

@@ -7,16 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
+from probgen.cli import completion
 from probgen.cli.common import Json, printable, put
 
 
 def command(
     path: Annotated[
-        Path, typer.Argument(help="A run folder, also of a fit that is going, or a file of one.")
+        Path,
+        typer.Argument(
+            autocompletion=completion.runs, help="A run folder (its fit may be running), or a file of a run."
+        ),
     ],
     json: Json = False,
 ) -> None:
-    """Show what a run or file holds. Safe to call while a fit is going."""
+    """Show the contents of a run or file. Safe to call while a fit is running."""
     from probgen.errors import InputError
 
     if not path.exists():

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import xarray as xr
-from pydantic import BaseModel
+if TYPE_CHECKING:
+    import xarray as xr
+    from pydantic import BaseModel
 
-from probgen.contract.event import Event
+    from probgen.contract.event import Event
 
 
 @dataclass(frozen=True)

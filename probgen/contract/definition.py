@@ -17,13 +17,14 @@ Gaussian       a module made of Gaussians, which a scatter can show
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import xarray as xr
-from pydantic import BaseModel
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    import xarray as xr
+    from pydantic import BaseModel
+    from torch import Tensor, nn
 
-from probgen.contract.event import Event
+    from probgen.contract.event import Event
 
 Dims = Mapping[str, tuple[str, ...]]
 

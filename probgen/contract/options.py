@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from probgen.errors import InputError, did_you_mean
 
@@ -51,11 +51,64 @@ class NoOptions(Options):
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
+    numpy = sys.modules.get("numpy")  # where it is not imported, no value is of it
+    if numpy is not None and isinstance(value, numpy.generic):
         return value.item()
     if isinstance(value, Mapping):
         return {name: _plain(inner) for name, inner in value.items()}
     return tuple(map(_plain, value)) if isinstance(value, list) else value
+
+
+LAYERS = 100  # at most, of one network
+
+
+def _sizes(value: Any) -> Any:
+    sizes = value if isinstance(value, tuple) else (value,)
+    whole = all(isinstance(n, int) and not isinstance(n, bool) for n in sizes)
+    if not whole or len(sizes) > LAYERS or min(sizes, default=1) < 1:
+        raise ValueError(
+            f"each layer needs at least 1 unit: give a whole number, or a list of one for each layer ({LAYERS} at most)"
+        )
+    return value
+
+
+# of hidden layers: one number for all of them, or one for each
+Sizes = Annotated[int | tuple[int, ...], BeforeValidator(_sizes)]
+
+
+def layer_sizes(hidden: Sizes, layers: int = 1, usual: int = 1) -> tuple[int, ...]:
+    """The units of each layer.
+
+    hidden  a number, for each of `layers` layers; or the units of each layer
+    usual   the default of `layers`: a list says how many layers there are, and `layers` may say the same
+
+    Errors: `ValueError`, for a validator of options, where they say two things.
+    """
+    if isinstance(hidden, int):
+        return (hidden,) * layers
+    if layers not in (usual, len(hidden)):
+        raise ValueError(
+            f"hidden = {list(hidden)} gives {len(hidden)} layers, and layers = {layers}: leave one of them out"
+        )
+    return hidden
+
+
+def equal_sizes(hidden: Sizes, layers: int = 1, usual: int = 1) -> tuple[int, int]:
+    """The units of layers that are all alike, and how many layers. Errors: `ValueError`, as of `layer_sizes`."""
+    sizes = layer_sizes(hidden, layers, usual)
+    if len(set(sizes)) != 1:
+        raise ValueError(
+            f"hidden = {list(sizes)}: all layers have one size here; give one number, and layers"
+        )
+    return sizes[0], len(sizes)
+
+
+def one_size(hidden: Sizes) -> int:
+    """The units of the one layer there is. Errors: `ValueError`."""
+    sizes = layer_sizes(hidden)
+    if len(sizes) != 1:
+        raise ValueError(f"hidden = {list(sizes)}: one size is needed here; give one number")
+    return sizes[0]
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -83,7 +136,8 @@ def _lines(model: type[BaseModel], error: ValidationError, where: str) -> list[s
             lines.append(f"{where}: {path!r} is missing")
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{where}: {path} = {problem['input']!r}: {message[0].lower()}{message[1:]}")
+            value = f"{path} = {problem['input']!r}: " if path else ""  # of all options together
+            lines.append(f"{where}: {value}{message[0].lower()}{message[1:]}")
     return lines
 
 

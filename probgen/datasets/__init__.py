@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any
 
 from probgen.datasets.base import DataSet
 from probgen.errors import InputError, did_you_mean
 from probgen.plugins.registry import find, registered
-from probgen.readers import Reading, from_frame, lines_of, pairs, read, read_text, table
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from probgen.readers import Reading, from_frame, lines_of, pairs, read, read_text, table
 
 __all__ = [
     "DataSet",
@@ -20,10 +24,20 @@ __all__ = [
     "lines_of",
     "load",
     "pairs",
+    "path_of",
     "read",
     "read_text",
     "table",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The readers, imported when used: a name or a path is looked up without xarray."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from probgen import readers
+
+    return getattr(readers, name)
 
 
 def load(
@@ -49,16 +63,30 @@ def load(
     What files hold is kept, refused, or converted with a warning: docs/data.md has the table. Returns a Dataset with `x (row, ...)` and `label (row)` where there are labels. Errors: `InputError`,
     `PluginError`.
     """
-    text, how = str(name), Reading(rate, size, crop, gray)
+    from probgen.readers import Reading, read
+
+    how = Reading(rate, size, crop, gray)
+    text, path = str(name), path_of(name)
+    if path is not None:
+        dataset = read(path, split, how)
+        return dataset.assign_attrs(path=text, **({"split": split} if split else {}))
+    how.only((), f"and {text!r} is a data set")
+    dataset = find_set(text).load(split, folder)
+    return dataset.assign_attrs(name=text, **({"split": split} if split else {}))
+
+
+def path_of(name: str | Path) -> Path | None:
+    """The file or folder that is meant, or None for a registered data set. Errors: `InputError` if there is neither."""
+    text = str(name)
     if text == "-":
         raise InputError("standard input is not read: save it to a file, and give its path")
     if text in registered("datasets"):
-        how.only((), f"and {text!r} is a data set")
-        dataset = find_set(text).load(split, folder)
-        return dataset.assign_attrs(name=text, **({"split": split} if split else {}))
-    if text and (isinstance(name, Path) or "/" in text or Path(text).suffix or Path(text).exists()):
-        dataset = read(Path(name).expanduser(), split, how)
-        return dataset.assign_attrs(path=text, **({"split": split} if split else {}))
+        return None
+    path = Path(os.path.expanduser(text))  # Path.expanduser raises for an unknown user
+    if text and path.exists():
+        return path
+    if text and (isinstance(name, Path) or "/" in text or path.suffix):
+        raise InputError(f"there is no file {path}")
     raise InputError(
         f"no data set and no file is called {text!r}; {did_you_mean(text, registered('datasets'))}"
     )

@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import pooch
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from probgen.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Source:
         """The file: from the data folder, from the cache, or downloaded. Errors: `InputError`."""
         if folder is not None and (folder / self.place).is_file():
             return folder / self.place
+        import pooch  # it imports requests, which a file that is there does not need
+
         cache = Path(os.environ.get("PROBGEN_CACHE", pooch.os_cache("probgen")))
         logger = pooch.get_logger()
         level, name = logger.level, self.place.replace("/", "-")

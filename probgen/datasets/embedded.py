@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import xarray as xr
-from sklearn.datasets import load_digits, load_iris
 
 from probgen.datasets.base import DataSet, Source
 from probgen.readers.base import joined
@@ -17,6 +15,8 @@ _DIGITS = {"train": slice(0, 1197), "valid": slice(1197, 1497), "test": slice(14
 
 def _digits(split: str | None, folder: Path | None) -> xr.Dataset:
     """Rows are shuffled once and for all (the file is sorted by writer), then cut into 1197, 300 and 300."""
+    from sklearn.datasets import load_digits  # 0.7 s, which Old Faithful does not need
+
     bunch = load_digits()
     order = np.random.Generator(np.random.PCG64(0)).permutation(len(bunch.target))
     x = bunch.images[order].astype(np.uint8)
@@ -41,6 +41,8 @@ def _digits_binary(split: str | None, folder: Path | None) -> xr.Dataset:
 
 
 def _iris(split: str | None, folder: Path | None) -> xr.Dataset:
+    from sklearn.datasets import load_iris
+
     bunch = load_iris()
     return xr.Dataset(
         {
@@ -66,6 +68,8 @@ _FAITHFUL = Source(
 
 
 def _faithful(split: str | None, folder: Path | None) -> xr.Dataset:
+    import pandas as pd
+
     frame = pd.read_csv(_FAITHFUL.find(folder))
     x = frame[["eruptions", "waiting"]].to_numpy(dtype=np.float64)
     return xr.Dataset({"x": (("row", "feature"), x, {"names": "eruptions waiting", "units": "minute"})})

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from scipy.io import loadmat
 
 from probgen.datasets.base import DataSet, Source
 from probgen.errors import InputError
@@ -49,6 +48,8 @@ def _faces(split: str | None, folder: Path | None) -> xr.Dataset:
     if folder is not None and (folder / _FACES).is_file():
         x = np.load(folder / _FACES, allow_pickle=False)
     else:
+        from scipy.io import loadmat
+
         x = loadmat(_MAT.find(folder))["faces"].T.reshape(-1, 64, 64).transpose(0, 2, 1)
     label = np.arange(len(x)) // 10
     rows = _PEOPLE[split] if split is not None else slice(None)

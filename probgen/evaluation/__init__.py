@@ -1,13 +1,34 @@
 """Functions on results: comparison of scores, and what is wrong with draws. They know arrays, no model."""
 
-from probgen.evaluation.comparison import compare
-from probgen.evaluation.diagnosis import diagnose
-from probgen.evaluation.distances import MMD, frechet
-from probgen.evaluation.manifold import nearest, neighbours
-from probgen.evaluation.modes import Modes, cells, modes_of
-from probgen.evaluation.support import support_size
-from probgen.evaluation.translation import bleu
-from probgen.evaluation.twosample import classifier_two_sample
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from probgen.evaluation.comparison import compare
+    from probgen.evaluation.diagnosis import diagnose
+    from probgen.evaluation.distances import MMD, frechet
+    from probgen.evaluation.manifold import nearest, neighbours
+    from probgen.evaluation.modes import Modes, cells, modes_of
+    from probgen.evaluation.support import support_size
+    from probgen.evaluation.translation import bleu
+    from probgen.evaluation.twosample import classifier_two_sample
+
+_HOME = {
+    "MMD": "distances",
+    "Modes": "modes",
+    "bleu": "translation",
+    "cells": "modes",
+    "classifier_two_sample": "twosample",
+    "compare": "comparison",
+    "diagnose": "diagnosis",
+    "frechet": "distances",
+    "modes_of": "modes",
+    "nearest": "manifold",
+    "neighbours": "manifold",
+    "support_size": "support",
+}
 
 __all__ = [
     "MMD",
@@ -23,3 +44,10 @@ __all__ = [
     "neighbours",
     "support_size",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded when first used: a comparison of scores needs neither scipy nor scikit-learn."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

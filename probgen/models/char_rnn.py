@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 
+from probgen.contract.options import LAYERS, Sizes, equal_sizes
 from probgen.distributions.autoregressive import State, check_context
 from probgen.distributions.sites import Categorical, Site
 from probgen.models.bases.sequences import SequenceOptions, SequencePair
@@ -83,11 +84,16 @@ class CharRNNOptions(SequenceOptions):
     """Options of `char-rnn`."""
 
     cell: Cell = Field("lstm", description="rnn (Elman's), gru or lstm")
-    hidden: int = Field(256, ge=1, description="units of each layer")
-    layers: int = Field(1, ge=1, le=100, description="layers of cells")
+    hidden: Sizes = Field(256, description="units of each layer: a number for all, or a list of equal ones")
+    layers: int = Field(1, ge=1, le=LAYERS, description="layers of cells, where hidden is a number")
     dropout: float = Field(
         0.0, ge=0, lt=1, description="share of what layers tell each other that is left out in a fit"
     )
+
+    @model_validator(mode="after")
+    def _sizes(self) -> CharRNNOptions:
+        equal_sizes(self.hidden, self.layers)
+        return self
 
 
 class CharRNN(SequencePair):
@@ -98,4 +104,5 @@ class CharRNN(SequencePair):
     def make_conditioner(self) -> RecurrentConditioner:
         """As the options say."""
         o = self.options
-        return RecurrentConditioner(self.site, o.hidden, o.layers, o.cell, self.context_size, o.dropout)
+        units, layers = equal_sizes(o.hidden, o.layers)
+        return RecurrentConditioner(self.site, units, layers, o.cell, self.context_size, o.dropout)

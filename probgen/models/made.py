@@ -20,10 +20,11 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from probgen.contract.event import Event
+from probgen.contract.options import LAYERS, Sizes, layer_sizes
 from probgen.distributions import Autoregressive
 from probgen.distributions.autoregressive import check_context, check_inputs
 from probgen.distributions.sites import Site
@@ -152,12 +153,18 @@ class MADEMask:
 class MADEOptions(DenseOptions):
     """Options of `made`."""
 
-    hidden: int = Field(500, ge=1, description="units of a layer")
-    layers: int = Field(1, ge=1, le=100, description="hidden layers")
+    hidden: Sizes = Field(500, description="units of each layer: a number for all, or a list")
+    layers: int = Field(1, ge=1, le=LAYERS, description="hidden layers, where hidden is a number")
     masks: int = Field(
         1, ge=1, le=1000, description="masks that share the weights; with a random ordering, of each its own"
     )
     direct: bool = Field(True, description="connections between sites without hidden units between")
+
+    @model_validator(mode="after")
+    def _sizes(self) -> MADEOptions:
+        if not layer_sizes(self.hidden, self.layers):
+            raise ValueError("hidden = []: one layer at least is needed")
+        return self
 
 
 class MADE(DensePair):
@@ -170,7 +177,7 @@ class MADE(DensePair):
         super().__init__(options, event)
         self.conditioner = MADEConditioner(
             self.site,
-            (options.hidden,) * options.layers,
+            layer_sizes(options.hidden, options.layers),
             torch.stack([self.draw_ordering() for _ in range(options.masks)]),
             self.context_size,
             options.direct,

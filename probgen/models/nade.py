@@ -13,10 +13,11 @@ import math
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from probgen.contract.event import Event
+from probgen.contract.options import Sizes, one_size
 from probgen.distributions.autoregressive import check_context, check_inputs
 from probgen.distributions.sites import Site
 from probgen.models.bases.dense import DenseOptions, DensePair
@@ -64,7 +65,12 @@ class NADEConditioner(nn.Module):
 class NADEOptions(DenseOptions):
     """Options of `nade`."""
 
-    hidden: int = Field(500, ge=1, description="units")
+    hidden: Sizes = Field(500, description="units")
+
+    @model_validator(mode="after")
+    def _one_layer(self) -> NADEOptions:
+        one_size(self.hidden)
+        return self
 
 
 class NADE(DensePair):
@@ -75,7 +81,7 @@ class NADE(DensePair):
     def __init__(self, options: Any, event: Event):
         super().__init__(options, event)
         self.ordering = self.draw_ordering()
-        self.conditioner = NADEConditioner(self.site, event.size, options.hidden, self.context_size)
+        self.conditioner = NADEConditioner(self.site, event.size, one_size(options.hidden), self.context_size)
 
     def weights(self) -> list[Tensor]:
         """W and V."""

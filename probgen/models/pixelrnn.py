@@ -23,6 +23,7 @@ from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 
 from probgen.contract.event import Event
+from probgen.contract.options import LAYERS, Sizes, equal_sizes
 from probgen.distributions.autoregressive import State
 from probgen.distributions.sites import Site
 from probgen.models.bases.pixels import Context, PixelConditioner, PixelOptions, PixelPair, row_of
@@ -259,14 +260,20 @@ class PixelRNNOptions(PixelOptions):
     """Options of `pixelrnn`."""
 
     cell: Literal["row", "diagonal"] = Field("diagonal", description="the way of the LSTMs over the image")
-    hidden: int = Field(16, ge=1, description="units of each LSTM")
-    layers: int = Field(7, ge=1, le=100, description="LSTMs")
+    hidden: Sizes = Field(16, description="units of each LSTM: a number for all, or a list of equal ones")
+    layers: int = Field(7, ge=1, le=LAYERS, description="LSTMs, where hidden is a number")
     kernel: int = Field(7, ge=3, description="side of the first layer's kernel")
 
     @model_validator(mode="after")
-    def _no_blind_spot(self) -> PixelRNNOptions:
+    def _known(self) -> PixelRNNOptions:
         check_kernel(self.kernel)
+        _ = self.sizes
         return self
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """The units of each LSTM, and how many LSTMs."""
+        return equal_sizes(self.hidden, self.layers, PixelRNNOptions.model_fields["layers"].default)
 
 
 class PixelRNN(PixelPair):
@@ -276,7 +283,7 @@ class PixelRNN(PixelPair):
 
     def __init__(self, options: Any, event: Event):
         super().__init__(options, event)
-        o = options
+        o, (units, layers) = options, options.sizes
         self.conditioner = PixelRNNConditioner(
-            self.site, self.image, o.hidden, o.layers, o.head, o.cell, o.kernel, self.context_size
+            self.site, self.image, units, layers, o.head, o.cell, o.kernel, self.context_size
         )

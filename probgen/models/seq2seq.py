@@ -9,15 +9,13 @@ text a line feed ends it: what is drawn goes on to there, and p(x | s) is a dist
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import xarray as xr
-from matplotlib.figure import Figure
 from pydantic import BaseModel, Field, field_validator
 from torch import Tensor
 
-from probgen import figures
 from probgen.codecs.texts import END
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
@@ -29,6 +27,9 @@ from probgen.inference.beam import beam
 from probgen.inference.svi import svi
 from probgen.models.bases.sequences import ContinuationOptions, SequencePair
 from probgen.models.transformer import Encoder, TransformerConditioner, TransformerOptions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAPS = 4  # rows whose attention is drawn
 
@@ -154,6 +155,8 @@ class Seq2Seq(SequencePair):
     @staticmethod
     def pictures(fitted: Fitted, data: xr.Dataset, *, seed: int, device: str | None) -> dict[str, Figure]:
         """What each step of a few rows sees of their source: `attention`."""
+        from probgen import figures  # Matplotlib: for pictures alone
+
         pair, event = fitted.module, fitted.event
         assert isinstance(pair, Seq2Seq)
         rows = Rows(evenly(data, MAPS), event, device=pair.longest.device)

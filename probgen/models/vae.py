@@ -212,7 +212,7 @@ class VAE(CodePair):
             return None
         if self.site.levels is None:
             raise InputError(f"decoder = {options.decoder!r} is for discrete x, not for x of {self.event}")
-        hidden = options.hidden[0] if options.hidden else 100
+        hidden = options.sizes[0] if options.sizes else 100
         if options.decoder == "nade":
             return NADEConditioner(self.site, sites, hidden, options.context)
         return MADEConditioner(self.site, (hidden,), torch.arange(sites)[None], options.context)

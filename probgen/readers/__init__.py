@@ -9,7 +9,6 @@ import xarray as xr
 from probgen.errors import InputError
 from probgen.readers.arrays import dataset, hdf5, idx, npy, npz
 from probgen.readers.base import IMAGES, SOUNDS, Reading
-from probgen.readers.images import images
 from probgen.readers.pairs import holds_numbers, pair_file, pairs
 from probgen.readers.tables import csv, from_frame, table
 from probgen.readers.texts import lines_of, read_text, text_file
@@ -42,6 +41,8 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
 
         return sounds(place, how.rate)
     if path.is_dir():
+        from probgen.readers.images import images  # it imports Pillow
+
         return images(place, how)
     return _file(path, split, how)
 
@@ -68,6 +69,8 @@ def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
     if split is not None:
         raise InputError(f"{path} has no splits")
     if suffix in IMAGES:
+        from probgen.readers.images import images
+
         return images(path, how)
     if suffix == ".npy":
         return dataset({"x": npy(path)}, path)

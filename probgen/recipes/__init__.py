@@ -1,9 +1,30 @@
 """Recipes: a TOML file to a checked plan, and a plan to runs, tables and figures."""
 
-from probgen.recipes.draws import picture_of, write_sounds
-from probgen.recipes.execution import Result, execute, expectations, table
-from probgen.recipes.plan import Recipe, check
-from probgen.recipes.reading import has_fast, read, shipped
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from probgen.recipes.catalog import has_fast, shipped
+    from probgen.recipes.draws import picture_of, write_sounds
+    from probgen.recipes.execution import Result, execute, expectations, table
+    from probgen.recipes.plan import Recipe, check
+    from probgen.recipes.reading import read
+
+_HOME = {
+    "Recipe": "plan",
+    "Result": "execution",
+    "check": "plan",
+    "execute": "execution",
+    "expectations": "execution",
+    "has_fast": "catalog",
+    "picture_of": "draws",
+    "read": "reading",
+    "shipped": "catalog",
+    "table": "execution",
+    "write_sounds": "draws",
+}
 
 __all__ = [
     "Recipe",
@@ -18,3 +39,10 @@ __all__ = [
     "table",
     "write_sounds",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded when first used: a recipe is listed, read and refused without torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
-from probgen import figures
 from probgen.codecs.sounds import from_mu_law, write_wav
 from probgen.contract.definition import Gaussian
 from probgen.contract.fitted import Fitted
-from probgen.figures import suiting
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def history(fitted: Fitted, title: str) -> dict[str, Figure]:
     """`history`: the loss and its parts by epoch; of several stages each by its steps, `history-STAGE`."""
+    from probgen import figures  # Matplotlib: for pictures alone
+
     whole, size = fitted.history, fitted.options.model_dump().get("batch_size")
     rows, stages = fitted.provenance["data"]["rows"], dict.fromkeys(whole["stage"].values.tolist())
     wanted = {}
@@ -32,7 +34,7 @@ def history(fitted: Fitted, title: str) -> dict[str, Figure]:
             if size and None not in fitted.event.shape:
                 x, xlabel = x * min(size, rows) / rows, "epoch"
         wanted[name] = partial(figures.curves, metrics, x, xlabel, said)
-    return suiting(wanted)
+    return figures.suiting(wanted)
 
 
 def names_of(given: dict[str, Any], data: xr.Dataset) -> list[str]:
@@ -52,6 +54,8 @@ def write_sounds(folder: Path, x: np.ndarray, rate: int) -> None:
 
 def picture_of(fitted: Fitted, draws: xr.Dataset, title: str = "", names: list[str] | None = None) -> Any:
     """The figure of draws of a fitted model, with the ellipses of its Gaussians where it has some."""
+    from probgen import figures
+
     x = draws["x"].values
     x = x.reshape(-1, *x.shape[-len(fitted.event.dims) :])
     module = fitted.module

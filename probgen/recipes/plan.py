@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from probgen import datasets
-from probgen.contract.definition import Definition, conditions_of
 from probgen.contract.options import Options, checked
 from probgen.errors import InputError, did_you_mean
-from probgen.plugins.family import family as find_family
-from probgen.plugins.registry import registered
+from probgen.plugins.registry import find, registered
+
+if TYPE_CHECKING:
+    from probgen.contract.definition import Definition
 
 
 class Data(Options):
@@ -135,7 +136,12 @@ class Recipe(Options):
 
 
 def check(recipe: Recipe) -> None:
-    """Everything that can be known before the work begins: families, options, data set. Errors: `InputError`."""
+    """Everything that can be known before the work begins: families, options, data set. Errors: `InputError`, `PluginError`."""
+    check_names(recipe)
+    from probgen.plugins.family import (
+        family as find_family,
+    )  # it imports torch: what is refused by name comes first
+
     asked = {"sample": recipe.sample.model_extra or {}, "score": recipe.score.model_extra or {}}
     known = {"sample": set(Draw.model_fields), "score": set(Score.model_fields)}
     for name, model in recipe.models.items():
@@ -153,17 +159,26 @@ def check(recipe: Recipe) -> None:
         for option in options:
             if option not in known[hook]:
                 raise InputError(f"{hook}: unknown option {option!r}; {did_you_mean(option, known[hook])}")
-    if recipe.data.name is not None and recipe.data.name not in registered("datasets"):
-        raise InputError(
-            f"data.name = {recipe.data.name!r}: {did_you_mean(recipe.data.name, registered('datasets'))}"
-        )
     for split in (recipe.data.split, recipe.data.valid, recipe.score.split):
         if split is not None and recipe.data.splits and split not in recipe.data.splits:
             raise InputError(f"split = {split!r}: {did_you_mean(split, recipe.data.splits)}")
 
 
+def check_names(recipe: Recipe) -> None:
+    """Families and data set are registered; nothing is imported. Errors: `InputError`, `PluginError`."""
+    for model in recipe.models.values():
+        find("families", model.family)
+    if recipe.data.name is not None and recipe.data.name not in registered("datasets"):
+        raise InputError(
+            f"data.name = {recipe.data.name!r}: {did_you_mean(recipe.data.name, registered('datasets'))}"
+        )
+
+
 def conditioned_on(model: Model) -> tuple[str, ...]:
     """What a model is conditioned on, by its options or those that the family has without a word."""
+    from probgen.contract.definition import conditions_of
+    from probgen.plugins.family import family as find_family
+
     options = checked(find_family(model.family).options("fit"), model.options, f"family {model.family!r}")
     return conditions_of(options)
 

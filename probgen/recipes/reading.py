@@ -9,20 +9,11 @@ from typing import Any
 
 from probgen.contract.options import checked
 from probgen.errors import FileError, InputError, did_you_mean
-from probgen.plugins.analysis import analysis
 from probgen.plugins.registry import registered
-from probgen.recipes.plan import Recipe
+from probgen.recipes.catalog import shipped
+from probgen.recipes.plan import Recipe, check_names
 
 LIMIT = 1 << 20  # bytes of a recipe
-
-
-def shipped() -> dict[str, Path]:
-    """The recipes that come with probgen, by name."""
-    here = Path(__file__).parent.parent
-    folder = here / "_shipped" / "recipes"
-    return {
-        p.stem: p for p in sorted((folder if folder.is_dir() else here.parent / "recipes").glob("*.toml"))
-    }
 
 
 def read(which: str, changes: Mapping[str, Any] | None = None, *, fast: bool = False) -> Recipe:
@@ -30,7 +21,7 @@ def read(which: str, changes: Mapping[str, Any] | None = None, *, fast: bool = F
 
     fast  the variant that ends in seconds: the recipe with what its table `[fast]` says instead
 
-    Errors: `InputError`, which names the key and the nearest known one.
+    Errors: `InputError`, which names the key and the nearest known one; `PluginError` for a family that is not installed.
     """
     path = Path(which) if Path(which).suffix == ".toml" or "/" in which else shipped().get(which)
     if path is None:
@@ -44,35 +35,40 @@ def read(which: str, changes: Mapping[str, Any] | None = None, *, fast: bool = F
         raise InputError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise FileError(f"{path} is not TOML: {error}") from None
-    shorter = values.pop("fast", None)
+    shorter, recipes = values.pop("fast", None), {}
     if shorter is not None:
         shorter = _merged(values, shorter)
-        _checked(shorter, f"{path}, [fast]")
+        recipes[f"{path}, [fast]"] = _checked(shorter, f"{path}, [fast]")
     if fast:
         if shorter is None:
             raise InputError(f"{path} has no table [fast]: run it as it is")
         values = shorter
     for key, value in (changes or {}).items():
         _set(values, key, value)
-    return _checked(values, str(path))
+    recipes[str(path)] = _checked(values, str(path))
+    check_names(recipes[str(path)])
+    for where, recipe in recipes.items():
+        _check_options(recipe, where)
+    return recipes[str(path)]
 
 
 def _checked(values: dict[str, Any], where: str) -> Recipe:
-    """A recipe whose tables are known, of analyses with options of theirs. Errors: `InputError`."""
+    """A recipe whose tables are known, as far as names tell. Errors: `InputError`."""
     tables = {name: table for name, table in values.items() if name not in Recipe.model_fields}
-    for name, table in tables.items():
+    for name in tables:
         if name not in registered("analyses"):
             known = [*Recipe.model_fields, *registered("analyses")]
             raise InputError(f"{where}: unknown option {name!r}; {did_you_mean(name, known)}")
-
-        if table is not None:
-            checked(analysis(name).options, table, f"{where}: {name}")
     return checked(Recipe, values, where)
 
 
-def has_fast(which: str) -> bool:
-    """Whether a shipped recipe has a variant that ends in seconds."""
-    return "fast" in tomllib.loads(shipped()[which].read_text())
+def _check_options(recipe: Recipe, where: str) -> None:
+    """Options of analyses. An analysis is imported for it, so this comes after what is refused by name. Errors: `InputError`."""
+    for name, table in (recipe.model_extra or {}).items():
+        if table is not None:
+            from probgen.plugins.analysis import analysis
+
+            checked(analysis(name).options, table, f"{where}: {name}")
 
 
 def _merged(values: dict[str, Any], changes: Any) -> dict[str, Any]:

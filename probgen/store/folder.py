@@ -8,10 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from probgen.errors import FileError
+from probgen.errors import FileError, RunError
 from probgen.store.claim import Claim
 from probgen.store.files import read_request, sync_folder, write_request
-from probgen.store.trees import read_arrays, write_arrays
 
 REQUEST, MODEL, HISTORY = "recipe.toml", "model.h5", "history.jsonl"
 SAMPLES, SCORES = "samples.h5", "scores.h5"
@@ -22,6 +21,21 @@ ANALYSES, PICTURES = (
 FILES = (REQUEST, MODEL, HISTORY, SAMPLES, SCORES, "samples.png", "history.png")
 _ONE_OF_MANY = re.compile(r"history-[A-Za-z0-9_-]+\.png|samples-\d+\.wav")
 _CHECKPOINT = re.compile(r"(?P<stage>[A-Za-z0-9_-]+)-(?P<step>\d{6,})\.h5")
+
+
+def model_file(path: Path) -> Path:
+    """The file of a fitted model: of a run folder, or the path itself. Errors: `FileError`."""
+    if not path.exists():
+        raise FileError(f"{path}: No such file or directory")
+    if path.is_dir() and not (path / MODEL).exists():
+        raise FileError(f"{path} holds no fitted model ({MODEL}); was the fit interrupted? use --resume")
+    return path / MODEL if path.is_dir() else path
+
+
+def check_folder(path: Path) -> None:
+    """Errors: `RunError` where a run cannot be, since there is a file."""
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path} is a file; a run needs a folder")
 
 
 class RunFolder(Claim):
@@ -49,6 +63,8 @@ class RunFolder(Claim):
 
     def save(self, stage: str, step: int, structure: Any, arrays: list[Any], *, ended: bool) -> None:
         """Write a checkpoint, then drop those it makes needless: of a stage that goes on, two stay."""
+        from probgen.store.trees import write_arrays  # h5py and xarray: a refusal of a folder needs neither
+
         write_arrays(self._checkpoint(stage, step), structure, arrays)
         for old in sorted(self.steps(stage))[: -1 if ended else -2]:
             self._checkpoint(stage, old).unlink(missing_ok=True)
@@ -58,6 +74,8 @@ class RunFolder(Claim):
 
         Errors: `FileError` if there are some and none can be read.
         """
+        from probgen.store.trees import read_arrays
+
         failure = None
         for step in sorted(self.steps(stage), reverse=True):
             try:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any
 
 from probgen.errors import FileError, InputError
 from probgen.store.claim import Claim
 from probgen.store.files import read_file, read_request, without_none, write_request
-from probgen.store.trees import write_dataset
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 PARTS = "parts.toml"
 
@@ -74,6 +74,8 @@ class Parts(Claim):
 
     def write(self, i: int, group: str, dataset: xr.Dataset) -> None:
         """Write one part. Errors: `RunError`."""
+        from probgen.store.trees import write_dataset  # xarray: to look at a folder needs none
+
         write_dataset(self._part(i), group, dataset.assign_attrs(part=i))
 
     def _part(self, i: int) -> Path:

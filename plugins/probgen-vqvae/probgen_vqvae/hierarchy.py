@@ -29,9 +29,9 @@ class Level(nn.Module):
     def __init__(self, options: Any, inputs: int, halvings: int, above: bool):
         super().__init__()
         o, D = options, options.latent
-        self.E = encoder(inputs, o.hidden, halvings, o.blocks)
+        self.E = encoder(inputs, o.channels, halvings, o.blocks)
         self.up = upwards(D, D) if above else None
-        self.last = nn.Conv2d(o.hidden + (D if above else 0), D, 1)
+        self.last = nn.Conv2d(o.channels + (D if above else 0), D, 1)
         self.book = Codebook(o.codes, D, o.decay, o.distance == "cosine", o.restart)
         self.join = nn.Conv2d(2 * D, D, 1) if above else None
 
@@ -67,15 +67,15 @@ class Hierarchy(Objective):
         o, L, (depth, height, width) = options, options.levels, image
         self.site, self.image, self.event, self.commitment = site, image, event, o.commitment
         c = self.given = context_size(event)
-        self.widest = max(o.hidden, depth * site.size)
+        self.widest = max(o.channels, depth * site.size)
         self.sides = [(height >> s, width >> s) for s in (o.halvings + L - 1 - i for i in range(L))]
         self.layers = nn.ModuleList(
-            Level(o, o.hidden, 1, i > 0)
+            Level(o, o.channels, 1, i > 0)
             if i < L - 1
             else Level(o, depth * site.features + c, o.halvings, i > 0)
             for i in range(L)
         )
-        self.D = decoder(o.latent + c, o.hidden, o.halvings, o.blocks, depth * site.size)
+        self.D = decoder(o.latent + c, o.channels, o.halvings, o.blocks, depth * site.size)
         self.total: Callable[..., tuple[Tensor, ...]] = _alone  # over processes, in a fit
 
     @property

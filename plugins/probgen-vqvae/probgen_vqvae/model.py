@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from probgen import Event, Options, Pair, Rows, Run, log_prob
-from probgen.contract.options import MeanOptions
+from probgen.contract.options import MeanOptions, Sizes, one_size
 from probgen.distributions import Bernoulli, Categorical, LogisticMixture, Ordinal
 from probgen.errors import InputError, NotOffered
 from probgen.inference.svi import svi
@@ -78,7 +78,7 @@ class VQOptions(StageOptions):
     codes: int = Field(512, ge=2, description="K, of each level")
     latent: int = Field(64, ge=1, description="D, numbers of a code")
     halvings: int = Field(2, ge=1, description="how often the finest codes have halved the image")
-    hidden: int = Field(64, ge=1, description="channels of encoder and decoder")
+    hidden: Sizes = Field(64, description="channels of encoder and decoder")
     blocks: int = Field(2, ge=0, description="residual blocks of each")
     decay: float | None = Field(
         0.9,
@@ -104,6 +104,16 @@ class VQOptions(StageOptions):
         default_factory=lambda: PriorOptions.model_validate({}),
         description="of the second stage: epochs, channels, ...; None: codes without a prior",
     )
+
+    @model_validator(mode="after")
+    def _one_size(self) -> VQOptions:
+        _ = self.channels
+        return self
+
+    @property
+    def channels(self) -> int:
+        """Of encoder and decoder."""
+        return one_size(self.hidden)
 
 
 class ScoreOptions(Options):

@@ -143,9 +143,23 @@ def test_a_code_that_was_looked_up_does_not_begin_anew() -> None:
 
 
 def test_fewer_vectors_than_codes() -> None:
-    """Of blank images, without a warning (which would be an error here)."""
+    """Each distinct vector is a code, and the other codes stay as they were."""
+    z = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    book = Codebook(16, 2, 0.99, False, 0.1)
+    before = book.e.clone()
+    book.start(z.repeat(20, 1), 0)
+    assert torch.cdist(z, book.e[:3]).min(1).values.max() < 1e-6
+    assert sorted(torch.cdist(z, book.e[:3]).argmin(1).tolist()) == [0, 1, 2]
+    assert (book.e[3:] == before[3:]).all()
+
+
+def test_codes_of_blank_images() -> None:
+    """All rows have the same, and nothing is infinite; without a warning (which would be an error here)."""
     blank = xr.Dataset({"x": (DIMS, np.zeros((30, 4, 4), np.uint8), {"support": "binary"})})
-    probgen.fit("vqvae", blank, **{**SMALL, "codes": 16, "epochs": 1, "prior": None})
+    fitted = probgen.fit("vqvae", blank, **{**SMALL, "codes": 16, "epochs": 1, "prior": None})
+    assert all(np.isfinite(array).all() for array in fitted.state.values())
+    z = probgen.sample(fitted, given={"x": blank["x"].values})["z"]
+    assert (z == z.isel(row=0)).all()
 
 
 def test_k_means_start() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from probgen.contract.event import Event
-from probgen.contract.options import MeanOptions
+from probgen.contract.options import MeanOptions, Sizes, layer_sizes
 from probgen.contract.rows import Rows
 from probgen.distributions.sites import Bernoulli, Categorical, Logistic, Site
 from probgen.distributions.vectors import BernoulliVector
@@ -34,7 +34,7 @@ class CodeOptions(SVIOptions):
     network: Literal["mlp", "conv"] = Field(
         "mlp", description="hidden layers, or convolutions each of which halves an image"
     )
-    hidden: tuple[int, ...] = Field(
+    hidden: Sizes = Field(
         (200, 200), description="units of each layer of the encoder, or channels; the decoder mirrors them"
     )
     activation: Literal["tanh", "relu", "softplus", "silu"] = Field(
@@ -53,11 +53,14 @@ class CodeOptions(SVIOptions):
 
     @model_validator(mode="after")
     def _sizes(self) -> CodeOptions:
-        if any(units < 1 for units in self.hidden):
-            raise ValueError(f"hidden = {self.hidden}: each layer needs at least 1 unit")
-        if self.network == "conv" and not self.hidden:
+        if self.network == "conv" and not self.sizes:
             raise ValueError("network = 'conv' needs hidden: the channels of each convolution")
         return self
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The units of each layer of the encoder."""
+        return layer_sizes(self.hidden)
 
 
 class LearntNormal(nn.Module):
@@ -172,12 +175,12 @@ class Encoder(nn.Module):
         self.conv = options.network == "conv"
         if self.conv:
             self.channels, height, width = event.image(
-                len(options.hidden), "channels in hidden", "use network = 'mlp'"
+                len(options.sizes), "channels in hidden", "use network = 'mlp'"
             )
             image = (self.channels * site.features, height, width)
-            self.net = Halving(image, options.hidden, outputs, options.activation, context)
+            self.net = Halving(image, options.sizes, outputs, options.activation, context)
         else:
-            self.net = MLP(event.size * site.features, options.hidden, outputs, options.activation, context)
+            self.net = MLP(event.size * site.features, options.sizes, outputs, options.activation, context)
 
     def forward(self, x: Tensor, context: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
         """What is not observed is told as 0."""
@@ -199,7 +202,7 @@ class Decoder(nn.Module):
     def __init__(self, options: CodeOptions, event: Event, size: int, context: int = 0):
         super().__init__()
         self.shape, self.size = event.fixed_shape, size
-        hidden = options.hidden[::-1]
+        hidden = options.sizes[::-1]
         self.net: MLP | Doubling
         self.conv = options.network == "conv"
         if self.conv:

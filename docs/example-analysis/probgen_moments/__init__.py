@@ -1,0 +1,58 @@
+"""Mean and standard deviation of each feature: of samples beside those of data.
+
+    d_i = |mean_i(samples) - mean_i(data)| / std_i(data)
+
+A model that has learnt p(x) has a d_i near 1 / sqrt(n), and a ratio of standard deviations near 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from pydantic import Field
+
+from probgen import Fitted, Options, sample
+from probgen.contract.analysis import Call
+
+needs = "samples that depend on no condition"  # in words: what a model must have
+
+
+class MomentsOptions(Options):
+    """What can be chosen; every field has a type, a default, its limits and a sentence."""
+
+    n: int = Field(1000, ge=2, description="number of samples")
+
+
+Options = MomentsOptions
+
+
+def applies(fitted: Fitted) -> bool:
+    """Whether the model has what is needed."""
+    return fitted.definition.offers("sample") and not fitted.event.given
+
+
+def run(fitted: Fitted, data: xr.Dataset, options: MomentsOptions, call: Call) -> xr.Dataset:
+    """Named arrays. A number without dimensions is a figure of a recipe, and may stand in its `[expect]`."""
+    x = data["x"].where(data["observed"] == 1) if "observed" in data else data["x"]
+    draws = sample(fitted, options.n, **call.common)["x"]
+    each = [values.values.reshape(len(values), -1) for values in (x, draws)]
+    mean, std = (np.stack([f(values, axis=0) for values in each]) for f in (np.nanmean, np.nanstd))
+    off = np.abs(mean[1] - mean[0]) / np.where(std[0] > 0, std[0], 1)
+    dims = ("source", "feature")
+    found = xr.Dataset({"mean": (dims, mean), "std": (dims, std)}, {"source": ["data", "samples"]})
+    return found.assign(largest_difference=float(off.max()))
+
+
+def figures(found: xr.Dataset) -> Mapping[str, Figure]:
+    """`features`: means as points, standard deviations as bars."""
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.subplots()
+    for i, source in enumerate(found["source"].values):
+        place = np.arange(found.sizes["feature"]) + 0.2 * i
+        axes.errorbar(place, found["mean"][i], found["std"][i], fmt="o", capsize=3, label=source)
+    axes.set(xlabel="feature", ylabel="mean and standard deviation", title=found.attrs["title"])
+    axes.legend()
+    return {"features": figure}

@@ -1,0 +1,5 @@
+from probgen.testing import AnalysisLaws
+
+
+class TestMoments(AnalysisLaws):
+    analysis = "moments"
