@@ -11,8 +11,20 @@ import pytest
 import torch
 
 from probgen.plugins import analysis, family, registry
+from tests.quick import Quick, Times
 
 torch.set_num_threads(1)  # two workers on two cores
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="every law, family and bad input at least once")
+    parser.addoption("--times", action="store_true", help="write the times that --quick goes by")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for option, plugin in (("--quick", Quick), ("--times", Times)):
+        if config.getoption(option):
+            config.pluginmanager.register(plugin())
 
 
 @pytest.fixture

@@ -150,6 +150,7 @@ def cases() -> list[tuple[str, str, str]]:
     return found
 
 
+@pytest.mark.quick(over="family")
 @pytest.mark.parametrize(("name", "family", "hook"), cases())
 def test_bad_data_are_refused(
     name: str, family: str, hook: str, fitted: dict[str, Fitted], tmp_path: Path
@@ -186,6 +187,7 @@ SHAPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+@pytest.mark.quick(over="family")
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", SHAPES)
 def test_rows_of_another_shape_are_refused(name: str, family: str, fitted: dict[str, Fitted]) -> None:
@@ -224,6 +226,7 @@ def option_cases() -> list[tuple[str, str, str, Any]]:
     return found
 
 
+@pytest.mark.quick(over="family")
 @pytest.mark.parametrize(("family", "hook", "name", "value"), option_cases())
 def test_bad_options_are_refused(
     family: str, hook: str, name: str, value: Any, fitted: dict[str, Fitted]
@@ -251,6 +254,7 @@ GIVEN: dict[str, Any] = {
 }
 
 
+@pytest.mark.quick(over="family")
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", GIVEN)
 def test_bad_conditions_are_refused(name: str, family: str, fitted: dict[str, Fitted]) -> None:
@@ -261,6 +265,7 @@ def test_bad_conditions_are_refused(name: str, family: str, fitted: dict[str, Fi
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.quick(over="family")
 @pytest.mark.parametrize("n", [0, -1, 1.5, "3", None, True, np.nan])
 @pytest.mark.parametrize("family", ["mixture", "nade", "vae"])
 def test_bad_numbers_of_draws_are_refused(n: Any, family: str, fitted: dict[str, Fitted]) -> None:
@@ -341,6 +346,7 @@ def rounded(family: str) -> np.ndarray:
     return np.round(x * 64) / 64 if x.dtype.kind == "f" else x
 
 
+@pytest.mark.quick(over="family")
 @pytest.mark.parametrize("family", ["independent", "mixture", "nade", "vae"])
 @pytest.mark.parametrize("name", ODD)
 def test_odd_layouts_give_what_the_plain_array_gives(
@@ -355,6 +361,7 @@ def test_odd_layouts_give_what_the_plain_array_gives(
     assert digest_of(probgen.score(model, again)) == expected[family][1]
 
 
+@pytest.mark.quick(over="family")
 @pytest.mark.parametrize(
     "dtype", [bool, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
 )
