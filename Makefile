@@ -1,22 +1,33 @@
 # make quickstart   an environment, then a real fit, draw and score
-# make test         the same environment, then every check
+# make check        the same environment, then lint, types, contracts and the quick form of the tests: before every commit
+# make test         every test: this decides
+# make times        every test, and the times by which the quick form chooses
 # make trust        what the tests of trust do in part, exhaustively: hours
 # make bench        the benchmarks: ratios from one run, never a test
+# make help         these lines
 PYTHON ?= python3
 BIN := .venv/bin
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
-.PHONY: quickstart test trust bench clean
+.PHONY: quickstart lint check test times trust bench help clean
 
 quickstart: .venv/ready
 	$(BIN)/probgen run quickstart --out runs/quickstart --force
 
-test: .venv/ready
+lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint
+	$(BIN)/pytest -n 2 --quick
+
+test: lint
 	$(BIN)/pytest -n 2
+
+times: .venv/ready
+	$(BIN)/pytest -n 2 --times
 
 trust: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.trust
@@ -29,6 +40,9 @@ bench: .venv/ready
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]' $(addprefix --editable ./,$(PLUGINS) docs/example-plugin)
 	touch .venv/ready
+
+help:
+	@sed -n 's/^# //p' Makefile
 
 clean:
 	rm -rf .venv runs build dist .mypy_cache .ruff_cache .pytest_cache

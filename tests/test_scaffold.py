@@ -106,7 +106,7 @@ def test_what_is_written(kind: What, tmp_path: Path) -> None:
 
 def test_the_example_of_an_analysis_is_short() -> None:
     lines = sum(len(file.read_text().splitlines()) for file in example("analysis").rglob("*.py"))
-    assert lines <= MOST_LINES + len(['from', ' ""', ' ""', ' class', ' name'])
+    assert lines <= MOST_LINES + len(["from", ' ""', ' ""', " class", " name"])
 
 
 @pytest.mark.parametrize(("name", "kind"), [("mixture", "family"), ("latent", "analysis")])

@@ -123,10 +123,12 @@ def test_a_command_imports_what_it_uses(tmp_path: Path) -> None:
 
 
 def test_a_fit_of_a_mixture_imports_no_figures(tmp_path: Path) -> None:
-    """Its start and its data are scikit-learn's, which imports the rest of scipy."""
+    """Its start and its data are scikit-learn's, which imports the rest of scipy, and rich where it is installed."""
     ((code, said, modules),) = called("fit mixture --data iris --out run", cwd=tmp_path)
     assert code == 0, said
-    assert not modules & (UNUSED - {"scipy", "sklearn"} | {"scipy.signal", "probgen.evaluation.diagnosis"})
+    assert not modules & (
+        UNUSED - {"scipy", "sklearn", "rich.progress"} | {"scipy.signal", "probgen.evaluation.diagnosis"}
+    )
 
 
 def test_versions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,8 +81,9 @@ def report(command: Callable[..., Any]) -> Callable[..., Any]:
             if os.environ.get("PROBGEN_TRACEBACK"):
                 traceback.print_exc()
             typer.echo(f"probgen: {printable(str(error)) or type(error).__name__}", err=True)
-            code = 130 if isinstance(error, KeyboardInterrupt) else 1
-            raise typer.Exit(getattr(error, "exit_code", code)) from None
+            if isinstance(error, ProbgenError | Interrupted):
+                raise typer.Exit(error.exit_code) from None
+            raise typer.Exit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
 
     return reporting
 

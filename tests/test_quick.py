@@ -1,0 +1,75 @@
+"""The quick form of the tests: what it keeps."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from tests.quick import BASES, times
+
+ROOT = Path(__file__).parent.parent
+
+
+def collected(*options: str) -> list[str]:
+    """Names of tests, collected and not run."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *options],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert not done.returncode, done.stdout[-2000:] + done.stderr[-2000:]
+    return [line for line in done.stdout.splitlines() if "::" in line and ".py" in line]
+
+
+@pytest.fixture(scope="module")
+def forms() -> tuple[list[str], list[str]]:
+    """The whole and the quick form, of the laws and of the bad inputs."""
+    files = ("tests/test_laws.py", "tests/test_inputs.py")
+    return collected(*files), collected(*files, "--quick")
+
+
+def laws(names: list[str]) -> dict[str, set[str]]:
+    """The laws that each class is held to."""
+    found = defaultdict(set)
+    for name in names:
+        _, _, rest = name.partition("tests/test_laws.py::")
+        if rest.startswith("Test"):
+            class_, law = rest.split("::")
+            found[class_].add(law)
+    return found
+
+
+def test_every_class_and_every_law_comes(forms: tuple[list[str], list[str]]) -> None:
+    whole, quick = map(laws, forms)
+    assert quick.keys() == whole.keys()
+    assert set().union(*quick.values()) == set().union(*whole.values())
+    assert all(len(some) >= 2 for some in quick.values())
+    assert sum(quick[name] == whole[name] for name in whole) == len(BASES)
+
+
+def test_every_bad_input_and_every_family_comes(forms: tuple[list[str], list[str]]) -> None:
+    """The cases of `test_bad_data_are_refused` are NAME-FAMILY-HOOK."""
+
+    def cases(names: list[str]) -> list[list[str]]:
+        ids = [name.split("[", 1)[1][:-1] for name in names if "::test_bad_data_are_refused[" in name]
+        return [id_.rsplit("-", 2) for id_ in ids]
+
+    whole, quick = map(cases, forms)
+    assert len(quick) < len(whole) / 2
+    for part in (0, 2):
+        assert {case[part] for case in quick} == {case[part] for case in whole}
+
+
+def test_every_test_function_comes_at_least_once(forms: tuple[list[str], list[str]]) -> None:
+    whole, quick = ({name.split("[")[0] for name in form if "test_inputs" in name} for form in forms)
+    assert quick == whole
+
+
+def test_times_are_of_tests_that_are_there() -> None:
+    """Most of them: a test may be renamed before the times are written anew."""
+    assert times(), "make times writes them"
+    files = {node.split("::")[0] for node in times()}
+    assert all((ROOT / file).exists() for file in files)
