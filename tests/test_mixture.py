@@ -306,8 +306,8 @@ def test_a_file_gives_what_memory_gives(tmp_path: Path, monkeypatch: pytest.Monk
     x = blobs(20_000, 3).astype(np.float32)
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["x"] = x
-    monkeypatch.setattr("probgen.rows.WINDOW", 4096 * 12 * 2)
-    monkeypatch.setattr("probgen.data.LAZY", 1000)
+    monkeypatch.setattr("probgen.contract.rows.WINDOW", 4096 * 12 * 2)
+    monkeypatch.setattr("probgen.data.ingest.LAZY", 1000)
     from_file = probgen.fit("mixture", tmp_path / "x.h5", components=3, steps=5)
     from_memory = probgen.fit("mixture", x, components=3, steps=5)
     for name in from_memory.state.variables:

@@ -223,7 +223,7 @@ def test_images_that_are_scored_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
     options = {**SMALL["pixelcnn"], "epochs": 2, "dtype": "float64"}
     fitted = probgen.fit("pixelcnn", data, given=["label"], **options)
     whole = probgen.score(fitted, data, conditionals=True)
-    monkeypatch.setattr("probgen.models.pixels.AT_ONCE", 7 * 4 * 32)
+    monkeypatch.setattr("probgen.models.bases.pixels.AT_ONCE", 7 * 4 * 32)
     assert fitted.module.at_once == 7
     parts = probgen.score(fitted, data, conditionals=True)
     xr.testing.assert_allclose(parts, whole, atol=1e-9)
@@ -243,7 +243,7 @@ def test_particles_go_together_as_memory_allows(monkeypatch: pytest.MonkeyPatch)
         return found
 
     monkeypatch.setattr(Autoregressive, "walk", noted)
-    monkeypatch.setattr("probgen.inference.completion.BYTES", 1 << 16)
+    monkeypatch.setattr("probgen.inference.particles.BYTES", 1 << 16)
     probgen.sample(fitted, given={"x": np.ones((9, 2, 2)), "observed": observed}, particles=20)
     assert sum(sizes[1:]) == 9 * 20
     assert max(sizes) < 9 * 20

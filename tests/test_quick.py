@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 def collected(*options: str) -> list[str]:
     """Names of tests, collected and not run."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *options],
+        [sys.executable, "-m", "pytest", "--collect-only", "-p", "no:cacheprovider", *options],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert not done.returncode, done.stdout[-2000:] + done.stderr[-2000:]

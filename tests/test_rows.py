@@ -20,7 +20,7 @@ def rows(n: int = N, seed: int = 0, **changes: object) -> Rows:
 
 @pytest.mark.parametrize("window", [256 << 20, 4096 * 8 * 3])
 def test_an_epoch_has_every_row_once(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("probgen.rows.WINDOW", window)
+    monkeypatch.setattr("probgen.contract.rows.WINDOW", window)
     data, size = rows(), 1000
     first = torch.cat([data.batch(t, size)["x"] for t in range(N // size)]).flatten()
     second = torch.cat([data.batch(t, size)["x"] for t in range(N // size, 2 * N // size)]).flatten()
@@ -31,7 +31,7 @@ def test_an_epoch_has_every_row_once(window: int, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("window", [256 << 20, 4096 * 8 * 3])
 def test_a_batch_is_a_function_of_its_number(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("probgen.rows.WINDOW", window)
+    monkeypatch.setattr("probgen.contract.rows.WINDOW", window)
     data = rows()
     wanted = [17, 3, 300, 3, 29]  # back and forth, over two epochs
     batches = [data.batch(t, 1000)["x"] for t in wanted]
@@ -52,7 +52,7 @@ def test_a_batch_runs_on_into_the_next_epoch() -> None:
 
 
 def test_chunks_are_all_rows_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("probgen.rows.WINDOW", 4096 * 8)
+    monkeypatch.setattr("probgen.contract.rows.WINDOW", 4096 * 8)
     for size in (256, 4096, 5000):
         assert torch.equal(
             torch.cat([c["x"] for c in rows().chunks(size)]).flatten(), torch.arange(N).double()

@@ -280,7 +280,7 @@ def test_a_long_text_is_scored_by_parts(monkeypatch: pytest.MonkeyPatch) -> None
     data = text("hello world " * 20, "held " * 7)
     fitted = probgen.fit("char-rnn", data, dtype="float64", **SMALL)
     whole = probgen.score(fitted, data, conditionals=True)
-    monkeypatch.setattr("probgen.models.sequences.AT_ONCE", 2 * 256 * 7)
+    monkeypatch.setattr("probgen.models.bases.sequences.AT_ONCE", 2 * 256 * 7)
     parts = probgen.score(fitted, data, conditionals=True)
     np.testing.assert_allclose(parts.log_prob, whole.log_prob, rtol=1e-12)
     np.testing.assert_allclose(whole.site_log_prob.sum("time"), whole.log_prob)

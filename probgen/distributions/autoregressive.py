@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from pyro.distributions import TorchDistribution
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import constraints
 
 from probgen.distributions.sites import Site, log_prob_of
 from probgen.errors import InputError
 
 MOST_VALUES = 1 << 20  # of a support that can be enumerated
+
+
+@runtime_checkable
+class _Parametrized(Protocol):
+    """A conditioner that has parameters, a module or a part of one: values have their dtype and device."""
+
+    def parameters(self) -> Iterator[Tensor]: ...
 
 
 class Conditioner(Protocol):
@@ -269,7 +276,7 @@ class Autoregressive(TorchDistribution):
     @property
     def _like(self) -> Tensor:
         module = self.conditioner
-        first = next(module.parameters(), None) if isinstance(module, nn.Module) else None
+        first = next(iter(module.parameters()), None) if isinstance(module, _Parametrized) else None
         return first if first is not None else self.context if self.context is not None else torch.empty(0)
 
 

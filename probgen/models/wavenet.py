@@ -185,8 +185,9 @@ class WaveNet(SequencePair):
         made: dict[str, Callable[[int], Site]] = {
             "bernoulli": lambda levels: Bernoulli(),
             "categorical": Categorical,
-            "logistic": lambda levels: LogisticMixture(levels, self.options.components),
         }
+        if self.event.support == "integer":
+            made["logistic"] = lambda levels: LogisticMixture(levels, self.options.components)
         return site_for(self.event, made, self.options.likelihood)
 
     def make_conditioner(self) -> WaveNetConditioner:

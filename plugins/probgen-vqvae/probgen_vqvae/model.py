@@ -294,9 +294,10 @@ def _site(options: VQOptions, event: Event) -> Any:
     made: dict[str, Callable[[int], Any]] = {
         "bernoulli": lambda levels: Bernoulli(),
         "categorical": Categorical if event.support == "token" else Ordinal,
-        "logistic": lambda levels: LogisticMixture(levels, options.components),
         "normal": lambda levels: StatedNormal(options.sigma),
     }
+    if event.support == "integer":
+        made["logistic"] = lambda levels: LogisticMixture(levels, options.components)
     return site_for(event, made, options.likelihood, auto=AUTO | {"integer": "logistic"})
 
 

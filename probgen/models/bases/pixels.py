@@ -237,6 +237,7 @@ class PixelPair(AutoregressivePair):
         made: dict[str, Callable[[int], Site]] = {
             **dense_sites(K),
             "categorical": Ordinal if event.support == "integer" else Categorical,
-            "logistic": lambda levels: LogisticMixture(levels, K),
         }
+        if event.support == "integer":
+            made["logistic"] = lambda levels: LogisticMixture(levels, K)
         return site_for(event, made, self.options.likelihood)
