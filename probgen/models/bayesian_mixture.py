@@ -26,6 +26,7 @@ import xarray as xr
 from pydantic import Field
 from pyro.infer import NUTS
 from pyro.ops.stats import effective_sample_size, split_gelman_rubin
+from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from probgen.contract.event import Event
@@ -186,7 +187,6 @@ class BayesianMixture(Pair):
 
     def start(self, x: Tensor, run: Run) -> Tensor:
         """u at the k-means clusters of x; all chains begin near it, so that their components have one order."""
-        from sklearn.cluster import KMeans  # draws and scores do without scikit-learn
 
         K, D = self.options.components, x.shape[1]
         x = ((x - self.loc) / self.scale).cpu()

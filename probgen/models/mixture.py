@@ -26,6 +26,8 @@ import torch
 import xarray as xr
 from pydantic import Field
 from pyro.infer import TraceEnum_ELBO
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from probgen.contract.event import Event
@@ -261,8 +263,6 @@ class Mixture(Pair):
     @torch.no_grad()
     def start(self, data: Rows, run: Run, stage: str) -> None:
         """Parameters from k-means clusters, begun by k-means++ (Arthur & Vassilvitskii 2007), of some of the rows."""
-        from sklearn.cluster import KMeans  # draws and scores do without scikit-learn
-        from sklearn.exceptions import ConvergenceWarning
 
         batch = data.batch(0, START_ROWS, f"{stage}-start")
         x = batch["x"].flatten(1).to(self.mu)
