@@ -96,6 +96,9 @@ MUTANTS = [
         ("constant = (-0.5 * mu.square() * p - log_sigma", "constant = (-0.5 * mu.square() * p + log_sigma"),
         ("_unpacked(second, D) - cross - cross.mT +", "_unpacked(second, D) - cross - cross +"),
         ("second - 2 * mu * first + n * mu.square()", "second - 2 * mu * first - n * mu.square()"),
+    ),
+    *of(
+        "contract/rows.py", "tests/test_rows.py",
         ("square + part_square + step.square() * total * part / both", "square + part_square"),
     ),
     *of(
@@ -203,10 +206,10 @@ MUTANTS = [
         ("b, d = b + d, torch.zeros_like(d)", "d = torch.zeros_like(d)"),
     ),
     *of(
-        "models/sequences.py", "tests/test_sequences.py -k exact_score+or+by_parts+or+probable+or+draws",
+        "models/bases/sequences.py", "tests/test_sequences.py -k exact_score+or+by_parts+or+probable+or+draws",
         ("ordered[ordered.cumsum(1) - ordered >= options.top_p] = 0", "ordered[ordered.cumsum(1) >= options.top_p] = 0"),
         ("found[name] = torch.where(first.reshape(-1, *(1,) * (fresh.dim() - 1)), fresh, before.to(fresh))", "found[name] = before.to(fresh)"),
-        ('return {"loss": -(log_p * _within(x, length, 0)).sum() / length.sum()}', 'return {"loss": -(log_p * _within(x, length, 0)).mean()}'),
+        ('return {"loss": -(log_p * _within(x, length, 0)).sum() / length.sum(), **', 'return {"loss": -(log_p * _within(x, length, 0)).mean(), **'),
     ),
     *of(
         "nn/attention.py", "tests/test_translation.py -k formulas+or+source",
@@ -235,23 +238,23 @@ MUTANTS = [
         ("counts = statistics[\"counts\"].reshape(-1, base**known, levels).sum(0)", "counts = statistics[\"counts\"].reshape(base**known, -1, levels).sum(1)"),
     ),
     *of(
-        "symbols.py", "tests/test_symbols.py",
+        "codecs/texts.py", "tests/test_symbols.py",
         ("heapq.heappush(queue, (-pairs[other], other))", "pass"),
         ("change[other] += times[i]", "change[other] += 1"),
         ("min(self.most, end - at), 0, -1", "1, min(self.most, end - at) + 1"),
     ),
     *of(
-        "windows.py", "tests/test_sequences.py -k epoch",
+        "contract/streams.py", "tests/test_sequences.py -k epoch",
         ('found["first"] |= t % each == 0', 'found["first"] |= False'),
         ("chosen = (np.arange(size) * each + t % each) % self.n", "chosen = (np.arange(size) + t * size) % self.n"),
     ),
     *of(
-        "models/pixels.py", "tests/test_pixel_families.py -k chain+or+parts+or+memory",
+        "models/bases/pixels.py", "tests/test_pixel_families.py -k chain+or+parts+or+memory",
         ("places[:, :, list(options.chain or range(colours))].flatten()", "places[:, :, list(range(colours))].flatten()"),
         ("{k: v[i : i + rows] for k, v in given.items()}", "{k: v[: len(x[i : i + rows])] for k, v in given.items()}"),
     ),
     *of(
-        "inference/completion.py", "tests/test_completion.py",
+        "inference/particles.py", "tests/test_completion.py",
         ("log_w = log_w + torch.where(given, site.log_prob(value), 0)", "log_w = log_w - torch.where(given, site.log_prob(value), 0)"),
         ("ess[rows] = (1 / families.double().square().sum(1))", "ess[rows] = (1 / w.double().square().sum(1))"),
         ("return torch.where(uneven, mean, log_w), ancestors.gather(0, chosen)", "return torch.where(uneven, 0 * mean, log_w), ancestors.gather(0, chosen)"),
@@ -275,7 +278,7 @@ MUTANTS = [
         ("self.log_sigma.copy_(0.5 * variance.log())", "self.log_sigma.copy_(variance.log())"),
         ("logits=self.log_theta[:, 1] - self.log_theta[:, 0]", "logits=self.log_theta[:, 0] - self.log_theta[:, 1]"),
     ),
-    *of("models/priors.py", f"{VAE} -k priors", ("parts = NormalVector(self.mu, self.log_sigma.exp())", "parts = NormalVector(self.mu, (2 * self.log_sigma).exp())")),
+    *of("models/bases/priors.py", f"{VAE} -k priors", ("parts = NormalVector(self.mu, self.log_sigma.exp())", "parts = NormalVector(self.mu, (2 * self.log_sigma).exp())")),
     *of(
         "models/vae.py", f"{VAE} -k beta+or+paper+or+learns+or+captured+or+warm",
         ('return {"loss": self.beta * paid - reconstruction,', 'return {"loss": paid - reconstruction,'),
@@ -284,7 +287,7 @@ MUTANTS = [
         ("return NormalVector(mu, log_sigma.exp())", "return NormalVector(log_sigma, mu.exp())"),
     ),
     *of(
-        "scores.py", "tests/test_compare.py tests/test_cli.py",
+        "contract/scores.py", "tests/test_compare.py tests/test_cli.py",
         ('bits = -x / (x.attrs["event_size"] * math.log(2))', 'bits = -x / x.attrs["event_size"]'),
         ('values.std(ddof=1) / math.sqrt(n)', 'values.std(ddof=1) / n'),
     ),
@@ -368,7 +371,7 @@ def kill(mutants: list[Mutant] | None = None) -> Tally:
     tally = Tally()
     for tests in dict.fromkeys(mutant.tests for mutant in mutants or MUTANTS):
         with tempfile.TemporaryDirectory() as place:
-            none = Mutant("probgen/scores.py", "import math", "import math", tests)
+            none = Mutant("probgen/contract/scores.py", "import math", "import math", tests)
             if not survives(none, Path(place)):
                 tally.faults.append(f"without any change these tests fail: {tests}")
     for mutant in mutants if mutants is not None else MUTANTS:
