@@ -176,8 +176,8 @@ def test_a_constant_column_has_a_scale_of_one() -> None:
     x = np.random.default_rng(0).normal(0, 3, (300, 2))
     x[:, 1] = 3.3
     fitted = probgen.fit("nade", x, dtype="float64", **SMALL["nade"])
-    assert fitted.state.scale.values[1] == 1
-    assert fitted.state.scale.values[0] == pytest.approx(x[:, 0].std())
+    assert fitted.state["standard.scale"].values[1] == 1
+    assert fitted.state["standard.scale"].values[0] == pytest.approx(x[:, 0].std())
 
 
 def test_known_reals_come_back_as_they_were() -> None:

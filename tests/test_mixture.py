@@ -113,7 +113,7 @@ def random_problem(seed: int) -> tuple[Mixture, Rows]:
     options = MixtureOptions(
         components=int(rng.integers(1, 5)),
         covariance=COVARIANCES[seed % 4],
-        regularization=float(10.0 ** rng.integers(-6, -3)),
+        reg_covar=float(10.0 ** rng.integers(-6, -3)),
     )
     event = event_of(dataset)
     data = Rows(dataset, event, missing=bool(np.isnan(x).any()), seed=seed, dtype=torch.float64)
@@ -325,7 +325,7 @@ def test_constant_columns_and_duplicates() -> None:
 
 def test_draws_and_scores_of_images() -> None:
     digits = probgen.datasets.load("digits", "valid")
-    fitted = probgen.fit("mixture", digits, components=2, covariance="diagonal", regularization=0.5)
+    fitted = probgen.fit("mixture", digits, components=2, covariance="diagonal", reg_covar=0.5)
     draws = probgen.sample(fitted, 3)
     assert draws["x"].dims == ("sample", "height", "width")
     assert probgen.score(fitted, digits)["log_prob"].attrs["measure"] == "lebesgue"
@@ -339,7 +339,9 @@ def test_draws_and_scores_of_images() -> None:
         (blobs(), {"components": True}, "components = True"),
         (blobs(), {"covariance": "ful"}, "covariance = 'ful'.*'full'"),
         (blobs(), {"componets": 2}, "componets.*did you mean 'components'"),
-        (blobs() * 1e-200, {}, "regularization"),
+        (blobs() * 0, {}, "no two rows differ"),
+        (blobs() * 1e-200, {}, "no two rows differ"),
+        (blobs(), {"reg_covar": 1e3}, "reg_covar = 1000.0: not below the mean variance"),
         (blobs(), {"learning_rate": math.nan}, "learning_rate = nan"),
     ],
 )
@@ -355,11 +357,16 @@ def test_a_singular_covariance_is_named() -> None:
 
 
 def test_penalty_of_each_form() -> None:
-    """lambda/2 mean_k tr(Sigma_k^-1), from the covariances as the file describes them."""
+    """1/2 mean_k tr(Sigma_k^-1 Lambda), from the covariances as the file describes them."""
+    x = blobs() * [1.0, 10.0, 0.1]
     for covariance in COVARIANCES:
-        fitted = probgen.fit("mixture", blobs(), components=3, covariance=covariance, regularization=0.3)
+        fitted = probgen.fit(
+            "mixture", x, components=3, covariance=covariance, reg_covar=0.3, regularization=0.01
+        )
         sigma = fitted.groups["components"]["sigma"].values
-        expected = 0.15 * np.mean([np.trace(np.linalg.inv(s)) for s in sigma])
+        variance = np.full(3, x.var(0).mean()) if covariance == "spherical" else x.var(0)
+        Lambda = np.diag(0.01 * variance + 0.3)
+        expected = 0.5 * np.mean([np.trace(np.linalg.inv(s) @ Lambda) for s in sigma])
         assert fitted.module.ridge().item() == pytest.approx(expected, rel=1e-9)
         criteria: xr.Dataset = fitted.groups["criteria"]
         gap = criteria["log_likelihood"] - criteria["objective"]
@@ -372,7 +379,7 @@ def test_a_weight_scales_the_penalty_too() -> None:
     weighted = as_dataset(x).assign(weight=("row", np.full(100, 100.0)))
     for data in (x, weighted):
         for options in ({}, {"method": "svi", "steps": 400}):
-            fitted = probgen.fit("mixture", data, components=1, regularization=0.5, **options)
+            fitted = probgen.fit("mixture", data, components=1, reg_covar=0.5, **options)
             sigma = fitted.groups["components"]["sigma"].item()
             assert sigma == pytest.approx(x.var() + 0.5, rel=1e-3)
 
@@ -414,7 +421,7 @@ def test_wide_data_are_fitted_without_products_of_features(
     """The same fit, however the moments are computed."""
     options: dict[str, Any] = {"components": 2, "covariance": covariance, "steps": 10}
     fits = [probgen.fit("mixture", blobs(), **options)]
-    monkeypatch.setattr("probgen.models.mixture.WIDE", 2)
+    monkeypatch.setattr(moments, "WIDE", 2)
     monkeypatch.setattr(moments, "quadratic_features", None)  # it is not called
     fits.append(probgen.fit("mixture", blobs(), **options))
     for name in fits[0].state:

@@ -9,13 +9,17 @@ from typing import Any
 import torch
 
 from probgen.contract.definition import Definition
+from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.run import Run
 from probgen.contract.seeds import generators_kept, key, seed_torch
 from probgen.errors import InputError
 from probgen.plugins.observers import Observers, observing
 
-SHARD = 256  # rows or draws that share a seed: a constant of the format
+
+def shard_rows(event: Event) -> int:
+    """Rows or draws that share a seed, a rule of the format: 2^17 numbers of x, but from 256 to 8,192 rows."""
+    return min(max(256, (1 << 17) // event.size), 8192)
 
 
 def seeded(name: tuple[Any, ...], family: Definition, hook: str, **arguments: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import xarray as xr
 
-from probgen.api.common import SHARD, run_for
+from probgen.api.common import run_for, shard_rows
 from probgen.contract.definition import Decoder, latents_of
 from probgen.contract.fitted import Fitted
 from probgen.contract.seeds import generators_kept
@@ -43,7 +43,7 @@ def decode(
     module.to(run.device)
     parts = []
     with generators_kept(), guarded(f"family {fitted.family!r} ({fitted.definition.origin}), decode"):
-        for shard in torch.arange(rows, device=run.device).split(SHARD):
+        for shard in torch.arange(rows, device=run.device).split(shard_rows(fitted.event)):
             some = {name: tensor[shard] for name, tensor in tensors.items()}
             z = {name: some.pop(name) for name in latents}
             parts.append(module.decode(z, some).cpu())

@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from probgen.api.common import SHARD, run_for, seeded, shown, told
+from probgen.api.common import run_for, seeded, shard_rows, shown, told
 from probgen.api.provenance import stamp
 from probgen.contract.definition import Definition, latents_of
 from probgen.contract.event import Event
@@ -47,8 +47,8 @@ def sample(
     given  what to condition on, by name: `x` (NaN, or `observed` = 0, where it is to be completed), `label`, a
            latent. Without rows it is one condition for all draws.
 
-    Returns `x (sample, ...)`, or `x (sample, row, ...)`, and the latents. Draws come in shards of 256, each with a
-    seed of its own. Errors: `InputError`, `NotOffered`, `PluginError`.
+    Returns `x (sample, ...)`, or `x (sample, row, ...)`, and the latents. Draws come in shards, of 256 rows or more where x is small, each
+    with a seed of its own. Errors: `InputError`, `NotOffered`, `PluginError`.
     """
     drawing = _Drawing(fitted, n, given, seed, device, options)
     with shown(progress):
@@ -105,6 +105,7 @@ class _Drawing:
         self.run = run_for(fitted, self.seed, device)
         self.given, self.rows, self.per_row = conditions(fitted, given, self.run)
         self.names = " ".join(sorted(map(str, given or {})))
+        self.shard = shard_rows(fitted.event)
 
     def request(self) -> dict[str, Any]:
         """What is asked for, to be compared with what a folder holds."""
@@ -120,7 +121,7 @@ class _Drawing:
 
     def part_size(self, size: int) -> int:
         """How many samples make a part of about `size` bytes and end with a shard."""
-        step = SHARD // math.gcd(SHARD, self.rows)
+        step = self.shard // math.gcd(self.shard, self.rows)
         return step * max(1, size // (4 * self.fitted.event.size * self.rows * step))
 
     def dataset(self, start: int, end: int) -> xr.Dataset:
@@ -143,15 +144,15 @@ class _Drawing:
         observers, family = Observers(), self.family
         with told(observers, "sample", family, self.run), torch.no_grad():
             self.fitted.module.to(self.run.device)
-            for first in range(start, end, SHARD):
-                index = torch.arange(first, min(first + SHARD, end)) % self.rows
+            for first in range(start, end, self.shard):
+                index = torch.arange(first, min(first + self.shard, end)) % self.rows
                 given = {name: tensor[index.to(tensor.device)] for name, tensor in self.given.items()}
                 drawn = seeded(
-                    (self.seed, "sample", first // SHARD), family, "sample", fitted=self.fitted, n=len(index),
+                    (self.seed, "sample", first // self.shard), family, "sample", fitted=self.fitted, n=len(index),
                     given=given, options=self.options, run=self.run,
                 )  # fmt: skip
                 yield _checked_draws(drawn, family, len(index))
-                observers.tell("step", run=self.run, stage="sample", step=first // SHARD, metrics={})
+                observers.tell("step", run=self.run, stage="sample", step=first // self.shard, metrics={})
 
 
 def _checked_draws(drawn: Any, family: Definition, n: int) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from probgen.api.common import SHARD, run_for, seeded, shown, told
+from probgen.api.common import run_for, seeded, shard_rows, shown, told
 from probgen.api.provenance import stamp
 from probgen.contract.definition import Definition
 from probgen.contract.fitted import Fitted
@@ -21,7 +21,7 @@ from probgen.data.intake import prepare
 from probgen.errors import PluginError
 from probgen.plugins.observers import Observers
 
-AT_ONCE = 16  # shards of an exact score that go over together
+AT_ONCE = 4096  # rows of an exact score that go over together, at least
 
 
 @isolated
@@ -60,9 +60,10 @@ def score(
 
     with shown(progress), told(observers, "score", family, run), torch.no_grad():
         fitted.module.to(run.device)
-        shards = taken.rows.chunks(SHARD)
+        size = shard_rows(fitted.event)
+        shards = taken.rows.chunks(size)
         parts = [scored(0, next(shards))]
-        together = AT_ONCE if _exact(parts[0]) else 1
+        together = max(1, AT_ONCE // size) if _exact(parts[0]) else 1
         parts += [scored(number, _joined(some)) for number, some in enumerate(_some(shards, together), 1)]
     scores = xr.concat(parts, "row", data_vars="all", combine_attrs="override")
     facts = {

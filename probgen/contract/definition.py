@@ -5,6 +5,7 @@ Samples        SampleOptions: what can be chosen of a draw
 Scores         ScoreOptions: what can be chosen of a score
 Accepting      accepts: what it can use beside x
 Typed          dtype: of its parameters
+Precise        x_dtype: of real x that it is handed
 Preparing      prepare: a change of the data before they are described
 Illustrating   pictures: figures of its own
 Conditional    options with `given`: what x is conditioned on
@@ -20,6 +21,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import torch
     import xarray as xr
     from pydantic import BaseModel
     from torch import Tensor, nn
@@ -43,6 +45,9 @@ class Definition(Protocol):
     @property
     def accepts(self) -> frozenset[str]:
         """What it can use beside `x`: a subset of {"observed", "weight", "length", "label"}."""
+
+    def dtype_of_x(self, dtype: torch.dtype) -> torch.dtype:
+        """Of real x that it is handed, where its parameters have a dtype."""
 
     def offers(self, hook: str) -> bool:
         """Whether it implements a hook."""
@@ -96,6 +101,14 @@ class Typed(Protocol):
 
     @property
     def dtype(self) -> str: ...
+
+
+@runtime_checkable
+class Precise(Protocol):
+    """`x_dtype` of a definition: "float64", where real x is to be handed over in it whatever the dtype of the parameters."""
+
+    @property
+    def x_dtype(self) -> str: ...
 
 
 @runtime_checkable

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import xarray as xr
 from pydantic import BaseModel
@@ -65,12 +64,8 @@ class Fitted:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the model: that of its first floating array."""
-        kinds = (np.asarray(array).dtype for array in self.state.variables.values())
-        return next(
-            (torch.float64 if k == np.float64 else torch.float32 for k in kinds if k.kind == "f"),
-            torch.float32,
-        )
+        """Of the model."""
+        return torch.float64 if self.provenance["dtype"] == "float64" else torch.float32
 
     def save(self, path: str | Path) -> None:
         """Write it to one HDF5 file, whole or not at all. Errors: `RunError`."""

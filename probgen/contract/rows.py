@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,11 +26,41 @@ class Moments:
     mean: Tensor
     variance: Tensor
 
+    @staticmethod
+    def of(parts: Iterable[tuple[Tensor, Tensor]]) -> Moments:
+        """Of rows x: (row, dimension), and their weights, of the same shape or (row, 1), part by part.
+
+        One pass (Chan, Golub & LeVeque 1983), so that an offset of many deviations costs no digits.
+        """
+        total = mean = square = torch.zeros((), dtype=torch.float64)
+        for x, w in parts:
+            x, w = x.double(), w.double().expand_as(x)
+            part = w.sum(0)
+            part_mean = (w * x).sum(0) / part.clamp(min=1e-300)
+            part_square = (w * (x - part_mean).square()).sum(0)
+            both = (total + part).clamp(min=1e-300)
+            step = part_mean - mean
+            square = square + part_square + step.square() * total * part / both
+            mean = mean + step * part / both
+            total = total + part
+        return Moments(total, mean, square / total.clamp(min=1e-300))
+
+    @property
+    def varies(self) -> Tensor:
+        """Whether a dimension varies, beyond the rounding of a sum: (dimension,)."""
+        return self.variance.sqrt() > 1e-12 * self.mean.abs()
+
     @property
     def scale(self) -> Tensor:
-        """Standard deviations: (dimension,); 1 for a dimension that never varies, but for the rounding of a sum."""
-        deviation = self.variance.sqrt()
-        return torch.where(deviation > 1e-12 * self.mean.abs(), deviation, 1)
+        """Standard deviations: (dimension,); 1 for a dimension that never varies."""
+        return torch.where(self.varies, self.variance.sqrt(), 1)
+
+    @property
+    def units(self) -> Tensor:
+        """Variances: (dimension,); for a dimension that never varies the mean of the others', 1 if there are none."""
+        varies = self.varies
+        others = self.variance[varies].mean() if varies.any() else 1.0
+        return torch.where(varies, self.variance, others)
 
     @property
     def shared_scale(self) -> Tensor:
@@ -54,7 +84,7 @@ class Rows:
     dataset   the data as given: `x (row, ...)`, and what goes with it
     valid     the rows to choose by (early stop), or None
 
-    Batches and chunks are tensors by name, on the run's device: `x` (`real`, `binary` and `integer` in the run's
+    Batches and chunks are tensors by name, on the run's device: `x` (`real` in `x_dtype`, `binary` and `integer` in the run's
     dtype, `token` as int64), `observed` (bool; `x` is 0 where it is False), `weight`, `length` (int64), the conditions of
     `event.given` and their lengths, and where it is asked for in `beside`, a `label` that is not known of every row (int64; -1 where it is not).
     """
@@ -68,6 +98,7 @@ class Rows:
         seed: int = 0,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        x_dtype: torch.dtype | None = None,
         valid: Rows | None = None,
         beside: Collection[str] = (),
     ):
@@ -76,6 +107,7 @@ class Rows:
         self.dataset = dataset
         self.valid = valid
         self._seed, self._device, self._dtype = seed, torch.device(device), dtype
+        self._x_dtype = x_dtype or dtype
         self._missing = missing or "observed" in dataset
         beside_x = ("observed", "weight", "length", *event.given, *event.lengths)
         self._names = ["x", *(name for name in beside_x if name in dataset)]
@@ -130,25 +162,14 @@ class Rows:
 
     @torch.no_grad()
     def moments(self) -> Moments:
-        """Weighted mean and variance of each dimension of x over all rows, of what is observed, in float64.
+        """Weighted mean and variance of each dimension of x over all rows, of what is observed, in float64."""
+        return Moments.of(self._weighted())
 
-        One pass (Chan, Golub & LeVeque 1983), so that an offset of many deviations costs no digits.
-        """
-        total = mean = square = torch.zeros((), dtype=torch.float64)
+    def _weighted(self) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in self.chunks():
-            x = batch["x"].flatten(1).double()
-            w = batch["weight"].double()[:, None] if "weight" in batch else torch.ones_like(x[:, :1])
-            if "observed" in batch:
-                w = w * batch["observed"].flatten(1)
-            part = (w * torch.ones_like(x)).sum(0)
-            part_mean = (w * x).sum(0) / part.clamp(min=1e-300)
-            part_square = (w * (x - part_mean).square()).sum(0)
-            both = (total + part).clamp(min=1e-300)
-            step = part_mean - mean
-            square = square + part_square + step.square() * total * part / both
-            mean = mean + step * part / both
-            total = total + part
-        return Moments(total, mean, square / total.clamp(min=1e-300))
+            x = batch["x"].flatten(1)
+            w = batch["weight"].double()[:, None] if "weight" in batch else torch.ones(len(x), 1)
+            yield x, w * batch["observed"].flatten(1) if "observed" in batch else w
 
     def _window(self, stage: str, epoch: int, window: int) -> tuple[dict[str, Tensor], Tensor]:
         """The rows of a window, as they are stored, and the order to take them in."""
@@ -183,11 +204,16 @@ class Rows:
 
     def ready(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Parts of these data that somebody else has cut out, as batches and chunks are."""
-        return ready(tensors, self.event, self._missing, self._device, self._dtype)
+        return ready(tensors, self.event, self._missing, self._device, self._dtype, self._x_dtype)
 
 
 def ready(
-    tensors: dict[str, Tensor], event: Event, missing: bool, device: torch.device, dtype: torch.dtype
+    tensors: dict[str, Tensor],
+    event: Event,
+    missing: bool,
+    device: torch.device,
+    dtype: torch.dtype,
+    x_dtype: torch.dtype,
 ) -> dict[str, Tensor]:
     """Tensors as a hook gets them: dtypes and device as said at `Rows`, NaN turned into `observed`."""
     out = {}
@@ -199,7 +225,8 @@ def ready(
             event.support if name == "x" else event.given[name].support if name in event.given else "real"
         )
         whole = support == "token" or name == "length" or name in event.lengths
-        wanted = torch.bool if name == "observed" else torch.int64 if whole else dtype
+        kind = x_dtype if name == "x" and support == "real" else dtype
+        wanted = torch.bool if name == "observed" else torch.int64 if whole else kind
         out[name] = tensor.to(device, wanted)
     if missing:
         there = ~torch.isnan(tensors["x"]).to(device)

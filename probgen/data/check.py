@@ -14,7 +14,7 @@ from probgen.errors import InputError
 
 
 def check(
-    dataset: xr.Dataset, event: Event, accepts: frozenset[str], family: str, dtype: Any
+    dataset: xr.Dataset, event: Event, accepts: frozenset[str], family: str, dtype: Any, x_dtype: Any
 ) -> tuple[bool, str]:
     """Check data against an event and a family, in one pass; whether values are missing, and the digest.
 
@@ -64,7 +64,7 @@ def check(
             elif name in event.lengths:
                 _check_lengths(name, values, dataset[event.lengths[name]].shape[1], first)
             else:
-                missing |= _check_values(name, values, event, first, dtype)
+                missing |= _check_values(name, values, event, first, x_dtype if name == "x" else dtype)
             first += len(values)
     if "weight" in dataset and not float(dataset["weight"].sum()) > 0:
         raise InputError("weight: all weights are 0")

@@ -130,14 +130,15 @@ def _tensors(fitted: Fitted, arrays: dict[str, np.ndarray], rows: int, run: Run)
         dims = _dims(event, name, {})
         if dims is not None:
             variables[name] = (("row", *dims), np.repeat(array, rows // len(array), axis=0))
-    missing = False
+    missing, x_dtype = False, fitted.definition.dtype_of_x(run.dtype)
+    kinds = numpy_dtype(run.dtype), numpy_dtype(x_dtype)
     if "x" in variables:
         if None in event.shape:  # of what is given all counts
             longest = variables["x"][1].shape[1 + event.dims.index("time")]
             variables["length"] = (("row",), np.full(rows, longest))
         dataset = xr.Dataset(variables)
         known = frozenset({"observed", "length"})
-        missing, _ = check(dataset, event, known, fitted.family, numpy_dtype(run.dtype))
+        missing, _ = check(dataset, event, known, fitted.family, *kinds)
     elif variables:
         alone = xr.Dataset({**variables, "x": (("row",), np.zeros(rows))})
         check(
@@ -145,10 +146,10 @@ def _tensors(fitted: Fitted, arrays: dict[str, np.ndarray], rows: int, run: Run)
             Event((), (), "real", None, event.given),
             frozenset(),
             fitted.family,
-            numpy_dtype(run.dtype),
+            *kinds,
         )
     tensors = {name: as_tensor(values) for name, (_, values) in variables.items()}
-    out = ready(tensors, event, missing, run.device, run.dtype)
+    out = ready(tensors, event, missing, run.device, run.dtype, x_dtype)
     if "x" in out and "observed" not in out:
         out["observed"] = torch.ones_like(out["x"], dtype=torch.bool)
     for name, array in arrays.items():

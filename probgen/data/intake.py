@@ -16,6 +16,7 @@ from probgen.contract.rows import Rows, numpy_dtype
 from probgen.data.check import check
 from probgen.data.describe import event_of
 from probgen.data.ingest import as_dataset
+from probgen.data.precision import check_precision
 from probgen.data.vocabulary import in_symbols_of
 
 
@@ -68,7 +69,11 @@ def prepare(
     else:
         dataset = in_symbols_of(event, dataset)
     dataset = dataset.drop_vars(set(without) - event.given.keys(), errors="ignore")
-    missing, digest = check(dataset, event, family.accepts, family.name, numpy_dtype(dtype))
+    x_dtype = family.dtype_of_x(dtype)
+    kinds = numpy_dtype(dtype), numpy_dtype(x_dtype)
+    missing, digest = check(dataset, event, family.accepts, family.name, *kinds)
+    if options is not None:
+        check_precision(dataset, event, family.name, *kinds)
     rows = Rows(
         dataset,
         event,
@@ -76,6 +81,7 @@ def prepare(
         seed=seed,
         device=device,
         dtype=dtype,
+        x_dtype=x_dtype,
         valid=valid,
         beside=family.accepts,
     )

@@ -9,30 +9,115 @@ is contiguous.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+NARROW = 0.2  # eps to this power: deviations below this share of the data's are computed without cancellation
+WIDE = (
+    512  # dimensions of x from which on the products of any two are too many to be written down for each row
+)
+AT_ONCE = 1 << 18  # features of rows in memory together: 2 MB, which stay in the cache of a core
 
-def quadratic_features(x: Tensor, center: Tensor, scale: Tensor, out: Tensor | None = None) -> Tensor:
-    """(1, y_i, y_i y_j for i <= j) of y = (x - center) / scale, x: (n, D); into `out`, if given."""
-    n, D = x.shape
-    phi = x.new_empty(1 + D + D * (D + 1) // 2, n) if out is None else out
+
+@dataclass(frozen=True)
+class Normals:
+    """K normals; log-densities are (component, row).
+
+    mu      means: (K, D)
+    factor  of the covariances: lower triangular (K, D, D), or standard deviations (K, D)
+    """
+
+    mu: Tensor
+    factor: Tensor
+
+    @property
+    def matrices(self) -> bool:
+        """Whether coordinates depend on each other."""
+        return self.factor.dim() == 3
+
+    @property
+    def sigma(self) -> Tensor:
+        """The diagonal of the factor: (K, D)."""
+        return self.factor.diagonal(dim1=-2, dim2=-1) if self.matrices else self.factor
+
+    def moments(self, log_pi: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each coordinate of their mixture: (D,) each."""
+        pi = log_pi.exp()
+        mean = pi @ self.mu
+        variance = self.factor.square().sum(-1) if self.matrices else self.factor.square()
+        return mean, (pi @ (variance + (self.mu - mean).square())).sqrt()
+
+    def moved(self, center: Tensor, scale: Tensor) -> Normals:
+        """Those of (x - center) / scale."""
+        return Normals((self.mu - center) / scale, self.factor / (scale[:, None] if self.matrices else scale))
+
+    @property
+    def by_features(self) -> bool:
+        """Whether the features of standardised x serve: not where they are too many, or their products would cancel."""
+        wide = self.matrices and self.mu.shape[1] > WIDE
+        return not wide and bool(self.sigma.min() > torch.finfo(self.mu.dtype).eps ** NARROW)
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        """Of y: (n, D), by differences to each mu: slower than `log_prob_by_features`, and without cancellation."""
+        size = max(1, 64 * AT_ONCE // self.mu.numel())
+        return torch.cat([self._log_prob(part - self.mu[:, None]) for part in y.split(size)], 1)
+
+    def _log_prob(self, d: Tensor) -> Tensor:
+        if self.matrices:
+            whitened = torch.linalg.solve_triangular(self.factor, d.mT, upper=False).mT
+        else:
+            whitened = d / self.factor[:, None]
+        constant = self.sigma.log().sum(-1) + 0.5 * d.shape[2] * math.log(2 * math.pi)
+        return -constant[:, None] - 0.5 * whitened.square().sum(2)
+
+    def log_prob_by_features(self, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Blocks of phi(y) and of log p(y | z), one matrix product a block, for y: (n, D).
+
+        Blocks lie in the same memory, one after the other.
+        """
+        theta, n = self.theta(), len(y)
+        size = min(max(32, AT_ONCE // theta.shape[1]), n)
+        phi, log_p = theta.new_empty(theta.shape[1], size), theta.new_empty(len(theta), size)
+        for part in y.split(size):
+            if len(part) < size:
+                phi, log_p = phi.new_empty(len(phi), len(part)), log_p.new_empty(len(log_p), len(part))
+            yield self.features(part, phi), torch.mm(theta, phi, out=log_p)
+
+    def theta(self) -> Tensor:
+        """log p(y | z) = theta_z phi(y): (component, feature of phi)."""
+        if self.matrices:
+            return quadratic_weights(self.mu, self.factor)
+        return diagonal_weights(self.mu, self.factor.log())
+
+    def features(self, y: Tensor, out: Tensor | None = None) -> Tensor:
+        """phi(y): (feature of phi, row); into `out`, if given."""
+        return (quadratic_features if self.matrices else diagonal_features)(y, out)
+
+
+def quadratic_features(y: Tensor, out: Tensor | None = None) -> Tensor:
+    """(1, y_i, y_i y_j for i <= j) of y: (n, D); into `out`, if given."""
+    n, D = y.shape
+    phi = y.new_empty(1 + D + D * (D + 1) // 2, n) if out is None else out
     phi[0] = 1
-    y = phi[1 : 1 + D]
-    torch.sub(x.T, center[:, None], out=y)
-    y /= scale[:, None]
-    at = 1 + D
+    phi[1 : 1 + D] = y.T
+    y, at = phi[1 : 1 + D], 1 + D
     for i in range(D):
         torch.mul(y[i], y[i:], out=phi[at : at + D - i])
         at += D - i
     return phi
 
 
-def diagonal_features(x: Tensor, center: Tensor, scale: Tensor) -> Tensor:
-    """(1, y_i, y_i^2) of y = (x - center) / scale, x: (n, D)."""
-    y = ((x - center) / scale).T
-    return torch.cat([y.new_ones(1, y.shape[1]), y, y.square()])
+def diagonal_features(y: Tensor, out: Tensor | None = None) -> Tensor:
+    """(1, y_i, y_i^2) of y: (n, D); into `out`, if given."""
+    n, D = y.shape
+    phi = y.new_empty(1 + 2 * D, n) if out is None else out
+    phi[0] = 1
+    phi[1 : 1 + D] = y.T
+    torch.square(phi[1 : 1 + D], out=phi[1 + D :])
+    return phi
 
 
 def quadratic_weights(mu: Tensor, L: Tensor) -> Tensor:

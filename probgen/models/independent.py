@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from probgen.contract.event import Event
 from probgen.contract.options import NoOptions, Options
-from probgen.contract.rows import Rows
+from probgen.contract.rows import Moments, Rows
 from probgen.contract.run import Run
 from probgen.errors import InputError
 from probgen.inference.em import em
@@ -36,7 +36,8 @@ class IndependentOptions(Options):
         "auto", description="of one dimension; auto: by the event's support"
     )
     smoothing: float = Field(1.0, gt=0, description="pseudo-counts of each value")
-    regularization: float = Field(1e-6, ge=0, description="added to each variance, in units of x squared")
+    regularization: float = Field(1e-6, ge=0, description="added to each variance, in units of itself")
+    reg_covar: float = Field(0.0, ge=0, description="added to each variance, in units of x squared")
 
 
 class Independent(Pair):
@@ -128,9 +129,11 @@ class Independent(Pair):
         if self.likelihood == "normal":
             w = statistics["w"].clamp(min=torch.finfo(self.mu.dtype).tiny)
             off = statistics["off"] / w
-            variance = (statistics["square"] / w - off.square()).clamp(min=0) + self.options.regularization
+            variance = (statistics["square"] / w - off.square()).clamp(min=0)
             self.mu.add_(off)
-            self.log_sigma.copy_(0.5 * variance.log())
+            units = Moments(w, self.mu, variance).units
+            ridge = self.options.regularization * units + self.options.reg_covar
+            self.log_sigma.copy_(0.5 * (variance + ridge).log())
         else:
             theta = statistics["counts"] + self.options.smoothing
             self.log_theta.copy_((theta / theta.sum(1, keepdim=True)).log())

@@ -5,9 +5,10 @@
     log p(x) = log sum_k pi_k Normal(x; mu_k, Sigma_k)
     p(z = k | x) = pi_k Normal(x; mu_k, Sigma_k) / p(x)
 
-Both methods maximise the same thing, per row: the log-likelihood less lambda/2 mean_k tr(Sigma_k^-1), with lambda the
-`regularization`. In EM the penalty adds lambda (n / K) / n_k to the variances of component k of n_k rows: lambda for
-one of average size, more for one that shrinks, so that none becomes singular and no step loses.
+Both methods maximise the same thing, per row: the log-likelihood less 1/2 mean_k tr(Sigma_k^-1 Lambda). Lambda is diagonal:
+`regularization` times the variance of each column of the data, plus `reg_covar`. In EM the penalty adds Lambda (n / K) / n_k
+to the covariance of component k of n_k rows: Lambda for one of average size, more for one that shrinks, so that none becomes
+singular and no step loses.
 
 Missing coordinates are integrated out everywhere. During a fit the parameters are those of centred and scaled data.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -35,15 +36,15 @@ from probgen.contract.options import Options
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.distributions import ObservedNormal
+from probgen.distributions.normal import standard_normal
 from probgen.errors import DivergedError, InputError
 from probgen.inference import normal_moments as moments
 from probgen.inference.em import em
+from probgen.inference.normal_moments import Normals
 from probgen.inference.svi import svi
 from probgen.inference.training import Training
 from probgen.pair import Pair
 
-NARROW = 1e-3  # standard deviations below this share of the data's are computed without cancellation
-WIDE = 512  # features of x from which on the products of any two are too many to be written down for each row
 START_ROWS = 20_000  # k-means sees this many rows at most
 
 
@@ -59,7 +60,12 @@ class MixtureOptions(Options):
     covariance: Literal["full", "diagonal", "tied", "spherical"] = Field("full", description="form of Sigma")
     method: Literal["em", "svi"] = Field("em", description="exact EM, or gradients with z enumerated")
     restarts: int = Field(1, ge=1, description="fits from different starts; the best one stays")
-    regularization: float = Field(1e-6, ge=0, description="lambda, in units of x squared")
+    regularization: float = Field(
+        1e-6, ge=0, lt=1, description="of covariances, in units of each column's variance"
+    )
+    reg_covar: float = Field(
+        0.0, ge=0, description="added to it, in units of x squared, for columns of one unit"
+    )
     tolerance: float = Field(1e-7, ge=0, description="em: nats a row that a step must gain to go on")
     steps: int = Field(1000, ge=1, description="em: at most; svi: exactly")
     batch_size: int = Field(1024, ge=1, description="svi: rows a step")
@@ -97,7 +103,16 @@ class Mixture(Pair):
             "spherical": ((K,), ("component",)),
         }[options.covariance]
         self.L = nn.Parameter(torch.zeros(shape))  # Sigma = L L', lower; its diagonal as logarithms
-        self.dims = {"log_pi": ("component",), "mu": ("component", "feature"), "L": dims}
+        self.dims = {
+            "log_pi": ("component",),
+            "mu": ("component", "feature"),
+            "L": dims,
+            "units": ("feature",),
+        }
+        self.register_buffer(
+            "units", torch.ones(D)
+        )  # variances of the data, which `regularization` is a share of
+        self.units: Tensor
         self.register_buffer("center", torch.zeros(D), persistent=False)
         self.register_buffer("scale", torch.ones(D), persistent=False)
         self.center: Tensor
@@ -153,25 +168,35 @@ class Mixture(Pair):
 
     def log_joint(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """log p(x, z = k): (row, component)."""
-        k = torch.arange(self.options.components, device=self.mu.device)
-        there = None if observed is None else observed.flatten(1)[:, None]
-        log_pi = self.log_pi.log_softmax(0)
-        return log_pi + self.likelihood(k, there).log_prob(x.flatten(1)[:, None].to(self.mu.dtype))
+        return torch.cat([part.clone() for part in self._log_joint(x, observed)], 1).T
 
     def log_prob(self, x: Tensor, observed: Tensor | None = None, **given: Tensor) -> Tensor:
         """log p(x): (row,), in nats."""
-        if observed is None:
-            return self.log_joint(x).logsumexp(1)
-        parts = zip(x.split(self._at_once), observed.split(self._at_once), strict=True)
-        return torch.cat([self.log_joint(part, o).logsumexp(1) for part, o in parts])
+        return torch.cat([part.logsumexp(0) for part in self._log_joint(x, observed)])
+
+    def _log_joint(self, x: Tensor, observed: Tensor | None) -> Iterator[Tensor]:
+        """log p(x, z = k): (component, row), in blocks, which lie in the same memory one after the other."""
+        x, log_pi = x.flatten(1).to(self.mu.dtype), self.log_pi.log_softmax(0)[:, None]
+        if observed is not None:
+            k = torch.arange(len(self.mu), device=self.mu.device)
+            for part, o in zip(x.split(self._at_once), observed.flatten(1).split(self._at_once), strict=True):
+                yield log_pi + self.likelihood(k, o[:, None]).log_prob(part[:, None]).T
+            return
+        y, normals = (x - self.center) / self.scale, self.normals()
+        center, scale = (part.detach() for part in normals.moments(log_pi[:, 0]))  # so that no digits cancel
+        y, normals = (y - center) / scale, normals.moved(center, scale)
+        constant = log_pi - (self.scale * scale).log().sum()
+        if normals.by_features and not (
+            torch.is_grad_enabled() and (y.requires_grad or normals.mu.requires_grad)
+        ):
+            for _, log_p in normals.log_prob_by_features(y):
+                yield log_p.add_(constant)
+        else:
+            yield constant + normals.log_prob(y)
 
     @property
     def _matrices(self) -> bool:
         return self.options.covariance in ("full", "tied")
-
-    @property
-    def _wide(self) -> bool:
-        return self._matrices and self.event.size > WIDE
 
     @property
     def _at_once(self) -> int:
@@ -192,9 +217,18 @@ class Mixture(Pair):
         return scores
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
-        """x and z, or x given z."""
+        """x and z, or x given z: one matrix product a component."""
         self._check_z(given)
-        return super().draw(n, given, options)
+        z = given["z"] if "z" in given else dist.Categorical(logits=self.log_pi).sample((n,))
+        k, (mu, factor) = z.long(), (self.mu, self.normals().factor)
+        e = standard_normal(n, self.event.size, like=mu)
+        if self._matrices:
+            parts = zip(e.split(k.bincount(minlength=len(mu)).tolist()), mu, factor, strict=True)
+            by_component = torch.cat([torch.addmm(m, part, L.T) for part, m, L in parts])
+            y = torch.empty_like(e).index_copy_(0, k.argsort(), by_component)
+        else:
+            y = mu[k] + e * factor[k]
+        return {"x": (self.center + self.scale * y).reshape(n, *self.event.fixed_shape), "z": z}
 
     def _check_z(self, given: Mapping[str, Tensor]) -> None:
         K = self.options.components
@@ -246,19 +280,20 @@ class Mixture(Pair):
 
     def standardise(self, data: Rows) -> None:
         """Learn the centre and scale of the data, for the fit alone. Errors: `InputError` if no two rows differ."""
-        seen = data.moments()
-        mean, variance = seen.mean, seen.variance
-        typical = float(variance.mean())
-        if data.n > 1 and not typical > self.options.regularization and self.options.regularization > 0:
+        seen, options = data.moments(), self.options
+        typical = float(seen.variance.mean())
+        if data.n > 1 and not seen.varies.any():
+            raise InputError("x: no two rows differ, so there is no covariance to learn")
+        if data.n > 1 and options.reg_covar and not typical > options.reg_covar:
             raise InputError(
-                f"regularization = {self.options.regularization}: not below the mean variance of the data, "
-                f"{typical:.3g}, so it alone would decide the fit; lower it, or rescale the data"
+                f"reg_covar = {options.reg_covar}: not below the mean variance of the data, {typical:.3g}, so it alone "
+                "would decide the fit; lower it, or rescale the data"
             )
-        typical = typical or 1.0
-        if self.options.covariance == "spherical":
-            variance = torch.full_like(variance, typical)
-        self.center = mean.to(self.mu)
-        self.scale = torch.where(variance > 1e-12 * typical, variance, typical).sqrt().to(self.mu)
+        units = (
+            torch.full_like(seen.units, typical or 1.0) if options.covariance == "spherical" else seen.units
+        )
+        self.units.copy_(units)
+        self.center, self.scale = seen.mean.to(self.mu), units.sqrt().to(self.mu)
 
     @torch.no_grad()
     def start(self, data: Rows, run: Run, stage: str) -> None:
@@ -279,12 +314,19 @@ class Mixture(Pair):
             blocks = zip(r.split(4096, 1), ((x - self.center) / self.scale).split(4096), strict=True)
             self.m_step(_sum(_moments(part, y.expand(len(r), -1, -1)) for part, y in blocks))
             return
-        first, second = moments.about(self.mu, M := r @ self.features(x).T, False)
+        phi = self.normals().features((x - self.center) / self.scale)
+        first, second = moments.about(self.mu, M := r @ phi.T, False)
         self.m_step({"n": M[:, 0], "seen": M[:, :1], "first": first, "second": second})
 
+    @property
+    def _ridge(self) -> Tensor:
+        """Lambda, in units of the scaled data: (feature,)."""
+        options = self.options
+        return (options.regularization * self.units + options.reg_covar) / self.scale.square()
+
     def ridge(self) -> Tensor:
-        """lambda/2 mean_k tr(Sigma_k^-1), per row."""
-        ridge = self.options.regularization / self.scale.square()  # lambda in units of the scaled data
+        """1/2 mean_k tr(Sigma_k^-1 Lambda), per row."""
+        ridge = self._ridge
         if self.options.covariance == "spherical":
             return 0.5 * ((-2 * self.L).exp() * ridge.sum()).mean()
         if self.options.covariance == "diagonal":
@@ -305,7 +347,7 @@ class Mixture(Pair):
         x = batch["x"].flatten(1)
         observed = batch["observed"].flatten(1) if "observed" in batch else None
         weight = batch.get("weight", torch.ones(len(x), dtype=self.mu.dtype, device=x.device))
-        if observed is None and not self._wide and float(self._log_sigma().min()) > math.log(NARROW):
+        if observed is None and self.normals().by_features:
             sums = self._by_products(x, weight)
         elif observed is None and self._matrices:
             blocks = zip(x.split(4096), weight.split(4096), strict=True)
@@ -327,40 +369,38 @@ class Mixture(Pair):
 
     def _by_products(self, x: Tensor, weight: Tensor) -> dict[str, Tensor]:
         """Two matrix products a block: log p(y | z) = Theta phi(y), and r phi(y)'."""
-        theta = self.theta()
-        block = min(max(32, (1 << 20) // theta.shape[1]), len(x))
-        memory = self.mu.new_empty(theta.shape[1], block)
-
-        def one(x: Tensor, weight: Tensor) -> dict[str, Tensor]:
-            phi = self.features(x.to(self.mu), memory[:, : len(x)])
-            r, log_likelihood = _responsibilities(torch.addmm(self.log_pi[:, None], theta, phi), weight)
-            return {"M": r @ phi.T, "log_likelihood": log_likelihood}
-
-        sums = _sum(one(*part) for part in zip(x.split(block), weight.split(block), strict=True))
-        M = sums.pop("M")
+        y, at = (x.to(self.mu) - self.center) / self.scale, 0
+        M, log_likelihood = torch.zeros(()), torch.zeros(())
+        for phi, log_p in self.normals().log_prob_by_features(y):
+            part = weight[at : at + phi.shape[1]]
+            r, gained = _responsibilities(log_p.add_(self.log_pi[:, None]), part)
+            M, log_likelihood, at = M + r @ phi.T, log_likelihood + gained, at + len(part)
         first, second = moments.about(self.mu, M, self._matrices)
-        return {**sums, "n": M[:, 0], "seen": M[:, :1], "first": first, "second": second}
+        return {
+            "n": M[:, 0],
+            "seen": M[:, :1],
+            "first": first,
+            "second": second,
+            "log_likelihood": log_likelihood,
+        }
 
     def _by_solving(self, x: Tensor, weight: Tensor) -> dict[str, Tensor]:
         """Differences to each mu_k, and L_k^-1 of them: slower than products of features, and without cancellation."""
-        L = _lower(self.L).expand(len(self.mu), -1, -1)
-        d = (x - self.center) / self.scale - self.mu[:, None]  # (component, row, feature)
-        whitened = torch.linalg.solve_triangular(L, d.mT, upper=False)
-        log_det = L.diagonal(dim1=-2, dim2=-1).log().sum(-1) + 0.5 * d.shape[2] * math.log(2 * math.pi)
-        log_joint = (self.log_pi - log_det)[:, None] - 0.5 * whitened.square().sum(1)
+        y = (x - self.center) / self.scale
+        log_joint = self.log_pi[:, None] + self.normals().log_prob(y)
         r, log_likelihood = _responsibilities(log_joint, weight)
-        return {**_moments(r, d), "log_likelihood": log_likelihood}
+        return {**_moments(r, y - self.mu[:, None]), "log_likelihood": log_likelihood}
 
     def _one_by_one(self, x: Tensor, observed: Tensor, weight: Tensor) -> dict[str, Tensor]:
         """Each row and component by itself; moments of what is missing are those of x given z and what is observed."""
         y, o = ((x - self.center) / self.scale)[:, None], observed[:, None]  # (row, 1, feature)
         if not self._matrices:
-            normal = dist.Normal(self.mu, self._log_sigma().exp())
+            normal = dist.Normal(self.mu, self.normals().factor)
             r, log_likelihood = self._weighted(normal.mask(o).to_event(1).log_prob(y), weight)
             d, w = y - self.mu, torch.einsum("kn,nd->nkd", r, observed.to(r))
             first, second, seen = (w * d).sum(0), (w * d.square()).sum(0), w.sum(0)
         else:
-            full = ObservedNormal(self.mu, _lower(self.L).expand(len(self.mu), -1, -1), o)
+            full = ObservedNormal(self.mu, self.normals().factor, o)
             r, log_likelihood = self._weighted(full.log_prob(y), weight)
             mean, covariance = full.conditional(y)
             d = mean - self.mu
@@ -377,34 +417,22 @@ class Mixture(Pair):
     def _weighted(self, log_likelihood: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         return _responsibilities((log_likelihood + self.log_pi).T.contiguous(), weight)
 
-    def features(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        """phi(y) of the scaled data y: (feature of phi, row), in which log p(y | z) is linear."""
-        if self._matrices:
-            return moments.quadratic_features(x, self.center, self.scale, out)
-        return moments.diagonal_features(x, self.center, self.scale)
-
-    def theta(self) -> Tensor:
-        """log p(y | z) = theta_z phi(y): (component, feature of phi)."""
+    def normals(self) -> Normals:
+        """p(y | z) of the centred and scaled data y."""
         K, D = self.mu.shape
-        if self._matrices:
-            return moments.quadratic_weights(self.mu, _lower(self.L).expand(K, D, D))
-        return moments.diagonal_weights(self.mu, self._log_sigma())
-
-    def _log_sigma(self) -> Tensor:
-        """The diagonal of L, as logarithms: (component, feature), or (feature,) if tied."""
         match self.options.covariance:
             case "spherical":
-                return self.L[:, None].expand_as(self.mu)
+                return Normals(self.mu, self.L.exp()[:, None].expand(K, D))
             case "diagonal":
-                return self.L
+                return Normals(self.mu, self.L.exp())
             case _:
-                return self.L.diagonal(dim1=-2, dim2=-1)
+                return Normals(self.mu, _lower(self.L).expand(K, D, D))
 
     def m_step(self, statistics: dict[str, Tensor]) -> None:
         """pi_k = n_k / n; mu_k and Sigma_k: the moments, with the ridge of the penalty. A component of no rows stays."""
         n, seen, first, second = (statistics[name] for name in ("n", "seen", "first", "second"))
         alive = n > 1e-12 * n.sum()
-        ridge = self.options.regularization / self.scale.square() * n.sum() / len(n)
+        ridge = self._ridge * n.sum() / len(n)
         there = (seen > 1e-12 * n.sum()).expand_as(self.mu)
         d = torch.where(there, first / seen, 0)
         if self._matrices:

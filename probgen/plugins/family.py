@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import torch
 import xarray as xr
 from pydantic import BaseModel
 from torch import nn
 
-from probgen.contract.definition import Accepting, Illustrating, Preparing, Samples, Scores, Typed
+from probgen.contract.definition import Accepting, Illustrating, Precise, Preparing, Samples, Scores, Typed
 from probgen.contract.event import Event
 from probgen.contract.hookspecs import FamilySpecs
 from probgen.contract.options import NoOptions
@@ -43,6 +44,11 @@ class Family:
         }
         self.accepts = frozenset(source.accepts) if isinstance(source, Accepting) else frozenset()
         self.dtype = source.dtype if isinstance(source, Typed) else "float32"
+        self._x_dtype = getattr(torch, source.x_dtype) if isinstance(source, Precise) else None
+
+    def dtype_of_x(self, dtype: torch.dtype) -> torch.dtype:
+        """Of real x that it is handed, where its parameters have a dtype."""
+        return self._x_dtype or dtype
 
     def offers(self, hook: str) -> bool:
         """Whether it implements the hook."""

@@ -19,6 +19,7 @@ from torch.func import functional_call
 
 from probgen import Event, Fitted, Options
 from probgen.contract.conditions import context_size, one_hot
+from probgen.distributions.standardization import Standardization
 from probgen.errors import InputError
 
 
@@ -75,7 +76,7 @@ class GameOptions(Options):
 class Adversarial(nn.Module, ABC):
     """Discriminator D, generator G and its average, which draws: x = loc + scale G(z).
 
-    Of real data `loc` is the mean of each feature and `scale` one deviation for all, so that what is round stays round;
+    Of real data `standard.loc` is the mean of each feature and `standard.scale` one deviation for all, so that what is round stays round;
     discrete data are brought to -1 .. 1, where G ends in tanh.
 
     form     the shape of a row in the game, of as many numbers as the event has
@@ -86,8 +87,6 @@ class Adversarial(nn.Module, ABC):
     of x. c is None where x is conditioned on nothing.
     """
 
-    loc: Tensor
-    scale: Tensor
     calibration: Tensor
     alone = True  # D sees each pack by itself: what it says does not depend on the rest of the batch
 
@@ -106,8 +105,8 @@ class Adversarial(nn.Module, ABC):
         self.G = self.generator()
         self.average = copy.deepcopy(self.G).requires_grad_(False)
         middle = ((event.levels or 2) - 1) / 2 if event.discrete else 0.0
-        self.register_buffer("loc", torch.full((event.size,), middle))
-        self.register_buffer("scale", torch.tensor(middle or 1.0))
+        self.standard = Standardization(form, each=False)
+        self.standard.learn(torch.full(form, middle), torch.tensor(middle or 1.0))
         self.register_buffer(
             "calibration", torch.tensor([1.0, 0.0]).expand(*([members] if members > 1 else []), 2).clone()
         )
@@ -151,7 +150,7 @@ class Adversarial(nn.Module, ABC):
         if z.shape[1:] != (self.options.latent,):
             raise InputError(f"z: {self.options.latent} numbers a draw are needed, not {z.shape[1:].numel()}")
         c = self.of_each(self.condition(given))
-        y = self.generate(self.average, self.of_each(z.to(self.loc.dtype)), c)
+        y = self.generate(self.average, self.of_each(z.to(self.dtype)), c)
         if self.members > 1:
             y = y[self.which(latents["member"]), torch.arange(len(z), device=z.device)]
         return self.original(y)
@@ -177,11 +176,17 @@ class Adversarial(nn.Module, ABC):
     def standardised(self, x: Tensor) -> Tensor:
         """(..., *event) -> (..., *form)."""
         before = x.shape[: x.ndim - len(self.shape)]
-        return (x.reshape(*before, *self.form).to(self.loc.dtype) - self.loc.view(self.form)) / self.scale
+        y: Tensor = self.standard(x.reshape(*before, *self.form), self.dtype)
+        return y
 
     def original(self, y: Tensor) -> Tensor:
-        """Standardised rows in the units of the data, not rounded: (row, *form) -> (row, *event)."""
-        return (self.loc.view(self.form) + self.scale * y).reshape(len(y), *self.shape)
+        """Standardised rows in the units of the data, not rounded: (row, *form) -> (row, *event), in float64."""
+        return self.standard.inverse(y).reshape(len(y), *self.shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the networks."""
+        return self.calibration.dtype
 
     def rounded(self, x: Tensor) -> Tensor:
         """x as data are: whole numbers where they are discrete."""
@@ -189,7 +194,7 @@ class Adversarial(nn.Module, ABC):
 
     def condition(self, given: Mapping[str, Tensor]) -> Tensor | None:
         """The conditions as one-hot vectors, side by side: (row, context)."""
-        return one_hot(self.event, given, self.loc.dtype)
+        return one_hot(self.event, given, self.dtype)
 
 
 def adversarial(fitted: Fitted) -> Adversarial:

@@ -19,7 +19,9 @@ from probgen_gan.implicit import ScoreOptions, sample, score
 from probgen_gan.layers import MinibatchDiscrimination, beside
 from probgen_gan.pictures import pictures
 
-__all__ = ["DCGAN", "Options", "ScoreOptions", "build", "fit", "pictures", "sample", "score"]
+__all__ = ["DCGAN", "Options", "ScoreOptions", "build", "fit", "pictures", "sample", "score", "x_dtype"]
+
+x_dtype = "float64"
 
 
 class Options(GameOptions):

@@ -162,8 +162,7 @@ def learn_scale(module: Adversarial, data: Rows) -> None:
     if module.event.discrete:
         return
     moments = data.moments()
-    module.loc.copy_(moments.mean)
-    module.scale.copy_(moments.shared_scale)
+    module.standard.learn(moments.mean, moments.shared_scale)
 
 
 def _batch_size(module: Adversarial, data: Rows) -> int:

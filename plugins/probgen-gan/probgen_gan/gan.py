@@ -13,25 +13,26 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from probgen import Event
+from probgen.contract.options import Sizes, layer_sizes
 from probgen_gan.adversarial import Adversarial, GameOptions
 from probgen_gan.fitting import fit
 from probgen_gan.implicit import ScoreOptions, sample, score
 from probgen_gan.layers import MinibatchDiscrimination, beside, linear
 from probgen_gan.pictures import pictures
 
-__all__ = ["GAN", "Options", "ScoreOptions", "build", "fit", "pictures", "sample", "score"]
+__all__ = ["GAN", "Options", "ScoreOptions", "build", "fit", "pictures", "sample", "score", "x_dtype"]
+
+x_dtype = "float64"
 
 
 class Options(GameOptions):
     """What can be chosen of networks and game."""
 
-    hidden: tuple[int, ...] = Field((128, 128, 128), description="units of each layer of both networks")
+    hidden: Sizes = Field((128, 128, 128), description="units of each layer of both networks")
     members: int = Field(1, ge=1, description="GANs that are fitted at once, of seeds seed, seed + 1, ...")
 
     @model_validator(mode="after")
     def _sizes(self) -> Options:
-        if any(units < 1 for units in self.hidden):
-            raise ValueError(f"hidden = {self.hidden}: each layer needs at least 1 unit")
         if self.members > 1 and self.spectral:
             raise ValueError("spectral normalisation is of one member; fit them one by one")
         return self
@@ -80,7 +81,7 @@ class GAN(Adversarial):
         """With minibatch discrimination before its last layer, if it is wanted."""
         o = self.options
         n = o.packing * (self.event.size + self.context)
-        net = MLP(o.members, n, o.hidden, 1, o.minibatch)
+        net = MLP(o.members, n, layer_sizes(o.hidden), 1, o.minibatch)
         if o.spectral:
             for layer in net:
                 if isinstance(layer, nn.Linear):
@@ -89,9 +90,8 @@ class GAN(Adversarial):
 
     def generator(self) -> nn.Module:
         """The same layers the other way."""
-        return MLP(
-            self.options.members, self.options.latent + self.context, self.options.hidden, self.event.size
-        )
+        o = self.options
+        return MLP(o.members, o.latent + self.context, layer_sizes(o.hidden), self.event.size)
 
     def single(self) -> GAN:
         """A fit by itself begins with it."""

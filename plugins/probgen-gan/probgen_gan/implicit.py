@@ -55,7 +55,7 @@ class Noisy(Pair):
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
         """In one plate of n rows."""
-        zero = self.module.loc.new_zeros(n, self.module.options.latent)
+        zero = self.module.calibration.new_zeros(n, self.module.options.latent)
         with self.rows(n):
             z = pyro.sample("z", dist.Normal(zero, 1.0).to_event(1))
             mean = self.module.decode({"z": z}, given)
@@ -136,7 +136,7 @@ def _of_rows(name: str, values: Tensor, attrs: dict[str, Any]) -> xr.Dataset:
 def _annealed(module: Adversarial, data: dict[str, Tensor], options: ScoreOptions) -> xr.Dataset:
     assert options.noise is not None
     pair = Noisy(module, options.noise)
-    x = data["x"].to(module.loc.dtype)
+    x = data["x"]
     given: dict[str, Any] = {name: data[name] for name in module.event.given}
     chains = ais(
         pair, x, options.steps, chains=options.chains, start="prior", at_once=options.at_once, **given

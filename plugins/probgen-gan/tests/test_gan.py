@@ -376,9 +376,12 @@ def by_hand(x: np.ndarray, noise: float = 0.0) -> tuple[probgen.Fitted, np.ndarr
     fitted = probgen.fit("gan", x, steps=1, hidden=(), average=0.0, seed=3)
     with torch.no_grad():
         fitted.module.average[0].weight.copy_(torch.tensor([[1.0, 0.3], [-0.2, 0.5], [0.4, 0.1]]))
-    scale = float(fitted.module.scale)
+    scale = float(fitted.module.standard.scale)
     W = fitted.module.average[0].weight.double().numpy() * scale
-    b = fitted.module.average[0].bias.double().detach().numpy() * scale + fitted.module.loc.double().numpy()
+    b = (
+        fitted.module.average[0].bias.double().detach().numpy() * scale
+        + fitted.module.standard.loc.double().numpy()
+    )
     return fitted, W, b
 
 
@@ -414,8 +417,8 @@ def test_a_calibrated_discriminator_is_a_density_ratio() -> None:
     fitted = probgen.fit("gan", x, latent=3, hidden=(), steps=1)
     module = fitted.module
     with torch.no_grad():
-        module.loc.zero_()
-        module.scale.fill_(1.0)
+        module.standard.loc.zero_()
+        module.standard.scale.fill_(1.0)
         module.average[0].weight.copy_(torch.eye(3))
         module.average[0].bias.zero_()
         module.D.net[0].weight.fill_(-7.0)

@@ -21,6 +21,7 @@ from torch.distributions import constraints
 from probgen import Event, Options, Pair, Rows, Run, log_prob
 from probgen.contract.options import MeanOptions, Sizes, one_size
 from probgen.distributions import Bernoulli, Categorical, LogisticMixture, Ordinal
+from probgen.distributions.standardization import Standardization
 from probgen.errors import InputError, NotOffered
 from probgen.inference.svi import svi
 from probgen.inference.training import SVIOptions, Training
@@ -127,18 +128,15 @@ class StatedNormal(nn.Module):
     levels = dtype = None
     softmax = one_hot = False
     support = constraints.real
-    loc: Tensor
-    scale: Tensor
 
     def __init__(self, sigma: float):
         super().__init__()
         self.sigma = sigma
-        self.register_buffer("loc", torch.zeros(()))
-        self.register_buffer("scale", torch.ones(()))
+        self.standard = Standardization()
 
     def p(self, numbers: Tensor) -> Any:
         """(..., 1) -> batch shape (...)."""
-        return dist.Normal(self.loc + self.scale * numbers.squeeze(-1), self.scale * self.sigma)
+        return dist.Normal(self.standard.inverse(numbers.squeeze(-1)), self.standard.scale * self.sigma)
 
     def mean(self, p: Any) -> Tensor:
         """Its own."""
@@ -146,19 +144,20 @@ class StatedNormal(nn.Module):
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Standardised."""
-        return ((x - self.loc) / self.scale)[..., None].to(dtype)
+        y: Tensor = self.standard(x, dtype)
+        return y[..., None]
 
     def standardise(self, data: Rows) -> None:
         """By mean and standard deviation of all numbers, in float64; what never varies keeps a scale of 1."""
         seen = data.moments().pooled()
-        self.loc.fill_(seen.mean.item())
-        self.scale.fill_(seen.scale.item())
+        self.standard.learn(seen.mean, seen.scale)
 
 
 class VQPair(Pair):
     """One level of codes or more behind the hooks."""
 
     Options: ClassVar[type[BaseModel]] = VQOptions
+    x_dtype = "float64"
     SampleOptions = MeanOptions
     ScoreOptions = ScoreOptions
     pictures = staticmethod(pictures)

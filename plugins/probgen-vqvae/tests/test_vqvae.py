@@ -346,8 +346,8 @@ def test_draws_of_a_label_have_the_exact_table(label: int) -> None:
 def test_reals_are_standardised(x: np.ndarray, loc: float, scale: float) -> None:
     options = {**SMALL, "epochs": 1, "prior": None}
     site: Any = probgen.fit("vqvae", xr.Dataset({"x": (DIMS, x)}), dtype="float64", **options).module.site
-    assert float(site.loc) == pytest.approx(loc, abs=0.1)
-    assert float(site.scale) == pytest.approx(scale, rel=0.05)
+    assert float(site.standard.loc) == pytest.approx(loc, abs=0.1)
+    assert float(site.standard.scale) == pytest.approx(scale, rel=0.05)
 
 
 def test_codes_of_x_are_decoded() -> None:

@@ -17,6 +17,7 @@ from probgen.contract.event import Event
 from probgen.contract.options import MeanOptions, Sizes, layer_sizes
 from probgen.contract.rows import Rows
 from probgen.distributions.sites import Bernoulli, Categorical, Logistic, Site
+from probgen.distributions.standardization import Standardization
 from probgen.distributions.vectors import BernoulliVector
 from probgen.inference.training import SVIOptions
 from probgen.models.bases.choose import site_for
@@ -64,7 +65,7 @@ class CodeOptions(SVIOptions):
 
 
 class LearntNormal(nn.Module):
-    """A site: x ~ Normal(loc + scale mu, scale sigma), sigma a parameter, of which `loc` and `scale` make the data standard.
+    """A site: x ~ Normal(loc + scale mu, scale sigma), sigma a parameter; `loc` and `scale` make the data standard.
 
     shape   of x
     each    whether every dimension has a sigma and a scale of its own
@@ -74,20 +75,17 @@ class LearntNormal(nn.Module):
     levels = dtype = None
     softmax = one_hot = False
     support = constraints.real
-    loc: Tensor
-    scale: Tensor
 
     def __init__(self, shape: tuple[int, ...], each: bool):
         super().__init__()
         self.each = each
         self.log_sigma = nn.Parameter(torch.zeros(shape if each else ()))
-        self.register_buffer("loc", torch.zeros(shape))
-        self.register_buffer("scale", torch.ones(shape if each else ()))
+        self.standard = Standardization(shape, each)
 
     def p(self, numbers: Tensor) -> Any:
         """(..., *shape, 1) -> batch shape (..., *shape)."""
         sigma = self.log_sigma.clamp(min=SHARPEST).exp()
-        return dist.Normal(self.loc + self.scale * numbers.squeeze(-1), self.scale * sigma)
+        return dist.Normal(self.standard.inverse(numbers.squeeze(-1)), self.standard.scale * sigma)
 
     def mean(self, p: Any) -> Tensor:
         """Its own."""
@@ -95,13 +93,13 @@ class LearntNormal(nn.Module):
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Standardised."""
-        return ((x - self.loc) / self.scale)[..., None].to(dtype)
+        y: Tensor = self.standard(x, dtype)
+        return y[..., None]
 
     def standardise(self, data: Rows) -> None:
         """Mean of each dimension, and standard deviation of each or of all; what never varies keeps a scale of 1."""
         seen = data.moments()
-        self.loc.copy_(seen.mean.reshape(self.loc.shape))
-        self.scale.copy_(seen.scale.reshape(self.loc.shape) if self.each else seen.shared_scale)
+        self.standard.learn(seen.mean, seen.scale if self.each else seen.shared_scale)
 
 
 def site_of(options: CodeOptions, event: Event) -> Site:
@@ -131,6 +129,7 @@ class DecodeOptions(PairSampleOptions, MeanOptions):
 class CodePair(Pair):
     """What the families with latent codes share: x is made of one site a dimension."""
 
+    x_dtype = "float64"
     SampleOptions: ClassVar[type[BaseModel]] = DecodeOptions
 
     def __init__(self, options: CodeOptions, event: Event):

@@ -27,6 +27,7 @@ from probgen.contract.run import Run
 from probgen.distributions import Autoregressive, Bernoulli, Categorical, Ensemble, Normal, NormalMixture
 from probgen.distributions.autoregressive import checked_ordering
 from probgen.distributions.sites import Site
+from probgen.distributions.standardization import Standardization
 from probgen.errors import InputError, NotOffered
 from probgen.inference.particles import complete
 from probgen.inference.training import SVIOptions
@@ -58,9 +59,7 @@ class AutoregressivePair(Pair):
 
     conditioner: Any
     ordering: Tensor | None
-    loc: Tensor
-    scale: Tensor
-
+    x_dtype: ClassVar[str] = "float64"
     SampleOptions = CompletionOptions
     ScoreOptions = ConditionalsOptions
 
@@ -70,8 +69,7 @@ class AutoregressivePair(Pair):
         self.site = self.make_site()
         self.register_buffer("ordering", None)
         if not event.discrete:
-            self.register_buffer("loc", torch.zeros(self.shape))
-            self.register_buffer("scale", torch.ones(self.shape))
+            self.standard = Standardization(self.shape)
 
     @abstractmethod
     def make_site(self) -> Site:
@@ -89,9 +87,12 @@ class AutoregressivePair(Pair):
         p = parts[0] if len(parts) == 1 else Ensemble(parts)
         if self.event.discrete:
             return p
-        return dist.TransformedDistribution(
-            p, [dist.transforms.AffineTransform(self.loc, self.scale, len(self.shape))]
-        )
+        return dist.TransformedDistribution(p, [self.standard.transform(self.dtype_of_numbers)])
+
+    @property
+    def dtype_of_numbers(self) -> torch.dtype:
+        """Of the conditioner."""
+        return next(self.parameters()).dtype
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
         """x ~ p(x | given)."""
@@ -102,8 +103,7 @@ class AutoregressivePair(Pair):
         """Maximum likelihood; real data are standardised by the moments of the rows to fit to."""
         if not self.event.discrete:
             seen = data.moments()
-            self.loc.copy_(seen.mean.reshape(self.shape))
-            self.scale.copy_(seen.scale.reshape(self.shape))
+            self.standard.learn(seen.mean, seen.scale)
         super().learn(data, run)
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
@@ -112,8 +112,9 @@ class AutoregressivePair(Pair):
         if self.event.discrete:
             drawn, ess = complete(parts, x, observed, options.particles)
             return {"x": drawn, "ess": ess}
-        drawn, ess = complete(parts, (x - self.loc) / self.scale, observed, options.particles)
-        return {"x": torch.where(observed, x, drawn * self.scale + self.loc), "ess": ess}
+        y = self.standard(x, self.dtype_of_numbers)
+        drawn, ess = complete(parts, y, observed, options.particles)
+        return {"x": torch.where(observed, x, self.standard.inverse(drawn)), "ess": ess}
 
     def assess(self, x: Tensor, options: Any, **given: Tensor) -> xr.Dataset:
         """The exact log p(x), and the conditionals if they are asked for."""
@@ -140,7 +141,7 @@ class AutoregressivePair(Pair):
         first = parts[0]
         if any(not torch.equal(part.order, first.order) for part in parts):
             raise NotOffered("conditionals: p(x) averages several orderings, and x_<i is another set in each")
-        x = x if self.event.discrete else (x - self.loc) / self.scale
+        x = x if self.event.discrete else self.standard(x, self.dtype_of_numbers)
         each = [part.conditionals(x) for part in parts]
         log_prob = torch.stack([p.log_prob(x).flatten(1)[:, first.order] for p in each])
         before = (log_prob.cumsum(2) - log_prob)[..., first.order.argsort()]
@@ -151,7 +152,7 @@ class AutoregressivePair(Pair):
 
         mean = (log_w.exp() * torch.stack([self.site.mean(p) for p in each])).sum(0)
         if not self.event.discrete:
-            return {"log_prob": log_p(x) - self.scale.log(), "mean": mean * self.scale + self.loc}
+            return {"log_prob": log_p(x) - self.standard.scale.log(), "mean": self.standard.inverse(mean)}
         entropy = torch.zeros_like(mean)
         for level in range(self.site.levels or 0):  # one at a time: all would be as many times the memory
             log_level = log_p(torch.full_like(x, level))

@@ -1,0 +1,48 @@
+"""Columns that a dtype cannot hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from probgen.contract.event import Event
+from probgen.contract.rows import Moments
+from probgen.data.describe import blocks
+from probgen.errors import InputError
+
+LOST = 1e-4  # of a standard deviation, at most, by what a cast changes values
+
+
+def check_precision(dataset: xr.Dataset, event: Event, family: str, dtype: Any, x_dtype: Any) -> None:
+    """Whether the dtypes in which x and what it is conditioned on are handed over hold how far real columns vary.
+
+    Errors: `InputError`, which names the column.
+    """
+    kinds = {"x": (event, x_dtype)} | {name: (part, dtype) for name, part in event.given.items()}
+    for name, (part, kind) in kinds.items():
+        variable = dataset[name]
+        if part.support != "real" or kind == np.float64 or variable.dtype.itemsize <= np.dtype(kind).itemsize:
+            continue
+        seen, change = (Moments.of(_parts(variable, cast)) for cast in (None, kind))
+        lost = seen.varies & (change.variance + change.mean.square() > LOST**2 * seen.variance)
+        if lost.any():
+            i = int(lost.nonzero()[0])
+            place = tuple(map(int, np.unravel_index(i, variable.shape[1:]))) if variable.ndim > 1 else ()
+            raise InputError(
+                f"{name}{f', position {place}' if place else ''}: mean {float(seen.mean[i]):.6g} and standard deviation "
+                f"{float(seen.variance[i].sqrt()):.3g}, which {family} would lose in {np.dtype(kind)}: subtract the "
+                "mean, or fit in dtype = 'float64'"
+            )
+
+
+def _parts(variable: xr.DataArray, kind: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    """Values, or by how much a cast changes them; and where there are any."""
+    for values in blocks(variable):
+        x = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
+        some = torch.from_numpy(x if kind is None else x - x.astype(kind))
+        yield some.nan_to_num(), ~some.isnan()
