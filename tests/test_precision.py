@@ -119,12 +119,14 @@ class Plain(probgen.Pair):
 
 
 def test_a_column_that_is_lost_is_refused_by_name() -> None:
-    y = standard("made")
-    with pytest.raises(InputError, match=r"x, position \(1,\): mean 1e\+09 and standard deviation .* float32"):
-        probgen.fit(Plain, y + [0.0, 1e9], steps=1)
-    probgen.fit(Plain, y + [0.0, 1e9], steps=1, dtype="float64")
-    probgen.fit(Plain, (y + [0.0, 1e9]).astype(np.float32), steps=1)  # nothing is lost that is there
-    probgen.fit(Plain, y + [0.0, 1e3], steps=1)
+    y, far = standard("made"), np.array([0.0, 1e9])
+    with pytest.raises(
+        InputError, match=r"x, position \(1,\): mean 1e\+09 and standard deviation .* float32"
+    ):
+        probgen.fit(Plain, y + far, steps=1)
+    probgen.fit(Plain, y + far, steps=1, dtype="float64")
+    probgen.fit(Plain, (y + far).astype(np.float32), steps=1)  # nothing is lost that is there
+    probgen.fit(Plain, y + far / 1e6, steps=1)
     condition = xr.Dataset({"x": (("row", "feature"), y), "t": (("row", "place"), 1.7e9 + y)})
     with pytest.raises(InputError, match=r"t, position \(0,\): mean 1.7e"):
         probgen.fit("made", condition, given=["t"], **OPTIONS["made"])

@@ -79,7 +79,7 @@ class Normals:
         Blocks lie in the same memory, one after the other.
         """
         theta, n = self.theta(), len(y)
-        size = min(max(32, AT_ONCE // theta.shape[1]), n)
+        size = min(max(32, AT_ONCE // max(theta.shape)), n)
         phi, log_p = theta.new_empty(theta.shape[1], size), theta.new_empty(len(theta), size)
         for part in y.split(size):
             if len(part) < size:
@@ -95,6 +95,23 @@ class Normals:
     def features(self, y: Tensor, out: Tensor | None = None) -> Tensor:
         """phi(y): (feature of phi, row); into `out`, if given."""
         return (quadratic_features if self.matrices else diagonal_features)(y, out)
+
+
+def log_joint(normals: Normals, log_pi: Tensor, y: Tensor) -> Iterator[Tensor]:
+    """log pi_k + log p(y | k): (component, row), in blocks, which may lie in the same memory one after the other.
+
+    log_pi: (component,), y: (n, D). It is worked out in the frame of the mixture itself, so that no digits cancel.
+    """
+    center, scale = (part.detach() for part in normals.moments(log_pi))
+    y, normals = (y - center) / scale, normals.moved(center, scale)
+    constant = (log_pi - scale.log().sum())[:, None]
+    if normals.by_features and not (
+        torch.is_grad_enabled() and (y.requires_grad or normals.mu.requires_grad)
+    ):
+        for _, log_p in normals.log_prob_by_features(y):
+            yield log_p.add_(constant)
+    else:
+        yield constant + normals.log_prob(y)
 
 
 def quadratic_features(y: Tensor, out: Tensor | None = None) -> Tensor:

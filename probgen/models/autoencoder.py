@@ -96,7 +96,7 @@ class Autoencoder(CodePair):
 
     def assess(self, x: Tensor, options: Any, **given: Tensor) -> xr.Dataset:
         """`reconstruction`: no likelihood, and comparable with none."""
-        attrs = {"units": "nat", "long_name": "log p(x | z = E(x))"}
+        attrs = {"units": "nat", "measure": self.measure, "long_name": "log p(x | z = E(x))"}
         return xr.Dataset({"reconstruction": ("row", self.reconstruction(x, **given).cpu().numpy(), attrs)})
 
     def numbers(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:

@@ -35,6 +35,7 @@ from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.contract.scores import log_prob
 from probgen.errors import InputError
+from probgen.inference.normal_moments import Normals, log_joint
 from probgen.inference.svi import svi
 from probgen.inference.training import Training
 from probgen.inference.unconstrained import Unconstrained
@@ -74,6 +75,9 @@ class BayesianMixture(Pair):
     loc: Tensor
     scale: Tensor
     draws: Tensor
+    pi: Tensor
+    mu: Tensor
+    L: Tensor
 
     def __init__(self, options: BayesianMixtureOptions, event: Event):
         super().__init__(options, event)
@@ -86,7 +90,19 @@ class BayesianMixture(Pair):
             self.space = Unconstrained(self.model, {"x": torch.zeros(1, D), "n": 1})
         P, chains = self.space.size, options.chains if options.method == "nuts" else 1
         self.register_buffer("draws", torch.zeros(chains, options.draws, P))  # of u
-        self.dims = {"loc": ("feature",), "scale": ("feature",), "draws": ("chain", "draw", "parameter")}
+        # what these u are: pi, mu, and the lower factor of Sigma, in units of the data
+        self.register_buffer("pi", torch.full((chains, options.draws, K), 1 / K))
+        self.register_buffer("mu", torch.zeros(chains, options.draws, K, D))
+        self.register_buffer("L", torch.eye(D).expand(chains, options.draws, K, D, D).clone())
+        each = ("chain", "draw", "component")
+        self.dims = {
+            "loc": ("feature",),
+            "scale": ("feature",),
+            "draws": ("chain", "draw", "parameter"),
+            "pi": each,
+            "mu": (*each, "feature"),
+            "L": (*each, "feature", "feature_"),
+        }
         if options.method == "svi":
             self.q_mean = nn.Parameter(torch.zeros(P))
             self.q_factor = nn.Parameter(torch.zeros(P, P))  # lower; its diagonal as logarithms
@@ -183,6 +199,11 @@ class BayesianMixture(Pair):
         else:
             for chain in range(options.chains):
                 self.draws[chain] = self._nuts(start, self._inputs(x), run, chain)
+        with torch.no_grad():
+            for chain, draw in np.ndindex(*self.draws.shape[:2]):
+                found = self.parameters_of(self.draws[chain, draw])
+                for kept, value in zip((self.pi, self.mu, self.L), found, strict=True):
+                    kept[chain, draw] = value
         return self.groups(data, run)
 
     def start(self, x: Tensor, run: Run) -> Tensor:
@@ -253,13 +274,13 @@ class BayesianMixture(Pair):
     def groups(self, data: Rows, run: Run) -> dict[str, xr.Dataset]:
         """posterior, log_likelihood, posterior_predictive and observed_data as ArviZ names them, and how far to trust them."""
         x = torch.cat([chunk["x"].flatten(1) for chunk in data.chunks()]).to(self.loc.dtype)
-        drawn = [[self.parameters_of(u) for u in chain] for chain in self.draws]
-        pi, mu, L = (torch.stack([torch.stack([d[i] for d in chain]) for chain in drawn]) for i in range(3))
-        pi, mu, L, x = pi.cpu(), mu.cpu(), L.cpu(), x.cpu()
-        drawn = [list(zip(*chain, strict=True)) for chain in zip(pi, mu, L, strict=True)]
-        density = torch.stack([torch.stack([_mixture(*d).log_prob(x) for d in chain]) for chain in drawn])
+        density = self.log_prob_of_each(x).unflatten(0, self.draws.shape[:2]).cpu()
+        pi, mu, L, x = self.pi.cpu(), self.mu.cpu(), self.L.cpu(), x.cpu()
         again = torch.stack(
-            [torch.stack([_mixture(*d).sample((len(x),)).float() for d in chain]) for chain in drawn]
+            [
+                torch.stack([_mixture(*d).sample((len(x),)).float() for d in zip(*chain, strict=True)])
+                for chain in zip(pi, mu, L, strict=True)
+            ]
         )
         draw = {"chain": np.arange(len(pi)), "draw": np.arange(pi.shape[1])}
         made = {"inference_library": "pyro", "inference_method": self.options.method}
@@ -292,19 +313,25 @@ class BayesianMixture(Pair):
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
         """x and z, each of parameters that are a draw of the posterior."""
-        u = self.draws.flatten(0, 1)
-        drawn = [self.parameters_of(u[i]) for i in torch.randint(len(u), (n,))]
-        z = torch.stack([dist.Categorical(probs=pi).sample() for pi, _, _ in drawn])
-        x = [
-            dist.MultivariateNormal(mu[k], scale_tril=L[k]).sample()
-            for (_, mu, L), k in zip(drawn, z, strict=True)
-        ]
-        return {"x": torch.stack(x).reshape(n, *self.event.fixed_shape), "z": z}
+        pi, mu, L = (part.flatten(0, 1) for part in (self.pi, self.mu, self.L))
+        i = torch.randint(len(pi), (n,), device=pi.device)
+        z = dist.Categorical(probs=pi[i]).sample()
+        e = torch.randn(n, mu.shape[-1], dtype=mu.dtype, device=mu.device)
+        x = mu[i, z] + (L[i, z] @ e[:, :, None])[..., 0]
+        return {"x": x.reshape(n, *self.event.fixed_shape), "z": z}
+
+    def log_prob_of_each(self, x: Tensor) -> Tensor:
+        """log p(x | pi, mu, Sigma) of each posterior draw: (chain x draw, row), for x: (row, feature)."""
+        pi, mu, L = (part.flatten(0, 1) for part in (self.pi, self.mu, self.L))
+        normals = Normals(mu.flatten(0, 1), L.flatten(0, 1))
+        parts = log_joint(normals, (pi / len(pi)).log().flatten(), x)
+        each = [part.unflatten(0, pi.shape).logsumexp(1) for part in parts]
+        return torch.cat(each, 1) + math.log(len(pi))
 
     def assess(self, x: Tensor, options: Any, **given: Any) -> xr.Dataset:
         """log of the mean over posterior draws of p(x | pi, mu, Sigma), the predictive density."""
-        u, flat = self.draws.flatten(0, 1), x.flatten(1).to(self.loc.dtype)
-        each = torch.stack([_mixture(*self.parameters_of(v)).log_prob(flat) for v in u])
+        each = self.log_prob_of_each(x.flatten(1).to(self.loc.dtype))
+        u = self.draws.flatten(0, 1)
         value = each.logsumexp(0) - math.log(len(u))
         w = (each - value).exp().reshape(*self.draws.shape[:2], -1)
         size = (

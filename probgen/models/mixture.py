@@ -27,7 +27,7 @@ import torch
 import xarray as xr
 from pydantic import Field
 from pyro.infer import TraceEnum_ELBO
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
@@ -46,6 +46,10 @@ from probgen.inference.training import Training
 from probgen.pair import Pair
 
 START_ROWS = 20_000  # k-means sees this many rows at most
+SEED_ROWS = 8_000  # and its first centres are chosen among so many, or 20 a component
+CANDIDATES = (
+    128  # tried for each centre: with few of them separated components share one, and EM does not part them
+)
 
 
 ENUMERATED = TraceEnum_ELBO(
@@ -182,17 +186,9 @@ class Mixture(Pair):
             for part, o in zip(x.split(self._at_once), observed.flatten(1).split(self._at_once), strict=True):
                 yield log_pi + self.likelihood(k, o[:, None]).log_prob(part[:, None]).T
             return
-        y, normals = (x - self.center) / self.scale, self.normals()
-        center, scale = (part.detach() for part in normals.moments(log_pi[:, 0]))  # so that no digits cancel
-        y, normals = (y - center) / scale, normals.moved(center, scale)
-        constant = log_pi - (self.scale * scale).log().sum()
-        if normals.by_features and not (
-            torch.is_grad_enabled() and (y.requires_grad or normals.mu.requires_grad)
-        ):
-            for _, log_p in normals.log_prob_by_features(y):
-                yield log_p.add_(constant)
-        else:
-            yield constant + normals.log_prob(y)
+        y, log_scale = (x - self.center) / self.scale, self.scale.log().sum()
+        for part in moments.log_joint(self.normals(), log_pi[:, 0], y):
+            yield part - log_scale
 
     @property
     def _matrices(self) -> bool:
@@ -297,16 +293,17 @@ class Mixture(Pair):
 
     @torch.no_grad()
     def start(self, data: Rows, run: Run, stage: str) -> None:
-        """Parameters from k-means clusters, begun by k-means++ (Arthur & Vassilvitskii 2007), of some of the rows."""
-
+        """Parameters from k-means clusters of some of the rows, begun by greedy k-means++ (Arthur & Vassilvitskii 2007)."""
         batch = data.batch(0, START_ROWS, f"{stage}-start")
         x = batch["x"].flatten(1).to(self.mu)
         if "observed" in batch:
             x = torch.where(batch["observed"].flatten(1), x, self.center)
         with warnings.catch_warnings():  # fewer distinct rows than clusters: EM copes
             warnings.simplefilter("ignore", ConvergenceWarning)
-            means = KMeans(self.options.components, n_init=1, random_state=run.key(stage, "k-means"))
-            labels = means.fit_predict(((x - self.center) / self.scale).cpu().numpy())
+            y, K = ((x - self.center) / self.scale).cpu().numpy(), self.options.components
+            few, seed = y[: max(SEED_ROWS, 20 * K)], run.key(stage, "k-means")
+            centers, _ = kmeans_plusplus(few, K, n_local_trials=CANDIDATES, random_state=seed)
+            labels = KMeans(K, init=centers, n_init=1).fit_predict(y)
         r = nn.functional.one_hot(torch.from_numpy(labels).long(), self.options.components).T.to(self.mu)
         self.mu.zero_()
         self.L.zero_()

@@ -9,7 +9,20 @@ import sys
 
 import torch
 
-NAMES = ("em", "em_file", "gan", "laboratory", "nade", "pixels", "sequences", "startup", "vae", "vqvae")
+NAMES = (
+    "calls",
+    "em",
+    "em_file",
+    "gan",
+    "laboratory",
+    "nade",
+    "pixels",
+    "sequences",
+    "starts",
+    "startup",
+    "vae",
+    "vqvae",
+)
 
 print(
     f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
