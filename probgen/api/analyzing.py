@@ -20,7 +20,7 @@ from probgen.errors import InputError, NotOffered, PluginError
 from probgen.figures import save
 from probgen.plugins.analysis import LoadedAnalysis
 from probgen.plugins.analysis import analysis as find_analysis
-from probgen.store.files import write_whole
+from probgen.store.files import checked_path, write_whole
 from probgen.store.folder import ANALYSES
 from probgen.store.trees import to_json, write_dataset
 
@@ -51,6 +51,7 @@ def analyze(
     Returns named arrays; `probgen.figures_of` draws them. Errors: `InputError`, `NotOffered` for a model that the
     analysis does not apply to, `PluginError`, `RunError`.
     """
+    place = None if out is None else checked_path(out, "out")
     found = find_analysis(analysis)
     wanted = checked(found.options, options, f"analysis {found.name!r}")
     seed, device = checked_seed(seed), None if device is None else checked_device(device)
@@ -72,8 +73,8 @@ def analyze(
         "data_sha256": taken.digest,
         "title": title,
     }
-    if out is not None:
-        save_analysis(result, Path(out), analysis)
+    if place is not None:
+        save_analysis(result, place, analysis)
     return result
 
 

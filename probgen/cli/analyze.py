@@ -17,6 +17,7 @@ from probgen.cli.common import (
     Seed,
     Set,
     Split,
+    place,
     print_table,
     progress,
     put,
@@ -39,6 +40,7 @@ def command(
     run: Annotated[
         list[Path],
         typer.Argument(
+            parser=place,
             autocompletion=completion.runs,
             help="A run folder, or a model.h5 file; several to compare models.",
         ),
@@ -50,7 +52,8 @@ def command(
     ] = None,
     set_: Set = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Run folder for the results. Default: the first RUN.")
+        Path | None,
+        typer.Option("--out", parser=place, help="Run folder for the results. Default: the first RUN."),
     ] = None,
     seed: Seed = 0,
     device: Device = None,

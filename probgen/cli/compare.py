@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from probgen.cli import completion
-from probgen.cli.common import Json, print_table, put
+from probgen.cli.common import Json, place, print_table, put
 
 
 def command(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            autocompletion=completion.runs, help="Run folders with scores.h5, or files of scores."
+            parser=place,
+            autocompletion=completion.runs,
+            help="Run folders with scores.h5, or files of scores.",
         ),
     ],
     json: Json = False,

@@ -17,6 +17,7 @@ from probgen.cli.common import (
     Run,
     Seed,
     Split,
+    place,
     print_table,
     progress,
     put,
@@ -40,7 +41,8 @@ def command(
         int, typer.Option("-k", help="Number of neighbours for precision, recall, density and coverage.")
     ] = 5,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Run folder for the results. Default: RUN.")
+        Path | None,
+        typer.Option("--out", parser=place, help="Run folder for the results. Default: RUN."),
     ] = None,
     seed: Seed = 0,
     device: Device = None,

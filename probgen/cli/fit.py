@@ -17,6 +17,7 @@ from probgen.cli.common import (
     Quiet,
     Seed,
     Set,
+    place,
     progress,
     put,
     settings,
@@ -28,7 +29,7 @@ def command(
         str, typer.Argument(autocompletion=completion.families, help="Name of a family (probgen families).")
     ],
     data: Data,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the run.")],
+    out: Annotated[Path, typer.Option("--out", parser=place, help="Folder for the run.")],
     split: Annotated[
         str | None, typer.Option("--split", help="Part of the data set. Default: train, if there is one.")
     ] = None,

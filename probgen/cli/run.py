@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from probgen.cli import completion
-from probgen.cli.common import DataDir, Device, Json, Quiet, print_table, progress, put, settings
+from probgen.cli.common import DataDir, Device, Json, Quiet, place, print_table, progress, put, settings
 from probgen.errors import ProbgenError
 
 SHOWN = 3  # texts of each model that are printed
@@ -23,7 +23,8 @@ def command(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the runs. Default: runs/RECIPE.")
+        Path | None,
+        typer.Option("--out", parser=place, help="Folder for the runs. Default: runs/RECIPE."),
     ] = None,
     set_: Annotated[
         list[str] | None,

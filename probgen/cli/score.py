@@ -17,6 +17,7 @@ from probgen.cli.common import (
     Seed,
     Set,
     Split,
+    place,
     print_table,
     progress,
     put,
@@ -30,7 +31,8 @@ def command(
     data: Data,
     split: Split = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write to a file. Default: RUN/scores.h5.")
+        Path | None,
+        typer.Option("--out", parser=place, help="Write to a file. Default: RUN/scores.h5."),
     ] = None,
     set_: Set = None,
     seed: Seed = 0,

@@ -8,14 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from probgen.cli import completion
-from probgen.cli.common import Json, printable, put
+from probgen.cli.common import Json, place, printable, put
 
 
 def command(
     path: Annotated[
         Path,
         typer.Argument(
-            autocompletion=completion.runs, help="A run folder (its fit may be running), or a file of a run."
+            parser=place,
+            autocompletion=completion.runs,
+            help="A run folder (its fit may be running), or a file of a run.",
         ),
     ],
     json: Json = False,

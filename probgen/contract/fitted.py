@@ -20,6 +20,7 @@ from probgen.contract.state import load_state
 from probgen.contract.surroundings import alone
 from probgen.errors import RunError
 from probgen.store import trees
+from probgen.store.files import checked_path
 
 # groups of these names stand where ArviZ looks for them
 ARVIZ = (
@@ -74,7 +75,7 @@ class Fitted:
 
     def save(self, path: str | Path) -> None:
         """Write it to one HDF5 file, whole or not at all. Errors: `RunError`."""
-        path = Path(path)
+        path = checked_path(path, "path")
         if not path.parent.is_dir():
             raise RunError(f"{path} cannot be written: there is no folder {path.parent}")
         trees.write_tree(path, self.to_tree())

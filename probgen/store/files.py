@@ -19,12 +19,19 @@ from typing import Any
 
 import tomli_w
 
-from probgen.errors import FileError, RunError
+from probgen.errors import FileError, InputError, RunError
 from probgen.store.processes import machine, started
 
 _TEMPORARY = re.compile(r"\..+\.(\d+)-([0-9a-f]{8})-[0-9a-f]{8}\.tmp")
 _MARK = b"\n# sha256 "
 _SEAL = len(_MARK) + 64 + 1
+
+
+def checked_path(path: str | Path, name: str) -> Path:
+    """A path that somebody has given as `name`. Errors: `InputError` for an empty one, which would be the current folder."""
+    if not str(path).strip() or "\0" in str(path):
+        raise InputError(f"{name} = {str(path)!r}: a path is needed; '.' is the current folder")
+    return Path(path)
 
 
 def write_file(path: Path, content: bytes | memoryview) -> None:
