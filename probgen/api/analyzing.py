@@ -15,7 +15,7 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
 from probgen.contract.seeds import checked_seed
 from probgen.contract.surroundings import isolated
-from probgen.data.intake import prepare
+from probgen.data.intake import prepare, say_unused
 from probgen.errors import InputError, NotOffered, PluginError
 from probgen.figures import save
 from probgen.plugins.analysis import LoadedAnalysis
@@ -59,6 +59,7 @@ def analyze(
     first = next(iter(models.values()))
     how: dict[str, Any] = {"event": first.event, "without": ("weight",), "dtype": first.dtype}
     taken = prepare(data, first.definition, **how)
+    say_unused(taken.weight)
     rows = prepare(reference, first.definition, **how).dataset if reference is not None else None
     with shown(progress):
         call = Call(seed, device, progress, rows, title)

@@ -140,7 +140,8 @@ def _show(
         }
         for row in rows
     ]
-    print_table(lines, list(lines[0]), f"{plan.title}: mean over rows in nats, larger is better")
+    over = next((row["over"] for row in rows if "over" in row), "rows")
+    print_table(lines, list(lines[0]), f"{plan.title}: mean over {over} in nats, larger is better")
     beside = _beside(rows)
     if beside:
         print_table(beside, list(beside[0]), "Beside it")

@@ -66,13 +66,39 @@ def check(
             else:
                 missing |= _check_values(name, values, event, first, dtype)
             first += len(values)
-    if "weight" in dataset and not float(dataset["weight"].sum()) > 0:
-        raise InputError("weight: all weights are 0")
+    if "weight" in dataset:
+        _refuse_no_weight(dataset["weight"])
     _check_accepts(dataset, missing, accepts, family)
     for name in (*event.given, *event.lengths):
         if name not in dataset:
             raise InputError(f"{family} is conditioned on {name!r}, which the data do not have")
     return missing, digest.hexdigest()
+
+
+def checked_weights(weight: xr.DataArray) -> np.ndarray:
+    """Weights (row,) of rows whose scores are averaged, float64. Errors: `InputError`."""
+    if weight.dims != ("row",):
+        raise InputError(f"weight has dimensions {weight.dims}, not ('row',)")
+    first = 0
+    for values in blocks(weight):
+        _check_weights(values, first)
+        first += len(values)
+    _refuse_no_weight(weight)
+    return weight.values.astype(np.float64)
+
+
+def _check_weights(values: np.ndarray, first: int) -> None:
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"weight holds {values.dtype}; numbers are needed")
+    fine = np.isfinite(values) & (values >= 0)
+    _refuse("weight", values, ~fine, first, "a finite number of at least 0")
+
+
+def _refuse_no_weight(weight: xr.DataArray) -> None:
+    if not float(weight.sum()) > 0:
+        raise InputError(
+            "weight: all weights are 0, so no row counts: give some rows a weight, or drop 'weight'"
+        )
 
 
 def _check_accepts(dataset: xr.Dataset, missing: bool, accepts: frozenset[str], family: str) -> None:
@@ -101,7 +127,7 @@ def _check_values(name: str, values: np.ndarray, event: Event, first: int, dtype
         _refuse(name, values, ~np.isin(values, (0, 1)), first, "0 or 1")
         return False
     if name == "weight":
-        _refuse(name, values, ~(np.isfinite(values) & (values >= 0)), first, "a finite number of at least 0")
+        _check_weights(values, first)
         return False
     if name == "label" and name not in event.given:
         fine = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
