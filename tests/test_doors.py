@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 
 import probgen
 from probgen.cli import app
+from probgen.cli.common import print_table
 from probgen.errors import InputError
 from probgen.evaluation.means import mean
 from probgen.store.trees import read_dataset
@@ -157,7 +159,7 @@ def weighted(weight: np.ndarray | None, n: int = 40) -> xr.Dataset:
 def test_the_error_of_a_weighted_mean_is_its_deviation_over_many_data_sets() -> None:
     """4,000 means of 200 rows whose weights and deviations go together: the mean square of the standard errors is the
     variance of the means, which is known to 2.2 %; 9 % is four of its deviations. Weights as counts of rows
-    (sum w (x - m)^2 / (sum w)^2) would give a half.
+    (sum w (x - m)^2 / (sum w)^2) would give six tenths of it.
     """
     random = np.random.default_rng(1)
     w = random.uniform(0, 2, size=(4000, 200))
@@ -227,3 +229,58 @@ def test_what_does_not_use_weights_says_so() -> None:
     fitted = probgen.fit("mixture", data, components=1)
     with pytest.warns(UserWarning, match="all rows count alike"):
         probgen.diagnose(fitted, data)
+
+
+# what arrays are
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied", "diagonal", "spherical"])
+def test_a_file_says_that_a_diagonal_holds_logarithms(covariance: str, tmp_path: Path) -> None:
+    """Sigma, as who has nothing but the file and its attributes makes it of L, is that of the fit."""
+    fitted = probgen.fit("mixture", "iris", covariance=covariance)
+    fitted.save(tmp_path / "model.h5")
+    state = xr.open_datatree(tmp_path / "model.h5")["/probgen/state"].to_dataset()
+    L, said = state["L"].values, state["L"].attrs["long_name"]
+    if said == "Cholesky factor of Sigma, lower; its diagonal holds logarithms":
+        diagonal = np.einsum("...ii->...i", L)
+        diagonal[:] = np.exp(diagonal)
+        sigma = L @ np.swapaxes(L, -1, -2)
+    else:
+        assert said == "logarithms of standard deviations"
+        sigma = np.exp(2 * L)
+    kept = fitted.groups["components"]["sigma"].values
+    if covariance in ("diagonal", "spherical"):
+        kept = np.einsum("kii->ki", kept)
+        sigma = sigma[:, None] if covariance == "spherical" else sigma
+    np.testing.assert_allclose(np.broadcast_to(sigma, kept.shape), kept)
+    assert probgen.load(tmp_path / "model.h5").state["L"].attrs["long_name"] == said
+
+
+# figures that are no numbers
+
+
+def test_what_an_infinite_figure_means_is_said(tmp_path: Path) -> None:
+    """Rows of which many are the same, draws of which none are."""
+    rows = np.random.default_rng(0).integers(0, 3, size=(400, 4)).astype(float)
+    fitted = probgen.fit("mixture", rows, components=1)
+    found = probgen.diagnose(fitted, rows)
+    assert np.isinf(float(found["value"].sel(measure="support")))
+    low = float(found["low"].sel(measure="support"))
+    assert "support is infinite: no two draws" in found.attrs["note"]
+    assert f"at least {low:.2g} times" in found.attrs["note"]
+    fitted.save(tmp_path / "model.h5")
+    np.save(tmp_path / "rows.npy", rows)
+    for call in (["diagnose"], ["analyze", "diagnose"]):
+        done = CliRunner().invoke(
+            app, [*call, str(tmp_path / "model.h5"), "--data", str(tmp_path / "rows.npy")]
+        )
+        assert done.exit_code == 0, done.output
+        assert "support is infinite: no two draws" in done.stdout
+        assert not re.search(r"\b(inf|nan)\b", done.stdout)
+
+
+def test_a_table_has_no_inf_and_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([{"a": value, "b": 1.0} for value in (np.inf, -np.inf, np.nan)], ["a", "b"])
+    words = capsys.readouterr().out.split()
+    assert {"infinite", "minus", "undefined"} <= set(words)
+    assert not {"inf", "-inf", "nan"} & set(words)

@@ -221,8 +221,15 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.4g}"
+        return number(value, ".4f" if 1e-3 <= abs(value) < 1e6 or value == 0 else ".4g")
     return printable(str(value))
+
+
+def number(value: float, form: str) -> str:
+    """A number as it is printed; in words where it is none."""
+    if math.isfinite(value):
+        return format(value, form)
+    return "undefined" if math.isnan(value) else "infinite" if value > 0 else "minus infinite"
 
 
 def registered_rows(kind: Kind) -> list[dict[str, Any]]:

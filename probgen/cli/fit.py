@@ -17,6 +17,7 @@ from probgen.cli.common import (
     Quiet,
     Seed,
     Set,
+    number,
     place,
     progress,
     put,
@@ -83,6 +84,6 @@ def command(
         json,
         lambda: typer.echo(
             f"{family} fitted to {rows.sizes['row']} rows of {fitted.event} in {result['steps']} steps: {out}\n"
-            + "\n".join(f"  {name} {value:.6g}" for name, value in (figures or last).items())
+            + "\n".join(f"  {name} {number(value, '.6g')}" for name, value in (figures or last).items())
         ),
     )

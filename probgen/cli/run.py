@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from probgen.cli import completion
-from probgen.cli.common import DataDir, Device, Json, Quiet, place, print_table, progress, put, settings
+from probgen.cli.common import (
+    DataDir,
+    Device,
+    Json,
+    Quiet,
+    number,
+    place,
+    print_table,
+    progress,
+    put,
+    settings,
+)
 from probgen.errors import ProbgenError
 
 SHOWN = 3  # texts of each model that are printed
@@ -106,7 +117,9 @@ def _with_error(row: dict[str, Any], name: str) -> str | None:
     if row.get(name) is None:
         return None
     error = row.get(f"{name}_se")
-    return f"{row[name]:.3f}" + (f" ± {error:.3f}" if error and isfinite(error) else "")  # of one row: NaN
+    return number(row[name], ".3f") + (
+        f" ± {error:.3f}" if error and isfinite(error) else ""
+    )  # of one row: NaN
 
 
 def _beside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -114,7 +127,7 @@ def _beside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     told = {"log_prob", "log_prob_se", "difference", "difference_se", "rank", "bits_per_dim", "seconds"}
     names = [k for row in rows for k, v in row.items() if isinstance(v, int | float) and k not in told]
     return [
-        {"figure": name} | {row["model"]: f"{row[name]:.4g}" if name in row else "" for row in rows}
+        {"figure": name} | {row["model"]: number(row[name], ".4g") if name in row else "" for row in rows}
         for name in dict.fromkeys(names)
     ]
 

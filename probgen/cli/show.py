@@ -72,7 +72,9 @@ def _file(path: Path) -> dict[str, Any]:
     for node in read_tree(path).subtree:
         attributes = {str(k): v for k, v in node.attrs.items() if k != "probgen_schema"}
         arrays = {
-            str(name): f"{v.dtype} {dict(v.sizes) or ''} {v.attrs.get('units', '')}".strip()
+            str(
+                name
+            ): f"{v.dtype} {dict(v.sizes) or ''} {v.attrs.get('units', '')} {v.attrs.get('long_name', '')}".strip()
             for name, v in node.variables.items()
         }
         if node.path != "/" and (attributes or arrays):

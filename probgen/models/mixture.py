@@ -98,6 +98,12 @@ class Mixture(Pair):
         }[options.covariance]
         self.L = nn.Parameter(torch.zeros(shape))  # Sigma = L L', lower; its diagonal as logarithms
         self.dims = {"log_pi": ("component",), "mu": ("component", "feature"), "L": dims}
+        self.long_names = {
+            "log_pi": "logarithms of the weights",
+            "L": "Cholesky factor of Sigma, lower; its diagonal holds logarithms"
+            if self._matrices
+            else "logarithms of standard deviations",
+        }
         self.register_buffer("center", torch.zeros(D), persistent=False)
         self.register_buffer("scale", torch.ones(D), persistent=False)
         self.center: Tensor
