@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import inspect
 import json
 import re
@@ -284,3 +285,43 @@ def test_a_table_has_no_inf_and_no_nan(capsys: pytest.CaptureFixture[str]) -> No
     words = capsys.readouterr().out.split()
     assert {"infinite", "minus", "undefined"} <= set(words)
     assert not {"inf", "-inf", "nan"} & set(words)
+
+
+# tables without names
+
+NO_NAMES = {
+    "numbers": "1.5,2\n3,4\n",
+    "names of pandas": "0,1\n3,4\n",
+    "an index of pandas": ",0,1\n0,3,4\n",
+    "quoted": '"1","2"\n3,4\n',
+    "spaces": " 1e3 , -2\r\n3,4\r\n",
+    "a mark": "\ufeff1,2\n3,4\n",
+    "semicolons": "1;2\n3;4\n",
+    "one column": "1\n2\n",
+    "a missing value": "1,,2\n3,4,5\n",
+}
+NAMES = {
+    "letters": "a,b\n1,2\n",
+    "a year": "a,2020\n1,2\n",
+    "nan": "nan,inf\n1,2\n",
+    "label": "0,label\n1,2\n",
+}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tab", ".csv.gz"])
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_a_first_row_does_not_become_names(name: str, suffix: str, tmp_path: Path) -> None:
+    text = NO_NAMES[name].replace(",", "\t") if suffix == ".tab" else NO_NAMES[name]
+    if suffix == ".tab":
+        text = text.replace(";", "\t")
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
+    with pytest.raises(InputError, match="first line holds numbers alone.*write names above it"):
+        probgen.fit("independent", path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_are_not_all_numbers_stay_names(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(NAMES[name])
+    assert probgen.datasets.load(path).sizes["row"] == 1

@@ -13,7 +13,9 @@ def pairs(x: np.ndarray, radius: float) -> int:
     x, _ = centred(x, x)
     near = 0
     for rows, d in squared_distances(x, x):
-        d[np.arange(len(d)), np.arange(len(x))[rows]] = np.inf  # a row is no pair; rounded, the way to itself may be above 0
+        d[np.arange(len(d)), np.arange(len(x))[rows]] = (
+            np.inf
+        )  # a row is no pair; rounded, the way to itself may be above 0
         near += int((d <= radius**2).sum())
     return near // 2  # each twice
 
