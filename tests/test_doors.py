@@ -316,7 +316,7 @@ def test_a_first_row_does_not_become_names(name: str, suffix: str, tmp_path: Pat
         text = text.replace(";", "\t")
     path = tmp_path / f"a{suffix}"
     path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
-    with pytest.raises(InputError, match="first line holds numbers alone.*write names above it"):
+    with pytest.raises(InputError, match=r"first line holds numbers alone.*write names above it"):
         probgen.fit("independent", path)
 
 
