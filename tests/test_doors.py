@@ -22,8 +22,13 @@ from typer.testing import CliRunner
 import probgen
 from probgen.cli import app
 from probgen.cli.common import print_table
+from probgen.data.check import check
+from probgen.data.describe import event_of
+from probgen.data.ingest import from_array
 from probgen.errors import InputError
 from probgen.evaluation.means import mean
+from probgen.plugins.family import family as find_family
+from probgen.plugins.registry import registered
 from probgen.store.trees import read_dataset
 
 # streams
@@ -325,3 +330,70 @@ def test_names_that_are_not_all_numbers_stay_names(name: str, tmp_path: Path) ->
     path = tmp_path / "a.csv"
     path.write_text(NAMES[name])
     assert probgen.datasets.load(path).sizes["row"] == 1
+
+
+# columns that nothing is known of
+
+
+def unknown_column(how: str) -> xr.Dataset:
+    """Five columns, of which nothing is known of the fourth."""
+    random = np.random.default_rng(0)
+    data = xr.Dataset({"x": (("row", "feature"), (random.random((60, 5)) < 0.5).astype(float))})
+    data["x"].attrs |= {"support": "binary", "names": "a b c d e"}
+    if how == "NaN":
+        data["x"][:, 3] = np.nan
+    elif how == "observed":
+        data["observed"] = (("row", "feature"), np.ones((60, 5), dtype=bool))
+        data["observed"][:, 3] = False
+    else:  # known of rows that do not count
+        weight = (np.arange(60) % 2).astype(float)
+        data["weight"] = ("row", weight)
+        data["x"][weight > 0, 3] = np.nan
+    return data
+
+
+FAMILIES = sorted(registered("families"))
+
+
+@pytest.mark.parametrize("how", ["NaN", "observed", "weight"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_family_is_fitted_to_a_column_that_nothing_is_known_of(family: str, how: str) -> None:
+    """By the name of the column where the family takes what the data have; by what it cannot use where it does not."""
+    definition = find_family(family)
+    data = unknown_column(how)
+    needs = {"weight", "observed"} if how == "weight" else {"observed"}
+    message = "column 'd': no row has a value that counts" if needs <= definition.accepts else "cannot use"
+    with pytest.raises(InputError, match=message):
+        check(data, event_of(data), definition.accepts, family, np.float32, learning=True)
+
+
+@pytest.mark.parametrize("family", ["mixture", "independent", "vae"])
+def test_a_fit_refuses_such_a_column_and_a_score_takes_it(family: str) -> None:
+    data = unknown_column("NaN")
+    options: dict[str, Any] = {"hidden": (3,), "latent": 1, "steps": 2} if family == "vae" else {}
+    with pytest.raises(InputError, match="column 'd'"):
+        probgen.fit(family, data, **options)
+    fitted = probgen.fit(family, data.x.fillna(0), **options)
+    assert np.isfinite(probgen.score(fitted, data)["log_prob"]).all()
+
+
+def test_pixels_are_named_by_position_and_others_are_counted() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 3, 4))
+    x[:, 1, 2:] = np.nan
+    with pytest.raises(InputError, match=re.escape("x, position (1, 2) (and 1 more): no row")):
+        probgen.fit("mixture", x, components=1)
+
+
+def test_one_value_in_the_last_row_of_a_large_file_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slice by slice: what was not known in one is looked for in the next."""
+    x = np.random.default_rng(0).normal(size=(1000, 3))
+    x[:-1, 1] = np.nan
+    monkeypatch.setattr("probgen.data.describe.blocks.__defaults__", (24 * 100,))
+    check(from_array(x), event_of(from_array(x)), frozenset({"observed"}), "it", np.float64, learning=True)
+    x[-1, 1] = np.nan
+    with pytest.raises(InputError, match="column 1: no row"):
+        check(
+            from_array(x), event_of(from_array(x)), frozenset({"observed"}), "it", np.float64, learning=True
+        )

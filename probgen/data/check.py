@@ -14,9 +14,17 @@ from probgen.errors import InputError
 
 
 def check(
-    dataset: xr.Dataset, event: Event, accepts: frozenset[str], family: str, dtype: Any
+    dataset: xr.Dataset,
+    event: Event,
+    accepts: frozenset[str],
+    family: str,
+    dtype: Any,
+    *,
+    learning: bool = False,
 ) -> tuple[bool, str]:
     """Check data against an event and a family, in one pass; whether values are missing, and the digest.
+
+    learning  whether a model is to be learnt from them: then every dimension of x needs a value that counts
 
     The digest is the SHA-256 of names, types, shapes and values, the same for every layout in memory and on disk.
     Errors: `InputError`, which names the field, the value and what is allowed.
@@ -36,6 +44,7 @@ def check(
         raise InputError(f"x has {rate} samples a second; {family} was fitted to {event.rate}: resample it")
     digest = hashlib.sha256()
     missing = False
+    known = np.zeros(shape, dtype=bool)
     known_in_part = {"label"} & (accepts - event.given.keys())
     if None in event.shape and "length" not in dataset:
         raise InputError(
@@ -65,14 +74,48 @@ def check(
                 _check_lengths(name, values, dataset[event.lengths[name]].shape[1], first)
             else:
                 missing |= _check_values(name, values, event, first, dtype)
+            if learning and name == "x" and not known.all():  # as a rule the first slice knows all
+                known |= _known(dataset, values, first)
             first += len(values)
     if "weight" in dataset:
         _refuse_no_weight(dataset["weight"])
     _check_accepts(dataset, missing, accepts, family)
+    if learning:
+        _refuse_unknown(x, known, event)
     for name in (*event.given, *event.lengths):
         if name not in dataset:
             raise InputError(f"{family} is conditioned on {name!r}, which the data do not have")
     return missing, digest.hexdigest()
+
+
+def _known(dataset: xr.Dataset, values: np.ndarray, first: int) -> np.ndarray:
+    """Of which dimensions of x a slice has a value that counts: observed, in a row of some weight."""
+    rows = slice(first, first + len(values))
+    there = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, dtype=bool)
+    if "observed" in dataset:
+        there &= dataset["observed"].isel(row=rows).values.astype(bool)
+    if "weight" in dataset:
+        there = there[dataset["weight"].isel(row=rows).values > 0]
+    return there.any(0)
+
+
+def _refuse_unknown(x: xr.DataArray, known: np.ndarray, event: Event) -> None:
+    """Errors: `InputError` for a dimension of x of which nothing is known; a dimension that varies is known in part."""
+    varying = tuple(i for i, size in enumerate(event.shape) if size is None)
+    known = known.any(varying, keepdims=True)
+    if known.all():
+        return
+    unknown = np.argwhere(~known)
+    names = str(x.attrs.get("names", "")).split()
+    first, more = tuple(map(int, unknown[0])), len(unknown) - 1
+    if len(first) == 1 and len(names) == len(known):
+        place = f"column {names[first[0]]!r}"
+    else:
+        place = f"column {first[0]}" if len(first) == 1 else f"position {first}"
+    also = f" (and {more} more)" if more else ""
+    raise InputError(
+        f"x, {place}{also}: no row has a value that counts, so nothing can be learnt of it: leave it out"
+    )
 
 
 def checked_weights(weight: xr.DataArray) -> np.ndarray:

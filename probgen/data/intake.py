@@ -64,6 +64,7 @@ def prepare(
     Errors: `InputError`, which names the field, the value and what is allowed; `FileError`.
     """
     dataset = as_dataset(data)
+    learning = event is None
     if event is None:
         assert options is not None
         dataset = family.prepared(dataset, options)
@@ -72,7 +73,9 @@ def prepare(
         dataset = in_symbols_of(event, dataset)
     weight = dataset.get("weight") if "weight" in without else None
     dataset = dataset.drop_vars(set(without) - event.given.keys(), errors="ignore")
-    missing, digest = check(dataset, event, family.accepts, family.name, numpy_dtype(dtype))
+    missing, digest = check(
+        dataset, event, family.accepts, family.name, numpy_dtype(dtype), learning=learning
+    )
     rows = Rows(
         dataset,
         event,
