@@ -138,6 +138,8 @@ def _fitted(
         "dtype": request["dtype"],
         "device": str(run.device),
         "data": request["data"],
+        "converged": run.converged,
+        "notes": run.notes,
     }
     return Fitted(
         definition.name,

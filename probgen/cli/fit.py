@@ -78,12 +78,15 @@ def command(
         "family": family,
         "event": str(fitted.event),
         "steps": fitted.history.sizes["step"],
+        "converged": fitted.provenance.get("converged", {}),
+        "notes": fitted.notes,
     }
     put(
         {**result, "last_step": last, "figures": figures},
         json,
         lambda: typer.echo(
             f"{family} fitted to {rows.sizes['row']} rows of {fitted.event} in {result['steps']} steps: {out}\n"
+            + "".join(f"  {note}\n" for note in fitted.notes)
             + "\n".join(f"  {name} {number(value, '.6g')}" for name, value in (figures or last).items())
         ),
     )

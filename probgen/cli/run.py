@@ -90,17 +90,21 @@ def command(
     ):  # fmt: skip
         results.append(result)
         if not quiet:
-            for note in result.notes:
+            for note in (*result.fitted.notes, *result.notes):
                 typer.echo(f"{result.model}: {note}", err=True)
             typer.echo(f"{result.model}: done in {result.seconds:.1f} s, {result.run}", err=True)
     notes = {result.model: result.notes for result in results if result.notes}
+    said = {result.model: result.fitted.notes for result in results if result.fitted.notes}
     rows = recipes.table(results)
     expected = recipes.expectations(plan, results)
     pictures = [str(picture) for result in results for picture in result.pictures]
     texts = {result.model: result.texts[:SHOWN] for result in results if result.texts}
     whole = {"title": plan.title, "out": str(out), "models": rows, "expected": expected, "pictures": pictures}
     put(
-        whole | ({"texts": texts} if texts else {}) | ({"left_out": notes} if notes else {}),
+        whole
+        | ({"texts": texts} if texts else {})
+        | ({"left_out": notes} if notes else {})
+        | ({"notes": said} if said else {}),
         json,
         lambda: _show(plan, rows, expected, pictures, texts),
     )

@@ -64,7 +64,7 @@ def _folder(path: Path) -> dict[str, Any]:
 
 def _file(path: Path) -> dict[str, Any]:
     from probgen.store.files import read_request
-    from probgen.store.trees import read_tree
+    from probgen.store.trees import from_json, read_tree
 
     if path.suffix == ".toml":
         return read_request(path)
@@ -79,6 +79,10 @@ def _file(path: Path) -> dict[str, Any]:
         }
         if node.path != "/" and (attributes or arrays):
             found[node.path] = {**attributes, **arrays}
+        if "provenance" in attributes:
+            about = from_json(attributes["provenance"], str(path))
+            said = about if isinstance(about, dict) else {}
+            found |= {name: said[name] for name in ("converged", "notes") if said.get(name)}
     return found
 
 
@@ -87,6 +91,10 @@ def _lines(value: dict[str, Any], depth: int = 0) -> list[str]:
     for name, item in value.items():
         if isinstance(item, dict):
             lines += [f"{'  ' * depth}{printable(str(name))}", *_lines(item, depth + 1)]
+        elif isinstance(item, list) and all(isinstance(part, str) for part in item):
+            lines += [
+                f"{'  ' * depth}{printable(str(name))}: {printable(' '.join(part.split()))}" for part in item
+            ]
         else:
             text = printable(" ".join(str(item).split()))
             lines.append(

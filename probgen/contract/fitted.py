@@ -43,7 +43,8 @@ class Fitted:
     state       every learnt array, by name (the module's `state_dict`)
     groups      further results of the fit, by name
     history     the metrics of every step: dimension `step`, with the `stage` it belongs to
-    provenance  how it came to be: versions, seed, digest of the data, ...
+    provenance  how it came to be: versions, seed, digest of the data, ...; `converged` by stage (None where its algorithm
+                cannot say), and `notes`, sentences that a user should know
     """
 
     family: str
@@ -72,6 +73,11 @@ class Fitted:
             (torch.float64 if k == np.float64 else torch.float32 for k in kinds if k.kind == "f"),
             torch.float32,
         )
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the fit, a sentence each."""
+        return list(self.provenance.get("notes", []))
 
     def save(self, path: str | Path) -> None:
         """Write it to one HDF5 file, whole or not at all. Errors: `RunError`."""

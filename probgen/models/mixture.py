@@ -37,6 +37,7 @@ from probgen.contract.run import Run
 from probgen.distributions import ObservedNormal
 from probgen.errors import DivergedError, InputError
 from probgen.inference import normal_moments as moments
+from probgen.inference.active import say_unused
 from probgen.inference.em import em
 from probgen.inference.svi import svi
 from probgen.inference.training import Training
@@ -248,7 +249,9 @@ class Mixture(Pair):
         self.load_state_dict(best[1])
         criteria = self.criteria(data)
         self.to_data_units()
-        return {"criteria": criteria, "components": self.describe()}
+        components = self.describe()
+        run.notes += say_unused(components["pi"].values, data.n)
+        return {"criteria": criteria, "components": components}
 
     def standardise(self, data: Rows) -> None:
         """Learn the centre and scale of the data, for the fit alone. Errors: `InputError` if no two rows differ."""
