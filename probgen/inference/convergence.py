@@ -9,8 +9,9 @@ from scipy.special import stdtrit
 
 ALARM = 1e-3  # how often a loss that no longer falls is said to
 LEAST = 1e-3  # a fall of less than that is none: tables of scores have three decimals
-BLOCKS = 10  # means that a window is cut into: noise may last for a tenth of it
-FEWEST = 100  # steps of a history that says anything
+BLOCKS = 10  # means that a window is cut into: neighbouring losses may resemble each other for a tenth of it
+FEWEST = 40  # steps of a history that says anything
+WINDOW = 50  # steps of a window, of short histories up to a quarter: fewer would be too noisy
 
 
 def settled(metrics: Mapping[str, np.ndarray]) -> tuple[bool | None, str]:
@@ -18,7 +19,8 @@ def settled(metrics: Mapping[str, np.ndarray]) -> tuple[bool | None, str]:
 
     metrics  of every step, in order: `loss (step,)`, and where rows were held out `valid_loss (step,)`, NaN between epochs
 
-    The mean of the last tenth of the steps is held against that of the tenth before it, by a t-test (Student 1908) on means
+    The mean of the last tenth of the steps (of fewer than 500 steps the last 50, or quarter) is held against that of as many
+    before, by a t-test (Student 1908) on means
     of ten blocks in each, since neighbouring losses resemble each other; their noise is what is left of them about a line.
     Where rows were held out and an earlier epoch was the best, its weights were kept, and more steps would not have helped.
     A fall over a tenth of the steps may be missed that is less than 5.5 s sqrt(2 / window), of a loss of deviation s. A
@@ -31,7 +33,7 @@ def settled(metrics: Mapping[str, np.ndarray]) -> tuple[bool | None, str]:
     loss = metrics["loss"]
     if len(loss) < FEWEST:
         return None, f"{len(loss)} step{'s' * (len(loss) > 1)} are too few to tell"
-    window = len(loss) // 10
+    window = max(len(loss) // 10, min(WINDOW, len(loss) // 4))
     blocks = np.stack([_blocks(loss[-2 * window : -window]), _blocks(loss[-window:])])
     fall = float(blocks[0].mean() - blocks[1].mean())
     k = blocks.shape[1]
