@@ -96,13 +96,14 @@ def _known(dataset: xr.Dataset, values: np.ndarray, first: int) -> np.ndarray:
         there &= dataset["observed"].isel(row=rows).values.astype(bool)
     if "weight" in dataset:
         there = there[dataset["weight"].isel(row=rows).values > 0]
-    return there.any(0)
+    known = np.asarray(there.any(0))
+    return known
 
 
 def _refuse_unknown(x: xr.DataArray, known: np.ndarray, event: Event) -> None:
     """Errors: `InputError` for a dimension of x of which nothing is known; a dimension that varies is known in part."""
     varying = tuple(i for i, size in enumerate(event.shape) if size is None)
-    known = known.any(varying, keepdims=True)
+    known = np.asarray(known.any(varying, keepdims=True))
     if known.all():
         return
     unknown = np.argwhere(~known)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.special import stdtrit
 
 ALARM = 1e-3  # how often a loss that no longer falls is said to
 LEAST = 1e-3  # a fall of less than that is none: tables of scores have three decimals
@@ -33,6 +32,8 @@ def settled(metrics: Mapping[str, np.ndarray]) -> tuple[bool | None, str]:
     loss = metrics["loss"]
     if len(loss) < FEWEST:
         return None, f"{len(loss)} step{'s' * (len(loss) > 1)} are too few to tell"
+    from scipy.special import stdtrit  # a fit in closed form needs none of it
+
     window = max(len(loss) // 10, min(WINDOW, len(loss) // 4))
     blocks = np.stack([_blocks(loss[-2 * window : -window]), _blocks(loss[-window:])])
     fall = float(blocks[0].mean() - blocks[1].mean())
