@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from probgen.cli.common import print_table
 from probgen.data.check import check
 from probgen.data.describe import event_of
 from probgen.data.ingest import from_array
-from probgen.errors import InputError
+from probgen.errors import InputError, ProbgenError
 from probgen.evaluation.means import mean
 from probgen.plugins.family import family as find_family
 from probgen.plugins.registry import registered
@@ -80,6 +81,28 @@ def test_an_error_that_cannot_be_told_keeps_its_exit_code(redirection: str) -> N
         ["bash", "-c", f"{CALL} show nothing {redirection}"], check=False, capture_output=True
     )
     assert done.returncode == 2
+
+
+def test_a_name_with_a_line_feed_is_told_in_one_line() -> None:
+    done = CliRunner().invoke(app, ["show", "a\nb\x1b[31m"])
+    assert done.exit_code == 2
+    assert done.stderr == "probgen: there is no a\\nb\\x1b[31m\n"
+
+
+# what is no file
+
+
+def test_a_pipe_is_neither_waited_for_nor_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.h5"
+    os.mkfifo(pipe)
+    fitted = probgen.fit("independent", "iris")
+    for read in (probgen.load, probgen.datasets.load):
+        with pytest.raises(ProbgenError, match="a device or a pipe"):
+            read(pipe)
+    for path, kind in ((pipe, "a device or a pipe"), (tmp_path, "a folder")):
+        with pytest.raises(ProbgenError, match=kind):
+            fitted.save(path)
+    assert pipe.is_fifo()
 
 
 # paths

@@ -144,7 +144,9 @@ def _discard_output() -> None:
 def complain(line: str) -> None:
     """A line on stderr; where that cannot be written either, the exit code has to do."""
     with suppress(OSError):
-        typer.echo(f"probgen: {printable(line)}", err=True)
+        typer.echo(
+            "probgen: " + printable(line).replace("\n", "\\n"), err=True
+        )  # also of names with line feeds
 
 
 def printable(text: str) -> str:

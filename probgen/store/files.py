@@ -41,6 +41,9 @@ def write_file(path: Path, content: bytes | memoryview) -> None:
 
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:
     """Write `parts`, one after the other, to `path`, whole or not at all. Errors: `RunError`."""
+    if path.exists() and not path.is_file():  # a device or a pipe would be replaced by the file
+        kind = "a folder" if path.is_dir() else "a device or a pipe"
+        raise RunError(f"{path} could not be written: it is {kind}; give a file")
     temporary = temporary_name(path)
     try:
         write_new(temporary, *parts)
@@ -79,6 +82,10 @@ def _machine() -> str:
 
 def read_file(path: Path) -> bytes:
     """The content of a file that `write_file` wrote. Errors: `FileError` if it is missing, cut off or damaged."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise FileError(
+            f"{path} is {'a folder' if path.is_dir() else 'a device or a pipe'}; a file is needed"
+        )
     try:
         whole = path.read_bytes()
     except OSError as error:
