@@ -96,8 +96,7 @@ def _known(dataset: xr.Dataset, values: np.ndarray, first: int) -> np.ndarray:
         there &= dataset["observed"].isel(row=rows).values.astype(bool)
     if "weight" in dataset:
         there = there[dataset["weight"].isel(row=rows).values > 0]
-    known = np.asarray(there.any(0))
-    return known
+    return np.asarray(there.any(0))
 
 
 def _refuse_unknown(x: xr.DataArray, known: np.ndarray, event: Event) -> None:
