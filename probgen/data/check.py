@@ -89,13 +89,17 @@ def check(
 
 
 def _known(dataset: xr.Dataset, values: np.ndarray, first: int) -> np.ndarray:
-    """Of which dimensions of x a slice has a value that counts: observed, in a row of some weight."""
-    rows = slice(first, first + len(values))
+    """Of which dimensions of x a slice has a value that counts: observed, in a row of some weight.
+
+    What is beside x is checked after it, and left alone here if it is not what it should be.
+    """
+    rows, dims = slice(first, first + len(values)), dataset["x"].dims
     there = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, dtype=bool)
-    if "observed" in dataset:
-        there &= dataset["observed"].isel(row=rows).values.astype(bool)
-    if "weight" in dataset:
-        there = there[dataset["weight"].isel(row=rows).values > 0]
+    observed, weight = dataset.get("observed"), dataset.get("weight")
+    if observed is not None and observed.dims == dims and observed.dtype.kind in "biuf":
+        there &= observed.isel(row=rows).values.astype(bool)
+    if weight is not None and weight.dims == ("row",) and weight.dtype.kind in "biuf":
+        there = there[weight.isel(row=rows).values > 0]
     return np.asarray(there.any(0))
 
 
