@@ -10,8 +10,8 @@ import torch
 import xarray as xr
 
 import probgen
-from probgen.contract.scores import summary
 from probgen.errors import InputError
+from probgen.evaluation.means import summary
 
 
 def scores(values: np.ndarray, kind: str = "exact", **facts: object) -> xr.Dataset:

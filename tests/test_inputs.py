@@ -280,7 +280,7 @@ def file_of(folder: Path, name: str, x: np.ndarray) -> Path:
     elif path.suffix == ".npz":
         np.savez(path, x=x)
     elif path.suffix == ".csv":
-        pd.DataFrame(x).to_csv(path, index=False)
+        pd.DataFrame(x, columns=[f"x{i}" for i in range(x.shape[1])]).to_csv(path, index=False)
     else:
         xr.Dataset({"x": (("row", "feature"), x)}).to_netcdf(path, engine="h5netcdf")
     return path

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 import probgen
 from probgen import Fitted, Options, Rows, Run, hookimpl, log_prob
-from probgen.contract.scores import bits_per_dim, mean_bits_per_dim, summary
+from probgen.contract.scores import bits_per_dim
 from probgen.data.describe import event_of
 from probgen.errors import InputError
+from probgen.evaluation.means import mean_bits_per_dim, summary
 
 
 def texts(rows: int = 40, longest: int = 7, **attrs: Any) -> xr.Dataset:

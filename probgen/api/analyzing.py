@@ -15,12 +15,12 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
 from probgen.contract.seeds import checked_seed
 from probgen.contract.surroundings import isolated
-from probgen.data.intake import prepare
+from probgen.data.intake import prepare, say_unused
 from probgen.errors import InputError, NotOffered, PluginError
 from probgen.figures import save
 from probgen.plugins.analysis import LoadedAnalysis
 from probgen.plugins.analysis import analysis as find_analysis
-from probgen.store.files import write_whole
+from probgen.store.files import checked_path, write_whole
 from probgen.store.folder import ANALYSES
 from probgen.store.trees import to_json, write_dataset
 
@@ -51,6 +51,7 @@ def analyze(
     Returns named arrays; `probgen.figures_of` draws them. Errors: `InputError`, `NotOffered` for a model that the
     analysis does not apply to, `PluginError`, `RunError`.
     """
+    place = None if out is None else checked_path(out, "out")
     found = find_analysis(analysis)
     wanted = checked(found.options, options, f"analysis {found.name!r}")
     seed, device = checked_seed(seed), None if device is None else checked_device(device)
@@ -58,6 +59,7 @@ def analyze(
     first = next(iter(models.values()))
     how: dict[str, Any] = {"event": first.event, "without": ("weight",), "dtype": first.dtype}
     taken = prepare(data, first.definition, **how)
+    say_unused(taken.weight)
     rows = prepare(reference, first.definition, **how).dataset if reference is not None else None
     with shown(progress):
         call = Call(seed, device, progress, rows, title)
@@ -72,8 +74,8 @@ def analyze(
         "data_sha256": taken.digest,
         "title": title,
     }
-    if out is not None:
-        save_analysis(result, Path(out), analysis)
+    if place is not None:
+        save_analysis(result, place, analysis)
     return result
 
 

@@ -16,7 +16,7 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.seeds import checked_seed, key
 from probgen.contract.state import state_of
 from probgen.contract.surroundings import isolated
-from probgen.data.intake import prepare
+from probgen.data.intake import prepare, say_unused
 from probgen.errors import InputError
 from probgen.evaluation import cells, modes_of
 from probgen.evaluation import diagnose as diagnosed
@@ -93,6 +93,7 @@ def diagnose(
 def _whole(fitted: Fitted, data: Any) -> tuple[xr.Dataset, str]:
     """Rows that are known whole, and their digest."""
     taken = prepare(data, fitted.definition, event=fitted.event, without=("weight",), dtype=fitted.dtype)
+    say_unused(taken.weight)
     if taken.missing:
         raise InputError("x is known in part: a diagnosis needs whole rows")
     return taken.dataset, taken.digest

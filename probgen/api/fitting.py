@@ -26,7 +26,7 @@ from probgen.data.intake import prepare
 from probgen.errors import DivergedError, InputError, PluginError, ProbgenError
 from probgen.plugins.family import family as find_family
 from probgen.plugins.observers import Observers
-from probgen.store.files import without_none
+from probgen.store.files import checked_path, without_none
 from probgen.store.folder import HISTORY, MODEL, RunFolder, check_folder
 
 
@@ -60,6 +60,7 @@ def fit(
     The global generators are as they were when it returns. Errors: `InputError`, `RunError`, `PluginError`,
     `DivergedError`, `Interrupted`.
     """
+    place = None if out is None else checked_path(out, "out")
     definition = find_family(family)
     definition.require("fit")
     seed = checked_seed(seed)
@@ -86,7 +87,7 @@ def fit(
     with ExitStack() as stack:
         stack.enter_context(shown(progress))
         observers = Observers()
-        folder = stack.enter_context(_claimed(out, request, resume, force)) if out is not None else None
+        folder = stack.enter_context(_claimed(place, request, resume, force)) if place is not None else None
         if folder is not None and resume and (folder.path / MODEL).exists():
             fitted = load(folder.path, family)
             folder.clear()
@@ -137,6 +138,8 @@ def _fitted(
         "dtype": request["dtype"],
         "device": str(run.device),
         "data": request["data"],
+        "converged": run.converged,
+        "notes": run.notes,
     }
     return Fitted(
         definition.name,
@@ -151,9 +154,8 @@ def _fitted(
 
 
 @contextmanager
-def _claimed(out: str | Path, request: dict[str, Any], resume: bool, force: bool) -> Iterator[RunFolder]:
+def _claimed(path: Path, request: dict[str, Any], resume: bool, force: bool) -> Iterator[RunFolder]:
     """The folder of a fit, held, with its request written. Errors: `RunError`, `InputError`."""
-    path = Path(out)
     check_folder(path)
     with RunFolder(path) as folder:
         if force:

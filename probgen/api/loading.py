@@ -17,6 +17,7 @@ from probgen.contract.surroundings import isolated
 from probgen.errors import FileError, PluginError
 from probgen.plugins.family import family
 from probgen.store import trees
+from probgen.store.files import checked_path
 from probgen.store.folder import model_file
 
 
@@ -27,7 +28,7 @@ def load(path: str | Path, family_: Any = None) -> Fitted:
     The family is looked up among the registered ones; give the class where it is the script's own. Errors:
     `FileError` for a file that is missing, damaged or not a model; `PluginError` if its family is not installed.
     """
-    path = model_file(Path(path))
+    path = model_file(checked_path(path, "path"))
     tree = trees.read_tree(path)
     try:
         about = dict(tree["/probgen"].attrs)

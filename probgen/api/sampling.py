@@ -25,6 +25,7 @@ from probgen.data.describe import described
 from probgen.data.given import conditions
 from probgen.errors import InputError, PluginError
 from probgen.plugins.observers import Observers
+from probgen.store.files import checked_path
 from probgen.store.parts import Parts
 
 PART = 64 << 20  # bytes of x in a part, about
@@ -76,7 +77,10 @@ def sample_to(
     drawing = _Drawing(fitted, n, given, seed, device, options)
     size = drawing.part_size(PART)
     starts = range(0, drawing.n, size)
-    with shown(progress), Parts(Path(folder), drawing.request() | {"part_size": size}, len(starts)) as parts:
+    with (
+        shown(progress),
+        Parts(checked_path(folder, "folder"), drawing.request() | {"part_size": size}, len(starts)) as parts,
+    ):
         for i, start in enumerate(starts):
             if not parts.has(i):
                 parts.write(i, "samples", drawing.dataset(start, min(start + size, drawing.n)))

@@ -17,6 +17,7 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
 from probgen.contract.seeds import checked_seed
 from probgen.contract.surroundings import isolated
+from probgen.data.check import checked_weights
 from probgen.data.intake import prepare
 from probgen.errors import PluginError
 from probgen.plugins.observers import Observers
@@ -38,7 +39,8 @@ def score(
 
     Returns `log_prob (row)` with attributes `kind`, `estimator`, `units`, `measure`, `event_size`, `given`,
     `observed`, `rows`; `log_prob_se (row)` where it is a Monte Carlo number; or what else the family's number is
-    called; of rows of several lengths also `length (row)`, where `event_size` counts time once. Errors: `InputError`, `NotOffered`, `PluginError`.
+    called; of rows of several lengths also `length (row)`, where `event_size` counts time once; of rows
+    with weights also `weight (row)`: means are by these, and the scores themselves do not depend on them. Errors: `InputError`, `NotOffered`, `PluginError`.
     """
     family = fitted.definition
     family.require("score")
@@ -49,6 +51,7 @@ def score(
         data, family, event=fitted.event, without=("weight", "label"), device=run.device, dtype=run.dtype
     )
     dataset = taken.dataset
+    weight = checked_weights(taken.weight) if taken.weight is not None else None
     observers = Observers()
 
     def scored(number: int, shard: dict[str, Tensor]) -> xr.Dataset:
@@ -79,6 +82,8 @@ def score(
     if "length" in dataset:
         long_name = "how much of the dimension time counts"
         scores["length"] = ("row", dataset["length"].values, {"long_name": long_name})
+    if weight is not None:
+        scores["weight"] = ("row", weight, {"long_name": "weight of the row in means"})
     scores.attrs = {
         **stamp(family, seed),
         **{k: dataset.attrs[k] for k in ("name", "split") if k in dataset.attrs},

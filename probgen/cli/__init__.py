@@ -23,7 +23,8 @@ from probgen.cli import (
     score,
     show,
 )
-from probgen.cli.common import report
+from probgen.cli.common import complain, open_streams, report, writing
+from probgen.errors import ProbgenError
 
 app = typer.Typer(
     name="probgen",
@@ -71,10 +72,14 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; a closed pipe (`| head`) ends it quietly."""
-    warnings.showwarning = lambda message, *_, **__: print(f"probgen: warning: {message}", file=sys.stderr)
+    """Run the command line. Where its output cannot be written, it says so; a closed pipe (`| head`) ends it quietly."""
+    if "stdout" in open_streams():
+        complain("standard output is closed: send it somewhere, e.g. > /dev/null")
+        sys.exit(2)
+    warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
     try:
-        app()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        with writing():
+            app()
+    except ProbgenError as error:  # what is printed outside of commands: help, a version
+        complain(str(error))
+        sys.exit(error.exit_code)

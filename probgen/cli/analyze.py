@@ -17,6 +17,7 @@ from probgen.cli.common import (
     Seed,
     Set,
     Split,
+    place,
     print_table,
     progress,
     put,
@@ -39,6 +40,7 @@ def command(
     run: Annotated[
         list[Path],
         typer.Argument(
+            parser=place,
             autocompletion=completion.runs,
             help="A run folder, or a model.h5 file; several to compare models.",
         ),
@@ -50,7 +52,8 @@ def command(
     ] = None,
     set_: Set = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Run folder for the results. Default: the first RUN.")
+        Path | None,
+        typer.Option("--out", parser=place, help="Run folder for the results. Default: the first RUN."),
     ] = None,
     seed: Seed = 0,
     device: Device = None,
@@ -111,11 +114,11 @@ def show(found: xr.Dataset, files: list[Path], json: bool) -> None:
     from probgen.api.analyzing import numbers_of, texts_of_rows
 
     numbers, texts = numbers_of(found), texts_of_rows(found)
-    summary = found.attrs.get("summary")
+    said = {name: found.attrs[name] for name in ("note", "summary") if found.attrs.get(name)}
     told: dict[str, Any] = {
         "analysis": found.attrs["analysis"], "figures": numbers, "written": [str(file) for file in files],
     }  # fmt: skip
-    told |= {"summary": summary} if summary else {}
+    told |= said
 
     def write() -> None:
         if numbers:
@@ -123,7 +126,7 @@ def show(found: xr.Dataset, files: list[Path], json: bool) -> None:
             print_table(lines, ["figure", "value"], found.attrs["analysis"])
         for row in list(zip(*texts.values(), strict=True))[:SHOWN]:
             typer.echo("\n  ".join(row))
-        for line in [*([summary] if summary else []), *map(str, files)]:
+        for line in [*said.values(), *map(str, files)]:
             typer.echo(line)
 
     put(told, json, write)

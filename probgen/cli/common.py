@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import math
 import os
 import sys
 import traceback
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
 from probgen.cli import completion
-from probgen.errors import InputError, Interrupted, ProbgenError
+from probgen.errors import InputError, Interrupted, ProbgenError, RunError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from probgen.plugins.registry import Kind
+
+
+def place(text: str | Path) -> Path:
+    """A path on the command line, or the default of one; an empty one would be the current folder."""
+    if not str(text).strip():
+        raise typer.BadParameter(
+            "an empty path; give a file or folder ('.' is the current one), or leave it out"
+        )
+    return Path(text)
+
 
 Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
 Device = Annotated[str | None, typer.Option("--device", help="Device: cpu, cuda, cuda:1, ...")]
@@ -30,6 +42,7 @@ DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
+        parser=place,
         help="Folder with data sets. Default: PROBGEN_DATA; data sets that are not there are downloaded.",
     ),
 ]
@@ -44,7 +57,8 @@ Data = Annotated[
     ),
 ]
 Run = Annotated[
-    Path, typer.Argument(autocompletion=completion.runs, help="A run folder, or a model.h5 file.")
+    Path,
+    typer.Argument(parser=place, autocompletion=completion.runs, help="A run folder, or a model.h5 file."),
 ]
 Split = Annotated[
     str | None, typer.Option("--split", help="Part of the data set. Default: test, if there is one.")
@@ -75,17 +89,64 @@ def report(command: Callable[..., Any]) -> Callable[..., Any]:
     def reporting(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except BrokenPipeError:
-            raise
+        except BrokenPipeError:  # whoever read the output has had enough
+            _discard_output()
+            raise typer.Exit(0) from None
         except (ProbgenError, Interrupted, KeyboardInterrupt, MemoryError, OSError) as error:
             if os.environ.get("PROBGEN_TRACEBACK"):
                 traceback.print_exc()
-            typer.echo(f"probgen: {printable(str(error)) or type(error).__name__}", err=True)
+            complain(str(error) or type(error).__name__)
             if isinstance(error, ProbgenError | Interrupted):
                 raise typer.Exit(error.exit_code) from None
             raise typer.Exit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
 
     return reporting
+
+
+def open_streams() -> list[str]:
+    """Open the null device for standard streams that are closed, and return their names.
+
+    Left closed, the next file that is opened would get the number, and what is printed would be written into it.
+    """
+    closed = []
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(
+                os.open(os.devnull, os.O_RDWR), True
+            )  # the lowest number that is free: this one
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
+            closed.append(name)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a character that the terminal's encoding has not
+    return closed
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Say what cannot be written to: standard output. Errors: `RunError`; `BrokenPipeError` passes."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _discard_output()
+        raise RunError(f"standard output cannot be written: {error.strerror or error}") from None
+
+
+def _discard_output() -> None:
+    """What is still to be written would fail once more when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def complain(line: str) -> None:
+    """A line on stderr; where that cannot be written either, the exit code has to do."""
+    with suppress(OSError):
+        typer.echo(
+            "probgen: " + printable(line).replace("\n", "\\n"), err=True
+        )  # also of names with line feeds
 
 
 def printable(text: str) -> str:
@@ -129,10 +190,11 @@ def _finite(value: Any) -> Any:
 
 def put(result: Mapping[str, Any] | Sequence[Any], as_json: bool, show: Callable[[], None]) -> None:
     """Print a result: as JSON, or as `show` does."""
-    if as_json:
-        typer.echo(json.dumps(_finite(result), indent=2, default=str, allow_nan=False))
-    else:
-        show()
+    with writing():
+        if as_json:
+            typer.echo(json.dumps(_finite(result), indent=2, default=str, allow_nan=False))
+        else:
+            show()
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "") -> None:
@@ -152,15 +214,24 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in shown))
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
-    console.print(table)
+    with console.capture() as printed:  # Rich would end the process itself where a pipe is closed
+        console.print(table)
+    typer.echo(printed.get(), nl=False)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.4g}"
+        return number(value, ".4f" if 1e-3 <= abs(value) < 1e6 or value == 0 else ".4g")
     return printable(str(value))
+
+
+def number(value: float, form: str) -> str:
+    """A number as it is printed; in words where it is none."""
+    if math.isfinite(value):
+        return format(value, form)
+    return "undefined" if math.isnan(value) else "infinite" if value > 0 else "minus infinite"
 
 
 def registered_rows(kind: Kind) -> list[dict[str, Any]]:

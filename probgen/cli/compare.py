@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from probgen.cli import completion
-from probgen.cli.common import Json, print_table, put
+from probgen.cli.common import Json, place, print_table, put
 
 
 def command(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            autocompletion=completion.runs, help="Run folders with scores.h5, or files of scores."
+            parser=place,
+            autocompletion=completion.runs,
+            help="Run folders with scores.h5, or files of scores.",
         ),
     ],
     json: Json = False,
@@ -38,5 +40,5 @@ def command(
         {"model": str(name)} | {str(k): v.sel(model=name).item() for k, v in table.data_vars.items()}
         for name in table["model"].values
     ]
-    title = f"nats a row over {table.attrs['n']} rows, {table.attrs['measure']} measure"
+    title = f"nats a row over {table.attrs['over']}, {table.attrs['measure']} measure"
     put({"models": rows, **table.attrs}, json, lambda: print_table(rows, list(rows[0]), title))

@@ -17,6 +17,7 @@ from probgen.cli.common import (
     Run,
     Seed,
     Split,
+    place,
     print_table,
     progress,
     put,
@@ -40,7 +41,8 @@ def command(
         int, typer.Option("-k", help="Number of neighbours for precision, recall, density and coverage.")
     ] = 5,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Run folder for the results. Default: RUN.")
+        Path | None,
+        typer.Option("--out", parser=place, help="Run folder for the results. Default: RUN."),
     ] = None,
     seed: Seed = 0,
     device: Device = None,
@@ -64,12 +66,13 @@ def command(
         for m in found["measure"].values
     ]
     verdict, written = found.attrs["verdict"], str(files[0]) if files else None
+    note = {"note": found.attrs["note"]} if "note" in found.attrs else {}
     title = (
         f"{found.attrs['n']} samples against {found.attrs['rows']} rows; written to {written or 'no file'}"
     )
 
     def show() -> None:
         print_table(lines, list(lines[0]), title)
-        typer.echo(verdict)
+        typer.echo("\n".join([*note.values(), verdict]))
 
-    put({"written": written, "verdict": verdict, "measures": lines}, json, show)
+    put({"written": written, "verdict": verdict, **note, "measures": lines}, json, show)

@@ -17,6 +17,8 @@ from probgen.cli.common import (
     Quiet,
     Seed,
     Set,
+    number,
+    place,
     progress,
     put,
     settings,
@@ -28,7 +30,7 @@ def command(
         str, typer.Argument(autocompletion=completion.families, help="Name of a family (probgen families).")
     ],
     data: Data,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the run.")],
+    out: Annotated[Path, typer.Option("--out", parser=place, help="Folder for the run.")],
     split: Annotated[
         str | None, typer.Option("--split", help="Part of the data set. Default: train, if there is one.")
     ] = None,
@@ -76,12 +78,15 @@ def command(
         "family": family,
         "event": str(fitted.event),
         "steps": fitted.history.sizes["step"],
+        "converged": fitted.provenance.get("converged", {}),
+        "notes": fitted.notes,
     }
     put(
         {**result, "last_step": last, "figures": figures},
         json,
         lambda: typer.echo(
             f"{family} fitted to {rows.sizes['row']} rows of {fitted.event} in {result['steps']} steps: {out}\n"
-            + "\n".join(f"  {name} {value:.6g}" for name, value in (figures or last).items())
+            + "".join(f"  {note}\n" for note in fitted.notes)
+            + "\n".join(f"  {name} {number(value, '.6g')}" for name, value in (figures or last).items())
         ),
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from probgen.cli import completion
-from probgen.cli.common import Json, print_table, put, report
+from probgen.cli.common import Json, place, print_table, put, report, writing
 from probgen.cli.scaffold import EXAMPLES, What, write
 from probgen.errors import InputError, PluginError, did_you_mean
 
@@ -45,14 +45,17 @@ def new(
         str, typer.Argument(help="Name of the family or analysis: lower-case letters, digits, '_'.")
     ],
     kind: Annotated[What, typer.Option("--kind", help="Kind of the plugin.")] = "family",
-    into: Annotated[Path, typer.Option("--into", help="Folder to write probgen-NAME in.")] = Path(),
+    into: Annotated[
+        Path, typer.Option("--into", parser=place, help="Folder to write probgen-NAME in.")
+    ] = Path(),
 ) -> None:
     """Write a package with a small working family or analysis.
 
     Then: pip install --editable probgen-NAME, and probgen plugins check NAME.
     """
     folder = write(name, into, kind)
-    typer.echo(f"{folder}\nnext: pip install --editable {folder} && probgen plugins check {name}")
+    with writing():
+        typer.echo(f"{folder}\nnext: pip install --editable {folder} && probgen plugins check {name}")
 
 
 @app.command("check")

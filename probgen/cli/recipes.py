@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from probgen.cli import completion
-from probgen.cli.common import Json, print_table, put
+from probgen.cli.common import Json, print_table, put, writing
 
 
 def command(
@@ -27,7 +27,8 @@ def command(
     if name is not None:
         if name not in found:
             raise InputError(f"no recipe is called {name!r}; {did_you_mean(name, found)}")
-        typer.echo(found[name].read_text(), nl=False)
+        with writing():
+            typer.echo(found[name].read_text(), nl=False)
         return
     rows = []
     for recipe, path in found.items():

@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from probgen.cli import completion
-from probgen.cli.common import DataDir, Device, Json, Quiet, print_table, progress, put, settings
+from probgen.cli.common import (
+    DataDir,
+    Device,
+    Json,
+    Quiet,
+    number,
+    place,
+    print_table,
+    progress,
+    put,
+    settings,
+)
 from probgen.errors import ProbgenError
 
 SHOWN = 3  # texts of each model that are printed
@@ -23,7 +34,8 @@ def command(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the runs. Default: runs/RECIPE.")
+        Path | None,
+        typer.Option("--out", parser=place, help="Folder for the runs. Default: runs/RECIPE."),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -78,17 +90,21 @@ def command(
     ):  # fmt: skip
         results.append(result)
         if not quiet:
-            for note in result.notes:
+            for note in (*result.fitted.notes, *result.notes):
                 typer.echo(f"{result.model}: {note}", err=True)
             typer.echo(f"{result.model}: done in {result.seconds:.1f} s, {result.run}", err=True)
     notes = {result.model: result.notes for result in results if result.notes}
+    said = {result.model: result.fitted.notes for result in results if result.fitted.notes}
     rows = recipes.table(results)
     expected = recipes.expectations(plan, results)
     pictures = [str(picture) for result in results for picture in result.pictures]
     texts = {result.model: result.texts[:SHOWN] for result in results if result.texts}
     whole = {"title": plan.title, "out": str(out), "models": rows, "expected": expected, "pictures": pictures}
     put(
-        whole | ({"texts": texts} if texts else {}) | ({"left_out": notes} if notes else {}),
+        whole
+        | ({"texts": texts} if texts else {})
+        | ({"left_out": notes} if notes else {})
+        | ({"notes": said} if said else {}),
         json,
         lambda: _show(plan, rows, expected, pictures, texts),
     )
@@ -105,7 +121,9 @@ def _with_error(row: dict[str, Any], name: str) -> str | None:
     if row.get(name) is None:
         return None
     error = row.get(f"{name}_se")
-    return f"{row[name]:.3f}" + (f" ± {error:.3f}" if error and isfinite(error) else "")  # of one row: NaN
+    return number(row[name], ".3f") + (
+        f" ± {error:.3f}" if error and isfinite(error) else ""
+    )  # of one row: NaN
 
 
 def _beside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -113,7 +131,7 @@ def _beside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     told = {"log_prob", "log_prob_se", "difference", "difference_se", "rank", "bits_per_dim", "seconds"}
     names = [k for row in rows for k, v in row.items() if isinstance(v, int | float) and k not in told]
     return [
-        {"figure": name} | {row["model"]: f"{row[name]:.4g}" if name in row else "" for row in rows}
+        {"figure": name} | {row["model"]: number(row[name], ".4g") if name in row else "" for row in rows}
         for name in dict.fromkeys(names)
     ]
 
@@ -139,7 +157,8 @@ def _show(
         }
         for row in rows
     ]
-    print_table(lines, list(lines[0]), f"{plan.title}: mean over rows in nats, larger is better")
+    over = next((row["over"] for row in rows if "over" in row), "rows")
+    print_table(lines, list(lines[0]), f"{plan.title}: mean over {over} in nats, larger is better")
     beside = _beside(rows)
     if beside:
         print_table(beside, list(beside[0]), "Beside it")

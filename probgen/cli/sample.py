@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from probgen.cli.common import Device, Json, Quiet, Run, Seed, Set, progress, put, settings
+from probgen.cli.common import Device, Json, Quiet, Run, Seed, Set, place, progress, put, settings
 from probgen.errors import InputError
 
 SHOWN = 10  # texts that are printed
@@ -20,18 +20,30 @@ def command(
     given: Annotated[
         Path | None,
         typer.Option(
-            "--given", help="Condition on a file: x (NaN values are completed), label, ...; or a text."
+            "--given",
+            parser=place,
+            help="Condition on a file: x (NaN values are completed), label, ...; or a text.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Write to a file, or in parts to a folder. Default: RUN/samples.h5."),
+        typer.Option(
+            "--out",
+            parser=place,
+            help="Write to a file, or in parts to a folder. Default: RUN/samples.h5.",
+        ),
     ] = None,
     png: Annotated[
-        Path | None, typer.Option("--png", help="Write a figure of the samples to a file.")
+        Path | None,
+        typer.Option("--png", parser=place, help="Write a figure of the samples to a file."),
     ] = None,
     wav: Annotated[
-        Path | None, typer.Option("--wav", help="Write samples of sounds to a folder, one file per sample.")
+        Path | None,
+        typer.Option(
+            "--wav",
+            parser=place,
+            help="Write samples of sounds to a folder, one file per sample.",
+        ),
     ] = None,
     set_: Set = None,
     seed: Seed = 0,

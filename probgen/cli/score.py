@@ -17,6 +17,7 @@ from probgen.cli.common import (
     Seed,
     Set,
     Split,
+    place,
     print_table,
     progress,
     put,
@@ -30,7 +31,8 @@ def command(
     data: Data,
     split: Split = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write to a file. Default: RUN/scores.h5.")
+        Path | None,
+        typer.Option("--out", parser=place, help="Write to a file. Default: RUN/scores.h5."),
     ] = None,
     set_: Set = None,
     seed: Seed = 0,
@@ -56,7 +58,7 @@ def command(
         raise InputError(f"{target}: there is no folder {target.parent}")
     from probgen.api.loading import load
     from probgen.api.scoring import score
-    from probgen.contract.scores import summary
+    from probgen.evaluation.means import rows_of, summary
     from probgen.store.trees import write_dataset
 
     fitted = load(run)
@@ -66,9 +68,7 @@ def command(
         write_dataset(target, "scores", scores)
     lines = summary(scores)
     put(
-        {"written": str(target) if target else None, "scores": lines},
+        {"written": str(target) if target else None, "weighted": "weight" in scores, "scores": lines},
         json,
-        lambda: print_table(
-            lines, list(lines[0]), f"{rows.sizes['row']} rows; written to {target or 'no file'}"
-        ),
+        lambda: print_table(lines, list(lines[0]), f"{rows_of(scores)}; written to {target or 'no file'}"),
     )

@@ -8,14 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from probgen.cli import completion
-from probgen.cli.common import Json, printable, put
+from probgen.cli.common import Json, place, printable, put
 
 
 def command(
     path: Annotated[
         Path,
         typer.Argument(
-            autocompletion=completion.runs, help="A run folder (its fit may be running), or a file of a run."
+            parser=place,
+            autocompletion=completion.runs,
+            help="A run folder (its fit may be running), or a file of a run.",
         ),
     ],
     json: Json = False,
@@ -62,7 +64,7 @@ def _folder(path: Path) -> dict[str, Any]:
 
 def _file(path: Path) -> dict[str, Any]:
     from probgen.store.files import read_request
-    from probgen.store.trees import read_tree
+    from probgen.store.trees import from_json, read_tree
 
     if path.suffix == ".toml":
         return read_request(path)
@@ -70,11 +72,17 @@ def _file(path: Path) -> dict[str, Any]:
     for node in read_tree(path).subtree:
         attributes = {str(k): v for k, v in node.attrs.items() if k != "probgen_schema"}
         arrays = {
-            str(name): f"{v.dtype} {dict(v.sizes) or ''} {v.attrs.get('units', '')}".strip()
+            str(
+                name
+            ): f"{v.dtype} {dict(v.sizes) or ''} {v.attrs.get('units', '')} {v.attrs.get('long_name', '')}".strip()
             for name, v in node.variables.items()
         }
         if node.path != "/" and (attributes or arrays):
             found[node.path] = {**attributes, **arrays}
+        if "provenance" in attributes:
+            about = from_json(attributes["provenance"], str(path))
+            said = about if isinstance(about, dict) else {}
+            found |= {name: said[name] for name in ("converged", "notes") if said.get(name)}
     return found
 
 
@@ -83,6 +91,10 @@ def _lines(value: dict[str, Any], depth: int = 0) -> list[str]:
     for name, item in value.items():
         if isinstance(item, dict):
             lines += [f"{'  ' * depth}{printable(str(name))}", *_lines(item, depth + 1)]
+        elif isinstance(item, list) and all(isinstance(part, str) for part in item):
+            lines += [
+                f"{'  ' * depth}{printable(str(name))}: {printable(' '.join(part.split()))}" for part in item
+            ]
         else:
             text = printable(" ".join(str(item).split()))
             lines.append(

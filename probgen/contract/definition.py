@@ -11,6 +11,7 @@ Illustrating   pictures: figures of its own
 Conditional    options with `given`: what x is conditioned on
 Latent         a module with latents
 Dimensioned    a module that names the dimensions of its state
+Explained      a module that says in words what arrays of its state are
 Decoder        a module that decodes latents
 Gaussian       a module made of Gaussians, which a scatter can show
 """
@@ -152,6 +153,14 @@ class Dimensioned(Protocol):
 
 
 @runtime_checkable
+class Explained(Protocol):
+    """A module that says what arrays of its state are, where the name does not: {"L": "Cholesky factor of Sigma"}."""
+
+    @property
+    def long_names(self) -> Mapping[str, str]: ...
+
+
+@runtime_checkable
 class Decoder(Protocol):
     """A module that decodes latents."""
 
@@ -179,6 +188,11 @@ def latents_of(module: nn.Module) -> dict[str, tuple[str, ...]]:
 def dims_of(module: nn.Module) -> dict[str, tuple[str, ...]]:
     """Names of the dimensions of a module's state, as far as it declares them."""
     return dict(module.dims) if isinstance(module, Dimensioned) else {}
+
+
+def long_names_of(module: nn.Module) -> dict[str, str]:
+    """What arrays of a module's state are, in words, as far as it says so."""
+    return dict(module.long_names) if isinstance(module, Explained) else {}
 
 
 def conditions_of(options: BaseModel) -> tuple[str, ...]:

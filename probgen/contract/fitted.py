@@ -19,6 +19,7 @@ from probgen.contract.state import load_state
 from probgen.contract.surroundings import alone
 from probgen.errors import RunError
 from probgen.store import trees
+from probgen.store.files import checked_path
 
 # groups of these names stand where ArviZ looks for them
 ARVIZ = (
@@ -41,7 +42,8 @@ class Fitted:
     state       every learnt array, by name (the module's `state_dict`)
     groups      further results of the fit, by name
     history     the metrics of every step: dimension `step`, with the `stage` it belongs to
-    provenance  how it came to be: versions, seed, digest of the data, ...
+    provenance  how it came to be: versions, seed, digest of the data, ...; `converged` by stage (None where its algorithm
+                cannot say), and `notes`, sentences that a user should know
     """
 
     family: str
@@ -67,9 +69,14 @@ class Fitted:
         """Of the model."""
         return torch.float64 if self.provenance["dtype"] == "float64" else torch.float32
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the fit, a sentence each."""
+        return list(self.provenance.get("notes", []))
+
     def save(self, path: str | Path) -> None:
         """Write it to one HDF5 file, whole or not at all. Errors: `RunError`."""
-        path = Path(path)
+        path = checked_path(path, "path")
         if not path.parent.is_dir():
             raise RunError(f"{path} cannot be written: there is no folder {path.parent}")
         trees.write_tree(path, self.to_tree())

@@ -29,6 +29,10 @@ STAGE = re.compile(r"[A-Za-z0-9_-]+")
 NATS = ("loss", "valid_loss", "reconstruction", "kl", "log_likelihood", "objective", "elbo")
 
 
+# why a stage that used up its steps has converged (True), has not (False), or nobody knows (None), from its metrics (step,)
+Judge = Callable[[Mapping[str, np.ndarray]], tuple[bool | None, str]]
+
+
 class Stateful(Protocol):
     """Whatever has a state: a network, an optimizer, an average, the best weights so far, a count of patience."""
 
@@ -43,6 +47,8 @@ class Run:
     seed, device, dtype   as asked for; `dtype` is that of parameters and of real data
     rank, world           which process this is, of how many
     stage, steps          the stage that `train` is in, and how many steps it may take
+    converged             of each stage whether it has, as far as its algorithm can say
+    notes                 what a user should know of the result, a sentence each; a family may add some
     """
 
     rank = 0
@@ -59,6 +65,8 @@ class Run:
     ):
         self.seed, self.device, self.dtype = seed, torch.device(device), dtype
         self.stage, self.steps = "", 0
+        self.converged: dict[str, bool | None] = {}
+        self.notes: list[str] = []
         self._stages: set[str] = set()
         self._folder = folder
         self._tell = tell
@@ -101,12 +109,14 @@ class Run:
         *,
         keep: Mapping[str, Stateful],
         stage: str = "fit",
+        judge: Judge | None = None,
     ) -> None:
         """Call `step(0)`, `step(1)`, ... up to `steps` times, or until its metrics have a true `done`.
 
         Everything that step t depends on is in `keep`, or follows from t: torch's generator is seeded with
         (seed, stage, t) before each step. So a fit that was interrupted anywhere goes on to the same bits. A stage
-        that had ended is restored and skipped. Errors: `DivergedError` where a metric is not finite; `Interrupted`
+        that had ended is restored and skipped. A stage that ends before its steps do has converged; of one that does not
+        `judge` says whether it has, where the algorithm has one: the losses of a game say nothing. Errors: `DivergedError` where a metric is not finite; `Interrupted`
         after the step in which a signal came, when everything is saved.
         """
         if not STAGE.fullmatch(stage) or stage in self._stages:
@@ -129,7 +139,26 @@ class Run:
             if time.monotonic() - self._saved >= self._pause:
                 self._save(keep, t, ended)
         self._save(keep, t, True)
+        self._conclude(t, judge)
         seed_torch(key(self.seed, stage, "after"))
+
+    def _conclude(self, t: int, judge: Judge | None) -> None:
+        """Whether the stage has converged: from its history alone, so that a fit that went on says the same."""
+        self.converged[self.stage] = None
+        if judge is None:
+            return
+        converged, why = (True, "") if t < self.steps else judge(self._metrics(self.stage))
+        self.converged[self.stage] = converged
+        if not converged:
+            of = "" if self.stage == "fit" else f"{self.stage}: "
+            self.notes.append(
+                f"{of}{'not converged' if converged is False else 'nobody knows whether it converged'}: {why}"
+            )
+
+    def _metrics(self, stage: str) -> dict[str, np.ndarray]:
+        lines = [line for line in self._lines if line["stage"] == stage]
+        names = {name for line in lines for name in line} - {"stage", "step", "seconds", "crc"}
+        return {name: np.array([line.get(name, math.nan) for line in lines]) for name in names}
 
     def _check(self, metrics: Mapping[str, float], keep: Mapping[str, Stateful], t: int) -> None:
         for name, value in metrics.items():

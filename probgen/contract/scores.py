@@ -54,29 +54,5 @@ def bits_per_dim(scores: xr.Dataset) -> xr.DataArray:
     return bits
 
 
-def mean_bits_per_dim(scores: xr.Dataset) -> float:
-    """Bits a dimension of all rows together: long rows count for more than short ones."""
-    bits = bits_per_dim(scores)
-    return float(bits.weighted(scores["length"]).mean() if "length" in scores else bits.mean())
-
-
-def summary(scores: xr.Dataset) -> list[dict[str, Any]]:
-    """A row for each kind of number in scores: its mean over rows, the standard error of that, and what it is."""
-    lines = []
-    for name, values in scores.data_vars.items():
-        if values.dims != ("row",) or str(name).endswith("_se") or values.dtype.kind != "f":
-            continue
-        n = values.sizes["row"]
-        line: dict[str, Any] = {"score": str(name), "mean": float(values.mean())}
-        line["standard_error"] = float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else None
-        if name == "log_prob":
-            line["bits_per_dim"] = mean_bits_per_dim(scores)
-        lines.append(
-            line
-            | {k: values.attrs[k] for k in ("kind", "estimator", "measure", "units") if k in values.attrs}
-        )
-    return lines
-
-
 def _array(values: Any) -> np.ndarray:
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)

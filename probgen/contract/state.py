@@ -11,22 +11,24 @@ import torch
 import xarray as xr
 from torch import nn
 
-from probgen.contract.definition import dims_of
+from probgen.contract.definition import dims_of, long_names_of
 from probgen.errors import FileError
 
 
 def state_of(module: nn.Module) -> xr.Dataset:
-    """The `state_dict` of a module, names as torch gives them, dimensions from `module.dims`.
+    """The `state_dict` of a module, names as torch gives them, dimensions from `module.dims`, and what they are from
+    `module.long_names` (the attribute `long_name`).
 
     Errors: `ValueError` for names that a file cannot hold, or dimensions that are not those of the array.
     """
-    named = dims_of(module)
+    named, said = dims_of(module), long_names_of(module)
     variables = {}
     for name, tensor in module.state_dict().items():
         dims = named.get(name) or tuple(f"{name}_{i}" for i in range(tensor.ndim))
         if "/" in name or len(dims) != tensor.ndim or len(set(dims)) != len(dims):
             raise ValueError(f"the array {name!r} of {tensor.ndim} dimensions, named {dims}")
-        variables[name] = (dims, tensor.detach().cpu().numpy().copy())
+        attrs = {"long_name": said[name]} if name in said else {}
+        variables[name] = (dims, tensor.detach().cpu().numpy().copy(), attrs)
     return xr.Dataset(variables)
 
 

@@ -14,9 +14,18 @@ from probgen.errors import InputError
 
 
 def check(
-    dataset: xr.Dataset, event: Event, accepts: frozenset[str], family: str, dtype: Any, x_dtype: Any
+    dataset: xr.Dataset,
+    event: Event,
+    accepts: frozenset[str],
+    family: str,
+    dtype: Any,
+    x_dtype: Any,
+    *,
+    learning: bool = False,
 ) -> tuple[bool, str]:
     """Check data against an event and a family, in one pass; whether values are missing, and the digest.
+
+    learning  whether a model is to be learnt from them: then every dimension of x needs a value that counts
 
     The digest is the SHA-256 of names, types, shapes and values, the same for every layout in memory and on disk.
     Errors: `InputError`, which names the field, the value and what is allowed.
@@ -36,6 +45,7 @@ def check(
         raise InputError(f"x has {rate} samples a second; {family} was fitted to {event.rate}: resample it")
     digest = hashlib.sha256()
     missing = False
+    known = np.zeros(shape, dtype=bool)
     known_in_part = {"label"} & (accepts - event.given.keys())
     if None in event.shape and "length" not in dataset:
         raise InputError(
@@ -65,14 +75,78 @@ def check(
                 _check_lengths(name, values, dataset[event.lengths[name]].shape[1], first)
             else:
                 missing |= _check_values(name, values, event, first, x_dtype if name == "x" else dtype)
+            if learning and name == "x" and not known.all():  # as a rule the first slice knows all
+                known |= _known(dataset, values, first)
             first += len(values)
-    if "weight" in dataset and not float(dataset["weight"].sum()) > 0:
-        raise InputError("weight: all weights are 0")
+    if "weight" in dataset:
+        _refuse_no_weight(dataset["weight"])
     _check_accepts(dataset, missing, accepts, family)
+    if learning:
+        _refuse_unknown(x, known, event)
     for name in (*event.given, *event.lengths):
         if name not in dataset:
             raise InputError(f"{family} is conditioned on {name!r}, which the data do not have")
     return missing, digest.hexdigest()
+
+
+def _known(dataset: xr.Dataset, values: np.ndarray, first: int) -> np.ndarray:
+    """Of which dimensions of x a slice has a value that counts: observed, in a row of some weight.
+
+    What is beside x is checked after it, and left alone here if it is not what it should be.
+    """
+    rows, dims = slice(first, first + len(values)), dataset["x"].dims
+    there = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, dtype=bool)
+    observed, weight = dataset.get("observed"), dataset.get("weight")
+    if observed is not None and observed.dims == dims and observed.dtype.kind in "biuf":
+        there &= observed.isel(row=rows).values.astype(bool)
+    if weight is not None and weight.dims == ("row",) and weight.dtype.kind in "biuf":
+        there = there[weight.isel(row=rows).values > 0]
+    return np.asarray(there.any(0))
+
+
+def _refuse_unknown(x: xr.DataArray, known: np.ndarray, event: Event) -> None:
+    """Errors: `InputError` for a dimension of x of which nothing is known; a dimension that varies is known in part."""
+    varying = tuple(i for i, size in enumerate(event.shape) if size is None)
+    known = np.asarray(known.any(varying, keepdims=True))
+    if known.all():
+        return
+    unknown = np.argwhere(~known)
+    names = str(x.attrs.get("names", "")).split()
+    first, more = tuple(map(int, unknown[0])), len(unknown) - 1
+    if len(first) == 1 and len(names) == len(known):
+        place = f"column {names[first[0]]!r}"
+    else:
+        place = f"column {first[0]}" if len(first) == 1 else f"position {first}"
+    also = f" (and {more} more)" if more else ""
+    raise InputError(
+        f"x, {place}{also}: no row has a value that counts, so nothing can be learnt of it: leave it out"
+    )
+
+
+def checked_weights(weight: xr.DataArray) -> np.ndarray:
+    """Weights (row,) of rows whose scores are averaged, float64. Errors: `InputError`."""
+    if weight.dims != ("row",):
+        raise InputError(f"weight has dimensions {weight.dims}, not ('row',)")
+    first = 0
+    for values in blocks(weight):
+        _check_weights(values, first)
+        first += len(values)
+    _refuse_no_weight(weight)
+    return weight.values.astype(np.float64)
+
+
+def _check_weights(values: np.ndarray, first: int) -> None:
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"weight holds {values.dtype}; numbers are needed")
+    fine = np.isfinite(values) & (values >= 0)
+    _refuse("weight", values, ~fine, first, "a finite number of at least 0")
+
+
+def _refuse_no_weight(weight: xr.DataArray) -> None:
+    if not float(weight.sum()) > 0:
+        raise InputError(
+            "weight: all weights are 0, so no row counts: give some rows a weight, or drop 'weight'"
+        )
 
 
 def _check_accepts(dataset: xr.Dataset, missing: bool, accepts: frozenset[str], family: str) -> None:
@@ -101,7 +175,7 @@ def _check_values(name: str, values: np.ndarray, event: Event, first: int, dtype
         _refuse(name, values, ~np.isin(values, (0, 1)), first, "0 or 1")
         return False
     if name == "weight":
-        _refuse(name, values, ~(np.isfinite(values) & (values >= 0)), first, "a finite number of at least 0")
+        _check_weights(values, first)
         return False
     if name == "label" and name not in event.given:
         fine = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)

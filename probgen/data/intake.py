@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -28,12 +29,14 @@ class Prepared:
     dataset  as they are, in the symbols of the event
     digest   SHA-256 of names, types, shapes and values
     missing  whether values of x are missing
+    weight   that the call has no use for, where the data have one; not checked
     """
 
     rows: Rows
     dataset: xr.Dataset
     digest: str
     missing: bool
+    weight: xr.DataArray | None = None
 
     @property
     def event(self) -> Event:
@@ -62,17 +65,19 @@ def prepare(
     Errors: `InputError`, which names the field, the value and what is allowed; `FileError`.
     """
     dataset = as_dataset(data)
+    learning = event is None
     if event is None:
         assert options is not None
         dataset = family.prepared(dataset, options)
         event = event_of(dataset, conditions_of(options))
     else:
         dataset = in_symbols_of(event, dataset)
+    weight = dataset.get("weight") if "weight" in without else None
     dataset = dataset.drop_vars(set(without) - event.given.keys(), errors="ignore")
     x_dtype = family.dtype_of_x(dtype)
     kinds = numpy_dtype(dtype), numpy_dtype(x_dtype)
-    missing, digest = check(dataset, event, family.accepts, family.name, *kinds)
-    if options is not None:
+    missing, digest = check(dataset, event, family.accepts, family.name, *kinds, learning=learning)
+    if learning:
         check_precision(dataset, event, family.name, *kinds)
     rows = Rows(
         dataset,
@@ -85,4 +90,12 @@ def prepare(
         valid=valid,
         beside=family.accepts,
     )
-    return Prepared(rows, dataset, digest, missing or "observed" in dataset)
+    return Prepared(rows, dataset, digest, missing or "observed" in dataset, weight)
+
+
+def say_unused(weight: xr.DataArray | None) -> None:
+    """Warn of weights that a call does not use."""
+    if weight is not None:
+        warnings.warn(
+            "the data have a weight a row, which is not used here: all rows count alike", stacklevel=3
+        )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probgen.errors import InputError, did_you_mean
+from probgen.store.files import checked_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +36,9 @@ class DataSet:
         if split is not None and split not in self.splits:
             allowed = did_you_mean(split, self.splits) if self.splits else "the data set has no splits"
             raise InputError(f"split = {split!r}: {allowed}")
-        place = folder if folder is not None else os.environ.get("PROBGEN_DATA")
+        if folder is not None:
+            return self.read(split, checked_path(folder, "folder"))
+        place = os.environ.get("PROBGEN_DATA")
         return self.read(split, Path(place) if place else None)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
 
 from probgen.errors import InputError
+from probgen.evaluation.means import mean, rows_of, weights_of
 
 _SAME = ("measure", "given", "observed", "rows", "event_size")
 _WHY = {
@@ -27,7 +27,7 @@ def compare(scores: Mapping[str, xr.Dataset]) -> xr.Dataset:
 
     Returns, by `model`, best first:
 
-    log_prob, log_prob_se      mean over rows, and its standard error
+    log_prob, log_prob_se      mean over rows (by their weights, where they have some), and its standard error
     difference, difference_se  to the first model: mean of the paired differences, and its standard error
     kind, estimator            what kind of number it is
     rank                       1 + how many models are better for certain, as far as kinds go: a model is better than
@@ -35,24 +35,27 @@ def compare(scores: Mapping[str, xr.Dataset]) -> xr.Dataset:
                                bound. A lower bound below another's value says nothing, so both have the same rank.
                                Estimates count as exact.
 
-    Errors: `InputError` where numbers are no log-likelihoods, or differ in measure, conditions or rows.
+    Errors: `InputError` where numbers are no log-likelihoods, or differ in measure, conditions, rows or weights.
     """
     if not scores:
         raise InputError("there is nothing to compare")
     _check(scores)
     values = {name: s["log_prob"].values.astype(np.float64) for name, s in scores.items()}
     kinds = {name: str(s["log_prob"].attrs["kind"]) for name, s in scores.items()}
-    order = sorted(scores, key=lambda name: -values[name].mean())
+    weight = weights_of(next(iter(scores.values())))
+    means = {name: mean(value, weight) for name, value in values.items()}
+    order = sorted(scores, key=lambda name: -means[name][0])
     best = values[order[0]]
     rows = []
     for name in order:
-        mean, se = _mean(values[name])
-        difference, difference_se = _mean(values[name] - best)
+        difference, difference_se = mean(values[name] - best, weight)
         better = sum(
-            values[other].mean() > mean and kinds[other] != "upper_bound" and kinds[name] != "lower_bound"
+            means[other][0] > means[name][0]
+            and kinds[other] != "upper_bound"
+            and kinds[name] != "lower_bound"
             for other in order
         )
-        rows.append((mean, se, difference, difference_se, 1 + better))
+        rows.append((*means[name], difference, difference_se, 1 + better))
     columns = dict(
         zip(
             ("log_prob", "log_prob_se", "difference", "difference_se", "rank"),
@@ -68,7 +71,8 @@ def compare(scores: Mapping[str, xr.Dataset]) -> xr.Dataset:
     table["kind"] = ("model", [kinds[name] for name in order])
     table["estimator"] = ("model", [str(scores[name]["log_prob"].attrs["estimator"]) for name in order])
     first = scores[order[0]]["log_prob"].attrs
-    table.attrs = {name: first[name] for name in _SAME} | {"n": len(best)}
+    table.attrs = {name: first[name] for name in _SAME}
+    table.attrs |= {"n": len(best), "over": rows_of(scores[order[0]])}
     return table
 
 
@@ -86,6 +90,10 @@ def _check(scores: Mapping[str, xr.Dataset]) -> None:
             raise InputError(f"{name!r} is scored by a surrogate, which is no likelihood")
     first, *others = scores
     for name in others:
+        if not _equal(weights_of(scores[first]), weights_of(scores[name])):
+            raise InputError(
+                f"{first!r} and {name!r} cannot be compared: their rows have different weights; score both on the same data"
+            )
         for fact in _SAME:
             a, b = scores[first]["log_prob"].attrs.get(fact), scores[name]["log_prob"].attrs.get(fact)
             if a != b:
@@ -94,11 +102,10 @@ def _check(scores: Mapping[str, xr.Dataset]) -> None:
                 )
 
 
+def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    return a is b if a is None or b is None else np.array_equal(a, b)
+
+
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 16 else f"{text[:10]}...'"
-
-
-def _mean(values: np.ndarray) -> tuple[float, float]:
-    n = len(values)
-    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan

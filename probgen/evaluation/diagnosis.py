@@ -52,7 +52,7 @@ def diagnose(
                                  0.5 where it cannot)
     p_value (test)               of the four tests above
     data, draws, missing (mode)  shares of the modes, and whether a mode was dropped
-    verdict                      an attribute
+    verdict                      an attribute; beside it `note` where a number is infinite, which says what that means
 
     Errors: `InputError` for fewer than 50 rows or draws.
     """
@@ -67,6 +67,7 @@ def diagnose(
     found["accuracy"] = (apart.accuracy, *mean_interval(apart.right, seed))
     p = {**_tests(at, drawn, modes), "apart": apart.p_value}
     missing = _missing(at, drawn, modes)
+    note = _infinite(found)
     alarms = [name for name, p_value in p.items() if p_value < ALARM]
     table = np.array(list(found.values()))
     return xr.Dataset(
@@ -80,7 +81,8 @@ def diagnose(
             "n": len(fake),
             "rows": len(real),
             "k": k,
-        },
+        }
+        | ({"note": note} if note else {}),
     )
 
 
@@ -144,6 +146,21 @@ def _by_distance(
     n = min(len(real), len(fake))
     radius = _nearest_pairs(real[:n])
     found["support"] = relative_support(pairs(fake[:n], radius), pairs(real[:n], radius))
+
+
+def _infinite(found: dict[str, tuple[float, float, float]]) -> str:
+    """What it means of a measure that it is infinite; nothing where none is."""
+    said = []
+    size, low, _ = found["support"]
+    if np.isinf(size):
+        least = f": at least {low:.2g} times as many as data has" if low else ""
+        said.append(
+            f"support is infinite: no two draws are as near to each other as the {NEAR} nearest pairs of rows, so how many "
+            f"different draws there are is known from below alone{least}"
+        )
+    if "spread" in found and np.isinf(found["spread"][0]):
+        said.append("spread is infinite: rows do not spread around their modes at all, and draws do")
+    return "; ".join(said)
 
 
 def _nearest_pairs(x: np.ndarray) -> float:

@@ -11,8 +11,13 @@ from probgen.evaluation.manifold import centred, squared_distances
 def pairs(x: np.ndarray, radius: float) -> int:
     """How many pairs of rows (row, feature) are no further apart than that."""
     x, _ = centred(x, x)
-    near = sum(int((d <= radius**2).sum()) for _, d in squared_distances(x, x))
-    return (near - len(x)) // 2  # each twice, and each row once with itself
+    near = 0
+    for rows, d in squared_distances(x, x):
+        d[np.arange(len(d)), np.arange(len(x))[rows]] = (
+            np.inf
+        )  # a row is no pair; rounded, the way to itself may be above 0
+        near += int((d <= radius**2).sum())
+    return near // 2  # each twice
 
 
 def support_size(n: int, found: int, level: float = 0.95) -> tuple[float, float, float]:

@@ -1,7 +1,8 @@
-"""Latent dimensions that are in use (Burda, Grosse & Salakhutdinov 2016, section 5.2)."""
+"""Latents that are in use: dimensions (Burda, Grosse & Salakhutdinov 2016, section 5.2), components; and what to say where they are not."""
 
 from __future__ import annotations
 
+import numpy as np
 from torch import Tensor
 
 THRESHOLD = 0.01  # of the paper
@@ -10,3 +11,23 @@ THRESHOLD = 0.01  # of the paper
 def active_units(mean: Tensor, threshold: float = THRESHOLD) -> Tensor:
     """Whether A_u = Var_x[E_q(z_u | x)] is above a threshold: posterior means (row, latent) -> (latent,), bool."""
     return mean.var(0, unbiased=False) > threshold
+
+
+def say_inactive(active: int, threshold: float = THRESHOLD) -> list[str]:
+    """What a fit of which no latent dimension is active has to say; nothing where some are."""
+    said = (
+        f"no dimension of z is active: Var_x E_q[z | x] is at most {threshold} of each, so x does not depend on z; "
+        "another beta, warm_up or free_bits, or more steps may help"
+    )
+    return [] if active else [said]
+
+
+def say_unused(pi: np.ndarray, rows: float) -> list[str]:
+    """What a mixture of weights pi (component,) of so many rows has to say of components that hold less than one."""
+    unused = int((pi * rows < 1).sum())
+    if not unused:
+        return []
+    hold = "holds" if unused == 1 else "hold"
+    return [
+        f"{unused} of {len(pi)} components {hold} less than one row: the data may have fewer; take fewer components"
+    ]

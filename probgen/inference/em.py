@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
+from probgen.inference.convergence import gained
 from probgen.inference.programs import Statistics
 
 
 def em(pair: Statistics, data: Rows, run: Run, steps: int, tolerance: float, stage: str = "fit") -> None:
-    """Alternate `pair.e_step` over all rows and `pair.m_step`, until a step gains less than `tolerance` nats a row.
+    """Alternate `pair.e_step` over all rows and `pair.m_step`, until a step gains less than `tolerance` nats a row;
+    with a tolerance of 0, which is that of a closed form, nothing is said of convergence.
 
     `e_step` returns statistics that add up over chunks and processes, among them `log_likelihood`, `rows` (the sum
     of weights), and, where the likelihood is penalised, `penalty`. What grows at every step is the log-likelihood
@@ -33,7 +37,10 @@ def em(pair: Statistics, data: Rows, run: Run, steps: int, tolerance: float, sta
         last.objective = objective
         return {"log_likelihood": log_likelihood, "objective": objective, "done": gain < tolerance}
 
-    run.train(step, steps, keep={"pair": pair, "last": last}, stage=stage)
+    def judge(metrics: Mapping[str, np.ndarray]) -> tuple[bool | None, str]:
+        return gained(metrics["objective"], tolerance)
+
+    run.train(step, steps, keep={"pair": pair, "last": last}, stage=stage, judge=judge if tolerance else None)
 
 
 def statistics_of(pair: Statistics, data: Rows, run: Run) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from probgen.contract.rows import Rows
 from probgen.contract.run import Run, Stateful
 from probgen.errors import DivergedError
 from probgen.inference.capture import Step, captured, eager
+from probgen.inference.convergence import settled
 from probgen.inference.programs import Batches, Objective
 from probgen.inference.training import Training, rate
 
@@ -64,7 +65,7 @@ def svi(pair: Objective, data: Batches, run: Run, training: Training, stage: str
         return metrics
 
     keep: dict[str, Stateful] = {"pair": pair, "optimizer": optimizer, "best": best, **pair.kept()}
-    run.train(step, steps, keep=keep, stage=stage)
+    run.train(step, steps, keep=keep, stage=stage, judge=settled)
     best.restore(pair)
 
 

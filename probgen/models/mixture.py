@@ -39,6 +39,7 @@ from probgen.distributions import ObservedNormal
 from probgen.distributions.normal import standard_normal
 from probgen.errors import DivergedError, InputError
 from probgen.inference import normal_moments as moments
+from probgen.inference.active import say_unused
 from probgen.inference.em import em
 from probgen.inference.normal_moments import Normals
 from probgen.inference.svi import svi
@@ -113,10 +114,15 @@ class Mixture(Pair):
             "L": dims,
             "units": ("feature",),
         }
-        self.register_buffer(
-            "units", torch.ones(D)
-        )  # variances of the data, which `regularization` is a share of
+        self.register_buffer("units", torch.ones(D))
         self.units: Tensor
+        self.long_names = {
+            "log_pi": "logarithms of the weights",
+            "L": "Cholesky factor of Sigma, lower; its diagonal holds logarithms"
+            if self._matrices
+            else "logarithms of standard deviations",
+            "units": "variances of the data, which `regularization` is a share of",
+        }
         self.register_buffer("center", torch.zeros(D), persistent=False)
         self.register_buffer("scale", torch.ones(D), persistent=False)
         self.center: Tensor
@@ -272,7 +278,9 @@ class Mixture(Pair):
         self.load_state_dict(best[1])
         criteria = self.criteria(data)
         self.to_data_units()
-        return {"criteria": criteria, "components": self.describe()}
+        components = self.describe()
+        run.notes += say_unused(components["pi"].values, data.n)
+        return {"criteria": criteria, "components": components}
 
     def standardise(self, data: Rows) -> None:
         """Learn the centre and scale of the data, for the fit alone. Errors: `InputError` if no two rows differ."""

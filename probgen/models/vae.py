@@ -27,7 +27,7 @@ from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.distributions import Autoregressive, NormalVector
 from probgen.errors import InputError, NotOffered
-from probgen.inference.active import active_units
+from probgen.inference.active import active_units, say_inactive
 from probgen.inference.elbo import elbo
 from probgen.inference.importance import all_log_weights, renyi, renyi_bound
 from probgen.models.bases.codes import CodeOptions, CodePair, Decoder, Encoder, joint
@@ -191,7 +191,9 @@ class VAE(CodePair):
             with torch.no_grad():
                 self.prior.u.copy_(start[torch.arange(len(self.prior.u)) % len(start)])
         super().learn(data, run)
-        return {"latent": self.describe(data)}
+        latent = self.describe(data)
+        run.notes += say_inactive(int(latent["active_units"]))
+        return {"latent": latent}
 
     @torch.no_grad()
     def describe(self, data: Rows) -> xr.Dataset:

@@ -27,6 +27,8 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
     """A file or folder as a Dataset with `x`; how: see `probgen.datasets.load`. Errors: `InputError`, `FileError`."""
     if not path.exists():
         raise InputError(f"there is no file {path}")
+    if not (path.is_file() or path.is_dir()):  # it would be waited for
+        raise InputError(f"{path} is a device or a pipe: save what it gives to a file, and give its path")
     if path.suffix.lower() == ".zarr" or (path / ".zgroup").exists() or (path / "zarr.json").exists():
         raise InputError(
             f"{path}: Zarr is not read; give the Dataset that xarray.open_zarr makes of it, or save it as .nc"

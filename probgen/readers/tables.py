@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def csv(path: Path) -> xr.Dataset:
 
 def table(path: Path) -> pd.DataFrame:
     """A CSV file as it is, with or without gzip; its columns are parted by the first of comma, tab and semicolon that its first line
-    has, those of `.tab` and `.tsv` by tabs. Errors: `FileError`.
+    has, those of `.tab` and `.tsv` by tabs. Errors: `FileError`; `InputError` where the first line has no names, for the row would be lost.
     """
     try:
         with (
@@ -36,10 +37,18 @@ def table(path: Path) -> pd.DataFrame:
             by = "\t" if tabs else next((mark for mark in ",\t;" if mark.encode() in first), ",")
             if first.count(by.encode()) >= COLUMNS:
                 raise ValueError(f"more than {COLUMNS} columns; give an .npy file")
+            names = first.decode("utf-8-sig", errors="replace").strip("\r\n").split(by)
+            if any(map(_is_number, names)) and all(_is_number(name) or not name.strip() for name in names):
+                raise InputError(
+                    f"{path}: its first line holds numbers alone, and it is the one that names the columns: write names above "
+                    "it, or in its place, or save the table as .npy"
+                )
             file.seek(0)
             return pd.read_csv(file, sep=by, encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise FileError(f"{path} cannot be read as CSV: it is no text in UTF-8; save it as UTF-8") from None
+    except InputError:
+        raise
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise FileError(f"{path} cannot be read as CSV: {reason(error)}") from None
 
@@ -74,6 +83,14 @@ def from_frame(frame: pd.DataFrame, name: str = "the table") -> xr.Dataset:
         values = features.to_numpy(dtype=np.result_type(*map(_numpy_dtype, features.dtypes)))
     variables["x"] = (("row", "feature"), values, {"names": " ".join(map(str, features.columns))})
     return xr.Dataset(variables)
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is a number that is written in digits: a column may be called nan, or infinity."""
+    try:
+        return math.isfinite(float(text.strip().strip("\"'")))
+    except ValueError:
+        return False
 
 
 def _numpy_dtype(dtype: Any) -> Any:

@@ -22,11 +22,11 @@ from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
 from probgen.contract.rows import evenly
-from probgen.contract.scores import mean_bits_per_dim
 from probgen.data import as_dataset
 from probgen.data.describe import event_of
 from probgen.data.vocabulary import in_symbols_of
 from probgen.errors import InputError, NotOffered, RunError, did_you_mean
+from probgen.evaluation.means import mean, mean_bits_per_dim, rows_of, weights_of
 from probgen.plugins.analysis import analysis as find_analysis
 from probgen.recipes.draws import history, names_of, picture_of, write_sounds
 from probgen.recipes.plan import Recipe, check, conditioned_on, own_options
@@ -188,11 +188,11 @@ def _analyze(
 
 
 def _means(scores: xr.Dataset) -> dict[str, float]:
-    """The mean of each score over the rows."""
+    """The mean of each score over the rows, by their weights."""
     found = {
-        str(name): float(v.mean())
+        str(name): mean(v, weights_of(scores))[0]
         for name, v in scores.data_vars.items()
-        if v.dims == ("row",) and name != "length"
+        if v.dims == ("row",) and name not in ("length", "weight")
     }
     return found | ({"bits_per_dim": mean_bits_per_dim(scores)} if "log_prob" in scores else {})
 
@@ -266,10 +266,10 @@ def table(results: list[Result]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"model": result.model, "family": result.family, **result.figures}
         if result.model in scored:
             values = scored[result.model]["log_prob"]
-            row["log_prob_se"] = (
-                float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-            )
+            error = mean(values, weights_of(scored[result.model]))[1]
+            row["log_prob_se"] = error if np.isfinite(error) else None
             row |= {name: values.attrs[name] for name in ("kind", "estimator", "measure")}
+            row["over"] = rows_of(scored[result.model])
             if compared is not None:
                 at = compared.sel(model=result.model)
                 row |= {name: float(at[name]) for name in ("difference", "difference_se")}

@@ -19,12 +19,19 @@ from typing import Any
 
 import tomli_w
 
-from probgen.errors import FileError, RunError
+from probgen.errors import FileError, InputError, RunError
 from probgen.store.processes import machine, started
 
 _TEMPORARY = re.compile(r"\..+\.(\d+)-([0-9a-f]{8})-[0-9a-f]{8}\.tmp")
 _MARK = b"\n# sha256 "
 _SEAL = len(_MARK) + 64 + 1
+
+
+def checked_path(path: str | Path, name: str) -> Path:
+    """A path that somebody has given as `name`. Errors: `InputError` for an empty one, which would be the current folder."""
+    if not str(path).strip() or "\0" in str(path):
+        raise InputError(f"{name} = {str(path)!r}: a path is needed; '.' is the current folder")
+    return Path(path)
 
 
 def write_file(path: Path, content: bytes | memoryview) -> None:
@@ -34,6 +41,9 @@ def write_file(path: Path, content: bytes | memoryview) -> None:
 
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:
     """Write `parts`, one after the other, to `path`, whole or not at all. Errors: `RunError`."""
+    if path.exists() and not path.is_file():  # a device or a pipe would be replaced by the file
+        kind = "a folder" if path.is_dir() else "a device or a pipe"
+        raise RunError(f"{path} could not be written: it is {kind}; give a file")
     temporary = temporary_name(path)
     try:
         write_new(temporary, *parts)
@@ -72,6 +82,10 @@ def _machine() -> str:
 
 def read_file(path: Path) -> bytes:
     """The content of a file that `write_file` wrote. Errors: `FileError` if it is missing, cut off or damaged."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise FileError(
+            f"{path} is {'a folder' if path.is_dir() else 'a device or a pipe'}; a file is needed"
+        )
     try:
         whole = path.read_bytes()
     except OSError as error:
