@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import torch
 
+from tests.test_surroundings import changed_by_threads
 from tests.trust import crash, hostile, mutants, processes
 from tests.trust.crash import Tally
 
@@ -52,6 +53,7 @@ PROMISES: dict[str, tuple[str, Callable[[], Tally]]] = {
     "kill": ("SIGKILL at every step, every family", lambda: together([processes.kill_every_step(f) for f in processes.FITS])),
     "races": ("two writers, and a writer that was killed", races_with_locks_on_and_off),
     "flips": ("bits turned over", lambda: processes.flips(10_000)),
+    "threads": ("calls in 8 threads", lambda: Tally(*changed_by_threads(seeds=8, rounds=3))),
     "hostile": ("hostile files", hostile.refuse_all),
     "mutants": ("mutants", mutants.kill),
 }  # fmt: skip
