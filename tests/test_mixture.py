@@ -426,3 +426,54 @@ def test_wide_data_are_fitted_without_products_of_features(
     fits.append(probgen.fit("mixture", blobs(), **options))
     for name in fits[0].state:
         np.testing.assert_allclose(fits[0].state[name], fits[1].state[name], atol=1e-9)
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal", "tied"])
+def test_scales_of_columns_do_not_matter(covariance: str) -> None:
+    """One component of columns whose deviations go from 1e-8 to 1e8: the maximum likelihood, to 1e-6 nats a row."""
+    rng = np.random.default_rng(0)
+    scale = 10.0 ** np.array([-8, -4, 0, 4, 8])
+    x = rng.standard_normal((500, 5)) @ np.linalg.qr(rng.standard_normal((5, 5)))[0] * scale
+    fitted = probgen.fit("mixture", x, components=1, covariance=covariance)
+    sigma = np.cov(x.T, bias=True)
+    sigma = np.diag(np.diag(sigma)) if covariance == "diagonal" else sigma
+    best = -0.5 * (5 * math.log(2 * math.pi) + np.linalg.slogdet(sigma / np.outer(scale, scale))[1] + 5)
+    best -= np.log(scale).sum()
+    assert probgen.score(fitted, x)["log_prob"].mean().item() == pytest.approx(best, abs=1e-6)
+    draws = probgen.sample(fitted, 4000)["x"].values
+    np.testing.assert_allclose(draws.std(0), x.std(0), rtol=0.06)  # 5 standard errors
+
+
+def test_reg_covar_is_that_of_scikit_learn() -> None:
+    """With one component `regularization = 0` and `reg_covar` give its figure."""
+    x = np.random.default_rng(0).standard_normal((200, 2)) * [1.0, 1e-2]
+    fitted = probgen.fit("mixture", x, components=1, regularization=0.0, reg_covar=1e-4)
+    peer = GaussianMixture(1, reg_covar=1e-4).fit(x)
+    assert probgen.score(fitted, x)["log_prob"].mean().item() == pytest.approx(peer.score(x), abs=1e-9)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e9])
+@pytest.mark.parametrize("narrow", [1.0, 1e-5])
+def test_densities_by_features_are_those_by_differences(offset: float, narrow: float) -> None:
+    """Where features would cancel, differences are taken; rows far away; gradients with respect to x and mu."""
+    rng = np.random.default_rng(0)
+    K, D = 3, 4
+    mu, L = rng.standard_normal((K, D)) + offset, np.tril(0.3 * rng.standard_normal((K, D, D)))
+    L[:, range(D), range(D)] = rng.uniform(0.5, 2, (K, D))
+    L *= narrow
+    pair = Mixture(MixtureOptions(components=K), Event(("feature",), (D,), "real")).double()
+    with torch.no_grad():
+        pair.mu.copy_(torch.from_numpy(mu))
+        pair.L.copy_(torch.from_numpy(L.copy()))
+        pair.L.diagonal(dim1=-2, dim2=-1).log_()
+    x = torch.from_numpy(np.concatenate([mu, mu + narrow * rng.standard_normal((K, D)), mu + 1e3]))
+    expected = torch.stack(
+        [torch.distributions.MultivariateNormal(m, scale_tril=s).log_prob(x) for m, s in zip(pair.mu, torch.from_numpy(L), strict=True)], 1
+    ).detach() - math.log(K)  # fmt: skip
+    with torch.no_grad():
+        torch.testing.assert_close(pair.log_joint(x), expected, rtol=1e-6, atol=1e-6)
+    x.requires_grad_()
+    torch.testing.assert_close(pair.log_joint(x), expected, rtol=1e-6, atol=1e-6)
+    (slope,) = torch.autograd.grad(pair.log_prob(x).sum(), x)
+    assert torch.isfinite(slope).all()
+    assert slope.any()
