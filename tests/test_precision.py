@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 import probgen
-from probgen.distributions.standardization import Standardization
+from probgen.distributions import Standardization
 from probgen.errors import InputError
 from probgen.inference.training import SVIOptions
 from probgen.plugins.registry import registered

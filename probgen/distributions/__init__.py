@@ -13,6 +13,7 @@ from probgen.distributions.sites import (
     NormalMixture,
     Ordinal,
 )
+from probgen.distributions.standardization import Standardization
 from probgen.distributions.vectors import BernoulliVector, NormalVector
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "NormalVector",
     "ObservedNormal",
     "Ordinal",
+    "Standardization",
 ]

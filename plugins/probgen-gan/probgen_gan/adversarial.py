@@ -19,7 +19,7 @@ from torch.func import functional_call
 
 from probgen import Event, Fitted, Options
 from probgen.contract.conditions import context_size, one_hot
-from probgen.distributions.standardization import Standardization
+from probgen.distributions import Standardization
 from probgen.errors import InputError
 
 

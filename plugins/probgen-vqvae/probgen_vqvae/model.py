@@ -20,8 +20,7 @@ from torch.distributions import constraints
 
 from probgen import Event, Options, Pair, Rows, Run, log_prob
 from probgen.contract.options import MeanOptions, Sizes, one_size
-from probgen.distributions import Bernoulli, Categorical, LogisticMixture, Ordinal
-from probgen.distributions.standardization import Standardization
+from probgen.distributions import Bernoulli, Categorical, LogisticMixture, Ordinal, Standardization
 from probgen.errors import InputError, NotOffered
 from probgen.inference.svi import svi
 from probgen.inference.training import SVIOptions, Training

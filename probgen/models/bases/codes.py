@@ -16,8 +16,8 @@ from torch.distributions import constraints
 from probgen.contract.event import Event
 from probgen.contract.options import MeanOptions, Sizes, layer_sizes
 from probgen.contract.rows import Rows
+from probgen.distributions import Standardization
 from probgen.distributions.sites import Bernoulli, Categorical, Logistic, Site
-from probgen.distributions.standardization import Standardization
 from probgen.distributions.vectors import BernoulliVector
 from probgen.inference.training import SVIOptions
 from probgen.models.bases.choose import site_for

@@ -24,10 +24,17 @@ from probgen.contract.event import Event
 from probgen.contract.options import ConditionalsOptions, Options
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
-from probgen.distributions import Autoregressive, Bernoulli, Categorical, Ensemble, Normal, NormalMixture
+from probgen.distributions import (
+    Autoregressive,
+    Bernoulli,
+    Categorical,
+    Ensemble,
+    Normal,
+    NormalMixture,
+    Standardization,
+)
 from probgen.distributions.autoregressive import checked_ordering
 from probgen.distributions.sites import Site
-from probgen.distributions.standardization import Standardization
 from probgen.errors import InputError, NotOffered
 from probgen.inference.particles import complete
 from probgen.inference.training import SVIOptions
