@@ -19,11 +19,12 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="what is
 
 @pytest.fixture(scope="module", autouse=True)
 def _ready() -> Iterator[None]:
-    """PART and the methods that a whole run replaces are put back."""
-    part, save = crash.sampling.PART, crash.RunFolder.save
+    """PART, shards and the methods that a whole run replaces are put back."""
+    part, shard_rows, save = crash.sampling.PART, crash.sampling.shard_rows, crash.RunFolder.save
     ready()
     yield
-    crash.sampling.PART, crash.RunFolder.save = part, save  # type: ignore[method-assign]
+    crash.sampling.PART, crash.sampling.shard_rows = part, shard_rows
+    crash.RunFolder.save = save  # type: ignore[method-assign]
 
 
 def test_every_byte_passes_through_the_shim() -> None:
