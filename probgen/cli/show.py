@@ -57,6 +57,11 @@ def _folder(path: Path) -> dict[str, Any]:
     for name in (folder.MODEL, folder.SAMPLES, folder.SCORES):
         if (path / name).exists():
             found[name] = _file(path / name)
+    results = sorted(
+        f"{part}/{p.name}" for part in (folder.ANALYSES, folder.PICTURES) for p in (path / part).glob("*.*")
+    )
+    if results:
+        found["results"] = results
     if lines and folder.MODEL not in found:
         found["state"] = "the fit has not ended: it is going, or was interrupted (--resume)"
     return found
