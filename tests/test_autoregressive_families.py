@@ -229,6 +229,7 @@ def test_completion_of_reals() -> None:
 # bad input
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize(
     ("family", "data", "options", "word"),
     [

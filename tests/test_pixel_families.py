@@ -146,6 +146,7 @@ def test_images_of_mixed_sizes_are_refused(tmp_path: Path) -> None:
         probgen.fit("pixelcnn", path, epochs=1)
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize(
     ("family", "options", "message"),
     [

@@ -55,6 +55,7 @@ def test_recipe(name: str, tmp_path: Path) -> None:
             )
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
