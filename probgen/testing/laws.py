@@ -180,7 +180,7 @@ class FamilyLaws:
 
         def found(of: Fitted) -> list[str]:
             draws = [digest_of(drawn(of, data, 5, seed=1))] if offers(of, "sample") else []
-            return draws + [digest_of(score(of, few, seed=1))] if offers(of, "score") else draws
+            return [*draws, digest_of(score(of, few, seed=1))] if offers(of, "score") else draws
 
         state, expected = digest_of(fitted.state), found(fitted)
         with ExitStack() as stack:
