@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
-from probgen.plugins import analysis, family, registry
 from tests.quick import Quick, Times
 
-torch.set_num_threads(1)  # two workers on two cores
+# Two workers on two cores. It is read when torch is imported, which the process that hands out the tests need not do.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,5 +56,7 @@ def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
 
 def _forget() -> None:
     """What was found and loaded before."""
+    from probgen.plugins import analysis, family, registry
+
     for cached in (registry._registered, family._named, analysis._named):
         cached.cache_clear()

@@ -91,7 +91,7 @@ def test_a_fit_with_validation_resumes_to_the_same_bits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_penalties_make_weights_smaller(family: str) -> None:
-    data = labelled().drop_vars("label")
+    data = labelled(200).drop_vars("label")
 
     def size(**more: Any) -> float:
         fitted = probgen.fit(family, data, **{**SMALL[family], **more})
@@ -229,6 +229,7 @@ def test_completion_of_reals() -> None:
 # bad input
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize(
     ("family", "data", "options", "word"),
     [

@@ -133,6 +133,7 @@ def test_a_recipe_from_dry_run_to_check(tmp_path: Path) -> None:
     good("run", out / "recipe.toml", "--out", tmp_path / "again")  # what a run wrote can be run
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [

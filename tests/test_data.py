@@ -149,6 +149,7 @@ BAD: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize("name", BAD)
 def test_bad_data_are_refused_by_name(name: str, tmp_path: Path) -> None:
     data, message = BAD[name]
@@ -157,6 +158,7 @@ def test_bad_data_are_refused_by_name(name: str, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -86,6 +86,7 @@ def test_a_list_gives_each_layer(name: str) -> None:
     assert (3, 6) in shapes
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [

@@ -246,6 +246,7 @@ def test_pixels_are_those_of_the_file(name: str, tmp_path: Path) -> None:
     assert loaded(tmp_path / name, reports).x.equals(data.x)
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_would_be_lost_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     make, message = REFUSED[name]
@@ -453,6 +454,7 @@ def test_a_mark_of_utf8_is_no_character(tmp_path: Path) -> None:
     assert datasets.load(tmp_path / "a.txt").x.attrs["symbols"] == ["a", "b", "c"]
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

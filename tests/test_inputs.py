@@ -470,6 +470,7 @@ def a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize(("command", "code", "word"), COMMANDS)
 def test_bad_commands_end_in_a_line_and_a_code(
     command: str, code: int, word: str, a_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -57,26 +57,26 @@ def test_the_test_of_draws_has_power(cells: int, distance: float) -> None:
 class TestFVSBN(FamilyLaws):
     family = "fvsbn"
     support = "binary"
-    options = {"epochs": 30, "batch_size": 16, "learning_rate": 0.05, "l1": 0.001}
+    options = {"epochs": 12, "batch_size": 16, "learning_rate": 0.05, "l1": 0.001}
 
 
 class TestNADEInteger(FamilyLaws):
     family = "nade"
     support = "integer"
-    options = {"hidden": 8, "epochs": 30, "batch_size": 16, "learning_rate": 0.05, "ordering": "random"}
+    options = {"hidden": 8, "epochs": 12, "batch_size": 16, "learning_rate": 0.05, "ordering": "random"}
 
 
 class TestRNADE(FamilyLaws):
     family = "nade"
     support = "real"
-    options = {"hidden": 8, "epochs": 30, "batch_size": 16, "learning_rate": 0.02, "components": 2}
+    options = {"hidden": 8, "epochs": 12, "batch_size": 16, "learning_rate": 0.02, "components": 2}
 
 
 class TestMADE(FamilyLaws):
     family = "made"
     support = "binary"
     options = {
-        "hidden": 12, "layers": 2, "masks": 3, "ordering": "random", "epochs": 30, "batch_size": 16,
+        "hidden": 12, "layers": 2, "masks": 3, "ordering": "random", "epochs": 12, "batch_size": 16,
         "learning_rate": 0.02, "schedule": "cosine", "weight_decay": 0.01,
     }  # fmt: skip
 
@@ -84,7 +84,7 @@ class TestMADE(FamilyLaws):
 class TestMADEReal(FamilyLaws):
     family = "made"
     support = "real"
-    options = {"hidden": 12, "epochs": 30, "batch_size": 16, "learning_rate": 0.02}
+    options = {"hidden": 12, "epochs": 12, "batch_size": 16, "learning_rate": 0.02}
 
 
 def as_images(support: str, *image: int) -> xr.Dataset:
@@ -95,7 +95,7 @@ def as_images(support: str, *image: int) -> xr.Dataset:
     return xr.Dataset({"x": (dims, x, data["x"].attrs)})
 
 
-PIXELS = {"epochs": 20, "batch_size": 16, "learning_rate": 0.02, "head": 8}
+PIXELS = {"epochs": 8, "batch_size": 16, "learning_rate": 0.02, "head": 8}
 
 
 class TestPixelCNN(FamilyLaws):
@@ -223,7 +223,7 @@ def words(support: str = "token") -> xr.Dataset:
 
 class TestCharRNN(FamilyLaws):
     family = "char-rnn"
-    options = {"hidden": 6, "window": 4, "epochs": 10, "batch_size": 8, "learning_rate": 0.02}
+    options = {"hidden": 6, "window": 4, "epochs": 4, "batch_size": 8, "learning_rate": 0.02}
 
     @pytest.fixture
     def data(self) -> xr.Dataset:
@@ -238,7 +238,7 @@ class TestTransformer(FamilyLaws):
         "layers": 1,
         "heads": 2,
         "window": 4,
-        "epochs": 10,
+        "epochs": 4,
         "batch_size": 8,
         "learning_rate": 0.02,
         "dropout": 0.1,
@@ -268,7 +268,7 @@ class TestSeq2Seq(FamilyLaws):
         "encoder_layers": 1,
         "heads": 2,
         "window": 4,
-        "epochs": 10,
+        "epochs": 4,
         "batch_size": 8,
         "learning_rate": 0.02,
         "dropout": 0.1,
@@ -300,7 +300,7 @@ class TestWaveNet(FamilyLaws):
         "window": 3,
         "likelihood": "logistic",
         "components": 2,
-        "epochs": 10,
+        "epochs": 4,
         "batch_size": 8,
         "learning_rate": 0.02,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,17 @@ def test_class_conditional(family: str) -> None:
     assert draws.dims == ("sample", "row", "height", "width")
 
 
+@cache
+def without_labels(family: str) -> probgen.Fitted:
+    """One fit for all that is known of an image."""
+    return probgen.fit(family, labelled().drop_vars("label"), dtype="float64", **SMALL[family])
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("known", [[0, 1], [1, 2], [2, 3]])
 def test_completion_has_the_posterior(family: str, known: list[int]) -> None:
     """Of a raster prefix exact, of other masks by resampling; against the table, with a false-alarm rate of 1e-6."""
-    fitted = probgen.fit(family, labelled().drop_vars("label"), dtype="float64", **SMALL[family])
+    fitted = without_labels(family)
     rows = spaces.all_rows(fitted.event)
     p = np.exp(probgen.score(fitted, rows.astype(float)).log_prob.values)
     x, observed = np.array([0, 1, 1, 0]), np.isin(np.arange(4), known)
@@ -101,7 +108,7 @@ def test_a_fit_in_bfloat16_resumes_to_the_same_bits(tmp_path: Path) -> None:
 
 def test_entropy_is_that_of_the_conditionals() -> None:
     """By the chain rule the expected entropies of the sites add up to the entropy of x."""
-    fitted = probgen.fit("pixelcnn", labelled().drop_vars("label"), dtype="float64", **SMALL["pixelcnn"])
+    fitted = without_labels("pixelcnn")
     rows = spaces.all_rows(fitted.event)
     scores = probgen.score(fitted, rows.astype(float), conditionals=True)
     p = np.exp(scores.log_prob.values)
@@ -146,6 +153,7 @@ def test_images_of_mixed_sizes_are_refused(tmp_path: Path) -> None:
         probgen.fit("pixelcnn", path, epochs=1)
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize(
     ("family", "options", "message"),
     [

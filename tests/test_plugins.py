@@ -78,6 +78,7 @@ def test_blocking(blocked: str, distribution: Make, monkeypatch: pytest.MonkeyPa
         probgen.fit("odd", X)
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -23,7 +23,7 @@ NEEDS_DATA = {
 }  # fmt: skip
 
 
-@pytest.mark.quick(only=("quickstart", "iris"))
+@pytest.mark.quick(only=("digits-autoencoder",))
 @pytest.mark.parametrize("name", recipes.shipped())
 def test_recipe(name: str, tmp_path: Path) -> None:
     if name in NEEDS_DATA and not os.environ.get("PROBGEN_DATA"):
@@ -55,6 +55,7 @@ def test_recipe(name: str, tmp_path: Path) -> None:
             )
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize(
     ("text", "message"),
     [

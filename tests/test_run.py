@@ -24,6 +24,8 @@ from probgen.errors import DivergedError, FileError, InputError, Interrupted, Pl
 from probgen.store.claim import Claim
 from probgen.store.folder import RunFolder
 from probgen.store.trees import read_dataset, write_dataset
+from probgen.testing.helpers import Stop
+from tests.trust import child
 
 
 class Counter:
@@ -119,25 +121,10 @@ probgen.fit("mixture", x, components=2, method="svi", steps=40, batch_size=16, o
 """
 
 
-def start(out: Path, *more: str, after: int | None = None, number: int = 0) -> subprocess.Popen[str]:
-    """A fit of 40 steps in a process of its own, which sends itself a signal after so many steps."""
-    observer = f"""
-    import os, probgen.observers as o
-    class Kill:
-        left = {after}
-        @probgen.hookimpl
-        def step(self):
-            self.left -= 1
-            if self.left == 0:
-                os.kill(os.getpid(), {number})
-    import probgen
-    """
-    code = textwrap.dedent(observer if after else "") + "import contextlib, probgen\n"
-    code += f"with {'probgen.observing(Kill())' if after else 'contextlib.nullcontext()'}:\n"
-    code += textwrap.indent(FIT, "    ")
-    code = code.replace("import os, probgen.observers as o", "import os, probgen")
+def resume(out: Path) -> subprocess.Popen[str]:
+    """The fit, gone on with in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-c", code, str(out), *more],
+        [sys.executable, "-c", FIT, str(out), "resume"],
         env={**os.environ, "PROBGEN_CHECKPOINT_SECONDS": "0", "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
@@ -149,15 +136,33 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, errors
 
 
+@pytest.fixture(scope="module")
+def whole() -> probgen.Fitted:
+    """The same fit, not disturbed."""
+    x = np.random.default_rng(0).standard_normal((60, 2))
+    return probgen.fit("mixture", x, components=2, method="svi", steps=40, batch_size=16)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the process that is killed is a fork")
 @pytest.mark.parametrize("steps", [1, 7, 39])
-def test_killed_and_resumed_is_the_same(steps: int, tmp_path: Path) -> None:
+def test_killed_and_resumed_is_the_same(
+    steps: int, whole: probgen.Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGKILL after a step; the fit that goes on ends in the arrays of the one that was not disturbed."""
-    assert finish(start(tmp_path / "whole"))[0] == 0
-    assert finish(start(tmp_path / "cut", after=steps, number=signal.SIGKILL))[0] == -signal.SIGKILL
+    monkeypatch.setenv("PROBGEN_CHECKPOINT_SECONDS", "0")
+    x = np.random.default_rng(0).standard_normal((60, 2))
+    request: dict[str, Any] = {
+        "components": 2, "method": "svi", "steps": 40, "batch_size": 16, "out": tmp_path / "cut"
+    }  # fmt: skip
+
+    def killed(tell: Any) -> None:
+        with probgen.observing(Stop(steps, signal.SIGKILL)):
+            probgen.fit("mixture", x, **request)
+
+    assert child.run(killed).code == -signal.SIGKILL
     assert not (tmp_path / "cut" / "model.h5").exists()
-    code, errors = finish(start(tmp_path / "cut", "resume"))
-    assert code == 0, errors
-    whole, cut = (probgen.load(tmp_path / name) for name in ("whole", "cut"))
+    probgen.fit("mixture", x, resume=True, **request)
+    cut = probgen.load(tmp_path / "cut")
     assert digest_of(whole.state) == digest_of(cut.state)
     assert digest_of(whole.history) == digest_of(cut.history)
     assert not list((tmp_path / "cut" / "checkpoints").iterdir())
@@ -185,7 +190,7 @@ def test_signals_end_the_command_with_their_code(tmp_path: Path) -> None:
         assert list((out / "checkpoints").glob("fit-*.h5"))
 
 
-def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+def test_a_second_signal_ends_it_at_once(whole: probgen.Fitted, tmp_path: Path) -> None:
     """In the middle of a step that would take a minute; what was saved before it is whole, and goes on to the same bits."""
     slow = """
 class Slow:
@@ -212,10 +217,9 @@ with probgen.observing(Slow()):
     assert process.wait(timeout=30) == -signal.SIGTERM
     assert time.monotonic() - began < 20
     process.stdout.close()
-    for out, more in ((tmp_path / "whole", ()), (tmp_path / "cut", ("resume",))):
-        code, errors = finish(start(out, *more))
-        assert code == 0, errors
-    whole, cut = (probgen.load(tmp_path / name) for name in ("whole", "cut"))
+    code, errors = finish(resume(tmp_path / "cut"))
+    assert code == 0, errors
+    cut = probgen.load(tmp_path / "cut")
     assert digest_of(whole.state) == digest_of(cut.state)
     assert digest_of(whole.history) == digest_of(cut.history)
 

@@ -172,6 +172,7 @@ def test_samples_are_those_of_the_file(name: str) -> None:
     assert s.tolist() == expected.reshape(len(s), -1).tolist()
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_named_in_one_line(name: str) -> None:
     data, message = WRONG[name]

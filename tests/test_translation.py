@@ -302,6 +302,7 @@ def test_texts_in_other_pieces_are_the_same_texts(translator: probgen.Fitted) ->
     )
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize(
     ("given", "message"),
     [

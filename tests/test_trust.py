@@ -43,7 +43,6 @@ def test_every_byte_passes_through_the_shim() -> None:
             assert written[str(path)] == path.read_bytes(), path
 
 
-@pytest.mark.quick(every=8)
 @pytest.mark.parametrize("name", crash.SCENARIOS)
 def test_crashes(name: str) -> None:
     with crash.place() as folder:
@@ -77,7 +76,6 @@ def test_full_disks() -> None:
     assert not crash.size_limits([500, 5_000]).faults
 
 
-@pytest.mark.quick(every=8)
 @pytest.mark.parametrize("family", processes.FITS)
 def test_kills(family: str) -> None:
     assert not processes.kill_every_step(family, every=17).faults

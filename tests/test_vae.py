@@ -342,6 +342,7 @@ def test_means_draws_and_codes() -> None:
 # bad input
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize(
     ("options", "message"),
     [

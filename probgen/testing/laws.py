@@ -171,22 +171,27 @@ class FamilyLaws:
             assert parameter.grad.any(), f"the gradient of the loss to {name} is 0"
 
     def test_surroundings_change_nothing(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """Modes of torch, NumPy and Pyro around a call give the bits of a call without them: all around a fit, each
-        around draws and scores."""
-        state, few = digest_of(fitted.state), data.isel(row=slice(0, 5))
-        draws = digest_of(drawn(fitted, data, 5, seed=1)) if offers(fitted, "sample") else None
-        scores = digest_of(score(fitted, few, seed=1)) if offers(fitted, "score") else None
+        """Modes of torch, NumPy and Pyro around a call give the bits of a call without them.
+
+        All of them at once: one that a call does not shut out changes bits there as well, since those that it does shut
+        out cannot hide it. Where bits change, each by itself says which.
+        """
+        few = data.isel(row=slice(0, 5))
+
+        def found(of: Fitted) -> list[str]:
+            draws = [digest_of(drawn(of, data, 5, seed=1))] if offers(of, "sample") else []
+            return [*draws, digest_of(score(of, few, seed=1))] if offers(of, "score") else draws
+
+        state, expected = digest_of(fitted.state), found(fitted)
         with ExitStack() as stack:
             for ambient in AMBIENT.values():
                 stack.enter_context(ambient())
             assert digest_of(fit(self.family, data, **self.options).state) == state, "the fit is another one"
-        for name, ambient in AMBIENT.items():
+            together = found(replace(fitted)) == expected  # its module is built inside
+        for name, ambient in AMBIENT.items() if not together else ():
             with ambient():
-                other = replace(fitted)  # its module is built inside
-                if draws is not None:
-                    assert digest_of(drawn(other, data, 5, seed=1)) == draws, f"{name} changes draws"
-                if scores is not None:
-                    assert digest_of(score(other, few, seed=1)) == scores, f"{name} changes scores"
+                assert found(replace(fitted)) == expected, f"{name} changes draws or scores"
+        assert together, "modes together change draws or scores"
 
     # scores
 
@@ -301,7 +306,7 @@ class FamilyLaws:
     def test_resumed_equals_uninterrupted(self, data: xr.Dataset, fitted: Fitted, tmp_path: Path) -> None:
         """A fit that a signal ends after any of several steps, and that goes on, ends in the same bits."""
         steps = fitted.history.sizes["step"]
-        for stop in sorted({1, 2, steps // 2, steps - 1} & set(range(1, steps + 1))) or [1]:
+        for stop in sorted({1, steps // 2, steps - 1} & set(range(1, steps + 1))) or [1]:
             out = tmp_path / str(stop)
             with pytest.raises(Interrupted), observing(Stop(stop)):
                 fit(self.family, data, out=out, **self.options)

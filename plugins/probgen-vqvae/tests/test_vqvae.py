@@ -386,6 +386,7 @@ def test_codes_without_a_prior() -> None:
             ask()
 
 
+@pytest.mark.quick(every=1)
 @pytest.mark.parametrize(
     ("family", "data", "options", "message"),
     [
