@@ -387,7 +387,7 @@ def test_no_family_is_fitted_to_a_column_that_nothing_is_known_of(family: str, h
     needs = {"weight", "observed"} if how == "weight" else {"observed"}
     message = "column 'd': no row has a value that counts" if needs <= definition.accepts else "cannot use"
     with pytest.raises(InputError, match=message):
-        check(data, event_of(data), definition.accepts, family, np.float32, learning=True)
+        check(data, event_of(data), definition.accepts, family, np.float32, np.float32, learning=True)
 
 
 @pytest.mark.parametrize("family", ["mixture", "independent", "vae"])
@@ -414,7 +414,15 @@ def test_one_value_in_the_last_row_of_a_large_file_is_enough(
     x = np.random.default_rng(0).normal(size=(1000, 3))
     x[:-1, 1] = np.nan
     monkeypatch.setattr("probgen.data.describe.blocks.__defaults__", (24 * 100,))
-    check(from_array(x), event_of(from_array(x)), frozenset({"observed"}), "it", np.float64, learning=True)
+    check(
+        from_array(x),
+        event_of(from_array(x)),
+        frozenset({"observed"}),
+        "it",
+        np.float64,
+        np.float64,
+        learning=True,
+    )
     x[-1, 1] = np.nan
     with pytest.raises(InputError, match="column 1: no row"):
         check(

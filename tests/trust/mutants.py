@@ -103,7 +103,7 @@ MUTANTS = [
     ),
     *of(
         "models/mixture.py", MIXTURE,
-        ("return self.log_joint(x).logsumexp(1)", "return self.log_joint(x).amax(1)"),
+        ("part.logsumexp(0) for part", "part.amax(0) for part"),
         ('sums["log_likelihood"] - jacobian', 'sums["log_likelihood"] + jacobian'),
         ("S = second - n[:, None, None] * d[:, :, None] * d[:, None]", "S = second"),
         ("sigma = (S[alive] + torch.diag(ridge)) / n[alive, None, None]", "sigma = S[alive] / n[alive, None, None] + torch.diag(ridge)"),
@@ -275,7 +275,7 @@ MUTANTS = [
     ),
     *of(
         "models/independent.py", "tests/test_independent.py",
-        ("self.log_sigma.copy_(0.5 * variance.log())", "self.log_sigma.copy_(variance.log())"),
+        ("0.5 * (variance + ridge).log()", "(variance + ridge).log()"),
         ("logits=self.log_theta[:, 1] - self.log_theta[:, 0]", "logits=self.log_theta[:, 0] - self.log_theta[:, 1]"),
     ),
     *of("models/bases/priors.py", f"{VAE} -k priors", ("parts = NormalVector(self.mu, self.log_sigma.exp())", "parts = NormalVector(self.mu, (2 * self.log_sigma).exp())")),
@@ -289,13 +289,16 @@ MUTANTS = [
     *of(
         "contract/scores.py", "tests/test_compare.py tests/test_cli.py",
         ('bits = -x / (x.attrs["event_size"] * math.log(2))', 'bits = -x / x.attrs["event_size"]'),
-        ('values.std(ddof=1) / math.sqrt(n)', 'values.std(ddof=1) / n'),
+    ),
+    *of(
+        "evaluation/means.py", "tests/test_compare.py tests/test_doors.py",
+        ("math.sqrt(n / (n - 1) * float(w**2 @ (x - m) ** 2))", "math.sqrt(n / (n - 1) * float(w @ (x - m) ** 2))"),
+        ("w = w / w.sum()", "w = w / len(w)"),
     ),
     *of(
         "evaluation/comparison.py", "tests/test_compare.py",
-        ("_mean(values[name] - best)", "_mean(best - values[name])"),
-        ("values.std(ddof=1) / math.sqrt(n)", "values.std(ddof=0) / n"),
-        ('kinds[other] != "upper_bound" and kinds[name] != "lower_bound"', 'kinds[other] != "lower_bound" and kinds[name] != "upper_bound"'),
+        ("mean(values[name] - best, weight)", "mean(best - values[name], weight)"),
+        ('kinds[other] != "upper_bound"', 'kinds[other] != "lower_bound"'),
     ),
     *of(
         "latents/paths.py", "tests/test_latents.py",
