@@ -414,17 +414,8 @@ def test_one_value_in_the_last_row_of_a_large_file_is_enough(
     x = np.random.default_rng(0).normal(size=(1000, 3))
     x[:-1, 1] = np.nan
     monkeypatch.setattr("probgen.data.describe.blocks.__defaults__", (24 * 100,))
-    check(
-        from_array(x),
-        event_of(from_array(x)),
-        frozenset({"observed"}),
-        "it",
-        np.float64,
-        np.float64,
-        learning=True,
-    )
+    kinds = np.float64, np.float64
+    check(from_array(x), event_of(from_array(x)), frozenset({"observed"}), "it", *kinds, learning=True)
     x[-1, 1] = np.nan
     with pytest.raises(InputError, match="column 1: no row"):
-        check(
-            from_array(x), event_of(from_array(x)), frozenset({"observed"}), "it", np.float64, learning=True
-        )
+        check(from_array(x), event_of(from_array(x)), frozenset({"observed"}), "it", *kinds, learning=True)
