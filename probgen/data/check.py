@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,14 @@ def _known(dataset: xr.Dataset, values: np.ndarray, first: int) -> np.ndarray:
     return np.asarray(there.any(0))
 
 
+def place_of(x: xr.DataArray, at: Iterable[Any]) -> str:
+    """A dimension of a row in words: the name of a column, where columns have names."""
+    first, names = tuple(map(int, at)), str(x.attrs.get("names", "")).split()
+    if len(first) == 1:
+        return f"column {names[first[0]]!r}" if len(names) == x.shape[1] else f"column {first[0]}"
+    return f"position {first}"
+
+
 def _refuse_unknown(x: xr.DataArray, known: np.ndarray, event: Event) -> None:
     """Errors: `InputError` for a dimension of x of which nothing is known; a dimension that varies is known in part."""
     varying = tuple(i for i, size in enumerate(event.shape) if size is None)
@@ -111,15 +120,10 @@ def _refuse_unknown(x: xr.DataArray, known: np.ndarray, event: Event) -> None:
     if known.all():
         return
     unknown = np.argwhere(~known)
-    names = str(x.attrs.get("names", "")).split()
-    first, more = tuple(map(int, unknown[0])), len(unknown) - 1
-    if len(first) == 1 and len(names) == len(known):
-        place = f"column {names[first[0]]!r}"
-    else:
-        place = f"column {first[0]}" if len(first) == 1 else f"position {first}"
+    more = len(unknown) - 1
     also = f" (and {more} more)" if more else ""
     raise InputError(
-        f"x, {place}{also}: no row has a value that counts, so nothing can be learnt of it: leave it out"
+        f"x, {place_of(x, unknown[0])}{also}: no row has a value that counts, so nothing can be learnt of it: leave it out"
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from probgen.contract.event import Event
 from probgen.contract.rows import Moments
+from probgen.data.check import place_of
 from probgen.data.describe import blocks
 from probgen.errors import InputError
 
@@ -19,24 +20,31 @@ LOST = 1e-4  # of a standard deviation, at most, by what a cast changes values
 
 
 def check_precision(dataset: xr.Dataset, event: Event, family: str, dtype: Any, x_dtype: Any) -> None:
-    """Whether the dtypes in which x and what it is conditioned on are handed over hold how far real columns vary.
+    """Whether the dtypes in which x and what it is conditioned on are handed over hold how far columns vary.
+
+    Real x comes in `x_dtype`, all else in `dtype`.
 
     Errors: `InputError`, which names the column.
     """
-    kinds = {"x": (event, x_dtype)} | {name: (part, dtype) for name, part in event.given.items()}
-    for name, (part, kind) in kinds.items():
+    for name, part in {"x": event, **event.given}.items():
         variable = dataset[name]
-        if part.support != "real" or kind == np.float64 or variable.dtype.itemsize <= np.dtype(kind).itemsize:
+        kind = x_dtype if name == "x" and part.support == "real" else dtype
+        whole = part.support == "integer" and (part.levels or 0) > 2 ** np.finfo(kind).nmant
+        if kind == np.float64 or not (whole or part.support == "real"):
             continue
         seen, change = (Moments.of(_parts(variable, cast)) for cast in (None, kind))
         lost = seen.varies & (change.variance + change.mean.square() > LOST**2 * seen.variance)
         if lost.any():
             i = int(lost.nonzero()[0])
-            place = tuple(map(int, np.unravel_index(i, variable.shape[1:]))) if variable.ndim > 1 else ()
+            place = (
+                f", {place_of(variable, np.unravel_index(i, variable.shape[1:]))}"
+                if variable.ndim > 1
+                else ""
+            )
             raise InputError(
-                f"{name}{f', position {place}' if place else ''}: mean {float(seen.mean[i]):.6g} and standard deviation "
+                f"{name}{place}: mean {float(seen.mean[i]):.6g} and standard deviation "
                 f"{float(seen.variance[i].sqrt()):.3g}, which {family} would lose in {np.dtype(kind)}: subtract the "
-                "mean, or fit in dtype = 'float64'"
+                f"mean, {'give floats, ' if whole else ''}or fit in dtype = 'float64'"
             )
 
 

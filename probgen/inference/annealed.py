@@ -172,6 +172,7 @@ def _leap(
     start: Any, log_target: Callable[[Tensor], Tensor], at: _Point, b: float, size: Tensor, steps: int
 ) -> tuple[_Point, Tensor]:
     """The end of a Hamiltonian path that leaves f_b invariant, and the log of its acceptance ratio."""
+    size = size.to(at.z.dtype)  # of ratios of densities, which may be in float64 where z is not
     momentum = torch.randn_like(at.z)
     begun = at.log_f(b) - momentum.square().sum(-1) / 2
     for _ in range(steps):
