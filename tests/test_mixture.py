@@ -357,7 +357,7 @@ def test_a_singular_covariance_is_named() -> None:
 
 
 def test_penalty_of_each_form() -> None:
-    """1/2 mean_k tr(Sigma_k^-1 Lambda), from the covariances as the file describes them."""
+    """log p(x) less tr(Sigma_k^-1 Lambda) / 2 of each component, from the parameters as the file describes them."""
     x = blobs() * [1.0, 10.0, 0.1]
     for covariance in COVARIANCES:
         fitted = probgen.fit(
@@ -366,11 +366,28 @@ def test_penalty_of_each_form() -> None:
         sigma = fitted.groups["components"]["sigma"].values
         variance = np.full(3, x.var(0).mean()) if covariance == "spherical" else x.var(0)
         Lambda = np.diag(0.01 * variance + 0.3)
-        expected = 0.5 * np.mean([np.trace(np.linalg.inv(s) @ Lambda) for s in sigma])
-        assert fitted.module.ridge().item() == pytest.approx(expected, rel=1e-9)
+        t = 0.5 * np.array([np.trace(np.linalg.inv(s) @ Lambda) for s in sigma])
+        np.testing.assert_allclose(fitted.module.penalties().detach(), t, rtol=1e-9)
+        joint = scipy_log_joint(fitted, x)
         criteria: xr.Dataset = fitted.groups["criteria"]
-        gap = criteria["log_likelihood"] - criteria["objective"]
-        assert gap.item() == pytest.approx(150 * expected, rel=1e-9)
+        assert criteria["log_likelihood"].item() == pytest.approx(logsumexp(joint, axis=1).sum(), rel=1e-9)
+        assert criteria["objective"].item() == pytest.approx(logsumexp(joint - t, axis=1).sum(), rel=1e-9)
+        assert fitted.history["objective"].values[-1] * 150 == pytest.approx(
+            criteria["objective"].item(), rel=1e-3
+        )
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_a_column_that_tells_nothing_changes_no_component(covariance: str) -> None:
+    """Constant columns, and of full covariances columns that are made of others: weights and means are as without them."""
+    rng = np.random.default_rng(3)
+    z = rng.choice(3, 600, p=[0.6, 0.3, 0.1])
+    x = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])[z] + rng.normal(size=(600, 2))
+    more = [np.full((600, 5), 3.0)] + ([x @ rng.normal(size=(2, 2))] if covariance == "full" else [])
+    options = {"components": 3, "covariance": covariance, "steps": 3000, "tolerance": 1e-9}
+    one, other = (probgen.fit("mixture", np.hstack(parts), **options) for parts in ([x], [x, *more]))
+    found, expected = (np.sort(f.groups["components"]["pi"].values) for f in (other, one))
+    np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 def test_a_weight_scales_the_penalty_too() -> None:

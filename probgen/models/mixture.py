@@ -5,10 +5,13 @@
     log p(x) = log sum_k pi_k Normal(x; mu_k, Sigma_k)
     p(z = k | x) = pi_k Normal(x; mu_k, Sigma_k) / p(x)
 
-Both methods maximise the same thing, per row: the log-likelihood less 1/2 mean_k tr(Sigma_k^-1 Lambda). Lambda is diagonal:
-`regularization` times the variance of each column of the data, plus `reg_covar`. In EM the penalty adds Lambda (n / K) / n_k
-to the covariance of component k of n_k rows: Lambda for one of average size, more for one that shrinks, so that none becomes
-singular and no step loses.
+Both methods maximise the same thing, of each row
+
+    log sum_k pi_k Normal(x; mu_k, Sigma_k) exp(-tr(Sigma_k^-1 Lambda) / 2)
+
+which is log p(x) less a penalty. Lambda is diagonal: `regularization` times the variance of each column of the data, plus
+`reg_covar`. In EM the penalty takes part in the responsibilities and adds Lambda to each covariance, so that none becomes
+singular, no step loses, and a column that does not vary, or is made of others, tells nothing of the components.
 
 Missing coordinates are integrated out everywhere. During a fit the parameters are those of centred and scaled data.
 """
@@ -140,13 +143,13 @@ class Mixture(Pair):
         **given: Any,
     ) -> Tensor:
         """z ~ Categorical(pi), x ~ Normal(mu_z, Sigma_z)."""
-        if x is not None:
-            pyro.factor("regularization", -(n if weight is None else weight.sum()) * self.ridge())
         with pyro.plate("row", n):
             if x is not None and weight is not None:
-                # w log p(x) is not the log of a sum over z: log p(x), which enumeration makes, and (w - 1) log p(x)
-                pyro.factor("weight", (weight - 1) * self.log_prob(x, observed))
+                # w log f(x) is not the log of a sum over z: log f(x), which enumeration makes, and (w - 1) log f(x)
+                pyro.factor("weight", (weight - 1) * self.objective(x, observed))
             z = pyro.sample("z", dist.Categorical(logits=self.log_pi), infer={"enumerate": "parallel"})
+            if x is not None:
+                pyro.factor("regularization", -self.penalties()[z])
             there = None if observed is None else observed.flatten(1)
             return pyro.sample("x", self.likelihood(z, there), obs=None if x is None else x.flatten(1))
 
@@ -183,6 +186,11 @@ class Mixture(Pair):
     def log_prob(self, x: Tensor, observed: Tensor | None = None, **given: Tensor) -> Tensor:
         """log p(x): (row,), in nats."""
         return torch.cat([part.logsumexp(0) for part in self._log_joint(x, observed)])
+
+    def objective(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """What a fit maximises, of each row: (row,), in nats."""
+        t = self.penalties()[:, None]
+        return torch.cat([(part - t).logsumexp(0) for part in self._log_joint(x, observed)])
 
     def _log_joint(self, x: Tensor, observed: Tensor | None) -> Iterator[Tensor]:
         """log p(x, z = k): (component, row), in blocks, which lie in the same memory one after the other."""
@@ -329,19 +337,16 @@ class Mixture(Pair):
         options = self.options
         return (options.regularization * self.units + options.reg_covar) / self.scale.square()
 
-    def ridge(self) -> Tensor:
-        """1/2 mean_k tr(Sigma_k^-1 Lambda), per row."""
+    def penalties(self) -> Tensor:
+        """tr(Sigma_k^-1 Lambda) / 2: (component,)."""
         ridge = self._ridge
-        if self.options.covariance == "spherical":
-            return 0.5 * ((-2 * self.L).exp() * ridge.sum()).mean()
-        if self.options.covariance == "diagonal":
-            return 0.5 * ((-2 * self.L).exp() @ ridge).mean()
+        if not self._matrices:
+            return 0.5 * self.normals().factor.pow(-2) @ ridge
         eye = torch.eye(len(ridge), dtype=self.mu.dtype, device=self.mu.device)
         inverse = torch.linalg.solve_triangular(
             _lower(self.L), eye, upper=False
         )  # Sigma^-1 = inverse' inverse
-        traces = (inverse.square().sum(-2) * ridge).sum(-1)
-        return 0.5 * traces.mean()
+        return (0.5 * (inverse.square().sum(-2) * ridge).sum(-1)).expand(self.options.components)
 
     def e_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Responsibilities r, and the moments of the rows under them about mu_k: (component, ...).
@@ -369,17 +374,18 @@ class Mixture(Pair):
             **sums,
             "rows": weight.sum(),
             "log_likelihood": sums["log_likelihood"] - jacobian,
-            "penalty": weight.sum() * self.ridge(),
         }
 
     def _by_products(self, x: Tensor, weight: Tensor) -> dict[str, Tensor]:
         """Two matrix products a block: log p(y | z) = Theta phi(y), and r phi(y)'."""
         y, at = (x.to(self.mu) - self.center) / self.scale, 0
-        M, log_likelihood = torch.zeros(()), torch.zeros(())
+        M = log_likelihood = penalty = torch.zeros((), dtype=y.dtype, device=y.device)
+        t = self.penalties()
         for phi, log_p in self.normals().log_prob_by_features(y):
             part = weight[at : at + phi.shape[1]]
-            r, gained = _responsibilities(log_p.add_(self.log_pi[:, None]), part)
-            M, log_likelihood, at = M + r @ phi.T, log_likelihood + gained, at + len(part)
+            r, gained, paid = _responsibilities(log_p.add_((self.log_pi - t)[:, None]), t, part)
+            M, at = M + r @ phi.T, at + len(part)
+            log_likelihood, penalty = log_likelihood + gained, penalty + paid
         first, second = moments.about(self.mu, M, self._matrices)
         return {
             "n": M[:, 0],
@@ -387,26 +393,29 @@ class Mixture(Pair):
             "first": first,
             "second": second,
             "log_likelihood": log_likelihood,
+            "penalty": penalty,
         }
 
     def _by_solving(self, x: Tensor, weight: Tensor) -> dict[str, Tensor]:
         """Differences to each mu_k, and L_k^-1 of them: slower than products of features, and without cancellation."""
         y = (x - self.center) / self.scale
-        log_joint = self.log_pi[:, None] + self.normals().log_prob(y)
-        r, log_likelihood = _responsibilities(log_joint, weight)
-        return {**_moments(r, y - self.mu[:, None]), "log_likelihood": log_likelihood}
+        t = self.penalties()
+        log_joint = (self.log_pi - t)[:, None] + self.normals().log_prob(y)
+        r, log_likelihood, penalty = _responsibilities(log_joint, t, weight)
+        sums = _moments(r, y - self.mu[:, None])
+        return {**sums, "log_likelihood": log_likelihood, "penalty": penalty}
 
     def _one_by_one(self, x: Tensor, observed: Tensor, weight: Tensor) -> dict[str, Tensor]:
         """Each row and component by itself; moments of what is missing are those of x given z and what is observed."""
         y, o = ((x - self.center) / self.scale)[:, None], observed[:, None]  # (row, 1, feature)
         if not self._matrices:
             normal = dist.Normal(self.mu, self.normals().factor)
-            r, log_likelihood = self._weighted(normal.mask(o).to_event(1).log_prob(y), weight)
+            r, log_likelihood, penalty = self._weighted(normal.mask(o).to_event(1).log_prob(y), weight)
             d, w = y - self.mu, torch.einsum("kn,nd->nkd", r, observed.to(r))
             first, second, seen = (w * d).sum(0), (w * d.square()).sum(0), w.sum(0)
         else:
             full = ObservedNormal(self.mu, self.normals().factor, o)
-            r, log_likelihood = self._weighted(full.log_prob(y), weight)
+            r, log_likelihood, penalty = self._weighted(full.log_prob(y), weight)
             mean, covariance = full.conditional(y)
             d = mean - self.mu
             first, seen = torch.einsum("kn,nki->ki", r, d), r.sum(1, keepdim=True)
@@ -417,10 +426,12 @@ class Mixture(Pair):
             "first": first,
             "second": second,
             "log_likelihood": log_likelihood,
+            "penalty": penalty,
         }
 
-    def _weighted(self, log_likelihood: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        return _responsibilities((log_likelihood + self.log_pi).T.contiguous(), weight)
+    def _weighted(self, log_likelihood: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        t = self.penalties()
+        return _responsibilities((log_likelihood + self.log_pi - t).T.contiguous(), t, weight)
 
     def normals(self) -> Normals:
         """p(y | z) of the centred and scaled data y."""
@@ -434,22 +445,22 @@ class Mixture(Pair):
                 return Normals(self.mu, _lower(self.L).expand(K, D, D))
 
     def m_step(self, statistics: dict[str, Tensor]) -> None:
-        """pi_k = n_k / n; mu_k and Sigma_k: the moments, with the ridge of the penalty. A component of no rows stays."""
+        """pi_k = n_k / n; mu_k and Sigma_k: the moments, Sigma_k with Lambda. A component of no rows stays."""
         n, seen, first, second = (statistics[name] for name in ("n", "seen", "first", "second"))
         alive = n > 1e-12 * n.sum()
-        ridge = self._ridge * n.sum() / len(n)
+        ridge = self._ridge
         there = (seen > 1e-12 * n.sum()).expand_as(self.mu)
         d = torch.where(there, first / seen, 0)
         if self._matrices:
             S = second - n[:, None, None] * d[:, :, None] * d[:, None]
             if self.options.covariance == "tied":
-                sigma = (S.sum(0) + len(n) * torch.diag(ridge)) / n.sum()
+                sigma = S.sum(0) / n.sum() + torch.diag(ridge)
                 self.L.copy_(_log_diagonal(self._cholesky(sigma)))
             else:
-                sigma = (S[alive] + torch.diag(ridge)) / n[alive, None, None]
+                sigma = S[alive] / n[alive, None, None] + torch.diag(ridge)
                 self.L[alive] = _log_diagonal(self._cholesky(sigma))
         else:
-            S = second - seen * d.square() + ridge
+            S = second - seen * d.square() + n[:, None] * ridge
             if self.options.covariance == "spherical":
                 S, seen, there = S.sum(1), seen.expand_as(d).sum(1), alive
             variance = S / seen
@@ -474,12 +485,13 @@ class Mixture(Pair):
     @torch.no_grad()
     def criteria(self, data: Rows) -> xr.Dataset:
         """The log-likelihood of all rows, and what it says with the number of parameters taken into account."""
-        log_likelihood = rows = 0.0
+        log_likelihood = objective = rows = 0.0
         for batch in data.chunks():
             given = {"observed": batch["observed"]} if "observed" in batch else {}
             values = self.log_prob(batch["x"], **given)
             weight = batch.get("weight", torch.ones_like(values))
             log_likelihood += float(weight @ values)
+            objective += float(weight @ self.objective(batch["x"], **given))
             rows += float(weight.sum())
         K, D = self.mu.shape
         covariance = {
@@ -492,7 +504,7 @@ class Mixture(Pair):
         return xr.Dataset(
             {
                 "log_likelihood": ((), log_likelihood, {"units": "nat", "long_name": "sum over rows"}),
-                "objective": ((), log_likelihood - rows * float(self.ridge()), {"units": "nat"}),
+                "objective": ((), objective, {"units": "nat", "long_name": "what is maximised"}),
                 "parameters": ((), parameters),
                 "bic": (
                     (),
@@ -563,12 +575,17 @@ def _moments(r: Tensor, d: Tensor) -> dict[str, Tensor]:
     return {"n": n, "seen": n[:, None], "first": w.sum(1), "second": w.mT @ d}
 
 
-def _responsibilities(log_joint: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """w p(z | x): (component, row), and sum w log p(x), from log p(x, z): (component, row), which is overwritten."""
+def _responsibilities(log_joint: Tensor, t: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """w q(z): (component, row), sum w log p(x), and by how much less the objective is.
+
+    log_joint: log p(x, z) - t_z, (component, row), which is overwritten; t: penalties, (component,). q is its softmax.
+    """
     largest = log_joint.amax(0)
-    r = (
-        log_joint.sub_(largest).clamp_(min=-80).exp_()
-    )  # numbers below 1e-38 would slow all that follows tenfold
+    # numbers below 1e-38 would slow all that follows tenfold
+    r = log_joint.sub_(largest).clamp_(min=-80).exp_()
     total = r.sum(0)
-    log_likelihood = weight @ total.log().add_(largest)
-    return r.mul_(weight / total), log_likelihood
+    objective = weight @ total.log().add_(largest)
+    most = t.max()
+    without = ((t - most).exp() @ r).clamp_(min=torch.finfo(r.dtype).tiny)
+    log_likelihood = weight @ without.log_().add_(largest).add_(most)
+    return r.mul_(weight / total), log_likelihood, log_likelihood - objective
