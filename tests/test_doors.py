@@ -407,6 +407,17 @@ def test_pixels_are_named_by_position_and_others_are_counted() -> None:
         probgen.fit("mixture", x, components=1)
 
 
+def test_decimal_commas_are_not_classes(tmp_path: Path) -> None:
+    """One column of text is the label; numbers with commas are numbers that were written otherwise."""
+    (tmp_path / "t.csv").write_text("a;b\n1,5;2\n2,5;3\n3,5;1\n")
+    with pytest.raises(
+        InputError, match=r"column 'a' has commas for decimal points, as in 1,5: write points"
+    ):
+        probgen.fit("independent", tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("a;b\n1.5;x\n2.5;y\n3.5;x\n")
+    assert probgen.fit("independent", tmp_path / "t.csv").event.shape == (1,)
+
+
 def test_one_value_in_the_last_row_of_a_large_file_is_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from probgen.errors import FileError, InputError
 from probgen.readers.base import reason, unpacked
 
 COLUMNS = 1 << 15  # of a CSV file
+COMMA = r"\s*[-+]?\d+,\d+\s*"  # a number as some countries write it
 
 
 def csv(path: Path) -> xr.Dataset:
@@ -62,6 +63,11 @@ def from_frame(frame: pd.DataFrame, name: str = "the table") -> xr.Dataset:
     if columns and str(columns[0]) in ("rownames", "Unnamed: 0", "index"):
         frame = frame.drop(columns=columns[0])
     text = [c for c in frame.columns if not pd.api.types.is_numeric_dtype(frame[c])]
+    for column in text:
+        if frame[column].astype(str).str.fullmatch(COMMA).all():
+            raise InputError(
+                f"{name}: column {str(column)!r} has commas for decimal points, as in {frame[column].iloc[0]}: write points"
+            )
     label = "label" if "label" in frame.columns else text[0] if len(text) == 1 else None
     others = [str(c) for c in text if c != label]
     if others:
