@@ -238,7 +238,8 @@ class Mixture(Pair):
             y = torch.empty_like(e).index_copy_(0, k.argsort(), by_component)
         else:
             y = mu[k] + e * factor[k]
-        return {"x": (self.center + self.scale * y).reshape(n, *self.event.fixed_shape), "z": z}
+        x = y.mul_(self.scale).add_(self.center)
+        return {"x": x.reshape(n, *self.event.fixed_shape), "z": z}
 
     def _check_z(self, given: Mapping[str, Tensor]) -> None:
         K = self.options.components
