@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 TIMES = Path(__file__).with_name("times.json")
-SLOW = 1.0  # seconds
+SLOW = 0.7  # seconds
 LEAST = 0.1  # seconds that are written down
 # Too much is said and is no failure: wall-clock time depends on what else the machine does, and a check that fails
 # without a fault is soon not believed.

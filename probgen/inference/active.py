@@ -24,7 +24,7 @@ def say_inactive(active: int, threshold: float = THRESHOLD) -> list[str]:
 
 def say_unused(pi: np.ndarray, rows: float) -> list[str]:
     """What a mixture of weights pi (component,) of so many rows has to say of components that hold less than one."""
-    unused = int((pi * rows < 1).sum())
+    unused = int((pi * rows < 1 - 1e-9).sum())  # a row may be held up to rounding
     if not unused:
         return []
     hold = "holds" if unused == 1 else "hold"
