@@ -407,6 +407,17 @@ def test_pixels_are_named_by_position_and_others_are_counted() -> None:
         probgen.fit("mixture", x, components=1)
 
 
+@pytest.mark.parametrize("name", ["x.csv", "x.npy", "x.txt", "-"])
+@pytest.mark.parametrize("command", ["sample", "score"])
+def test_results_have_no_name_of_another_format(command: str, name: str, tmp_path: Path) -> None:
+    probgen.fit("independent", "iris", out=tmp_path / "r")
+    data = ["--data", "iris"] if command == "score" else []
+    done = CliRunner().invoke(app, [command, str(tmp_path / "r"), *data, "--out", name])
+    assert done.exit_code == 2
+    assert f"--out {name}: results are written as HDF5" in done.output
+    assert not Path(name).exists()
+
+
 def test_decimal_commas_are_not_classes(tmp_path: Path) -> None:
     """One column of text is the label; numbers with commas are numbers that were written otherwise."""
     (tmp_path / "t.csv").write_text("a;b\n1,5;2\n2,5;3\n3,5;1\n")

@@ -28,7 +28,9 @@ class Options(BaseOptions):
 
     rows: int = Field(default=8, ge=1, description="rows to complete, evenly spaced")
     n: int = Field(default=6, ge=1, description="completions of each")
-    hide: Literal["lower", "upper", "left", "right", "last"] = Field("lower", description="the hidden half")
+    hide: Literal["auto", "lower", "upper", "left", "right", "last"] = Field(
+        "auto", description="the hidden half; auto: lower of images, else last"
+    )
 
 
 def applies(fitted: Fitted) -> bool:
@@ -65,14 +67,15 @@ def hidden(event: Event, half: str) -> np.ndarray:
     """True at the half of an event that is hidden. Errors: `InputError`."""
     shape = tuple(length or 1 for length in event.shape)
     where = np.zeros(shape, dtype=bool)
-    if half == "last":
+    image = event.dims[-2:] == ("height", "width")
+    if half == "last" or (half == "auto" and not image):
         where.reshape(-1)[where.size // 2 :] = True
         return where
-    if event.dims[-2:] != ("height", "width"):
+    if not image:
         raise InputError(f"complete.hide = {half!r} is for images, not for {event}; use 'last'")
     height, width = shape[-2:]
-    if half in ("lower", "upper"):
-        where[..., slice(height // 2, None) if half == "lower" else slice(None, height // 2), :] = True
+    if half in ("auto", "lower", "upper"):
+        where[..., slice(None, height // 2) if half == "upper" else slice(height // 2, None), :] = True
     else:
         where[..., slice(width // 2, None) if half == "right" else slice(None, width // 2)] = True
     return where

@@ -34,6 +34,12 @@ def place(text: str | Path) -> Path:
     return Path(text)
 
 
+def check_hdf5(path: Path, *more: str) -> None:
+    """Results are HDF5, and a name should not say otherwise. Errors: `InputError`."""
+    if str(path) == "-" or path.suffix.lower() not in (".h5", ".hdf5", ".nc", *more):
+        raise InputError(f"--out {path}: results are written as HDF5; give a name that ends in .h5 or .nc")
+
+
 Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
 Device = Annotated[str | None, typer.Option("--device", help="Device: cpu, cuda, cuda:1, ...")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from probgen.cli.common import Device, Json, Quiet, Run, Seed, Set, place, progress, put, settings
+from probgen.cli.common import Device, Json, Quiet, Run, Seed, Set, check_hdf5, place, progress, put, settings
 from probgen.errors import InputError
 
 SHOWN = 10  # texts that are printed
@@ -68,6 +68,8 @@ def command(
         raise InputError(f"{run} is a file: say where the draws go, --out FILE, --png FILE or --wav FOLDER")
     if wav is not None and not wav.is_dir():
         raise InputError(f"--wav {wav}: there is no such folder")
+    if out is not None and not out.is_dir():
+        check_hdf5(out, "")  # without a suffix it is a folder of parts
     for path in (target, png):
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.parent}")

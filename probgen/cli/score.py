@@ -17,6 +17,7 @@ from probgen.cli.common import (
     Seed,
     Set,
     Split,
+    check_hdf5,
     place,
     print_table,
     progress,
@@ -54,6 +55,8 @@ def command(
     model_file(run)
     check_source(data)
     target = out if out is not None else run / SCORES if run.is_dir() else None
+    if out is not None:
+        check_hdf5(out)
     if target is not None and not target.parent.is_dir():
         raise InputError(f"{target}: there is no folder {target.parent}")
     from probgen.api.loading import load
