@@ -42,7 +42,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "char-rnn": ("text", {"hidden": 16, **NETS}),
     "ngram": ("text", {}),
     "transformer": ("text", {"width": 16, "heads": 2, "layers": 1, **NETS}),
-    "wavenet": ("text", {"channels": 8, "layers": 2, "stacks": 1, **NETS}),
+    "wavenet": ("text", {"channels": 8, "dilations": (1, 2), "stacks": 1, **NETS}),
     "vae": ("binary", {"latent": 2, **NETS}),
     "autoencoder": ("binary", {"latent": 2, **NETS}),
     "m2": ("binary", {"latent": 2, "classes": 2, **NETS}),
@@ -83,7 +83,10 @@ def against_the_hook(turns: int) -> None:
     torch.set_num_threads(1)
     try:
         for family, (kind, options) in FAMILIES.items():
-            fitted = probgen.fit(family, data(kind, 200), **options)
+            few = data(kind, 200)
+            if family == "m2":
+                few = few.assign(label=("row", few["x"].values[:, 0]))
+            fitted = probgen.fit(family, few, **options)
             print(f"{family:16} " + ", ".join(_ratios(fitted, data(kind, ROWS), turns)), flush=True)
     finally:
         torch.set_num_threads(threads)
