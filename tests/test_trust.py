@@ -134,11 +134,11 @@ def test_mutants(place: int, tmp_path: Path) -> None:
     """One that is killed at once, and a change that is none and survives."""
     killed = mutants.Mutant(
         "probgen/evaluation/comparison.py",
-        "_mean(values[name] - best)",
-        "_mean(best - values[name])",
+        "mean(values[name] - best, weight)",
+        "mean(best - values[name], weight)",
         "tests/test_compare.py",
     )
     none = mutants.Mutant(
-        killed.file, "_mean(values[name] - best)", "_mean(-(best - values[name]))", killed.tests
+        killed.file, "mean(values[name] - best, weight)", "mean(-(best - values[name]), weight)", killed.tests
     )
     assert mutants.survives((killed, none)[place], tmp_path) is bool(place)
