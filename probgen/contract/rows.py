@@ -168,7 +168,7 @@ class Rows:
     def _weighted(self) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in self.chunks():
             x = batch["x"].flatten(1)
-            w = batch["weight"].double()[:, None] if "weight" in batch else torch.ones(len(x), 1)
+            w = batch["weight"].double()[:, None] if "weight" in batch else torch.ones_like(x[:, :1])
             yield x, w * batch["observed"].flatten(1) if "observed" in batch else w
 
     def _window(self, stage: str, epoch: int, window: int) -> tuple[dict[str, Tensor], Tensor]:

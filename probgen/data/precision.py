@@ -30,7 +30,7 @@ def check_precision(dataset: xr.Dataset, event: Event, family: str, dtype: Any, 
         variable = dataset[name]
         kind = x_dtype if name == "x" and part.support == "real" else dtype
         whole = part.support == "integer" and (part.levels or 0) > 2 ** np.finfo(kind).nmant
-        if kind == np.float64 or not (whole or part.support == "real"):
+        if np.can_cast(variable.dtype, kind) or kind == np.float64 or not (whole or part.support == "real"):
             continue
         seen, change = (Moments.of(_parts(variable, cast)) for cast in (None, kind))
         lost = seen.varies & (change.variance + change.mean.square() > LOST**2 * seen.variance)

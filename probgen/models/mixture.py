@@ -269,7 +269,7 @@ class Mixture(Pair):
         if options.components > data.n:
             raise InputError(f"components = {options.components}: more than the {data.n} rows of the data")
         self.standardise(data)
-        best: tuple[float, dict[str, Tensor]] | None = None
+        best: tuple[xr.Dataset, dict[str, Tensor]] | None = None
         for i in range(options.restarts):
             stage = f"restart-{i}" if options.restarts > 1 else "fit"
             self.start(data, run, stage)
@@ -280,12 +280,12 @@ class Mixture(Pair):
                     options.batch_size, options.learning_rate, options.steps, schedule=options.schedule
                 )
                 svi(self, data, run, training, stage)
-            objective = self.criteria(data)["objective"].item()
-            if best is None or objective > best[0]:
-                best = objective, {name: value.clone() for name, value in self.state_dict().items()}
+            criteria = self.criteria(data)
+            if best is None or criteria["objective"] > best[0]["objective"]:
+                best = criteria, {name: value.clone() for name, value in self.state_dict().items()}
         assert best is not None
-        self.load_state_dict(best[1])
-        criteria = self.criteria(data)
+        criteria, state = best
+        self.load_state_dict(state)
         self.to_data_units()
         components = self.describe()
         run.notes += say_unused(components["pi"].values, data.n)
@@ -487,12 +487,13 @@ class Mixture(Pair):
     def criteria(self, data: Rows) -> xr.Dataset:
         """The log-likelihood of all rows, and what it says with the number of parameters taken into account."""
         log_likelihood = objective = rows = 0.0
+        t = self.penalties()[:, None]
         for batch in data.chunks():
-            given = {"observed": batch["observed"]} if "observed" in batch else {}
-            values = self.log_prob(batch["x"], **given)
-            weight = batch.get("weight", torch.ones_like(values))
-            log_likelihood += float(weight @ values)
-            objective += float(weight @ self.objective(batch["x"], **given))
+            parts = self._log_joint(batch["x"], batch.get("observed"))
+            both = torch.cat([torch.stack([p.logsumexp(0), (p - t).logsumexp(0)]) for p in parts], 1)
+            weight = batch.get("weight", torch.ones_like(both[0]))
+            log_likelihood += float(weight @ both[0])
+            objective += float(weight @ both[1])
             rows += float(weight.sum())
         K, D = self.mu.shape
         covariance = {
