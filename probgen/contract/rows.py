@@ -79,10 +79,11 @@ class Moments:
 class Rows:
     """Data that a family is fitted to.
 
-    n         how many rows
-    event     what one row is
-    dataset   the data as given: `x (row, ...)`, and what goes with it
-    valid     the rows to choose by (early stop), or None
+    n            how many rows; one of weight 0 is none
+    event        what one row is
+    dataset      the data as given, without rows of weight 0: `x (row, ...)`, and what goes with it
+    mean_weight  of the rows; 1 where they have no weights
+    valid        the rows to choose by (early stop), or None
 
     Batches and chunks are tensors by name, on the run's device: `x` (`real` in `x_dtype`, `binary` and `integer` in the run's
     dtype, `token` as int64), `observed` (bool; `x` is 0 where it is False), `weight`, `length` (int64), the conditions of
@@ -102,6 +103,12 @@ class Rows:
         valid: Rows | None = None,
         beside: Collection[str] = (),
     ):
+        self.mean_weight = 1.0
+        if "weight" in dataset:
+            weight = dataset["weight"].values
+            if not weight.all():
+                dataset = dataset.isel(row=np.flatnonzero(weight))
+            self.mean_weight = float(weight.sum(dtype=np.float64)) / dataset.sizes["row"]
         self.n = dataset.sizes["row"]
         self.event = event
         self.dataset = dataset

@@ -2,7 +2,8 @@
 
 The verdict rests on tests against real rows that the modes were not made from, each with a false-alarm rate of `ALARM`:
 
-weights   the histogram of draws over the modes against that of real rows (Pearson 1900), and each mode without a draw
+weights   the histogram of draws over the modes against that of real rows (Pearson's statistic, by permutations), and each mode
+          without a draw
 outliers  draws further from their mode than all real rows are (the number is hypergeometric where both are of one law)
 spread    distances of the draws to their modes against those of real rows (Mann & Whitney 1947)
 apart     a classifier two-sample test, for what none of these sees
@@ -14,13 +15,21 @@ from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
-from scipy.stats import chi2_contingency, hypergeom, mannwhitneyu
+from scipy.stats import hypergeom, mannwhitneyu
 
 from probgen.errors import InputError
-from probgen.evaluation.bootstrap import interval, mean_interval
+from probgen.evaluation import intervals
 from probgen.evaluation.distances import MMD, frechet
-from probgen.evaluation.manifold import centred, check_k, neighbours, squared_distances
-from probgen.evaluation.modes import Located, captured, reverse_kl, spread
+from probgen.evaluation.histograms import same_histogram
+from probgen.evaluation.manifold import (
+    TIE,
+    centred,
+    check_k,
+    neighbour_intervals,
+    neighbours,
+    squared_distances,
+)
+from probgen.evaluation.modes import Located, captured, reverse_kl, reverse_kl_variances, spread
 from probgen.evaluation.support import pairs, relative_support
 from probgen.evaluation.twosample import classifier_two_sample
 
@@ -28,6 +37,7 @@ ALARM = 1e-3  # of each of the four tests
 NEAR = 20  # pairs of real rows that count as the same: the radius is the widest way between them
 LEAST = 50  # rows, and draws
 MOST = 1000  # rows of each set whose kernels are in memory together
+WIDE = 200  # features from which on eigenvalues take seconds, and a variance is read off fewer splits
 
 
 def diagnose(
@@ -60,14 +70,14 @@ def diagnose(
     real, fake = (np.asarray(x, dtype=np.float64).reshape(len(x), -1) for x in (real, fake))
     at, drawn = locate(real), locate(fake)
     found: dict[str, tuple[float, float, float]] = {}
-    _by_mode(found, at, drawn, modes, seed)
+    _by_mode(found, at, drawn, modes)
     _by_neighbours(found, real, fake, k, seed)
     _by_distance(found, real, fake, seed)
     apart = classifier_two_sample(real, fake, seed)
-    found["accuracy"] = (apart.accuracy, *mean_interval(apart.right, seed))
-    p = {**_tests(at, drawn, modes), "apart": apart.p_value}
+    found["accuracy"] = (apart.accuracy, *intervals.of_share(apart.accuracy, len(apart.right)))
+    p = {**_tests(at, drawn, modes, seed), "apart": apart.p_value}
     missing = _missing(at, drawn, modes)
-    note = _infinite(found)
+    note = _notes(found)
     alarms = [name for name, p_value in p.items() if p_value < ALARM]
     table = np.array(list(found.values()))
     return xr.Dataset(
@@ -94,41 +104,27 @@ def check_sizes(rows: int, draws: int, k: int) -> None:
 
 
 def _by_mode(
-    found: dict[str, tuple[float, float, float]], at: Located, drawn: Located, modes: int, seed: int
+    found: dict[str, tuple[float, float, float]], at: Located, drawn: Located, modes: int
 ) -> None:
-    share = _share(at, modes)
-    good, mode = drawn.good.astype(np.float64), drawn.mode
-
-    def kl(w: np.ndarray) -> float:
-        return reverse_kl(np.bincount(mode, w, minlength=modes), share)
-
-    def number(w: np.ndarray) -> float:
-        return float((np.bincount(mode, w * good, minlength=modes) > 0).sum())
-
-    n = len(mode)
-    found["modes"] = (
-        float(captured(drawn, modes).sum()),
-        *interval(number, [n], least=0, most=modes, seed=seed),
-    )
-    found["reverse_kl"] = (kl(np.ones(n)), *interval(kl, [n], least=0, seed=seed))
+    counts, of_data = (np.bincount(s.mode, minlength=modes) for s in (drawn, at))
+    seen = np.bincount(drawn.mode[drawn.good], minlength=modes)
+    found["modes"] = (float((seen > 0).sum()), *intervals.of_number(seen))
+    kl = reverse_kl(counts, of_data / of_data.sum())
+    found["reverse_kl"] = (kl, *intervals.of_distance(kl, *reverse_kl_variances(counts, of_data)))
     if at.distance is None or drawn.distance is None:
         return
-    a, b = at.distance, drawn.distance
-
-    def wide(u: np.ndarray, v: np.ndarray) -> float:
-        return spread(np.repeat(a, u), np.repeat(b, v))
-
-    found["high_quality"] = (float(good.mean()), *mean_interval(good, seed))
-    found["spread"] = (spread(a, b), *interval(wide, [len(a), n], least=0, seed=seed))
+    good = float(drawn.good.mean())
+    found["high_quality"] = (good, *intervals.of_share(good, len(drawn.good)))
+    wide = intervals.of_ratio_of_medians(drawn.distance, at.distance)
+    found["spread"] = (spread(at.distance, drawn.distance), *wide)
 
 
 def _by_neighbours(
     found: dict[str, tuple[float, float, float]], real: np.ndarray, fake: np.ndarray, k: int, seed: int
 ) -> None:
     near = neighbours(real, fake, k)
-    for name in ("precision", "recall", "density", "coverage"):
-        values = getattr(near, name)
-        found[name] = (float(values.mean()), *mean_interval(values, seed))
+    for name, ends in neighbour_intervals(near, real, fake, k, seed).items():
+        found[name] = (float(getattr(near, name).mean()), *ends)
 
 
 def _by_distance(
@@ -136,28 +132,32 @@ def _by_distance(
 ) -> None:
     some = MMD(real[:MOST], fake[:MOST])
     sizes = (min(len(real), MOST), min(len(fake), MOST))
-    found["mmd"] = (some.value(), *interval(some.value, sizes, times=50, seed=seed))
+    unbiased, biased = some.value(), some.biased()
+    low, high = intervals.of_distance(biased, *intervals.variances_by_halves(some.biased, sizes, seed))
+    found["mmd"] = (unbiased, low - (biased - unbiased), high - (biased - unbiased))
 
-    def far(u: np.ndarray, v: np.ndarray) -> float:
-        return frechet(real, fake, (u, v))
+    def far(a: np.ndarray, b: np.ndarray) -> float:
+        return frechet(real[a], fake[b])
 
-    sizes = (len(real), len(fake))
-    found["frechet"] = (frechet(real, fake), *interval(far, sizes, least=0, times=50, seed=seed))
+    value, sizes = frechet(real, fake), (len(real), len(fake))
+    times = intervals.SPLITS // (4 if real.shape[1] > WIDE else 1)
+    parts = intervals.variances_by_halves(far, sizes, seed, times=times)
+    found["frechet"] = (value, *intervals.of_distance(value, *parts))
     n = min(len(real), len(fake))
     radius = _nearest_pairs(real[:n])
     found["support"] = relative_support(pairs(fake[:n], radius), pairs(real[:n], radius))
 
 
-def _infinite(found: dict[str, tuple[float, float, float]]) -> str:
-    """What it means of a measure that it is infinite; nothing where none is."""
+def _notes(found: dict[str, tuple[float, float, float]]) -> str:
+    """What to know of a measure that is infinite, or whose interval is open; nothing where none is."""
     said = []
-    size, low, _ = found["support"]
-    if np.isinf(size):
-        least = f": at least {low:.2g} times as many as data has" if low else ""
+    if np.isnan(found["support"][2]):
         said.append(
-            f"support is infinite: no two draws are as near to each other as the {NEAR} nearest pairs of rows, so how many "
-            f"different draws there are is known from below alone{least}"
+            f"support is known from below alone, at least {found['support'][1]:.2g}: no two draws are as near to each other as the "
+            f"{NEAR} nearest pairs of rows"
         )
+    if np.isinf(found["reverse_kl"][0]):
+        said.append("reverse_kl is infinite: draws are in modes that hold no row")
     if "spread" in found and np.isinf(found["spread"][0]):
         said.append("spread is infinite: rows do not spread around their modes at all, and draws do")
     return "; ".join(said)
@@ -171,17 +171,16 @@ def _nearest_pairs(x: np.ndarray) -> float:
         i = np.arange(len(x))[rows][:, None]
         beyond = np.where(np.arange(len(x)) > i, d, np.inf).ravel()  # each pair once
         least = np.sort(np.concatenate([least, np.partition(beyond, NEAR)[:NEAR]]))[:NEAR]
-    return float(np.sqrt(least[-1]) * (1 + 1e-9))
+    return float(np.sqrt(least[-1] * (1 + TIE)))
 
 
 def _share(located: Located, modes: int) -> np.ndarray:
     return np.bincount(located.mode, minlength=modes) / len(located.mode)
 
 
-def _tests(at: Located, drawn: Located, modes: int) -> dict[str, float]:
+def _tests(at: Located, drawn: Located, modes: int, seed: int) -> dict[str, float]:
     counts = np.stack([np.bincount(s.mode, minlength=modes) for s in (at, drawn)])
-    counts = counts[:, counts.sum(0) > 0]
-    p = {"weights": float(chi2_contingency(counts)[1]) if counts.shape[1] > 1 else 1.0}
+    p = {"weights": same_histogram(counts[0], counts[1], seed)}
     if at.distance is not None and drawn.distance is not None:
         beyond = int((drawn.distance > at.distance.max()).sum())
         n, m = len(drawn.distance), len(at.distance)

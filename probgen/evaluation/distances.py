@@ -8,15 +8,13 @@ from scipy.linalg import eigvalsh
 from probgen.evaluation.manifold import centred, squared_distances
 
 
-def frechet(
-    real: np.ndarray, fake: np.ndarray, weights: tuple[np.ndarray, np.ndarray] | None = None
-) -> float:
+def frechet(real: np.ndarray, fake: np.ndarray) -> float:
     """The squared 2-Wasserstein distance of the Gaussians with the moments of two sets of rows (row, feature).
 
     |m - m'|^2 + tr(C + C' - 2 (C C')^1/2) (Dowson & Landau 1982). With Inception's features and no others it is the FID
-    (Heusel et al. 2017). `weights` (row,) of both resample the rows. Biased upwards by sets of few rows.
+    (Heusel et al. 2017). Biased upwards by sets of few rows.
     """
-    (m, C), (n, D) = (_moments(x, w) for x, w in zip((real, fake), weights or (None, None), strict=True))
+    (m, C), (n, D) = (_moments(x) for x in (real, fake))
     values, vectors = np.linalg.eigh(C)
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
     cross = np.sqrt(
@@ -25,10 +23,9 @@ def frechet(
     return float(np.square(m - n).sum() + np.trace(C) + np.trace(D) - 2 * cross)
 
 
-def _moments(x: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
-    mean = np.average(x, 0, weight)
-    return mean, np.atleast_2d(np.cov(x, rowvar=False, fweights=weight))
+    return x.mean(0), np.atleast_2d(np.cov(x, rowvar=False))
 
 
 class MMD:
@@ -48,14 +45,26 @@ class MMD:
         np.fill_diagonal(self.kernel, 0)
         self.n = len(real)
 
-    def value(self, real: np.ndarray | None = None, fake: np.ndarray | None = None) -> float:
-        """Of all rows, or of rows that are resampled by weights (row,)."""
-        u = np.ones(self.n) if real is None else real
-        v = np.ones(len(self.kernel) - self.n) if fake is None else fake
-        n, K = self.n, self.kernel
-        between = u @ K[:n, n:] @ v / (u.sum() * v.sum())
-        return float(_within(K[:n, :n], u) + _within(K[n:, n:], v) - 2 * between)
+    def value(self) -> float:
+        """Of all rows."""
+        return self._of(self._all(), unbiased=True)
+
+    def biased(self, *rows: np.ndarray) -> float:
+        """The squared distance of the mean embeddings (eq. 5), at least 0: of the rows (row,) of each set that are named, or of all."""
+        return self._of(rows or self._all(), unbiased=False)
+
+    def _all(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.arange(self.n), np.arange(len(self.kernel) - self.n)
+
+    def _of(self, rows: tuple[np.ndarray, ...], *, unbiased: bool) -> float:
+        a, b = rows[0], rows[1] + self.n
+        chosen = np.zeros((len(self.kernel), 2))
+        chosen[a, 0] = chosen[b, 1] = 1
+        (of_a, between), (_, of_b) = ((self.kernel[some] @ chosen).sum(0) for some in (a, b))
+        within = sum(_within(total, len(some), unbiased) for total, some in ((of_a, a), (of_b, b)))
+        return float(within - 2 * between / (len(a) * len(b)))
 
 
-def _within(kernel: np.ndarray, w: np.ndarray) -> float:
-    return float(w @ kernel @ w / (w.sum() ** 2 - np.square(w).sum()))  # pairs of two different rows
+def _within(total: float, n: int, unbiased: bool) -> float:
+    """The mean kernel of n rows, from the sum over pairs of two: of these pairs alone, or of all, where a row is as near as 1."""
+    return total / (n * (n - 1)) if unbiased else (total + n) / n**2

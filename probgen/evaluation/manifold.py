@@ -1,7 +1,9 @@
 """Precision, recall, density and coverage: fidelity and diversity of draws by balls around their nearest neighbours.
 
 A set's manifold is the union of balls around its rows, each as wide as the way to the k-th nearest row of the same set
-(Kynkäänniemi et al. 2019); density and coverage count balls of the real rows alone (Naeem et al. 2020).
+(Kynkäänniemi et al. 2019); density and coverage count balls of the real rows alone (Naeem et al. 2020). Balls are closed: what
+is as far as the k-th nearest row is inside. Squared distances count as equal that differ by less than one part in 100,000, so
+that data in tenths have the ties of data in whole numbers.
 """
 
 from __future__ import annotations
@@ -10,19 +12,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics.pairwise import euclidean_distances
 
 from probgen.errors import InputError
+from probgen.evaluation import intervals
 
 AT_ONCE = 1 << 23  # distances that are in memory together: 64 MiB
+TIE = 1e-5  # of squared distances
+CLOSE = 1e-8  # squared distances below this share of the squares that they are the difference of are taken directly
+MOST = 1000  # rows of each set from which variances are read off
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What each row adds to the four figures, which are the means: so are their bootstrap intervals.
+    """What each row adds to the four figures, which are the means.
 
     precision  (fake,) whether the draw lies in a ball of a real row
-    density    (fake,) in how many of them, over k: 1 on average where both are of one law
+    density    (fake,) in how many of them, over k: 1 on average where both are of one law, more where rows come twice
     recall     (real,) whether the row lies in a ball of a draw
     coverage   (real,) whether the row's ball holds a draw: 1 - 2^-k on average where both are of one law and of one size
     """
@@ -36,8 +41,8 @@ class Neighbours:
 def neighbours(real: np.ndarray, fake: np.ndarray, k: int = 5) -> Neighbours:
     """Of real rows and draws, both (row, feature).
 
-    Balls are closed, so that duplicates of discrete data lie in one another's. Memory is bounded, time is that of three
-    products of all rows with all rows. Errors: `InputError` for k below 1 or sets of k rows or fewer.
+    Memory is bounded, time is that of three products of all rows with all rows. Errors: `InputError` for k below 1 or sets
+    of k rows or fewer.
     """
     check_k(k, len(real), len(fake))
     real, fake = centred(real, fake)
@@ -50,6 +55,62 @@ def neighbours(real: np.ndarray, fake: np.ndarray, k: int = 5) -> Neighbours:
         coverage |= inside.any(0)
         recall |= (d <= of_fake[rows, None]).any(0)
     return Neighbours(precision, density, recall.astype(np.float64), coverage.astype(np.float64))
+
+
+def neighbour_intervals(
+    near: Neighbours, real: np.ndarray, fake: np.ndarray, k: int, seed: int
+) -> dict[str, intervals.Interval]:
+    """The 95 % interval of each of the four figures, of what `neighbours` found.
+
+    What is inside the balls varies with the rows that are held against them, and the balls with the rows that they are made of:
+
+        Var p = E p(1 - p) / m + Var p(balls)
+
+    The first is read off the rows themselves, the second off two halves of the balls, against the same rows. Both halves
+    of coverage, whose balls and rows are the same, are taken together. What half as many rows say of a share is carried over
+    in units of p(1 - p), of a density in units of its square; balls of density hold half as many rows there, for where rows come twice
+    it grows with the rows.
+    """
+    rng, few = np.random.default_rng(seed), (k + 1) // 2
+    n, m = len(real), len(fake)
+    (some,) = intervals.split((n, m), 1, rng, MOST)
+    own = {side: _all(x[rows], x[rows]) for side, x, rows in zip("rf", centred(real, fake), some, strict=True)}
+    x, y = (x[rows] for x, rows in zip(centred(real, fake), some, strict=True))
+    between = _all(y, x)  # (fake, real)
+    p = {name: float(getattr(near, name).mean()) for name in ("precision", "density", "recall", "coverage")}
+    shared: dict[str, list[tuple[float, float]]] = {name: [] for name in p}
+    for _ in range(intervals.SPLITS):
+        halves = intervals.split((len(x), len(y)), 2, rng)
+        of_real = [(A, _kth(own["r"][np.ix_(A, A)], k)) for A, _ in halves]
+        of_fake = [(B, _kth(own["f"][np.ix_(B, B)], k)) for _, B in halves]
+        inside = [between[:, A] <= radii for A, radii in of_real]
+        shared["precision"].append(_apart(*(each.any(1).astype(float) for each in inside)))
+        smaller = [(between[:, A] <= _kth(own["r"][np.ix_(A, A)], few)).sum(1) / few for A, _ in halves]
+        shared["density"].append(_apart(*smaller))
+        shared["recall"].append(_apart(*((between[B].T <= radii).any(1).astype(float) for B, radii in of_fake)))
+        covered = [(each[B].any(0)).mean() for each, (_, B) in zip(inside, halves, strict=True)]
+        shared["coverage"].append(((covered[0] - covered[1]) ** 2, (covered[0] + covered[1]) / 2))
+    found = {}
+    for name, values in shared.items():
+        square, half = (float(each) for each in np.mean(values, 0))
+        # of halves, of half as many again; and of fewer rows than there are
+        variance = max(square, 0.0) / 4 * min(1.0, MOST / (m if name == "recall" else n))
+        if name == "density":
+            variance *= (p[name] / half) ** 2 if half else 1.0
+            variance += float(near.density.var(ddof=1)) / m
+            found[name] = intervals.of_mean(p[name], variance, least=0)
+            continue
+        rows = m if name == "precision" else n
+        variance *= p[name] * (1 - p[name]) / (half * (1 - half)) if 0 < half < 1 else 1.0
+        variance += 0.0 if name == "coverage" else p[name] * (1 - p[name]) / (rows - 1)
+        found[name] = intervals.of_share(p[name], rows, variance)
+    return found
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """(E a - E b)^2, without what the rows (row,) that the means are taken over add to it, and the mean of both."""
+    d = a - b
+    return float(d.mean() ** 2 - d.var(ddof=1) / len(d)), float(a.mean() + b.mean()) / 2
 
 
 def check_k(k: int, real: int, fake: int) -> None:
@@ -66,29 +127,48 @@ def nearest(x: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def centred(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both in float64 about their common mean, for squares of what is far from 0 have few digits left for differences.
-
-    Whole numbers stay whole, so that equal distances are equal.
-    """
+    """Both in float64 about their common mean, for squares of what is far from 0 have few digits left for differences."""
     a, b = (np.asarray(x, dtype=np.float64).reshape(len(x), -1) for x in (a, b))
     middle = (a.sum(0) + b.sum(0)) / (len(a) + len(b))
-    if all((x == np.round(x)).all() for x in (a, b)):
-        middle = np.round(middle)
     return a - middle, b - middle
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Of all rows of a to all rows of b, some rows of a at a time."""
-    square = np.einsum("ij,ij->i", b, b)[None]
+    """Of all rows of a to all rows of b, some rows of a at a time.
+
+    As |a|^2 + |b|^2 - 2 a'b, one matrix product; where that cancels, as |a - b|^2: 0 for equal rows.
+    """
+    square = np.einsum("ij,ij->i", b, b)
     step = max(1, AT_ONCE // len(b))
     for start in range(0, len(a), step):
         rows = slice(start, start + step)
-        yield rows, euclidean_distances(a[rows], b, Y_norm_squared=square, squared=True)
+        part = a[rows]
+        scale = np.einsum("ij,ij->i", part, part)[:, None] + square
+        d = part @ b.T
+        d *= -2
+        d += scale
+        scale *= CLOSE
+        close = np.argwhere(d <= scale)
+        for some in np.array_split(close, 1 + close.size * a.shape[1] // AT_ONCE):
+            i, j = some.T
+            d[i, j] = np.square(part[i] - b[j]).sum(1)
+        yield rows, d
+
+
+def _all(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.concatenate([d for _, d in squared_distances(a, b)])
 
 
 def _radii(x: np.ndarray, k: int) -> np.ndarray:
+    """Squared, of the balls around rows: (row,)."""
     radii = np.empty(len(x))
     for rows, d in squared_distances(x, x):
         d[np.arange(len(d)), np.arange(len(x))[rows]] = np.inf  # a row is no neighbour of its own
         radii[rows] = np.partition(d, k - 1, axis=1)[:, k - 1]
-    return radii
+    return radii * (1 + TIE)
+
+
+def _kth(d: np.ndarray, k: int) -> np.ndarray:
+    """The same of all squared distances of rows (row, row), which are overwritten."""
+    np.fill_diagonal(d, np.inf)
+    return np.partition(d, k - 1, axis=1)[:, k - 1] * (1 + TIE)

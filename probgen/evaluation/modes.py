@@ -98,6 +98,26 @@ def reverse_kl(counts: np.ndarray, share: np.ndarray) -> float:
         return float((p[some] * (np.log(p[some]) - np.log(share[some]))).sum())
 
 
+def reverse_kl_variances(counts: np.ndarray, of_data: np.ndarray) -> tuple[float, float]:
+    """`linear` and `null` of `reverse_kl` (see `intervals.of_distance`), of counts of draws and of data over the modes: (mode,) each.
+
+    With p of draws, q of data, and K modes that either has, from the first two orders of the expansion:
+
+        linear = (sum p log^2(p/q) - KL^2) / m + (sum p^2/q - 1) / n        null = (K - 1) (1/m + 1/n)^2 / 2
+
+    Infinite where KL is.
+    """
+    m, n = counts.sum(), of_data.sum()
+    kl = reverse_kl(counts, of_data / n)
+    if not math.isfinite(kl):
+        return math.inf, math.inf
+    some = counts > 0
+    p, q = counts[some] / m, of_data[some] / n
+    linear = ((p * np.log(p / q) ** 2).sum() - kl**2) / m + ((p**2 / q).sum() - 1) / n
+    either = int(((counts > 0) | (of_data > 0)).sum())
+    return float(linear), min((either - 1) * (1 / m + 1 / n) ** 2 / 2, float(linear) / 2)
+
+
 def spread(real: np.ndarray, fake: np.ndarray) -> float:
     """How wide draws lie around their modes, as a multiple of the data: distances (row,) of both.
 

@@ -2,45 +2,76 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
-from scipy.stats import chi2, f
 
-from probgen.evaluation.manifold import centred, squared_distances
+from probgen.evaluation import intervals
+from probgen.evaluation.manifold import TIE, centred, squared_distances
 
 
-def pairs(x: np.ndarray, radius: float) -> int:
-    """How many pairs of rows (row, feature) are no further apart than that."""
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of n rows that are the same.
+
+    number    how many there are
+    variance  of that number, over other sets of n rows of the same law: what a Poisson number has, and more where equal rows
+              come in clumps
+    """
+
+    n: int
+    number: int
+    variance: float
+
+    @property
+    def effective(self) -> float:
+        """How many pairs of a Poisson number vary as much beside their mean."""
+        return self.number**2 / self.variance if self.number else 0.0
+
+
+def pairs(x: np.ndarray, radius: float) -> Pairs:
+    """Pairs of rows (row, feature) that are no further apart than that; ties as of `neighbours`.
+
+    Their number is a U-statistic (Hoeffding 1948, eq. 5.13):  Var = N p (1 - p) + 6 C(n, 3) (q - p^2),  of N = n (n - 1) / 2
+    pairs of which each is the same with probability p; q: that two others are the same as one, d_i (d_i - 1) of each row
+    with d_i others.
+    """
     x, _ = centred(x, x)
-    near = 0
+    n, others = len(x), np.zeros(len(x))
     for rows, d in squared_distances(x, x):
-        d[np.arange(len(d)), np.arange(len(x))[rows]] = (
-            np.inf
-        )  # a row is no pair; rounded, the way to itself may be above 0
-        near += int((d <= radius**2).sum())
-    return near // 2  # each twice
+        d[np.arange(len(d)), np.arange(n)[rows]] = np.inf  # a row is no pair
+        others[rows] = (d <= radius**2 * (1 + TIE)).sum(1)
+    number = int(others.sum()) // 2
+    N, triples = n * (n - 1) / 2, n * (n - 1) * (n - 2)
+    p, q = number / N, float((others * (others - 1)).sum()) / triples
+    return Pairs(n, number, N * p * (1 - p) + triples * max(q - p**2, 0.0))
 
 
-def support_size(n: int, found: int, level: float = 0.95) -> tuple[float, float, float]:
-    """The size of the support of n draws of which `found` pairs are the same, and an interval.
+def support_size(found: Pairs) -> tuple[float, float, float]:
+    """The size of the support of rows of which pairs are the same, and a 95 % interval: by the ratio to all pairs.
 
     N things that are equally likely give n (n - 1) / 2N pairs on average; where they are not, 1 / N is the probability
-    that two draws are the same, and the true support is larger. The number of pairs is nearly Poisson (interval:
-    Garwood 1936). Without a pair the estimate and its upper end are infinite.
+    that two draws are the same, and the true support is larger. Without a pair the estimate is that of one pair, and the
+    upper end of the interval is NaN: it is not known.
     """
-    outside = (1 - level) / 2
-    most = chi2.ppf(1 - outside, 2 * (found + 1)) / 2
-    least = chi2.ppf(outside, 2 * found) / 2 if found else 0.0
-    size, low, high = (n * (n - 1) / (2 * c) if c else np.inf for c in (found, most, least))
-    return size, low, high
+    from scipy.stats import chi2
+
+    outside, c = (1 - intervals.LEVEL) / 2, found.effective
+    each = found.number / c if c else 1.0  # pairs of a clump
+    most = each * chi2.ppf(1 - outside, 2 * (c + 1)) / 2
+    least = each * chi2.ppf(outside, 2 * c) / 2 if c else math.nan
+    N = found.n * (found.n - 1) / 2
+    return N / max(found.number, 1), float(N / most), float(N / least)
 
 
-def relative_support(found: int, of_data: int, level: float = 0.95) -> tuple[float, float, float]:
-    """The size of the support of draws, as a multiple of that of as many rows of data, and an interval.
+def relative_support(draws: Pairs, data: Pairs) -> tuple[float, float, float]:
+    """The size of the support of draws, as a multiple of that of as many rows of data, and a 95 % interval.
 
-    found, of_data  pairs that are the same. Both are nearly Poisson, and the interval is that of a ratio of two (the
-                    binomial of Clopper & Pearson 1934 as an F). Without a pair of draws both ends above are infinite.
+    The ratio of the numbers of pairs. Without a pair of draws it is that of one pair, and the upper end of the interval is NaN:
+    it is not known.
     """
-    outside = (1 - level) / 2
-    low = of_data / (found + 1) / f.ppf(1 - outside, 2 * (found + 1), 2 * of_data) if of_data else 0.0
-    high = (of_data + 1) / found * f.ppf(1 - outside, 2 * (of_data + 1), 2 * found) if found else np.inf
-    return (of_data / found if found else np.inf), float(low), float(high)
+    c, b = draws.effective, data.effective
+    low, high = intervals.of_ratio_of_counts(b, c)
+    scale = (data.number / b if b else 1.0) / (draws.number / c if c else 1.0)  # pairs of a clump of either
+    return data.number / max(draws.number, 1), low * scale, high * scale if c else math.nan

@@ -59,7 +59,7 @@ class Annealed:
 
     @property
     def standard_error(self) -> Tensor:
-        """Of `bound`, by the delta method: (row,)."""
+        """Of `bound`, by the jackknife: (row,)."""
         return iwae_with_error(self.log_w)[1]
 
 

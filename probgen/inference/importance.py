@@ -112,24 +112,33 @@ def iwae(
 
     x: (row, *event); both results: (row,), in nats. A lower bound on log p(x) in expectation (eq. 8 of Burda et al.).
     `at_once` bounds the rows times draws that are in memory together; None is what the device works on best. The error is
-    that of the delta method: the standard deviation of the normalised weights over sqrt(k).
+    that of the jackknife.
     """
     return iwae_with_error(all_log_weights(pair, x, k, at_once=at_once, **given))
 
 
 def iwae_with_error(log_w: Tensor) -> tuple[Tensor, Tensor]:
-    """The importance-weighted bound of k weights and its standard error: (k, row) -> (row,), (row,)."""
+    """The importance-weighted bound of k weights and its standard error: (k, row) -> (row,), (row,).
+
+    The error is the jackknife's (Tukey 1958): that of the bounds of all weights but one. The square is right on average
+    for few weights and uneven ones, where the delta method has an error too small by 1.2 (k = 10, log w of deviation 1) to 3. NaN for k = 1.
+    """
     bound = renyi(log_w, 0)
-    return bound, _error((log_w - bound).exp())
+    k = len(log_w)
+    if k == 1:
+        return bound, torch.full_like(bound, math.nan)
+    share = (log_w - bound).exp() / k
+    without = torch.log1p(-share.clamp(max=0.5))  # log of the sum of all weights but one, over that of all
+    largest = share.argmax(0, keepdim=True)  # whose share may be 1 but for rounding: the others are added up themselves
+    rest = share.scatter(0, largest, 0).sum(0, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
+    without = without.scatter(0, largest, rest.log())
+    return bound, (k - 1) / math.sqrt(k) * without.std(0)
 
 
 def elbo_with_error(log_w: Tensor) -> tuple[Tensor, Tensor]:
-    """The ELBO of k weights, their mean logarithm, and its standard error: (k, row) -> (row,), (row,)."""
-    return log_w.mean(0), _error(log_w)
-
-
-def _error(values: Tensor) -> Tensor:
-    return values.std(0) / math.sqrt(len(values)) if len(values) > 1 else torch.full_like(values[0], math.nan)
+    """The ELBO of k weights, their mean logarithm, and its standard error: (k, row) -> (row,), (row,). NaN for k = 1."""
+    error = log_w.std(0) / math.sqrt(len(log_w)) if len(log_w) > 1 else torch.full_like(log_w[0], math.nan)
+    return log_w.mean(0), error
 
 
 @torch.no_grad()

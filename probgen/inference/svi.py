@@ -98,15 +98,17 @@ def _culprit(pair: Objective, batch: dict[str, Tensor]) -> str:
 
 @torch.no_grad()
 def mean_loss(pair: Objective, data: Rows, autocast: bool = False) -> float:
-    """The loss of all rows in eval mode, in nats a row."""
+    """The loss of all rows in eval mode, in nats a row, by their weights."""
     pair.eval()
-    total = 0.0
+    total = rows = 0.0
     for chunk in data.chunks(pair.at_once):
         n = len(chunk["x"])
+        counts = float(chunk["weight"].sum()) if "weight" in chunk else n
         with torch.autocast(chunk["x"].device.type, torch.bfloat16, enabled=autocast):
-            total += n * float(pair.loss(n=n, **chunk)["loss"])
+            total += counts * float(pair.loss(n=n, **chunk)["loss"])
+        rows += counts
     pair.train()
-    return total / data.n
+    return total / rows
 
 
 class Best:

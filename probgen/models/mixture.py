@@ -126,6 +126,7 @@ class Mixture(Pair):
             else "logarithms of standard deviations",
             "units": "variances of the data, which `regularization` is a share of",
         }
+        self.mean_weight = 1.0  # of the rows of the fit
         self.register_buffer("center", torch.zeros(D), persistent=False)
         self.register_buffer("scale", torch.ones(D), persistent=False)
         self.center: Tensor
@@ -153,9 +154,18 @@ class Mixture(Pair):
             there = None if observed is None else observed.flatten(1)
             return pyro.sample("x", self.likelihood(z, there), obs=None if x is None else x.flatten(1))
 
-    def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
-        """Exact: z is enumerated, and the guide is empty."""
-        return {"loss": ENUMERATED.differentiable_loss(self.model, self.guide, x, n=n, **given) / n}
+    def loss(
+        self, x: Tensor, *, n: int, weight: Tensor | None = None, **given: Tensor
+    ) -> dict[str, Tensor]:
+        """-log p(x) with the penalty, exact: z is enumerated, and the guide is empty.
+
+        While training in nats of a row of mean weight, whatever weights a batch has; of validation rows their mean by weights.
+        """
+        if not self.training:
+            w = torch.ones(n, dtype=x.dtype, device=x.device) if weight is None else weight
+            return {"loss": -(w @ self.objective(x, **given)) / w.sum()}
+        total = ENUMERATED.differentiable_loss(self.model, self.guide, x, n=n, weight=weight, **given)
+        return {"loss": total / (n * self.mean_weight)}
 
     def likelihood(self, z: Tensor, observed: Tensor | None = None) -> Any:
         """p(x | z), of the coordinates that are observed."""
@@ -195,14 +205,21 @@ class Mixture(Pair):
     def _log_joint(self, x: Tensor, observed: Tensor | None) -> Iterator[Tensor]:
         """log p(x, z = k): (component, row), in blocks, which lie in the same memory one after the other."""
         x, log_pi = x.flatten(1).to(self.mu.dtype), self.log_pi.log_softmax(0)[:, None]
-        if observed is not None:
-            k = torch.arange(len(self.mu), device=self.mu.device)
-            for part, o in zip(x.split(self._at_once), observed.flatten(1).split(self._at_once), strict=True):
-                yield log_pi + self.likelihood(k, o[:, None]).log_prob(part[:, None]).T
+        if observed is not None and not (observed := observed.flatten(1)).all():
+            yield self._log_joint_in_part(x, observed, log_pi)
             return
         y, log_scale = (x - self.center) / self.scale, self.scale.log().sum()
         for part in moments.log_joint(self.normals(), log_pi[:, 0], y):
             yield part - log_scale
+
+    def _log_joint_in_part(self, x: Tensor, observed: Tensor, log_pi: Tensor) -> Tensor:
+        """The same where some coordinates are missing. Whole rows have the numbers that they have by themselves."""
+        whole, k = observed.all(1), torch.arange(len(self.mu), device=self.mu.device)
+        parts = zip(x[~whole].split(self._at_once), observed[~whole].split(self._at_once), strict=True)
+        some = [log_pi + self.likelihood(k, o[:, None]).log_prob(part[:, None]).T for part, o in parts]
+        all_of_them = [part.clone() for part in self._log_joint(x[whole], None)] if whole.any() else []
+        order = torch.cat([(~whole).nonzero()[:, 0], whole.nonzero()[:, 0]]).argsort()
+        return torch.cat([*some, *all_of_them], 1)[:, order]
 
     @property
     def _matrices(self) -> bool:
@@ -269,27 +286,41 @@ class Mixture(Pair):
         if options.components > data.n:
             raise InputError(f"components = {options.components}: more than the {data.n} rows of the data")
         self.standardise(data)
+        self.mean_weight = data.mean_weight
         best: tuple[xr.Dataset, dict[str, Tensor]] | None = None
+        singular: list[DivergedError] = []
         for i in range(options.restarts):
             stage = f"restart-{i}" if options.restarts > 1 else "fit"
-            self.start(data, run, stage)
-            if options.method == "em":
-                em(self, data, run, options.steps, options.tolerance, stage)
-            else:
-                training = Training(
-                    options.batch_size, options.learning_rate, options.steps, schedule=options.schedule
-                )
-                svi(self, data, run, training, stage)
-            criteria = self.criteria(data)
+            try:
+                criteria = self.fit_from_a_start(data, run, stage)
+            except DivergedError as error:
+                singular.append(error)
+                continue
             if best is None or criteria["objective"] > best[0]["objective"]:
                 best = criteria, {name: value.clone() for name, value in self.state_dict().items()}
-        assert best is not None
+        if best is None:
+            raise singular[0]
+        if singular:
+            run.notes.append(f"{len(singular)} of {options.restarts} restarts ended early and were left out: {singular[0]}")
         criteria, state = best
         self.load_state_dict(state)
         self.to_data_units()
         components = self.describe()
         run.notes += say_unused(components["pi"].values, data.n)
         return {"criteria": criteria, "components": components}
+
+    def fit_from_a_start(self, data: Rows, run: Run, stage: str) -> xr.Dataset:
+        """One fit, and its criteria. Errors: `DivergedError`."""
+        options = self.options
+        self.start(data, run, stage)
+        if options.method == "em":
+            em(self, data, run, options.steps, options.tolerance, stage)
+        else:
+            training = Training(
+                options.batch_size, options.learning_rate, options.steps, schedule=options.schedule
+            )
+            svi(self, data, run, training, stage)
+        return self.criteria(data)
 
     def standardise(self, data: Rows) -> None:
         """Learn the centre and scale of the data, for the fit alone. Errors: `InputError` if no two rows differ."""
@@ -312,24 +343,32 @@ class Mixture(Pair):
     def start(self, data: Rows, run: Run, stage: str) -> None:
         """Parameters from k-means clusters of some of the rows, begun by greedy k-means++ (Arthur & Vassilvitskii 2007)."""
         batch = data.batch(0, START_ROWS, f"{stage}-start")
-        x = batch["x"].flatten(1).to(self.mu)
+        x, K = batch["x"].flatten(1).to(self.mu), self.options.components
         if "observed" in batch:
             x = torch.where(batch["observed"].flatten(1), x, self.center)
+        weight = batch["weight"] if "weight" in batch else torch.ones_like(x[:, 0])
+        first, w = _distinct(x, weight)
+        y = (x[first] - self.center) / self.scale
         with warnings.catch_warnings():  # fewer distinct rows than clusters: EM copes
             warnings.simplefilter("ignore", ConvergenceWarning)
-            y, K = ((x - self.center) / self.scale).cpu().numpy(), self.options.components
-            few, seed = y[: max(SEED_ROWS, 20 * K)], run.key(stage, "k-means")
-            centers, _ = kmeans_plusplus(few, K, n_local_trials=CANDIDATES, random_state=seed)
-            labels = KMeans(K, init=centers, n_init=1).fit_predict(y)
-        r = nn.functional.one_hot(torch.from_numpy(labels).long(), self.options.components).T.to(self.mu)
+            points, size = y.cpu().numpy(), w.cpu().numpy()
+            few = run.numpy(stage, "seeds").permutation(len(points))[: max(SEED_ROWS, 20 * K)]
+            centers, _ = kmeans_plusplus(
+                points[few],
+                k := min(K, len(few)),
+                sample_weight=size[few],
+                n_local_trials=CANDIDATES,
+                random_state=run.key(stage, "k-means"),
+            )
+            labels = KMeans(k, init=centers, n_init=1).fit_predict(points, sample_weight=size)
+        r = nn.functional.one_hot(torch.from_numpy(labels).long(), K).T.to(self.mu) * w
         self.mu.zero_()
         self.L.zero_()
         if self._matrices:
-            blocks = zip(r.split(4096, 1), ((x - self.center) / self.scale).split(4096), strict=True)
-            self.m_step(_sum(_moments(part, y.expand(len(r), -1, -1)) for part, y in blocks))
+            blocks = zip(r.split(4096, 1), y.split(4096), strict=True)
+            self.m_step(_sum(_moments(part, z.expand(K, -1, -1)) for part, z in blocks))
             return
-        phi = self.normals().features((x - self.center) / self.scale)
-        first, second = moments.about(self.mu, M := r @ phi.T, False)
+        first, second = moments.about(self.mu, M := r @ self.normals().features(y).T, False)
         self.m_step({"n": M[:, 0], "seen": M[:, :1], "first": first, "second": second})
 
     @property
@@ -356,26 +395,32 @@ class Mixture(Pair):
         that its moments about 0 would cancel.
         """
         x = batch["x"].flatten(1)
-        observed = batch["observed"].flatten(1) if "observed" in batch else None
+        observed = batch["observed"].flatten(1) if "observed" in batch else torch.ones_like(x, dtype=torch.bool)
         weight = batch.get("weight", torch.ones(len(x), dtype=self.mu.dtype, device=x.device))
-        if observed is None and self.normals().by_features:
-            sums = self._by_products(x, weight)
-        elif observed is None and self._matrices:
-            blocks = zip(x.split(4096), weight.split(4096), strict=True)
-            sums = _sum(self._by_solving(*block) for block in blocks)
+        whole = observed.all(1)
+        if whole.all():
+            sums = self._of_whole_rows(x, weight)
         else:
-            observed = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
-            parts = zip(*(tensor.split(self._at_once) for tensor in (x, observed, weight)), strict=True)
-            sums = _sum(self._one_by_one(*part) for part in parts)
-        log_scale = self.scale.log()
-        jacobian = (
-            weight.sum() * log_scale.sum() if observed is None else weight @ (observed * log_scale).sum(1)
-        )
+            pieces = (tensor[~whole].split(self._at_once) for tensor in (x, observed, weight))
+            sums = _sum(self._one_by_one(*piece) for piece in zip(*pieces, strict=True))
+            if whole.any():
+                sums = _sum([sums, self._of_whole_rows(x[whole], weight[whole])])
         return {
             **sums,
             "rows": weight.sum(),
-            "log_likelihood": sums["log_likelihood"] - jacobian,
+            "log_likelihood": sums["log_likelihood"] - weight @ (observed * self.scale.log()).sum(1),
         }
+
+    def _of_whole_rows(self, x: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        if self.normals().by_features:
+            return self._by_products(x, weight)
+        if self._matrices:
+            return _sum(
+                self._by_solving(*part) for part in zip(x.split(4096), weight.split(4096), strict=True)
+            )
+        there = torch.ones_like(x, dtype=torch.bool)
+        pieces = (tensor.split(self._at_once) for tensor in (x, there, weight))
+        return _sum(self._one_by_one(*piece) for piece in zip(*pieces, strict=True))
 
     def _by_products(self, x: Tensor, weight: Tensor) -> dict[str, Tensor]:
         """Two matrix products a block: log p(y | z) = Theta phi(y), and r phi(y)'."""
@@ -562,6 +607,20 @@ def _lower(L: Tensor) -> Tensor:
 def _log_diagonal(L: Tensor) -> Tensor:
     """The inverse of `_lower`."""
     return L.tril(-1) + torch.diag_embed(L.diagonal(dim1=-2, dim2=-1).log())
+
+
+def _distinct(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Which rows (row, feature) to take for each to come once, in the order of their values, and the weight of all that are equal."""
+    values, D = x.cpu().numpy(), x.shape[1]
+    for width in (1, 8, 64, D):  # few columns order most rows
+        order = np.lexsort(values[:, :width].T[::-1])
+        new = (values[order[1:], :width] != values[order[:-1], :width]).any(1)
+        if new.all() or width >= D:
+            break
+    group = np.concatenate([[0], new.cumsum()])
+    first = order[np.concatenate([[True], new])]
+    w = np.bincount(group, weight.cpu().numpy().astype(np.float64)[order])
+    return torch.from_numpy(first).to(x.device), torch.from_numpy(w).to(x)
 
 
 def _sum(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:

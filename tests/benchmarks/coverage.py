@@ -1,0 +1,115 @@
+"""How often the intervals of the laboratory hold, and how often its tests alarm where nothing is wrong.
+
+    python -m tests.benchmarks coverage [RUNS]           intervals, of 200 runs each
+    python -m tests.benchmarks alarms [RUNS]             false alarms, of 20,000 runs of the cheap tests each
+
+Rows and draws are simulated: 8 Gaussian modes of deviation 0.5 in 2, 5 or 10 dimensions, even, or with shares of 1 / i^2; a
+tenth of the rows at one point; whole numbers. Draws are of the same law, or 1.3 times as wide about their modes. An interval
+holds where the mean of the measure over all runs lies in it.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import product
+
+import numpy as np
+from scipy.stats import binom
+
+from probgen.evaluation.diagnosis import ALARM, _missing, _tests, diagnose
+from probgen.evaluation.modes import Located, Modes
+from probgen.evaluation.twosample import classifier_two_sample
+
+SIZES = ((100, 1000), (200, 200), (1000, 1000), (2000, 500))
+DIMENSIONS = (2, 5, 10)
+LAWS = ("even", "1/i^2", "an atom", "whole numbers")
+WIDER = (1.0, 1.3)
+MODES, WIDTH = 8, 0.5
+
+
+def modes_in(dimensions: int) -> Modes:
+    """The centres of the simulated modes, the same at every call."""
+    centres = 3 * np.random.default_rng(5).normal(size=(MODES, dimensions))
+    return Modes(centres, np.full_like(centres, WIDTH))
+
+
+def shares(law: str, modes: int = MODES) -> np.ndarray:
+    """Of the modes: (mode,)."""
+    p = 1 / np.arange(1, modes + 1) ** 2 if law == "1/i^2" else np.ones(modes)
+    return p / p.sum()
+
+
+def rows_of(law: str, dimensions: int, n: int, rng: np.random.Generator, wider: float = 1.0) -> np.ndarray:
+    """n rows of a law, or of what is wider about its modes: (row, feature)."""
+    centres = modes_in(dimensions).mean
+    x = centres[rng.choice(MODES, n, p=shares(law))] + wider * WIDTH * rng.normal(size=(n, dimensions))
+    if law == "an atom":
+        x[rng.random(n) < 0.1] = centres[0]
+    return np.round(x) if law == "whole numbers" else x
+
+
+def held(law: str, dimensions: int, n: int, m: int, wider: float, runs: int) -> dict[str, tuple[float, float]]:
+    """The mean of each measure over the runs, and the share of the intervals that hold it."""
+    locate, found = modes_in(dimensions).locate, []
+    for seed in range(runs):
+        rng = np.random.default_rng([seed, n, m])
+        real, fake = rows_of(law, dimensions, n, rng), rows_of(law, dimensions, m, rng, wider)
+        report = diagnose(real, fake, locate, MODES, seed=seed)
+        found.append(report[["value", "low", "high"]].to_dataarray().values)
+        names = list(map(str, report["measure"].values))
+    value, low, high = np.array(found).transpose(1, 2, 0)  # (measure, run)
+    out = {}
+    for i, name in enumerate(names):
+        some = np.isfinite(value[i])
+        if not some.any():
+            continue
+        # the support is that of infinitely many rows: the ratio of the means of two counts, near the median of the ratios
+        truth = float(np.median(value[i]) if name == "support" else value[i][some].mean())
+        above = np.where(np.isnan(high[i]), np.inf, high[i])
+        out[name] = truth, float(((low[i] <= truth + 1e-12) & (truth <= above + 1e-12))[some].mean())
+    return out
+
+
+def coverage(runs: int) -> None:
+    """A line a setting, and the least and the most of each measure over all of them."""
+    ends: dict[str, list[float]] = {}
+    for (n, m), dimensions, law, wider in product(SIZES, DIMENSIONS, LAWS, WIDER):
+        found = held(law, dimensions, n, m, wider, runs)
+        line = ", ".join(f"{name} {truth:.3g}: {share:.3f}" for name, (truth, share) in found.items())
+        print(f"{n}/{m} rows/draws, {dimensions} dimensions, {law}, {wider} times as wide: {line}", flush=True)
+        for name, (_, share) in found.items():
+            ends.setdefault(name, []).append(share)
+    noise = binom.ppf([0.025, 0.975], runs, 0.95) / runs
+    print(f"{runs} runs each: 0.95 is seen between {noise[0]:.3f} and {noise[1]:.3f}")
+    for name, values in ends.items():
+        few = np.mean(np.array(values) < 0.93)
+        print(f"{name}: {np.mean(values):.3f}, {min(values):.3f} to {max(values):.3f}; below 0.93 in {few:.0%}")
+
+
+def alarms(runs: int) -> None:
+    """False alarms of each test, and of modes that are said to be dropped."""
+    for (n, m), law, modes in product((*SIZES, (10_000, 200), (100, 100)), ("even", "1/i^2"), (3, 8, 50)):
+        p, rng, seen = shares(law, modes), np.random.default_rng(1), np.zeros(4)
+        for seed in range(runs):
+            real, fake = (
+                Located(rng.choice(modes, size, p=p), np.sqrt(rng.chisquare(2, size)), 2) for size in (n, m)
+            )
+            found = _tests(real, fake, modes, seed)
+            seen += [*(v < ALARM for v in found.values()), bool(_missing(real, fake, modes))]
+        line = ", ".join(f"{name} {k / runs:.5f}" for name, k in zip((*found, "dropped"), seen, strict=True))
+        print(f"{n}/{m} rows/draws, {modes} modes, {law}: {line}", flush=True)
+    for (n, m), dimensions, law in product(SIZES, (2, 10), LAWS):
+        rng = np.random.default_rng(2)
+        few = max(1, runs // 20)
+        told = [
+            classifier_two_sample(rows_of(law, dimensions, n, rng), rows_of(law, dimensions, m, rng), seed).p_value
+            < ALARM
+            for seed in range(few)
+        ]
+        print(f"{n}/{m}, {dimensions} dimensions, {law}: apart {np.mean(told):.5f} of {few}", flush=True)
+
+
+def main() -> None:
+    """By the name that this was called by."""
+    wanted = [int(argument) for argument in sys.argv[2:] if argument.isdigit()]
+    coverage(*(wanted or [200]))
