@@ -19,7 +19,15 @@ from probgen.errors import NotOffered
 from probgen.inference.active import active_units
 from probgen.inference.annealed import ais, anneal, bidirectional, reverse
 from probgen.inference.elbo import elbo
-from probgen.inference.importance import all_log_weights, iwae, log_weights, propose, renyi, renyi_bound
+from probgen.inference.importance import (
+    all_log_weights,
+    iwae,
+    iwae_with_error,
+    log_weights,
+    propose,
+    renyi,
+    renyi_bound,
+)
 from probgen.inference.pareto import generalized_pareto, pareto_k, psis
 
 D, L, SIGMA = 6, 2, 0.4
@@ -314,6 +322,42 @@ def test_pareto_shape_of_pareto_tails() -> None:
         shape, sigma = generalized_pareto(x)
         np.testing.assert_allclose(shape, k, atol=0.05)
         np.testing.assert_allclose(sigma, 2.0, rtol=0.06)
+
+
+def test_tied_weights_are_no_tail() -> None:
+    """Weights of two values have a bounded tail or none; one weight that is worth all others alarms; ties below the tail say nothing."""
+    two = [torch.where(torch.arange(1000) < n, 0.0, -2.0)[:, None] for n in (1, 3, 30, 100, 500)]
+    assert all(-20 < float(pareto_k(each)) <= 0 for each in two)
+    for each in two:
+        np.testing.assert_allclose(psis(each)[0].logsumexp(0), each.logsumexp(0), atol=0.03)
+    one = torch.zeros(1000, 1, dtype=torch.float64)
+    one[0] = 20
+    assert float(pareto_k(one)) == 1
+    assert float(pareto_k(torch.zeros(100, 1))) == 0
+    tail = torch.from_numpy(stats.genpareto(0.6).rvs((400, 1), random_state=np.random.default_rng(1))).log1p()
+    tied = tail.clamp(min=tail.sort(0).values[330])
+    torch.testing.assert_close(pareto_k(tied), pareto_k(tail))
+
+
+@pytest.mark.parametrize("k", [2, 3, 10, 100, 1000])
+@pytest.mark.parametrize("deviation", [0.3, 1.0, 1.5])
+def test_the_error_of_an_importance_weighted_bound_is_its_spread(deviation: float, k: int) -> None:
+    """Weights whose logarithms are normal, 4,000 sets: the spread of the bounds over the root mean square of the printed errors."""
+    draws = 1000 if k == 1000 else 4000
+    log_w = deviation * torch.from_numpy(np.random.default_rng(k).normal(size=(k, draws)))
+    bound, error = iwae_with_error(log_w)
+    assert 0.93 < float(bound.std() / error.square().mean().sqrt()) < 1.12
+    one_by_one = torch.stack([torch.cat([log_w[:i], log_w[i + 1 :]]).logsumexp(0) for i in range(min(k, 3))])
+    jackknife = ((k - 1) / k * (one_by_one - one_by_one.mean(0)).square().sum(0)).sqrt()
+    if k < 4:
+        np.testing.assert_allclose(error, jackknife, rtol=1e-9)
+
+
+def test_the_error_of_one_weight_that_outweighs_all_is_finite() -> None:
+    log_w = torch.zeros(10, 2, dtype=torch.float64)
+    log_w[0, 0], log_w[1:, 1] = 60.0, -torch.inf
+    assert torch.isfinite(iwae_with_error(log_w)[1]).all()
+    assert torch.isnan(iwae_with_error(log_w[:1])[1]).all()
 
 
 def test_pareto_k_warns_of_a_guide_that_is_too_narrow() -> None:

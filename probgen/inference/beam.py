@@ -37,7 +37,8 @@ def beam(
     total = torch.full((rows, beams), -torch.inf, dtype=torch.float64, device=x.device)
     total[:, 0] = 0  # they are all the same as yet
     length = torch.zeros(rows, beams, device=x.device)
-    ended = torch.zeros(rows, beams, dtype=torch.bool, device=x.device)
+    over = torch.zeros(rows, dtype=torch.bool, device=x.device) if end is None else (x == end).any(1)
+    ended = over[:, None].repeat(1, beams)
     for i in range(begun, begun + steps):
         log_p = walk.numbers(i).double().log_softmax(1).unflatten(0, (len(row), beams))
         if end is not None:

@@ -12,11 +12,15 @@ import torch
 from torch import Tensor
 
 ENOUGH = 25  # draws; the tail of fewer says nothing
+FEW = 5  # weights of a tail; fewer have no shape
+TIED = 1e-12  # weights that differ by less are equal; the largest is 1
 
 
 def pareto_k(log_w: Tensor) -> Tensor:
-    """The shape k of the tail of each row's weights, 0 where the largest are all equal: (draw, row) -> (row,).
+    """The shape k of the tail of each row's weights: (draw, row) -> (row,). Below 0 the tail is bounded.
 
+    The tail is what is strictly above the (M + 1)-th largest weight: tied weights are no tail. Where fewer than five are, k is 0;
+    but 1, which is that of a tail without a mean, where the weights are worth fewer than five draws: (sum w)^2 / sum w^2 (Kong 1992).
     Errors: `ValueError` for fewer than 25 draws.
     """
     return psis(log_w)[1]
@@ -32,14 +36,21 @@ def psis(log_w: Tensor) -> tuple[Tensor, Tensor]:
     ordered, order = log_w.double().sort(0)
     threshold = ordered[-M - 1].exp()
     excess = ordered[-M:].exp() - threshold
-    k, sigma = generalized_pareto(excess)
-    p = (torch.arange(M, dtype=k.dtype, device=k.device)[:, None] + 0.5) / M
-    # the quantiles of the Pareto distribution, none above the largest weight
-    tail = (threshold + sigma * torch.special.expm1(-k * torch.log1p(-p)) / k).log().clamp(max=0)
-    equal = excess[-1] <= 1e-12
-    ordered[-M:] = torch.where(equal, ordered[-M:], tail)
-    smoothed = torch.empty_like(log_w).scatter_(0, order, ordered.to(log_w.dtype))
-    return smoothed, torch.where(equal, 0, k).to(log_w.dtype)
+    w = ordered.exp()
+    few = w.sum(0) ** 2 / w.square().sum(0) < FEW
+    k = few.to(w.dtype)
+    tails = (excess > TIED * (1 + threshold)).sum(0)
+    for size in tails.unique().tolist():  # as a rule of one size
+        if size < FEW:
+            continue
+        rows = tails == size
+        shape, sigma = generalized_pareto(excess[-size:, rows])
+        p = (torch.arange(size, dtype=shape.dtype, device=shape.device)[:, None] + 0.5) / size
+        # the quantiles of the Pareto distribution, none above the largest weight
+        expected = threshold[rows] + sigma * torch.special.expm1(-shape * torch.log1p(-p)) / shape
+        ordered[-size:, rows] = expected.log().clamp(max=0)
+        k[rows] = shape
+    return torch.empty_like(log_w).scatter_(0, order, ordered.to(log_w.dtype)), k.to(log_w.dtype)
 
 
 def generalized_pareto(x: Tensor) -> tuple[Tensor, Tensor]:

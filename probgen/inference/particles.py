@@ -24,13 +24,19 @@ BYTES = 1 << 28  # of what the particles that go together keep of their walk: 25
 
 
 def complete(
-    parts: Sequence[Autoregressive], x: Tensor, observed: Tensor, particles: int
+    parts: Sequence[Autoregressive],
+    x: Tensor,
+    observed: Tensor,
+    particles: int,
+    *,
+    end: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """A draw for each row of x, with x kept where observed, and its effective sample size.
 
     parts      distributions of batch shape (row,) or (), of which p(x) has equal parts
     x          (row, *event); observed: the same, bool
     particles  K, of each draw and in all parts together (at least one in each)
+    end        a symbol after which there is nothing but it: none is drawn before a known symbol that is another
 
     The effective sample size (row,) says from how many of the K first particles the draw was chosen: 1 / sum_a w_a^2,
     where w_a is the weight of all that descend from particle a. It is K where the draw is exact, the known sites coming
@@ -45,7 +51,7 @@ def complete(
     for chosen, k in ((exact, 1), (~exact, each)):  # of parts that are exact one is chosen by its p(x_known)
         index = chosen.nonzero()[:, 0]
         for rows in index.split(max(1, at_once // k)) if len(index) else ():
-            walks = [_walk(part, flat[rows], known[rows], rows, len(x), k) for part in parts]
+            walks = [_walk(part, flat[rows], known[rows], rows, len(x), k, end) for part in parts]
             values, log_w, ancestors = (torch.cat(found, 1) for found in zip(*walks, strict=True))
             if (log_w.amax(1) == -math.inf).any():
                 raise InputError("given 'x': what is known has probability 0 under the model")
@@ -67,7 +73,7 @@ def _is_prefix(known: Tensor) -> Tensor:
 
 
 def _walk(
-    p: Autoregressive, x: Tensor, known: Tensor, rows: Tensor, n: int, k: int
+    p: Autoregressive, x: Tensor, known: Tensor, rows: Tensor, n: int, k: int, end: int | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Values as they lie (row, k, site), log-weights (row, k) and first ancestors (row, k) of k particles a row.
 
@@ -78,10 +84,19 @@ def _walk(
     walk = p.walk(torch.Size((n,)), rows.repeat(k))
     log_w = torch.zeros(k, size, device=x.device)
     ancestors = torch.arange(k, device=x.device)[:, None].expand(k, size)
+    # where a later symbol is known to be another
+    goes_on = (known & (x != end)).flip(1).cumsum(1).flip(1) > 0 if end is not None else None
     last = int(known.any(0).nonzero().max()) if known.any() else -1  # after it the weights stand still
     for i in range(walk.sites):
-        site = p.site.p(walk.numbers(i))
-        value, given = site.sample(), known[:, i].repeat(k)
+        numbers, given = walk.numbers(i), known[:, i].repeat(k)
+        if goes_on is not None:
+            here = goes_on[:, i].repeat(k) & ~given
+            left = numbers.index_fill(1, torch.tensor([end], device=x.device), -torch.inf)
+            lost = left.logsumexp(1) - numbers.logsumexp(1)  # the probability that it goes on
+            log_w = log_w + torch.where(here, lost, 0).reshape(k, size)
+            numbers = torch.where((here & (lost > -torch.inf))[:, None], left, numbers)
+        site = p.site.p(numbers)
+        value = site.sample()
         if known[:, i].any():
             here = x[:, i].repeat(k).to(value.dtype)
             value = torch.where(given, here, value)

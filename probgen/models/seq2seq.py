@@ -117,10 +117,26 @@ class Seq2Seq(SequencePair):
         return torch.where(there, source, -1)
 
     def learn(self, data: Rows, run: Run) -> None:
-        """Whole rows."""
+        """Whole rows. Errors: `InputError` for a row with symbols after its end."""
         x = data.dataset
+        self._check_ends(data)
         self.longest.fill_(int(x["length"].max()) if "length" in x else x.sizes["time"])
         svi(self, data, run, self.training_plan())
+
+    def _check_ends(self, data: Rows) -> None:
+        if self.end is None:
+            return
+        first = 0
+        for batch in data.chunks():
+            x = batch["x"]
+            ends = x == self.end
+            later = (ends.cumsum(1) > ends.long()) & ~ends
+            if "length" in batch:
+                later &= torch.arange(x.shape[1], device=x.device) < batch["length"][:, None]
+            if later.any():
+                row = first + int(later.any(1).nonzero()[0])
+                raise InputError(f"x, row {row}: symbols come after the end of the text, {END!r}, which is its last symbol")
+            first += len(x)
 
     def loss(
         self, x: Tensor, *, n: int, length: Tensor | None = None, first: Tensor | None = None, **given: Tensor
@@ -129,15 +145,20 @@ class Seq2Seq(SequencePair):
         x = x if length is None else x[:, : int(length.max())]
         return super().loss(x, n=n, length=length, first=first, **given)
 
-    def go_on(self, x: Tensor, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
+    def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
+        """And how much of it counts."""
+        found = super().complete(x, observed, options, **given)
+        return found | self._counted(found["x"])
+
+    def go_on(self, x: Tensor, given: dict[str, Tensor], options: Any, steps: int) -> dict[str, Tensor]:
         """By a beam, or drawn."""
-        if options.beams is None:
-            return self._counted(super().go_on(x, given, options)["x"])
+        if options.beams is None or not steps:
+            return self._counted(super().go_on(x, given, options, steps)["x"])
         found = beam(
-            self.conditioner,
+            self.with_end,
             self.site,
             x,
-            options.length or self.steps or 0,
+            steps,
             beams=options.beams,
             end=self.end,
             length_penalty=options.length_penalty,

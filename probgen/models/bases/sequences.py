@@ -93,6 +93,59 @@ class ContinuationOptions(CompletionOptions):
         1.0, gt=0, le=1, description="only the most probable symbols that have this probability together"
     )
 
+    @property
+    def changed(self) -> str:
+        """What is asked for of the steps that are drawn one after the other, in words; empty if nothing is."""
+        fields = type(self).model_fields
+        return ", ".join(
+            f"{name} = {getattr(self, name)}"
+            for name in fields
+            if name not in CompletionOptions.model_fields and getattr(self, name) != fields[name].default
+        )
+
+
+class Ending:
+    """A conditioner of texts that end: after the symbol `end` nothing comes but it, with probability 1."""
+
+    def __init__(self, conditioner: Any, end: int):
+        self.conditioner, self.end, self.site = conditioner, end, conditioner.site
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Those of the conditioner."""
+        return iter(self.conditioner.parameters())
+
+    def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """(row, site) -> (row, site, level)."""
+        return self.scan(x, self.start(len(x), context))
+
+    def start(self, rows: int, context: Tensor | None) -> State:
+        """Before the first symbol."""
+        device = next(self.parameters()).device
+        return {
+            "before": self.conditioner.start(rows, context),
+            "ended": torch.zeros(rows, dtype=torch.bool, device=device),
+        }
+
+    def scan(self, x: Tensor, state: State) -> Tensor:
+        """Of the symbols that follow, of which the values are x."""
+        ends = x == self.end
+        ended = state["ended"][:, None] | (ends.cumsum(1) > ends.long())
+        state["ended"] = state["ended"] | ends.any(1)
+        return self._or_only_the_end(self.conditioner.scan(x, state["before"]), ended)
+
+    def step(self, state: State, i: int, previous: Tensor | None) -> Tensor:
+        """Of the next symbol: (row,) -> (row, level)."""
+        if previous is not None:
+            state["ended"] = state["ended"] | (previous == self.end)
+        return self._or_only_the_end(
+            self.conditioner.step(state["before"], i, previous), state["ended"]
+        )
+
+    def _or_only_the_end(self, numbers: Tensor, ended: Tensor) -> Tensor:
+        only = torch.full_like(numbers[..., :1, :].flatten(0, -2)[0], -torch.inf)
+        only[self.end] = 0
+        return torch.where(ended[..., None], only, numbers)
+
 
 class Memory:
     """What is remembered of each stream between the batches of a fit."""
@@ -156,9 +209,14 @@ class SequencePair(Pair):
     def make_conditioner(self) -> SequenceConditioner:
         """By the options."""
 
+    @property
+    def with_end(self) -> Any:
+        """The conditioner of p(x): with an end, where texts have one."""
+        return self.conditioner if self.end is None else Ending(self.conditioner, self.end)
+
     def p(self, steps: int, context: Tensor | None) -> Autoregressive:
         """p(x) of so many steps: batch shape (row,) where something is given."""
-        return Autoregressive(self.conditioner, self.site, (steps,), context=context)
+        return Autoregressive(self.with_end, self.site, (steps,), context=context)
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Tensor) -> Tensor:
         """x ~ p(x), whole rows."""
@@ -194,7 +252,7 @@ class SequencePair(Pair):
             return {"loss": -total / (x.numel() if length is None else length.sum())}
         start = self.conditioner.start(n, context)
         state = start | self.memory.recalled(start, first)
-        log_p = log_prob_of(self.site, self.numbers(x, state), x)
+        log_p = log_prob_of(self.site, self.numbers(self.conditioner, x, state), x)
         assert length is not None
         remembered = {MEMORY + name: state[name].to(start[name]) for name in start if name != "context"}
         return {"loss": -(log_p * _within(x, length, 0)).sum() / length.sum(), **remembered}
@@ -207,26 +265,28 @@ class SequencePair(Pair):
             if name.startswith(MEMORY)
         }
 
-    def numbers(self, x: Tensor, state: State) -> Tensor:
-        """Those of the conditioner, in the dtype of the weights whatever autocast made."""
-        return self.conditioner.scan(x, state).to(next(self.parameters()).dtype)
+    def numbers(self, conditioner: SequenceConditioner, x: Tensor, state: State) -> Tensor:
+        """Those of a conditioner, in the dtype of the weights whatever autocast made."""
+        return conditioner.scan(x, state).to(next(self.parameters()).dtype)
 
     def parts(self, x: Tensor, length: Tensor | None, context: Tensor | None) -> Iterator[Tensor]:
         """log p(x_t | x_<t) stretch by stretch: (row, step), 0 past the end of a row; rows that have ended are left behind."""
-        state = self.conditioner.start(len(x), context)
+        conditioner = self.with_end
+        state = conditioner.start(len(x), context)
         size = max(1, AT_ONCE // (len(x) * max(self.site.size, 256)))
         going = torch.arange(len(x), device=x.device)
         for start in range(0, x.shape[1], size):
             part = x[:, start : start + size]
             if length is None:
-                yield log_prob_of(self.site, self.numbers(part, state), part)
+                yield log_prob_of(self.site, self.numbers(conditioner, part, state), part)
                 continue
             still = length[going] > start
             if 2 * still.sum() < len(going):
                 going, state = going[still], of_rows(state, still)
-            log_p = log_prob_of(self.site, self.numbers(part[going], state), part[going])
+            log_p = log_prob_of(self.site, self.numbers(conditioner, part[going], state), part[going])
+            counts = _within(part[going], length[going], start)
             yield part.new_zeros(part.shape, dtype=log_p.dtype).index_copy(
-                0, going, log_p * _within(part[going], length[going], start)
+                0, going, torch.where(counts, log_p, 0)
             )
 
     def log_prob(self, x: Tensor, length: Tensor | None = None, **given: Tensor) -> Tensor:
@@ -245,31 +305,66 @@ class SequencePair(Pair):
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
         """Sequences from their first step on."""
-        return self.go_on(torch.zeros(n, 0, device=next(self.parameters()).device), given, options)
+        nothing = torch.zeros(n, 0, device=next(self.parameters()).device)
+        return self.go_on(nothing, given, options, options.length or self.steps or LENGTH)
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
-        """A prompt is gone on with, where rows are of several lengths; what is known in part is completed: see `completion`."""
+        """What follows the first steps of a row, one step after the other; an unknown step before known ones by particles.
+
+        Errors: `InputError` for options that say how a step is drawn where it is drawn given what follows, or there is none.
+        """
         given.pop("length", None)
-        if observed.all() and None in self.event.shape:
-            return self.go_on(x, given, options)
-        drawn, ess = complete([self.p(x.shape[1], self.context(given))], x, observed, options.particles)
+        known = observed.sum(1)
+        if bool((observed.long().cumprod(1).sum(1) == known).all()):
+            return self._continue(x, known, options, given)
+        if options.changed:
+            raise InputError(
+                f"{options.changed}: of steps that are drawn one after the other, and here an unknown step comes before a known "
+                "one, which it is drawn given; leave it out, or give the first steps of each row alone"
+            )
+        p = self.p(x.shape[1], self.context(given))
+        drawn, ess = complete([p], x, observed, options.particles, end=self.end)
         return {"x": drawn, "ess": ess}
 
-    def go_on(self, x: Tensor, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
-        """x (row, step), and what is drawn after it."""
+    def _continue(
+        self, x: Tensor, known: Tensor, options: Any, given: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Rows of which the first `known` (row,) steps are known, drawn to their end or as far as asked for."""
+        width, starts = x.shape[1], known.unique().tolist()
+        prompt = None in self.event.shape and starts == [width]  # of rows of several lengths any may go on
+        if options.length and len(starts) > 1:
+            raise InputError(
+                f"length = {options.length}: rows have {starts[0]} to {starts[-1]} known steps; rows of one number are needed"
+            )
+        if options.changed and not (options.length or prompt) and starts[-1] == width:
+            raise InputError(f"{options.changed}: some rows are known whole, so nothing is drawn; leave it out")
+        found: dict[str, Tensor] = {}
+        for start in starts:
+            rows = (known == start).nonzero()[:, 0]
+            steps = options.length or ((self.steps or LENGTH) if prompt else width - start)
+            some = {name: value[rows] for name, value in given.items()}
+            for name, value in self.go_on(x[rows, :start], some, options, steps).items():
+                found.setdefault(name, value.new_empty(len(x), *value.shape[1:]))[rows] = value
+        if not prompt:  # exact
+            found["ess"] = torch.full((len(x),), float(options.particles), dtype=torch.float64, device=x.device)
+        return found
+
+    def go_on(
+        self, x: Tensor, given: dict[str, Tensor], options: Any, steps: int
+    ) -> dict[str, Tensor]:
+        """x (row, step), and so many steps that are drawn after it."""
         rows, begun = x.shape
-        state = self.conditioner.start(rows, self.context(given))
+        conditioner = self.with_end
+        state = conditioner.start(rows, self.context(given))
         if begun:
-            self.conditioner.scan(x, state)
-        parts, previous = [x] if begun else [], None
-        steps = options.length or self.steps or LENGTH
-        ended = torch.zeros(rows, dtype=torch.bool, device=x.device)
+            conditioner.scan(x, state)
+        parts, previous = [x] if begun or not steps else [], None
+        ended = torch.zeros(rows, dtype=torch.bool, device=x.device) if self.end is None else (x == self.end).any(1)
         for i in range(begun, begun + steps):
-            previous = choose(self.site, self.conditioner.step(state, i, previous), options)
-            if self.end is not None:
-                previous = torch.where(ended, self.end, previous)
-                ended |= previous == self.end
+            previous = choose(self.site, conditioner.step(state, i, previous), options)
             parts.append(previous[:, None])
+            if self.end is not None:
+                ended |= previous == self.end
             if ended.all():
                 left = begun + steps - i - 1
                 parts.append(previous[:, None].expand(-1, left))
@@ -285,8 +380,8 @@ def choose(site: Site, numbers: Tensor, options: Any) -> Tensor:
         return site.p(numbers).sample()
     logits = numbers / options.temperature if options.temperature != 1 else numbers
     if options.top_k is not None and options.top_k < site.levels:
-        least = logits.topk(options.top_k, 1).values[:, -1:]
-        logits = logits.masked_fill(logits < least, -torch.inf)
+        chosen = logits.topk(options.top_k, 1).indices  # so many, also where some are equally probable
+        logits = torch.full_like(logits, -torch.inf).scatter(1, chosen, logits.gather(1, chosen))
     p = logits.softmax(1)
     if options.top_p < 1:
         ordered, index = p.sort(1, descending=True)
