@@ -21,7 +21,7 @@ from probgen.contract.conditions import context_size, one_hot
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.hookspecs import hookimpl
-from probgen.contract.options import Options
+from probgen.contract.options import Options, only
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.contract.scores import log_prob
@@ -42,9 +42,19 @@ class PairScoreOptions(Options):
     estimator: Literal["iwae", "elbo", "ais"] = Field(
         "iwae", description="of log p(x): importance-weighted bound, ELBO, annealed importance sampling"
     )
-    k: int = Field(100, ge=1, description="draws a row, of iwae and elbo")
-    steps: int = Field(200, ge=1, description="ais: distributions between the guide and the posterior")
-    chains: int = Field(16, ge=1, description="ais: chains a row")
+    k: int = Field(
+        100,
+        ge=1,
+        description="draws a row, of iwae and elbo",
+        json_schema_extra=only(estimator=("iwae", "elbo")),
+    )
+    steps: int = Field(
+        200,
+        ge=1,
+        description="ais: distributions between the guide and the posterior",
+        json_schema_extra=only(estimator="ais"),
+    )
+    chains: int = Field(16, ge=1, description="ais: chains a row", json_schema_extra=only(estimator="ais"))
     at_once: int | None = Field(
         None,
         ge=1,
@@ -55,8 +65,18 @@ class PairScoreOptions(Options):
 class PairSampleOptions(Options):
     """How the latents of a given x are drawn."""
 
-    particles: int = Field(16, ge=1, description="of which each draw that is conditioned on x is one")
-    steps: int = Field(50, ge=1, description="from the prior to p(z | x) where x is known in part")
+    particles: int = Field(
+        16,
+        ge=1,
+        description="of which each draw that is conditioned on x is one",
+        json_schema_extra=only(x=("part", "all")),
+    )
+    steps: int = Field(
+        50,
+        ge=1,
+        description="from the prior to p(z | x) where x is known in part",
+        json_schema_extra=only(x="part"),
+    )
 
 
 class Pair(Objective):

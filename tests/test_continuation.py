@@ -120,7 +120,9 @@ def test_completions_have_the_conditional_probabilities(name: str, x: list[float
         np.testing.assert_array_equal(found["length"], expected)
 
 
-@pytest.mark.parametrize("options", [{"temperature": 0.4}, {"temperature": 2.5}, {"top_k": 2}, {"top_p": 0.7}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"temperature": 0.4}, {"temperature": 2.5}, {"top_k": 2}, {"top_p": 0.7}], ids=str
+)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_what_follows_a_prompt_minds_every_option(name: str, options: dict[str, Any]) -> None:
     """The conditionals, tempered or cut, and normalised anew; without the option the draws are another distribution's."""
@@ -128,7 +130,11 @@ def test_what_follows_a_prompt_minds_every_option(name: str, options: dict[str, 
     x = [2, NAN, NAN, NAN]
     changed = np.zeros(len(WORDS))
     for t in range(1, STEPS):
-        shape = (-1, LEVELS, LEVELS ** (STEPS - 1 - t))  # words by their first steps, the symbol, and the rest
+        shape = (
+            -1,
+            LEVELS,
+            LEVELS ** (STEPS - 1 - t),
+        )  # words by their first steps, the symbol, and the rest
         logits = each[:, t].reshape(shape)[:, :, 0] / options.get("temperature", 1)
         p = np.exp(logits - np.logaddexp.reduce(logits, 1, keepdims=True))
         order = np.argsort(-p, 1, kind="stable")
@@ -151,14 +157,18 @@ def test_as_many_steps_are_drawn_as_are_asked_for(name: str) -> None:
     assert draws(name, [2, 1, 1, 1], length=3)["x"].shape == (DRAWS, 7)
     assert (draws(name, x, length=3)["x"].values[:, :2] == [2, 1]).all()
     rows = np.array([[2, NAN, NAN, NAN], [1, 2, 2, NAN]])
-    both = probgen.sample(fitted(name), 50, given={"x": rows, **condition(name, 2)}, temperature=0.5)["x"].values
+    both = probgen.sample(fitted(name), 50, given={"x": rows, **condition(name, 2)}, temperature=0.5)[
+        "x"
+    ].values
     assert (both[:, 0, 0] == 2).all()
     assert (both[:, 1, :3] == [1, 2, 2]).all()
     with pytest.raises(InputError, match="length = 3: rows have 1 to 3 known steps"):
         probgen.sample(fitted(name), 1, given={"x": rows, **condition(name, 2)}, length=3)
 
 
-@pytest.mark.parametrize("options", [{"temperature": 0.5}, {"top_k": 1}, {"top_p": 0.5}, {"length": 2}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"temperature": 0.5}, {"top_k": 1}, {"top_p": 0.5}, {"length": 2}], ids=str
+)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_what_cannot_be_minded_is_refused(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="an unknown step comes before a known one"):

@@ -13,7 +13,6 @@ from scipy.stats import binom, f, multivariate_hypergeom
 
 import probgen
 from probgen.errors import InputError
-
 from probgen.evaluation.classifier import train_classifier
 from probgen.evaluation.diagnosis import ALARM, _missing, _tests, diagnose
 from probgen.evaluation.distances import MMD, frechet
@@ -130,7 +129,10 @@ def test_mmd_is_the_unbiased_sum_over_pairs() -> None:
     between = np.mean([kernel(p, q) for p in a for q in b])
     assert mmd.value() == pytest.approx(within_a + within_b - 2 * between, rel=1e-9)
     some = np.array([0, 3, 5]), np.array([1, 2, 4, 8])
-    near_a, near_b = (np.mean([kernel(p, q) for p in x[rows] for q in x[rows]]) for x, rows in zip((a, b), some, strict=True))
+    near_a, near_b = (
+        np.mean([kernel(p, q) for p in x[rows] for q in x[rows]])
+        for x, rows in zip((a, b), some, strict=True)
+    )
     across = np.mean([kernel(p, q) for p in a[some[0]] for q in b[some[1]]])
     assert mmd.biased(*some) == pytest.approx(near_a + near_b - 2 * across, rel=1e-9)
 
@@ -301,7 +303,9 @@ def test_a_p_value_of_permutations_is_that_of_all_of_them() -> None:
     p = sum(w for w, u in zip(chance, uneven, strict=False) if u >= uneven[-1] - 1e-9)
     found = [same_histogram(a, b, seed) for seed in range(50)]
     assert sum(chance) == pytest.approx(1)
-    assert np.mean(found) == pytest.approx(p, abs=5 * p / math.sqrt(50 * 50))  # each ends with its 50th as uneven
+    assert np.mean(found) == pytest.approx(
+        p, abs=5 * p / math.sqrt(50 * 50)
+    )  # each ends with its 50th as uneven
     assert same_histogram(np.array([0, 400, 0]), np.array([300, 0, 2])) == 1e-4
     assert same_histogram(np.array([7, 0]), np.array([9, 0])) == 1
 
@@ -319,7 +323,9 @@ def test_intervals_of_distances_hold_0_where_there_is_none() -> None:
     real, fake = rng.normal(size=(2, 400, 16))
     modes = modes_of(rng.normal(size=(2000, 16)), np.arange(2000) % 5)
     found = diagnose(real, fake, modes.locate, 5).sel(measure=["reverse_kl", "mmd"])
-    assert ((found["low"] <= found["value"]) & (found["high"] >= found["value"]) & (found["low"] <= 0.01)).all()
+    assert (
+        (found["low"] <= found["value"]) & (found["high"] >= found["value"]) & (found["low"] <= 0.01)
+    ).all()
 
 
 def test_the_interval_of_a_ratio_of_two_counts() -> None:

@@ -122,6 +122,16 @@ class Meets(Good):
         cls.before = module.mu.detach().clone()
 
 
+class SampleOptions(Options):
+    """Of a draw that minds none."""
+
+    scale: float = 1.0
+
+
+class IgnoresAnOption(Good):
+    SampleOptions = SampleOptions
+
+
 class LeavesAParameter(Good):
     @staticmethod
     def build(options: Options, event: probgen.Event) -> nn.Module:
@@ -298,6 +308,7 @@ BROKEN = {
     ForgetsItsAverage: "test_resumed_equals_uninterrupted",
     ReturnsWhatFilesCannotHold: "test_files_open_without_probgen",
     TakesAnyOption: "test_bad_input_is_refused_by_name",
+    IgnoresAnOption: "test_an_option_has_an_effect_or_is_refused",
     TakesMissingValues: "test_missing_values_are_summed_out",
     StaysWhereItWas: "test_an_accelerator_says_the_same",
 }

@@ -17,7 +17,7 @@ from probgen.api.provenance import stamp
 from probgen.contract.definition import Definition, latents_of
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
-from probgen.contract.options import checked
+from probgen.contract.options import checked, unused
 from probgen.contract.seeds import checked_seed
 from probgen.contract.state import digest_of
 from probgen.contract.surroundings import isolated
@@ -108,6 +108,8 @@ class _Drawing:
         self.options = checked(self.family.options("sample"), options, f"family {self.family.name!r}, sample")
         self.run = run_for(fitted, self.seed, device)
         self.given, self.rows, self.per_row = conditions(fitted, given, self.run)
+        if (problem := unused(self.options, {"x": _how_much(self.given)})) is not None:
+            raise InputError(f"family {self.family.name!r}, sample: {problem} (of x is given)")
         self.names = " ".join(sorted(map(str, given or {})))
         self.shard = shard_rows(fitted.event)
 
@@ -157,6 +159,13 @@ class _Drawing:
                 )  # fmt: skip
                 yield _checked_draws(drawn, family, len(index))
                 observers.tell("step", run=self.run, stage="sample", step=first // self.shard, metrics={})
+
+
+def _how_much(given: Mapping[str, Tensor]) -> str:
+    """How much of x is given."""
+    if "x" not in given:
+        return "nothing"
+    return "all" if bool(given["observed"].all()) else "part"
 
 
 def _checked_draws(drawn: Any, family: Definition, n: int) -> dict[str, np.ndarray]:

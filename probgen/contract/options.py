@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from probgen.errors import InputError, did_you_mean
 
+SET = "set"  # of `only`: any value but the default
+
+
+def only(**where: Any) -> dict[str, Any]:
+    """Of an option that is used only where others have a value, or one of several: `Field(..., json_schema_extra=only(method="svi"))`.
+
+    `SET` stands for whatever is not the default. An option that is set where it is not used is refused. In options of a
+    sample hook `x` says how much of x is given: "nothing", "part" or "all".
+    """
+    return {"only": {name: value if isinstance(value, tuple) else (value,) for name, value in where.items()}}
+
 
 class Options(BaseModel):
     """The base of a family's options.
 
-    Unknown keys, NaN, infinity and values of another type (True for 1, "3" for 3) are refused. Sequences are
-    tuples: annotate them as `tuple[int, ...]`.
+    Unknown keys, NaN, infinity and values of another type (True for 1, "3" for 3) are refused, and options that would not be
+    used (see `only`). Sequences are tuples: annotate them as `tuple[int, ...]`.
     """
 
     model_config = ConfigDict(
@@ -30,11 +41,50 @@ class Options(BaseModel):
             return values
         return {name: _plain(value) for name, value in values.items()}
 
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        """Errors: `ValueError` for an option that another one leaves without use."""
+        fields = type(self).model_fields
+        if (problem := unused(self, {name: getattr(self, name) for name in fields})) is not None:
+            raise ValueError(problem)
+        return self
+
+
+def unused(options: BaseModel, context: Mapping[str, Any]) -> str | None:
+    """What to say of an option that is set and would not be used; context: values by name that `only` may speak of."""
+    fields = type(options).model_fields
+    for name, field in fields.items():
+        extra = field.json_schema_extra
+        if not isinstance(extra, dict) or "only" not in extra or getattr(options, name) == field.default:
+            continue
+        where: Any = extra["only"]
+        for other, allowed in where.items():
+            if other not in context:
+                continue
+            value = context[other]
+            if value in allowed or (SET in allowed and value != fields[other].default):
+                continue
+            needed = " or ".join("another value" if each == SET else f"{each!r}" for each in allowed)
+            return f"{name} = {getattr(options, name)!r} has no effect with {other} = {value!r}: it needs {other} = {needed}"
+    return None
+
+
+def refuse_unused(options: BaseModel, why: str, *names: str) -> None:
+    """Errors: `InputError` for an option that is set and, as is seen from the data alone, would not be used."""
+    fields = type(options).model_fields
+    for name in names:
+        if getattr(options, name) != fields[name].default:
+            raise InputError(f"{name} = {getattr(options, name)!r} has no effect: {why}; leave it out")
+
 
 class MeanOptions(Options):
     """Of a sample hook that can decode without noise."""
 
-    mean: bool = Field(False, description="x is the mean of p(x | z), not a draw from it")
+    mean: bool = Field(
+        False,
+        description="x is the mean of p(x | z), not a draw from it",
+        json_schema_extra=only(x=("nothing", "part")),
+    )
 
 
 class ConditionalsOptions(Options):

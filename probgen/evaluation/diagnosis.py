@@ -103,9 +103,7 @@ def check_sizes(rows: int, draws: int, k: int) -> None:
     check_k(k, rows, draws)
 
 
-def _by_mode(
-    found: dict[str, tuple[float, float, float]], at: Located, drawn: Located, modes: int
-) -> None:
+def _by_mode(found: dict[str, tuple[float, float, float]], at: Located, drawn: Located, modes: int) -> None:
     counts, of_data = (np.bincount(s.mode, minlength=modes) for s in (drawn, at))
     seen = np.bincount(drawn.mode[drawn.good], minlength=modes)
     found["modes"] = (float((seen > 0).sum()), *intervals.of_number(seen))

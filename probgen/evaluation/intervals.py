@@ -70,7 +70,9 @@ def split(
 ) -> list[list[np.ndarray]]:
     """Rows of each set in random parts of equal size, none in two: [part][set] -> (row,). Of at most `most` rows of each."""
     orders = [rng.permutation(n)[:most] for n in sizes]
-    return [[order[i * (len(order) // parts) :][: len(order) // parts] for order in orders] for i in range(parts)]
+    return [
+        [order[i * (len(order) // parts) :][: len(order) // parts] for order in orders] for i in range(parts)
+    ]
 
 
 def variances_by_halves(

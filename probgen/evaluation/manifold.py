@@ -74,7 +74,9 @@ def neighbour_intervals(
     rng, few = np.random.default_rng(seed), (k + 1) // 2
     n, m = len(real), len(fake)
     (some,) = intervals.split((n, m), 1, rng, MOST)
-    own = {side: _all(x[rows], x[rows]) for side, x, rows in zip("rf", centred(real, fake), some, strict=True)}
+    own = {
+        side: _all(x[rows], x[rows]) for side, x, rows in zip("rf", centred(real, fake), some, strict=True)
+    }
     x, y = (x[rows] for x, rows in zip(centred(real, fake), some, strict=True))
     between = _all(y, x)  # (fake, real)
     p = {name: float(getattr(near, name).mean()) for name in ("precision", "density", "recall", "coverage")}
@@ -87,7 +89,9 @@ def neighbour_intervals(
         shared["precision"].append(_apart(*(each.any(1).astype(float) for each in inside)))
         smaller = [(between[:, A] <= _kth(own["r"][np.ix_(A, A)], few)).sum(1) / few for A, _ in halves]
         shared["density"].append(_apart(*smaller))
-        shared["recall"].append(_apart(*((between[B].T <= radii).any(1).astype(float) for B, radii in of_fake)))
+        shared["recall"].append(
+            _apart(*((radii >= between[B].T).any(1).astype(float) for B, radii in of_fake))
+        )
         covered = [(each[B].any(0)).mean() for each, (_, B) in zip(inside, halves, strict=True)]
         shared["coverage"].append(((covered[0] - covered[1]) ** 2, (covered[0] + covered[1]) / 2))
     found = {}

@@ -129,7 +129,9 @@ def iwae_with_error(log_w: Tensor) -> tuple[Tensor, Tensor]:
         return bound, torch.full_like(bound, math.nan)
     share = (log_w - bound).exp() / k
     without = torch.log1p(-share.clamp(max=0.5))  # log of the sum of all weights but one, over that of all
-    largest = share.argmax(0, keepdim=True)  # whose share may be 1 but for rounding: the others are added up themselves
+    largest = share.argmax(
+        0, keepdim=True
+    )  # whose share may be 1 but for rounding: the others are added up themselves
     rest = share.scatter(0, largest, 0).sum(0, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
     without = without.scatter(0, largest, rest.log())
     return bound, (k - 1) / math.sqrt(k) * without.std(0)

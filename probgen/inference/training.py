@@ -9,7 +9,7 @@ from typing import Literal, Self
 import torch
 from pydantic import Field
 
-from probgen.contract.options import Options
+from probgen.contract.options import Options, only
 from probgen.contract.run import Run
 from probgen.errors import InputError, PluginError
 from probgen.inference.programs import Batches
@@ -20,7 +20,7 @@ Schedule = Literal["constant", "cosine", "linear"]
 class SVIOptions(Options):
     """Options of a pair that is trained by `svi`."""
 
-    epochs: int = Field(10, ge=1, description="passes over the data")
+    epochs: int = Field(10, ge=1, description="passes over the data", json_schema_extra=only(steps=None))
     steps: int | None = Field(None, ge=1, description="steps, instead of epochs")
     batch_size: int = Field(128, ge=1, description="rows a step")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam")
@@ -30,6 +30,7 @@ class SVIOptions(Options):
         ge=0,
         lt=1,
         description="share of the steps in which the schedule leaves the learning rate as it is",
+        json_schema_extra=only(schedule=("cosine", "linear")),
     )
     weight_decay: float = Field(
         0.0, ge=0, description="decoupled L2 penalty (AdamW), times the learning rate a step"

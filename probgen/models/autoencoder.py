@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probgen.contract.event import Event
-from probgen.contract.options import NoOptions
+from probgen.contract.options import NoOptions, Options, only
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.models.bases.codes import CodeOptions, CodePair, DecodeOptions, Decoder, Encoder, joint
@@ -36,10 +36,12 @@ class AutoencoderOptions(CodeOptions):
     )
 
 
-class MeanFirstOptions(DecodeOptions):
+class MeanFirstOptions(Options):
     """How codes are decoded; the model is of codes, so its draws have no noise unless that is asked for."""
 
-    mean: bool = Field(True, description="x is the mean of p(x | z), not a draw from it")
+    mean: bool = Field(
+        True, description="x is the mean of p(x | z), not a draw from it", json_schema_extra=only(x="nothing")
+    )
 
 
 class Autoencoder(CodePair):
@@ -105,7 +107,7 @@ class Autoencoder(CodePair):
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Any) -> dict[str, Tensor]:
         """The code of x, with x as it is. Errors: `NotOffered` where x is known in part."""
-        drawn = super().complete(x, observed, options.model_copy(update={"particles": 1}), **given)
+        drawn = super().complete(x, observed, DecodeOptions.model_validate({"particles": 1}), **given)
         return {"x": drawn["x"], "z": drawn["z"]}
 
     def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset] | None:

@@ -30,7 +30,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from probgen.contract.event import Event
-from probgen.contract.options import NoOptions, Options
+from probgen.contract.options import NoOptions, Options, only
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.contract.scores import log_prob
@@ -48,18 +48,38 @@ class BayesianMixtureOptions(Options):
     components: int = Field(2, ge=1, le=1000, description="Gaussians")
     prior: Literal["niw", "lkj"] = Field("niw", description="of means and covariances")
     alpha: float = Field(1.0, gt=0, description="concentration of the weights")
-    kappa: float = Field(0.1, gt=0, description="niw: rows that the prior of a mean is worth")
-    eta: float = Field(1.0, gt=0, description="lkj: 1 is uniform over correlations, more is nearer to 0")
+    kappa: float = Field(
+        0.1,
+        gt=0,
+        description="niw: rows that the prior of a mean is worth",
+        json_schema_extra=only(prior="niw"),
+    )
+    eta: float = Field(
+        1.0,
+        gt=0,
+        description="lkj: 1 is uniform over correlations, more is nearer to 0",
+        json_schema_extra=only(prior="lkj"),
+    )
     method: Literal["nuts", "svi"] = Field("nuts", description="how the posterior is found")
     draws: int = Field(500, ge=4, description="of the posterior, in each chain")
-    chains: int = Field(4, ge=1, description="nuts: independent runs")
-    warm_up: int = Field(300, ge=10, description="nuts: draws in which step size and mass matrix are found")
-    depth: int = Field(8, ge=1, description="nuts: a draw takes at most 2^depth leapfrog steps")
-    steps: int = Field(2000, ge=1, description="svi: steps")
-    batch_size: int = Field(1024, ge=1, description="svi: rows a step")
-    learning_rate: float = Field(0.02, gt=0, description="svi: of Adam")
+    chains: int = Field(4, ge=1, description="nuts: independent runs", json_schema_extra=only(method="nuts"))
+    warm_up: int = Field(
+        300,
+        ge=10,
+        description="nuts: draws in which step size and mass matrix are found",
+        json_schema_extra=only(method="nuts"),
+    )
+    depth: int = Field(
+        8,
+        ge=1,
+        description="nuts: a draw takes at most 2^depth leapfrog steps",
+        json_schema_extra=only(method="nuts"),
+    )
+    steps: int = Field(2000, ge=1, description="svi: steps", json_schema_extra=only(method="svi"))
+    batch_size: int = Field(1024, ge=1, description="svi: rows a step", json_schema_extra=only(method="svi"))
+    learning_rate: float = Field(0.02, gt=0, description="svi: of Adam", json_schema_extra=only(method="svi"))
     schedule: Literal["constant", "cosine", "linear"] = Field(
-        "cosine", description="svi: of the learning rate"
+        "cosine", description="svi: of the learning rate", json_schema_extra=only(method="svi")
     )
 
 

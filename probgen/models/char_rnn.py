@@ -92,7 +92,11 @@ class CharRNNOptions(SequenceOptions):
 
     @model_validator(mode="after")
     def _sizes(self) -> CharRNNOptions:
-        equal_sizes(self.hidden, self.layers)
+        _, layers = equal_sizes(self.hidden, self.layers)
+        if self.dropout and layers == 1:
+            raise ValueError(
+                f"dropout = {self.dropout} is between layers, and there is one: give more, or leave it out"
+            )
         return self
 
 

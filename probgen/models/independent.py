@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from probgen.contract.event import Event
-from probgen.contract.options import NoOptions, Options
+from probgen.contract.options import NoOptions, Options, refuse_unused
 from probgen.contract.rows import Moments, Rows
 from probgen.contract.run import Run
 from probgen.errors import InputError
@@ -44,7 +44,7 @@ class Independent(Pair):
     """One distribution a dimension."""
 
     Options = IndependentOptions
-    ScoreOptions = NoOptions
+    SampleOptions = ScoreOptions = NoOptions
     accepts = frozenset({"observed", "weight"})
     dtype = "float64"
     by_loss = False
@@ -55,10 +55,12 @@ class Independent(Pair):
         self.likelihood = auto if options.likelihood == "auto" else options.likelihood
         D = math.prod(event.fixed_shape)
         if self.likelihood == "normal":
+            refuse_unused(options, "it is of values that are counted", "smoothing")
             self.mu = nn.Parameter(torch.zeros(D))
             self.log_sigma = nn.Parameter(torch.zeros(D))
             self.dims = {"mu": ("feature",), "log_sigma": ("feature",)}
             return
+        refuse_unused(options, "it is of likelihood = 'normal'", "regularization", "reg_covar")
         if event.support == "real" or (self.likelihood == "bernoulli") != (event.support == "binary"):
             raise InputError(
                 f"likelihood = {options.likelihood!r} does not suit {event.support} data; use 'auto'"

@@ -35,7 +35,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from probgen.contract.event import Event
-from probgen.contract.options import Options
+from probgen.contract.options import NoOptions, Options, only
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.distributions import ObservedNormal
@@ -74,11 +74,18 @@ class MixtureOptions(Options):
     reg_covar: float = Field(
         0.0, ge=0, description="added to it, in units of x squared, for columns of one unit"
     )
-    tolerance: float = Field(1e-7, ge=0, description="em: nats a row that a step must gain to go on")
+    tolerance: float = Field(
+        1e-7,
+        ge=0,
+        description="em: nats a row that a step must gain to go on",
+        json_schema_extra=only(method="em"),
+    )
     steps: int = Field(1000, ge=1, description="em: at most; svi: exactly")
-    batch_size: int = Field(1024, ge=1, description="svi: rows a step")
-    learning_rate: float = Field(0.05, gt=0, description="svi: of Adam")
-    schedule: Literal["constant", "cosine"] = Field("cosine", description="svi: of the learning rate")
+    batch_size: int = Field(1024, ge=1, description="svi: rows a step", json_schema_extra=only(method="svi"))
+    learning_rate: float = Field(0.05, gt=0, description="svi: of Adam", json_schema_extra=only(method="svi"))
+    schedule: Literal["constant", "cosine"] = Field(
+        "cosine", description="svi: of the learning rate", json_schema_extra=only(method="svi")
+    )
 
 
 class MixtureScoreOptions(Options):
@@ -91,6 +98,7 @@ class Mixture(Pair):
     """A mixture of K Gaussians; with SVI, `z` is summed out exactly by enumeration."""
 
     Options = MixtureOptions
+    SampleOptions = NoOptions
     ScoreOptions = MixtureScoreOptions
     accepts = frozenset({"observed", "weight"})
     latents = {"z": ()}
@@ -154,9 +162,7 @@ class Mixture(Pair):
             there = None if observed is None else observed.flatten(1)
             return pyro.sample("x", self.likelihood(z, there), obs=None if x is None else x.flatten(1))
 
-    def loss(
-        self, x: Tensor, *, n: int, weight: Tensor | None = None, **given: Tensor
-    ) -> dict[str, Tensor]:
+    def loss(self, x: Tensor, *, n: int, weight: Tensor | None = None, **given: Tensor) -> dict[str, Tensor]:
         """-log p(x) with the penalty, exact: z is enumerated, and the guide is empty.
 
         While training in nats of a row of mean weight, whatever weights a batch has; of validation rows their mean by weights.
@@ -301,7 +307,9 @@ class Mixture(Pair):
         if best is None:
             raise singular[0]
         if singular:
-            run.notes.append(f"{len(singular)} of {options.restarts} restarts ended early and were left out: {singular[0]}")
+            run.notes.append(
+                f"{len(singular)} of {options.restarts} restarts ended early and were left out: {singular[0]}"
+            )
         criteria, state = best
         self.load_state_dict(state)
         self.to_data_units()
@@ -395,7 +403,9 @@ class Mixture(Pair):
         that its moments about 0 would cancel.
         """
         x = batch["x"].flatten(1)
-        observed = batch["observed"].flatten(1) if "observed" in batch else torch.ones_like(x, dtype=torch.bool)
+        observed = (
+            batch["observed"].flatten(1) if "observed" in batch else torch.ones_like(x, dtype=torch.bool)
+        )
         weight = batch.get("weight", torch.ones(len(x), dtype=self.mu.dtype, device=x.device))
         whole = observed.all(1)
         if whole.all():

@@ -19,6 +19,7 @@ from torch import Tensor
 from probgen.codecs.texts import END
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
+from probgen.contract.options import SET, only
 from probgen.contract.rows import Rows, evenly
 from probgen.contract.run import Run
 from probgen.distributions.sites import Categorical
@@ -47,6 +48,7 @@ class TranslationOptions(ContinuationOptions):
         1.0,
         ge=0,
         description="of a beam: log p(x) is divided by the length to this power; 0: the most probable x",
+        json_schema_extra=only(beams=SET),
     )
 
 
@@ -135,7 +137,9 @@ class Seq2Seq(SequencePair):
                 later &= torch.arange(x.shape[1], device=x.device) < batch["length"][:, None]
             if later.any():
                 row = first + int(later.any(1).nonzero()[0])
-                raise InputError(f"x, row {row}: symbols come after the end of the text, {END!r}, which is its last symbol")
+                raise InputError(
+                    f"x, row {row}: symbols come after the end of the text, {END!r}, which is its last symbol"
+                )
             first += len(x)
 
     def loss(

@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from probgen.contract.event import Event
+from probgen.contract.options import only
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.distributions import Autoregressive, NormalVector
@@ -43,19 +44,38 @@ class VAEOptions(CodeOptions):
         "factorised",
         description="p(x | z): dimensions independent given z, or autoregressive (for discrete x)",
     )
-    context: int = Field(64, ge=1, description="numbers that an autoregressive p(x | z) is told of z")
+    context: int = Field(
+        64,
+        ge=1,
+        description="numbers that an autoregressive p(x | z) is told of z",
+        json_schema_extra=only(decoder=("nade", "made")),
+    )
     prior: Literal["normal", "mixture", "vamp"] = Field("normal", description="p(z)")
     prior_components: int = Field(
-        10, ge=1, description="Gaussians of the mixture, pseudo-inputs of the VampPrior"
+        10,
+        ge=1,
+        description="Gaussians of the mixture, pseudo-inputs of the VampPrior",
+        json_schema_extra=only(prior=("mixture", "vamp")),
     )
     bound: Literal["elbo", "iwae", "renyi"] = Field("elbo", description="what the fit maximises")
-    k: int = Field(1, ge=1, description="draws a row of the bounds iwae and renyi")
+    k: int = Field(
+        1,
+        ge=1,
+        description="draws a row of the bounds iwae and renyi",
+        json_schema_extra=only(bound=("iwae", "renyi")),
+    )
     followed: int | None = Field(
         None,
         ge=1,
         description="of the k draws, those that the gradient goes through, chosen by weight; all if not given",
+        json_schema_extra=only(bound=("iwae", "renyi")),
     )
-    alpha: float = Field(0.5, lt=1, description="order of the Renyi bound; iwae is the one of order 0")
+    alpha: float = Field(
+        0.5,
+        lt=1,
+        description="order of the Renyi bound; iwae is the one of order 0",
+        json_schema_extra=only(bound="renyi"),
+    )
     beta: float = Field(1.0, ge=0, description="elbo: weight of the divergence")
     warm_up: float = Field(
         0.0,

@@ -15,6 +15,7 @@ import torch
 from pydantic import BaseModel, Field, field_validator
 from torch import Tensor, nn
 
+from probgen.contract.options import refuse_unused
 from probgen.distributions import Bernoulli, Categorical, LogisticMixture
 from probgen.distributions.autoregressive import State, check_context
 from probgen.distributions.sites import Site
@@ -188,7 +189,10 @@ class WaveNet(SequencePair):
         }
         if self.event.support == "integer":
             made["logistic"] = lambda levels: LogisticMixture(levels, self.options.components)
-        return site_for(self.event, made, self.options.likelihood)
+        site = site_for(self.event, made, self.options.likelihood)
+        if not isinstance(site, LogisticMixture):
+            refuse_unused(self.options, "it is of likelihood = 'logistic'", "components")
+        return site
 
     def make_conditioner(self) -> WaveNetConditioner:
         """As the options say."""

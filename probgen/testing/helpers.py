@@ -7,13 +7,14 @@ import multiprocessing
 import operator
 import os
 import signal
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+from pydantic import BaseModel
 
 from probgen import datasets
 from probgen.api.loading import load
@@ -22,7 +23,7 @@ from probgen.api.scoring import score
 from probgen.contract.fitted import Fitted
 from probgen.contract.hookspecs import hookimpl
 from probgen.contract.state import digest_of
-from probgen.errors import NotOffered
+from probgen.errors import DivergedError, InputError, NotOffered
 from probgen.testing import spaces
 
 
@@ -88,6 +89,51 @@ def given_of(fitted: Fitted, data: xr.Dataset) -> dict[str, np.ndarray]:
 def drawn(fitted: Fitted, data: xr.Dataset, n: int, **how: Any) -> xr.Dataset:
     """Draws, given what the first row is."""
     return sample(fitted, n, given=given_of(fitted, data) or None, **how)
+
+
+def other_values(options: BaseModel) -> dict[str, list[Any]]:
+    """Values of each option that are not the one it has, by its type; none for a type that is not known."""
+    fields, found = type(options).model_fields, {}
+    for name, field in fields.items():
+        value = getattr(options, name)
+        found[name] = _others(field.annotation, value)
+        if isinstance(value, BaseModel):  # options of a part
+            whole = value.model_dump()
+            for part, values in other_values(value).items():
+                found[f"{name}.{part}"] = [{**whole, part: other} for other in values]
+    return found
+
+
+def _others(kind: Any, value: Any) -> list[Any]:
+    parts = get_args(kind)
+    if get_origin(kind) is Literal:
+        return [part for part in parts if part != value]
+    if parts and get_origin(kind) is not tuple:  # a union, or None and a type
+        nothing = [None] if type(None) in parts and value is not None else []
+        return [*dict.fromkeys(other for part in parts for other in _others(part, value)), *nothing]
+    if kind is bool:
+        return [not value]
+    if kind is int:
+        whole = value if isinstance(value, int) else 1
+        return [n for n in (whole + 1, 2 * whole + 1, max(1, whole // 2), 1) if n != value]
+    if kind is float:
+        number = value if isinstance(value, float | int) else 0.5
+        return [0.5 * number, 0.3, 1.5 * number + 0.1, 0.99]
+    if kind is str:
+        return ["label"]
+    if get_origin(kind) is tuple:
+        found = value if isinstance(value, tuple) else ()
+        new = found[::-1] if found[::-1] != found else (*found, *_others(parts[0], 1)[:1])
+        return [new]
+    return []
+
+
+def differs(call: Callable[..., str], usual: str, change: Mapping[str, Any]) -> bool:
+    """Whether a call with a change returns something else, or refuses it."""
+    try:
+        return call(**change) != usual
+    except (InputError, NotOffered, DivergedError):
+        return True
 
 
 def scored(fitted: Fitted, data: xr.Dataset, rows: np.ndarray) -> xr.Dataset:

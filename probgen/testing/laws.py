@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ import pyro
 import pytest
 import torch
 import xarray as xr
+from pydantic import BaseModel
 
 from probgen.api.decoding import decode
 from probgen.api.fitting import fit
@@ -35,17 +36,26 @@ from probgen.testing.ambient import AMBIENT
 from probgen.testing.helpers import (
     Stop,
     density,
+    differs,
     drawn,
     given_of,
     in_a_new_process,
     loaded_results,
     need,
     offers,
+    other_values,
     results,
     space,
 )
 
 DRAWS = 8192  # finds a total variation of 0.1 from the density on 64 cells with probability 0.999
+
+
+WITHOUT_EFFECT = {
+    "fit.graph": "the same operations, recorded",
+    "fit.prior.graph": "the same",
+    "score.at_once": "memory alone",
+}
 
 
 class FamilyLaws:
@@ -55,12 +65,14 @@ class FamilyLaws:
     options            of the fit; make it short
     support            real, binary or integer; by default the first that the family takes
     expected_failures  {"test_of_a_law": "why it cannot hold"}; a law that holds after all is a failure
+    without_effect     {"hook.option": "why it changes no number"}: memory, or how the work is done
     """
 
     family: ClassVar[Any]
     options: ClassVar[Mapping[str, Any]] = {}
     support: ClassVar[str | None] = None
     expected_failures: ClassVar[Mapping[str, str]] = {}
+    without_effect: ClassVar[Mapping[str, str]] = {}
 
     _fits: ClassVar[dict[type, dict[str, Fitted]]] = {}
     _supports: ClassVar[dict[type, str]] = {}
@@ -290,6 +302,54 @@ class FamilyLaws:
             assert value.grad is not None, f"x has no gradient to {name}"
             assert torch.isfinite(value.grad).all()
             assert value.grad.any(), f"the gradient of x to {name} is 0"
+
+    # options
+
+    def test_an_option_has_an_effect_or_is_refused(self, data: xr.Dataset, fitted: Fitted) -> None:
+        """Another value of any option changes what a hook returns, or is an InputError: nothing is ignored without a word.
+
+        Of `fit` with the options of the test; of `sample` freely, and given rows of x whole and in part, where the family takes
+        these; of `score`. What changes no number is declared in `without_effect`.
+        """
+        allowed = {**WITHOUT_EFFECT, **self.without_effect}
+        ignored = []
+
+        def tried(hook: str, where: str, before: BaseModel, call: Callable[..., str]) -> None:
+            try:
+                usual = call()
+            except (InputError, NotOffered):
+                return  # not in this way
+            for name, values in other_values(before).items():
+                option = name.partition(".")[0]  # options of a part are given together
+                if f"{hook}.{name}" not in allowed and not any(
+                    differs(call, usual, {option: value}) for value in values
+                ):
+                    ignored.append(f"{name} of {hook}{where}")
+
+        def fit_digest(**changes: Any) -> str:
+            found = fit(self.family, data, **{**self.options, **changes})
+            return "".join(map(digest_of, (found.state, found.history, *found.groups.values())))
+
+        tried("fit", "", fitted.options, fit_digest)
+        if offers(fitted, "sample"):
+            own = fitted.definition.options("sample")()
+            tried("sample", ", freely", own, lambda **how: digest_of(drawn(fitted, data, 40, seed=1, **how)))
+            x = data["x"].isel(row=[0, 1, 2]).astype(float)
+            part = x.copy(deep=True)
+            part.values[..., -1] = np.nan
+            for where, known in ((", given x", x), (", given x in part", part)):
+                rows = {"x": known.values}
+                rows |= {name: data[name].values[:3] for name in (*fitted.event.given, *fitted.event.lengths)}
+                tried(
+                    "sample",
+                    where,
+                    own,
+                    lambda rows=rows, **how: digest_of(sample(fitted, 8, given=rows, seed=1, **how)),
+                )
+        if offers(fitted, "score"):
+            own = fitted.definition.options("score")()
+            tried("score", "", own, lambda **how: digest_of(score(fitted, data, seed=1, **how)))
+        assert not ignored, f"options without an effect that are not refused: {'; '.join(ignored)}"
 
     # files
 

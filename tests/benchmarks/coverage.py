@@ -48,7 +48,9 @@ def rows_of(law: str, dimensions: int, n: int, rng: np.random.Generator, wider: 
     return np.round(x) if law == "whole numbers" else x
 
 
-def held(law: str, dimensions: int, n: int, m: int, wider: float, runs: int) -> dict[str, tuple[float, float]]:
+def held(
+    law: str, dimensions: int, n: int, m: int, wider: float, runs: int
+) -> dict[str, tuple[float, float]]:
     """The mean of each measure over the runs, and the share of the intervals that hold it."""
     locate, found = modes_in(dimensions).locate, []
     for seed in range(runs):
@@ -76,14 +78,18 @@ def coverage(runs: int) -> None:
     for (n, m), dimensions, law, wider in product(SIZES, DIMENSIONS, LAWS, WIDER):
         found = held(law, dimensions, n, m, wider, runs)
         line = ", ".join(f"{name} {truth:.3g}: {share:.3f}" for name, (truth, share) in found.items())
-        print(f"{n}/{m} rows/draws, {dimensions} dimensions, {law}, {wider} times as wide: {line}", flush=True)
+        print(
+            f"{n}/{m} rows/draws, {dimensions} dimensions, {law}, {wider} times as wide: {line}", flush=True
+        )
         for name, (_, share) in found.items():
             ends.setdefault(name, []).append(share)
     noise = binom.ppf([0.025, 0.975], runs, 0.95) / runs
     print(f"{runs} runs each: 0.95 is seen between {noise[0]:.3f} and {noise[1]:.3f}")
     for name, values in ends.items():
         few = np.mean(np.array(values) < 0.93)
-        print(f"{name}: {np.mean(values):.3f}, {min(values):.3f} to {max(values):.3f}; below 0.93 in {few:.0%}")
+        print(
+            f"{name}: {np.mean(values):.3f}, {min(values):.3f} to {max(values):.3f}; below 0.93 in {few:.0%}"
+        )
 
 
 def alarms(runs: int) -> None:
@@ -102,7 +108,9 @@ def alarms(runs: int) -> None:
         rng = np.random.default_rng(2)
         few = max(1, runs // 20)
         told = [
-            classifier_two_sample(rows_of(law, dimensions, n, rng), rows_of(law, dimensions, m, rng), seed).p_value
+            classifier_two_sample(
+                rows_of(law, dimensions, n, rng), rows_of(law, dimensions, m, rng), seed
+            ).p_value
             < ALARM
             for seed in range(few)
         ]

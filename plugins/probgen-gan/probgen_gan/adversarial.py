@@ -19,6 +19,7 @@ from torch.func import functional_call
 
 from probgen import Event, Fitted, Options
 from probgen.contract.conditions import context_size, one_hot
+from probgen.contract.options import only
 from probgen.distributions import Standardization
 from probgen.errors import InputError
 
@@ -40,7 +41,13 @@ class GameOptions(Options):
     schedule: Literal["constant", "cosine"] = Field(
         "constant", description="of the learning rate; cosine goes down to 1 %"
     )
-    hold: float = Field(0.0, ge=0, lt=1, description="share of the steps before the schedule begins")
+    hold: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the steps before the schedule begins",
+        json_schema_extra=only(schedule="cosine"),
+    )
     r1: float = Field(0.0, ge=0, description="weight of |grad D|^2 / 2 at real rows")
     r2: float = Field(0.0, ge=0, description="weight of |grad D|^2 / 2 at draws")
     anneal: float = Field(
@@ -66,6 +73,10 @@ class GameOptions(Options):
     def _packs(self) -> GameOptions:
         if self.batch_size % self.packing:
             raise ValueError(f"packing = {self.packing} does not divide batch_size = {self.batch_size}")
+        if self.anneal != 1 and not (self.r1 or self.r2):
+            raise ValueError(
+                f"anneal = {self.anneal} has no effect without r1 and r2: give one of them, or leave it out"
+            )
         if self.unrolled and (self.r1 or self.r2 or self.gradient_penalty or self.clip):
             raise ValueError(
                 "unrolled: what D will do is worked out without penalties and clipping; leave these out"

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from probgen import Fitted, Options, Pair, Run, hookimpl, log_prob
+from probgen.contract.options import only
 from probgen.errors import DivergedError, InputError, NotOffered
 from probgen.inference.annealed import AT_ONCE, ais, bidirectional
 from probgen_gan.adversarial import Adversarial, adversarial
@@ -28,9 +29,19 @@ class ScoreOptions(Options):
     noise: float | None = Field(
         None, gt=0, description="ais: deviation of x around G(z), in the units of the data"
     )
-    steps: int = Field(1000, ge=1, description="ais: distributions between prior and posterior")
-    chains: int = Field(16, ge=1, description="ais: chains a row")
-    at_once: int | None = Field(None, ge=1, description="ais: rows times chains in memory together")
+    steps: int = Field(
+        1000,
+        ge=1,
+        description="ais: distributions between prior and posterior",
+        json_schema_extra=only(estimator="ais"),
+    )
+    chains: int = Field(16, ge=1, description="ais: chains a row", json_schema_extra=only(estimator="ais"))
+    at_once: int | None = Field(
+        None,
+        ge=1,
+        description="ais: rows times chains in memory together",
+        json_schema_extra=only(estimator="ais"),
+    )
 
     @model_validator(mode="after")
     def _declared(self) -> ScoreOptions:

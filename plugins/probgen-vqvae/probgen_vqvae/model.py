@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from probgen import Event, Options, Pair, Rows, Run, log_prob
-from probgen.contract.options import MeanOptions, Sizes, one_size
+from probgen.contract.options import MeanOptions, Sizes, one_size, refuse_unused
 from probgen.distributions import Bernoulli, Categorical, LogisticMixture, Ordinal, Standardization
 from probgen.errors import InputError, NotOffered
 from probgen.inference.svi import svi
@@ -296,7 +296,12 @@ def _site(options: VQOptions, event: Event) -> Any:
     }
     if event.support == "integer":
         made["logistic"] = lambda levels: LogisticMixture(levels, options.components)
-    return site_for(event, made, options.likelihood, auto=AUTO | {"integer": "logistic"})
+    site = site_for(event, made, options.likelihood, auto=AUTO | {"integer": "logistic"})
+    if not isinstance(site, StatedNormal):
+        refuse_unused(options, "it is of likelihood = 'normal'", "sigma")
+    if not isinstance(site, LogisticMixture):
+        refuse_unused(options, "it is of likelihood = 'logistic'", "components")
+    return site
 
 
 def _check_codes(name: str, z: Tensor, sides: tuple[int, int], K: int) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from probgen.contract.event import Event
-from probgen.contract.options import MeanOptions, Sizes, layer_sizes
+from probgen.contract.options import MeanOptions, Sizes, layer_sizes, refuse_unused
 from probgen.contract.rows import Rows
 from probgen.distributions import Standardization
 from probgen.distributions.sites import Bernoulli, Categorical, Logistic, Site
@@ -110,7 +110,10 @@ def site_of(options: CodeOptions, event: Event) -> Site:
         "logistic": Logistic,
         "normal": lambda levels: LearntNormal(event.fixed_shape, options.sigma == "feature"),
     }
-    return site_for(event, made, options.likelihood, most=MOST_LEVELS)
+    site = site_for(event, made, options.likelihood, most=MOST_LEVELS)
+    if not isinstance(site, LearntNormal):
+        refuse_unused(options, "it is of likelihood = 'normal'", "sigma")
+    return site
 
 
 def joint(site: Site, numbers: Tensor, event_dim: int, observed: Tensor | None = None) -> Any:

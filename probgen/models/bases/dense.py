@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from probgen.contract.event import Event
-from probgen.contract.options import ConditionalsOptions, Options
+from probgen.contract.options import ConditionalsOptions, Options, only
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.distributions import (
@@ -57,7 +57,10 @@ class CompletionOptions(Options):
     """How a partly known x is completed."""
 
     particles: int = Field(
-        100, ge=1, description="of each draw whose known sites are no prefix of the ordering"
+        100,
+        ge=1,
+        description="of each draw whose known sites are no prefix of the ordering",
+        json_schema_extra=only(x=("part", "all")),
     )
 
 

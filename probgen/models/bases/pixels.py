@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from probgen.contract.event import Event
+from probgen.contract.options import refuse_unused
 from probgen.distributions import Categorical, LogisticMixture, Ordinal
 from probgen.distributions.autoregressive import State, check_context
 from probgen.distributions.sites import Site
@@ -240,4 +241,7 @@ class PixelPair(AutoregressivePair):
         }
         if event.support == "integer":
             made["logistic"] = lambda levels: LogisticMixture(levels, K)
-        return site_for(event, made, self.options.likelihood)
+        site = site_for(event, made, self.options.likelihood)
+        if event.support != "real" and not isinstance(site, LogisticMixture):
+            refuse_unused(self.options, "it is of likelihood = 'logistic', and of real x", "components")
+        return site

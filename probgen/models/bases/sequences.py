@@ -137,9 +137,7 @@ class Ending:
         """Of the next symbol: (row,) -> (row, level)."""
         if previous is not None:
             state["ended"] = state["ended"] | (previous == self.end)
-        return self._or_only_the_end(
-            self.conditioner.step(state["before"], i, previous), state["ended"]
-        )
+        return self._or_only_the_end(self.conditioner.step(state["before"], i, previous), state["ended"])
 
     def _or_only_the_end(self, numbers: Tensor, ended: Tensor) -> Tensor:
         only = torch.full_like(numbers[..., :1, :].flatten(0, -2)[0], -torch.inf)
@@ -337,7 +335,9 @@ class SequencePair(Pair):
                 f"length = {options.length}: rows have {starts[0]} to {starts[-1]} known steps; rows of one number are needed"
             )
         if options.changed and not (options.length or prompt) and starts[-1] == width:
-            raise InputError(f"{options.changed}: some rows are known whole, so nothing is drawn; leave it out")
+            raise InputError(
+                f"{options.changed}: some rows are known whole, so nothing is drawn; leave it out"
+            )
         found: dict[str, Tensor] = {}
         for start in starts:
             rows = (known == start).nonzero()[:, 0]
@@ -346,12 +346,12 @@ class SequencePair(Pair):
             for name, value in self.go_on(x[rows, :start], some, options, steps).items():
                 found.setdefault(name, value.new_empty(len(x), *value.shape[1:]))[rows] = value
         if not prompt:  # exact
-            found["ess"] = torch.full((len(x),), float(options.particles), dtype=torch.float64, device=x.device)
+            found["ess"] = torch.full(
+                (len(x),), float(options.particles), dtype=torch.float64, device=x.device
+            )
         return found
 
-    def go_on(
-        self, x: Tensor, given: dict[str, Tensor], options: Any, steps: int
-    ) -> dict[str, Tensor]:
+    def go_on(self, x: Tensor, given: dict[str, Tensor], options: Any, steps: int) -> dict[str, Tensor]:
         """x (row, step), and so many steps that are drawn after it."""
         rows, begun = x.shape
         conditioner = self.with_end
@@ -359,7 +359,11 @@ class SequencePair(Pair):
         if begun:
             conditioner.scan(x, state)
         parts, previous = [x] if begun or not steps else [], None
-        ended = torch.zeros(rows, dtype=torch.bool, device=x.device) if self.end is None else (x == self.end).any(1)
+        ended = (
+            torch.zeros(rows, dtype=torch.bool, device=x.device)
+            if self.end is None
+            else (x == self.end).any(1)
+        )
         for i in range(begun, begun + steps):
             previous = choose(self.site, conditioner.step(state, i, previous), options)
             parts.append(previous[:, None])
