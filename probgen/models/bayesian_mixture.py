@@ -35,6 +35,7 @@ from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.contract.scores import log_prob
 from probgen.errors import InputError
+from probgen.inference.importance import iwae_with_error
 from probgen.inference.normal_moments import Normals, log_joint
 from probgen.inference.svi import svi
 from probgen.inference.training import Training
@@ -199,9 +200,8 @@ class BayesianMixture(Pair):
         if options.components > (distinct := len(torch.unique(x, dim=0))):
             raise InputError(f"components = {options.components}: more than the {distinct} distinct rows")
         seen = data.moments()
-        mean, variance = seen.mean, seen.variance
-        self.loc.copy_(mean)
-        self.scale.copy_(torch.where(variance > 0, variance, 1).sqrt())
+        self.loc.copy_(seen.mean)
+        self.scale.copy_(seen.scale)
         self.N = len(x)
         start = self.start(x, run)
         if options.method == "svi":
@@ -349,16 +349,30 @@ class BayesianMixture(Pair):
         return torch.cat(each, 1) + math.log(len(pi))
 
     def assess(self, x: Tensor, options: Any, **given: Any) -> xr.Dataset:
-        """log of the mean over posterior draws of p(x | pi, mu, Sigma), the predictive density."""
+        """log of the mean over posterior draws of p(x | pi, mu, Sigma), the predictive density.
+
+        Its error is that of so many draws. With svi these are of a Gaussian in place of the posterior, and what that makes of the
+        density (nats, in the tails) is not in it: the estimator is `approximate-posterior-...`.
+        """
         each = self.log_prob_of_each(x.flatten(1).to(self.loc.dtype))
         u = self.draws.flatten(0, 1)
-        value = each.logsumexp(0) - math.log(len(u))
+        value, error = iwae_with_error(each)
         w = (each - value).exp().reshape(*self.draws.shape[:2], -1)
         size = (
             effective_sample_size(w, 0, 1).nan_to_num(len(u)).clamp(1, len(u))
         )  # draws of a chain resemble each other
-        se = w.flatten(0, 1).std(0) / size.sqrt()
-        return log_prob(value, kind="estimate", estimator=f"posterior-{len(u)}", measure=self.measure, se=se)
+        nuts = self.options.method == "nuts"
+        scores = log_prob(
+            value,
+            kind="estimate",
+            estimator=f"{'' if nuts else 'approximate-'}posterior-{len(u)}",
+            measure=self.measure,
+            se=error * (len(u) / size).sqrt(),
+        )
+        if not nuts:
+            said = "Monte Carlo standard error of the draws; that of the approximated posterior is not in it"
+            scores["log_prob_se"].attrs["long_name"] = said
+        return scores
 
 
 class _Chain:

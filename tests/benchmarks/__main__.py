@@ -10,9 +10,12 @@ import sys
 import torch
 
 NAMES = (
+    "alarms",
     "calls",
+    "coverage",
     "em",
     "em_file",
+    "errors",
     "gan",
     "laboratory",
     "nade",
