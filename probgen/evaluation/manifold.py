@@ -71,28 +71,24 @@ def neighbour_intervals(
     in units of p(1 - p), of a density in units of its square; balls of density hold half as many rows there, for where rows come twice
     it grows with the rows.
     """
-    rng, few = np.random.default_rng(seed), (k + 1) // 2
+    rng = np.random.default_rng(seed)
     n, m = len(real), len(fake)
-    (some,) = intervals.split((n, m), 1, rng, MOST)
-    own = {
-        side: _all(x[rows], x[rows]) for side, x, rows in zip("rf", centred(real, fake), some, strict=True)
-    }
-    x, y = (x[rows] for x, rows in zip(centred(real, fake), some, strict=True))
-    between = _all(y, x)  # (fake, real)
+    x, y = centred(real, fake)
+    ((rows, draws),) = intervals.split((n, m), 1, rng, MOST)
+    x, y = x[rows], y[draws]
+    of_real, of_fake, between = _all(x, x), _all(y, y), _all(y, x)  # between: (fake, real)
     p = {name: float(getattr(near, name).mean()) for name in ("precision", "density", "recall", "coverage")}
     shared: dict[str, list[tuple[float, float]]] = {name: [] for name in p}
+    few = (k + 1) // 2
     for _ in range(intervals.SPLITS):
         halves = intervals.split((len(x), len(y)), 2, rng)
-        of_real = [(A, _kth(own["r"][np.ix_(A, A)], k)) for A, _ in halves]
-        of_fake = [(B, _kth(own["f"][np.ix_(B, B)], k)) for _, B in halves]
-        inside = [between[:, A] <= radii for A, radii in of_real]
+        inside = [between[:, A] <= _kth(of_real, A, k) for A, _ in halves]
+        counts = [(between[:, A] <= _kth(of_real, A, few)).sum(1) / few for A, _ in halves]
+        seen = [(between[B] <= _kth(of_fake, B, k)[:, None]).any(0).astype(float) for _, B in halves]
+        covered = [each[B].any(0).mean() for each, (_, B) in zip(inside, halves, strict=True)]
         shared["precision"].append(_apart(*(each.any(1).astype(float) for each in inside)))
-        smaller = [(between[:, A] <= _kth(own["r"][np.ix_(A, A)], few)).sum(1) / few for A, _ in halves]
-        shared["density"].append(_apart(*smaller))
-        shared["recall"].append(
-            _apart(*((radii >= between[B].T).any(1).astype(float) for B, radii in of_fake))
-        )
-        covered = [(each[B].any(0)).mean() for each, (_, B) in zip(inside, halves, strict=True)]
+        shared["density"].append(_apart(*counts))
+        shared["recall"].append(_apart(*seen))
         shared["coverage"].append(((covered[0] - covered[1]) ** 2, (covered[0] + covered[1]) / 2))
     found = {}
     for name, values in shared.items():
@@ -172,7 +168,9 @@ def _radii(x: np.ndarray, k: int) -> np.ndarray:
     return radii * (1 + TIE)
 
 
-def _kth(d: np.ndarray, k: int) -> np.ndarray:
-    """The same of all squared distances of rows (row, row), which are overwritten."""
-    np.fill_diagonal(d, np.inf)
-    return np.partition(d, k - 1, axis=1)[:, k - 1] * (1 + TIE)
+def _kth(d: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
+    """The same of some of the rows among each other, by all squared distances (row, row): (row,)."""
+    among = d[np.ix_(rows, rows)]
+    np.fill_diagonal(among, np.inf)
+    k = min(k, len(rows) - 1)
+    return np.partition(among, k - 1, axis=1)[:, k - 1] * (1 + TIE)

@@ -63,8 +63,8 @@ MUTANTS = [
         ("return log_p.reshape(k, n) - proposal.log_q", "return log_p.reshape(n, k).T - proposal.log_q"),
         (".logsumexp(0) - math.log(len(log_w))) / (1 - alpha)", ".logsumexp(0)) / (1 - alpha)"),
         ("- math.log(len(log_w))) / (1 - alpha)", "- math.log(len(log_w)))"),
-        ("values.std(0) / math.sqrt(len(values))", "values.std(0) / len(values)"),
-        ("return bound, _error((log_w - bound).exp())", "return bound, _error(log_w)"),
+        ("log_w.std(0) / math.sqrt(len(log_w))", "log_w.std(0) / len(log_w)"),
+        ("return bound, (k - 1) / math.sqrt(k) * without.std(0)", "return bound, math.sqrt(k) * without.std(0)"),
         ("((1 - alpha) * log_w.T).softmax(1), followed", "(alpha * log_w.T).softmax(1), followed"),
         ("mean = log_weights(pair, x, some, **given).mean(0)", "mean = log_weights(pair, x, some, **given).sum(0)"),
         ("yield min(k - start, most)", "yield most"),
@@ -85,7 +85,7 @@ MUTANTS = [
         ("threshold = ordered[-M - 1].exp()", "threshold = ordered[-M].exp()"),
         ("return (n * k + 5) / (n + 10), -k / best", "return k, -k / best"),
         ("log_likelihood = n * (torch.log(-theta / k) - k - 1)", "log_likelihood = n * (torch.log(-theta / k) + k - 1)"),
-        ("[:, None] + 0.5) / M", "[:, None] + 1.0) / (M + 1)"),
+        ("[:, None] + 0.5) / size", "[:, None] + 1.0) / (size + 1)"),
     ),
     *of("inference/active.py", f"{LATENT} -k active", ("mean.var(0, unbiased=False)", "mean.var(1, unbiased=False)")),
     *of(
@@ -104,7 +104,7 @@ MUTANTS = [
     *of(
         "models/mixture.py", MIXTURE,
         ("part.logsumexp(0) for part", "part.amax(0) for part"),
-        ('sums["log_likelihood"] - jacobian', 'sums["log_likelihood"] + jacobian'),
+        ('sums["log_likelihood"] - weight @', 'sums["log_likelihood"] + weight @'),
         ("S = second - n[:, None, None] * d[:, :, None] * d[:, None]", "S = second"),
         ("sigma = S[alive] / n[alive, None, None] + torch.diag(ridge)", "sigma = (S[alive] + torch.diag(ridge)) / n[alive, None, None]"),
         ("self.log_pi.copy_((n / n.sum())", "self.log_pi.copy_((n / len(n))"),
