@@ -178,6 +178,39 @@ def test_what_cannot_be_minded_is_refused(name: str, options: dict[str, Any]) ->
             draws(name, [2, 1, 1, 1], **options)
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_rows_known_whole_are_no_obstacle_to_others(name: str) -> None:
+    """A row known whole stays as it is where others are gone on with, whatever options say how; so little is left to a low temperature."""
+    rows = np.array([[2, 1, 2, 1], [2, NAN, NAN, NAN]])
+    given = {"x": rows, **condition(name, 2)}
+    found = probgen.sample(fitted(name), 30, given=given, temperature=1e-320)["x"].values
+    assert (found[:, 0] == rows[0]).all()
+    assert (found[:, 1] == found[0, 1]).all()  # the most probable
+
+
+def test_prompts_and_rows_known_in_part_are_drawn_in_calls_of_their_own() -> None:
+    x = xr.Dataset(
+        {
+            "x": (("row", "time"), words(), {"support": "token", "levels": LEVELS}),
+            "length": ("row", np.random.default_rng(3).integers(2, STEPS + 1, size=300)),
+        }
+    )
+    table = probgen.fit("ngram", x, order=1)
+    with pytest.raises(InputError, match="row 0 is known whole and is gone on with, row 1 is known in part"):
+        probgen.sample(table, 1, given={"x": np.array([[1, 2, 1, 1], [1, NAN, NAN, NAN]])})
+    assert probgen.sample(table, 2, given={"x": np.array([[1, 2, 1, 1]])}, length=3)["x"].shape == (2, 1, 7)
+    steps = np.full((9000, 4), NAN)
+    steps[:, 0], steps[8192:, 1] = 1, 2  # another number of known steps in another shard
+    with pytest.raises(InputError, match="shapes"):
+        probgen.sample(fitted("ngram"), 1, given={"x": steps}, length=3)
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0.5}, {"top_k": 1}, {"top_p": 0.5}], ids=str)
+def test_a_beam_is_no_draw(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="searches"):
+        probgen.sample(fitted("seq2seq"), 1, given=condition("seq2seq"), beams=2, **options)
+
+
 def test_one_of_equally_probable_symbols_is_one() -> None:
     """Of rows of all words alike every symbol is as probable: top_k = 1 draws one of them, top_k = 2 two."""
     alike = xr.Dataset({"x": (("row", "time"), WORDS, {"support": "token", "levels": LEVELS})})
@@ -201,8 +234,9 @@ def test_what_an_end_says() -> None:
         assert (over["length"] == 2).all()
     before = probgen.sample(model, DRAWS, given={"x": np.array([NAN, NAN, NAN, 1.0]), **given})["x"].values
     assert not (before == END).any()
-    with pytest.raises(InputError, match="what is known has probability 0"):
-        probgen.sample(model, 1, given={"x": np.array([NAN, END, NAN, 1.0]), **given})
+    for x in ([NAN, END, NAN, 1.0], [END, 1, NAN, NAN], [END, 1, 1, 2], [NAN, END, 1, NAN]):
+        with pytest.raises(InputError, match="a symbol comes after the end"):
+            probgen.sample(model, 1, given={"x": np.array(x), **given})
     broken = data("seq2seq")
     broken["x"][7] = [1, END, 2, END]
     with pytest.raises(InputError, match="x, row 7: symbols come after the end of the text"):

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy.linalg import sqrtm
-from scipy.stats import binom, f, multivariate_hypergeom
+from scipy.stats import binom, f, mannwhitneyu, multivariate_hypergeom
 
 import probgen
 from probgen.errors import InputError
 from probgen.evaluation.classifier import train_classifier
 from probgen.evaluation.diagnosis import ALARM, _missing, _tests, diagnose
 from probgen.evaluation.distances import MMD, frechet
-from probgen.evaluation.histograms import same_histogram
+from probgen.evaluation.histograms import same_histogram, same_ranks
 from probgen.evaluation.manifold import nearest, neighbours
 from probgen.evaluation.modes import CEILING, Located, Modes, captured, cells, modes_of, reverse_kl, spread
 from probgen.evaluation.support import Pairs, pairs, relative_support, support_size
@@ -416,3 +416,30 @@ def test_rows_in_part_are_refused() -> None:
     x[3, 1] = np.nan
     with pytest.raises(InputError, match="a diagnosis needs whole rows"):
         probgen.diagnose(fitted, x)
+
+
+def test_a_generator_of_one_point_is_diagnosed() -> None:
+    """And data of one point, and both: the size of the support is that of all pairs being the same."""
+    x = ring(200, 7)
+    one = np.repeat(x[:1], 200, 0)
+    found = diagnose(x, one, ring_modes().locate, 8)
+    assert "modes dropped" in found.attrs["verdict"]
+    assert float(found["value"].sel(measure="support")) < 0.01
+    assert support_size(pairs(np.zeros((200, 2)), 0.0))[0] == 1
+    diagnose(one, x, ring_modes().locate, 8)
+    diagnose(one, one, ring_modes().locate, 8)
+    with pytest.raises(InputError, match="draws: row 3 has a value that is not finite"):
+        diagnose(x, np.where(np.arange(200)[:, None] == 3, np.nan, x), ring_modes().locate, 8)
+
+
+def test_ranks_of_equal_numbers_alarm_as_rarely_as_they_say() -> None:
+    """1 % of 2,000 rows and 100 draws are not 0, 2,000 times: P(more than 8 p-values below 1e-3) is 2e-4; a shift is found each time."""
+    rng = np.random.default_rng(31)
+    alarms = 0
+    for seed in range(2000):
+        a, b = (np.where(rng.random(n) < 0.01, rng.random(n), 0.0) for n in (2000, 100))
+        alarms += same_ranks(a, b, seed) < 1e-3
+    assert alarms <= 8
+    assert same_ranks(a, np.where(rng.random(100) < 0.2, 1.0, 0.0)) < 1e-3
+    few = rng.integers(3, size=300), rng.integers(3, size=200)
+    assert same_ranks(*few) == pytest.approx(mannwhitneyu(*few).pvalue, abs=0.12)

@@ -355,8 +355,12 @@ def test_the_error_of_an_importance_weighted_bound_is_its_spread(deviation: floa
 
 def test_the_error_of_one_weight_that_outweighs_all_is_finite() -> None:
     log_w = torch.zeros(10, 2, dtype=torch.float64)
-    log_w[0, 0], log_w[1:, 1] = 60.0, -torch.inf
-    assert torch.isfinite(iwae_with_error(log_w)[1]).all()
+    log_w[0, 0], log_w[1:, 1] = 800.0, -torch.inf
+    error = iwae_with_error(log_w)[1]
+    assert error[0] == pytest.approx(
+        (800 - math.log(9)) * 0.9, rel=1e-9
+    )  # (k - 1)/k of how far the bound falls
+    assert error[1] == torch.inf
     assert torch.isnan(iwae_with_error(log_w[:1])[1]).all()
 
 

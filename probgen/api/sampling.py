@@ -17,7 +17,7 @@ from probgen.api.provenance import stamp
 from probgen.contract.definition import Definition, latents_of
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
-from probgen.contract.options import checked, unused
+from probgen.contract.options import Options, checked
 from probgen.contract.seeds import checked_seed
 from probgen.contract.state import digest_of
 from probgen.contract.surroundings import isolated
@@ -108,8 +108,10 @@ class _Drawing:
         self.options = checked(self.family.options("sample"), options, f"family {self.family.name!r}, sample")
         self.run = run_for(fitted, self.seed, device)
         self.given, self.rows, self.per_row = conditions(fitted, given, self.run)
-        if (problem := unused(self.options, {"x": _how_much(self.given)})) is not None:
-            raise InputError(f"family {self.family.name!r}, sample: {problem} (of x is given)")
+        if isinstance(self.options, Options):
+            problem = self.options.unused(x=_how_much(self.given, fitted.event))
+            if problem is not None:
+                raise InputError(f"family {self.family.name!r}, sample: {problem}")
         self.names = " ".join(sorted(map(str, given or {})))
         self.shard = shard_rows(fitted.event)
 
@@ -136,6 +138,11 @@ class _Drawing:
         names = latents_of(self.fitted.module)
         variables = {}
         for name in shards[0]:
+            shapes = {shard[name].shape[1:] for shard in shards}
+            if len(shapes) > 1:
+                raise InputError(
+                    f"{name} has draws of several shapes, {shapes}: draw rows of each kind in a call of their own"
+                )
             array = np.concatenate([shard[name] for shard in shards])
             dims = self.fitted.event.dims if name == "x" else _latent_dims(names, name, array.ndim - 1)
             if name == "x" and self.fitted.event.discrete:
@@ -161,11 +168,19 @@ class _Drawing:
                 observers.tell("step", run=self.run, stage="sample", step=first // self.shard, metrics={})
 
 
-def _how_much(given: Mapping[str, Tensor]) -> str:
-    """How much of x is given."""
+def _how_much(given: Mapping[str, Tensor], event: Event) -> str:
+    """How much of x is given: see `only`. Errors: `InputError` for rows that may go on beside rows that are completed."""
     if "x" not in given:
         return "nothing"
-    return "all" if bool(given["observed"].all()) else "part"
+    whole = given["observed"].flatten(1).all(1)
+    if None not in event.shape or not whole.any():
+        return "all" if whole.all() else "part"
+    if not whole.all():
+        raise InputError(
+            f"given 'x': row {int(whole.nonzero()[0])} is known whole and is gone on with, row {int((~whole).nonzero()[0])} is known "
+            "in part and is completed: draw them in two calls"
+        )
+    return "prompt"
 
 
 def _checked_draws(drawn: Any, family: Definition, n: int) -> dict[str, np.ndarray]:

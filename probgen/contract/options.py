@@ -17,7 +17,7 @@ def only(**where: Any) -> dict[str, Any]:
     """Of an option that is used only where others have a value, or one of several: `Field(..., json_schema_extra=only(method="svi"))`.
 
     `SET` stands for whatever is not the default. An option that is set where it is not used is refused. In options of a
-    sample hook `x` says how much of x is given: "nothing", "part" or "all".
+    sample hook `x` says how much of x is given: "nothing", "part", "all", or "prompt", which is all of a row that may go on.
     """
     return {"only": {name: value if isinstance(value, tuple) else (value,) for name, value in where.items()}}
 
@@ -44,14 +44,17 @@ class Options(BaseModel):
     @model_validator(mode="after")
     def _used(self) -> Self:
         """Errors: `ValueError` for an option that another one leaves without use."""
-        fields = type(self).model_fields
-        if (problem := unused(self, {name: getattr(self, name) for name in fields})) is not None:
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        if (problem := Options.unused(self, **values)) is not None:
             raise ValueError(problem)
         return self
 
+    def unused(self, **context: Any) -> str | None:
+        """What to say of an option that is set and would not be used; context: values by name that `only` may speak of."""
+        return _unused(self, context)
 
-def unused(options: BaseModel, context: Mapping[str, Any]) -> str | None:
-    """What to say of an option that is set and would not be used; context: values by name that `only` may speak of."""
+
+def _unused(options: Options, context: Mapping[str, Any]) -> str | None:
     fields = type(options).model_fields
     for name, field in fields.items():
         extra = field.json_schema_extra

@@ -15,12 +15,12 @@ from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
-from scipy.stats import hypergeom, mannwhitneyu
+from scipy.stats import hypergeom
 
 from probgen.errors import InputError
 from probgen.evaluation import intervals
 from probgen.evaluation.distances import MMD, frechet
-from probgen.evaluation.histograms import same_histogram
+from probgen.evaluation.histograms import same_histogram, same_ranks
 from probgen.evaluation.manifold import (
     TIE,
     centred,
@@ -64,10 +64,15 @@ def diagnose(
     data, draws, missing (mode)  shares of the modes, and whether a mode was dropped
     verdict                      an attribute; beside it `note` where a number is infinite, which says what that means
 
-    Errors: `InputError` for fewer than 50 rows or draws.
+    Errors: `InputError` for fewer than 50 rows or draws, or values that are not finite.
     """
     check_sizes(len(real), len(fake), k)
     real, fake = (np.asarray(x, dtype=np.float64).reshape(len(x), -1) for x in (real, fake))
+    for name, x in (("rows", real), ("draws", fake)):
+        if not np.isfinite(x).all():
+            raise InputError(
+                f"{name}: row {int((~np.isfinite(x)).any(1).argmax())} has a value that is not finite"
+            )
     at, drawn = locate(real), locate(fake)
     found: dict[str, tuple[float, float, float]] = {}
     _by_mode(found, at, drawn, modes)
@@ -184,7 +189,7 @@ def _tests(at: Located, drawn: Located, modes: int, seed: int) -> dict[str, floa
         n, m = len(drawn.distance), len(at.distance)
         # the draws among the `beyond` rows of all that are furthest out: all of them with this probability or less
         p["outliers"] = float(hypergeom.sf(beyond - 1, n + m, n, beyond)) if beyond else 1.0
-        p["spread"] = float(mannwhitneyu(at.distance, drawn.distance).pvalue)
+        p["spread"] = same_ranks(at.distance, drawn.distance, seed)
     return p
 
 

@@ -100,10 +100,10 @@ def neighbour_intervals(
             variance += float(near.density.var(ddof=1)) / m
             found[name] = intervals.of_mean(p[name], variance, least=0)
             continue
-        rows = m if name == "precision" else n
+        size = m if name == "precision" else n
         variance *= p[name] * (1 - p[name]) / (half * (1 - half)) if 0 < half < 1 else 1.0
-        variance += 0.0 if name == "coverage" else p[name] * (1 - p[name]) / (rows - 1)
-        found[name] = intervals.of_share(p[name], rows, variance)
+        variance += 0.0 if name == "coverage" else p[name] * (1 - p[name]) / (size - 1)
+        found[name] = intervals.of_share(p[name], size, variance)
     return found
 
 

@@ -27,7 +27,10 @@ class Pairs:
     @property
     def effective(self) -> float:
         """How many pairs of a Poisson number vary as much beside their mean."""
-        return self.number**2 / self.variance if self.number else 0.0
+        if not self.number:
+            return 0.0
+        # without variance all pairs are the same: as sure as so many are
+        return self.number**2 / self.variance if self.variance > 0 else float(self.number)
 
 
 def pairs(x: np.ndarray, radius: float) -> Pairs:

@@ -120,20 +120,20 @@ def iwae(
 def iwae_with_error(log_w: Tensor) -> tuple[Tensor, Tensor]:
     """The importance-weighted bound of k weights and its standard error: (k, row) -> (row,), (row,).
 
-    The error is the jackknife's (Tukey 1958): that of the bounds of all weights but one. The square is right on average
-    for few weights and uneven ones, where the delta method has an error too small by 1.2 (k = 10, log w of deviation 1) to 3. NaN for k = 1.
+    The error is the jackknife's (Tukey 1958): that of the bounds of all weights but one. The square is right on average,
+    also for few weights and uneven ones, where the delta method has an error too small by 1.2 (k = 10, log w of deviation 1) to 3. NaN for k = 1.
     """
     bound = renyi(log_w, 0)
     k = len(log_w)
     if k == 1:
         return bound, torch.full_like(bound, math.nan)
-    share = (log_w - bound).exp() / k
-    without = torch.log1p(-share.clamp(max=0.5))  # log of the sum of all weights but one, over that of all
-    largest = share.argmax(
-        0, keepdim=True
-    )  # whose share may be 1 but for rounding: the others are added up themselves
-    rest = share.scatter(0, largest, 0).sum(0, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
-    without = without.scatter(0, largest, rest.log())
+    # logarithms of the sum of all weights but one over that of all; without the largest the others are added up themselves
+    without = torch.log1p(-((log_w - bound).exp() / k).clamp(max=0.5))
+    largest = log_w.argmax(0, keepdim=True)
+    rest = log_w.scatter(0, largest, -torch.inf).logsumexp(0, keepdim=True) - (bound + math.log(k))
+    without = without.scatter(0, largest, rest)
+    if (rest == -torch.inf).any():  # all others are 0
+        return bound, torch.where(rest[0] == -torch.inf, torch.inf, (k - 1) / math.sqrt(k) * without.std(0))
     return bound, (k - 1) / math.sqrt(k) * without.std(0)
 
 

@@ -20,7 +20,8 @@ def pareto_k(log_w: Tensor) -> Tensor:
     """The shape k of the tail of each row's weights: (draw, row) -> (row,). Below 0 the tail is bounded.
 
     The tail is what is strictly above the (M + 1)-th largest weight: tied weights are no tail. Where fewer than five are, k is 0;
-    but 1, which is that of a tail without a mean, where the weights are worth fewer than five draws: (sum w)^2 / sum w^2 (Kong 1992).
+    but 1, which is that of a tail without a mean, where the weights are worth fewer than five draws: (sum w)^2 / sum w^2 (Kong 1992). NaN where a weight is infinite or no
+    number, or all are 0.
     Errors: `ValueError` for fewer than 25 draws.
     """
     return psis(log_w)[1]
@@ -37,8 +38,8 @@ def psis(log_w: Tensor) -> tuple[Tensor, Tensor]:
     threshold = ordered[-M - 1].exp()
     excess = ordered[-M:].exp() - threshold
     w = ordered.exp()
-    few = w.sum(0) ** 2 / w.square().sum(0) < FEW
-    k = few.to(w.dtype)
+    worth = w.sum(0) ** 2 / w.square().sum(0)  # draws; NaN where the weights are no numbers
+    k = torch.where(worth.isnan(), torch.nan, (worth < FEW).to(w.dtype))
     tails = (excess > TIED * (1 + threshold)).sum(0)
     for size in tails.unique().tolist():  # as a rule of one size
         if size < FEW:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import xarray as xr
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from torch import Tensor
 
 from probgen.codecs.texts import END
@@ -50,6 +50,16 @@ class TranslationOptions(ContinuationOptions):
         description="of a beam: log p(x) is divided by the length to this power; 0: the most probable x",
         json_schema_extra=only(beams=SET),
     )
+
+    @model_validator(mode="after")
+    def _searched(self) -> TranslationOptions:
+        drawn = ("temperature", "top_k", "top_p")
+        asked = [name for name in drawn if getattr(self, name) != type(self).model_fields[name].default]
+        if self.beams is not None and asked:
+            raise ValueError(
+                f"{', '.join(asked)}: of draws, and beams = {self.beams} searches; leave one of them out"
+            )
+        return self
 
 
 class Seq2SeqOptions(TransformerOptions):

@@ -93,6 +93,12 @@ class ContinuationOptions(CompletionOptions):
         1.0, gt=0, le=1, description="only the most probable symbols that have this probability together"
     )
 
+    def unused(self, **context: Any) -> str | None:
+        """Also what says how steps are drawn where x is known whole and no more steps are asked for."""
+        if context.get("x") == "all" and self.length is None and self.changed:
+            return f"{self.changed} has no effect: x is known whole, so nothing is drawn"
+        return super().unused(**context)
+
     @property
     def changed(self) -> str:
         """What is asked for of the steps that are drawn one after the other, in words; empty if nothing is."""
@@ -309,10 +315,14 @@ class SequencePair(Pair):
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
         """What follows the first steps of a row, one step after the other; an unknown step before known ones by particles.
 
-        Errors: `InputError` for options that say how a step is drawn where it is drawn given what follows, or there is none.
+        Errors: `InputError` for options that say how a step is drawn where it is drawn given what follows.
         """
         given.pop("length", None)
         known = observed.sum(1)
+        if self.end is not None:
+            ended = (observed & (x == self.end)).cumsum(1) > 0
+            if (ended & observed & (x != self.end)).any():
+                raise InputError("given 'x': a symbol comes after the end of a text, which has probability 0")
         if bool((observed.long().cumprod(1).sum(1) == known).all()):
             return self._continue(x, known, options, given)
         if options.changed:
@@ -333,10 +343,6 @@ class SequencePair(Pair):
         if options.length and len(starts) > 1:
             raise InputError(
                 f"length = {options.length}: rows have {starts[0]} to {starts[-1]} known steps; rows of one number are needed"
-            )
-        if options.changed and not (options.length or prompt) and starts[-1] == width:
-            raise InputError(
-                f"{options.changed}: some rows are known whole, so nothing is drawn; leave it out"
             )
         found: dict[str, Tensor] = {}
         for start in starts:
@@ -382,7 +388,9 @@ def choose(site: Site, numbers: Tensor, options: Any) -> Tensor:
         if (options.temperature, options.top_k, options.top_p) != (1.0, None, 1.0):
             raise InputError(f"temperature, top_k and top_p are of symbols, not of {site}")
         return site.p(numbers).sample()
-    logits = numbers / options.temperature if options.temperature != 1 else numbers
+    logits = numbers
+    if options.temperature != 1:  # from the largest: a very low temperature leaves that one
+        logits = (numbers - numbers.amax(1, keepdim=True)).double() / options.temperature
     if options.top_k is not None and options.top_k < site.levels:
         chosen = logits.topk(options.top_k, 1).indices  # so many, also where some are equally probable
         logits = torch.full_like(logits, -torch.inf).scatter(1, chosen, logits.gather(1, chosen))
