@@ -163,7 +163,7 @@ def test_a_recipe_from_dry_run_to_check(tmp_path: Path) -> None:
         (
             "run quickstart --set sample.m=3",
             2,
-            "sample: unknown option 'm'; known: given, n, particles, prompt, steps",
+            "sample: unknown option 'm'; known: given, n, prompt",
         ),
         ("run quickstart --set data.name=digtis", 2, "did you mean 'digits'"),
         ("run quickstart --set score.split=tset", 2, "did you mean 'test'"),

@@ -20,7 +20,7 @@ Schedule = Literal["constant", "cosine", "linear"]
 class SVIOptions(Options):
     """Options of a pair that is trained by `svi`."""
 
-    epochs: int = Field(10, ge=1, description="passes over the data", json_schema_extra=only(steps=None))
+    epochs: int = Field(10, ge=1, description="passes over the data")
     steps: int | None = Field(None, ge=1, description="steps, instead of epochs")
     batch_size: int = Field(128, ge=1, description="rows a step")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam")

@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probgen.contract.event import Event
-from probgen.contract.options import NoOptions, Options, only
+from probgen.contract.options import MeanOptions, NoOptions, only
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.models.bases.codes import CodeOptions, CodePair, DecodeOptions, Decoder, Encoder, joint
@@ -36,7 +36,7 @@ class AutoencoderOptions(CodeOptions):
     )
 
 
-class MeanFirstOptions(Options):
+class MeanFirstOptions(MeanOptions):
     """How codes are decoded; the model is of codes, so its draws have no noise unless that is asked for."""
 
     mean: bool = Field(

@@ -52,6 +52,8 @@ DRAWS = 8192  # finds a total variation of 0.1 from the density on 64 cells with
 
 
 WITHOUT_EFFECT = {
+    "fit.epochs": "steps, where they are given, stand in its place",
+    "fit.prior.epochs": "the same",
     "fit.graph": "the same operations, recorded",
     "fit.prior.graph": "the same",
     "score.at_once": "memory alone",
