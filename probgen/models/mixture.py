@@ -402,23 +402,21 @@ class Mixture(Pair):
         As products of features, unless coordinates are missing, or x is wide, or a component is so narrow beside the data
         that its moments about 0 would cancel.
         """
-        x = batch["x"].flatten(1)
-        observed = (
-            batch["observed"].flatten(1) if "observed" in batch else torch.ones_like(x, dtype=torch.bool)
-        )
+        x, observed, log_scale = batch["x"].flatten(1), batch.get("observed"), self.scale.log()
         weight = batch.get("weight", torch.ones(len(x), dtype=self.mu.dtype, device=x.device))
-        whole = observed.all(1)
-        if whole.all():
-            sums = self._of_whole_rows(x, weight)
+        if observed is None or (observed := observed.flatten(1)).all():
+            sums, jacobian = self._of_whole_rows(x, weight), weight.sum() * log_scale.sum()
         else:
+            whole = observed.all(1)
             pieces = (tensor[~whole].split(self._at_once) for tensor in (x, observed, weight))
             sums = _sum(self._one_by_one(*piece) for piece in zip(*pieces, strict=True))
             if whole.any():
                 sums = _sum([sums, self._of_whole_rows(x[whole], weight[whole])])
+            jacobian = weight @ (observed * log_scale).sum(1)
         return {
             **sums,
             "rows": weight.sum(),
-            "log_likelihood": sums["log_likelihood"] - weight @ (observed * self.scale.log()).sum(1),
+            "log_likelihood": sums["log_likelihood"] - jacobian,
         }
 
     def _of_whole_rows(self, x: Tensor, weight: Tensor) -> dict[str, Tensor]:

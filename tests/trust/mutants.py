@@ -104,7 +104,7 @@ MUTANTS = [
     *of(
         "models/mixture.py", MIXTURE,
         ("part.logsumexp(0) for part", "part.amax(0) for part"),
-        ('sums["log_likelihood"] - weight @', 'sums["log_likelihood"] + weight @'),
+        ('sums["log_likelihood"] - jacobian', 'sums["log_likelihood"] + jacobian'),
         ("S = second - n[:, None, None] * d[:, :, None] * d[:, None]", "S = second"),
         ("sigma = S[alive] / n[alive, None, None] + torch.diag(ridge)", "sigma = (S[alive] + torch.diag(ridge)) / n[alive, None, None]"),
         ("self.log_pi.copy_((n / n.sum())", "self.log_pi.copy_((n / len(n))"),
