@@ -51,25 +51,21 @@ class Options(BaseModel):
 
     def unused(self, **context: Any) -> str | None:
         """What to say of an option that is set and would not be used; context: values by name that `only` may speak of."""
-        return _unused(self, context)
-
-
-def _unused(options: Options, context: Mapping[str, Any]) -> str | None:
-    fields = type(options).model_fields
-    for name, field in fields.items():
-        extra = field.json_schema_extra
-        if not isinstance(extra, dict) or "only" not in extra or getattr(options, name) == field.default:
-            continue
-        where: Any = extra["only"]
-        for other, allowed in where.items():
-            if other not in context:
+        fields = type(self).model_fields
+        for name, field in fields.items():
+            extra = field.json_schema_extra
+            if not isinstance(extra, dict) or "only" not in extra or getattr(self, name) == field.default:
                 continue
-            value = context[other]
-            if value in allowed or (SET in allowed and value != fields[other].default):
-                continue
-            needed = " or ".join("another value" if each == SET else f"{each!r}" for each in allowed)
-            return f"{name} = {getattr(options, name)!r} has no effect with {other} = {value!r}: it needs {other} = {needed}"
-    return None
+            where: Any = extra["only"]
+            for other, allowed in where.items():
+                if other not in context:
+                    continue
+                value = context[other]
+                if value in allowed or (SET in allowed and value != fields[other].default):
+                    continue
+                needed = " or ".join("another value" if each == SET else f"{each!r}" for each in allowed)
+                return f"{name} = {getattr(self, name)!r} has no effect with {other} = {value!r}: it needs {other} = {needed}"
+        return None
 
 
 def refuse_unused(options: BaseModel, why: str, *names: str) -> None:

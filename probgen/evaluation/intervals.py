@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.stats import beta, f, norm, t
+from scipy.stats import beta, binom, f, norm, t
 
 LEVEL = 0.95
 SPLITS = 20  # into halves
@@ -99,8 +99,6 @@ def variances_by_halves(
 
 def of_median(values: np.ndarray) -> tuple[float, float, float]:
     """The median of values (row,) and an interval by order statistics (Thompson 1936), whatever their distribution."""
-    from scipy.stats import binom
-
     x, n = np.sort(values), len(values)
     below = int(binom.ppf((1 - LEVEL) / 2, n, 0.5))
     return float(np.median(x)), float(x[max(0, below - 1)]), float(x[min(n - 1, n - below)])

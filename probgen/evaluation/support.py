@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import chi2
 
 from probgen.evaluation import intervals
 from probgen.evaluation.manifold import TIE, centred, squared_distances
@@ -58,8 +59,6 @@ def support_size(found: Pairs) -> tuple[float, float, float]:
     that two draws are the same, and the true support is larger. Without a pair the estimate is that of one pair, and the
     upper end of the interval is NaN: it is not known.
     """
-    from scipy.stats import chi2
-
     outside, c = (1 - intervals.LEVEL) / 2, found.effective
     each = found.number / c if c else 1.0  # pairs of a clump
     most = each * chi2.ppf(1 - outside, 2 * (c + 1)) / 2
