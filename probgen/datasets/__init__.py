@@ -56,7 +56,8 @@ def load(
     split   `train`, `valid`, `test`, ...; None is all rows
     folder  where to look for files before they are downloaded; by default `PROBGEN_DATA`
     rate    of sounds: samples a second that they are resampled to, and their channels mixed; None refuses files that differ
-    size    of images: (height, width), or both in one number, that they are scaled to; None refuses images that differ
+    size    of images: (height, width), or both in one number, that they are scaled to; None refuses images that differ. Of a
+            data set that is painted, the side that it is painted at
     crop    "center": what is beside the middle of an image is cut off where its shape is not that of `size`; None refuses it
     gray    of images: colours become grey
 
@@ -70,8 +71,14 @@ def load(
     if path is not None:
         dataset = read(path, split, how)
         return dataset.assign_attrs(path=text, **({"split": split} if split else {}))
+    found = find_set(text)
+    if found.sized is not None and how.size is not None:
+        height, width = how.sides
+        if height != width:
+            raise InputError(f"size = {how.size!r}: images of {text!r} are square; give one number")
+        found, how = found.sized(height), Reading()
     how.only((), f"and {text!r} is a data set")
-    dataset = find_set(text).load(split, folder)
+    dataset = found.load(split, folder)
     return dataset.assign_attrs(name=text, **({"split": split} if split else {}))
 
 

@@ -24,12 +24,14 @@ class DataSet:
     splits       the names of its parts; () where it has none
     read         (split or None for all, folder or None) -> Dataset
     density      the true log p(x) of rows: (row, ...) -> (row,), in nats, where it is known
+    sized        the same data set of images of another side, where they are made and not read
     """
 
     description: str
     splits: tuple[str, ...]
     read: Callable[[str | None, Path | None], xr.Dataset]
     density: Callable[[np.ndarray], np.ndarray] | None = None
+    sized: Callable[[int], DataSet] | None = None
 
     def load(self, split: str | None = None, folder: str | Path | None = None) -> xr.Dataset:
         """One part, or all rows. Errors: `InputError`."""

@@ -1,0 +1,123 @@
+"""Antialiased shapes painted over images, all rows at once: a shape is a signed distance, its coverage clip(1/2 - d / pixel, 0, 1).
+
+Lengths are in units of the image's side, y goes down, colours are in 0 .. 1. Numbers of a shape are one for all rows or one a row: (row,).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of x and y, (row or 1, height, width) each
+
+
+class Canvas:
+    """Images x: (row, 3, side, side), float32, of a background: (row, 3)."""
+
+    def __init__(self, background: np.ndarray, side: int):
+        self.side = side
+        self.x = np.empty((len(background), 3, side, side), np.float32)
+        self.x[:] = background[:, :, None, None]
+        self.grid = (np.arange(side, dtype=np.float32) + np.float32(0.5)) / np.float32(side)
+
+    def paint(
+        self,
+        distance: Distance,
+        colour: Any,
+        box: tuple[Any, Any, Any, Any],
+        *,
+        rows: np.ndarray | None = None,
+        alpha: Any = None,
+        shade: Distance | None = None,
+    ) -> None:
+        """Paint a shape over what is there.
+
+        distance  to the shape, below 0 inside; called with the coordinates of some pixels
+        colour    (3,) or (row, 3)
+        box       left, right, top, bottom that hold the shape: only these pixels are touched
+        rows      which rows have the shape; None: all. Numbers of the other arguments are of these rows
+        alpha     how opaque it is, 0 .. 1: (row,)
+        shade     a factor of the colour at each pixel
+        """
+        left, right = (self._pixel(edge, least) for edge, least in ((box[0], True), (box[1], False)))
+        top, bottom = (self._pixel(edge, least) for edge, least in ((box[2], True), (box[3], False)))
+        if left >= right or top >= bottom:
+            return
+        x, y = self.grid[None, None, left:right], self.grid[None, top:bottom, None]
+        cover = distance(x, y) * np.float32(-self.side)
+        cover += np.float32(0.5)
+        np.clip(cover, 0, 1, out=cover)
+        if alpha is not None:
+            cover = cover * column(alpha)
+        where = slice(None) if rows is None else rows
+        part = self.x[where, :, top:bottom, left:right]
+        told = np.asarray(colour, np.float32).reshape(-1, 3, 1, 1)
+        if shade is not None:
+            told = told * shade(x, y)[:, None]
+        part += cover[:, None] * (told - part)
+        if rows is not None:
+            self.x[rows, :, top:bottom, left:right] = part
+
+    def _pixel(self, edge: Any, least: bool) -> int:
+        value = float(np.min(edge) if least else np.max(edge)) * self.side
+        return int(min(max(np.floor(value) - 1 if least else np.ceil(value) + 1, 0), self.side))
+
+
+def column(value: Any) -> np.ndarray:
+    """A number, or one a row, beside pixels: (row or 1, 1, 1)."""
+    return np.asarray(value, np.float32).reshape(-1, 1, 1)
+
+
+def mixed(a: Any, b: Any, t: np.ndarray) -> np.ndarray:
+    """Colours from a to b, (3,) or (row, 3) each, a share t (row,) of the way: (row, 3)."""
+    a, b, t = np.asarray(a, np.float32), np.asarray(b, np.float32), t[:, None]
+    return np.asarray(a * (1 - t) + b * t)
+
+
+def rectangle(x0: Any, x1: Any, y0: Any, y1: Any, r: float = 0.0) -> Distance:
+    """With corners of radius r."""
+    r32 = np.float32(r)
+    x0, x1, y0, y1 = (column(v) for v in (x0, x1, y0, y1))
+    cx, cy, hx, hy = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2 - r32, (y1 - y0) / 2 - r32
+
+    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        qx, qy = np.abs(x - cx) - hx, np.abs(y - cy) - hy
+        further = np.maximum(qx, qy)
+        if not r:  # outside of a sharp corner this is less than the distance; what is covered differs by less than a pixel
+            return np.asarray(further)
+        corner = np.sqrt(np.square(np.maximum(qx, 0)) + np.square(np.maximum(qy, 0)))
+        return np.asarray(corner + np.minimum(further, 0) - r32)
+
+    return distance
+
+
+def ellipse(cx: Any, cy: Any, rx: Any, ry: Any) -> Distance:
+    """To first order (the distance to an ellipse has no closed form)."""
+    cx, cy, rx, ry = (column(v) for v in (cx, cy, rx, ry))
+
+    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        u, v = (x - cx) / rx, (y - cy) / ry
+        k = np.sqrt(u * u + v * v)
+        u, v = u / rx, v / ry
+        return np.asarray(k * (k - 1) / np.maximum(np.sqrt(u * u + v * v), np.float32(1e-6)))
+
+    return distance
+
+
+def polygon(*corners: tuple[Any, Any]) -> Distance:
+    """Convex, corners (x, y) clockwise as they are seen."""
+    edges = []
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
+        x0, y0, x1, y1 = (column(v) for v in (x0, y0, x1, y1))
+        a, b = y1 - y0, x0 - x1
+        length = np.sqrt(a * a + b * b) + np.float32(1e-9)
+        a, b = a / length, b / length
+        edges.append((a, b, a * x0 + b * y0))
+
+    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return functools.reduce(np.maximum, (a * x + (b * y - c) for a, b, c in edges))
+
+    return distance
