@@ -22,6 +22,7 @@ from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.hookspecs import hookimpl
 from probgen.contract.options import Options, only
+from probgen.contract.places import Step, decoded
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.contract.scores import log_prob
@@ -83,6 +84,7 @@ class Pair(Objective):
     """A model and its guide in one class, which is its own family. Parameters are `nn.Parameter`.
 
     latents  names and dimensions of what `sample` returns beside `x`, e.g. {"z": ("latent",)}
+    places   names and dimensions of further places on the way from latents to x, which `decode` goes to and from
     dims     dimensions of parameters and buffers in the files, e.g. {"mu": ("component", "feature")}
     accepts  what it can use beside `x`: a subset of {"observed", "weight", "length", "label"}
     dtype    of the parameters, where `fit` is not told: "float32" or "float64"
@@ -98,6 +100,7 @@ class Pair(Objective):
     exact: ClassVar[bool] = False
     by_loss: ClassVar[bool] = True
     latents: Mapping[str, tuple[str, ...]] = {}
+    places: Mapping[str, tuple[str, ...]] = {}
     dims: Mapping[str, tuple[str, ...]] = {}
 
     def __init__(self, options: Any, event: Event):
@@ -193,6 +196,34 @@ class Pair(Objective):
         nodes: Mapping[str, Any] = trace.nodes
         drawn = {name: nodes[name]["value"] for name in ("x", *self.latents)}
         return {**drawn, "x": drawn["x"].reshape(n, *(length or -1 for length in self.event.shape))}
+
+    def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
+        """E[x | latents], (row, *event), or what is at another place. Errors: `NotOffered`, `InputError`."""
+        roots = [*self.latents, *self.event.given, *self.event.lengths]
+        return decoded(self.way(), start, until, roots)
+
+    def way(self) -> dict[str, Step]:
+        """How each place is made of those before it; of one latent x is the mean of the model's, if that is known.
+
+        Errors: `NotOffered` for a pair without latents, or with several.
+        """
+        if len(self.latents) != 1:
+            has = f"has {len(self.latents)} latents" if self.latents else "has no latents"
+            raise NotOffered(f"{type(self).__name__} {has}, and does not say how x is decoded")
+        (name,) = self.latents
+
+        def x(at: Mapping[str, Tensor]) -> Tensor:
+            z = at[name]
+            given = {k: at[k] for k in (*self.event.given, *self.event.lengths) if k in at}
+            trace = poutine.trace(poutine.condition(self.model, data={name: z})).get_trace(n=len(z), **given)
+            nodes: Mapping[str, Any] = trace.nodes
+            try:
+                mean: Tensor = nodes["x"]["fn"].mean
+            except NotImplementedError:
+                raise NotOffered(f"{type(self).__name__}: the mean of x given {name} is not known") from None
+            return mean.reshape(len(z), *(length or -1 for length in self.event.shape))
+
+        return {"x": x}
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Any) -> dict[str, Tensor]:
         """Draws of the latents given what is observed of x, and of the rest of x given these.

@@ -20,6 +20,7 @@ from torch.distributions import Normal
 
 import probgen
 from probgen import Fitted, Options, Pair, Rows, Run, hookimpl, log_prob
+from probgen.contract.places import decoded
 from probgen.testing import FamilyLaws, spaces
 
 
@@ -270,8 +271,8 @@ class DecodingModule(GoodModule):
 
     latents: ClassVar = {"z": ("latent",)}
 
-    def decode(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
-        return self.mu + latents["z"]
+    def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
+        return decoded({"x": lambda at: self.mu + at["z"]}, start, until, ["z"])
 
 
 class DecodesAnother(Good):

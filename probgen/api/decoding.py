@@ -1,4 +1,4 @@
-"""decode: x of given latents, by a family that declares a decoder."""
+"""decode: x of given latents, or what is on the way to it, by a family that declares a decoder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from probgen.api.common import run_for, shard_rows
-from probgen.contract.definition import Decoder, latents_of
+from probgen.contract.definition import Decoder, latents_of, places_of
 from probgen.contract.fitted import Fitted
 from probgen.contract.seeds import generators_kept
 from probgen.contract.surroundings import isolated
@@ -21,30 +21,34 @@ from probgen.plugins.calling import guarded
 
 @isolated
 def decode(
-    fitted: Fitted, given: Mapping[str, Any] | xr.Dataset, *, device: str | torch.device | None = None
+    fitted: Fitted,
+    start: Mapping[str, Any] | xr.Dataset,
+    until: str = "x",
+    *,
+    device: str | torch.device | None = None,
 ) -> xr.Dataset:
-    """x of latents, without randomness: the mean of p(x | latents) where that is a distribution.
+    """From latents or places on the way to x, or to another place, without randomness.
 
-    given   all latents of the model, and what it is conditioned on, by name; with a first dimension of rows
+    start   latents or places, and what the model is conditioned on, by name; with a first dimension of rows. Of several
+            places the one nearest to `until` counts
+    until   "x", the mean of p(x | latents) where that is a distribution, or a latent or place of the model: for a `stylegan`
+            "w", "styles", "maps4", ...
     device  where it is worked out
 
-    Returns `x (row, ...)`. For gradients call `fitted.module.decode`. Errors: `InputError`, `NotOffered`, `PluginError`.
+    Returns `x (row, ...)`, or the place by its name. For gradients call `fitted.module.decode`. Errors: `InputError` for a
+    place that the model does not have and where more is needed; `NotOffered`, `PluginError`.
     """
-    module, latents = fitted.module, latents_of(fitted.module)
-    if not isinstance(module, Decoder):
+    module, event = fitted.module, fitted.event
+    if not isinstance(module, Decoder) or not latents_of(module):
         raise NotOffered(f"family {fitted.family!r} does not decode latents")
-    missing = [name for name in latents if name not in given]
-    if missing:
-        raise NotOffered(
-            f"family {fitted.family!r} decodes {', '.join(latents)} together: give {missing[0]!r}, too"
-        )
     run = run_for(fitted, 0, device)
-    tensors, rows, _ = conditions(fitted, given, run)
+    places = places_of(module)
+    tensors, rows, _ = conditions(fitted, start, run, places)
     module.to(run.device)
     parts = []
     with generators_kept(), guarded(f"family {fitted.family!r} ({fitted.definition.origin}), decode"):
-        for shard in torch.arange(rows, device=run.device).split(shard_rows(fitted.event)):
-            some = {name: tensor[shard] for name, tensor in tensors.items()}
-            z = {name: some.pop(name) for name in latents}
-            parts.append(module.decode(z, some).cpu())
-    return xr.Dataset({"x": (("row", *fitted.event.dims), torch.cat(parts).numpy(), described(fitted.event))})
+        for shard in torch.arange(rows, device=run.device).split(shard_rows(event)):
+            parts.append(module.decode({name: t[shard] for name, t in tensors.items()}, until).cpu())
+    dims = event.dims if until == "x" else {**latents_of(module), **places}[until]
+    attrs = described(event) if until == "x" else {}
+    return xr.Dataset({until: (("row", *dims), torch.cat(parts).numpy(), attrs)})

@@ -10,6 +10,7 @@ Preparing      prepare: a change of the data before they are described
 Illustrating   pictures: figures of its own
 Conditional    options with `given`: what x is conditioned on
 Latent         a module with latents
+Placed         a module with further places on the way from latents to x
 Dimensioned    a module that names the dimensions of its state
 Explained      a module that says in words what arrays of its state are
 Decoder        a module that decodes latents
@@ -145,6 +146,17 @@ class Latent(Protocol):
 
 
 @runtime_checkable
+class Placed(Protocol):
+    """A module that names places on the way from its latents to x, and their dimensions: {"maps4": ("channel", "height", "width")}.
+
+    `sample` does not return them and files do not hold them; `decode` goes to and from them.
+    """
+
+    @property
+    def places(self) -> Dims: ...
+
+
+@runtime_checkable
 class Dimensioned(Protocol):
     """A module that names dimensions of its parameters and buffers: {"mu": ("component", "feature")}."""
 
@@ -164,11 +176,14 @@ class Explained(Protocol):
 class Decoder(Protocol):
     """A module that decodes latents."""
 
-    def decode(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
-        """x of latents, one row each: (row, *event), differentiable in real latents.
+    def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
+        """From latents or places to x, or to another place: one row each, (row, *event), differentiable, and nothing is drawn.
 
-        Where p(x | latents) is a distribution, its mean. Discrete x is not rounded. Errors: `NotOffered` where the mean is
-        not known.
+        start  what is at some latents and places, and what x is conditioned on. Of several the place nearest to `until`
+               counts; those before it are used where a layer after it needs them
+
+        x is the mean of p(x | latents) where that is a distribution, and not rounded. A row does not depend on the others.
+        Errors: `NotOffered` where the mean is not known; `InputError` for a place that there is not, and where more is needed.
         """
 
 
@@ -183,6 +198,11 @@ class Gaussian(Protocol):
 def latents_of(module: nn.Module) -> dict[str, tuple[str, ...]]:
     """Names and dimensions of the latents of a module; none where it declares none."""
     return dict(module.latents) if isinstance(module, Latent) else {}
+
+
+def places_of(module: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Names and dimensions of places on the way from latents to x, beside the latents."""
+    return dict(module.places) if isinstance(module, Placed) else {}
 
 
 def dims_of(module: nn.Module) -> dict[str, tuple[str, ...]]:

@@ -22,12 +22,18 @@ from probgen.errors import InputError
 
 
 def conditions(
-    fitted: Fitted, given: Mapping[str, Any] | xr.Dataset | None, run: Run
+    fitted: Fitted,
+    given: Mapping[str, Any] | xr.Dataset | None,
+    run: Run,
+    places: Mapping[str, tuple[str, ...]] | None = None,
 ) -> tuple[dict[str, Tensor], int, bool]:
-    """Conditions as tensors with a first dimension of one row each, how many rows, and whether rows were given."""
-    event, latents = fitted.event, latents_of(fitted.module)
+    """Conditions as tensors with a first dimension of one row each, how many rows, and whether rows were given.
+
+    places  names and dimensions of what else may be given, in a call that says by itself which conditions it needs
+    """
+    event, latents = fitted.event, {**latents_of(fitted.module), **(places or {})}
     needed = [name for name in event.given if given is None or name not in given]
-    if needed:
+    if needed and places is None:
         raise InputError(f"this model needs given={{{needed[0]!r}: ...}}: {event.given[needed[0]]}")
     if given is None:
         return {}, 1, False

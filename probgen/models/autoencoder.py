@@ -101,9 +101,9 @@ class Autoencoder(CodePair):
         attrs = {"units": "nat", "measure": self.measure, "long_name": "log p(x | z = E(x))"}
         return xr.Dataset({"reconstruction": ("row", self.reconstruction(x, **given).cpu().numpy(), attrs)})
 
-    def numbers(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
-        """D(z)."""
-        return self.decoder(latents["z"], self.context(given))
+    def told(self, at: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """z and the conditions."""
+        return at["z"], self.context(at)
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Any) -> dict[str, Tensor]:
         """The code of x, with x as it is. Errors: `NotOffered` where x is known in part."""

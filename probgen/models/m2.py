@@ -91,9 +91,9 @@ class M2(CodePair):
         """q(y | x): batch shape (row,)."""
         return dist.Categorical(logits=self.classifier(x))
 
-    def numbers(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
-        """Of p(x | y, z)."""
-        return self.decoder(latents["z"], self._one_hot(latents["y"]))
+    def told(self, at: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """z, and y as its context."""
+        return at["z"], self._one_hot(at["y"])
 
     def _one_hot(self, y: Tensor) -> Tensor:
         return nn.functional.one_hot(y.long(), self.options.classes).to(self.log_pi.dtype)

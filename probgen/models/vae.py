@@ -108,7 +108,6 @@ class VAE(CodePair):
         context = self.context_size
         self.encoder = Encoder(options, event, self.site, 2 * options.latent, context)
         self.conditioner = self._conditioner()
-        self.decoder: nn.Module
         if self.conditioner is None:
             self.decoder = Decoder(options, event, self.site.size, context)
         else:
@@ -165,13 +164,13 @@ class VAE(CodePair):
     def _q_of_features(self, e: Tensor) -> Any:
         return self._q(self.encoder.from_features(e))
 
-    def numbers(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
-        """Of a decoder whose dimensions are independent given z."""
+    def told(self, at: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """z and the conditions, of a decoder whose dimensions are independent given z."""
         if self.conditioner is not None:
             raise NotOffered(
                 f"decoder = {self.options.decoder!r}: the mean of x given z is not known; draw x"
             )
-        return self.decoder(latents["z"], self.context(given))
+        return at["z"], self.context(at)
 
     # learning
 

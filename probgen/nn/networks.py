@@ -67,7 +67,10 @@ class Halving(nn.Module):
 
 
 class Doubling(nn.Module):
-    """Its mirror: (row, inputs), (row, context) -> (row, channel, height, width)."""
+    """Its mirror: (row, inputs), (row, context) -> (row, channel, height, width).
+
+    sides  height and width of its maps, from the smallest
+    """
 
     def __init__(
         self,
@@ -81,15 +84,27 @@ class Doubling(nn.Module):
         depth, height, width = image
         scale = 2 ** len(channels)
         self.small = (channels[0], height // scale, width // scale)
+        self.sides = [(height // 2**i, width // 2**i) for i in range(len(channels), 0, -1)]
         self.first = nn.Linear(inputs + context, self.small[0] * self.small[1] * self.small[2])
         layers: list[nn.Module] = []
         for n, out in zip(channels, (*channels[1:], depth), strict=True):
             layers += [ACTIVATIONS[activation](), nn.ConvTranspose2d(n, out, 4, stride=2, padding=1)]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The last layer is linear."""
-        return self.layers(self.first(_beside(z, context)).unflatten(1, self.small))
+        y: Tensor = self.layers(self.start(x, context))
+        return y
+
+    def start(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The smallest maps."""
+        y: Tensor = self.first(_beside(x, context)).unflatten(1, self.small)
+        return y
+
+    def grow(self, i: int, maps: Tensor) -> Tensor:
+        """The next maps of the i-th, or the image of the last ones."""
+        y: Tensor = self.layers[2 * i : 2 * i + 2](maps)
+        return y
 
 
 def _beside(x: Tensor, context: Tensor | None) -> Tensor:

@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Literal, overload
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, NamedTuple, Self, overload
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from probgen import Event, Fitted, Options
+from probgen import Event, Fitted, Options, Run
 from probgen.contract.conditions import context_size, one_hot
 from probgen.contract.options import only
+from probgen.contract.places import Step, decoded
 from probgen.distributions import Standardization
 from probgen.errors import InputError
 
 
-class GameOptions(Options):
-    """What can be chosen of the game; networks are the families'."""
+class DuelOptions(Options):
+    """What can be chosen of every game of two networks; these are the families' own."""
 
     loss: Literal["minimax", "nonsaturating", "least_squares", "wasserstein", "hinge", "relativistic"] = (
         Field("nonsaturating", description="what generator and discriminator minimise")
@@ -33,7 +35,6 @@ class GameOptions(Options):
     latent: int = Field(2, ge=1, description="dimensions of z")
     steps: int = Field(5000, ge=1, description="steps of the generator")
     d_steps: int = Field(1, ge=1, description="steps of the discriminator for each of them")
-    unrolled: int = Field(0, ge=0, description="steps of the discriminator that the generator looks ahead")
     batch_size: int = Field(128, ge=1, description="rows a step")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam, both networks")
     beta1: float = Field(0.0, ge=0, lt=1, description="of Adam, both networks")
@@ -49,6 +50,14 @@ class GameOptions(Options):
         json_schema_extra=only(schedule="cosine"),
     )
     r1: float = Field(0.0, ge=0, description="weight of |grad D|^2 / 2 at real rows")
+    average: float = Field(0.999, ge=0, lt=1, description="decay of the exponential average of G")
+    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
+
+
+class GameOptions(DuelOptions):
+    """What can be added to it, of `gan` and `dcgan`."""
+
+    unrolled: int = Field(0, ge=0, description="steps of the discriminator that the generator looks ahead")
     r2: float = Field(0.0, ge=0, description="weight of |grad D|^2 / 2 at draws")
     anneal: float = Field(
         1.0,
@@ -66,8 +75,6 @@ class GameOptions(Options):
     noise: float = Field(
         0.0, ge=0, description="deviation of noise on what D sees, 0 after 40 % of the steps"
     )
-    average: float = Field(0.999, ge=0, lt=1, description="decay of the exponential average of G")
-    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
 
     @model_validator(mode="after")
     def _packs(self) -> GameOptions:
@@ -82,6 +89,55 @@ class GameOptions(Options):
                 "unrolled: what D will do is worked out without penalties and clipping; leave these out"
             )
         return self
+
+
+@dataclass(frozen=True)
+class Game:
+    """How two networks play; fields are those of options, and what a family does not offer is left out.
+
+    d_rate    learning rate of D, in those of G
+    r1_every  steps of D from one r1 to the next, which then weighs as much more (Karras et al. 2020, appendix B)
+    autocast  whether products are in bfloat16 (torch.autocast); penalties on gradients are not
+    """
+
+    loss: str
+    latent: int
+    steps: int
+    d_steps: int
+    batch_size: int
+    learning_rate: float
+    beta1: float
+    beta2: float
+    schedule: Literal["constant", "cosine"]
+    hold: float
+    average: float
+    r1: float
+    d_rate: float = 1.0
+    r1_every: int = 1
+    r2: float = 0.0
+    anneal: float = 1.0
+    gradient_penalty: float = 0.0
+    clip: float | None = None
+    packing: int = 1
+    noise: float = 0.0
+    unrolled: int = 0
+    autocast: bool = False
+
+    @classmethod
+    def of(cls, options: DuelOptions) -> Self:
+        """As options say."""
+        offered = type(options).model_fields
+        return cls(**{f.name: getattr(options, f.name) for f in fields(cls) if f.name in offered})
+
+
+Some = Callable[[int], tuple[Tensor, Tensor | None]]  # so many z, and conditions as rows have them
+
+
+class Stage(NamedTuple):
+    """A part of a game: its name, and its share of the steps."""
+
+    name: str = "fit"
+    share: float = 1.0
 
 
 class Adversarial(nn.Module, ABC):
@@ -100,8 +156,11 @@ class Adversarial(nn.Module, ABC):
 
     calibration: Tensor
     alone = True  # D sees each pack by itself: what it says does not depend on the rest of the batch
+    stages: tuple[Stage, ...] = (Stage(),)
+    judged = False  # whether draws are held against validation rows during a fit, and the best weights kept
+    places: Mapping[str, tuple[str, ...]] = {}
 
-    def __init__(self, options: GameOptions, event: Event, form: tuple[int, ...], members: int = 1):
+    def __init__(self, options: DuelOptions, event: Event, form: tuple[int, ...], members: int = 1):
         super().__init__()
         if None in event.shape or event.support == "token":
             raise InputError(f"a GAN needs rows of numbers, all of one length, not an event of {event}")
@@ -149,28 +208,65 @@ class Adversarial(nn.Module, ABC):
 
     def critic(self, x: Tensor, c: Tensor | None) -> Tensor:
         """D of each row in a pack of its own copies: (*member, row)."""
-        p, dim = self.options.packing, self.row_dim
+        p, dim = self.game.packing, self.row_dim
         return self.discriminate(x.repeat_interleave(p, dim), c if c is None else c.repeat_interleave(p, dim))
 
-    def decode(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
-        """x = loc + scale G(z) by the average, of the member that is named: (row, *event), not rounded.
+    # parts of a game, where a family has some
 
-        Errors: `InputError` for latents that are none of this GAN.
+    def at(self, stage: Stage, gone: float) -> None:
+        """Where the game stands: called before each step with the share of the stage that is over."""
+
+    def extra(self) -> Tensor | None:
+        """What the generator minimises beside its loss."""
+        return None
+
+    def stand(self, some: Some) -> None:
+        """What draws of the average need of others, before they are looked at: standing statistics."""
+
+    def settle(self, some: Some, run: Run) -> None:
+        """What the average needs beside its weights, at the end of the game."""
+
+    # from noise to x
+
+    def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
+        """x = loc + scale G(z) by the average, of the member that is named: (row, *event), not rounded; or what is on the way.
+
+        Errors: `InputError` for places, or latents, that are none of this GAN.
         """
-        z = latents["z"]
-        if z.shape[1:] != (self.options.latent,):
-            raise InputError(f"z: {self.options.latent} numbers a draw are needed, not {z.shape[1:].numel()}")
-        c = self.of_each(self.condition(given))
-        y = self.generate(self.average, self.of_each(z.to(self.dtype)), c)
-        if self.members > 1:
-            y = y[self.which(latents["member"]), torch.arange(len(z), device=z.device)]
-        return self.original(y)
+        for name, tensor in start.items():
+            self.check_place(name, tensor)
+        roots = ["z", *(["member"] if self.members > 1 else []), *self.event.given]
+        return decoded(self.way(), start, until, roots)
+
+    def way(self) -> dict[str, Step]:
+        """How each place is made of those before it."""
+
+        def x(at: Mapping[str, Tensor]) -> Tensor:
+            z, c = at["z"], self.of_each(self.condition(at))
+            y = self.generate(self.average, self.of_each(z.to(self.dtype)), c)
+            if self.members > 1:
+                y = y[self.which(at["member"]), torch.arange(len(z), device=z.device)]
+            return self.original(y)
+
+        return {"x": x}
+
+    def check_place(self, name: str, tensor: Tensor) -> None:
+        """Errors: `InputError` for what has not the shape of a latent of this name."""
+        if name == "z" and tensor.shape[1:] != (self.options.latent,):
+            raise InputError(
+                f"z: {self.options.latent} numbers a draw are needed, not {tensor.shape[1:].numel()}"
+            )
 
     def which(self, member: Tensor) -> Tensor:
         """Members as whole numbers: (row,). Errors: `InputError` where there is none of such a number."""
         if not ((member >= 0) & (member < self.members) & (member == member.round())).all():
             raise InputError(f"member: whole numbers from 0 to {self.members - 1} are needed")
         return member.long()
+
+    @property
+    def game(self) -> Game:
+        """How it is played."""
+        return Game.of(self.options)
 
     def single(self) -> Adversarial:
         """The same networks for one member, in their initial state."""

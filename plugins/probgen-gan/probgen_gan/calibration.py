@@ -16,6 +16,7 @@ from probgen_gan.adversarial import Adversarial
 from probgen_gan.members import Members
 
 ROWS, AT_ONCE = 10_000, 1000  # that the discriminator is calibrated on, at most, and at a time
+NUMBERS = 1 << 23  # of these rows, about
 
 
 @torch.no_grad()
@@ -28,7 +29,8 @@ def calibrate(module: Adversarial, data: Rows, members: Members) -> None:
     members.begin("calibration", 0)
     rows = (data.valid if data.valid is not None else data).reseeded(0)  # the same for every member
     said: tuple[list[Tensor], list[Tensor]] = ([], [])
-    for t in range(min(rows.n, ROWS) // min(rows.n, AT_ONCE)):
+    most = min(ROWS, max(AT_ONCE, NUMBERS // module.event.size))
+    for t in range(min(rows.n, most) // min(rows.n, AT_ONCE)):
         batch = rows.batch(t, AT_ONCE, "calibration")
         x, c = module.of_each(module.standardised(batch["x"])), module.of_each(module.condition(batch))
         z = members.normal(len(batch["x"]), module.options.latent)

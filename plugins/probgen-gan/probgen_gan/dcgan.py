@@ -7,12 +7,15 @@ normalisation or a penalty on the gradient, D has none (Gulrajani et al. 2017, s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from probgen import Event
+from probgen.contract.places import Step, maps_of
 from probgen_gan.adversarial import Adversarial, GameOptions
 from probgen_gan.fitting import fit
 from probgen_gan.implicit import ScoreOptions, sample, score
@@ -97,7 +100,16 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """The last layer is linear; tanh is where the data are bounded."""
-        return self.convolutions(self.first(beside(z, c)).unflatten(1, self.small))
+        return self.convolutions(self.start(z, c))
+
+    def start(self, z: Tensor, c: Tensor | None) -> Tensor:
+        """The smallest maps."""
+        return self.first(beside(z, c)).unflatten(1, self.small)
+
+    def grow(self, i: int, maps: Tensor) -> Tensor:
+        """The next maps of the i-th, or the image of the last ones."""
+        y: Tensor = self.convolutions[3 * i : 3 * i + 3](maps)
+        return y
 
 
 def _normalised(layer: nn.Module, spectral: bool) -> nn.Module:
@@ -108,12 +120,15 @@ class DCGAN(Adversarial):
     """Two convolutional networks."""
 
     options: Options
+    average: Generator
 
     def __init__(self, options: Options, event: Event):
         self.image = event.image(len(options.channels), "channels", "`gan` takes vectors")
         super().__init__(options, event, self.image)
         norms = any(isinstance(layer, nn.BatchNorm2d) for layer in self.D.modules())
         self.alone = not norms and not options.minibatch
+        _, height, width = self.image
+        self.places = maps_of([(height >> i, width >> i) for i in range(len(options.channels), 0, -1)])
 
     def discriminator(self) -> nn.Module:
         """Halves the image once a layer."""
@@ -122,6 +137,21 @@ class DCGAN(Adversarial):
     def generator(self) -> nn.Module:
         """Doubles it as often."""
         return Generator(self.options.latent + self.context, self.options.channels, self.image)
+
+    def way(self) -> dict[str, Step]:
+        """z -> maps -> x, by the average."""
+        G, names = self.average, [*self.places]
+
+        def maps(i: int) -> Step:
+            return lambda at: (
+                G.grow(i - 1, at[names[i - 1]]) if i else G.start(at["z"].to(self.dtype), self.condition(at))
+            )
+
+        def x(at: Mapping[str, Tensor]) -> Tensor:
+            y = G.grow(len(names) - 1, at[names[-1]])
+            return self.original(y.tanh() if self.event.discrete else y)
+
+        return {**{name: maps(i) for i, name in enumerate(names)}, "x": x}
 
 
 def build(options: Options, event: Event) -> DCGAN:

@@ -2,12 +2,13 @@
 
     min_G max_D V(G, D) = E log D(x) + E log(1 - D(G(z))),    z ~ Normal(0, 1)
 
-It is a game of two players, `d` and `g`. `fit` is the hook of every family whose module is `Adversarial`.
+It is a game of two players, `d` and `g`, of one stage or several. `fit` is the hook of every family whose module is `Adversarial`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 import xarray as xr
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from probgen import Rows, Run, hookimpl
 from probgen.errors import InputError
 from probgen.inference.training import rate
-from probgen_gan.adversarial import Adversarial, GameOptions
+from probgen_gan.adversarial import Adversarial, Game, Stage
+from probgen_gan.best import Best
 from probgen_gan.calibration import calibrate
 from probgen_gan.game import Average, Player, Turn, clipping, play
 from probgen_gan.losses import LOSSES, cross_entropy
@@ -31,21 +33,49 @@ FLOOR = 0.01  # of the learning rate, as a share
 
 
 @hookimpl
-def fit(module: Adversarial, data: Rows, options: GameOptions, run: Run) -> dict[str, xr.Dataset]:
+def fit(module: Adversarial, data: Rows, run: Run) -> dict[str, xr.Dataset]:
     """Algorithm 1: `d_steps` of the discriminator, then one of the generator. Draws at some moments are kept.
 
     The history has V(G, D) of the batch as `value` where D is a probability: with the losses minimax and nonsaturating.
     """
-    size = _batch_size(module, data)
+    game = module.game
+    size = _batch_size(module, data, run)
     members = Members(module, data, run)
     begin_members(module, members.seeds)
     learn_scale(module, data)
     members.begin("snapshots", 0)
-    taken = Snapshots(module, options.steps, *members.conditions(size))
-    duel = Duel(module, members, size, taken)
-    play(run, duel.players(), options.steps, keep={"draws": taken}, after=duel.after)
+    z, c = members.conditions(size)
+    duel = Duel(module, members, size, Snapshots(module, game.steps, z, c))
+    best = Best(module, data, members, run) if module.judged and data.valid is not None else None
+    for part in parts_of(module.stages, game.steps):
+        duel.begin(part, best)
+        play(run, duel.players(), part.steps, stage=part.stage.name, keep=duel.kept(), after=duel.after)
+    if best is not None:
+        best.take_back()
+    duel.stand()
+    members.begin("settle", 0)
+    module.settle(members.conditions, run)
     calibrate(module, data, members)
-    return {"draws": taken.dataset()}
+    return {"draws": duel.taken.dataset()}
+
+
+class Part(NamedTuple):
+    """A stage of so many steps, after `start` others of the game."""
+
+    stage: Stage
+    start: int
+    steps: int
+
+
+def parts_of(stages: tuple[Stage, ...], steps: int) -> Iterator[Part]:
+    """The steps of a game, divided among its stages; one that gets none is left out."""
+    start, share = 0, 0.0
+    for stage in stages:
+        share += stage.share
+        end = round(steps * share)
+        if end > start:
+            yield Part(stage, start, end - start)
+        start = end
 
 
 class Duel:
@@ -57,38 +87,56 @@ class Duel:
     d_value: Tensor
     g_value: Tensor
     penalty: Tensor | None
+    part: Part
+    best: Best | None
 
     def __init__(self, module: Adversarial, members: Members, size: int, taken: Snapshots):
-        self.module, self.options = module, module.options
+        self.module, self.game = module, module.game
         self.members, self.size, self.taken = members, size, taken
-        self.loss = LOSSES[module.options.loss]
-        self.d_optimizer, self.g_optimizer = (_adam(net, module.options) for net in (module.D, module.G))
+        self.loss = LOSSES[self.game.loss]
+        self.d_optimizer, self.g_optimizer = (
+            _adam(net, self.game, factor) for net, factor in ((module.D, self.game.d_rate), (module.G, 1.0))
+        )
+
+    def begin(self, part: Part, best: Best | None) -> None:
+        """Another stage; only in the last one draws are as they will be, and are judged."""
+        self.part = part
+        self.best = best if part.start + part.steps == self.game.steps else None
+
+    def kept(self) -> dict[str, Any]:
+        """What steps depend on beside the players."""
+        return {"draws": self.taken} | ({} if self.best is None else {"best": self.best})
+
+    def gone(self, share: float) -> float:
+        """The share of the game that is over, of that of the stage."""
+        return (self.part.start + share * self.part.steps) / self.game.steps
 
     def players(self) -> dict[str, Player]:
         """D with its constraint, then G with its average."""
-        module, options = self.module, self.options
+        module, game = self.module, self.game
 
-        def factor(gone: float) -> float:
-            return rate(options.schedule, gone, options.hold, FLOOR)
+        def factor(share: float) -> float:
+            return rate(game.schedule, self.gone(share), game.hold, FLOOR)
 
-        d = Player(
-            module.D, self.d_optimizer, self.d_loss, options.d_steps, factor, role="the discriminator D"
-        )
-        if options.clip is not None:
-            d.constrain = clipping(module.D, options.clip)
-        average = Average(module.G, module.average, options.average)
+        d = Player(module.D, self.d_optimizer, self.d_loss, game.d_steps, factor, role="the discriminator D")
+        if game.clip is not None:
+            d.constrain = clipping(module.D, game.clip)
+        average = Average(module.G, module.average, game.average)
         g = Player(module.G, self.g_optimizer, self.g_loss, 1, factor, average, role="the generator G")
         return {"d": d, "g": g}
 
     def d_loss(self, turn: Turn) -> Tensor:
         """Of a new batch and as many draws, with the penalties on the gradient of D."""
-        members = self.members
+        members, stage, gone = self.members, self.part.stage, self.gone(turn.gone)
         if turn.i == 0:
-            members.begin("fit", turn.step)
-        self.sigma = self.options.noise * max(0.0, 1 - turn.gone / QUIET)
-        self.x, self.c = members.batch(turn.number, self.size, self.sigma)
-        y = members.draws(self.size, self.c, self.sigma)
-        real, fake, self.penalty = seen(self.module, self.x, y, self.c, turn.gone, members.uniform)
+            members.begin(stage.name, turn.step)
+            self.module.at(stage, turn.gone)
+        self.sigma = self.game.noise * max(0.0, 1 - gone / QUIET)
+        self.x, self.c = members.batch(turn.number, self.size, self.sigma, stage.name)
+        with self.autocast():
+            y = members.draws(self.size, self.c, self.sigma)
+        due = turn.number % self.game.r1_every == 0
+        real, fake, self.penalty = seen(self.module, self.x, y, self.c, gone, members.uniform, due=due)
         self.real = real.detach()
         self.d_value = self.loss.discriminator(real, fake).mean(-1).sum()
         return self.d_value if self.penalty is None else self.d_value + self.penalty
@@ -96,16 +144,28 @@ class Duel:
     def g_loss(self, turn: Turn) -> Tensor:
         """Of new draws beside the last batch of D, by D as it is or some steps ahead."""
         module, loss, x, c = self.module, self.loss, self.x, self.c
-        y = self.members.draws(self.size, c, self.sigma)
-        theta = None
-        if self.options.unrolled:
-            theta = ahead(
-                module.D, self.d_optimizer, lambda theta: self._d_loss(y, theta), self.options.unrolled
-            )
-        fake = module.discriminate(y, c, theta)
-        real = module.discriminate(x, c, theta) if loss.paired else self.real
-        self.g_value = loss.generator(real, fake).mean(-1).sum()
-        return self.g_value
+        with self.autocast():
+            y = self.members.draws(self.size, c, self.sigma)
+            theta = None
+            if self.game.unrolled:
+                theta = ahead(
+                    module.D, self.d_optimizer, lambda theta: self._d_loss(y, theta), self.game.unrolled
+                )
+            fake = module.discriminate(y, c, theta)
+            real = module.discriminate(x, c, theta) if loss.paired else self.real
+        self.g_value = loss.generator(real.to(x), fake.to(x)).mean(-1).sum()
+        extra = module.extra()
+        return self.g_value if extra is None else self.g_value + extra
+
+    @torch.no_grad()
+    def stand(self) -> None:
+        """What draws of the average need of others."""
+        self.members.begin("stand", 0)
+        self.module.stand(self.members.conditions)
+
+    def autocast(self) -> torch.autocast:
+        """Products in bfloat16, if that is wanted."""
+        return torch.autocast(self.members.device.type, torch.bfloat16, enabled=self.game.autocast)
 
     def _d_loss(self, y: Tensor, theta: Mapping[str, Tensor]) -> Tensor:
         real, fake = (self.module.discriminate(rows, self.c, theta) for rows in (self.x, y))
@@ -113,13 +173,18 @@ class Duel:
 
     def after(self, t: int) -> dict[str, float]:
         """What the history says of a step: values of a member, on average."""
-        self.taken.take(t + 1)
+        done = self.part.start + t + 1
+        if self.taken.due(done):
+            self.stand()
+            self.taken.take()
         members = self.module.members
         metrics = {"d_loss": self.d_value.item() / members, "g_loss": self.g_value.item() / members}
         if self.loss.discriminator is cross_entropy:
             metrics["value"] = -metrics["d_loss"]
         if self.penalty is not None:
             metrics["penalty"] = self.penalty.item() / members
+        if self.best is not None:
+            metrics |= self.best.look(t, done, self.part.steps)
         return metrics
 
 
@@ -130,12 +195,25 @@ def seen(
     c: Tensor | None,
     gone: float,
     uniform: Callable[..., Tensor],
+    *,
+    due: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """D of real rows and of draws, (*member, pack), and the sum of the members' penalties on its gradients, if there is one."""
-    options, dim = module.options, module.row_dim
-    r1, r2 = options.r1, options.r2
+    """D of real rows and of draws, (*member, pack), and the sum of the members' penalties on its gradients, if there is one.
+
+    due  whether this is a turn with r1 and r2
+    """
+    game, dim = module.game, module.row_dim
+    r1, r2 = (game.r1, game.r2) if due else (0.0, 0.0)
     penalty = None
-    if module.alone and (r1 > 0) == (r2 > 0):  # both at once: half as many calls
+    slopes: tuple[Tensor, ...] = ()
+    if game.autocast:  # squares of gradients in bfloat16 are nothing to go down: those are worked out apart
+        with torch.autocast(x.device.type, torch.bfloat16):
+            real, fake = (module.discriminate(rows, c) for rows in (x, y.detach()))
+        real, fake = real.to(x), fake.to(x)
+        if r1 > 0:
+            rows = x.detach().requires_grad_()
+            slopes = (squared_slope(module.discriminate(rows, c), rows), torch.zeros_like(fake))
+    elif module.alone and (r1 > 0) == (r2 > 0):  # both at once: half as many calls
         rows = torch.cat([x, y], dim).detach().requires_grad_(r1 > 0)
         both = module.discriminate(rows, None if c is None else torch.cat([c, c], dim))
         slopes = squared_slope(both, rows).chunk(2, -1) if r1 > 0 else ()
@@ -148,11 +226,11 @@ def seen(
             for out, rows, r in ((real, x, r1), (fake, y, r2))
         )
     if r1 > 0 or r2 > 0:
-        left = options.anneal ** min(1.0, gone / ANNEALED)
-        penalty = 0.5 * left * (r1 * slopes[0].mean(-1) + r2 * slopes[1].mean(-1)).sum()
-    if options.gradient_penalty > 0:
+        left = 0.5 * game.r1_every * game.anneal ** min(1.0, gone / ANNEALED)
+        penalty = left * (r1 * slopes[0].mean(-1) + r2 * slopes[1].mean(-1)).sum()
+    if game.gradient_penalty > 0:
         rows = between(x, y, uniform(real.shape[-1])).detach().requires_grad_()
-        slope = options.gradient_penalty * from_one(module.discriminate(rows, c), rows).mean(-1).sum()
+        slope = game.gradient_penalty * from_one(module.discriminate(rows, c), rows).mean(-1).sum()
         penalty = slope if penalty is None else penalty + slope
     return real, fake, penalty
 
@@ -165,21 +243,19 @@ def learn_scale(module: Adversarial, data: Rows) -> None:
     module.standard.learn(moments.mean, moments.shared_scale)
 
 
-def _batch_size(module: Adversarial, data: Rows) -> int:
-    """Rows a step, whole packs. Errors: `InputError` where there are too few."""
-    options = module.options
-    size = min(options.batch_size, data.n) // options.packing * options.packing
+def _batch_size(module: Adversarial, data: Rows, run: Run) -> int:
+    """Rows a step, whole packs. Errors: `InputError` where there are too few, and where products cannot be in bfloat16."""
+    game = module.game
+    if game.autocast and run.dtype != torch.float32:
+        raise InputError(f"autocast = true: the fit is in {run.dtype}; leave it out, or dtype")
+    size = min(game.batch_size, data.n) // game.packing * game.packing
     if size == 0 or data.n < 2:
-        raise InputError(
-            f"{data.n} rows: a GAN needs at least 2, and as many as are packed ({options.packing})"
-        )
-    if any(isinstance(part, nn.BatchNorm2d) for part in module.modules()) and size // options.packing < 2:
-        raise InputError(
-            f"batch_size = {size}: batch normalisation needs at least 2 packs of {options.packing}"
-        )
+        raise InputError(f"{data.n} rows: a GAN needs at least 2, and as many as are packed ({game.packing})")
+    if any(isinstance(part, nn.BatchNorm2d) for part in module.modules()) and size // game.packing < 2:
+        raise InputError(f"batch_size = {size}: batch normalisation needs at least 2 packs of {game.packing}")
     return size
 
 
-def _adam(net: nn.Module, options: GameOptions) -> torch.optim.Adam:
-    betas = (options.beta1, options.beta2)
-    return torch.optim.Adam(net.parameters(), lr=options.learning_rate, betas=betas, fused=True)
+def _adam(net: nn.Module, game: Game, factor: float) -> torch.optim.Adam:
+    betas = (game.beta1, game.beta2)
+    return torch.optim.Adam(net.parameters(), lr=factor * game.learning_rate, betas=betas, fused=True)

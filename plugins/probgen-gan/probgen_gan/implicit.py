@@ -69,7 +69,7 @@ class Noisy(Pair):
         zero = self.module.calibration.new_zeros(n, self.module.options.latent)
         with self.rows(n):
             z = pyro.sample("z", dist.Normal(zero, 1.0).to_event(1))
-            mean = self.module.decode({"z": z}, given)
+            mean = self.module.decode({"z": z, **given})
             return pyro.sample("x", dist.Normal(mean, self.noise).to_event(mean.ndim - 1), obs=x)
 
 
@@ -102,7 +102,7 @@ def sample(fitted: Fitted, n: int, given: dict[str, Tensor], run: Run) -> dict[s
     if module.members > 1:
         any_of_them = torch.randint(module.members, (n,), device=run.device)
         latents["member"] = module.which(given.get("member", any_of_them))
-    x = module.decode(latents, given)
+    x = module.decode({**latents, **{name: given[name] for name in module.event.given}})
     if not torch.isfinite(x).all():
         raise DivergedError("the generator gives what is not finite")
     return {"x": module.rounded(x), **latents}

@@ -12,6 +12,8 @@ from probgen import Rows, Run
 from probgen.contract.seeds import key, seed_torch
 from probgen_gan.adversarial import Adversarial
 
+SEEN = 1000  # rows whose conditions stand for those of all
+
 
 class Members:
     """What each member sees and draws, of generators of its own: seeds s, s + 1, ..."""
@@ -21,6 +23,7 @@ class Members:
         self.seeds = [run.seed + i for i in range(module.members)]
         self.data = [data.reseeded(seed) for seed in self.seeds]
         self.generators = [torch.Generator(run.device) for _ in self.seeds]
+        self.device = run.device
         self.like: dict[str, Any] = {"device": run.device, "dtype": run.dtype}
 
     def begin(self, stage: str, t: object) -> None:
@@ -36,18 +39,22 @@ class Members:
         """(*member, *shape)."""
         return self._drawn(torch.rand, shape)
 
-    def batch(self, t: int, size: int, sigma: float) -> tuple[Tensor, Tensor | None]:
+    def batch(self, t: int, size: int, sigma: float, stage: str = "fit") -> tuple[Tensor, Tensor | None]:
         """Standardised rows with noise, and their conditions."""
-        batches = [rows.batch(t, size) for rows in self.data]
+        batches = [rows.batch(t, size, stage) for rows in self.data]
         x = self.module.standardised(_together([batch["x"] for batch in batches]))
         if sigma:
             x += sigma * self.normal(*x.shape[self.module.row_dim :])
         parts = [part for batch in batches if (part := self.module.condition(batch)) is not None]
         return x, _together(parts) if parts else None
 
-    def conditions(self, size: int) -> tuple[Tensor, Tensor | None]:
-        """z, and the conditions of the first batch."""
-        return self.normal(size, self.module.options.latent), self.batch(0, size, 0.0)[1]
+    def conditions(self, n: int) -> tuple[Tensor, Tensor | None]:
+        """n z, and the conditions of the first rows, over and over: (*member, row, latent), (*member, row, context)."""
+        c = self.batch(0, min(n, SEEN), 0.0)[1]
+        if c is not None:
+            rows = torch.arange(n, device=c.device) % c.shape[-2]
+            c = c.index_select(-2, rows)
+        return self.normal(n, self.module.options.latent), c
 
     def draws(self, n: int, c: Tensor | None, sigma: float) -> Tensor:
         """G(z) with noise, standardised."""

@@ -15,7 +15,7 @@ import probgen
 from probgen import Fitted
 from probgen import figures as common
 from probgen.contract.rows import evenly
-from probgen_gan.adversarial import GameOptions, adversarial
+from probgen_gan.adversarial import DuelOptions, adversarial
 from probgen_gan.implicit import member
 
 ROWS = 2000  # of the data, that are drawn
@@ -45,7 +45,7 @@ def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure
 
 def game(fitted: Fitted) -> Figure:
     """V(G, D) of a discriminator that gives a probability, -log 4 where it cannot tell; and both losses, by step."""
-    assert isinstance(fitted.options, GameOptions)
+    assert isinstance(fitted.options, DuelOptions)
     history = fitted.history
     step = np.arange(1, history.sizes["step"] + 1)
     figure = Figure(figsize=(7, 5.5), layout="constrained")

@@ -26,14 +26,17 @@ class Snapshots:
         self.moments = sorted({max(1, steps >> i) for i in range(MOMENTS)})
         self.x: list[Tensor] = []
 
+    def due(self, step: int) -> bool:
+        """Whether this is a moment."""
+        return step in self.moments
+
     @torch.no_grad()
-    def take(self, step: int) -> None:
-        """The draws after so many steps, if this is a moment."""
-        if step in self.moments:
-            module = self.module
-            y = module.generate(module.average, self.z, self.c)
-            y = y[0] if module.members > 1 else y
-            self.x.append(module.rounded(module.original(y)))
+    def take(self) -> None:
+        """The draws as they are."""
+        module = self.module
+        y = module.generate(module.average, self.z, self.c)
+        y = y[0] if module.members > 1 else y
+        self.x.append(module.rounded(module.original(y)))
 
     def dataset(self) -> xr.Dataset:
         """x (moment, sample, *event); the moments are numbers of steps."""

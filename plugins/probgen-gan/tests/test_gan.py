@@ -254,7 +254,7 @@ def test_what_is_decoded_is_what_is_drawn(name: str) -> None:
 
     tensors = {k: torch.from_numpy(v) for k, v in latents.items()}
     z = tensors["z"] = tensors["z"].float().requires_grad_()
-    x = adversarial(fitted).decode(tensors, {k: torch.from_numpy(v) for k, v in given.items()})
+    x = adversarial(fitted).decode({**tensors, **{k: torch.from_numpy(v) for k, v in given.items()}})
     x.sum().backward()
     assert z.grad is not None
     assert (z.grad.abs().sum(1) > 0).all()
@@ -262,7 +262,7 @@ def test_what_is_decoded_is_what_is_drawn(name: str) -> None:
 
 def test_several_members_decode_only_with_a_member() -> None:
     fitted = probgen.fit("gan", ring(), steps=1, batch_size=16, members=2)
-    with pytest.raises(NotOffered, match="give 'member', too"):
+    with pytest.raises(InputError, match="needs 'member', too"):
         probgen.decode(fitted, {"z": np.zeros((1, 2))})
     with pytest.raises(InputError, match="member: whole numbers from 0 to 1"):
         probgen.decode(fitted, {"z": np.zeros((1, 2)), "member": 2})

@@ -7,7 +7,7 @@ log p(x) >= log p(x | e(z)) + log p(z)    at z = k(E(x)): one term of the sum ov
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import pyro
@@ -20,13 +20,14 @@ from torch.distributions import constraints
 
 from probgen import Event, Options, Pair, Rows, Run, log_prob
 from probgen.contract.options import MeanOptions, Sizes, one_size, refuse_unused
+from probgen.contract.places import Step
 from probgen.distributions import Bernoulli, Categorical, LogisticMixture, Ordinal, Standardization
 from probgen.errors import InputError, NotOffered
 from probgen.inference.svi import svi
 from probgen.inference.training import SVIOptions, Training
 from probgen.models.bases.choose import AUTO, site_for
 from probgen_vqvae.codebook import SEEN
-from probgen_vqvae.hierarchy import Hierarchy
+from probgen_vqvae.hierarchy import Hierarchy, Level
 from probgen_vqvae.networks import vectors
 from probgen_vqvae.pictures import pictures
 from probgen_vqvae.prior import Prior
@@ -170,6 +171,7 @@ class VQPair(Pair):
         self.prior = Prior(options, self.codes) if options.prior is not None else None
         self.names = ["z"] if options.levels == 1 else [f"z_{i + 1}" for i in range(options.levels)]
         self.latents = {name: (f"{name}_height", f"{name}_width") for name in self.names}
+        self.places = {f"{name}_vectors": ("vector", *dims) for name, dims in self.latents.items()}
 
     def learn(self, data: Rows, run: Run) -> None:
         """The codes, then the prior over them."""
@@ -232,16 +234,26 @@ class VQPair(Pair):
             given = given | super().draw(n, given, options)
         zs = {name: given[name] for name in self.names}
         x = (
-            self.decode(zs, given)
+            self.decode({**zs, **{name: given[name] for name in self.event.given}})
             if options.mean
             else self._given([*zs.values()], self.context(given)).sample()
         )
         return {"x": x, **zs}
 
-    def decode(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
-        """E[x | z] of the codes of all levels: (row, *event)."""
-        zs = [latents[name].long() for name in self.names]
-        return self.site.mean(self._given(zs, self.context(given)))
+    def way(self) -> dict[str, Step]:
+        """z -> e(z), where gradients go to -> E[x | z] of the codes of all levels."""
+
+        def vectors(name: str, level: Level) -> Step:
+            return lambda at: level.e(at[name].long())
+
+        steps = {
+            place: vectors(name, level)
+            for place, name, level in zip(self.places, self.names, self.codes.levels, strict=True)
+        }
+        return {
+            **steps,
+            "x": lambda at: self.site.mean(self._of([at[name] for name in steps], self.context(at))),
+        }
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Any) -> dict[str, Tensor]:
         """The codes of x. Errors: `NotOffered` where x is known in part; `InputError` where codes are given, too."""
@@ -271,7 +283,10 @@ class VQPair(Pair):
 
     def _given(self, zs: list[Tensor], c: Tensor | None) -> Any:
         """p(x | e(z)), a distribution of batch shape (row, *event)."""
-        es = [level.e(z) for level, z in zip(self.codes.levels, zs, strict=True)]
+        return self._of([level.e(z) for level, z in zip(self.codes.levels, zs, strict=True)], c)
+
+    def _of(self, es: list[Tensor], c: Tensor | None) -> Any:
+        """p(x | e), of vectors of all levels."""
         numbers = self.codes.decode(es, c)
         return self.site.p(numbers.reshape(len(numbers), *self.shape, numbers.shape[-1]))
 

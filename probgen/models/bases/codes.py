@@ -15,6 +15,7 @@ from torch.distributions import constraints
 
 from probgen.contract.event import Event
 from probgen.contract.options import MeanOptions, Sizes, layer_sizes, refuse_unused
+from probgen.contract.places import Step, maps_of
 from probgen.contract.rows import Rows
 from probgen.distributions import Standardization
 from probgen.distributions.sites import Bernoulli, Categorical, Logistic, Site
@@ -140,20 +141,27 @@ class CodePair(Pair):
         self.shape = event.fixed_shape
         self.site = site_of(options, event)
 
-    @abstractmethod
-    def numbers(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
-        """The numbers of p(x | latents): (row, *event, size). Errors: `NotOffered` where x is not made of sites."""
+    decoder: Decoder
 
-    def decode(self, latents: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
-        """E[x | latents]: (row, *event)."""
-        return self.site.mean(self.site.p(self.numbers(latents, given)))
+    @abstractmethod
+    def told(self, at: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """What the decoder is told: z and a context. Errors: `NotOffered` where x is not made of sites."""
+
+    @property
+    def places(self) -> Mapping[str, tuple[str, ...]]:  # type: ignore[override]  # of a decoder, not of a class
+        """The maps of a convolutional decoder."""
+        return self.decoder.places
+
+    def way(self) -> dict[str, Step]:
+        """Maps, where the decoder has some, and E[x | latents]."""
+        return self.decoder.way(self.told, lambda numbers: self.site.mean(self.site.p(numbers)))
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
         """x and its latents, or x given these; x is a draw, or a mean if that is asked for."""
         drawn = super().draw(n, given, options)
         if options.mean:
             conditions = {name: given[name] for name in self.event.given}
-            drawn["x"] = self.decode({name: drawn[name] for name in self.latents}, conditions)
+            drawn["x"] = self.decode({**{name: drawn[name] for name in self.latents}, **conditions})
         return drawn
 
     @property
@@ -213,10 +221,29 @@ class Decoder(nn.Module):
             self.net = Doubling(options.latent, hidden, image, options.activation, context)
         else:
             self.net = MLP(options.latent, hidden, event.size * size, options.activation, context)
+        self.places = maps_of(self.net.sides) if isinstance(self.net, Doubling) else {}
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """For images by convolutions, sizes are channels."""
-        y = self.net(z, context)
+        return self._of_sites(self.net(z, context))
+
+    def way(
+        self,
+        told: Callable[[Mapping[str, Tensor]], tuple[Tensor, Tensor | None]],
+        mean: Callable[[Tensor], Tensor],
+    ) -> dict[str, Step]:
+        """From what is told to the maps of convolutions, and to the mean of x by its numbers."""
+        net, names = self.net, [*self.places]
+        if not isinstance(net, Doubling):
+            return {"x": lambda at: mean(self.forward(*told(at)))}
+
+        def maps(i: int) -> Step:
+            return lambda at: net.grow(i - 1, at[names[i - 1]]) if i else net.start(*told(at))
+
+        steps = {name: maps(i) for i, name in enumerate(names)}
+        return {**steps, "x": lambda at: mean(self._of_sites(net.grow(len(names) - 1, at[names[-1]])))}
+
+    def _of_sites(self, y: Tensor) -> Tensor:
         if self.conv:
-            return y.unflatten(1, (-1, self.size)).movedim(2, -1).reshape(len(z), *self.shape, self.size)
-        return y.reshape(len(z), *self.shape, self.size)
+            y = y.unflatten(1, (-1, self.size)).movedim(2, -1)
+        return y.reshape(len(y), *self.shape, self.size)

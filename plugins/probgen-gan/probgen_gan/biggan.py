@@ -1,0 +1,277 @@
+"""The class-conditional generator of large-scale GANs (BigGAN; Brock, Donahue & Simonyan, ICLR 2019), in small.
+
+    z = (z_0, .., z_L),   style_l = (e(class), z_l),   x = g(styles)
+
+One embedding e serves all layers, each of which is told a chunk of z beside it (section 3, hierarchical latents): the first makes the
+smallest maps of its style, each block normalizes over the batch with a gain and a bias that are linear in its style. D is normalized
+spectrally and told the class by projection (Miyato & Koyama 2018); both play on the hinge loss. G is kept near orthogonal,
+
+    R = beta |W W^T o (1 - I)|^2,                                                  (eq. 3)
+
+which lets draws be truncated: numbers of z beyond a threshold are drawn again (section 3.1). Batch normalization makes draws of a
+fit depend on their batch; afterwards the average's statistics are taken anew over many draws (standing statistics, appendix D),
+so that later draws do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, relu
+from torch.nn.utils.parametrizations import spectral_norm
+
+from probgen import Event, Run
+from probgen import Options as BaseOptions
+from probgen.contract.places import At, Step
+from probgen.errors import InputError
+from probgen_gan.adversarial import Some
+from probgen_gan.equalized import leaky
+from probgen_gan.fitting import fit
+from probgen_gan.implicit import ScoreOptions, score
+from probgen_gan.layered import Layered, LayeredOptions, Projection, sample
+from probgen_gan.layers import beside
+from probgen_gan.pictures import pictures
+
+__all__ = [
+    "BigGAN",
+    "Options",
+    "SampleOptions",
+    "ScoreOptions",
+    "build",
+    "fit",
+    "pictures",
+    "sample",
+    "score",
+    "x_dtype",
+]
+
+x_dtype = "float64"
+STANDING, TOGETHER = 640, 64  # draws that standing statistics are taken over, and those of a batch
+
+
+class Options(LayeredOptions):
+    """What can be chosen of networks and game. The defaults suit images of 32 x 32 and one thread."""
+
+    loss: Literal["minimax", "nonsaturating", "least_squares", "wasserstein", "hinge", "relativistic"] = (
+        Field("hinge", description="what generator and discriminator minimise")
+    )
+    embedding: int = Field(32, ge=1, description="numbers that stand for a class, with `given`")
+    d_channels: tuple[int, ...] = Field((32, 64, 128), description="of D, each halves the image")
+    learning_rate: float = Field(4e-4, gt=0, description="of Adam, of G")
+    d_rate: float = Field(2.0, gt=0, description="learning rate of D, in those of G")
+    average: float = Field(0.995, ge=0, lt=1, description="decay of the exponential average of G")
+    orthogonal: float = Field(1e-4, ge=0, description="beta, the weight of orthogonal regularization of G")
+
+    @model_validator(mode="after")
+    def _chunks(self) -> Options:
+        if self.latent % len(self.channels):
+            raise ValueError(
+                f"latent = {self.latent}: each of {len(self.channels)} layers is told an equal chunk of z; take a multiple of that"
+            )
+        if not self.d_channels or any(n < 1 for n in self.d_channels):
+            raise ValueError(
+                f"d_channels = {self.d_channels}: at least one layer, each of at least 1 channel"
+            )
+        if self.embedding != 32 and not self.given:
+            raise ValueError(f"embedding = {self.embedding} has no effect without given: leave it out")
+        return self
+
+
+class SampleOptions(BaseOptions):
+    """How z is drawn."""
+
+    truncation: float | None = Field(
+        None, gt=0, description="largest number of z, in deviations: numbers beyond it are drawn again"
+    )
+
+
+class StyledNorm(nn.Module):
+    """Batch normalization whose gain and bias are linear in a style: (row, n, ...), (row, style) -> (row, n, ...)."""
+
+    def __init__(self, n: int, style: int):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(n, affine=False)
+        self.gain, self.bias = nn.Linear(style, n), nn.Linear(style, n)
+
+    def forward(self, x: Tensor, s: Tensor) -> Tensor:
+        """(1 + gain(s)) norm(x) + bias(s)."""
+        y = self.norm(x)
+        return y * (1 + self.gain(s))[:, :, None, None].to(y.dtype) + self.bias(s)[:, :, None, None].to(
+            y.dtype
+        )
+
+
+class Block(nn.Module):
+    """A residual block that doubles: (row, n, height, width), (row, style) -> (row, out, 2 height, 2 width)."""
+
+    def __init__(self, n: int, out: int, style: int):
+        super().__init__()
+        self.norms = nn.ModuleList([StyledNorm(n, style), StyledNorm(out, style)])
+        self.convs = nn.ModuleList(nn.Conv2d(a, out, 3, padding=1) for a in (n, out))
+        self.skip = nn.Conv2d(n, out, 1)
+
+    def forward(self, x: Tensor, s: Tensor) -> Tensor:
+        """conv(relu(norm(conv(up(relu(norm x)))))) + up(skip(x))."""
+        h = self.convs[0](interpolate(relu(self.norms[0](x, s)), scale_factor=2.0))
+        return self.convs[1](relu(self.norms[1](h, s))) + interpolate(self.skip(x), scale_factor=2.0)
+
+
+class Generator(nn.Module):
+    """z and a class to styles, and styles to an image."""
+
+    def __init__(self, o: Options, image: tuple[int, int, int], smallest: tuple[int, int], context: int):
+        super().__init__()
+        self.chunk = o.latent // len(o.channels)
+        self.embedding = nn.Linear(context, o.embedding, bias=False) if context else None
+        self.style = self.chunk + (o.embedding if context else 0)
+        self.small = (o.channels[0], *smallest)
+        self.first = nn.Linear(self.style, self.small[0] * smallest[0] * smallest[1])
+        self.blocks = nn.ModuleList(
+            Block(n, out, self.style) for n, out in zip(o.channels, o.channels[1:], strict=False)
+        )
+        self.norm = nn.BatchNorm2d(o.channels[-1])
+        self.colours = nn.Conv2d(o.channels[-1], image[0], 3, padding=1)
+
+    def styles(self, z: Tensor, c: Tensor | None) -> Tensor:
+        """(row, latent), (row, context) -> (row, layer, style)."""
+        chunks = z.unflatten(1, (-1, self.chunk))
+        if c is None or self.embedding is None:
+            return chunks
+        return beside(self.embedding(c)[:, None].expand(-1, chunks.shape[1], -1), chunks)
+
+    def block(self, i: int, x: Tensor | None, styles: Tensor) -> Tensor:
+        """The i-th maps of those before."""
+        if x is None:
+            return self.first(styles[:, 0]).unflatten(1, self.small)
+        y: Tensor = self.blocks[i - 1](x, styles[:, i])
+        return y
+
+    def image(self, x: Tensor) -> Tensor:
+        """An image of the last maps."""
+        y: Tensor = self.colours(relu(self.norm(x)))
+        return y
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """(row, channel, height, width)."""
+        styles = self.styles(z, c)
+        x = self.block(0, None, styles)
+        for i in range(1, len(self.blocks) + 1):
+            x = self.block(i, x, styles)
+        return self.image(x)
+
+
+class Discriminator(nn.Module):
+    """(row, channel, height, width), (row, context) -> (row,)."""
+
+    def __init__(self, o: Options, depth: int, context: int):
+        super().__init__()
+        sizes, n = (depth, *o.d_channels), o.d_channels[-1]
+        self.body = nn.ModuleList(
+            spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1))
+            for a, b in zip(sizes, o.d_channels, strict=False)
+        )
+        self.conv = spectral_norm(nn.Conv2d(n, n, 3, padding=1))
+        embedding = spectral_norm(nn.Linear(context, n, bias=False)) if context else None
+        self.last = Projection(spectral_norm(nn.Linear(n, 1)), embedding)
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Of features that are summed over pixels."""
+        for layer in self.body:
+            x = leaky(layer(x))
+        return self.last(relu(self.conv(x)).sum((2, 3)), c)
+
+
+class BigGAN(Layered):
+    """A class-conditional generator."""
+
+    options: Options
+    alone = True
+    G: Generator
+    average: Generator
+
+    def __init__(self, options: Options, event: Event):
+        event.image(len(options.d_channels), "d_channels")
+        super().__init__(options, event)
+        self.latents = {"z": ("latent",), "styles": ("layer", "style")}
+
+    def discriminator(self) -> nn.Module:
+        """Halves the image once a layer."""
+        return Discriminator(self.options, self.image[0], self.context)
+
+    def generator(self) -> nn.Module:
+        """Doubles its smallest maps."""
+        return Generator(self.options, self.image, self.sides[0], self.context)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """With that of styles."""
+        return super().shapes() | {"styles": (len(self.maps), self.G.style)}
+
+    def extra(self) -> Tensor | None:
+        """Orthogonal regularization of all weights of G that are matrices."""
+        if not self.options.orthogonal:
+            return None
+        matrices = [w.flatten(1) for w in self.G.parameters() if w.ndim > 1]
+        products = [W @ W.T if len(W) <= W.shape[1] else W.T @ W for W in matrices]
+        off = [(P - P.diagonal().diag()).square().sum() for P in products]
+        return self.options.orthogonal * torch.stack(off).sum()
+
+    def way(self, noise: bool = False) -> dict[str, Step]:
+        """z -> styles -> maps -> x."""
+        G = self.average
+
+        def maps(i: int) -> Step:
+            return lambda at: G.block(i, at[self.maps[i - 1]] if i else None, at["styles"])
+
+        return {
+            "styles": lambda at: G.styles(at["z"], self.condition(at)),
+            **{name: maps(i) for i, name in enumerate(self.maps)},
+            "x": lambda at: self.finished(G.image(at[self.maps[-1]])),
+        }
+
+    def latents_of(
+        self, n: int, given: Mapping[str, Tensor], options: SampleOptions, run: Run
+    ) -> dict[str, Tensor]:
+        """z and its styles; of given styles alone z is not known."""
+        if given.keys() & self.latents.keys():
+            if options.truncation is not None:
+                raise InputError(
+                    "truncation is of z that is drawn, and latents are given: leave one of them out"
+                )
+            start = dict(given)
+        else:
+            start = {
+                **given,
+                "z": self.normal(n, run)
+                if options.truncation is None
+                else self._cut(n, options.truncation, run),
+            }
+        at = At(self.way(), start, "a draw")
+        return {name: at[name] for name in self.latents if name in start or name != "z"}
+
+    def _cut(self, n: int, limit: float, run: Run) -> Tensor:
+        """z of a normal that is cut off at both sides, which is what drawing again what is beyond comes to."""
+        u = torch.rand(n, self.options.latent, device=run.device, dtype=torch.float64)
+        below = torch.special.ndtr(u.new_tensor(-limit))
+        return torch.special.ndtri(below + (1 - 2 * below) * u).to(run.dtype)
+
+    @torch.no_grad()
+    def stand(self, some: Some) -> None:
+        """Standing statistics of the average, over many draws."""
+        z, c = some(STANDING)
+        norms = [part for part in self.average.modules() if isinstance(part, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum, norm.training = None, True  # None: the mean over all batches
+        for rows in torch.arange(STANDING, device=z.device).split(TOGETHER):
+            self.average(z[rows], None if c is None else c[rows])
+        for norm in norms:
+            norm.momentum, norm.training = 0.1, False
+
+
+def build(options: Options, event: Event) -> BigGAN:
+    """The module in its initial state."""
+    return BigGAN(options, event)

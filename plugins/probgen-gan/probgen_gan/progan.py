@@ -1,0 +1,217 @@
+"""The progressive GAN (Karras, Aila, Laine & Lehtinen, ICLR 2018): both networks grow from small images to large ones.
+
+The game has a stage for each size of maps. In the first part of a stage the new layers fade in,
+
+    x = (1 - alpha) up(x_before) + alpha x_new,    alpha from 0 to 1,             (section 2, figure 2)
+
+and D sees real images that are blended likewise. Level and alpha follow from stage and step, so that a fit that was interrupted in
+mid-fade goes on to the same bits. Layers have equalized learning rates, the features of each pixel are normalized in G, and D is told
+how much a group of images differs (sections 3 and 4).
+
+In the game all images have the full size: those of a level are up-sampled by repeating pixels, which D takes back by averaging.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate
+
+from probgen import Event, Run
+from probgen.contract.options import NoOptions
+from probgen.contract.places import Step
+from probgen_gan.adversarial import Some, Stage
+from probgen_gan.equalized import GAIN, EqualizedConv, EqualizedLinear, MinibatchDeviation, leaky, pixel_norm
+from probgen_gan.fitting import fit
+from probgen_gan.implicit import ScoreOptions, score
+from probgen_gan.layered import Layered, LayeredOptions, Projection, sample
+from probgen_gan.layers import beside
+from probgen_gan.pictures import pictures
+
+__all__ = [
+    "Options",
+    "ProGAN",
+    "SampleOptions",
+    "ScoreOptions",
+    "build",
+    "fit",
+    "pictures",
+    "sample",
+    "score",
+    "x_dtype",
+]
+
+x_dtype = "float64"
+SampleOptions = NoOptions
+
+
+class Options(LayeredOptions):
+    """What can be chosen of networks and game. The defaults suit images of 32 x 32 and one thread."""
+
+    learning_rate: float = Field(2e-3, gt=0, description="of Adam, both networks")
+    r1: float = Field(0.1, ge=0, description="weight of |grad D|^2 / 2 at real rows")
+    r1_every: int = Field(
+        8, ge=1, description="steps of D from one r1 to the next, which weighs as much more"
+    )
+    growth: float = Field(
+        2.0, gt=0, description="steps of a stage as a multiple of those of the stage before it"
+    )
+    fade: float = Field(0.5, ge=0, lt=1, description="share of a stage in which its layers fade in")
+
+    @model_validator(mode="after")
+    def _fades(self) -> Options:
+        if len(self.channels) == 1 and (self.growth, self.fade) != (2.0, 0.5):
+            raise ValueError("growth and fade have no effect with one layer of channels: leave them out")
+        return self
+
+
+class Generator(nn.Module):
+    """Blocks of two convolutions, each after a doubling; colours of every level."""
+
+    def __init__(self, o: Options, image: tuple[int, int, int], smallest: tuple[int, int], context: int):
+        super().__init__()
+        self.embedding = EqualizedLinear(context, o.latent, gain=1.0) if context else None
+        n = (2 if context else 1) * o.latent
+        self.small = (o.channels[0], *smallest)
+        self.first = EqualizedLinear(n, self.small[0] * smallest[0] * smallest[1], gain=GAIN / 4)
+        blocks = [nn.Sequential(EqualizedConv(o.channels[0], o.channels[0], 3))]
+        for n, out in zip(o.channels, o.channels[1:], strict=False):
+            blocks.append(nn.Sequential(EqualizedConv(n, out, 3), EqualizedConv(out, out, 3)))
+        self.blocks = nn.ModuleList(blocks)
+        self.colours = nn.ModuleList(EqualizedConv(n, image[0], 1, gain=1.0) for n in o.channels)
+
+    def start(self, z: Tensor, c: Tensor | None) -> Tensor:
+        """What the first block sees."""
+        x = pixel_norm(z)
+        if c is not None and self.embedding is not None:
+            x = beside(x, pixel_norm(self.embedding(c)))
+        return pixel_norm(leaky(self.first(x).unflatten(1, self.small)))
+
+    def block(self, i: int, x: Tensor) -> Tensor:
+        """The i-th maps of those before."""
+        if i:
+            x = doubled(x)
+        for layer in self.blocks[i].children():
+            x = pixel_norm(leaky(layer(x)))
+        return x
+
+    def forward(self, z: Tensor, c: Tensor | None, level: int, alpha: float) -> Tensor:
+        """An image of the level, up-sampled to the full size: (row, channel, height, width)."""
+        x = before = self.start(z, c)
+        for i in range(level + 1):
+            before, x = x, self.block(i, x)
+        y = self.colours[level](x)
+        if alpha < 1:
+            y = (1 - alpha) * doubled(self.colours[level - 1](before)) + alpha * y
+        return doubled(y, 2 ** (len(self.blocks) - 1 - level))
+
+
+class Discriminator(nn.Module):
+    """G's mirror: (row, channel, height, width), (row, context) -> (row,)."""
+
+    def __init__(self, o: Options, image: tuple[int, int, int], smallest: tuple[int, int], context: int):
+        super().__init__()
+        n = o.channels[0]
+        self.colours = nn.ModuleList(EqualizedConv(image[0], width, 1) for width in o.channels)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(EqualizedConv(b, b, 3), EqualizedConv(b, a, 3))
+            for a, b in zip(o.channels, o.channels[1:], strict=False)
+        )
+        self.deviation = MinibatchDeviation()
+        self.conv = EqualizedConv(n + 1, n, 3)
+        self.features = EqualizedLinear(n * smallest[0] * smallest[1], n)
+        embedding = EqualizedLinear(context, n, gain=1.0) if context else None
+        self.last = Projection(EqualizedLinear(n, 1, gain=1.0), embedding, n**-0.5)
+
+    def forward(self, x: Tensor, c: Tensor | None, level: int, alpha: float) -> Tensor:
+        """Of images of the full size, of which D sees the level's."""
+        top = len(self.blocks)
+        y = halved(x, 2 ** (top - level))
+        if alpha < 1:
+            y = (1 - alpha) * doubled(halved(y)) + alpha * y
+        h = leaky(self.colours[level](y))
+        for i in range(level, 0, -1):
+            for layer in self.blocks[i - 1].children():
+                h = leaky(layer(h))
+            h = halved(h)
+            if i == level and alpha < 1:
+                h = (1 - alpha) * leaky(self.colours[level - 1](halved(y))) + alpha * h
+        h = leaky(self.conv(self.deviation(h)))
+        return self.last(leaky(self.features(h.flatten(1))), c)
+
+
+def doubled(x: Tensor, times: int = 2) -> Tensor:
+    """Each pixel so often in both directions."""
+    return x if times == 1 else interpolate(x, scale_factor=float(times), mode="nearest")
+
+
+def halved(x: Tensor, times: int = 2) -> Tensor:
+    """Means of so many pixels in both directions."""
+    return x if times == 1 else avg_pool2d(x, times)
+
+
+class ProGAN(Layered):
+    """A progressive GAN. Level and alpha are where the game stands: at the end of it, outside of a fit."""
+
+    options: Options
+    G: Generator
+    average: Generator
+
+    def __init__(self, options: Options, event: Event):
+        super().__init__(options, event)
+        self.level, self.alpha = len(self.maps) - 1, 1.0
+        weights = [options.growth**i for i in range(len(self.maps))]
+        self.stages = tuple(Stage(name, w / sum(weights)) for name, w in zip(self.maps, weights, strict=True))
+
+    def discriminator(self) -> nn.Module:
+        """Halves the image once a level."""
+        return Discriminator(self.options, self.image, self.sides[0], self.context)
+
+    def generator(self) -> nn.Module:
+        """Doubles it as often."""
+        return Generator(self.options, self.image, self.sides[0], self.context)
+
+    def at(self, stage: Stage, gone: float) -> None:
+        """The level of the stage; alpha goes up linearly in its first part."""
+        self.level = self.maps.index(stage.name)
+        fade = self.options.fade
+        self.alpha = min(1.0, gone / fade) if self.level and fade else 1.0
+
+    def generate(self, net: nn.Module, z: Tensor, c: Tensor | None) -> Tensor:
+        """Draws of the level."""
+        y = net(z, c, self.level, self.alpha)
+        return y.tanh() if self.event.discrete else y
+
+    def discriminate(self, x: Tensor, c: Tensor | None, theta: Mapping[str, Tensor] | None = None) -> Tensor:
+        """D of the level."""
+        assert theta is None  # the game has no looking ahead
+        said: Tensor = self.D(x, c, self.level, self.alpha)
+        return said
+
+    def settle(self, some: Some, run: Run) -> None:
+        """The game is at its end, also where its last stage was restored and not played."""
+        self.level, self.alpha = len(self.maps) - 1, 1.0
+
+    def way(self, noise: bool = False) -> dict[str, Step]:
+        """z -> maps -> x, at full size."""
+        G = self.average
+
+        def maps(i: int) -> Step:
+            return lambda at: G.block(i, at[self.maps[i - 1]] if i else G.start(at["z"], self.condition(at)))
+
+        return {
+            **{name: maps(i) for i, name in enumerate(self.maps)},
+            "x": lambda at: self.finished(G.colours[-1](at[self.maps[-1]])),
+        }
+
+    def latents_of(self, n: int, given: Mapping[str, Tensor], options: Any, run: Run) -> dict[str, Tensor]:
+        """z alone."""
+        return {"z": given["z"] if "z" in given else self.normal(n, run)}
+
+
+def build(options: Options, event: Event) -> ProGAN:
+    """The module in its initial state."""
+    return ProGAN(options, event)

@@ -1,0 +1,300 @@
+"""The style-based generator (Karras, Laine & Aila, CVPR 2019) with modulated convolutions (Karras et al., CVPR 2020).
+
+    z ~ Normal(0, 1),   w = f(z),   styles_l = w for each layer l,   x = g(styles, noise)
+
+A layer scales its input by a style of w and its output back to unit variance (2020, eq. 1 and 3), which has the effect of AdaIN on what
+a layer is expected to give and not on what an image is; it adds noise of a learnt weight. While training some images have the w of
+one z in their first layers and that of another in the rest (2019, section 3.1). Draws may be truncated,
+
+    w' = c + psi (w - c),                                                         (2019, appendix B)
+
+towards the mean c of all w, of those of the same class, or of the nearest of several clusters: where the data have categories, the
+mean of all lies between them, where there are no data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, interpolate
+
+from probgen import Event, Run
+from probgen.contract.options import MeanOptions
+from probgen.contract.places import At, Step
+from probgen.errors import InputError
+from probgen_gan.adversarial import Some
+from probgen_gan.equalized import EqualizedConv, EqualizedLinear, MinibatchDeviation, leaky, pixel_norm
+from probgen_gan.fitting import fit
+from probgen_gan.implicit import ScoreOptions, score
+from probgen_gan.layered import Layered, LayeredOptions, Projection, sample
+from probgen_gan.layers import beside
+from probgen_gan.pictures import pictures
+
+__all__ = [
+    "Options",
+    "SampleOptions",
+    "ScoreOptions",
+    "StyleGAN",
+    "build",
+    "fit",
+    "pictures",
+    "sample",
+    "score",
+    "x_dtype",
+]
+
+x_dtype = "float64"
+WS = 10_000  # draws of w, whose means draws are truncated towards
+MAPPING_RATE = 0.01  # a factor of the mapping network's learning rate (2019, appendix C)
+
+
+class Options(LayeredOptions):
+    """What can be chosen of networks and game. The defaults suit images of 32 x 32 and one thread."""
+
+    style: int = Field(64, ge=1, description="dimensions of w")
+    mapping: int = Field(4, ge=1, description="layers from z to w")
+    d_channels: tuple[int, ...] = Field((32, 64, 128), description="of D, each halves the image")
+    learning_rate: float = Field(3e-3, gt=0, description="of Adam, both networks")
+    r1: float = Field(0.1, ge=0, description="weight of |grad D|^2 / 2 at real rows")
+    r1_every: int = Field(
+        8, ge=1, description="steps of D from one r1 to the next, which weighs as much more"
+    )
+    mixing: float = Field(0.5, ge=0, le=1, description="share of images with styles of two z, while training")
+    clusters: int = Field(10, ge=1, description="of w, that draws can be truncated towards")
+
+    @model_validator(mode="after")
+    def _halvings(self) -> Options:
+        if not self.d_channels or any(n < 1 for n in self.d_channels):
+            raise ValueError(
+                f"d_channels = {self.d_channels}: at least one layer, each of at least 1 channel"
+            )
+        return self
+
+
+class SampleOptions(MeanOptions):
+    """How w is drawn."""
+
+    mean: bool = Field(False, description="layers add no noise")
+    truncation: float = Field(
+        1.0, ge=0, description="psi: how far w goes from the middle, as a share of where it is"
+    )
+    towards: Literal["mean", "class", "cluster"] = Field(
+        "mean", description="the middle: of all w, of those of the same class, or of the nearest cluster"
+    )
+
+    @model_validator(mode="after")
+    def _truncated(self) -> SampleOptions:
+        if self.towards != "mean" and self.truncation == 1:
+            raise ValueError(f"towards = {self.towards!r} has no effect without truncation")
+        return self
+
+
+class StyledConv(nn.Module):
+    """[twice as large,] modulation, convolution, demodulation, noise: (row, n, height, width), (row, style) -> (row, out, ...)."""
+
+    def __init__(self, n: int, out: int, style: int, up: bool):
+        super().__init__()
+        self.up = up
+        self.conv = EqualizedConv(n, out, 3, gain=1.0)
+        self.style = EqualizedLinear(style, n, gain=1.0, bias=1.0)
+        self.noise = nn.Parameter(torch.zeros(out))
+
+    def forward(self, x: Tensor, w: Tensor, noise: bool) -> Tensor:
+        """The same as convolutions of weights W s d of each row, at the cost of one for all."""
+        W = self.conv.W
+        s = self.style(w).to(W.dtype)
+        d = torch.rsqrt(s.square() @ W.square().sum((2, 3)).T + 1e-8)  # 2020, eq. 3
+        x = x * s.to(x.dtype)[:, :, None, None]
+        if self.up:
+            x = interpolate(x, scale_factor=2.0, mode="nearest")
+        x = conv2d(x, W, padding=1)
+        x = x * d.to(x.dtype)[:, :, None, None] + self.conv.bias.to(x.dtype)[:, None, None]
+        if noise:
+            x = x + (self.noise[:, None, None] * torch.randn_like(x[:, :1], dtype=W.dtype)).to(x.dtype)
+        return leaky(x) * 2**0.5
+
+
+class Generator(nn.Module):
+    """f, and g: a learnt constant, then one styled convolution, and two for each doubling."""
+
+    def __init__(self, o: Options, image: tuple[int, int, int], smallest: tuple[int, int], context: int):
+        super().__init__()
+        self.mixing = o.mixing
+        self.embedding = EqualizedLinear(context, o.latent, gain=1.0) if context else None
+        sizes = [(2 if context else 1) * o.latent, *[o.style] * o.mapping]
+        self.mapping = nn.ModuleList(EqualizedLinear(n, out, rate=MAPPING_RATE) for n, out in pairwise(sizes))
+        first = o.channels[0]
+        self.constant = nn.Parameter(torch.randn(1, first, *smallest))
+        blocks = [nn.ModuleList([StyledConv(first, first, o.style, up=False)])]
+        for n, out in pairwise(o.channels):
+            blocks.append(
+                nn.ModuleList([StyledConv(n, out, o.style, up=True), StyledConv(out, out, o.style, up=False)])
+            )
+        self.blocks = nn.ModuleList(blocks)
+        self.colours = EqualizedConv(o.channels[-1], image[0], 1, gain=1.0)
+        self.layers = sum(len(block) for block in blocks)
+
+    def w(self, z: Tensor, c: Tensor | None) -> Tensor:
+        """f: (row, latent), (row, context) -> (row, style)."""
+        x = pixel_norm(z)
+        if c is not None and self.embedding is not None:
+            x = beside(x, pixel_norm(self.embedding(c)))
+        for layer in self.mapping:
+            x = leaky(layer(x))
+        return x
+
+    def block(self, i: int, x: Tensor | None, styles: Tensor, noise: bool) -> Tensor:
+        """The i-th maps of those before, or of the constant: with styles (row, layer, style)."""
+        first = 2 * i - 1 if i else 0  # of the layers
+        if x is None:
+            kind = torch.get_autocast_dtype(styles.device.type)
+            on = torch.is_autocast_enabled(styles.device.type)
+            x = self.constant.expand(len(styles), -1, -1, -1).to(kind if on else self.constant.dtype)
+            x = x.contiguous(memory_format=torch.channels_last)
+        for j, layer in enumerate(self.blocks[i].children()):
+            x = layer(x, styles[:, first + j], noise)
+        return x
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """An image by the styles of z, while training with noise and some of two z: (row, channel, height, width)."""
+        styles = self.w(z, c)[:, None].expand(-1, self.layers, -1)
+        if self.training and self.mixing:
+            other = self.w(torch.randn_like(z), c)[:, None]
+            cut = torch.randint(1, self.layers + 1, (len(z), 1), device=z.device)
+            mixed = torch.rand(len(z), 1, device=z.device) < self.mixing
+            second = mixed & (torch.arange(self.layers, device=z.device) >= cut)
+            styles = torch.where(second[..., None], other, styles)
+        x = None
+        for i in range(len(self.blocks)):
+            x = self.block(i, x, styles, self.training)
+        assert x is not None
+        return self.colours(x)
+
+
+class Discriminator(nn.Module):
+    """(row, channel, height, width), (row, context) -> (row,)."""
+
+    def __init__(self, o: Options, image: tuple[int, int, int], context: int):
+        super().__init__()
+        depth, height, width = image
+        n, scale = o.d_channels[-1], 2 ** len(o.d_channels)
+        sizes = (depth, *o.d_channels)
+        self.body = nn.ModuleList(
+            EqualizedConv(a, b, 4, stride=2) for a, b in zip(sizes, o.d_channels, strict=False)
+        )
+        self.deviation = MinibatchDeviation()
+        self.conv = EqualizedConv(n + 1, n, 3)
+        self.features = EqualizedLinear(n * (height // scale) * (width // scale), n)
+        embedding = EqualizedLinear(context, n, gain=1.0) if context else None
+        self.last = Projection(EqualizedLinear(n, 1, gain=1.0), embedding, n**-0.5)
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Of images that are told what their group is like."""
+        for layer in self.body:
+            x = leaky(layer(x))
+        x = leaky(self.conv(self.deviation(x)))
+        return self.last(leaky(self.features(x.flatten(1))), c)
+
+
+class StyleGAN(Layered):
+    """A style-based generator.
+
+    w_mean     of all draws of w: (style,)
+    w_class    of those of each class of a condition: (class, style); without classes where there are no conditions
+    w_cluster  centres of k-means of w: (cluster, style)
+    """
+
+    options: Options
+    G: Generator
+    average: Generator
+    w_mean: Tensor
+    w_class: Tensor
+    w_cluster: Tensor
+
+    def __init__(self, options: Options, event: Event):
+        event.image(len(options.d_channels), "d_channels")
+        super().__init__(options, event)
+        self.latents = {"z": ("latent",), "w": ("style",), "styles": ("layer", "style")}
+        self.register_buffer("w_mean", torch.zeros(options.style))
+        self.register_buffer("w_cluster", torch.zeros(options.clusters, options.style))
+        self.dims |= {"w_mean": ("style",), "w_cluster": ("cluster", "style")}
+        if self.context:
+            self.register_buffer("w_class", torch.zeros(self.context, options.style))
+            self.dims |= {"w_class": ("class", "style")}
+
+    def discriminator(self) -> nn.Module:
+        """Halves the image once a layer."""
+        return Discriminator(self.options, self.image, self.context)
+
+    def generator(self) -> nn.Module:
+        """Doubles its constant."""
+        return Generator(self.options, self.image, self.sides[0], self.context)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """With those of w and styles."""
+        style = self.options.style
+        return super().shapes() | {"w": (style,), "styles": (self.G.layers, style)}
+
+    def way(self, noise: bool = False) -> dict[str, Step]:
+        """z -> w -> styles -> maps -> x."""
+        G = self.average
+
+        def maps(i: int) -> Step:
+            return lambda at: G.block(i, at[self.maps[i - 1]] if i else None, at["styles"], noise)
+
+        return {
+            "w": lambda at: G.w(at["z"], self.condition(at)),
+            "styles": lambda at: at["w"][:, None].expand(-1, G.layers, -1),
+            **{name: maps(i) for i, name in enumerate(self.maps)},
+            "x": lambda at: self.finished(G.colours(at[self.maps[-1]])),
+        }
+
+    def latents_of(
+        self, n: int, given: Mapping[str, Tensor], options: SampleOptions, run: Run
+    ) -> dict[str, Tensor]:
+        """w, truncated, is the style of all layers; of given styles alone neither z nor w is known."""
+        known = given.keys() & self.latents.keys()
+        if options.truncation != 1 and {"w", "styles"} & known:
+            raise InputError(
+                "truncation is of w that is drawn, and w or styles are given: leave one of them out"
+            )
+        start = dict(given) if known else {**given, "z": self.normal(n, run)}
+        at = At(self.way(), start, "a draw")
+        if options.truncation != 1:
+            middle = self._middle(at["w"], self.condition(given), options.towards)
+            at = At(self.way(), {**start, "w": middle + options.truncation * (at["w"] - middle)}, "a draw")
+        names = [*self.latents]  # what comes before all that are known is not known
+        return {name: at[name] for name in names[min(names.index(name) for name in names if name in start) :]}
+
+    def _middle(self, w: Tensor, c: Tensor | None, towards: str) -> Tensor:
+        """What each w is truncated towards: (row, style)."""
+        if towards == "cluster":
+            return self.w_cluster[torch.cdist(w, self.w_cluster).argmin(1)]
+        if towards == "class":
+            if c is None:
+                raise InputError("towards = 'class': x is conditioned on nothing; use 'cluster'")
+            return c @ self.w_class / len(self.event.given)
+        return self.w_mean.expand_as(w)
+
+    @torch.no_grad()
+    def settle(self, some: Some, run: Run) -> None:
+        """The means of w, and its clusters."""
+        z, c = some(WS)
+        w = self.average.w(z, c)
+        self.w_mean.copy_(w.mean(0))
+        if c is not None:
+            self.w_class.copy_(c.T @ w / c.sum(0)[:, None].clamp(min=1))
+        found = KMeans(self.options.clusters, n_init=3, random_state=run.key("clusters"))
+        centres = found.fit(w.double().cpu().numpy()).cluster_centers_
+        self.w_cluster.copy_(torch.from_numpy(centres))
+
+
+def build(options: Options, event: Event) -> StyleGAN:
+    """The module in its initial state."""
+    return StyleGAN(options, event)
