@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from probgen import testing as testing
     from probgen.api.analyzing import analyze as analyze
     from probgen.api.analyzing import figures_of as figures_of
+    from probgen.api.attributing import attributes as attributes
     from probgen.api.decoding import decode as decode
     from probgen.api.diagnosing import diagnose as diagnose
     from probgen.api.fitting import fit as fit
@@ -49,6 +50,7 @@ _HOME = {
     "Run": "probgen.contract.run",
     "bits_per_dim": "probgen.contract.scores",
     "analyze": "probgen.api.analyzing",
+    "attributes": "probgen.api.attributing",
     "compare": "probgen.evaluation",
     "decode": "probgen.api.decoding",
     "diagnose": "probgen.api.diagnosing",

@@ -12,8 +12,8 @@ from scipy.linalg import sqrtm
 from scipy.stats import binom, f, mannwhitneyu, multivariate_hypergeom
 
 import probgen
+from probgen.api.diagnosing import _classified
 from probgen.errors import InputError
-from probgen.evaluation.classifier import train_classifier
 from probgen.evaluation.diagnosis import ALARM, _missing, _tests, diagnose
 from probgen.evaluation.distances import MMD, frechet
 from probgen.evaluation.histograms import same_histogram, same_ranks
@@ -382,14 +382,17 @@ def bars(rng: np.random.Generator, n: int, label: np.ndarray | None = None) -> t
 def test_a_classifier_tells_the_factors_of_a_label_and_a_collapse() -> None:
     """16 classes of two factors; two of them dropped: exactly these are missing, and without a fault none is found."""
     rng = np.random.default_rng(20)
-    found = train_classifier(*bars(rng, 1500), (4, 4))
+    x, label = bars(rng, 1500)
+    dims = ("row", "channel", "height", "width")
+    labels = ("row", label, {"levels": 16, "factors": "4 4"})
+    found = _classified(xr.Dataset({"x": (dims, x), "label": labels}), 0)
     x, label = bars(rng, 1000)
-    assert found.classes == 16
-    assert found.accuracy(found.features(x), label) > 0.98
+    assert found.modes == 16
+    assert (found.locate(found.of(x)).mode == label).mean() > 0.98
     for dropped in ([], [3, 12]):
         kept = rng.choice(np.setdiff1d(np.arange(16), dropped), 1000)
         fake, _ = bars(rng, 1000, kept)
-        report = diagnose(found.features(x), found.features(fake), found.locate, 16)
+        report = diagnose(found.of(x), found.of(fake), found.locate, 16)
         assert list(np.flatnonzero(report["missing"])) == dropped
         assert report["value"].sel(measure="modes") == 16 - len(dropped)
         assert ("no fault found" in report.attrs["verdict"]) == (not dropped)
@@ -403,7 +406,7 @@ def test_labelled_images_are_diagnosed_by_a_classifier() -> None:
     found = probgen.diagnose(fitted, unseen, reference=digits)
     assert found.attrs["features"].startswith("of a classifier of 10 labels")
     assert found.attrs["classifier_accuracy"] > 0.93
-    assert found["classifier.heads.0.weight"].shape == (10, 128)
+    assert found["classifier.head.weight"].shape == (10, 128)
     assert "no fault" not in found.attrs["verdict"]
     own = probgen.diagnose(fitted, unseen, reference=digits, features=lambda x: x.reshape(len(x), -1)[:, :3])
     assert "classifier_accuracy" not in own.attrs

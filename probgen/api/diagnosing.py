@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from torch import nn
 
+from probgen.api.fitting import fit
 from probgen.api.provenance import stamp
 from probgen.api.sampling import sample
+from probgen.contract.definition import Telling
 from probgen.contract.fitted import Fitted
+from probgen.contract.rows import as_tensor
 from probgen.contract.seeds import checked_seed, key
 from probgen.contract.state import state_of
 from probgen.contract.surroundings import isolated
@@ -20,12 +24,14 @@ from probgen.data.intake import prepare, say_unused
 from probgen.errors import InputError
 from probgen.evaluation import cells, modes_of
 from probgen.evaluation import diagnose as diagnosed
-from probgen.evaluation.classifier import Classifier, train_classifier
 from probgen.evaluation.diagnosis import check_sizes
 from probgen.evaluation.modes import Located
 
 CELLS = 20  # modes of data without labels
 LABELLED = 1000  # images with labels that a classifier is worth training on
+CHANNELS, BATCH = (32, 64), 128  # of its fit
+EPOCHS, LEAST, MOST = 10, 200, 3000  # epochs, in so many steps at least and at most
+AT_ONCE = 1000  # rows whose features are worked out together
 
 
 @isolated
@@ -84,8 +90,8 @@ def diagnose(
         known = _labelled(second)
         if known.any():
             label = second["label"].values[known]
-            found.attrs["classifier_accuracy"] = space.classifier.accuracy(real[known], label)
-        state = state_of(space.classifier.net)
+            found.attrs["classifier_accuracy"] = float((space.locate(real[known]).mode == label).mean())
+        state = state_of(space.classifier)
         found = found.merge(state.rename({name: f"classifier.{name}" for name in state.variables}))
     return found
 
@@ -115,19 +121,38 @@ class _Space:
     of: Callable[[np.ndarray], np.ndarray]
     locate: Callable[[np.ndarray], Located]
     modes: int
-    classifier: Classifier | None = None
+    classifier: nn.Module | None = None
+
+
+def _classified(first: xr.Dataset, seed: int) -> _Space:
+    """The features of a classifier of the labels of images; its classes are the modes. A class has no place to be far from."""
+    n = first.sizes["row"]
+    steps = min(max(EPOCHS * n // BATCH, LEAST), MOST)
+    how: dict[str, Any] = {"steps": steps, "batch_size": BATCH, "schedule": "constant", "learning_rate": 1e-3}
+    fitted = fit("attributes", first[["x", "label"]], seed=seed, channels=CHANNELS, **how)
+    net = fitted.module
+    assert isinstance(net, Telling)
+    levels = tuple(net.levels.values())
+
+    @torch.no_grad()
+    def of(x: np.ndarray) -> np.ndarray:
+        parts = [net.features(as_tensor(x[i : i + AT_ONCE])) for i in range(0, len(x), AT_ONCE)]
+        return torch.cat(parts).numpy()
+
+    @torch.no_grad()
+    def locate(features: np.ndarray) -> Located:
+        told = net.tell(torch.from_numpy(features)).numpy().astype(np.int64)
+        return Located(np.ravel_multi_index(tuple(told.T), levels))
+
+    modes = int(np.prod(levels))
+    return _Space(f"of a classifier of {modes} labels, trained on {n} reference rows", of, locate, modes, net)
 
 
 def _space(first: xr.Dataset, features: Callable[[np.ndarray], np.ndarray] | None, seed: int) -> _Space:
     label, known = first["label"].values if "label" in first else None, _labelled(first)
     image = first["x"].dims[-2:] == ("height", "width")
     if features is None and image and label is not None and known.sum() >= LABELLED:
-        attrs = first["label"].attrs
-        levels = int(attrs.get("levels", int(label[known].max()) + 1))
-        factors = tuple(int(part) for part in str(attrs.get("factors", levels)).split())
-        found = train_classifier(first["x"].values[known], label[known], factors, seed)
-        name = f"of a classifier of {found.classes} labels, trained on {known.sum()} reference rows"
-        return _Space(name, found.features, found.locate, found.classes, found)
+        return _classified(first.isel(row=np.flatnonzero(known)), seed)
 
     def of(x: np.ndarray) -> np.ndarray:
         return np.asarray(x if features is None else features(x)).reshape(len(x), -1)

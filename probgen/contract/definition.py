@@ -15,6 +15,7 @@ Dimensioned    a module that names the dimensions of its state
 Explained      a module that says in words what arrays of its state are
 Decoder        a module that decodes latents
 Gaussian       a module made of Gaussians, which a scatter can show
+Telling        a module that tells attributes of x
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Definition(Protocol):
 
     @property
     def accepts(self) -> frozenset[str]:
-        """What it can use beside `x`: a subset of {"observed", "weight", "length", "label"}."""
+        """What it can use beside `x`: a subset of {"observed", "weight", "length", "label", "attribute"}."""
 
     def dtype_of_x(self, dtype: torch.dtype) -> torch.dtype:
         """Of real x that it is handed, where its parameters have a dtype."""
@@ -91,7 +92,7 @@ class Scores(Protocol):
 
 @runtime_checkable
 class Accepting(Protocol):
-    """`accepts` of a definition: a subset of {"observed", "weight", "length", "label"}."""
+    """`accepts` of a definition: a subset of {"observed", "weight", "length", "label", "attribute"}."""
 
     @property
     def accepts(self) -> Collection[str]: ...
@@ -193,6 +194,19 @@ class Gaussian(Protocol):
 
     def gaussians(self) -> tuple[Any, Any, Any]:
         """Weights (component,), means (component, feature), covariances (component, feature, feature)."""
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A module that tells attributes of x, by features. levels: names of attributes, and how many classes each has, 0 for a number."""
+
+    levels: Mapping[str, int]
+
+    def features(self, x: Tensor) -> Tensor:
+        """(row, *event) -> (row, feature)."""
+
+    def tell(self, features: Tensor) -> Tensor:
+        """Numbers in their units, and the most likely classes: (row, factor)."""
 
 
 def latents_of(module: nn.Module) -> dict[str, tuple[str, ...]]:

@@ -28,6 +28,7 @@ class Event:
              a vector, an image or a sequence, whose first dimension may vary
     symbols  what the levels of a token are called, as the characters of a text are; () where they have no names
     rate     samples a second, of a sound whose levels are those of the mu-law; None of anything else
+    attributes  what is known of a datum beside it, in a family that learns that: names, and how many classes each has, 0 for a number
     """
 
     dims: tuple[str, ...]
@@ -37,6 +38,7 @@ class Event:
     given: Mapping[str, Event] = field(default_factory=dict)
     symbols: tuple[str, ...] = ()
     rate: int | None = None
+    attributes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -73,10 +75,11 @@ class Event:
         return channels, height, width
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, and such that TOML has; a length that varies is 0, and `symbols` and `rate` are left out if there are none."""
+        """As plain JSON values, and such that TOML has; a length that varies is 0, and `symbols`, `rate` and `attributes` are left out if there are none."""
         values = asdict(self) | {"given": {name: event.to_dict() for name, event in self.given.items()}}
         values["shape"] = [length or 0 for length in self.shape]
-        return {name: value for name, value in values.items() if name not in ("symbols", "rate") or value}
+        optional = ("symbols", "rate", "attributes")
+        return {name: value for name, value in values.items() if name not in optional or value}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Event:
@@ -90,6 +93,9 @@ class Event:
             raise ValueError("shape or levels")
         if rate is not None and not rate >= 1:
             raise ValueError("rate")
+        attributes = {str(name): int(n) for name, n in values.get("attributes", {}).items()}
+        if any(n < 0 for n in attributes.values()):
+            raise ValueError("attributes")
         return Event(
             tuple(values["dims"]),
             tuple(size or None for size in sizes),
@@ -98,6 +104,7 @@ class Event:
             {name: Event.from_dict(event) for name, event in values["given"].items()},
             tuple(values.get("symbols", ())),
             rate,
+            attributes,
         )
 
     @staticmethod

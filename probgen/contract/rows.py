@@ -88,6 +88,7 @@ class Rows:
     Batches and chunks are tensors by name, on the run's device: `x` (`real` in `x_dtype`, `binary` and `integer` in the run's
     dtype, `token` as int64), `observed` (bool; `x` is 0 where it is False), `weight`, `length` (int64), the conditions of
     `event.given` and their lengths, and where it is asked for in `beside`, a `label` that is not known of every row (int64; -1 where it is not).
+    Where the event has attributes, `attribute` (row, factor), NaN where one is not known.
     """
 
     def __init__(
@@ -120,6 +121,8 @@ class Rows:
         self._names = ["x", *(name for name in beside_x if name in dataset)]
         if "label" in beside and "label" in dataset and "label" not in event.given:
             self._names.append("label")
+        if event.attributes and "attribute" in dataset:
+            self._names.append("attribute")
         row_bytes = max(1, dataset["x"].nbytes // self.n)
         self._block = min(BLOCK, max(1, WINDOW // (16 * row_bytes)))
         blocks = max(1, WINDOW // (row_bytes * self._block))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,12 +52,14 @@ def check(
         raise InputError(
             f"{family} was fitted to rows of several lengths: say how long each is, length (row)"
         )
-    for name in ("x", "observed", "weight", "length", *event.given, *event.lengths, *known_in_part):
+    beside = ("attribute",) if event.attributes else ()
+    for name in ("x", "observed", "weight", "length", *event.given, *event.lengths, *known_in_part, *beside):
         if name not in dataset:
             continue
         variable = dataset[name]
         part = event.given.get(name)
         wanted = x.dims if name in ("x", "observed") else ("row", *part.dims) if part else ("row",)
+        wanted = ("row", "factor") if name == "attribute" else wanted
         if variable.dims != wanted or (name == "observed" and variable.shape != x.shape):
             raise InputError(f"{name} has dimensions {variable.dims}, not {wanted}")
         if part and None not in part.shape and f"{name}_length" in dataset:
@@ -74,6 +76,8 @@ def check(
                 _check_lengths(name, values, x.sizes["time"], first)
             elif name in event.lengths:
                 _check_lengths(name, values, dataset[event.lengths[name]].shape[1], first)
+            elif name == "attribute":
+                _check_attributes(values, event.attributes, first)
             else:
                 missing |= _check_values(name, values, event, first, x_dtype if name == "x" else dtype)
             if learning and name == "x" and not known.all():  # as a rule the first slice knows all
@@ -164,6 +168,17 @@ def _check_accepts(dataset: xr.Dataset, missing: bool, accepts: frozenset[str], 
         )
     if "weight" in dataset and "weight" not in accepts:
         raise InputError(f"the data have a weight a row, which {family} cannot use: drop 'weight'")
+
+
+def _check_attributes(values: np.ndarray, attributes: Mapping[str, int], first: int) -> None:
+    """Numbers and classes; NaN where one is not known."""
+    for (name, classes), column in zip(attributes.items(), values.T, strict=True):
+        fine = np.isnan(column) | np.isfinite(column)
+        allowed = "a finite number, or NaN where it is not known"
+        if classes:
+            fine = np.isnan(column) | ((column >= 0) & (column < classes) & (column == np.floor(column)))
+            allowed = f"a class from 0 to {classes - 1}, or NaN where it is not known"
+        _refuse(f"attribute {name!r}", column, ~fine, first, allowed)
 
 
 def _check_lengths(name: str, values: np.ndarray, longest: int, first: int) -> None:

@@ -10,13 +10,14 @@ import xarray as xr
 
 from probgen.codecs.sounds import MU_LAW
 from probgen.contract.event import Event, Support
+from probgen.data.attributes import factors_of
 from probgen.errors import InputError
 
 
-def event_of(dataset: xr.Dataset, given: Iterable[str] = ()) -> Event:
+def event_of(dataset: xr.Dataset, given: Iterable[str] = (), *, attributes: bool = False) -> Event:
     """What one row of the data is. Floats are `real`, booleans and whole numbers in {0, 1} are `binary`, other
     whole numbers are `integer`; attributes `support` and `levels` of `x` say otherwise. With `length` the size of `time`
-    is None. Errors: `InputError`.
+    is None. With `attributes` those that the data have are part of it. Errors: `InputError`.
     """
     x = dataset["x"]
     conditions = {name: _condition(dataset, name) for name in given}
@@ -26,7 +27,14 @@ def event_of(dataset: xr.Dataset, given: Iterable[str] = ()) -> Event:
     varies = "length" in dataset
     shape = tuple(None if varies and dim == "time" else x.sizes[dim] for dim in x.dims[1:])
     return Event(
-        tuple(map(str, x.dims[1:])), shape, support, levels, conditions, _checked_symbols(x), rate_of(x)
+        tuple(map(str, x.dims[1:])),
+        shape,
+        support,
+        levels,
+        conditions,
+        _checked_symbols(x),
+        rate_of(x),
+        factors_of(dataset) if attributes else {},
     )
 
 

@@ -2,6 +2,7 @@
 
 `x (row, *event dims)`, and where there are any: `label (row)` and other conditions, `weight (row)`,
 `observed (row, *event dims)`, and `length (row)`: of each row so much of the dimension `time` counts, the rest is padding.
+`attribute (row, factor)` is what is known of a row, numbers and classes, with the names of factors as a coordinate.
 A condition may have dimensions of its own, `source (row, source_time)`, of the first of which `source_length (row)` says how much counts.
 """
 
@@ -137,4 +138,6 @@ def _named(dataset: xr.Dataset) -> xr.Dataset:
     order = usual if len(usual) == len(rest) else rest
     if ("row", *order) != x.dims:
         dataset = dataset.transpose("row", *order, ...)
-    return dataset.drop_vars(list(dataset.indexes)).reset_coords()
+    factor = dataset["factor"] if "attribute" in dataset and "factor" in dataset.coords else None
+    dataset = dataset.drop_vars(list(dataset.indexes)).reset_coords()
+    return dataset if factor is None else dataset.assign_coords(factor=factor)

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from probgen.contract.definition import Definition, conditions_of
 from probgen.contract.event import Event
 from probgen.contract.rows import Rows, numpy_dtype
+from probgen.data.attributes import with_attributes, with_conditions
 from probgen.data.check import check
 from probgen.data.describe import event_of
 from probgen.data.ingest import as_dataset
@@ -65,13 +66,16 @@ def prepare(
     Errors: `InputError`, which names the field, the value and what is allowed; `FileError`.
     """
     dataset = as_dataset(data)
-    learning = event is None
+    learning, tells = event is None, "attribute" in family.accepts
     if event is None:
-        assert options is not None
-        dataset = family.prepared(dataset, options)
-        event = event_of(dataset, conditions_of(options))
+        assert options is not None  # of a fit
+        given = conditions_of(options)
+        dataset = family.prepared(with_conditions(dataset, given), options)
+        dataset = with_attributes(dataset, None) if tells else dataset
+        event = event_of(dataset, given, attributes=tells)
     else:
-        dataset = in_symbols_of(event, dataset)
+        dataset = in_symbols_of(event, with_conditions(dataset, event.given))
+        dataset = with_attributes(dataset, event.attributes) if tells else dataset
     weight = dataset.get("weight") if "weight" in without else None
     dataset = dataset.drop_vars(set(without) - event.given.keys(), errors="ignore")
     x_dtype = family.dtype_of_x(dtype)

@@ -1,6 +1,6 @@
 """Plugins: found by entry points, listed from metadata alone, imported when used.
 
-Four groups: `probgen.families`, `probgen.datasets`, `probgen.analyses`, `probgen.observers`. Our own are
+Five groups: `probgen.families`, `probgen.datasets`, `probgen.analyses`, `probgen.attributes`, `probgen.observers`. Our own are
 registered in the same way as a stranger's, in this project's `pyproject.toml`.
 """
 
@@ -16,11 +16,12 @@ from typing import Any, Literal
 
 from probgen.errors import PluginError, did_you_mean
 
-Kind = Literal["families", "datasets", "analyses", "observers"]
+Kind = Literal["families", "datasets", "analyses", "attributes", "observers"]
 SINGULAR: dict[Kind, str] = {
     "families": "family",
     "datasets": "data set",
     "analyses": "analysis",
+    "attributes": "function of attributes",
     "observers": "observer",
 }
 

@@ -1,0 +1,39 @@
+"""Attributes: what is told of rows against what is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def told_against_known(known: np.ndarray, told: np.ndarray, levels: Mapping[str, int]) -> Figure:
+    """A panel an attribute: a scatter of a number, the shares of told classes of each known one. (row, factor) each."""
+    across = min(4, len(levels))
+    down = math.ceil(len(levels) / across)
+    figure = Figure(figsize=(2.6 * across, 2.6 * down), layout="constrained")
+    grid: Any = figure.subplots(down, across, squeeze=False)
+    for axes in grid.flat[len(levels) :]:
+        axes.set_axis_off()
+    for k, (axes, (name, classes)) in enumerate(zip(grid.flat, levels.items(), strict=False)):
+        there = np.isfinite(known[:, k])
+        a, b = known[there, k], told[there, k]
+        if classes:
+            counts = np.zeros((classes, classes))
+            np.add.at(counts, (b.astype(int), a.astype(int)), 1)
+            shown = counts / np.maximum(counts.sum(0), 1)
+            axes.imshow(shown, cmap="Greys", vmin=0, vmax=1, origin="lower")
+            axes.set_xticks(range(classes))
+            axes.set_yticks(range(classes))
+        else:
+            axes.scatter(a, b, s=2, color="0.3", linewidths=0)
+            ends = [min(a.min(), b.min()), max(a.max(), b.max())]
+            axes.plot(ends, ends, color="C3", lw=0.8)
+        axes.set_title(name, fontsize=9)
+        axes.tick_params(labelsize=7)
+    figure.supxlabel("known", fontsize=9)
+    figure.supylabel("told", fontsize=9)
+    return figure
