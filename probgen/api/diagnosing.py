@@ -141,7 +141,7 @@ def _classified(first: xr.Dataset, seed: int) -> _Space:
 
     @torch.no_grad()
     def locate(features: np.ndarray) -> Located:
-        told = net.tell(torch.from_numpy(features)).numpy().astype(np.int64)
+        told = net.tell(torch.from_numpy(features).float()).numpy().astype(np.int64)
         return Located(np.ravel_multi_index(tuple(told.T), levels))
 
     modes = int(np.prod(levels))

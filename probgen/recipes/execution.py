@@ -23,6 +23,7 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
 from probgen.contract.rows import evenly
 from probgen.data import as_dataset
+from probgen.data.attributes import with_conditions
 from probgen.data.describe import event_of
 from probgen.data.vocabulary import in_symbols_of
 from probgen.errors import InputError, NotOffered, RunError, did_you_mean
@@ -84,16 +85,17 @@ def execute(
     """
     check(recipe)
 
+    needed = {name for model in recipe.models.values() for name in conditioned_on(model)}
+
     def part(split: str | None) -> xr.Dataset:
-        return evenly(
-            as_dataset(recipe.data.source, split, data_dir, **recipe.data.reading), recipe.data.rows
-        )
+        rows = as_dataset(recipe.data.source, split, data_dir, **recipe.data.reading)
+        return with_conditions(evenly(rows, recipe.data.rows), sorted(needed))
 
     data = part(recipe.data.part(recipe.data.split, "train"))
     valid_split = recipe.data.part(recipe.data.valid, "valid")
     valid = part(valid_split) if valid_split is not None else None
     scored = part(recipe.data.part(recipe.score.split, "test"))
-    _check_data(recipe, data)
+    _check_data(recipe, data, needed)
     _prepare(recipe, out, resume, force)
     common: dict[str, Any] = {"seed": recipe.seed, "device": device, "progress": progress}
     several = {name for name in recipe.analyses if find_analysis(name).several}
@@ -197,7 +199,7 @@ def _means(scores: xr.Dataset) -> dict[str, float]:
     return found | ({"bits_per_dim": mean_bits_per_dim(scores)} if "log_prob" in scores else {})
 
 
-def _check_data(recipe: Recipe, data: xr.Dataset) -> None:
+def _check_data(recipe: Recipe, data: xr.Dataset, needed: set[str]) -> None:
     """What is drawn and analyzed suits the data and the models: known before the first fit. Errors: `InputError`."""
     event = event_of(data)
     for name, options in recipe.analyses.items():
@@ -205,7 +207,6 @@ def _check_data(recipe: Recipe, data: xr.Dataset) -> None:
         found.check(event, checked(found.options, options, name))
     if recipe.sample.prompt is not None and not event.symbols:
         raise InputError(f"sample.prompt = {recipe.sample.prompt!r}: x is no text, but {event}")
-    needed = {name for model in recipe.models.values() for name in conditioned_on(model)}
     wanted = recipe.sample.given
     for name in sorted(needed ^ wanted.keys()):
         if name in needed:

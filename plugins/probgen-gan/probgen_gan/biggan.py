@@ -16,25 +16,28 @@ so that later draws do not.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+import xarray as xr
+from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, relu
+from torch.nn.functional import conv_transpose2d, interpolate, relu
 from torch.nn.utils.parametrizations import spectral_norm
 
-from probgen import Event, Run
+from probgen import Event, Fitted, Run
 from probgen import Options as BaseOptions
 from probgen.contract.places import At, Step
 from probgen.errors import InputError
 from probgen_gan.adversarial import Some
-from probgen_gan.equalized import leaky
+from probgen_gan.equalized import doubling, leaky
 from probgen_gan.fitting import fit
 from probgen_gan.implicit import ScoreOptions, score
 from probgen_gan.layered import Layered, LayeredOptions, Projection, sample
+from probgen_gan.layered_pictures import classes, limits
 from probgen_gan.layers import beside
-from probgen_gan.pictures import pictures
+from probgen_gan.pictures import pictures as of_game
 
 __all__ = [
     "BigGAN",
@@ -111,13 +114,14 @@ class Block(nn.Module):
     def __init__(self, n: int, out: int, style: int):
         super().__init__()
         self.norms = nn.ModuleList([StyledNorm(n, style), StyledNorm(out, style)])
-        self.convs = nn.ModuleList(nn.Conv2d(a, out, 3, padding=1) for a in (n, out))
+        self.first, self.second = (nn.Conv2d(a, out, 3, padding=1) for a in (n, out))
         self.skip = nn.Conv2d(n, out, 1)
 
     def forward(self, x: Tensor, s: Tensor) -> Tensor:
         """conv(relu(norm(conv(up(relu(norm x)))))) + up(skip(x))."""
-        h = self.convs[0](interpolate(relu(self.norms[0](x, s)), scale_factor=2.0))
-        return self.convs[1](relu(self.norms[1](h, s))) + interpolate(self.skip(x), scale_factor=2.0)
+        h = relu(self.norms[0](x, s))
+        h = conv_transpose2d(h, doubling(self.first.weight), self.first.bias, stride=2, padding=1)
+        return self.second(relu(self.norms[1](h, s))) + interpolate(self.skip(x), scale_factor=2.0)
 
 
 class Generator(nn.Module):
@@ -146,7 +150,8 @@ class Generator(nn.Module):
     def block(self, i: int, x: Tensor | None, styles: Tensor) -> Tensor:
         """The i-th maps of those before."""
         if x is None:
-            return self.first(styles[:, 0]).unflatten(1, self.small)
+            x = self.first(styles[:, 0]).unflatten(1, self.small)
+            return x.contiguous(memory_format=torch.channels_last)
         y: Tensor = self.blocks[i - 1](x, styles[:, i])
         return y
 
@@ -270,6 +275,12 @@ class BigGAN(Layered):
             self.average(z[rows], None if c is None else c[rows])
         for norm in norms:
             norm.momentum, norm.training = 0.1, False
+
+
+def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
+    """Those of every game; draws of truncated z; `classes` where there are some."""
+    found = of_game(fitted, data, **again) | {"truncation": limits(fitted, **again)}
+    return found | ({"classes": classes(fitted, **again)} if fitted.event.given else {})
 
 
 def build(options: Options, event: Event) -> BigGAN:

@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, leaky_relu, linear
+from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear, pad
 
 GAIN = math.sqrt(2)  # of a layer before a leaky ReLU (He et al. 2015)
 
@@ -43,14 +43,16 @@ class EqualizedLinear(Equalized):
 
 
 class EqualizedConv(Equalized):
-    """(row, n, height, width) -> (row, out, height / stride, width / stride)."""
+    """(row, n, height, width) -> (row, out, height / stride, width / stride); of maps whose pixels are repeated first, with `up`."""
 
-    def __init__(self, n: int, out: int, size: int, stride: int = 1, gain: float = GAIN):
+    def __init__(self, n: int, out: int, size: int, stride: int = 1, gain: float = GAIN, *, up: bool = False):
         super().__init__((out, n, size, size), gain)
-        self.stride, self.padding = stride, (size - 1) // 2
+        self.stride, self.padding, self.up = stride, (size - 1) // 2, up
 
     def forward(self, x: Tensor) -> Tensor:
         """W * x + b."""
+        if self.up:
+            return conv_transpose2d(x, doubling(self.W), self.bias, stride=2, padding=1)
         return conv2d(x, self.W, self.bias, stride=self.stride, padding=self.padding)
 
 
@@ -79,6 +81,16 @@ class MinibatchDeviation(nn.Module):
         else:
             s = self.usual.expand(n)
         return torch.cat([x, s.to(x.dtype)[:, None, None, None].expand(n, 1, height, width)], 1)
+
+
+def doubling(W: Tensor) -> Tensor:
+    """The kernel of a transposed convolution of stride 2 that is W on maps whose pixels were repeated, with less than half of its products.
+
+    W (out, n, 3, 3) -> (n, out, 4, 4): conv2d(up(x), W, padding=1) = conv_transpose2d(x, doubling(W), stride=2, padding=1)
+    """
+    W = W.flip(2, 3).transpose(0, 1)
+    W = pad(W, (0, 1, 0, 0)) + pad(W, (1, 0, 0, 0))
+    return pad(W, (0, 0, 0, 1)) + pad(W, (0, 0, 1, 0))
 
 
 def pixel_norm(x: Tensor) -> Tensor:

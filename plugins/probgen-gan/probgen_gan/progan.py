@@ -16,11 +16,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+import xarray as xr
+from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from probgen import Event, Run
+from probgen import Event, Fitted, Run
 from probgen.contract.options import NoOptions
 from probgen.contract.places import Step
 from probgen_gan.adversarial import Some, Stage
@@ -28,8 +31,9 @@ from probgen_gan.equalized import GAIN, EqualizedConv, EqualizedLinear, Minibatc
 from probgen_gan.fitting import fit
 from probgen_gan.implicit import ScoreOptions, score
 from probgen_gan.layered import Layered, LayeredOptions, Projection, sample
+from probgen_gan.layered_pictures import classes, levels
 from probgen_gan.layers import beside
-from probgen_gan.pictures import pictures
+from probgen_gan.pictures import pictures as of_game
 
 __all__ = [
     "Options",
@@ -79,7 +83,7 @@ class Generator(nn.Module):
         self.first = EqualizedLinear(n, self.small[0] * smallest[0] * smallest[1], gain=GAIN / 4)
         blocks = [nn.Sequential(EqualizedConv(o.channels[0], o.channels[0], 3))]
         for n, out in zip(o.channels, o.channels[1:], strict=False):
-            blocks.append(nn.Sequential(EqualizedConv(n, out, 3), EqualizedConv(out, out, 3)))
+            blocks.append(nn.Sequential(EqualizedConv(n, out, 3, up=True), EqualizedConv(out, out, 3)))
         self.blocks = nn.ModuleList(blocks)
         self.colours = nn.ModuleList(EqualizedConv(n, image[0], 1, gain=1.0) for n in o.channels)
 
@@ -88,12 +92,11 @@ class Generator(nn.Module):
         x = pixel_norm(z)
         if c is not None and self.embedding is not None:
             x = beside(x, pixel_norm(self.embedding(c)))
-        return pixel_norm(leaky(self.first(x).unflatten(1, self.small)))
+        x = self.first(x).unflatten(1, self.small).contiguous(memory_format=torch.channels_last)
+        return pixel_norm(leaky(x))
 
     def block(self, i: int, x: Tensor) -> Tensor:
         """The i-th maps of those before."""
-        if i:
-            x = doubled(x)
         for layer in self.blocks[i].children():
             x = pixel_norm(leaky(layer(x)))
         return x
@@ -132,7 +135,7 @@ class Discriminator(nn.Module):
         y = halved(x, 2 ** (top - level))
         if alpha < 1:
             y = (1 - alpha) * doubled(halved(y)) + alpha * y
-        h = leaky(self.colours[level](y))
+        h = leaky(self.colours[level](y.contiguous(memory_format=torch.channels_last)))
         for i in range(level, 0, -1):
             for layer in self.blocks[i - 1].children():
                 h = leaky(layer(h))
@@ -195,6 +198,11 @@ class ProGAN(Layered):
         """The game is at its end, also where its last stage was restored and not played."""
         self.level, self.alpha = len(self.maps) - 1, 1.0
 
+    def of_level(self, start: Mapping[str, Tensor], level: int) -> Tensor:
+        """What the average makes of z at a level, not finished, at full size: (row, channel, height, width)."""
+        y: Tensor = self.average(start["z"].to(self.dtype), self.condition(start), level, 1.0)
+        return y
+
     def way(self, noise: bool = False) -> dict[str, Step]:
         """z -> maps -> x, at full size."""
         G = self.average
@@ -210,6 +218,13 @@ class ProGAN(Layered):
     def latents_of(self, n: int, given: Mapping[str, Tensor], options: Any, run: Run) -> dict[str, Tensor]:
         """z alone."""
         return {"z": given["z"] if "z" in given else self.normal(n, run)}
+
+
+def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
+    """Those of every game; what each level makes of the same z; `classes` where there are some."""
+    assert isinstance(fitted.module, ProGAN)
+    found = of_game(fitted, data, **again) | {"levels": levels(fitted, fitted.module.of_level, **again)}
+    return found | ({"classes": classes(fitted, **again)} if fitted.event.given else {})
 
 
 def build(options: Options, event: Event) -> ProGAN:

@@ -16,25 +16,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+import xarray as xr
+from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, interpolate
+from torch.nn.functional import conv2d, conv_transpose2d
 
-from probgen import Event, Run
+from probgen import Event, Fitted, Run
 from probgen.contract.options import MeanOptions
 from probgen.contract.places import At, Step
 from probgen.errors import InputError
 from probgen_gan.adversarial import Some
-from probgen_gan.equalized import EqualizedConv, EqualizedLinear, MinibatchDeviation, leaky, pixel_norm
+from probgen_gan.equalized import (
+    GAIN,
+    EqualizedConv,
+    EqualizedLinear,
+    MinibatchDeviation,
+    doubling,
+    leaky,
+    pixel_norm,
+)
 from probgen_gan.fitting import fit
 from probgen_gan.implicit import ScoreOptions, score
 from probgen_gan.layered import Layered, LayeredOptions, Projection, sample
+from probgen_gan.layered_pictures import classes, mixing, truncation
 from probgen_gan.layers import beside
-from probgen_gan.pictures import pictures
+from probgen_gan.pictures import pictures as of_game
 
 __all__ = [
     "Options",
@@ -111,13 +122,13 @@ class StyledConv(nn.Module):
         s = self.style(w).to(W.dtype)
         d = torch.rsqrt(s.square() @ W.square().sum((2, 3)).T + 1e-8)  # 2020, eq. 3
         x = x * s.to(x.dtype)[:, :, None, None]
-        if self.up:
-            x = interpolate(x, scale_factor=2.0, mode="nearest")
-        x = conv2d(x, W, padding=1)
-        x = x * d.to(x.dtype)[:, :, None, None] + self.conv.bias.to(x.dtype)[:, None, None]
+        x = conv_transpose2d(x, doubling(W), stride=2, padding=1) if self.up else conv2d(x, W, padding=1)
+        # leaky(sqrt(2) x) = sqrt(2) leaky(x): the gain is put on what is small
+        x = x * (GAIN * d).to(x.dtype)[:, :, None, None]
+        shift = GAIN * self.conv.bias[:, None, None]
         if noise:
-            x = x + (self.noise[:, None, None] * torch.randn_like(x[:, :1], dtype=W.dtype)).to(x.dtype)
-        return leaky(x) * 2**0.5
+            shift = shift + GAIN * self.noise[:, None, None] * torch.randn_like(x[:, :1], dtype=W.dtype)
+        return leaky(x + shift.to(x.dtype))
 
 
 class Generator(nn.Module):
@@ -293,6 +304,16 @@ class StyleGAN(Layered):
         found = KMeans(self.options.clusters, n_init=3, random_state=run.key("clusters"))
         centres = found.fit(w.double().cpu().numpy()).cluster_centers_
         self.w_cluster.copy_(torch.from_numpy(centres))
+
+
+def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
+    """Those of every game; draws by truncation towards the mean and towards clusters; styles mixed; `classes` where there are some."""
+    found = of_game(fitted, data, **again) | {
+        "truncation": truncation(fitted, "mean", **again),
+        "truncation_cluster": truncation(fitted, "cluster", **again),
+        "mixing": mixing(fitted, **again),
+    }
+    return found | ({"classes": classes(fitted, **again)} if fitted.event.given else {})
 
 
 def build(options: Options, event: Event) -> StyleGAN:

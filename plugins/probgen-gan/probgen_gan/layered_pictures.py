@@ -1,0 +1,89 @@
+"""What layers do: truncated draws, mixed styles, images of each level, a class a line. Draws are from the same z in each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+import probgen
+from probgen import Fitted
+from probgen import figures as common
+from probgen_gan.layered import layered
+
+ACROSS = 10  # draws of a line
+PSI = (1.0, 0.7, 0.4, 0.0)
+LIMITS = (None, 1.0, 0.5, 0.2)
+
+
+def truncation(fitted: Fitted, towards: str, **again: Any) -> Figure:
+    """Draws of falling psi, a line each: towards the mean of w, or class or cluster."""
+    given = _start(fitted, **again)
+    lines = [
+        _drawn(
+            fitted, given, mean=True, truncation=psi, **({"towards": towards} if psi != 1 else {}), **again
+        )
+        for psi in PSI
+    ]
+    return common.strips(np.stack(lines), fitted.event, f"truncation {PSI}, towards the {towards}")
+
+
+def limits(fitted: Fitted, **again: Any) -> Figure:
+    """Draws of z that is cut off nearer and nearer to 0, a line each."""
+    given = _start(fitted, **again)
+    given.pop("z")
+    lines = [_drawn(fitted, given, truncation=limit, n=1 if given else ACROSS, **again) for limit in LIMITS]
+    return common.strips(np.stack(lines), fitted.event, f"z cut off at {', '.join(map(str, LIMITS))}")
+
+
+def mixing(fitted: Fitted, **again: Any) -> Figure:
+    """A table: the first layers have the styles of the first column's image, the others those of the first line's."""
+    given = _start(fitted, **again)
+    layers = probgen.sample(fitted, given=given, mean=True, **again)["styles"].values[0]
+    half, n = layers.shape[1] // 2, ACROSS // 2
+    rows, columns = layers[:n], layers[n:]
+    table = [np.concatenate([rows[i : i + 1], columns]) for i in range(n)]
+    for line in table:
+        line[1:, :half] = line[0, :half]
+    styles = np.concatenate([np.concatenate([rows[:1], columns]), *table])
+    conditions = {name: np.resize(value, len(styles)) for name, value in given.items() if name != "z"}
+    x = _drawn(fitted, {"styles": styles, **conditions}, mean=True, **again)
+    x = x.reshape(n + 1, n + 1, *x.shape[1:])
+    x[0, 0] = 0  # a corner that stands for nothing
+    return common.strips(x, fitted.event, f"layers 1 to {half} of the left image, the rest of the upper one")
+
+
+def levels(fitted: Fitted, of_level: Callable[[Mapping[str, Tensor], int], Tensor], **again: Any) -> Figure:
+    """What each level makes of the same z, up-sampled, a line each."""
+    module = layered(fitted)
+    given = {k: torch.as_tensor(v) for k, v in _start(fitted, **again).items()}
+    with torch.no_grad():
+        lines = [module.finished(of_level(given, i)).numpy() for i in range(len(module.maps))]
+    x = np.stack(lines).astype(np.float64)
+    return common.strips(x, fitted.event, f"levels {', '.join(module.maps)}")
+
+
+def classes(fitted: Fitted, **again: Any) -> Figure:
+    """Draws of each class of the first condition, a line each."""
+    name, part = next(iter(fitted.event.given.items()))
+    known = np.repeat(np.arange(min(part.levels or 1, 20)), ACROSS)
+    rest = {k: np.zeros(len(known), int) for k in fitted.event.given if k != name}
+    x = _drawn(fitted, {name: known, **rest}, **again)
+    return common.strips(x.reshape(-1, ACROSS, *x.shape[1:]), fitted.event, f"a class of {name} a line")
+
+
+def _start(fitted: Fitted, *, seed: int, device: Any) -> dict[str, np.ndarray]:
+    """z of a line, and its conditions: all classes in turn."""
+    z = np.random.default_rng(seed).standard_normal((ACROSS, layered(fitted).options.latent))
+    return {"z": z} | {
+        name: np.arange(ACROSS) % (part.levels or 1) for name, part in fitted.event.given.items()
+    }
+
+
+def _drawn(fitted: Fitted, given: dict[str, Any], *, n: int = 1, **how: Any) -> np.ndarray:
+    x = probgen.sample(fitted, n, given=given or None, **how)["x"].values
+    return np.asarray(x[0] if given else x)
