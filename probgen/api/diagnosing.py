@@ -91,8 +91,10 @@ def diagnose(
         if known.any():
             label = second["label"].values[known]
             found.attrs["classifier_accuracy"] = float((space.locate(real[known]).mode == label).mean())
-        state = state_of(space.classifier)
-        found = found.merge(state.rename({name: f"classifier.{name}" for name in state.variables}))
+        for name, values in state_of(
+            space.classifier
+        ).data_vars.items():  # a number is no figure of the diagnosis
+            found[f"classifier.{name}"] = values if values.ndim else values.expand_dims("single")
     return found
 
 

@@ -16,7 +16,7 @@ from probgen.evaluation import frechet
 from probgen_gan.adversarial import Adversarial
 from probgen_gan.members import Members
 
-LOOKS = 20  # at the draws, evenly over the stage
+LOOKS, APART = 20, 25  # at the draws, evenly over the stage, and so many steps apart at least
 ROWS = 500  # and draws of a look, at most
 COMPONENTS = 32
 COLLAPSED = 2.0  # times the best measure
@@ -44,7 +44,8 @@ class Best:
     @torch.no_grad()
     def look(self, t: int, done: int, steps: int) -> dict[str, float]:
         """The measure after step t of the stage, `done` steps of the game, if this is a time to look."""
-        if (t + 1) * LOOKS // steps == t * LOOKS // steps:
+        looks = min(LOOKS, max(1, steps // APART))
+        if (t + 1) * looks // steps == t * looks // steps:
             return {}
         module = self.module
         self.members.begin("stand", 0)

@@ -40,6 +40,10 @@ def fit(module: Adversarial, data: Rows, run: Run) -> dict[str, xr.Dataset]:
     """
     game = module.game
     size = _batch_size(module, data, run)
+    if game.autocast and run.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        run.notes.append(
+            "autocast: this processor has no instructions for bfloat16, and float32 is faster on it"
+        )
     members = Members(module, data, run)
     begin_members(module, members.seeds)
     learn_scale(module, data)

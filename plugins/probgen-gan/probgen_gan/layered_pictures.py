@@ -23,12 +23,9 @@ LIMITS = (None, 1.0, 0.5, 0.2)
 def truncation(fitted: Fitted, towards: str, **again: Any) -> Figure:
     """Draws of falling psi, a line each: towards the mean of w, or class or cluster."""
     given = _start(fitted, **again)
-    lines = [
-        _drawn(
-            fitted, given, mean=True, truncation=psi, **({"towards": towards} if psi != 1 else {}), **again
-        )
-        for psi in PSI
-    ]
+    lines = [_drawn(fitted, given, mean=True, **again)]
+    for psi in PSI[1:]:
+        lines.append(_drawn(fitted, given, mean=True, truncation=psi, towards=towards, **again))
     return common.strips(np.stack(lines), fitted.event, f"truncation {PSI}, towards the {towards}")
 
 
