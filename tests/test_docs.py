@@ -22,6 +22,7 @@ PAGES = [
     "docs/autoregressive.md",
     "docs/sequences.md",
     "docs/latent.md",
+    "docs/scenes.md",
     "docs/files.md",
     "docs/plugins.md",
     "docs/diagnosis.md",
