@@ -221,6 +221,8 @@ class Pair(Objective):
                 mean: Tensor = nodes["x"]["fn"].mean
             except NotImplementedError:
                 raise NotOffered(f"{type(self).__name__}: the mean of x given {name} is not known") from None
+            if not torch.isfinite(mean).all():
+                raise NotOffered(f"{type(self).__name__}: the mean of x given {name} is not finite")
             return mean.reshape(len(z), *(length or -1 for length in self.event.shape))
 
         return {"x": x}

@@ -86,8 +86,8 @@ def test_the_loss_is_that_of_what_is_known() -> None:
     out = module.head(f).detach().numpy()
     known = ~np.isnan(a)
     loc, scale = np.nanmean(a[:, 0]), np.nanstd(a[:, 0])
-    assert module.loc[0].item() == pytest.approx(loc, rel=1e-9)
-    assert module.scale[0].item() == pytest.approx(scale, rel=1e-9)
+    assert module.units.loc[0].item() == pytest.approx(loc, rel=1e-9)
+    assert module.units.scale[0].item() == pytest.approx(scale, rel=1e-9)
     numbers = 0.5 * (out[:, 0] - (a[:, 0] - loc) / scale)[known[:, 0]] ** 2
     side = a[known[:, 1], 1].astype(int)
     classes = -log_softmax(out[known[:, 1], 1:], 1)[np.arange(len(side)), side]
@@ -156,7 +156,7 @@ def test_a_model_is_conditioned_on_a_class_among_the_attributes() -> None:
         (
             lambda d: d.assign_coords(factor=["side", "side"]),
             {"given": ("side",)},
-            "as many different names",
+            "must be different texts",
         ),
     ],
 )
@@ -209,6 +209,106 @@ def test_other_attributes_than_those_of_the_fit_are_refused(fitted: probgen.Fitt
         probgen.score(fitted, other)
 
 
+def test_the_order_of_attributes_and_conditions_outlives_a_file(tmp_path: Path) -> None:
+    """Names that are not in the order of the alphabet: heads and one-hot vectors stand in the order of the event."""
+    data = bars(60).rename(factor="factor").assign_coords(factor=["tall", "side"])
+    data = data.assign(
+        b=("row", np.arange(60) % 4, {"levels": 4}), a=("row", np.arange(60) % 2, {"levels": 2})
+    )
+    teller = probgen.fit("attributes", data, **{**SMALL, "epochs": 1})
+    vae = probgen.fit("vae", data, given=("b", "a"), latent=2, hidden=(8,), epochs=2)
+    for model in (teller, vae):
+        model.save(tmp_path / "model.h5")
+        again = probgen.load(tmp_path / "model.h5")
+        assert list(again.event.attributes) == list(model.event.attributes)
+        assert list(again.event.given) == list(model.event.given)
+        assert probgen.score(again, data).equals(probgen.score(model, data))
+
+
+def test_a_class_that_is_none_is_refused_as_a_condition() -> None:
+    with pytest.raises(InputError, match=r"side, row 3: 0.5; allowed is 0 or 1"):
+        probgen.fit("vae", changed(0.5, 1), given=("side",), epochs=1)
+
+
+def test_rows_without_the_highest_class_are_told_and_judged_by() -> None:
+    rng = np.random.default_rng(0)
+    label = rng.integers(3, size=300)
+    x = rng.standard_normal((300, 2)) + label[:, None]
+    data = xr.Dataset({"x": (("row", "feature"), x), "label": ("row", label)})
+    few = data.isel(row=np.flatnonzero(label < 2))
+    model = probgen.fit("attributes", data, valid=few, hidden=8, epochs=2)
+    other = few.assign(attribute=(("row", "factor"), few["x"].values[:, :1])).assign_coords(factor=["q"])
+    for rows in (few, few[["x"]], other):
+        assert probgen.attributes(model, rows).equals(probgen.attributes(model, few))
+
+
+@pytest.mark.parametrize(("offset", "unit"), [(1e9, 1.0), (0.0, 1e-12), (-3e12, 1e3)])
+def test_attributes_keep_their_digits(offset: float, unit: float) -> None:
+    """Of any offset and unit the same is told, to 1e-6 deviations; too large ones are refused."""
+    data = bars(200).isel(factor=[0])
+    data["attribute"].attrs["levels"] = [0]
+    plain = probgen.attributes(probgen.fit("attributes", data, **SMALL), data).values
+    moved = data.assign(attribute=data["attribute"].copy(data=offset + unit * data["attribute"].values))
+    told = probgen.attributes(probgen.fit("attributes", moved, **SMALL), moved).values
+    np.testing.assert_allclose((told - offset) / unit, plain, atol=1e-3)
+    large = data.assign(attribute=data["attribute"].copy(data=1e300 * data["attribute"].values))
+    with pytest.raises(InputError, match="'height': its values are too large"):
+        probgen.fit("attributes", large, **SMALL)
+
+
+def test_columns_of_a_vector_count_whatever_their_units() -> None:
+    x = np.random.default_rng(0).standard_normal((400, 2))
+    for unit in (1.0, 1e4):
+        data = xr.Dataset(
+            {"x": (("row", "feature"), x * [unit, 1]), "attribute": (("row", "factor"), x[:, 1:])},
+            {"factor": ["second"]},
+        )
+        model = probgen.fit("attributes", data, valid=data, steps=200, learning_rate=0.01)
+        assert float(model.groups["held_out"]["r2_second"]) > 0.99
+
+
+@pytest.mark.parametrize("shape", [(28, 1), (1, 5), (1, 1)])
+def test_images_of_one_line_are_vectors(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((40, *shape))
+    data = xr.Dataset({"x": (("row", "height", "width"), x), "label": ("row", rng.integers(2, size=40))})
+    assert probgen.attributes(probgen.fit("attributes", data, steps=2), data).shape == (40, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.assign(label=d.label + 0.5), "label, row 0: .*a class from 0 is needed"),
+        (lambda d: d.assign(label=d.label.astype(str)), "whole numbers"),
+        (lambda d: d.assign(label=d.label - 2), "label, row"),
+        (lambda d: d.assign(label=("row", d.label.values, {"factors": "2 x"})), "'2 x': numbers of classes"),
+        (lambda d: d.assign_coords(factor=[0, 1]).drop_vars("label"), "must be different texts"),
+        (lambda d: d.drop_vars("label").assign(attribute=d.attribute.astype(str)), "numbers are needed"),
+    ],
+)
+def test_labels_and_names_that_are_none(change: Any, message: str) -> None:
+    data = bars(40).assign(label=("row", np.arange(40) % 2))
+    broken = change(data)
+    broken = broken.drop_dims("factor") if "label" in broken else broken
+    with pytest.raises(InputError, match=message):
+        probgen.fit("attributes", broken, **SMALL)
+
+
+def test_a_function_that_is_not_known_is_named() -> None:
+    with pytest.raises(InputError, match="did you mean 'morphology'"):
+        probgen.attributes("morpholgy", "digits")
+    with pytest.raises(InputError, match="by = 3"):
+        probgen.attributes(3, example("real"))  # type: ignore[arg-type]
+
+
+def test_a_row_is_drawn_like_by_its_attributes() -> None:
+    data = bars(80)
+    model = probgen.fit("vae", data, given=("side",), latent=2, hidden=(8,), epochs=1)
+    rows = data[["attribute"]].isel(row=slice(3))
+    same = probgen.sample(model, given={"side": rows["attribute"].values[:, 1].astype(int)})
+    assert probgen.sample(model, given=rows)["x"].equals(same["x"])
+
+
 # computed of pixels
 
 
@@ -241,6 +341,15 @@ def test_fainter_ink_is_less_area_and_as_thick() -> None:
     assert faint["area"] == pytest.approx(0.4 * strong["area"])
     assert faint["thickness"] == pytest.approx(strong["thickness"], rel=0.15)
     assert faint["width"] == pytest.approx(strong["width"])
+
+
+def test_faint_cloth_has_an_intensity() -> None:
+    """The mean of what is above a twentieth of the strongest pixel, on any ground."""
+    x = np.zeros((2, 10, 10))
+    x[0, 3:7, 3:7] = 0.03
+    x[1] = 0.03
+    x[1, 3:7, 3:7] = 0.8
+    assert clothing(x)["intensity"] == pytest.approx([0.03, 0.8])
 
 
 def test_symmetry_and_texture_of_planted_cloth() -> None:
@@ -311,7 +420,6 @@ class TestAttributes(FamilyLaws):
 class TestAttributesOfVectors(FamilyLaws):
     family = "attributes"
     options = {"hidden": 8, "steps": 4, "batch_size": 16}
-    without_effect = {"fit.channels": "of images alone"}
 
     @pytest.fixture
     def data(self) -> xr.Dataset:

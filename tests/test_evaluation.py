@@ -12,7 +12,7 @@ from scipy.linalg import sqrtm
 from scipy.stats import binom, f, mannwhitneyu, multivariate_hypergeom
 
 import probgen
-from probgen.api.diagnosing import _classified
+from probgen.api.diagnosing import classified
 from probgen.errors import InputError
 from probgen.evaluation.diagnosis import ALARM, _missing, _tests, diagnose
 from probgen.evaluation.distances import MMD, frechet
@@ -385,7 +385,7 @@ def test_a_classifier_tells_the_factors_of_a_label_and_a_collapse() -> None:
     x, label = bars(rng, 1500)
     dims = ("row", "channel", "height", "width")
     labels = ("row", label, {"levels": 16, "factors": "4 4"})
-    found = _classified(xr.Dataset({"x": (dims, x), "label": labels}), 0)
+    found = classified(xr.Dataset({"x": (dims, x), "label": labels}), 0)
     x, label = bars(rng, 1000)
     assert found.modes == 16
     assert (found.locate(found.of(x)).mode == label).mean() > 0.98

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from probgen import latents
+from probgen.latents import path_length, separability
 
 
 def test_ways_begin_and_end_where_they_should() -> None:
@@ -71,3 +72,29 @@ def test_the_plane_of_codes() -> None:
     assert np.corrcoef(latents.plane(z)[:, 0], z[:, 0])[0, 1] ** 2 > 0.99
     assert latents.plane(z[:, :1]).shape == (50, 2)
     np.testing.assert_array_equal(latents.plane(z[:, :2]), z[:, :2])
+
+
+def test_the_length_of_paths_through_a_linear_map_is_known() -> None:
+    """Of a straight line |A (b - a)|^2; of a great circle (angle)^2 d where the map is orthogonal."""
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 200, 6))
+    A = rng.standard_normal((6, 9))
+    straight = path_length(lambda c: c @ A, a, b)
+    assert straight == pytest.approx(np.square((b - a) @ A).sum(1).mean(), rel=1e-9)
+    Q = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+    u, v = (c / np.linalg.norm(c, axis=1, keepdims=True) for c in (a, b))
+    angle = np.arccos((u * v).sum(1))
+    curved = path_length(lambda c: c @ Q, a, b, spherical=True)
+    assert curved == pytest.approx(6 * np.square(angle).mean(), rel=1e-3)
+
+
+def test_separability_is_1_where_hyperplanes_tell_all_and_2_a_bit_that_they_do_not() -> None:
+    """Planted hyperplanes; attributes that codes know nothing of, a bit each; both together."""
+    rng = np.random.default_rng(1)
+    codes = rng.standard_normal((4000, 8))
+    planes, noise = codes @ rng.standard_normal((8, 3)), rng.standard_normal((4000, 3))
+    assert separability(codes, planes) < 1.1
+    assert separability(codes, noise) == pytest.approx(8, rel=0.02)
+    assert separability(codes, np.concatenate([planes, noise], 1)) == pytest.approx(8, rel=0.1)
+    shifted = separability(1e3 + 1e-3 * codes, planes)
+    assert shifted == pytest.approx(separability(codes, planes), rel=1e-6)

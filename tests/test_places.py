@@ -111,6 +111,53 @@ def test_a_component_decodes_to_its_mean() -> None:
     np.testing.assert_allclose(found, np.asarray(mean), rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("family", "options", "start", "message"),
+    [
+        (
+            "vae",
+            {"latent": 2, "hidden": (4,)},
+            {"z": np.zeros((1, 3))},
+            "z: 2 numbers a row are needed, not 3",
+        ),
+        (
+            "vae",
+            {"latent": 2, "hidden": (4,)},
+            {"x": np.zeros((1, 4))},
+            "decode goes to x, not from it: give z",
+        ),
+        ("mixture", {"components": 2}, {"z": np.array([-1])}, "from 0 to 1"),
+        ("mixture", {"components": 2}, {"z": np.array([2])}, "from 0 to 1"),
+        (
+            "m2",
+            {"classes": 2, "latent": 2, "hidden": (4,)},
+            {"y": np.array([2]), "z": np.zeros((1, 2))},
+            "from 0 to 1",
+        ),
+    ],
+)
+def test_codes_that_are_none_are_refused(
+    family: str, options: dict[str, Any], start: dict[str, Any], message: str
+) -> None:
+    data = spaces.example("binary") if family != "mixture" else spaces.example("real")
+    data = data.assign(label=("row", np.arange(data.sizes["row"]) % 2))
+    if family != "mixture":
+        options = {**options, "epochs": 1}
+    model = probgen.fit(family, data, **options)
+    with pytest.raises(InputError, match=message):
+        probgen.decode(model, start)
+    with pytest.raises(InputError, match="no place 'label' to go to"):
+        probgen.decode(model, {}, "label")
+    with pytest.raises(InputError, match="holds no numbers"):
+        probgen.decode(model, {}, device="meta")
+
+
+def test_whole_numbers_are_good_codes() -> None:
+    model = probgen.fit("vae", spaces.example("binary"), latent=2, hidden=(4,), epochs=1)
+    ones = probgen.decode(model, {"z": np.ones((2, 2), int)})
+    assert ones.equals(probgen.decode(model, {"z": np.ones((2, 2))}))
+
+
 def test_an_autoregressive_decoder_has_no_mean() -> None:
     model = probgen.fit("vae", spaces.example("binary"), decoder="nade", latent=2, hidden=(8,), epochs=1)
     with pytest.raises(NotOffered, match="the mean of x given z is not known"):

@@ -16,7 +16,8 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.surroundings import isolated
 from probgen.data.describe import event_of
 from probgen.data.ingest import as_dataset
-from probgen.errors import InputError, PluginError
+from probgen.errors import InputError, PluginError, did_you_mean
+from probgen.plugins.calling import guarded
 from probgen.plugins.registry import find, registered
 
 
@@ -38,6 +39,10 @@ def attributes(
     """
     if isinstance(by, str) and by in registered("attributes"):
         by = find("attributes", by).load()
+    if isinstance(by, str) and not Path(by).exists():
+        raise InputError(
+            f"{by!r} is neither a function of attributes nor a run; {did_you_mean(by, registered('attributes'))}"
+        )
     if isinstance(by, str | Path):
         by = load(by)
     if isinstance(by, Fitted):
@@ -47,6 +52,10 @@ def attributes(
                 f"family {by.family!r} tells no attributes: its score is {', '.join(map(str, scores.data_vars))}"
             )
         return scores["attribute"]
+    if not callable(by):
+        raise InputError(
+            f"by = {by!r}: the name of a function of attributes, a run, a fitted model or a function is needed"
+        )
     return _computed(by, as_dataset(data))
 
 
@@ -61,8 +70,15 @@ def _computed(
     x = dataset["x"].values.astype(np.float64)
     if event.discrete:
         x = x / max(1, (event.levels or 2) - 1)
-    found = function(x)
+    if not np.isfinite(x).all():
+        raise InputError("functions of pixels take images that are known whole: x has NaN or infinite values")
     name = getattr(function, "__name__", type(function).__name__)
+    with guarded(f"function {name!r}"):
+        found = function(x)
+    if not isinstance(found, Mapping) or not found:
+        raise PluginError(
+            f"function {name!r} gives {type(found).__name__}, not numbers by name: {{name: (row,)}}"
+        )
     for factor, values in found.items():
         if np.shape(values) != (len(x),):
             raise PluginError(

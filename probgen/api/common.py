@@ -63,6 +63,8 @@ def checked_device(device: str | torch.device | None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"device = {device!r} cannot be used here: {reason}") from None
+    if found.type == "meta":
+        raise InputError(f"device = {device!r} holds no numbers: cpu, cuda, ...")
     return found
 
 

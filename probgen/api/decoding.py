@@ -15,7 +15,7 @@ from probgen.contract.seeds import generators_kept
 from probgen.contract.surroundings import isolated
 from probgen.data.describe import described
 from probgen.data.given import conditions
-from probgen.errors import NotOffered
+from probgen.errors import InputError, NotOffered
 from probgen.plugins.calling import guarded
 
 
@@ -43,12 +43,19 @@ def decode(
         raise NotOffered(f"family {fitted.family!r} does not decode latents")
     run = run_for(fitted, 0, device)
     places = places_of(module)
+    known = {**latents_of(module), **places}
+    if not isinstance(start, Mapping | xr.Dataset):
+        raise InputError(f"decode from {type(start).__name__}: a mapping of latents by name is needed")
+    if {"x", "observed"} & set(map(str, start)):
+        raise InputError(f"decode goes to x, not from it: give {', '.join(known)}, and leave x out")
+    if until not in (*known, "x"):
+        raise InputError(f"decode: there is no place {until!r} to go to; there are {', '.join(known)}, x")
     tensors, rows, _ = conditions(fitted, start, run, places)
     module.to(run.device)
     parts = []
     with generators_kept(), guarded(f"family {fitted.family!r} ({fitted.definition.origin}), decode"):
         for shard in torch.arange(rows, device=run.device).split(shard_rows(event)):
             parts.append(module.decode({name: t[shard] for name, t in tensors.items()}, until).cpu())
-    dims = event.dims if until == "x" else {**latents_of(module), **places}[until]
+    dims = event.dims if until == "x" else known[until]
     attrs = described(event) if until == "x" else {}
     return xr.Dataset({until: (("row", *dims), torch.cat(parts).numpy(), attrs)})

@@ -116,7 +116,7 @@ def _labelled(dataset: xr.Dataset) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Space:
+class Space:
     """Where distances are taken, and which mode a point of it belongs to."""
 
     name: str
@@ -126,7 +126,7 @@ class _Space:
     classifier: nn.Module | None = None
 
 
-def _classified(first: xr.Dataset, seed: int) -> _Space:
+def classified(first: xr.Dataset, seed: int) -> Space:
     """The features of a classifier of the labels of images; its classes are the modes. A class has no place to be far from."""
     n = first.sizes["row"]
     steps = min(max(EPOCHS * n // BATCH, LEAST), MOST)
@@ -147,14 +147,14 @@ def _classified(first: xr.Dataset, seed: int) -> _Space:
         return Located(np.ravel_multi_index(tuple(told.T), levels))
 
     modes = int(np.prod(levels))
-    return _Space(f"of a classifier of {modes} labels, trained on {n} reference rows", of, locate, modes, net)
+    return Space(f"of a classifier of {modes} labels, trained on {n} reference rows", of, locate, modes, net)
 
 
-def _space(first: xr.Dataset, features: Callable[[np.ndarray], np.ndarray] | None, seed: int) -> _Space:
+def _space(first: xr.Dataset, features: Callable[[np.ndarray], np.ndarray] | None, seed: int) -> Space:
     label, known = first["label"].values if "label" in first else None, _labelled(first)
     image = first["x"].dims[-2:] == ("height", "width")
     if features is None and image and label is not None and known.sum() >= LABELLED:
-        return _classified(first.isel(row=np.flatnonzero(known)), seed)
+        return classified(first.isel(row=np.flatnonzero(known)), seed)
 
     def of(x: np.ndarray) -> np.ndarray:
         return np.asarray(x if features is None else features(x)).reshape(len(x), -1)
@@ -165,7 +165,7 @@ def _space(first: xr.Dataset, features: Callable[[np.ndarray], np.ndarray] | Non
     else:
         modes = modes_of(x[known], np.unique(label[known], return_inverse=True)[1])
     name = "x as it is" if features is None else _name(features)
-    return _Space(name, of, modes.locate, len(modes.mean))
+    return Space(name, of, modes.locate, len(modes.mean))
 
 
 def _name(features: Any) -> str:

@@ -88,7 +88,7 @@ class Rows:
     Batches and chunks are tensors by name, on the run's device: `x` (`real` in `x_dtype`, `binary` and `integer` in the run's
     dtype, `token` as int64), `observed` (bool; `x` is 0 where it is False), `weight`, `length` (int64), the conditions of
     `event.given` and their lengths, and where it is asked for in `beside`, a `label` that is not known of every row (int64; -1 where it is not).
-    Where the event has attributes, `attribute` (row, factor), NaN where one is not known.
+    Where the event has attributes, `attribute` (row, factor), float64, NaN where one is not known.
     """
 
     def __init__(
@@ -236,6 +236,7 @@ def ready(
         )
         whole = support == "token" or name == "length" or name in event.lengths
         kind = x_dtype if name == "x" and support == "real" else dtype
+        kind = torch.float64 if name == "attribute" else kind  # in units of their own
         wanted = torch.bool if name == "observed" else torch.int64 if whole else kind
         out[name] = tensor.to(device, wanted)
     if missing:

@@ -23,14 +23,18 @@ def factors_of(dataset: xr.Dataset) -> dict[str, int]:
             f"attribute has dimensions {attribute.dims}; it needs ('row', 'factor') and the names of factors as a coordinate: "
             "dataset.assign_coords(factor=[...])"
         )
-    names = [str(name) for name in attribute["factor"].values]
+    if attribute.dtype.kind not in "biuf":
+        raise InputError(f"attribute holds {attribute.dtype}; numbers are needed, of classes from 0")
+    names = list(attribute["factor"].values)
     levels = np.atleast_1d(attribute.attrs.get("levels", np.zeros(len(names), int)))
-    if len(set(names)) != len(names) or len(levels) != len(names) or (levels < 0).any():
+    whole = levels.dtype.kind in "iuf" and bool((levels == np.floor(levels)).all() and (levels >= 0).all())
+    if not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
+        raise InputError(f"attribute: the names of factors must be different texts, not {names[:8]}")
+    if not whole or len(levels) != len(names):
         raise InputError(
-            f"attribute: {len(names)} factors need as many different names, and attrs['levels'] a number for each: how many "
-            "classes it has, 0 for a number"
+            f"attribute: {len(names)} factors need attrs['levels'], a whole number for each: how many classes it has, 0 for a number"
         )
-    return dict(zip(names, map(int, levels), strict=True))
+    return dict(zip(map(str, names), map(int, levels), strict=True))
 
 
 def with_conditions(dataset: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
@@ -48,7 +52,11 @@ def with_conditions(dataset: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
             )
         if np.isnan(values).any():
             raise InputError(f"given {name!r} is not known of row {int(np.isnan(values).argmax())}")
-        dataset = dataset.assign({name: ("row", values.astype(np.int64), {"levels": levels})})
+        if np.isin(
+            values, np.arange(levels)
+        ).all():  # what is no class is refused by name where data are checked
+            values = values.astype(np.int64)
+        dataset = dataset.assign({name: ("row", values, {"levels": levels})})
     return dataset
 
 
@@ -57,8 +65,13 @@ def with_attributes(dataset: xr.Dataset, wanted: Mapping[str, int] | None) -> xr
 
     Errors: `InputError` for data with attributes of which a wanted one is none.
     """
+    if wanted is not None and all(name.partition("_")[0] == "label" for name in wanted):
+        known = dataset.get("attribute")
+        if known is None or not set(wanted) <= set(known.coords.get("factor", xr.DataArray([])).values):
+            dataset = dataset.drop_dims("factor", errors="ignore")
+            return _of_label(dataset, list(wanted.values())) if "label" in dataset else dataset
     if "attribute" not in dataset and "label" in dataset:
-        dataset = _of_label(dataset)
+        dataset = _of_label(dataset, None)
     if wanted is None or "attribute" not in dataset:
         return dataset
     factors = factors_of(dataset)
@@ -72,13 +85,30 @@ def with_attributes(dataset: xr.Dataset, wanted: Mapping[str, int] | None) -> xr
     return dataset.drop_dims("factor").assign(attribute=some)
 
 
-def _of_label(dataset: xr.Dataset) -> xr.Dataset:
-    """A label as an attribute, or as several where it says which factors make it."""
-    label = dataset["label"].values.astype(float)
-    known = np.isfinite(label) & (label >= 0)
-    attrs = dataset["label"].attrs
-    levels = int(attrs.get("levels", int(label[known].max(initial=0)) + 1))
-    factors = [int(part) for part in str(attrs.get("factors", levels)).split()]
+def _of_label(dataset: xr.Dataset, factors: list[int] | None) -> xr.Dataset:
+    """A label as an attribute, or as several where it says which factors make it. Errors: `InputError` for what is no label."""
+    variable = dataset["label"]
+    if variable.dims != ("row",) or variable.dtype.kind not in "biuf":
+        raise InputError(
+            f"label has dimensions {variable.dims} of {variable.dtype}; whole numbers (row,) are needed"
+        )
+    label = variable.values.astype(float)
+    known = np.isfinite(label) & (label != -1)
+    wrong = known & ((label < 0) | (label != np.floor(label)))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputError(
+            f"label, row {row}: {label[row]}; a class from 0 is needed, or -1 or NaN where it is not known"
+        )
+    if factors is None:
+        levels = variable.attrs.get("levels", int(label[known].max(initial=0)) + 1)
+        text = str(variable.attrs.get("factors", levels))
+        try:
+            factors = [int(part) for part in text.split()]
+        except ValueError:
+            raise InputError(
+                f"label.attrs['factors'] = {text!r}: numbers of classes are needed, as '3 2'"
+            ) from None
     if (label[known] >= np.prod(factors)).any():
         raise InputError(
             f"label {int(label[known].max())} is out of range: there are {int(np.prod(factors))} classes"

@@ -16,6 +16,7 @@ from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.rows import as_tensor, numpy_dtype, ready
 from probgen.contract.run import Run
+from probgen.data.attributes import with_conditions
 from probgen.data.check import check
 from probgen.data.vocabulary import in_symbols, in_symbols_of
 from probgen.errors import InputError
@@ -31,6 +32,8 @@ def conditions(
 
     places  names and dimensions of what else may be given, in a call that says by itself which conditions it needs
     """
+    if isinstance(given, xr.Dataset) and "attribute" in given:
+        given = with_conditions(given, fitted.event.given).drop_dims("factor")
     event, latents = fitted.event, {**latents_of(fitted.module), **(places or {})}
     needed = [name for name in event.given if given is None or name not in given]
     if needed and places is None:

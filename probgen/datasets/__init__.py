@@ -76,7 +76,9 @@ def load(
         height, width = how.sides
         if height != width:
             raise InputError(f"size = {how.size!r}: images of {text!r} are square; give one number")
-        found, how = found.sized(height), Reading()
+        found, how = found.sized(height), Reading(rate, None, None, gray)
+        if crop is not None:
+            raise InputError(f"crop is of files, and {text!r} is painted at any size: leave it out")
     how.only((), f"and {text!r} is a data set")
     dataset = found.load(split, folder)
     return dataset.assign_attrs(name=text, **({"split": split} if split else {}))

@@ -101,8 +101,10 @@ def ellipse(cx: Any, cy: Any, rx: Any, ry: Any) -> Distance:
     def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         u, v = (x - cx) / rx, (y - cy) / ry
         k = np.sqrt(u * u + v * v)
-        u, v = u / rx, v / ry
-        return np.asarray(k * (k - 1) / np.maximum(np.sqrt(u * u + v * v), np.float32(1e-6)))
+        slope = np.sqrt(u * u / (rx * rx) + v * v / (ry * ry))
+        # at the centre, where k / slope has no value, as far inside as the shorter radius
+        ratio = np.where(k > 0, k / np.maximum(slope, np.float32(1e-6)), np.minimum(rx, ry))
+        return np.asarray((k - 1) * ratio)
 
     return distance
 

@@ -12,6 +12,7 @@ from scipy.ndimage import distance_transform_edt, zoom
 FINER = 4  # pixels of the grid that distances are taken on, to one of the image
 OUTSIDE = 0.02  # of the ink beyond each end of the width and the height
 EMPTY = 1e-9
+FAINT = 0.05  # of the strongest pixel: what is less is ground
 
 
 def morphology(x: np.ndarray) -> dict[str, np.ndarray]:
@@ -48,9 +49,9 @@ def clothing(x: np.ndarray) -> dict[str, np.ndarray]:
     """
     area = x.sum((1, 2))
     _, width, height = _extents(x)
-    on = x > 0.05
+    on = x > FAINT * x.max((1, 2), keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        intensity = area / on.sum((1, 2))
+        intensity = (x * on).sum((1, 2)) / on.sum((1, 2))
         squares = pairs = np.zeros(len(x))
         for a, b in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[:, :, 1:], np.s_[:, :, :-1])):
             both = on[a] & on[b]

@@ -7,14 +7,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from probgen.latents.clusters import agreement, cluster, plane
+    from probgen.latents.measures import path_length, separability
     from probgen.latents.paths import grid, interpolate, random_walk
 
-__all__ = ["agreement", "cluster", "grid", "interpolate", "plane", "random_walk"]
+_HOME = {
+    "agreement": "clusters",
+    "cluster": "clusters",
+    "grid": "paths",
+    "interpolate": "paths",
+    "path_length": "measures",
+    "plane": "clusters",
+    "random_walk": "paths",
+    "separability": "measures",
+}
+
+__all__ = [
+    "agreement",
+    "cluster",
+    "grid",
+    "interpolate",
+    "path_length",
+    "plane",
+    "random_walk",
+    "separability",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Loaded when first used: paths do not need scikit-learn."""
-    if name not in __all__:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "clusters" if name in ("agreement", "cluster", "plane") else "paths"
-    return getattr(import_module(f"{__name__}.{home}"), name)
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

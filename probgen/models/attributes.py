@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.hookspecs import hookimpl
-from probgen.contract.options import NoOptions
+from probgen.contract.options import NoOptions, refuse_unused
 from probgen.contract.rows import Moments, Rows, as_tensor, evenly
 from probgen.contract.run import Run
 from probgen.distributions import Standardization
@@ -60,11 +60,9 @@ class Options(SVIOptions):
 class Attributes(Objective):
     """Features, and what they tell.
 
-    loc, scale  of each attribute that is a number: mean and deviation; 0 and 1 of classes
+    standard  of x: each number of a vector by itself, all pixels of an image by one deviation
+    units     mean and deviation of each attribute that is a number; 0 and 1 of classes
     """
-
-    loc: Tensor
-    scale: Tensor
 
     def __init__(self, options: Options, event: Event):
         super().__init__()
@@ -76,25 +74,26 @@ class Attributes(Objective):
             raise InputError(f"attributes are told of images and of vectors of numbers, not of {event}")
         self.event, self.levels = event, dict(event.attributes)
         self.shape = event.fixed_shape
-        self.standard = Standardization(self.shape, each=False)
         features = options.hidden
         self.body: nn.Module
-        if event.dims[-2:] == ("height", "width"):
-            self.image = event.image()
+        self.image = (
+            event.image() if event.dims[-2:] == ("height", "width") and min(self.shape[-2:]) > 1 else None
+        )
+        self.standard = Standardization(self.shape, each=self.image is None)
+        if self.image is not None:
             times = int(math.log2(min(self.image[1:])))
             self.body = Halving(self.image, options.channels[:times], features, "relu")
         else:
+            refuse_unused(options, f"it is of images, not of {event}", "channels")
             self.body = MLP(event.size, (features,), features, "relu")
         self.head = nn.Linear(features, sum(n or 1 for n in self.levels.values()))
-        self.register_buffer("loc", torch.zeros(len(self.levels)))
-        self.register_buffer("scale", torch.ones(len(self.levels)))
-        self.dims = {"loc": ("factor",), "scale": ("factor",)}
+        self.units = Standardization((len(self.levels),))
+        self.dims = {"units.loc": ("factor",), "units.scale": ("factor",)}
 
     def features(self, x: Tensor) -> Tensor:
         """(row, *event) -> (row, feature)."""
         y = self.standard(x, self.head.weight.dtype)
-        image = self.event.dims[-2:] == ("height", "width")
-        f: Tensor = self.body(y.reshape(len(y), *self.image) if image else y)
+        f: Tensor = self.body(y if self.image is None else y.reshape(len(y), *self.image))
         return f.relu()
 
     def outputs(self, features: Tensor) -> list[Tensor]:
@@ -107,7 +106,8 @@ class Attributes(Objective):
         """-log p(a | x) of what is known, up to a constant: half squared errors, and cross entropies."""
         if attribute is None:
             raise InputError("these rows have no attributes, which the model is to be judged by")
-        total = x.new_zeros(())
+        total = self.head.weight.new_zeros(())
+        standard = self.units(attribute, total.dtype)
         for k, (out, levels) in enumerate(
             zip(self.outputs(self.features(x)), self.levels.values(), strict=True)
         ):
@@ -118,17 +118,17 @@ class Attributes(Objective):
             if levels:
                 part = cross_entropy(out[known], a[known].long(), reduction="sum")
             else:
-                part = 0.5 * (out[known, 0] - (a[known] - self.loc[k]) / self.scale[k]).square().sum()
+                part = 0.5 * (out[known, 0] - standard[known, k]).square().sum()
             total = total + part / n
         return {"loss": total}
 
     def tell(self, features: Tensor) -> Tensor:
-        """Means of numbers in their units, and the most likely classes: (row, factor)."""
+        """Means of numbers in their units, and the most likely classes: (row, factor), float64."""
         parts = [
-            out.argmax(1).to(out.dtype) if levels else self.loc[k] + self.scale[k] * out[:, 0]
-            for k, (out, levels) in enumerate(zip(self.outputs(features), self.levels.values(), strict=True))
+            out.argmax(1).to(out.dtype) if levels else out[:, 0]
+            for out, levels in zip(self.outputs(features), self.levels.values(), strict=True)
         ]
-        return torch.stack(parts, 1)
+        return self.units.inverse(torch.stack(parts, 1))
 
     def log_probs(self, features: Tensor) -> Tensor:
         """log p of each class of each attribute that is one, side by side: (row, class)."""
@@ -149,14 +149,18 @@ def build(options: Options, event: Event) -> Attributes:
 def fit(module: Attributes, data: Rows, options: Options, run: Run) -> dict[str, xr.Dataset] | None:
     """Learn the scales of x and of attributes, then the network; how well it tells validation rows is kept as `held_out`."""
     moments = data.moments()
-    module.standard.learn(moments.mean, moments.shared_scale)
+    module.standard.learn(moments.mean, moments.scale if module.image is None else moments.shared_scale)
     numbers = torch.tensor([not n for n in module.levels.values()])
     seen = Moments.of(_known(data))
     unknown = [name for name, n in zip(module.levels, seen.n, strict=True) if not n]
     if unknown:
         raise InputError(f"attribute {unknown[0]!r} is not known of any row: leave it out")
-    module.loc.copy_(torch.where(numbers, seen.mean, 0))
-    module.scale.copy_(torch.where(numbers, seen.scale, 1))
+    for name, mean, variance in zip(module.levels, seen.mean, seen.variance, strict=True):
+        if not torch.isfinite(mean + variance):
+            raise InputError(
+                f"attribute {name!r}: its values are too large for a mean and a deviation; take another unit"
+            )
+    module.units.learn(torch.where(numbers, seen.mean, 0.0), torch.where(numbers, seen.scale, 1.0))
     svi(module, data, run, Training.of(options))
     return None if data.valid is None else {"held_out": held_out(module, data.valid)}
 

@@ -93,7 +93,13 @@ class M2(CodePair):
 
     def told(self, at: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """z, and y as its context."""
+        self._check(at["y"])
         return at["z"], self._one_hot(at["y"])
+
+    def _check(self, y: Tensor) -> None:
+        K = self.options.classes
+        if not bool(((y >= 0) & (y < K) & (y == y.round())).all()):
+            raise InputError(f"given y: a whole number from 0 to {K - 1} is needed")
 
     def _one_hot(self, y: Tensor) -> Tensor:
         return nn.functional.one_hot(y.long(), self.options.classes).to(self.log_pi.dtype)
@@ -157,7 +163,6 @@ class M2(CodePair):
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
         """x, y and z, or x given these."""
-        y, K = given.get("y"), self.options.classes
-        if y is not None and not bool(((y >= 0) & (y < K) & (y == y.round())).all()):
-            raise InputError(f"given y: a whole number from 0 to {K - 1} is needed")
+        if "y" in given:
+            self._check(given["y"])
         return super().draw(n, given, options)

@@ -264,6 +264,11 @@ class Mixture(Pair):
         x = y.mul_(self.scale).add_(self.center)
         return {"x": x.reshape(n, *self.event.fixed_shape), "z": z}
 
+    def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
+        """The means of components. Errors: `InputError` for what is none."""
+        self._check_z(start)
+        return super().decode(start, until)
+
     def _check_z(self, given: Mapping[str, Tensor]) -> None:
         K = self.options.components
         if "z" in given and not bool(

@@ -76,8 +76,11 @@ def open_arrays(path: Path) -> xr.Dataset:
 
 
 def to_json(values: Any) -> str:
-    """A dictionary as an attribute; netCDF attributes hold neither dictionaries nor booleans."""
-    return json.dumps(values, sort_keys=True, allow_nan=False)
+    """A dictionary as an attribute; netCDF attributes hold neither dictionaries nor booleans.
+
+    Its order is kept: that of an event's conditions and attributes is that of the network's inputs and outputs.
+    """
+    return json.dumps(values, allow_nan=False)
 
 
 def from_json(text: Any, where: str) -> Any:

@@ -216,6 +216,14 @@ class Adversarial(nn.Module, ABC):
     def at(self, stage: Stage, gone: float) -> None:
         """Where the game stands: called before each step with the share of the stage that is over."""
 
+    def check_stages(self, steps: Mapping[str, int]) -> None:
+        """Errors: `InputError` where stages have too few steps: by name, those that have some."""
+
+    @property
+    def grown(self) -> bool:
+        """Whether draws are of the networks as they will be."""
+        return True
+
     def extra(self) -> Tensor | None:
         """What the generator minimises beside its loss."""
         return None
@@ -233,6 +241,8 @@ class Adversarial(nn.Module, ABC):
 
         Errors: `InputError` for places, or latents, that are none of this GAN.
         """
+        as_they_are = {"member", *self.event.given}
+        start = {name: t if name in as_they_are else t.to(self.dtype) for name, t in start.items()}
         for name, tensor in start.items():
             self.check_place(name, tensor)
         roots = ["z", *(["member"] if self.members > 1 else []), *self.event.given]
@@ -243,7 +253,7 @@ class Adversarial(nn.Module, ABC):
 
         def x(at: Mapping[str, Tensor]) -> Tensor:
             z, c = at["z"], self.of_each(self.condition(at))
-            y = self.generate(self.average, self.of_each(z.to(self.dtype)), c)
+            y = self.generate(self.average, self.of_each(z), c)
             if self.members > 1:
                 y = y[self.which(at["member"]), torch.arange(len(z), device=z.device)]
             return self.original(y)

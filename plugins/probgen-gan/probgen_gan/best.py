@@ -1,7 +1,8 @@
 """The best weights of a generator by a measure of its draws, and whether the game collapsed.
 
-The measure is the Frechet distance of draws and validation rows in the rows' first principal components. It is comparable within
-a fit alone, where rows, components and z stay the same.
+The measure is the Frechet distance of draws and validation rows in the rows' first principal components, each brought to a deviation of
+1 since else brightness would decide alone, and in what is left beside these components, which noise has more of. It is
+comparable within a fit alone, where rows, components and z stay the same.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from probgen import Rows, Run
+from probgen.errors import InputError
 from probgen.evaluation import frechet
 from probgen_gan.adversarial import Adversarial
 from probgen_gan.members import Members
@@ -27,6 +29,10 @@ class Best:
 
     def __init__(self, module: Adversarial, data: Rows, members: Members, run: Run):
         assert data.valid is not None
+        if data.valid.n < 2:
+            raise InputError(
+                "valid has one row: draws are held against 2 or more; give more, or leave it out"
+            )
         self.module, self.members, self.run = module, members, run
         batch = data.valid.reseeded(0).batch(0, min(data.valid.n, ROWS), "best")
         x = self._flat(module.standardised(batch["x"]))
@@ -36,7 +42,9 @@ class Best:
         values, vectors = np.linalg.eigh((x - self.middle) @ (x - self.middle).T)
         kept = slice(-min(COMPONENTS, len(x) - 1), None)
         self.axes = (x - self.middle).T @ (vectors[:, kept] / np.sqrt(np.maximum(values[kept], 1e-12)))
-        self.real = (x - self.middle) @ self.axes
+        seen = self._seen(x)
+        self.loc, self.scale = seen.mean(0), np.maximum(seen.std(0), 1e-6)
+        self.real = (seen - self.loc) / self.scale
         self.values: list[float] = []
         self.at: list[int] = []
         self.weights: dict[str, torch.Tensor] = {}
@@ -52,8 +60,8 @@ class Best:
         module.stand(self.members.conditions)
         self.members.begin("best", 0)
         z = self.members.normal(len(self.real), module.options.latent)
-        fake = self._flat(module.generate(module.average, z, self.c))
-        value = frechet(self.real, (fake - self.middle) @ self.axes)
+        fake = self._seen(self._flat(module.generate(module.average, z, self.c)))
+        value = frechet(self.real, (fake - self.loc) / self.scale)
         if not self.values or value < min(self.values):
             self.weights = {name: w.clone() for name, w in module.average.state_dict().items()}
         self.values.append(value)
@@ -62,6 +70,8 @@ class Best:
 
     def take_back(self) -> None:
         """The weights at the least measure; a note where others are left, and what that says of the game."""
+        if not self.values:
+            return
         best = int(np.argmin(self.values))
         if best == len(self.values) - 1:
             return
@@ -86,6 +96,12 @@ class Best:
         self.values, self.at = state["values"].tolist(), state["at"].tolist()
         device = next(self.module.parameters()).device
         self.weights = {name: w.to(device) for name, w in state["weights"].items()}
+
+    def _seen(self, x: np.ndarray) -> np.ndarray:
+        """Components, and the norm of what is left: (row, component + 1)."""
+        components = (x - self.middle) @ self.axes
+        left = np.square(x - self.middle).sum(1) - np.square(components).sum(1)
+        return np.concatenate([components, np.sqrt(np.maximum(left, 0))[:, None]], 1)
 
     @staticmethod
     def _flat(y: torch.Tensor) -> np.ndarray:

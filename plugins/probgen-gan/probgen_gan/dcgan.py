@@ -143,9 +143,7 @@ class DCGAN(Adversarial):
         G, names = self.average, [*self.places]
 
         def maps(i: int) -> Step:
-            return lambda at: (
-                G.grow(i - 1, at[names[i - 1]]) if i else G.start(at["z"].to(self.dtype), self.condition(at))
-            )
+            return lambda at: G.grow(i - 1, at[names[i - 1]]) if i else G.start(at["z"], self.condition(at))
 
         def x(at: Mapping[str, Tensor]) -> Tensor:
             y = G.grow(len(names) - 1, at[names[-1]])

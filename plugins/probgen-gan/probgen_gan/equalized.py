@@ -73,7 +73,10 @@ class MinibatchDeviation(nn.Module):
         """The deviation of each feature over its group, averaged."""
         n, _, height, width = x.shape
         if self.training:
-            size = next(g for g in range(min(self.group, n), 0, -1) if n % g == 0)
+            # groups of four, three or two; of a batch that does not divide so the least that does
+            size = next(
+                (g for g in (*range(self.group, 1, -1), *range(self.group + 1, n + 1)) if n % g == 0), 1
+            )
             groups = x.to(torch.promote_types(x.dtype, torch.float32)).unflatten(0, (size, n // size))
             s = (groups.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3)).repeat(size)
             with torch.no_grad():

@@ -44,6 +44,8 @@ def fit(module: Adversarial, data: Rows, run: Run) -> dict[str, xr.Dataset]:
         run.notes.append(
             "autocast: this processor has no instructions for bfloat16, and float32 is faster on it"
         )
+    parts = list(parts_of(module.stages, game.steps))
+    module.check_stages({part.stage.name: part.steps for part in parts})
     members = Members(module, data, run)
     begin_members(module, members.seeds)
     learn_scale(module, data)
@@ -51,7 +53,7 @@ def fit(module: Adversarial, data: Rows, run: Run) -> dict[str, xr.Dataset]:
     z, c = members.conditions(size)
     duel = Duel(module, members, size, Snapshots(module, game.steps, z, c))
     best = Best(module, data, members, run) if module.judged and data.valid is not None else None
-    for part in parts_of(module.stages, game.steps):
+    for part in parts:
         duel.begin(part, best)
         play(run, duel.players(), part.steps, stage=part.stage.name, keep=duel.kept(), after=duel.after)
     if best is not None:
@@ -187,7 +189,7 @@ class Duel:
             metrics["value"] = -metrics["d_loss"]
         if self.penalty is not None:
             metrics["penalty"] = self.penalty.item() / members
-        if self.best is not None:
+        if self.best is not None and self.module.grown:
             metrics |= self.best.look(t, done, self.part.steps)
         return metrics
 

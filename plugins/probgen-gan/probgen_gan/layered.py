@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +35,7 @@ class LayeredOptions(DuelOptions):
     def _layers(self) -> LayeredOptions:
         if not self.channels or any(n < 1 for n in self.channels):
             raise ValueError(f"channels = {self.channels}: at least one layer, each of at least 1 channel")
-        if self.r1_every > 1 and not self.r1:
+        if self.r1_every not in (1, type(self).model_fields["r1_every"].default) and not self.r1:
             raise ValueError(
                 f"r1_every = {self.r1_every} has no effect without r1: give it, or leave this out"
             )
@@ -62,13 +63,13 @@ class Layered(Adversarial):
         self.maps = [*self.places]
         super().__init__(options, event, self.image)
 
+    @abstractmethod
     def way(self, noise: bool = False) -> dict[str, Step]:
         """How each place is made; with noise where layers have some."""
-        raise NotImplementedError
 
+    @abstractmethod
     def latents_of(self, n: int, given: Mapping[str, Tensor], options: Any, run: Run) -> dict[str, Tensor]:
         """All latents of n draws that can be known: of z that is drawn, or of latents that are given."""
-        raise NotImplementedError
 
     def normal(self, n: int, run: Run) -> Tensor:
         """z ~ Normal(0, 1): (row, latent)."""

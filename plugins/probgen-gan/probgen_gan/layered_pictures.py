@@ -50,7 +50,7 @@ def mixing(fitted: Fitted, **again: Any) -> Figure:
     conditions = {name: np.resize(value, len(styles)) for name, value in given.items() if name != "z"}
     x = _drawn(fitted, {"styles": styles, **conditions}, mean=True, **again)
     x = x.reshape(n + 1, n + 1, *x.shape[1:])
-    x[0, 0] = 0  # a corner that stands for nothing
+    x[0, 0] = x.max()  # a corner that stands for nothing
     return common.strips(x, fitted.event, f"layers 1 to {half} of the left image, the rest of the upper one")
 
 

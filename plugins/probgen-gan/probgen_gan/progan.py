@@ -26,6 +26,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from probgen import Event, Fitted, Run
 from probgen.contract.options import NoOptions
 from probgen.contract.places import Step
+from probgen.errors import InputError
 from probgen_gan.adversarial import Some, Stage
 from probgen_gan.equalized import GAIN, EqualizedConv, EqualizedLinear, MinibatchDeviation, leaky, pixel_norm
 from probgen_gan.fitting import fit
@@ -182,6 +183,21 @@ class ProGAN(Layered):
         self.level = self.maps.index(stage.name)
         fade = self.options.fade
         self.alpha = min(1.0, gone / fade) if self.level and fade else 1.0
+
+    @property
+    def grown(self) -> bool:
+        """In the last stage, once its layers have faded in."""
+        return self.level == len(self.maps) - 1 and self.alpha == 1
+
+    def check_stages(self, steps: Mapping[str, int]) -> None:
+        """Each stage ends with its layers faded in."""
+        for i, name in enumerate(self.maps):
+            n = steps.get(name, 0)
+            if n < 1 or (i and (n - 1) / n < self.options.fade):
+                raise InputError(
+                    f"steps = {self.options.steps}: the stage {name} has {n}, too few for its layers to fade in; take more steps, a "
+                    "growth nearer to 1, or a smaller fade"
+                )
 
     def generate(self, net: nn.Module, z: Tensor, c: Tensor | None) -> Tensor:
         """Draws of the level."""

@@ -77,10 +77,12 @@ class Options(LayeredOptions):
         8, ge=1, description="steps of D from one r1 to the next, which weighs as much more"
     )
     mixing: float = Field(0.5, ge=0, le=1, description="share of images with styles of two z, while training")
-    clusters: int = Field(10, ge=1, description="of w, that draws can be truncated towards")
+    clusters: int = Field(10, ge=1, le=1000, description="of w, that draws can be truncated towards")
 
     @model_validator(mode="after")
     def _halvings(self) -> Options:
+        if len(self.channels) == 1 and self.mixing != 0.5:
+            raise ValueError(f"mixing = {self.mixing} has no effect with one layer of channels: leave it out")
         if not self.d_channels or any(n < 1 for n in self.d_channels):
             raise ValueError(
                 f"d_channels = {self.d_channels}: at least one layer, each of at least 1 channel"
@@ -217,7 +219,6 @@ class StyleGAN(Layered):
     """A style-based generator.
 
     w_mean     of all draws of w: (style,)
-    w_class    of those of each class of a condition: (class, style); without classes where there are no conditions
     w_cluster  centres of k-means of w: (cluster, style)
     """
 
@@ -225,7 +226,6 @@ class StyleGAN(Layered):
     G: Generator
     average: Generator
     w_mean: Tensor
-    w_class: Tensor
     w_cluster: Tensor
 
     def __init__(self, options: Options, event: Event):
@@ -235,9 +235,6 @@ class StyleGAN(Layered):
         self.register_buffer("w_mean", torch.zeros(options.style))
         self.register_buffer("w_cluster", torch.zeros(options.clusters, options.style))
         self.dims |= {"w_mean": ("style",), "w_cluster": ("cluster", "style")}
-        if self.context:
-            self.register_buffer("w_class", torch.zeros(self.context, options.style))
-            self.dims |= {"w_class": ("class", "style")}
 
     def discriminator(self) -> nn.Module:
         """Halves the image once a layer."""
@@ -290,7 +287,11 @@ class StyleGAN(Layered):
         if towards == "class":
             if c is None:
                 raise InputError("towards = 'class': x is conditioned on nothing; use 'cluster'")
-            return c @ self.w_class / len(self.event.given)
+            classes, which = c.unique(dim=0, return_inverse=True)
+            generator = torch.Generator(w.device).manual_seed(0)  # the same z for every class and call
+            z = torch.randn(WS, self.options.latent, generator=generator, device=w.device, dtype=w.dtype)
+            means = [self.average.w(z, one.expand(WS, -1)).mean(0) for one in classes]
+            return torch.stack(means)[which]
         return self.w_mean.expand_as(w)
 
     @torch.no_grad()
@@ -299,8 +300,6 @@ class StyleGAN(Layered):
         z, c = some(WS)
         w = self.average.w(z, c)
         self.w_mean.copy_(w.mean(0))
-        if c is not None:
-            self.w_class.copy_(c.T @ w / c.sum(0)[:, None].clamp(min=1))
         found = KMeans(self.options.clusters, n_init=3, random_state=run.key("clusters"))
         centres = found.fit(w.double().cpu().numpy()).cluster_centers_
         self.w_cluster.copy_(torch.from_numpy(centres))

@@ -156,7 +156,7 @@ def test_stages_share_the_steps() -> None:
 @pytest.mark.parametrize("family", TINY)
 def test_products_in_bfloat16(family: str) -> None:
     """autocast gives near numbers and other bits, finite ones; in float64 it is refused."""
-    plain, cast = (fitted(family, steps=2, autocast=on) for on in (False, True))
+    plain, cast = (fitted(family, autocast=on) for on in (False, True))
     assert digest_of(plain.state) != digest_of(cast.state)
     assert Game.of(cast.options).autocast  # type: ignore[arg-type]
     assert np.isfinite(probgen.sample(cast, 8)["x"].values).all()
@@ -236,7 +236,7 @@ def test_a_fit_goes_on_from_every_step_of_every_stage(
 
 
 def style_of(**options: Any) -> probgen.Fitted:
-    return fitted("stylegan", steps=20, learning_rate=0.02, **options)
+    return fitted("stylegan", options.pop("data", None), steps=20, learning_rate=0.02, **options)
 
 
 def test_truncation_goes_towards_the_middle() -> None:
@@ -253,7 +253,12 @@ def test_truncation_goes_towards_the_middle() -> None:
         if towards == "mean":
             c = module.w_mean.numpy()
         elif towards == "class":
-            c = module.w_class.numpy()[label]
+            many = {"label": np.repeat(np.arange(3), 4000)}
+            w_many = probgen.sample(model, given=many, seed=9)["w"].values[0].reshape(3, 4000, -1)
+            c, error = w_many.mean(1)[label], 6 * w_many.std(1).max() * math.sqrt(1 / 4000 + 1 / 10_000)
+            end = probgen.sample(model, given=given, truncation=0.0, towards="class")["w"].values[0]
+            assert (np.abs(end - c) < error).all()
+            c = end
         else:
             centres = module.w_cluster.numpy()
             c = centres[((w[:, None] - centres) ** 2).sum(2).argmin(1)]
@@ -263,18 +268,24 @@ def test_truncation_goes_towards_the_middle() -> None:
         np.testing.assert_allclose(end, np.broadcast_to(c, w.shape), atol=1e-6)
 
 
-def test_middles_are_means_of_w() -> None:
-    """Of 10,000 draws, so of 10,000 others within six errors; each class by itself."""
-    model = style_of(given=("label",))
+def test_the_middle_is_the_mean_of_w() -> None:
+    """Of 10,000 draws, so of 9,000 others within six errors; clusters differ."""
+    model = style_of()
     module = model.module
     assert isinstance(module, StyleGAN)
-    label = np.arange(9000) % 3
-    w = probgen.sample(model, given={"label": label}, seed=5)["w"].values[0]
-    for k in range(3):
-        some = w[label == k]
-        error = 6 * some.std(0) * math.sqrt(2 / len(some))
-        assert (np.abs(module.w_class[k].numpy() - some.mean(0)) < error).all()
+    w = probgen.sample(model, 9000, seed=5)["w"].values
+    assert (np.abs(module.w_mean.numpy() - w.mean(0)) < 6 * w.std(0) * math.sqrt(2 / 9000)).all()
     assert len(np.unique(module.w_cluster.numpy(), axis=0)) == 3
+
+
+def test_a_class_has_a_middle_of_its_own_even_without_rows() -> None:
+    data = images(64)
+    data["label"].attrs["levels"] = 5  # two that never come
+    model = style_of(data=data, given=("label",))
+    ends = probgen.sample(model, given={"label": np.arange(5)}, truncation=0.0, towards="class")["w"].values[
+        0
+    ]
+    assert len(np.unique(ends.round(6), axis=0)) == 5
 
 
 def test_noise_changes_draws_and_no_latents() -> None:
@@ -368,6 +379,38 @@ def test_styles_of_a_class_share_its_embedding() -> None:
 # the best weights
 
 
+def test_only_draws_of_all_layers_are_judged() -> None:
+    """Not while the last ones fade in: of 30 steps of the last stage with fade 0.5 looks are in its second half alone."""
+    data = images(64)
+    model = fitted("progan", data, valid=images(20, seed=1), steps=300, growth=1.0, fade=0.6)
+    last = model.history.where(model.history["stage"] == "maps8x12", drop=True)["valid_distance"].values
+    at = np.flatnonzero(np.isfinite(last))
+    assert len(at)
+    assert (at >= 0.6 * len(last)).all()
+    before = model.history.where(model.history["stage"] != "maps8x12", drop=True)["valid_distance"]
+    assert not np.isfinite(before).any()
+
+
+@pytest.mark.parametrize(
+    "options", [{"steps": 1}, {"steps": 50, "growth": 0.05}, {"steps": 9, "fade": 0.9, "growth": 1.0}]
+)
+def test_stages_that_are_too_short_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="too few for its layers to fade in"):
+        fitted("progan", **options)
+
+
+def test_one_validation_row_is_refused() -> None:
+    with pytest.raises(InputError, match="valid has one row"):
+        fitted("stylegan", valid=images(1))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 7, 25])
+def test_a_batch_of_any_size_has_a_deviation(n: int) -> None:
+    """Also where four do not divide it; one image alone has none."""
+    s = MinibatchDeviation()(torch.randn(n, 3, 2, 2))[:, 3].mean().item()
+    assert s < 1e-3 if n == 1 else 0.3 < s < 1.3
+
+
 @pytest.mark.parametrize("family", TINY)
 def test_the_best_weights_are_kept_and_a_collapse_is_said(
     family: str, monkeypatch: pytest.MonkeyPatch
@@ -415,7 +458,8 @@ def test_the_measure_falls_as_draws_come_nearer() -> None:
         ("stylegan", (5,), {}, "x must be images of one size"),
         ("biggan", (3, 8, 8), {"latent": 7}, "each of 3 layers is told an equal chunk of z"),
         ("progan", (3, 8, 8), {"channels": ()}, "at least one layer"),
-        ("stylegan", (3, 8, 8), {"r1": 0.0}, "r1_every = 8 has no effect without r1"),
+        ("stylegan", (3, 8, 8), {"r1": 0.0, "r1_every": 4}, "r1_every = 4 has no effect without r1"),
+        ("stylegan", (3, 8, 8), {"channels": (4,), "mixing": 0.2}, "mixing = 0.2 has no effect"),
         ("biggan", (3, 8, 8), {"embedding": 5}, "no effect without given"),
         ("progan", (3, 8, 8), {"fade": 1.0}, "less than 1"),
     ],

@@ -7,7 +7,7 @@ log p(x) >= log p(x | e(z)) + log p(z)    at z = k(E(x)): one term of the sum ov
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import pyro
@@ -243,12 +243,18 @@ class VQPair(Pair):
     def way(self) -> dict[str, Step]:
         """z -> e(z), where gradients go to -> E[x | z] of the codes of all levels."""
 
-        def vectors(name: str, level: Level) -> Step:
-            return lambda at: level.e(at[name].long())
+        def vectors(name: str, level: Level, sides: tuple[int, int]) -> Step:
+            def e(at: Mapping[str, Tensor]) -> Tensor:
+                _check_codes(name, at[name], sides, self.options.codes)
+                return level.e(at[name].long())
+
+            return e
 
         steps = {
-            place: vectors(name, level)
-            for place, name, level in zip(self.places, self.names, self.codes.levels, strict=True)
+            place: vectors(name, level, sides)
+            for place, name, level, sides in zip(
+                self.places, self.names, self.codes.levels, self.codes.sides, strict=True
+            )
         }
         return {
             **steps,

@@ -20,6 +20,7 @@ from probgen.contract.rows import Rows
 from probgen.distributions import Standardization
 from probgen.distributions.sites import Bernoulli, Categorical, Logistic, Site
 from probgen.distributions.vectors import BernoulliVector
+from probgen.errors import InputError
 from probgen.inference.training import SVIOptions
 from probgen.models.bases.choose import site_for
 from probgen.nn.networks import MLP, Doubling, Halving
@@ -138,7 +139,7 @@ class CodePair(Pair):
 
     def __init__(self, options: CodeOptions, event: Event):
         super().__init__(options, event)
-        self.shape = event.fixed_shape
+        self.shape, self.latent = event.fixed_shape, options.latent
         self.site = site_of(options, event)
 
     decoder: Decoder
@@ -154,7 +155,13 @@ class CodePair(Pair):
 
     def way(self) -> dict[str, Step]:
         """Maps, where the decoder has some, and E[x | latents]."""
-        return self.decoder.way(self.told, lambda numbers: self.site.mean(self.site.p(numbers)))
+        return self.decoder.way(self._checked, lambda numbers: self.site.mean(self.site.p(numbers)))
+
+    def _checked(self, at: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        z, context = self.told(at)
+        if z.shape[1:] != (self.latent,):
+            raise InputError(f"z: {self.latent} numbers a row are needed, not {z.shape[1:].numel()}")
+        return z.to(next(self.parameters()).dtype), context
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
         """x and its latents, or x given these; x is a draw, or a mean if that is asked for."""
