@@ -289,7 +289,32 @@ class DecodesAnother(Good):
         return {"x": fitted.module.mu + fitted.module.sigma * z, "z": z}
 
 
+class ForgetsItsMaps(DecodingModule):
+    """x is made of z, whatever is at the place between."""
+
+    places: ClassVar = {"maps": ("map",)}
+
+    def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
+        steps = {"maps": lambda at: 2 * at["z"], "x": lambda at: self.mu + at["z"]}
+        return decoded(steps, start, until, ["z"])
+
+
+class DecodesPastAPlace(Good):
+    """The same where it samples; from its maps it does not go on."""
+
+    @staticmethod
+    def build(options: Options, event: probgen.Event) -> nn.Module:
+        return ForgetsItsMaps()
+
+    @classmethod
+    @hookimpl
+    def sample(cls, fitted: Fitted, n: int, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        z = given.get("z", torch.randn(n, 2).double())
+        return {"x": fitted.module.mu + z, "z": z}
+
+
 BROKEN = {
+    DecodesPastAPlace: "test_decode_goes_from_any_place_to_any_other",
     Warns: "test_surroundings_change_nothing",
     DecodesAnother: "test_decode_is_what_sample_gives",
     Unseeded: "test_same_seed_same_bits",

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from probgen.api.common import name_of
 from probgen.api.loading import load
 from probgen.api.scoring import score
 from probgen.contract.fitted import Fitted
@@ -72,7 +73,7 @@ def _computed(
         x = x / max(1, (event.levels or 2) - 1)
     if not np.isfinite(x).all():
         raise InputError("functions of pixels take images that are known whole: x has NaN or infinite values")
-    name = getattr(function, "__name__", type(function).__name__)
+    name = name_of(function)
     with guarded(f"function {name!r}"):
         found = function(x)
     if not isinstance(found, Mapping) or not found:

@@ -56,6 +56,12 @@ def shown(wanted: bool) -> Iterator[None]:
         yield
 
 
+def name_of(function: Any) -> str:
+    """What a function, or an object that is called like one, is called in messages and results."""
+    named = function if hasattr(function, "__name__") else type(function)
+    return str(named.__name__)
+
+
 def checked_device(device: str | torch.device | None) -> torch.device:
     try:
         found = torch.device(device if device is not None else "cpu")

@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 from torch import nn
 
+from probgen.api.common import name_of
 from probgen.api.fitting import fit
 from probgen.api.provenance import stamp
 from probgen.api.sampling import sample
@@ -164,10 +165,5 @@ def _space(first: xr.Dataset, features: Callable[[np.ndarray], np.ndarray] | Non
         modes = cells(x, min(CELLS, max(1, len(x) // 50)), key(seed, "cells") % 2**32)
     else:
         modes = modes_of(x[known], np.unique(label[known], return_inverse=True)[1])
-    name = "x as it is" if features is None else _name(features)
+    name = "x as it is" if features is None else name_of(features)
     return Space(name, of, modes.locate, len(modes.mean))
-
-
-def _name(features: Any) -> str:
-    named = features if hasattr(features, "__name__") else type(features)
-    return str(named.__name__)

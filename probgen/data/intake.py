@@ -20,6 +20,7 @@ from probgen.data.describe import event_of
 from probgen.data.ingest import as_dataset
 from probgen.data.precision import check_precision
 from probgen.data.vocabulary import in_symbols_of
+from probgen.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def prepare(
     if event is None:
         assert options is not None  # of a fit
         given = conditions_of(options)
+        if twice := {name for name in given if given.count(name) > 1}:
+            raise InputError(f"given names {', '.join(sorted(twice))} more than once")
         dataset = family.prepared(with_conditions(dataset, given), options)
         dataset = with_attributes(dataset, None) if tells else dataset
         event = event_of(dataset, given, attributes=tells)
