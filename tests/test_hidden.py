@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ IMAGE = Event(("height", "width"), (4, 4), "binary")
 TEXT = Event(("time",), (None,), "token", 5)
 # the event, further options, and how many layers the family may have: None where there is one, 0 where all sizes are equal
 SHAPES: dict[str, tuple[Event, dict[str, Any]]] = {
+    "attributes": (replace(IMAGE, attributes={"label": 2}), {"channels": (4,)}),
     "autoencoder": (IMAGE, {"latent": 2}),
     "char-rnn": (TEXT, {}),
     "gan": (IMAGE, {"latent": 2}),
@@ -35,7 +37,7 @@ SHAPES: dict[str, tuple[Event, dict[str, Any]]] = {
 }
 LAYERED = ("char-rnn", "made", "pixelrnn")  # they have the option `layers`
 EQUAL = ("char-rnn", "pixelrnn")  # layers of one size
-ONE = ("nade", "vqvae", "vqvae2")  # one size
+ONE = ("attributes", "nade", "vqvae", "vqvae2")  # one size
 
 
 def options_of(name: str) -> Any:

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 import xarray as xr
 from matplotlib.figure import Figure
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.hookspecs import hookimpl
-from probgen.contract.options import NoOptions, refuse_unused
+from probgen.contract.options import NoOptions, Sizes, one_size, refuse_unused
 from probgen.contract.rows import Moments, Rows, as_tensor, evenly
 from probgen.contract.run import Run
 from probgen.distributions import Standardization
@@ -54,7 +54,12 @@ class Options(SVIOptions):
         min_length=1,
         description="of images: the convolutions, each of which halves them while it can",
     )
-    hidden: int = Field(128, ge=1, description="features; of vectors also the units of the layer before them")
+    hidden: Sizes = Field(128, description="features; of vectors also the units of the layer before them")
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Options:
+        one_size(self.hidden)
+        return self
 
 
 class Attributes(Objective):
@@ -74,7 +79,7 @@ class Attributes(Objective):
             raise InputError(f"attributes are told of images and of vectors of numbers, not of {event}")
         self.event, self.levels = event, dict(event.attributes)
         self.shape = event.fixed_shape
-        features = options.hidden
+        features = one_size(options.hidden)
         self.body: nn.Module
         self.image = (
             event.image() if event.dims[-2:] == ("height", "width") and min(self.shape[-2:]) > 1 else None
