@@ -33,6 +33,7 @@ TEXT = xr.Dataset(
 )
 PAIRS = TEXT.assign(source=(("row", "source_time"), TEXT["x"].values[:, :5], TEXT["x"].attrs))
 FITS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "attributes": (LABELLED, {"hidden": 4, **SMALL}),
     "autoencoder": (spaces.example("integer"), {"latent": 1, "hidden": (4,), "corruption": 0.2, **SMALL}),
     "bayesian-mixture": (spaces.example("real"), {"draws": 30, "warm_up": 10, "chains": 1, "depth": 2}),
     "char-rnn": (TEXT, {"hidden": 4, "window": 3, "epochs": 5, "batch_size": 4, "autocast": True}),
