@@ -92,9 +92,8 @@ def diagnose(
         if known.any():
             label = second["label"].values[known]
             found.attrs["classifier_accuracy"] = float((space.locate(real[known]).mode == label).mean())
-        for name, values in state_of(
-            space.classifier
-        ).data_vars.items():  # a number is no figure of the diagnosis
+        # what is one number would be taken for a figure of the diagnosis
+        for name, values in state_of(space.classifier).data_vars.items():
             found[f"classifier.{name}"] = values if values.ndim else values.expand_dims("single")
     return found
 

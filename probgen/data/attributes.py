@@ -52,9 +52,8 @@ def with_conditions(dataset: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
             )
         if np.isnan(values).any():
             raise InputError(f"given {name!r} is not known of row {int(np.isnan(values).argmax())}")
-        if np.isin(
-            values, np.arange(levels)
-        ).all():  # what is no class is refused by name where data are checked
+        # what is no class is refused by name where data are checked
+        if np.isin(values, np.arange(levels)).all():
             values = values.astype(np.int64)
         dataset = dataset.assign({name: ("row", values, {"levels": levels})})
     return dataset

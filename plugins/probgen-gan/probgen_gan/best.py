@@ -56,8 +56,7 @@ class Best:
         if (t + 1) * looks // steps == t * looks // steps:
             return {}
         module = self.module
-        self.members.begin("stand", 0)
-        module.stand(self.members.conditions)
+        self.members.stand()
         self.members.begin("best", 0)
         z = self.members.normal(len(self.real), module.options.latent)
         fake = self._seen(self._flat(module.generate(module.average, z, self.c)))

@@ -34,7 +34,7 @@ from probgen_gan.adversarial import Some
 from probgen_gan.equalized import doubling, leaky
 from probgen_gan.fitting import fit
 from probgen_gan.implicit import ScoreOptions, score
-from probgen_gan.layered import Layered, LayeredOptions, Projection, sample
+from probgen_gan.layered import HalvingOptions, Layered, Projection, sample
 from probgen_gan.layered_pictures import classes, limits
 from probgen_gan.layers import beside
 from probgen_gan.pictures import pictures as of_game
@@ -56,14 +56,13 @@ x_dtype = "float64"
 STANDING, TOGETHER = 640, 64  # draws that standing statistics are taken over, and those of a batch
 
 
-class Options(LayeredOptions):
+class Options(HalvingOptions):
     """What can be chosen of networks and game. The defaults suit images of 32 x 32 and one thread."""
 
     loss: Literal["minimax", "nonsaturating", "least_squares", "wasserstein", "hinge", "relativistic"] = (
         Field("hinge", description="what generator and discriminator minimise")
     )
     embedding: int = Field(32, ge=1, description="numbers that stand for a class, with `given`")
-    d_channels: tuple[int, ...] = Field((32, 64, 128), description="of D, each halves the image")
     learning_rate: float = Field(4e-4, gt=0, description="of Adam, of G")
     d_rate: float = Field(2.0, gt=0, description="learning rate of D, in those of G")
     average: float = Field(0.995, ge=0, lt=1, description="decay of the exponential average of G")
@@ -74,10 +73,6 @@ class Options(LayeredOptions):
         if self.latent % len(self.channels):
             raise ValueError(
                 f"latent = {self.latent}: each of {len(self.channels)} layers is told an equal chunk of z; take a multiple of that"
-            )
-        if not self.d_channels or any(n < 1 for n in self.d_channels):
-            raise ValueError(
-                f"d_channels = {self.d_channels}: at least one layer, each of at least 1 channel"
             )
         if self.embedding != 32 and not self.given:
             raise ValueError(f"embedding = {self.embedding} has no effect without given: leave it out")

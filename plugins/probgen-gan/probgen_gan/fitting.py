@@ -58,7 +58,7 @@ def fit(module: Adversarial, data: Rows, run: Run) -> dict[str, xr.Dataset]:
         play(run, duel.players(), part.steps, stage=part.stage.name, keep=duel.kept(), after=duel.after)
     if best is not None:
         best.take_back()
-    duel.stand()
+    members.stand()
     members.begin("settle", 0)
     module.settle(members.conditions, run)
     calibrate(module, data, members)
@@ -163,12 +163,6 @@ class Duel:
         extra = module.extra()
         return self.g_value if extra is None else self.g_value + extra
 
-    @torch.no_grad()
-    def stand(self) -> None:
-        """What draws of the average need of others."""
-        self.members.begin("stand", 0)
-        self.module.stand(self.members.conditions)
-
     def autocast(self) -> torch.autocast:
         """Products in bfloat16, if that is wanted."""
         return torch.autocast(self.members.device.type, torch.bfloat16, enabled=self.game.autocast)
@@ -181,7 +175,7 @@ class Duel:
         """What the history says of a step: values of a member, on average."""
         done = self.part.start + t + 1
         if self.taken.due(done):
-            self.stand()
+            self.members.stand()
             self.taken.take()
         members = self.module.members
         metrics = {"d_loss": self.d_value.item() / members, "g_loss": self.g_value.item() / members}

@@ -42,6 +42,20 @@ class LayeredOptions(DuelOptions):
         return self
 
 
+class HalvingOptions(LayeredOptions):
+    """The same with a discriminator of its own channels."""
+
+    d_channels: tuple[int, ...] = Field((32, 64, 128), description="of D, each halves the image")
+
+    @model_validator(mode="after")
+    def _halvings(self) -> HalvingOptions:
+        if not self.d_channels or any(n < 1 for n in self.d_channels):
+            raise ValueError(
+                f"d_channels = {self.d_channels}: at least one layer, each of at least 1 channel"
+            )
+        return self
+
+
 class Layered(Adversarial):
     """A generator of layers, and its discriminator.
 

@@ -56,6 +56,12 @@ class Members:
             c = c.index_select(-2, rows)
         return self.normal(n, self.module.options.latent), c
 
+    @torch.no_grad()
+    def stand(self) -> None:
+        """Whatever draws of the average need of others, of the same z and conditions each time."""
+        self.begin("stand", 0)
+        self.module.stand(self.conditions)
+
     def draws(self, n: int, c: Tensor | None, sigma: float) -> Tensor:
         """G(z) with noise, standardised."""
         y = self.module.generate(self.module.G, self.normal(n, self.module.options.latent), c)

@@ -42,7 +42,7 @@ from probgen_gan.equalized import (
 )
 from probgen_gan.fitting import fit
 from probgen_gan.implicit import ScoreOptions, score
-from probgen_gan.layered import Layered, LayeredOptions, Projection, sample
+from probgen_gan.layered import HalvingOptions, Layered, Projection, sample
 from probgen_gan.layered_pictures import classes, mixing, truncation
 from probgen_gan.layers import beside
 from probgen_gan.pictures import pictures as of_game
@@ -65,12 +65,11 @@ WS = 10_000  # draws of w, whose means draws are truncated towards
 MAPPING_RATE = 0.01  # a factor of the mapping network's learning rate (2019, appendix C)
 
 
-class Options(LayeredOptions):
+class Options(HalvingOptions):
     """What can be chosen of networks and game. The defaults suit images of 32 x 32 and one thread."""
 
     style: int = Field(64, ge=1, description="dimensions of w")
     mapping: int = Field(4, ge=1, description="layers from z to w")
-    d_channels: tuple[int, ...] = Field((32, 64, 128), description="of D, each halves the image")
     learning_rate: float = Field(3e-3, gt=0, description="of Adam, both networks")
     r1: float = Field(0.1, ge=0, description="weight of |grad D|^2 / 2 at real rows")
     r1_every: int = Field(
@@ -80,13 +79,9 @@ class Options(LayeredOptions):
     clusters: int = Field(10, ge=1, le=1000, description="of w, that draws can be truncated towards")
 
     @model_validator(mode="after")
-    def _halvings(self) -> Options:
+    def _mixes(self) -> Options:
         if len(self.channels) == 1 and self.mixing != 0.5:
             raise ValueError(f"mixing = {self.mixing} has no effect with one layer of channels: leave it out")
-        if not self.d_channels or any(n < 1 for n in self.d_channels):
-            raise ValueError(
-                f"d_channels = {self.d_channels}: at least one layer, each of at least 1 channel"
-            )
         return self
 
 
