@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear, pad
 
+from probgen_gan.layers import beside
+
 GAIN = math.sqrt(2)  # of a layer before a leaky ReLU (He et al. 2015)
 
 
@@ -99,6 +101,11 @@ def doubling(W: Tensor) -> Tensor:
 def pixel_norm(x: Tensor) -> Tensor:
     """Features of each pixel, or of a vector, brought to a mean square of 1 (section 4.2): (row, n, ...)."""
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
+
+
+def normalized(z: Tensor, c: Tensor | None, embedding: nn.Module | None) -> Tensor:
+    """z, and beside it the embedding of its conditions, each of a mean square of 1: (row, latent), (row, context)."""
+    return beside(pixel_norm(z), None if c is None or embedding is None else pixel_norm(embedding(c)))
 
 
 def leaky(x: Tensor) -> Tensor:

@@ -28,12 +28,19 @@ from probgen.contract.options import NoOptions
 from probgen.contract.places import Step
 from probgen.errors import InputError
 from probgen_gan.adversarial import Some, Stage
-from probgen_gan.equalized import GAIN, EqualizedConv, EqualizedLinear, MinibatchDeviation, leaky, pixel_norm
+from probgen_gan.equalized import (
+    GAIN,
+    EqualizedConv,
+    EqualizedLinear,
+    MinibatchDeviation,
+    leaky,
+    normalized,
+    pixel_norm,
+)
 from probgen_gan.fitting import fit
 from probgen_gan.implicit import ScoreOptions, score
 from probgen_gan.layered import Layered, LayeredOptions, Projection, sample
 from probgen_gan.layered_pictures import classes, levels
-from probgen_gan.layers import beside
 from probgen_gan.pictures import pictures as of_game
 
 __all__ = [
@@ -90,9 +97,7 @@ class Generator(nn.Module):
 
     def start(self, z: Tensor, c: Tensor | None) -> Tensor:
         """What the first block sees."""
-        x = pixel_norm(z)
-        if c is not None and self.embedding is not None:
-            x = beside(x, pixel_norm(self.embedding(c)))
+        x = normalized(z, c, self.embedding)
         x = self.first(x).unflatten(1, self.small).contiguous(memory_format=torch.channels_last)
         return pixel_norm(leaky(x))
 

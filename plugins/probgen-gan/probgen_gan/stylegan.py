@@ -38,13 +38,12 @@ from probgen_gan.equalized import (
     MinibatchDeviation,
     doubling,
     leaky,
-    pixel_norm,
+    normalized,
 )
 from probgen_gan.fitting import fit
 from probgen_gan.implicit import ScoreOptions, score
 from probgen_gan.layered import HalvingOptions, Layered, Projection, sample
 from probgen_gan.layered_pictures import classes, mixing, truncation
-from probgen_gan.layers import beside
 from probgen_gan.pictures import pictures as of_game
 
 __all__ = [
@@ -150,9 +149,7 @@ class Generator(nn.Module):
 
     def w(self, z: Tensor, c: Tensor | None) -> Tensor:
         """f: (row, latent), (row, context) -> (row, style)."""
-        x = pixel_norm(z)
-        if c is not None and self.embedding is not None:
-            x = beside(x, pixel_norm(self.embedding(c)))
+        x = normalized(z, c, self.embedding)
         for layer in self.mapping:
             x = leaky(layer(x))
         return x
