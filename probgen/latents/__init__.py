@@ -6,30 +6,62 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from probgen.latents.boundaries import Boundaries, boundaries
     from probgen.latents.clusters import agreement, cluster, plane
-    from probgen.latents.measures import path_length, separability
+    from probgen.latents.directions import factorized, principal, sensitive
+    from probgen.latents.edits import edit, gentle, project, step
+    from probgen.latents.measures import dci, mig, path_length, sap, separability
     from probgen.latents.paths import grid, interpolate, random_walk
+    from probgen.latents.rescoring import Rescored, rescore
 
 _HOME = {
+    "Boundaries": "boundaries",
+    "Rescored": "rescoring",
     "agreement": "clusters",
+    "boundaries": "boundaries",
     "cluster": "clusters",
+    "dci": "measures",
+    "edit": "edits",
+    "factorized": "directions",
+    "gentle": "edits",
     "grid": "paths",
     "interpolate": "paths",
+    "mig": "measures",
     "path_length": "measures",
     "plane": "clusters",
+    "principal": "directions",
+    "project": "edits",
     "random_walk": "paths",
+    "rescore": "rescoring",
+    "sap": "measures",
+    "sensitive": "directions",
     "separability": "measures",
+    "step": "edits",
 }
 
 __all__ = [
+    "Boundaries",
+    "Rescored",
     "agreement",
+    "boundaries",
     "cluster",
+    "dci",
+    "edit",
+    "factorized",
+    "gentle",
     "grid",
     "interpolate",
+    "mig",
     "path_length",
     "plane",
+    "principal",
+    "project",
     "random_walk",
+    "rescore",
+    "sap",
+    "sensitive",
     "separability",
+    "step",
 ]
 
 
@@ -37,4 +69,6 @@ def __getattr__(name: str) -> Any:
     """Loaded when first used: paths do not need scikit-learn."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = found  # `boundaries` is also the name of its module, which the import has put here
+    return found

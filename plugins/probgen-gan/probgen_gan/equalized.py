@@ -80,7 +80,8 @@ class MinibatchDeviation(nn.Module):
                 (g for g in (*range(self.group, 1, -1), *range(self.group + 1, n + 1)) if n % g == 0), 1
             )
             groups = x.to(torch.promote_types(x.dtype, torch.float32)).unflatten(0, (size, n // size))
-            s = (groups.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3)).repeat(size)
+            variance = (groups - groups.mean(0)).square().mean(0)  # torch's own `var` takes ten times as long
+            s = (variance + 1e-8).sqrt().mean((1, 2, 3)).repeat(size)
             with torch.no_grad():
                 self.usual.lerp_(s.mean(), 0.01)
         else:
