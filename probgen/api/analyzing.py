@@ -29,7 +29,7 @@ from probgen.store.trees import to_json, write_dataset
 def analyze(
     analysis: str | Any,
     fitted: Fitted | Mapping[str, Fitted],
-    data: Any,
+    data: Any = None,
     *,
     reference: Any = None,
     seed: int = 0,
@@ -37,33 +37,41 @@ def analyze(
     progress: bool = False,
     title: str = "",
     out: str | Path | None = None,
+    folder: str | Path | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Run an analysis on a fitted model, or on several by name.
 
     analysis   a registered name (`probgen analyses` lists them), or an analysis of the script's own
-    data       rows to analyze, whatever `probgen.data.as_dataset` takes
+    data       rows to analyze, whatever `probgen.data.as_dataset` takes; some analyses can do without
     reference  rows that the model was fitted to, for the analyses that compare with them
     title      for the figures
     out        a run folder: results go to `analyses/NAME.h5` and `analyses/NAME.*.png` in it
+    folder     a run folder whose earlier results the analysis may read; `out`, if it is left out
     options    of the analysis
 
     Returns named arrays; `probgen.figures_of` draws them. Errors: `InputError`, `NotOffered` for a model that the
     analysis does not apply to, `PluginError`, `RunError`.
     """
     place = None if out is None else checked_path(out, "out")
+    beside = place if folder is None else checked_path(folder, "folder")
     found = find_analysis(analysis)
     wanted = checked(found.options, options, f"analysis {found.name!r}")
     seed, device = checked_seed(seed), None if device is None else checked_device(device)
     models = _models(found, fitted)
     first = next(iter(models.values()))
     how: dict[str, Any] = {"event": first.event, "without": ("weight",), "dtype": first.dtype}
-    taken = prepare(data, first.definition, **how)
-    say_unused(taken.weight)
+    if data is None and not found.rowless:
+        raise InputError(f"analysis {found.name!r} needs rows to analyze: give data")
+    taken = None if data is None else prepare(data, first.definition, **how)
+    if taken is not None:
+        say_unused(taken.weight)
     rows = prepare(reference, first.definition, **how).dataset if reference is not None else None
     with shown(progress):
-        call = Call(seed, device, progress, rows, title)
-        result = found.run(models if found.several else first, taken.dataset, wanted, call)
+        call = Call(seed, device, progress, rows, title, beside)
+        result = found.run(
+            models if found.several else first, None if taken is None else taken.dataset, wanted, call
+        )
     result.attrs = {
         **stamp(first.definition, seed),
         **result.attrs,
@@ -71,9 +79,10 @@ def analyze(
         "analysis_origin": found.origin,
         "options": to_json(wanted.model_dump(mode="json")),
         "event": to_json(first.event.to_dict()),
-        "data_sha256": taken.digest,
         "title": title,
     }
+    if taken is not None:
+        result.attrs["data_sha256"] = taken.digest
     if place is not None:
         save_analysis(result, place, analysis)
     return result
@@ -93,7 +102,7 @@ def _models(found: LoadedAnalysis, fitted: Fitted | Mapping[str, Fitted]) -> dic
 
 @isolated
 def figures_of(found: xr.Dataset, analysis: Any = None) -> dict[str, Any]:
-    """The Matplotlib figures of the results of an analysis, by name.
+    """The Matplotlib figures of the results of an analysis, and `probgen.figures.Animation`s, by name.
 
     analysis  where it is the script's own and not registered
 

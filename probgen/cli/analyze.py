@@ -9,7 +9,6 @@ import typer
 
 from probgen.cli import completion
 from probgen.cli.common import (
-    Data,
     DataDir,
     Device,
     Json,
@@ -29,7 +28,18 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SHOWN = 3  # texts that are printed
-ARGUMENTS = {"analysis", "fitted", "data", "reference", "seed", "device", "progress", "title", "out"}
+ARGUMENTS = {
+    "analysis",
+    "fitted",
+    "data",
+    "reference",
+    "seed",
+    "device",
+    "progress",
+    "title",
+    "out",
+    "folder",
+}
 
 
 def command(
@@ -45,7 +55,14 @@ def command(
             help="A run folder, or a model.h5 file; several to compare models.",
         ),
     ],
-    data: Data,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            autocompletion=completion.datasets,
+            help="Name of a data set (probgen datasets), or a file. Some analyses can do without.",
+        ),
+    ] = None,
     split: Split = None,
     reference: Annotated[
         str | None, typer.Option("--reference", help="Part of the data set that the model was fitted to.")
@@ -77,7 +94,7 @@ def command(
 def analyzed(
     name: str,
     runs: list[Path],
-    data: str,
+    data: str | None,
     split: str | None,
     reference: str | None,
     out: Path | None,
@@ -92,7 +109,12 @@ def analyzed(
     find("analyses", name)
     for run in runs:
         model_file(run)
-    check_source(data)
+    if data is None:
+        for option, value in (("--split", split), ("--reference", reference)):
+            if value is not None:
+                raise InputError(f"{option} {value} is a part of data: give --data")
+    else:
+        check_source(data)
     target = out if out is not None else runs[0] if runs[0].is_dir() else None
     if target is not None and not target.is_dir():
         raise InputError(f"--out {target}: there is no such folder")
@@ -100,12 +122,16 @@ def analyzed(
     from probgen.api.loading import load
     from probgen.plugins.analysis import analysis
 
-    analysis(name)  # one that cannot be imported is named before a model is read
+    loaded_analysis = analysis(name)  # one that cannot be imported is named before a model is read
+    if data is None and not loaded_analysis.rowless:
+        raise InputError(f"analysis {name!r} needs rows to analyze: give --data")
     models = {str(run): load(run) for run in runs}
-    rows, _ = loaded(data, split, "test", data_dir)
-    fitted_to = loaded(data, reference, "train", data_dir)[0] if reference is not None else None
+    rows = loaded(data, split, "test", data_dir)[0] if data is not None else None
+    fitted_to = (
+        loaded(data, reference, "train", data_dir)[0] if data is not None and reference is not None else None
+    )
     fitted: Any = models if len(models) > 1 else next(iter(models.values()))
-    found = analyze(name, fitted, rows, reference=fitted_to, **how)
+    found = analyze(name, fitted, rows, reference=fitted_to, folder=target, **how)
     return found, save_analysis(found, target) if target is not None else []
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Call:
     seed, device, progress  of every sample and score that it takes: `probgen.sample(fitted, 64, **call.common)`
     reference               the rows that the model was fitted to, in the symbols of the fit, or None if they are not known
     title                   for the figures
+    folder                  the run, whose earlier results can be read, or None if there is none
     """
 
     seed: int = 0
@@ -30,6 +32,7 @@ class Call:
     progress: bool = False
     reference: xr.Dataset | None = None
     title: str = ""
+    folder: Path | None = None
 
     @property
     def common(self) -> dict[str, Any]:
@@ -54,11 +57,11 @@ class Analysis(Protocol):
     def applies(self, fitted: Any) -> bool:
         """Whether a fitted model has what is needed."""
 
-    def run(self, fitted: Any, data: xr.Dataset, options: Any, call: Call) -> xr.Dataset:
+    def run(self, fitted: Any, data: Any, options: Any, call: Call) -> xr.Dataset:
         """The results, as named arrays. Numbers without dimensions are figures that a recipe may expect something of.
 
         fitted  a `Fitted`; of an analysis of several models `{name: Fitted}`
-        data    rows that were checked, in the symbols of the fit
+        data    rows that were checked, in the symbols of the fit; None where there are none, of an analysis that is `rowless`
 
         Errors: `NotOffered` for what the model turns out not to offer.
         """
@@ -73,6 +76,14 @@ class Comparing(Protocol):
 
     @property
     def several(self) -> bool: ...
+
+
+@runtime_checkable
+class Rowless(Protocol):
+    """An analysis that can do without rows, and then gets None for them: `rowless = True`."""
+
+    @property
+    def rowless(self) -> bool: ...
 
 
 @runtime_checkable

@@ -16,6 +16,7 @@ Explained      a module that says in words what arrays of its state are
 Decoder        a module that decodes latents
 Gaussian       a module made of Gaussians, which a scatter can show
 Telling        a module that tells attributes of x
+Selecting      a module that holds several models
 """
 
 from __future__ import annotations
@@ -207,6 +208,14 @@ class Telling(Protocol):
 
     def tell(self, features: Tensor) -> Tensor:
         """Numbers in their units, and the most likely classes: (row, factor)."""
+
+
+@runtime_checkable
+class Selecting(Protocol):
+    """A module that holds several models. selects: latents that say which of them makes x; codes of one mean nothing to another."""
+
+    @property
+    def selects(self) -> Collection[str]: ...
 
 
 def latents_of(module: nn.Module) -> dict[str, tuple[str, ...]]:

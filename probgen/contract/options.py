@@ -95,6 +95,14 @@ class ConditionalsOptions(Options):
     )
 
 
+class PosteriorOptions(Options):
+    """Of a score hook that can tell p(class | x)."""
+
+    posterior: bool = Field(
+        False, description="also p(class | x), as `posterior (row, ...)`, and the most likely class"
+    )
+
+
 class NoOptions(Options):
     """A hook that has nothing to choose."""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import distance_transform_edt, zoom
 
+from probgen.errors import InputError
+
 FINER = 4  # pixels of the grid that distances are taken on, to one of the image
 OUTSIDE = 0.02  # of the ink beyond each end of the width and the height
 EMPTY = 1e-9
@@ -26,6 +28,7 @@ def morphology(x: np.ndarray) -> dict[str, np.ndarray]:
     width      of the ink from left to right, and
     height     from top to bottom, without the outermost 2 % on either side, as if ink were spread evenly
     """
+    _check_grey(x)
     area = x.sum((1, 2))
     thickness = np.array([_thickness(image) for image in x])
     slant, width, height = _extents(x)
@@ -47,6 +50,7 @@ def clothing(x: np.ndarray) -> dict[str, np.ndarray]:
     symmetry   correlation of the image with its mirror image, left for right
     texture    root mean square step between neighbours that both have ink, over the intensity
     """
+    _check_grey(x)
     area = x.sum((1, 2))
     _, width, height = _extents(x)
     on = x > FAINT * x.max((1, 2), keepdims=True)
@@ -67,6 +71,13 @@ def clothing(x: np.ndarray) -> dict[str, np.ndarray]:
         "symmetry": symmetry, "texture": texture,
     }  # fmt: skip
     return {name: np.where(area > EMPTY, values, np.nan) for name, values in found.items()}
+
+
+def _check_grey(x: np.ndarray) -> None:
+    if x.ndim != 3:
+        raise InputError(
+            f"functions of pixels take grey images (row, height, width), not {x.ndim} dimensions"
+        )
 
 
 def _thickness(image: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from probgen.contract.event import Event
 from probgen.errors import InputError
+from probgen.figures.animation import Animation
 from probgen.figures.images import images
 from probgen.figures.sounds import sounds
 from probgen.figures.vectors import PANELS, lines, raster, scatter
@@ -46,8 +47,11 @@ def draw(
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure | Animation, path: Path) -> None:
     """Write a PNG, whole or not at all. Errors: `RunError`."""
+    if isinstance(figure, Animation):
+        write_whole(path, figure.png())
+        return
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120, bbox_inches="tight")
     write_whole(path, image.getbuffer())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-
-from matplotlib.figure import Figure
+from typing import TypeVar
 
 from probgen.errors import InputError
 
+Drawn = TypeVar("Drawn")
 
-def suiting(wanted: Mapping[str, Callable[[], Figure]]) -> dict[str, Figure]:
+
+def suiting(wanted: Mapping[str, Callable[[], Drawn]]) -> dict[str, Drawn]:
     """Those of the wanted figures that can be drawn: an event that a figure does not suit is an `InputError` of it."""
     found = {}
     for name, draw in wanted.items():

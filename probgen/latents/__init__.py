@@ -6,19 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from probgen.latents.boundaries import Boundaries, boundaries
     from probgen.latents.clusters import agreement, cluster, plane
     from probgen.latents.directions import factorized, principal, sensitive
     from probgen.latents.edits import edit, gentle, project, step
+    from probgen.latents.hyperplanes import Boundaries, boundaries
     from probgen.latents.measures import dci, mig, path_length, sap, separability
     from probgen.latents.paths import grid, interpolate, random_walk
     from probgen.latents.rescoring import Rescored, rescore
 
 _HOME = {
-    "Boundaries": "boundaries",
+    "Boundaries": "hyperplanes",
     "Rescored": "rescoring",
     "agreement": "clusters",
-    "boundaries": "boundaries",
+    "boundaries": "hyperplanes",
     "cluster": "clusters",
     "dci": "measures",
     "edit": "edits",
@@ -69,6 +69,4 @@ def __getattr__(name: str) -> Any:
     """Loaded when first used: paths do not need scikit-learn."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = found  # `boundaries` is also the name of its module, which the import has put here
-    return found
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

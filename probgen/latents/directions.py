@@ -17,10 +17,9 @@ def principal(codes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
     codes (row, ...), flattened. Errors: `InputError` for more directions than codes vary in.
     """
-    flat = codes.reshape(len(codes), -1).astype(np.float64)
-    _, sizes, axes = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
+    _, sizes, axes = _axes(codes)
     _enough(k, int((sizes > RANK * sizes[0]).sum()))
-    return axes[:k], sizes[:k] / np.sqrt(len(flat))
+    return axes[:k], sizes[:k] / np.sqrt(len(codes))
 
 
 def factorized(weights: Sequence[np.ndarray], k: int) -> np.ndarray:
@@ -34,39 +33,36 @@ def factorized(weights: Sequence[np.ndarray], k: int) -> np.ndarray:
 
 
 def sensitive(
-    made: Callable[[np.ndarray], np.ndarray], codes: np.ndarray, k: int, *, at_once: int = 256
+    made: Callable[[np.ndarray], np.ndarray], codes: np.ndarray, k: int, *, among: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Directions along which what is made of codes changes most: eigenvectors of E J'J within the span of codes, J in central differences.
+    """Directions along which what is made of codes changes most: eigenvectors of E J'J, J in central differences.
 
     Of a linear layer these are the factorized weights without a look at them.
 
     made   (row, *dims) -> (row, ...), of codes in the neighbourhood of `codes`
     codes  where J is taken: (row, *dims)
+    among  codes whose span has the directions, more of them than it has dimensions; `codes`, if they are left out
 
     Returns unit vectors (k, code), and the root mean square change for a step of 1 along them (k,). Errors: `InputError`.
     """
-    flat = codes.reshape(len(codes), -1).astype(np.float64)
-    axes, deviations = principal(codes, min(len(codes) - 1, _rank(codes)))
+    among = codes if among is None else among
+    _, sizes, axes = _axes(among)
+    axes, width = axes[sizes > RANK * sizes[0]], STEP * float(sizes.mean()) / np.sqrt(len(among))
     _enough(k, len(axes))
-    width = STEP * float(deviations.mean())
     total = np.zeros((len(axes), len(axes)))
-    for code in flat:
+    for code in codes.reshape(len(codes), -1).astype(np.float64):
         ends = np.concatenate([code + width * axes, code - width * axes])
-        parts = np.array_split(ends, max(1, len(ends) // at_once))
-        x = np.concatenate(
-            [np.asarray(made(part.reshape(-1, *codes.shape[1:]).astype(codes.dtype))) for part in parts]
-        )
+        x = np.asarray(made(ends.reshape(-1, *codes.shape[1:]).astype(codes.dtype)))
         up, down = x.reshape(2, len(axes), -1).astype(np.float64)
         J = (up - down) / (2 * width)
         total += J @ J.T
-    values, vectors = np.linalg.eigh(total / len(flat))
+    values, vectors = np.linalg.eigh(total / len(codes))
     return vectors[:, ::-1][:, :k].T @ axes, np.sqrt(np.maximum(values[::-1][:k], 0))
 
 
-def _rank(codes: np.ndarray) -> int:
+def _axes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     flat = codes.reshape(len(codes), -1).astype(np.float64)
-    sizes = np.linalg.svd(flat - flat.mean(0), compute_uv=False)
-    return int((sizes > RANK * sizes[0]).sum())
+    return np.linalg.svd(flat - flat.mean(0), full_matrices=False)
 
 
 def _enough(k: int, there: int) -> None:

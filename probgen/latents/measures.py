@@ -92,7 +92,7 @@ def dci(codes: np.ndarray, factors: np.ndarray, *, seed: int = 0) -> DCI:
             warnings.simplefilter(
                 "ignore", ConvergenceWarning
             )  # of the weakest penalties, which are not chosen
-            lasso = LassoCV(cv=3, max_iter=3000).fit(x[a], y[a, k])
+            lasso = LassoCV(cv=3, max_iter=3000, random_state=seed).fit(x[a], y[a, k])
         said = lasso.predict(x[b])
         told[k] = max(0.0, 1 - np.square(y[b, k] - said).mean() / max(y[b, k].var(), 1e-12))
         together = float(_standard(said) @ _standard(y[b, k])) / len(b)

@@ -23,6 +23,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from probgen.contract.event import Event
+from probgen.contract.options import PosteriorOptions
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.distributions import NormalVector
@@ -42,10 +43,8 @@ class M2Options(CodeOptions):
     )
 
 
-class M2ScoreOptions(PairScoreOptions):
-    """What to score beside log p(x)."""
-
-    posterior: bool = Field(False, description="q(y | x) and its arg max as well")
+class M2ScoreOptions(PosteriorOptions, PairScoreOptions):
+    """What to score beside log p(x): q(y | x)."""
 
 
 class M2(CodePair):

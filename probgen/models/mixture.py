@@ -35,7 +35,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from probgen.contract.event import Event
-from probgen.contract.options import NoOptions, Options, only
+from probgen.contract.options import NoOptions, Options, PosteriorOptions, only
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.distributions import ObservedNormal
@@ -88,10 +88,8 @@ class MixtureOptions(Options):
     )
 
 
-class MixtureScoreOptions(Options):
-    """What to score beside log p(x)."""
-
-    posterior: bool = Field(False, description="p(z | x) and its arg max as well")
+class MixtureScoreOptions(PosteriorOptions):
+    """What to score beside log p(x): p(z | x)."""
 
 
 class Mixture(Pair):

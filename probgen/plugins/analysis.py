@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 from pydantic import BaseModel
 
-from probgen.contract.analysis import Analysis, Call, Comparing, Foreseeing
+from probgen.contract.analysis import Analysis, Call, Comparing, Foreseeing, Rowless
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.seeds import generators_kept
@@ -31,6 +31,7 @@ class LoadedAnalysis:
             raise PluginError(f"{self.where} has no {lacking!r}; see docs/plugins.md")
         self.source = source
         self.several = isinstance(source, Comparing) and source.several
+        self.rowless = isinstance(source, Rowless) and source.rowless
 
     @property
     def options(self) -> type[BaseModel]:
@@ -54,7 +55,7 @@ class LoadedAnalysis:
                 self.source.check(event, options)
 
     def run(
-        self, fitted: Fitted | Mapping[str, Fitted], data: xr.Dataset, options: BaseModel, call: Call
+        self, fitted: Fitted | Mapping[str, Fitted], data: xr.Dataset | None, options: BaseModel, call: Call
     ) -> xr.Dataset:
         """The results. Errors: `PluginError`, with the cause, for whatever it raises that is not probgen's own."""
         with generators_kept(), guarded(f"{self.where}, run", gradients=True):

@@ -30,7 +30,7 @@ from probgen.errors import InputError, NotOffered, RunError, did_you_mean
 from probgen.evaluation.means import mean, mean_bits_per_dim, rows_of, weights_of
 from probgen.plugins.analysis import analysis as find_analysis
 from probgen.recipes.draws import history, names_of, picture_of, write_sounds
-from probgen.recipes.plan import Recipe, check, conditioned_on, own_options
+from probgen.recipes.plan import Recipe, check, conditioned_on, located, own_options
 from probgen.store.files import read_request, without_none, write_request
 from probgen.store.folder import MODEL, PICTURES, REQUEST, SAMPLES, SCORES
 from probgen.store.trees import write_dataset
@@ -85,7 +85,7 @@ def execute(
     """
     check(recipe)
 
-    needed = {name for model in recipe.models.values() for name in conditioned_on(model)}
+    needed = {name for model in recipe.models.values() for name in conditioned_on(model, recipe.models)}
 
     def part(split: str | None) -> xr.Dataset:
         rows = as_dataset(recipe.data.source, split, data_dir, **recipe.data.reading)
@@ -102,8 +102,9 @@ def execute(
     results: list[Result] = []
     for name, model in recipe.models.items():
         begun, run = time.monotonic(), out / name
+        options = located(model.options, out, recipe.models)
         fitted = fit(
-            model.family, data, valid=valid, out=run, resume=resume, force=force, **common, **model.options
+            model.family, data, valid=valid, out=run, resume=resume, force=force, **common, **options
         )
         result = Result(name, model.family, run, fitted)
         results.append(result)
@@ -174,8 +175,9 @@ def _analyze(
     last = results[-1]
     try:
         found = analyze(
-            name, fitted, scored, reference=reference, title=title, **common, **recipe.analyses[name]
-        )
+            name, fitted, scored, reference=reference, title=title, folder=out, **common,
+            **located(recipe.analyses[name], last.run.parent, recipe.models),
+        )  # fmt: skip
     except NotOffered as error:
         last.notes.append(f"{name} was left out: {error}")
         return
@@ -204,7 +206,7 @@ def _check_data(recipe: Recipe, data: xr.Dataset, needed: set[str]) -> None:
     event = event_of(data)
     for name, options in recipe.analyses.items():
         found = find_analysis(name)
-        found.check(event, checked(found.options, options, name))
+        found.check(event, checked(found.options, located(options, Path(), recipe.models), name))
     if recipe.sample.prompt is not None and not event.symbols:
         raise InputError(f"sample.prompt = {recipe.sample.prompt!r}: x is no text, but {event}")
     wanted = recipe.sample.given

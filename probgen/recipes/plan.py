@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -70,6 +70,19 @@ class Model(BaseModel):
     def options(self) -> dict[str, Any]:
         """The options of the family."""
         return dict(self.model_extra or {})
+
+
+def located(values: Any, folder: Path, models: Collection[str]) -> Any:
+    """Options with the run of each model of the recipe that they name as `{ model = "NAME" }`. Errors: `InputError` for one that is unknown."""
+    if isinstance(values, Mapping):
+        if set(values) == {"model"}:
+            if values["model"] not in models:
+                raise InputError(f"model = {values['model']!r}: {did_you_mean(str(values['model']), models)}")
+            return str(folder / values["model"])
+        return {name: located(value, folder, models) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return type(values)(located(value, folder, models) for value in values)
+    return values
 
 
 class Draw(BaseModel):
@@ -144,9 +157,11 @@ def check(recipe: Recipe) -> None:
 
     asked = {"sample": recipe.sample.model_extra or {}, "score": recipe.score.model_extra or {}}
     known = {"sample": set(Draw.model_fields), "score": set(Score.model_fields)}
-    for name, model in recipe.models.items():
+    names = list(recipe.models)
+    for i, (name, model) in enumerate(recipe.models.items()):
         definition = find_family(model.family)
-        checked(definition.options("fit"), model.options, f"models.{name}")
+        # a model can be told of those that are fitted before it
+        checked(definition.options("fit"), located(model.options, Path(), names[:i]), f"models.{name}")
         for hook, options in asked.items():
             if definition.offers(hook):
                 known[hook] |= definition.options(hook).model_fields.keys()
@@ -155,6 +170,10 @@ def check(recipe: Recipe) -> None:
                     own_options(options, definition, hook),
                     f"{hook}, for models.{name}",
                 )
+    for table, options in recipe.analyses.items():
+        for name in sorted(named_in(options) & set(names)):
+            if not named_in(options) >= set(names[: names.index(name)]):
+                raise InputError(f"{table} is told of model {name!r}: put [models.{name}] before the others")
     for hook, options in asked.items():
         for option in options:
             if option not in known[hook]:
@@ -174,12 +193,22 @@ def check_names(recipe: Recipe) -> None:
         )
 
 
-def conditioned_on(model: Model) -> tuple[str, ...]:
+def named_in(values: Any) -> set[str]:
+    """The models of the recipe that options name."""
+    if isinstance(values, Mapping):
+        if set(values) == {"model"}:
+            return {str(values["model"])}
+        values = list(values.values())
+    return set().union(*map(named_in, values)) if isinstance(values, list | tuple) else set()
+
+
+def conditioned_on(model: Model, models: Collection[str]) -> tuple[str, ...]:
     """What a model is conditioned on, by its options or those that the family has without a word."""
     from probgen.contract.definition import conditions_of
     from probgen.plugins.family import family as find_family
 
-    options = checked(find_family(model.family).options("fit"), model.options, f"family {model.family!r}")
+    told = located(model.options, Path(), models)
+    options = checked(find_family(model.family).options("fit"), told, f"family {model.family!r}")
     return conditions_of(options)
 
 

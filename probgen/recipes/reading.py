@@ -11,7 +11,7 @@ from probgen.contract.options import checked
 from probgen.errors import FileError, InputError, did_you_mean
 from probgen.plugins.registry import registered
 from probgen.recipes.catalog import shipped
-from probgen.recipes.plan import Recipe, check_names
+from probgen.recipes.plan import Recipe, check_names, located
 
 LIMIT = 1 << 20  # bytes of a recipe
 
@@ -68,7 +68,8 @@ def _check_options(recipe: Recipe, where: str) -> None:
         if table is not None:
             from probgen.plugins.analysis import analysis
 
-            checked(analysis(name).options, table, f"{where}: {name}")
+            told = located(table, Path(), recipe.models)
+            checked(analysis(name).options, told, f"{where}: {name}")
 
 
 def _merged(values: dict[str, Any], changes: Any) -> dict[str, Any]:

@@ -1,0 +1,166 @@
+"""Boundaries: of each attribute the hyperplane between codes that have more and less of it (InterFaceGAN: Shen et al., CVPR 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from pydantic import Field
+
+from probgen import figures as draw
+from probgen import latents
+from probgen.analyses.space import LatentSpace, SpaceOptions, applies, in_words, needs, space_of
+from probgen.contract.analysis import Call
+from probgen.contract.fitted import Fitted
+from probgen.contract.state import digest_of
+from probgen.errors import InputError
+from probgen.latents.hyperplanes import Method
+from probgen.store.folder import ANALYSES
+from probgen.store.trees import read_dataset
+
+__all__ = ["Options", "applies", "figures", "needs", "rowless", "run"]
+
+rowless = True
+
+
+class BoundaryOptions(SpaceOptions):
+    """How boundaries are found."""
+
+    method: Method = Field(
+        "least-squares",
+        description="the regression of all scores; or logistic or svm between the extremes, as the papers have it",
+    )
+    share: float | None = Field(
+        None, gt=0, le=0.5, description="of the scores at each end, for logistic (0.1) and svm (0.02)"
+    )
+
+
+class Options(BoundaryOptions):
+    """How boundaries are found, and judged."""
+
+
+def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
+    """`normal`, `offset`, `deviation` of each factor, and how well they tell codes that were held out."""
+    return found_in(space_of(fitted, data, options, call), options, call.seed)
+
+
+def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Dataset:
+    """Boundaries in a space of codes."""
+    base = space.base
+    names, y = [str(name) for name in base["factor"].values], base.values
+    known = np.isfinite(y).all(1)  # a drawn image may have no ink at all, and then no slant
+    if not known.any():
+        raise InputError("scorer: no draw has scores that are all known")
+    space, y = (space, y) if known.all() else (space.some(known), y[known])
+    b = latents.boundaries(
+        space.codes, y, method=options.method, share=options.share, middle=base["middle"].values,
+        names=names, seed=seed,
+    )  # fmt: skip
+    with np.errstate(invalid="ignore"):
+        correlation = np.atleast_2d(np.corrcoef(y.T))
+    found = xr.Dataset(
+        {
+            "normal": (("factor", *space.dims), b.normal.reshape(len(names), *space.codes.shape[1:])),
+            **{
+                name: ("factor", values)
+                for name, values in (
+                    ("offset", b.offset),
+                    ("deviation", b.deviation),
+                    ("accuracy", b.accuracy),
+                    ("accuracy_extremes", b.accuracy_extremes),
+                    ("accuracy_middle", b.accuracy_middle),
+                    ("r2", b.r2),
+                    ("chance", b.chance),
+                )
+            },
+            "cosine": (("factor", "other"), b.normal @ b.normal.T),
+            "correlation": (("factor", "other"), correlation),
+            **{f"accuracy_{name}": float(a) for name, a in zip(names, b.accuracy, strict=True)},
+            "accuracy_mean": float(np.nanmean(b.accuracy)),
+        },
+        {"factor": names, "other": names, "of": ("factor", base["of"].values)},
+    )
+    found["accuracy"].attrs["long_name"] = (
+        "mean of the shares of both sides that are told right, held-out codes"
+    )
+    best = dict(sorted(zip(names, b.accuracy, strict=True), key=lambda pair: -pair[1]))
+    said = f"held-out accuracy in {space.latent}: {in_words(best, lambda a: f'{a:.3f}')}"
+    weak = [name for name, chance in zip(names, b.chance, strict=True) if chance]
+    return found.assign_attrs(
+        latent=space.latent,
+        codes=len(space),
+        scorer=str(options.model_dump(mode="json")["scorer"]),
+        method=options.method,
+        model_sha256=digest_of(space.fitted.state),
+        summary=said + (f"; no better than chance: {', '.join(weak)}" if weak else ""),
+    )
+
+
+def figures(found: xr.Dataset) -> Mapping[str, Figure]:
+    """`accuracy` of held-out codes; `cosine` of boundaries; `correlation` of scores."""
+    names, title = [str(name) for name in found["factor"].values], found.attrs["title"]
+    columns = ["accuracy", "accuracy_extremes", "accuracy_middle"]
+    shown = np.stack([found[name].values for name in columns], 1)
+    return {
+        "accuracy": draw.table(shown, names, ["all", "extremes", "middle"], title),
+        "cosine": draw.table(found["cosine"].values, names, names, f"{title}\ncosines of boundaries"),
+        "correlation": draw.table(
+            found["correlation"].values, names, names, f"{title}\ncorrelations of scores"
+        ),
+    }
+
+
+def known_or_found(
+    fitted: Fitted, data: xr.Dataset | None, options: BoundaryOptions, call: Call
+) -> tuple[LatentSpace, xr.Dataset]:
+    """Codes, and their boundaries: those that the run has already where no scorer is named, else new ones.
+
+    Errors: `InputError` where there are none, and for boundaries of another generator.
+    """
+    file = _file(call)
+    if options.scorer is not None or file is None:
+        if options.scorer is None:
+            raise InputError(
+                "nobody tells attributes: give scorer, a run of the family 'attributes' say, or let the run have boundaries first "
+                "(probgen analyze boundaries)"
+            )
+        space = space_of(fitted, data, options, call)
+        return space, found_in(space, options, call.seed)
+    found = read_dataset(file, "boundaries")
+    check_same_model(fitted, found, file)
+    again: dict[str, Any] = {
+        "scorer": found.attrs["scorer"],
+        "latent": options.latent or found.attrs["latent"],
+    }
+    if again["latent"] != found.attrs["latent"]:
+        raise InputError(
+            f"latent = {again['latent']!r}: {file} has boundaries in {found.attrs['latent']!r}; give scorer, and they are found anew"
+        )
+    return space_of(fitted, data, options.model_copy(update=again), call), found
+
+
+def scorer_of(fitted: Fitted, options: SpaceOptions, call: Call) -> Any:
+    """The scorer that is named, or else that of the boundaries which the run has; None where there is neither."""
+    file = _file(call)
+    if options.scorer is not None or file is None:
+        return options.scorer
+    found = read_dataset(file, "boundaries")
+    check_same_model(fitted, found, file)
+    return found.attrs["scorer"]
+
+
+def _file(call: Call) -> Path | None:
+    file = None if call.folder is None else call.folder / ANALYSES / "boundaries.h5"
+    return file if file is not None and file.exists() else None
+
+
+def check_same_model(fitted: Fitted, found: xr.Dataset, file: Path) -> None:
+    """Errors: `InputError` for boundaries of another generator."""
+    if found.attrs["model_sha256"] != digest_of(fitted.state):
+        raise InputError(
+            f"{file} has boundaries of another generator: find them anew (probgen analyze boundaries), or give scorer"
+        )

@@ -1,0 +1,122 @@
+"""Disentanglement: how the latents of a generator go with attributes, and how smoothly what it makes follows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from pydantic import Field
+
+from probgen import figures as draw
+from probgen import latents
+from probgen.analyses.boundaries import scorer_of
+from probgen.analyses.space import LatentSpace, SpaceOptions, applies, features_of, needs, space_of
+from probgen.contract.analysis import Call
+from probgen.contract.definition import latents_of
+from probgen.contract.fitted import Fitted
+from probgen.errors import InputError
+
+__all__ = ["Options", "applies", "figures", "needs", "rowless", "run"]
+
+rowless = True
+MEASURES = (
+    "dci_disentanglement",
+    "dci_completeness",
+    "dci_informativeness",
+    "mig",
+    "sap",
+    "separability",
+    "path_length",
+)
+
+
+class Options(SpaceOptions):
+    """Which latents, and how paths are taken."""
+
+    latent: str | None = Field(None, description="one latent vector; by default each that there is")
+    paths: int = Field(500, ge=2, description="pairs of codes between which the length of paths is taken")
+    spherical: tuple[str, ...] = Field(
+        ("z",), description="latents that are normal, whose paths are along great circles"
+    )
+
+
+def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
+    """DCI, MIG, SAP, separability and path length of each latent vector. Factors are what the scorer tells of draws.
+
+    Of codes of rows (`of = "rows"`) that have attributes, factors are these, and no scorer is needed.
+    """
+    scorer = scorer_of(fitted, options, call)
+    vectors = {
+        name: space_of(fitted, data, options.model_copy(update={"scorer": scorer, "latent": name}), call)
+        for name in _vectors(fitted, data, options, call)
+    }
+    last = list(vectors.values())[-1]
+    names, factors = _factors(last, data, options)
+    known = np.isfinite(factors).all(1)
+    seen = last.telling
+    values = np.full((len(vectors), len(MEASURES)), np.nan)
+    for i, (name, space) in enumerate(vectors.items()):
+        codes, y = space.flat[known], factors[known]
+        values[i, :6] = (
+            *latents.dci(codes, y, seed=call.seed), latents.mig(codes, y), latents.sap(codes, y),
+            latents.separability(codes, y, seed=call.seed),
+        )  # fmt: skip
+        if seen is not None:
+            values[i, 6] = _path_length(space, options, name in options.spherical, call.seed)
+    found = xr.Dataset(
+        {"value": (("latent", "measure"), values)}, {"latent": list(vectors), "measure": list(MEASURES)}
+    )
+    for i, name in enumerate(vectors):
+        found = found.assign(
+            {f"{m}_{name}": v for m, v in zip(MEASURES, values[i], strict=True) if np.isfinite(v)}
+        )
+    return found.assign_attrs(
+        factors=", ".join(names),
+        of=options.of,
+        scorer="" if scorer is None else str(options.model_dump(mode="json")["scorer"] or scorer),
+    )
+
+
+def _vectors(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> list[str]:
+    """Latents that are one vector of real numbers."""
+    if options.latent is not None:
+        return [options.latent]
+    few = space_of(fitted, data, options.model_copy(update={"n": 10, "scorer": None}), call)
+    names = [name for name, dims in latents_of(fitted.module).items() if len(dims) == 1]
+    return [name for name in names if name in (*few.reals, few.latent)] or [few.latent]
+
+
+def _factors(space: LatentSpace, data: xr.Dataset | None, options: Options) -> tuple[list[str], np.ndarray]:
+    if options.of == "rows" and options.scorer is None and space.tells is None:
+        if data is None or "attribute" not in data:
+            raise InputError("nobody tells attributes: give data that have some, or scorer")
+        told = data["attribute"].values[np.arange(len(space)) * data.sizes["row"] // len(space)]
+        return [str(name) for name in data["factor"].values], np.asarray(told, dtype=np.float64)
+    base = space.base
+    return [str(name) for name in base["factor"].values], base.values
+
+
+def _path_length(space: LatentSpace, options: Options, spherical: bool, seed: int) -> float:
+    """In squared distances of two draws, features of the scorer."""
+    net = space.telling
+    assert net is not None
+    n = min(options.paths, len(space) // 2)
+    few = space.some(slice(0, n))
+    shape = space.codes.shape[1:]
+
+    def seen(codes: np.ndarray) -> np.ndarray:
+        x = few.decoded(codes.reshape(len(codes), *shape).astype(space.codes.dtype))["x"].values
+        return features_of(net, x)
+
+    a, b = space.flat[:n], space.flat[n : 2 * n]
+    unit = np.square(seen(a) - seen(b)).sum(1).mean()
+    return latents.path_length(seen, a, b, spherical=spherical, seed=seed) / float(unit)
+
+
+def figures(found: xr.Dataset) -> Mapping[str, Figure]:
+    """`measures` of each latent."""
+    names = [str(name) for name in found["latent"].values]
+    columns = [str(name).replace("_", " ") for name in found["measure"].values]
+    return {"measures": draw.table(found["value"].values, names, columns, found.attrs["title"])}

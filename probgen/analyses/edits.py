@@ -1,0 +1,194 @@
+"""Edits: draws that change in one attribute while others are held, and how far every attribute goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from pydantic import Field
+
+from probgen import figures as draw
+from probgen import latents
+from probgen.analyses.boundaries import BoundaryOptions, known_or_found
+from probgen.analyses.space import LatentSpace, applies, in_words, layers_of, needs
+from probgen.contract.analysis import Call
+from probgen.contract.event import Event
+from probgen.contract.fitted import Fitted
+from probgen.errors import InputError, did_you_mean
+
+__all__ = ["Options", "applies", "figures", "needs", "rowless", "run"]
+
+rowless = True
+
+
+class MoveOptions(BoundaryOptions):
+    """Along which way an attribute is changed."""
+
+    hold: Literal["others"] | tuple[str, ...] = Field(
+        "others", description="attributes that are to stay: all others, or some by name, or [] for none"
+    )
+    along: Literal["gentle", "normal"] = Field(
+        "gentle",
+        description="the least move by the covariance of codes, or the normal less its part in the span of those held",
+    )
+
+
+class Options(MoveOptions):
+    """What is changed, and what is held."""
+
+    attribute: str | tuple[str, ...] | None = Field(
+        None, description="which, or several; by default each of them"
+    )
+    by: float = Field(2.0, description="deviations of n . c over draws")
+    layers: str | int | None = Field(None, description="of codes that have some: 3, or '0-2'; by default all")
+    measured: int = Field(300, ge=2, description="codes of which the change of each attribute is taken")
+    pictured: int = Field(6, ge=1, description="draws in a picture")
+    steps: int = Field(7, ge=2, description="of a strip")
+    reach: float = Field(3.0, gt=0, description="deviations from the middle of a strip to its ends")
+    force: bool = Field(False, description="also along a boundary that is no better than chance")
+
+
+def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
+    """`moved (factor, other)`, mean changes in deviations; `move` of one deviation; `strip (factor, image, step, *event)`."""
+    layers = layers_of(options.layers)
+    space, found = known_or_found(fitted, data, options, call)
+    names = [str(name) for name in found["factor"].values]
+    edited = _edited(options, names)
+    _refuse_chance(found, edited, options.force)
+    held = {name: held_by(name, found, options.hold) for name in edited}
+    moves = np.stack(
+        [
+            move_of(space, found, name, held[name], options.along).reshape(space.codes.shape[1:])
+            for name in edited
+        ]
+    )
+    few = space.some(slice(0, min(options.measured, len(space))))
+    deviation = space.base.values.std(0)
+    changes = np.stack(
+        [
+            (few.seen(latents.edit(few.codes, move, options.by, layers)) - few.base.values) / deviation
+            for move in moves
+        ]
+    )
+    moved = xr.DataArray(
+        changes.mean(1), {"edited": edited, "factor": names}, ("edited", "factor"),
+        attrs={"units": "deviations of the scores", "long_name": f"mean change by an edit of {options.by:g}"},
+    )  # fmt: skip
+    own = np.array([float(moved.sel(edited=name, factor=name)) for name in edited])
+    beside = [
+        [other for other in names if found["of"].sel(factor=other) != found["of"].sel(factor=name)]
+        for name in edited
+    ]
+    others = np.array(
+        [
+            np.abs(moved.sel(edited=n, factor=b)).mean() if b else np.nan
+            for n, b in zip(edited, beside, strict=True)
+        ]
+    )
+    stay = [np.abs(moved.sel(edited=n, factor=held[n])).max() if held[n] else np.nan for n in edited]
+    result = xr.Dataset(
+        {
+            "moved": moved,
+            "error": (("edited", "factor"), changes.std(1, ddof=1) / np.sqrt(len(few))),
+            "own": ("edited", own),
+            "others": ("edited", others),
+            "held_most": (
+                "edited",
+                np.array(stay, dtype=float),
+                {"long_name": "largest change of those held"},
+            ),
+            "move": (("edited", *space.dims), moves, {"long_name": "of one deviation"}),
+            "strip": (
+                ("edited", "image", "step", *fitted.event.dims),
+                _strips(space, moves, layers, options),
+            ),
+            "by": ("step", _ways(options)),
+            "mean_own": float(own.mean()),
+            "mean_others": float(np.nanmean(others)) if len(names) > 1 else np.nan,
+        }
+    )
+    result["purity"] = result["mean_own"] / result["mean_others"]
+    holds = "; ".join(f"{name} holding {', '.join(held[name]) or 'nothing'}" for name in edited)
+    return result.assign_attrs(
+        latent=space.latent,
+        scorer=str(found.attrs["scorer"]),
+        held=holds,
+        summary=f"own change at {options.by:g}: {in_words(dict(zip(edited, own, strict=True)), lambda a: f'{a:+.2f}')}; "
+        f"others on average {float(result['mean_others']):.3f}",
+    )
+
+
+def held_by(name: str, found: xr.Dataset, hold: str | tuple[str, ...]) -> list[str]:
+    """What stays while one attribute is edited: not itself, and not other classes of the same. Errors: `InputError`."""
+    names = [str(other) for other in found["factor"].values]
+    for other in () if isinstance(hold, str) else hold:
+        if other not in names:
+            raise InputError(f"hold: {did_you_mean(other, names)}")
+    of = dict(zip(names, found["of"].values, strict=True))
+    wanted = names if isinstance(hold, str) else hold
+    return [other for other in wanted if of[other] != of[name]]
+
+
+def move_of(
+    space: LatentSpace, found: xr.Dataset, name: str, held: list[str], along: str = "gentle"
+) -> np.ndarray:
+    """The move of one deviation of an attribute that leaves others: (code,)."""
+    flat = found["normal"].values.reshape(found.sizes["factor"], -1)
+    normals = dict(zip(map(str, found["factor"].values), flat, strict=True))
+    n, others = normals[name], np.array([normals[other] for other in held]).reshape(len(held), flat.shape[1])
+    way = latents.gentle(n, others, space.covariance) if along == "gentle" else latents.project(n, others)
+    return latents.step(n, float(found["deviation"].sel(factor=name)), way)
+
+
+def figures(found: xr.Dataset) -> Mapping[str, Figure]:
+    """`moved`, how far each attribute goes along each direction; `strip_NAME` of draws."""
+    event, title = Event.of(found), found.attrs["title"]
+    edited = [str(name) for name in found["edited"].values]
+    wanted: dict[str, Callable[[], Figure]] = {
+        "moved": lambda: draw.table(
+            found["moved"].values, edited, [str(n) for n in found["factor"].values], title,
+            beside="edited", above="change in deviations",
+        )
+    }  # fmt: skip
+    reach = float(found["by"].max())
+    for i, name in enumerate(edited):
+        said = f"{title}\n{name}, -{reach:g} to {reach:g} deviations"
+        wanted[f"strip_{name.replace(' ', '_')}"] = partial(
+            draw.strips, found["strip"].values[i], event, said
+        )
+    return draw.suiting(wanted)
+
+
+def _edited(options: Options, names: list[str]) -> list[str]:
+    asked = [options.attribute] if isinstance(options.attribute, str) else options.attribute
+    for name in asked or ():
+        if name not in names:
+            raise InputError(f"attribute: {did_you_mean(name, names)}")
+    return list(asked) if asked is not None else names
+
+
+def _refuse_chance(found: xr.Dataset, edited: list[str], force: bool) -> None:
+    for name in edited:
+        if bool(found["chance"].sel(factor=name)) and not force:
+            raise InputError(
+                f"attribute {name!r}: its boundary is no better than chance (accuracy {float(found['accuracy'].sel(factor=name)):.2f} of "
+                "held-out codes); leave it out of attribute, or give force = true"
+            )
+
+
+def _ways(options: Options) -> np.ndarray:
+    return np.linspace(-options.reach, options.reach, options.steps)
+
+
+def _strips(space: LatentSpace, moves: np.ndarray, layers: slice | None, options: Options) -> np.ndarray:
+    shown = space.some(slice(0, min(options.pictured, len(space))))
+    lines = []
+    for move in moves:
+        codes = np.concatenate([latents.edit(shown.codes, move, by, layers) for by in _ways(options)])
+        x = shown.decoded(codes)["x"].values
+        lines.append(np.moveaxis(x.reshape(options.steps, len(shown), *x.shape[1:]), 0, 1))
+    return np.stack(lines)

@@ -1,0 +1,147 @@
+"""Mistakes of a generator, and what becomes of them when their codes are moved away from where mistakes are (Shen et al., CVPR 2020, section 4.3).
+
+A mistake is a draw that is far from every real row. Those that are picked for being worst would be better at any other code, so every figure
+stands beside that of random directions of the same size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from pydantic import Field
+
+from probgen import figures as draw
+from probgen import latents
+from probgen.analyses.boundaries import BoundaryOptions, known_or_found
+from probgen.analyses.space import LatentSpace, applies, features_of, needs
+from probgen.api.attributing import attribute_scores
+from probgen.contract.analysis import Call
+from probgen.contract.event import Event
+from probgen.contract.fitted import Fitted
+from probgen.contract.rows import evenly
+from probgen.errors import InputError
+from probgen.evaluation import nearest
+
+__all__ = ["Options", "applies", "figures", "needs", "run"]
+
+ROWS = 6000  # real ones that distances are taken to, at most
+SHOWN = 8
+FOLDS = 5
+
+
+class Options(BoundaryOptions):
+    """Which draws are mistakes, and how far they are moved."""
+
+    judge: Literal["distance", "critic"] = Field(
+        "distance",
+        description="from the nearest real row in features of the scorer; or the critic of a GAN, which says little at the end of a fit",
+    )
+    worst: float = Field(0.1, gt=0, lt=1, description="share of the draws that are mistakes")
+    by: float = Field(2.0, gt=0, description="deviations of n . c over draws")
+    n: int = Field(
+        20_000, ge=100, description="codes; mistakes are few, and a way out of them takes many to be found"
+    )
+    random: int = Field(10, ge=1, description="directions beside")
+
+
+def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
+    """Distances from real rows before and after, by random directions, and of other real rows; how far attributes move."""
+    space, found = known_or_found(fitted, data, options, call)
+    net = space.telling
+    if net is None:
+        raise InputError(
+            "scorer: distances are taken in its features; a run of the family 'attributes' is needed"
+        )
+    real, others = _real_rows(data, call)
+    real_f, other_f = features_of(net, real), features_of(net, others)
+
+    def far(codes: np.ndarray, of: LatentSpace) -> np.ndarray:
+        return nearest(features_of(net, of.rows(codes)["x"].values), real_f)[1]
+
+    distance = far(space.codes, space)
+    bad = distance if options.judge == "distance" else -_critic(space)
+    mistake = (bad > np.quantile(bad, 1 - options.worst)).astype(float)
+    # classes are what a mistake is often about, so numbers alone are held
+    numbers = np.isnan(space.base["middle"].values)
+    held = found["normal"].values.reshape(found.sizes["factor"], -1)[numbers]
+
+    def away(rows: np.ndarray) -> tuple[np.ndarray, float]:
+        """The move of one deviation towards mistakes, found from some rows; how well held-out codes are told."""
+        b = latents.boundaries(
+            space.codes[rows], mistake[rows, None], method=options.method, share=options.share,
+            middle=np.array([0.5]), names=["mistake"], seed=call.seed,
+        )  # fmt: skip
+        way = latents.gentle(b.normal[0], held, space.covariance)
+        move = latents.step(b.normal[0], float(b.deviation[0]), way)
+        return move.reshape(space.codes.shape[1:]), float(b.accuracy[0])
+
+    picked = np.flatnonzero(mistake == 1)
+    some, mended, fold = space.some(picked), space.codes[picked].copy(), np.arange(len(space)) % FOLDS
+    for i in range(FOLDS):  # what is moved has not told the way
+        here = fold[picked] == i
+        mended[here] = latents.edit(mended[here], away(fold != i)[0], -options.by)
+    move, accuracy = away(fold >= 0)
+    after = far(mended, some)
+    length = options.by * float(np.sqrt(_mahalanobis(move, space)))
+    rng = np.random.default_rng(call.seed)
+    ways = rng.standard_normal((options.random, len(space))) @ (space.flat - space.flat.mean(0))
+    ways *= (length / np.sqrt([_mahalanobis(w, space) for w in ways]))[:, None]
+    random = [np.median(far(latents.edit(some.codes, w, 1.0), some)) for w in ways]
+    numbers_moved = (
+        np.abs(some.seen(mended) - some.base.values)[:, numbers] / space.base.values.std(0)[numbers]
+    )
+    before = float(np.median(distance[picked]))
+    shown = np.argsort(-distance[picked], kind="stable")[:SHOWN]
+    result = xr.Dataset(
+        {
+            "distance_before": before,
+            "distance_after": float(np.median(after)),
+            "distance_random": float(np.mean(random)),
+            "distance_real": float(np.median(nearest(other_f, real_f)[1])),
+            "distance_draws": float(np.median(distance)),
+            "others_moved": float(numbers_moved.mean()) if numbers.any() else np.nan,
+            "accuracy": accuracy,
+            "move": (space.dims, move),
+            "before": (("image", *fitted.event.dims), some.rows(some.codes)["x"].values[shown]),
+            "after": (("image", *fitted.event.dims), some.rows(mended)["x"].values[shown]),
+        }
+    )
+    result["of_real"] = result["distance_after"] / result["distance_real"]
+    result["of_random"] = result["distance_after"] / result["distance_random"]
+    return result.assign_attrs(latent=space.latent, scorer=str(found.attrs["scorer"]), judge=options.judge)
+
+
+def _mahalanobis(move: np.ndarray, space: LatentSpace) -> float:
+    """The squared length of a move in deviations of draws."""
+    flat = move.ravel()
+    return float(flat @ np.linalg.pinv(space.covariance, rcond=1e-8, hermitian=True) @ flat)
+
+
+def _real_rows(data: xr.Dataset, call: Call) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that distances are taken to, and others: those of the fit and the data, or else two halves of the data."""
+    if call.reference is not None:
+        return evenly(call.reference, ROWS)["x"].values, evenly(data, ROWS)["x"].values
+    if data.sizes["row"] < 4:
+        raise InputError(f"{data.sizes['row']} rows: real rows are needed, and others to hold them against")
+    x = evenly(data, 2 * ROWS)["x"].values
+    return x[::2], x[1::2]
+
+
+def _critic(space: LatentSpace) -> np.ndarray:
+    told = attribute_scores(space.fitted, space.rows(space.codes), device=space.device)
+    if "critic" not in told["factor"].values:
+        raise InputError(f"judge = 'critic': family {space.fitted.family!r} has no critic")
+    return np.asarray(told.sel(factor="critic").values)
+
+
+def figures(found: xr.Dataset) -> Mapping[str, Figure]:
+    """`mended`: the worst draws before and after."""
+    event, title = Event.of(found), found.attrs["title"]
+    pairs = np.stack([found["before"].values, found["after"].values])
+    return draw.suiting(
+        {"mended": lambda: draw.strips(pairs, event, f"{title}\nworst draws, and the same moved")}
+    )

@@ -1,0 +1,97 @@
+"""Re-scoring: which layer of a generator decides each attribute (HiGAN: Yang, Shen & Zhou, IJCV 2021), or that none stands out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from pydantic import Field
+
+from probgen import figures as draw
+from probgen import latents
+from probgen.analyses.boundaries import known_or_found
+from probgen.analyses.edits import MoveOptions, held_by, move_of
+from probgen.analyses.space import applies, needs
+from probgen.contract.analysis import Call
+from probgen.contract.fitted import Fitted
+from probgen.errors import NotOffered
+
+__all__ = ["Options", "applies", "figures", "needs", "rowless", "run"]
+
+rowless = True
+
+
+class Options(MoveOptions):
+    """How codes are moved."""
+
+    by: float = Field(2.0, description="deviations of n . c over draws, in one layer alone")
+    random: int = Field(39, ge=1, description="directions that effects are held against")
+    measured: int = Field(200, ge=2, description="codes that are moved")
+
+
+def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
+    """`effect (edited, layer, factor)` with its error, those of random directions, and what stands out."""
+    space, found = known_or_found(fitted, data, options, call)
+    if "layer" not in space.dims[:1]:
+        raise NotOffered(f"codes of {space.latent!r} have no layers that could be moved alone")
+    few = space.some(slice(0, min(options.measured, len(space))))
+    names = [str(name) for name in found["factor"].values]
+    moves = np.stack(
+        [move_of(space, found, name, held_by(name, found, options.hold), options.along) for name in names]
+    )
+    r = latents.rescore(few.seen, few.codes, moves, by=options.by, random=options.random, seed=call.seed)
+    own = np.arange(len(names))
+    change = r.effect[own, :, own]
+    share = np.abs(change) / np.maximum(np.abs(change).sum(1, keepdims=True), 1e-12)
+    dims = ("edited", "layer", "factor")
+    result = xr.Dataset(
+        {
+            "effect": (dims, r.effect, {"units": "deviations of the scores"}),
+            "error": (dims, r.error),
+            "low": (dims, r.effect - 1.96 * r.error),
+            "high": (dims, r.effect + 1.96 * r.error),
+            "rectified": (dims, r.rectified, {"long_name": "mean of max(change, 0), HiGAN's statistic"}),
+            "random": (("direction", "layer", "factor"), r.random),
+            "own": (("edited", "layer"), change),
+            "share": (("edited", "layer"), share, {"long_name": "of the summed effect"}),
+            "p": (("edited", "layer"), r.p),
+            "called": (("edited", "layer"), r.called),
+            "named": (
+                "edited",
+                r.layer,
+                {"long_name": "the layer of the largest effect where it stands out, else -1"},
+            ),
+            "standing_out": float((r.layer >= 0).mean()),
+        },
+        {"edited": names, "factor": names, "layer": np.arange(change.shape[1])},
+    )
+    said = [
+        f"{name}: layer {i} ({share[k, i]:.0%})"
+        for k, (name, i) in enumerate(zip(names, r.layer, strict=True))
+        if i >= 0
+    ]
+    silent = [name for name, i in zip(names, r.layer, strict=True) if i < 0]
+    lines = [", ".join(said)] if said else []
+    lines += [f"no layer stands out: {', '.join(silent)}"] if silent else []
+    return result.assign_attrs(
+        latent=space.latent, scorer=str(found.attrs["scorer"]), by=options.by, summary="; ".join(lines)
+    )
+
+
+def figures(found: xr.Dataset) -> Mapping[str, Figure]:
+    """`layers`: of each attribute its change by layer, with intervals; `share` of the summed effect."""
+    names, layers = [str(n) for n in found["edited"].values], [str(i) for i in found["layer"].values]
+    own = np.arange(len(names))
+    chance = np.abs(found["random"].values).max((0, 1))
+    error = found["error"].values[own, :, own]
+    title = found.attrs["title"]
+    return {
+        "layers": draw.by_layer(
+            found["own"].values, error, found["called"].values, chance, names, layers, title
+        ),
+        "share": draw.table(
+            found["share"].values, names, layers, f"{title}\nshare of the summed effect", above="layer"
+        ),
+    }
