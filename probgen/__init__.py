@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from probgen.api.attributing import attributes as attributes
     from probgen.api.decoding import decode as decode
     from probgen.api.diagnosing import diagnose as diagnose
+    from probgen.api.encoding import encode as encode
     from probgen.api.fitting import fit as fit
     from probgen.api.loading import load as load
     from probgen.api.sampling import sample as sample
@@ -54,6 +55,7 @@ _HOME = {
     "compare": "probgen.evaluation",
     "decode": "probgen.api.decoding",
     "diagnose": "probgen.api.diagnosing",
+    "encode": "probgen.api.encoding",
     "figures_of": "probgen.api.analyzing",
     "fit": "probgen.api.fitting",
     "hookimpl": "probgen.contract.hookspecs",

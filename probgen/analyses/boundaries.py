@@ -52,14 +52,17 @@ def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Data
     """Boundaries in a space of codes."""
     base = space.base
     names, y = [str(name) for name in base["factor"].values], base.values
-    known = np.isfinite(y).all(1)  # a drawn image may have no ink at all, and then no slant
-    if not known.any():
+    there = np.isfinite(y).all(1)  # a drawn image may have no ink at all, and then no slant
+    if not there.any():
         raise InputError("scorer: no draw has scores that are all known")
-    space, y = (space, y) if known.all() else (space.some(known), y[known])
+    space, y = (space, y) if there.all() else (space.some(there), y[there])
     b = latents.boundaries(
         space.codes, y, method=options.method, share=options.share, middle=base["middle"].values,
         names=names, seed=seed,
     )  # fmt: skip
+    judged = np.isfinite(
+        b.accuracy
+    )  # of scores that lie on one side of the middle, as good as all, nobody knows
     with np.errstate(invalid="ignore"):
         correlation = np.atleast_2d(np.corrcoef(y.T))
     found = xr.Dataset(
@@ -80,7 +83,7 @@ def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Data
             "cosine": (("factor", "other"), b.normal @ b.normal.T),
             "correlation": (("factor", "other"), correlation),
             **{f"accuracy_{name}": float(a) for name, a in zip(names, b.accuracy, strict=True)},
-            "accuracy_mean": float(np.nanmean(b.accuracy)),
+            "accuracy_mean": float(b.accuracy[judged].mean()) if judged.any() else np.nan,
         },
         {"factor": names, "other": names, "of": ("factor", base["of"].values)},
     )

@@ -13,7 +13,7 @@ from pydantic import Field
 from probgen import figures as draw
 from probgen import latents
 from probgen.analyses.boundaries import scorer_of
-from probgen.analyses.space import LatentSpace, SpaceOptions, applies, in_words, needs, space_of
+from probgen.analyses.space import LatentSpace, SpaceOptions, applies, in_words, known, needs, space_of
 from probgen.contract.analysis import Call
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
@@ -111,7 +111,8 @@ def _with_effects(
 ) -> xr.Dataset:
     """Effects of directions on attributes, beside those of random ones."""
     few = space.some(slice(0, min(options.measured, len(space))))
-    base, deviation = few.base.values, np.maximum(few.base.values.std(0), 1e-12)
+    base = few.base.values
+    deviation = np.maximum(known(base).std(0), 1e-12)
     rng = np.random.default_rng(call.seed)
     random = rng.standard_normal((RANDOM, len(space))) @ (space.flat - space.flat.mean(0))
     random /= np.linalg.norm(random, axis=1, keepdims=True)
@@ -119,7 +120,7 @@ def _with_effects(
 
     def effects(ways: np.ndarray) -> np.ndarray:
         moved = [few.seen(latents.edit(few.codes, way, options.by)) - base for way in ways]
-        return np.stack([(m / deviation).mean(0) for m in moved])
+        return np.stack([(known(m) / deviation).mean(0).filled(np.nan) for m in moved])
 
     effect, chance = effects(moves), effects(random)
     names = [str(name) for name in few.base["factor"].values]

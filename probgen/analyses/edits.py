@@ -14,7 +14,7 @@ from pydantic import Field
 from probgen import figures as draw
 from probgen import latents
 from probgen.analyses.boundaries import BoundaryOptions, known_or_found
-from probgen.analyses.space import LatentSpace, applies, in_words, layers_of, needs
+from probgen.analyses.space import LatentSpace, applies, in_words, known, layers_of, needs
 from probgen.contract.analysis import Call
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
@@ -67,15 +67,15 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
         ]
     )
     few = space.some(slice(0, min(options.measured, len(space))))
-    deviation = space.base.values.std(0)
-    changes = np.stack(
-        [
-            (few.seen(latents.edit(few.codes, move, options.by, layers)) - few.base.values) / deviation
-            for move in moves
-        ]
+    deviation = known(space.base.values).std(0)
+    changes = known(
+        np.stack(
+            [few.seen(latents.edit(few.codes, move, options.by, layers)) - few.base.values for move in moves]
+        )
     )
+    changes = changes / deviation
     moved = xr.DataArray(
-        changes.mean(1), {"edited": edited, "factor": names}, ("edited", "factor"),
+        changes.mean(1).filled(np.nan), {"edited": edited, "factor": names}, ("edited", "factor"),
         attrs={"units": "deviations of the scores", "long_name": f"mean change by an edit of {options.by:g}"},
     )  # fmt: skip
     own = np.array([float(moved.sel(edited=name, factor=name)) for name in edited])
@@ -93,7 +93,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
     result = xr.Dataset(
         {
             "moved": moved,
-            "error": (("edited", "factor"), changes.std(1, ddof=1) / np.sqrt(len(few))),
+            "error": (("edited", "factor"), (changes.std(1, ddof=1) / np.sqrt(len(few))).filled(np.nan)),
             "own": ("edited", own),
             "others": ("edited", others),
             "held_most": (
@@ -108,7 +108,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
             ),
             "by": ("step", _ways(options)),
             "mean_own": float(own.mean()),
-            "mean_others": float(np.nanmean(others)) if len(names) > 1 else np.nan,
+            "mean_others": float(np.nanmean(others)) if any(beside) else np.nan,
         }
     )
     result["purity"] = result["mean_own"] / result["mean_others"]
@@ -127,7 +127,7 @@ def held_by(name: str, found: xr.Dataset, hold: str | tuple[str, ...]) -> list[s
     names = [str(other) for other in found["factor"].values]
     for other in () if isinstance(hold, str) else hold:
         if other not in names:
-            raise InputError(f"hold: {did_you_mean(other, names)}")
+            raise InputError(f"hold = {other!r}: {did_you_mean(other, names)}")
     of = dict(zip(names, found["of"].values, strict=True))
     wanted = names if isinstance(hold, str) else hold
     return [other for other in wanted if of[other] != of[name]]
@@ -140,7 +140,13 @@ def move_of(
     flat = found["normal"].values.reshape(found.sizes["factor"], -1)
     normals = dict(zip(map(str, found["factor"].values), flat, strict=True))
     n, others = normals[name], np.array([normals[other] for other in held]).reshape(len(held), flat.shape[1])
-    way = latents.gentle(n, others, space.covariance) if along == "gentle" else latents.project(n, others)
+    try:
+        way = latents.gentle(n, others, space.covariance) if along == "gentle" else latents.project(n, others)
+    except InputError:
+        raise InputError(
+            f"attribute {name!r}: in {space.latent}, of {flat.shape[1]} dimensions, nothing is left of it with {len(held)} others held "
+            f"({', '.join(held)}); name fewer in hold, or [] for none"
+        ) from None
     return latents.step(n, float(found["deviation"].sel(factor=name)), way)
 
 
@@ -167,7 +173,7 @@ def _edited(options: Options, names: list[str]) -> list[str]:
     asked = [options.attribute] if isinstance(options.attribute, str) else options.attribute
     for name in asked or ():
         if name not in names:
-            raise InputError(f"attribute: {did_you_mean(name, names)}")
+            raise InputError(f"attribute = {name!r}: {did_you_mean(name, names)}")
     return list(asked) if asked is not None else names
 
 

@@ -17,13 +17,13 @@ from pydantic import Field
 from probgen import figures as draw
 from probgen import latents
 from probgen.analyses.boundaries import BoundaryOptions, known_or_found
-from probgen.analyses.space import LatentSpace, applies, features_of, needs
+from probgen.analyses.space import LatentSpace, applies, features_of, known, needs
 from probgen.api.attributing import attribute_scores
 from probgen.contract.analysis import Call
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.rows import evenly
-from probgen.errors import InputError
+from probgen.errors import InputError, did_you_mean
 from probgen.evaluation import nearest
 
 __all__ = ["Options", "applies", "figures", "needs", "run"]
@@ -45,6 +45,10 @@ class Options(BoundaryOptions):
     n: int = Field(
         20_000, ge=100, description="codes; mistakes are few, and a way out of them takes many to be found"
     )
+    hold: Literal["numbers"] | tuple[str, ...] = Field(
+        "numbers",
+        description="attributes that are to stay: all that are numbers, or some by name, or [] for none",
+    )
     random: int = Field(10, ge=1, description="directions beside")
 
 
@@ -65,9 +69,16 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     distance = far(space.codes, space)
     bad = distance if options.judge == "distance" else -_critic(space)
     mistake = (bad > np.quantile(bad, 1 - options.worst)).astype(float)
-    # classes are what a mistake is often about, so numbers alone are held
-    numbers = np.isnan(space.base["middle"].values)
-    held = found["normal"].values.reshape(found.sizes["factor"], -1)[numbers]
+    names = [str(name) for name in found["factor"].values]
+    # classes are what a mistake is often about
+    numbers = [
+        name for name, middle in zip(names, space.base["middle"].values, strict=True) if np.isnan(middle)
+    ]
+    held = numbers if options.hold == "numbers" else list(options.hold)
+    for name in held:
+        if name not in names:
+            raise InputError(f"hold = {name!r}: {did_you_mean(name, names)}")
+    normals = found["normal"].values.reshape(len(names), -1)[[names.index(name) for name in held]]
 
     def away(rows: np.ndarray) -> tuple[np.ndarray, float]:
         """The move of one deviation towards mistakes, found from some rows; how well held-out codes are told."""
@@ -75,7 +86,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
             space.codes[rows], mistake[rows, None], method=options.method, share=options.share,
             middle=np.array([0.5]), names=["mistake"], seed=call.seed,
         )  # fmt: skip
-        way = latents.gentle(b.normal[0], held, space.covariance)
+        way = latents.gentle(b.normal[0], normals, space.covariance)
         move = latents.step(b.normal[0], float(b.deviation[0]), way)
         return move.reshape(space.codes.shape[1:]), float(b.accuracy[0])
 
@@ -91,9 +102,8 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     ways = rng.standard_normal((options.random, len(space))) @ (space.flat - space.flat.mean(0))
     ways *= (length / np.sqrt([_mahalanobis(w, space) for w in ways]))[:, None]
     random = [np.median(far(latents.edit(some.codes, w, 1.0), some)) for w in ways]
-    numbers_moved = (
-        np.abs(some.seen(mended) - some.base.values)[:, numbers] / space.base.values.std(0)[numbers]
-    )
+    stay = [names.index(name) for name in held or names]
+    moved = known(some.seen(mended) - some.base.values)[:, stay] / known(space.base.values).std(0)[stay]
     before = float(np.median(distance[picked]))
     shown = np.argsort(-distance[picked], kind="stable")[:SHOWN]
     result = xr.Dataset(
@@ -103,7 +113,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
             "distance_random": float(np.mean(random)),
             "distance_real": float(np.median(nearest(other_f, real_f)[1])),
             "distance_draws": float(np.median(distance)),
-            "others_moved": float(numbers_moved.mean()) if numbers.any() else np.nan,
+            "others_moved": float(np.abs(moved).mean()),
             "accuracy": accuracy,
             "move": (space.dims, move),
             "before": (("image", *fitted.event.dims), some.rows(some.codes)["x"].values[shown]),

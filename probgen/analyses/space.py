@@ -16,10 +16,11 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 from probgen.api.attributing import attribute_scores, teller
 from probgen.api.common import name_of
 from probgen.api.decoding import decode
+from probgen.api.encoding import encode
 from probgen.api.sampling import sample
 from probgen.contract.analysis import Call
 from probgen.contract.conditions import conditions_in
-from probgen.contract.definition import Decoder, Selecting, Telling, latents_of, places_of
+from probgen.contract.definition import Decoder, Encoder, Selecting, Telling, latents_of, places_of
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import Options
 from probgen.contract.rows import as_tensor, evenly
@@ -169,7 +170,10 @@ def space_of(fitted: Fitted, data: xr.Dataset | None, options: SpaceOptions, cal
         if data is None:
             raise InputError("of = 'rows': there are none; give data")
         rows = evenly(data, options.n)
-        drawn = sample(fitted, given={**given, "x": rows["x"].values}, **how).isel(sample=0)
+        if isinstance(module, Encoder):
+            drawn = encode(fitted, rows, device=call.device)
+        else:  # a pair whose guide draws them
+            drawn = sample(fitted, given={**given, "x": rows["x"].values}, **how).isel(sample=0)
         n = rows.sizes["row"]
     else:
         n = options.n
@@ -201,7 +205,7 @@ def _given(
     latents = latents_of(module)
     for name in options.given:
         if name not in event.given and name not in latents:
-            raise InputError(f"given: {did_you_mean(name, [*event.given, *latents])}")
+            raise InputError(f"given.{name}: {did_you_mean(name, [*event.given, *latents])}")
     if isinstance(module, Selecting):
         for name in module.selects:
             if name in latents and name not in options.given:
@@ -240,7 +244,7 @@ def _chosen(
             f"latent {wanted!r} holds whole numbers, and boundaries lie between real ones: {', '.join(offered) or 'there are none'}"
         )
     if wanted not in offered:
-        raise InputError(f"latent: {did_you_mean(wanted, offered)}")
+        raise InputError(f"latent = {wanted!r}: {did_you_mean(wanted, offered)}")
     return wanted
 
 
@@ -269,6 +273,11 @@ def layers_of(asked: str | int | None) -> slice | None:
     if not first.isdigit() or (last and not last.isdigit()) or int(last or first) < int(first):
         raise InputError(f"layers = {asked!r}: a number from 0, or a range as '0-2'")
     return slice(int(first), int(last or first) + 1)
+
+
+def known(scores: np.ndarray) -> Any:
+    """Without those that are not known, as the slant of an image without ink: a masked array."""
+    return np.ma.masked_invalid(scores)
 
 
 def in_words(numbers: Mapping[str, float], form: Callable[[float], str]) -> str:

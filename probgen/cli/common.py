@@ -162,8 +162,6 @@ def printable(text: str) -> str:
 
 def settings(pairs: list[str] | None, reserved: Collection[str] = RESERVED) -> dict[str, Any]:
     """`["components=3"]` as `{"components": 3}`; values are TOML, and text where they are not."""
-    import tomllib
-
     values: dict[str, Any] = {}
     for pair in pairs or []:
         name, equals, text = pair.partition("=")
@@ -173,11 +171,20 @@ def settings(pairs: list[str] | None, reserved: Collection[str] = RESERVED) -> d
             raise InputError(
                 f"--set {pair!r}: {name.strip()!r} is not an option to set; use --{name.strip()} if there is one"
             )
-        try:
-            values[name.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            values[name.strip()] = text
+        values[name.strip()] = _value(text.strip())
     return values
+
+
+def _value(text: str) -> Any:
+    """A value of TOML; a text where it is none, or a list of such, as in `[age, glasses]`."""
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        if text.startswith("[") and text.endswith("]"):
+            return [_value(part.strip()) for part in text[1:-1].split(",")]
+        return text
 
 
 def progress(quiet: bool) -> bool:

@@ -14,6 +14,7 @@ Placed         a module with further places on the way from latents to x
 Dimensioned    a module that names the dimensions of its state
 Explained      a module that says in words what arrays of its state are
 Decoder        a module that decodes latents
+Encoder        a module that encodes x
 Gaussian       a module made of Gaussians, which a scatter can show
 Telling        a module that tells attributes of x
 Selecting      a module that holds several models
@@ -186,6 +187,17 @@ class Decoder(Protocol):
 
         x is the mean of p(x | latents) where that is a distribution, and not rounded. A row does not depend on the others.
         Errors: `NotOffered` where the mean is not known; `InputError` for a place that there is not, and where more is needed.
+        """
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A module with an encoder."""
+
+    def encoded(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
+        """Its latents where the encoder sees rows of x: the mean of q(z | x), the most likely class; nothing is drawn.
+
+        x (row, *event), given (row, ...). A row does not depend on the others.
         """
 
 

@@ -82,7 +82,7 @@ def _check_grey(x: np.ndarray) -> None:
 
 def _thickness(image: np.ndarray) -> float:
     """Four times the mean distance to the edge, on a finer grid."""
-    padded = np.pad(image.astype(np.float64), 1)
+    padded = np.maximum(np.pad(image.astype(np.float64), 1), 0)
     fine = zoom(padded, FINER, order=1, grid_mode=True, mode="grid-constant")
     inside = fine > 0.5 * padded.max()
     if not inside.any():

@@ -65,6 +65,8 @@ def rescore(
     if len(codes) < 2 or random < 1:
         raise InputError("two codes and one random direction at least")
     base = np.asarray(seen(codes), dtype=np.float64)
+    if not np.isfinite(base).all():
+        raise InputError("a score is not known of some codes: take others")
     deviation = base.std(0)
     if not (deviation > 0).all():
         raise InputError(f"score {int(np.argmin(deviation > 0))} is the same of every code")

@@ -84,6 +84,10 @@ class Autoencoder(CodePair):
         )
         return self.encoder(x, self.context(given), seen)
 
+    def encoded(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
+        """E(x)."""
+        return {"z": self.encode(x, **given)}
+
     def likelihood(self, z: Tensor, **given: Tensor) -> Any:
         """p(x | z): batch shape (row,)."""
         return joint(self.site, self.decoder(z, self.context(given)), len(self.shape))

@@ -90,6 +90,11 @@ class M2(CodePair):
         """q(y | x): batch shape (row,)."""
         return dist.Categorical(logits=self.classifier(x))
 
+    def encoded(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
+        """The most likely y, and the mean of q(z | x, y)."""
+        y = self.classifier(x).argmax(1)
+        return {"y": y, "z": self.encoder(x, self._one_hot(y)).chunk(2, 1)[0]}
+
     def told(self, at: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """z, and y as its context."""
         self._check(at["y"])

@@ -157,6 +157,10 @@ class VAE(CodePair):
         """q(z | x): batch shape (row,), event shape (latent,)."""
         return self._q(self.encoder(x, self.context(given), observed))
 
+    def encoded(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
+        """The mean of q(z | x)."""
+        return {"z": self.posterior(x, **given).mean}
+
     def _q(self, y: Tensor) -> Any:
         mu, log_sigma = y.chunk(2, 1)
         return NormalVector(mu, log_sigma.exp())

@@ -19,10 +19,12 @@ import xarray as xr
 from pydantic import BaseModel
 
 from probgen.api.decoding import decode
+from probgen.api.encoding import encode
 from probgen.api.fitting import fit
 from probgen.api.sampling import sample
 from probgen.api.scoring import score
-from probgen.contract.definition import Decoder, latents_of, places_of
+from probgen.contract.conditions import conditions_in
+from probgen.contract.definition import Decoder, Encoder, latents_of, places_of
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import MeanOptions
 from probgen.contract.rows import Rows
@@ -319,6 +321,28 @@ class FamilyLaws:
         for start, until in (({**known, "nowhere": expected}, "x"), (known, "nowhere")):
             with pytest.raises(InputError, match="nowhere"):
                 decode(fitted, start, until)
+
+    def test_encode_sees_each_row_alone(self, data: xr.Dataset, fitted: Fitted) -> None:
+        """An encoder gives every latent, of a row the same whatever the others are, as `decode` takes it."""
+        if not isinstance(fitted.module, Encoder):
+            pytest.skip(f"{fitted.family} does not declare an encoder")
+        rows = data.isel(row=slice(0, 7))
+        codes = encode(fitted, rows)
+        assert set(codes.data_vars) == set(latents_of(fitted.module))
+        last = encode(fitted, rows.isel(row=slice(6, 7)))
+        for name, dims in latents_of(fitted.module).items():
+            assert codes[name].dims == ("row", *dims)
+            np.testing.assert_allclose(last[name].values, codes[name].values[6:], rtol=1e-5, atol=1e-5)
+        try:
+            x = decode(
+                fitted,
+                codes.assign(
+                    {k: ("row", v) for k, v in conditions_in(rows, fitted.event).items() if v.ndim == 1}
+                ),
+            )["x"]
+        except NotOffered as reason:
+            pytest.skip(str(reason))
+        assert np.isfinite(x.values).all()
 
     def _latents(self, data: xr.Dataset, fitted: Fitted) -> dict[str, np.ndarray]:
         """All latents of some draws, and conditions."""

@@ -170,6 +170,7 @@ class Adversarial(nn.Module, ABC):
         self.latents: dict[str, tuple[str, ...]] = {"z": ("latent",)}
         if members > 1:
             self.latents["member"] = ()
+            self.selects = ("member",)
         self.context = context_size(event)
         self.D = self.discriminator()  # before G: a fit that diverges names the first
         self.G = self.generator()

@@ -240,6 +240,10 @@ class VQPair(Pair):
         )
         return {"x": x, **zs}
 
+    def encoded(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
+        """The codes of x."""
+        return dict(zip(self.names, self.codes.encode(x, self.context(given))[1], strict=True))
+
     def way(self) -> dict[str, Step]:
         """z -> e(z), where gradients go to -> E[x | z] of the codes of all levels."""
 
