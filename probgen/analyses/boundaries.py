@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
@@ -20,11 +20,13 @@ from probgen.contract.state import digest_of
 from probgen.errors import InputError
 from probgen.latents.hyperplanes import Method
 from probgen.store.folder import ANALYSES
-from probgen.store.trees import read_dataset
+from probgen.store.trees import from_json, read_dataset
 
 __all__ = ["Options", "applies", "figures", "needs", "rowless", "run"]
 
 rowless = True
+INHERITED = ("scorer", "latent", "of", "given")  # by analyses that go on from boundaries
+Asked = TypeVar("Asked", bound=SpaceOptions)
 
 
 class BoundaryOptions(SpaceOptions):
@@ -133,27 +135,26 @@ def known_or_found(
             )
         space = space_of(fitted, data, options, call)
         return space, found_in(space, options, call.seed)
-    found = read_dataset(file, "boundaries")
-    check_same_model(fitted, found, file)
-    again: dict[str, Any] = {
-        "scorer": found.attrs["scorer"],
-        "latent": options.latent or found.attrs["latent"],
-    }
-    if again["latent"] != found.attrs["latent"]:
+    found = _read(file, fitted)
+    wanted = like(options, found)
+    if wanted.latent != found.attrs["latent"]:
         raise InputError(
-            f"latent = {again['latent']!r}: {file} has boundaries in {found.attrs['latent']!r}; give scorer, and they are found anew"
+            f"latent = {wanted.latent!r}: {file} has boundaries in {found.attrs['latent']!r}; give scorer, and they are found anew"
         )
-    return space_of(fitted, data, options.model_copy(update=again), call), found
+    return space_of(fitted, data, wanted, call), found
 
 
-def scorer_of(fitted: Fitted, options: SpaceOptions, call: Call) -> Any:
-    """The scorer that is named, or else that of the boundaries which the run has; None where there is neither."""
+def scored(fitted: Fitted, options: Asked, call: Call) -> Asked:
+    """The same options with the scorer and the codes of the boundaries that the run has, where no scorer is named."""
     file = _file(call)
-    if options.scorer is not None or file is None:
-        return options.scorer
-    found = read_dataset(file, "boundaries")
-    check_same_model(fitted, found, file)
-    return found.attrs["scorer"]
+    return options if options.scorer is not None or file is None else like(options, _read(file, fitted))
+
+
+def like(options: Asked, found: xr.Dataset) -> Asked:
+    """The same options, and where they do not say which codes, those of boundaries."""
+    known = {**from_json(found.attrs["options"], "boundaries"), "latent": found.attrs["latent"]}
+    taken = {name: known[name] for name in INHERITED if name not in options.model_fields_set}
+    return options.model_copy(update=taken)
 
 
 def _file(call: Call) -> Path | None:
@@ -161,9 +162,11 @@ def _file(call: Call) -> Path | None:
     return file if file is not None and file.exists() else None
 
 
-def check_same_model(fitted: Fitted, found: xr.Dataset, file: Path) -> None:
+def _read(file: Path, fitted: Fitted) -> xr.Dataset:
     """Errors: `InputError` for boundaries of another generator."""
+    found = read_dataset(file, "boundaries")
     if found.attrs["model_sha256"] != digest_of(fitted.state):
         raise InputError(
             f"{file} has boundaries of another generator: find them anew (probgen analyze boundaries), or give scorer"
         )
+    return found

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from probgen import figures as draw
 from probgen import latents
-from probgen.analyses.boundaries import scorer_of
+from probgen.analyses.boundaries import scored
 from probgen.analyses.space import LatentSpace, SpaceOptions, applies, in_words, known, needs, space_of
 from probgen.contract.analysis import Call
 from probgen.contract.event import Event
@@ -23,7 +23,6 @@ from probgen.figures import Animation
 __all__ = ["Options", "applies", "figures", "needs", "rowless", "run"]
 
 rowless = True
-RANDOM = 10  # directions that the best are held against
 AT = 20  # codes at which derivatives are taken
 
 
@@ -52,8 +51,8 @@ class Options(SpaceOptions):
 
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
     """`direction` unit vectors, `deviation` of codes along them, `strip` and `walk`; `effect` on attributes where somebody tells them."""
-    scorer = scorer_of(fitted, options, call)
-    space = space_of(fitted, data, options.model_copy(update={"scorer": scorer}), call)
+    options = scored(fitted, options, call)
+    space = space_of(fitted, data, options, call)
     shape = space.codes.shape[1:]
     if options.method == "principal":
         ways, _ = latents.principal(space.codes, options.k)
@@ -82,7 +81,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
         },
         attrs={"latent": space.latent, "method": options.method, "reach": options.reach},
     )
-    return found if scorer is None else _with_effects(found, space, moves, options, call)
+    return found if options.scorer is None else _with_effects(found, space, moves, options, call)
 
 
 def _sensitive(space: LatentSpace, options: Options) -> np.ndarray:
@@ -114,7 +113,7 @@ def _with_effects(
     base = few.base.values
     deviation = np.maximum(known(base).std(0), 1e-12)
     rng = np.random.default_rng(call.seed)
-    random = rng.standard_normal((RANDOM, len(space))) @ (space.flat - space.flat.mean(0))
+    random = rng.standard_normal((len(moves), len(space))) @ (space.flat - space.flat.mean(0))
     random /= np.linalg.norm(random, axis=1, keepdims=True)
     random *= (space.flat @ random.T).std(0)[:, None]
 

@@ -11,12 +11,11 @@ from pydantic import Field
 
 from probgen import figures as draw
 from probgen import latents
-from probgen.analyses.boundaries import scorer_of
+from probgen.analyses.boundaries import scored
 from probgen.analyses.space import LatentSpace, SpaceOptions, applies, features_of, needs, space_of
 from probgen.contract.analysis import Call
 from probgen.contract.definition import latents_of
 from probgen.contract.fitted import Fitted
-from probgen.errors import InputError
 
 __all__ = ["Options", "applies", "figures", "needs", "rowless", "run"]
 
@@ -43,28 +42,25 @@ class Options(SpaceOptions):
 
 
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
-    """DCI, MIG, SAP, separability and path length of each latent vector. Factors are what the scorer tells of draws.
-
-    Of codes of rows (`of = "rows"`) that have attributes, factors are these, and no scorer is needed.
-    """
-    scorer = scorer_of(fitted, options, call)
+    """DCI, MIG, SAP, separability and path length of each latent vector; factors are what the scorer tells."""
+    wanted = scored(fitted, options, call).model_copy(update={"latent": options.latent})
     vectors = {
-        name: space_of(fitted, data, options.model_copy(update={"scorer": scorer, "latent": name}), call)
-        for name in _vectors(fitted, data, options, call)
+        name: space_of(fitted, data, wanted.model_copy(update={"latent": name}), call)
+        for name in _vectors(fitted, data, wanted, call)
     }
     last = list(vectors.values())[-1]
-    names, factors = _factors(last, data, options)
-    known = np.isfinite(factors).all(1)
+    names, factors = [str(name) for name in last.base["factor"].values], last.base.values
+    there = np.isfinite(factors).all(1)
     seen = last.telling
     values = np.full((len(vectors), len(MEASURES)), np.nan)
     for i, (name, space) in enumerate(vectors.items()):
-        codes, y = space.flat[known], factors[known]
+        codes, y = space.flat[there], factors[there]
         values[i, :6] = (
             *latents.dci(codes, y, seed=call.seed), latents.mig(codes, y), latents.sap(codes, y),
             latents.separability(codes, y, seed=call.seed),
         )  # fmt: skip
         if seen is not None:
-            values[i, 6] = _path_length(space, options, name in options.spherical, call.seed)
+            values[i, 6] = _path_length(space, wanted, name in wanted.spherical, call.seed)
     found = xr.Dataset(
         {"value": (("latent", "measure"), values)}, {"latent": list(vectors), "measure": list(MEASURES)}
     )
@@ -72,11 +68,8 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
         found = found.assign(
             {f"{m}_{name}": v for m, v in zip(MEASURES, values[i], strict=True) if np.isfinite(v)}
         )
-    return found.assign_attrs(
-        factors=", ".join(names),
-        of=options.of,
-        scorer="" if scorer is None else str(options.model_dump(mode="json")["scorer"] or scorer),
-    )
+    said = str(wanted.model_dump(mode="json")["scorer"])
+    return found.assign_attrs(factors=", ".join(names), of=wanted.of, scorer=said)
 
 
 def _vectors(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> list[str]:
@@ -86,16 +79,6 @@ def _vectors(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Ca
     few = space_of(fitted, data, options.model_copy(update={"n": 10, "scorer": None}), call)
     names = [name for name, dims in latents_of(fitted.module).items() if len(dims) == 1]
     return [name for name in names if name in (*few.reals, few.latent)] or [few.latent]
-
-
-def _factors(space: LatentSpace, data: xr.Dataset | None, options: Options) -> tuple[list[str], np.ndarray]:
-    if options.of == "rows" and options.scorer is None and space.tells is None:
-        if data is None or "attribute" not in data:
-            raise InputError("nobody tells attributes: give data that have some, or scorer")
-        told = data["attribute"].values[np.arange(len(space)) * data.sizes["row"] // len(space)]
-        return [str(name) for name in data["factor"].values], np.asarray(told, dtype=np.float64)
-    base = space.base
-    return [str(name) for name in base["factor"].values], base.values
 
 
 def _path_length(space: LatentSpace, options: Options, spherical: bool, seed: int) -> float:
