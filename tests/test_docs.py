@@ -23,6 +23,7 @@ PAGES = [
     "docs/sequences.md",
     "docs/latent.md",
     "docs/scenes.md",
+    "docs/semantics.md",
     "docs/files.md",
     "docs/plugins.md",
     "docs/diagnosis.md",

@@ -21,7 +21,7 @@ NAMES = (
     "layered",
     "nade",
     "pixels",
-    "separability",
+    "planted",
     "sequences",
     "starts",
     "startup",
