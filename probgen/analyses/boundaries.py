@@ -13,7 +13,7 @@ from pydantic import Field
 
 from probgen import figures as draw
 from probgen import latents
-from probgen.analyses.space import LatentSpace, SpaceOptions, applies, in_words, needs, space_of
+from probgen.analyses.space import LatentSpace, SpaceOptions, applies, as_name, in_words, needs, space_of
 from probgen.contract.analysis import Call
 from probgen.contract.fitted import Fitted
 from probgen.contract.state import digest_of
@@ -84,7 +84,7 @@ def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Data
             },
             "cosine": (("factor", "other"), b.normal @ b.normal.T),
             "correlation": (("factor", "other"), correlation),
-            **{f"accuracy_{name}": float(a) for name, a in zip(names, b.accuracy, strict=True)},
+            **{f"accuracy_{as_name(name)}": float(a) for name, a in zip(names, b.accuracy, strict=True)},
             "accuracy_mean": float(b.accuracy[judged].mean()) if judged.any() else np.nan,
         },
         {"factor": names, "other": names, "of": ("factor", base["of"].values)},

@@ -14,7 +14,7 @@ from pydantic import Field
 from probgen import figures as draw
 from probgen import latents
 from probgen.analyses.boundaries import BoundaryOptions, known_or_found
-from probgen.analyses.space import LatentSpace, applies, in_words, known, layers_of, needs
+from probgen.analyses.space import LatentSpace, applies, as_name, in_words, known, layers_of, needs
 from probgen.contract.analysis import Call
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
@@ -163,9 +163,7 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     reach = float(found["by"].max())
     for i, name in enumerate(edited):
         said = f"{title}\n{name}, -{reach:g} to {reach:g} deviations"
-        wanted[f"strip_{name.replace(' ', '_')}"] = partial(
-            draw.strips, found["strip"].values[i], event, said
-        )
+        wanted[f"strip_{as_name(name)}"] = partial(draw.strips, found["strip"].values[i], event, said)
     return draw.suiting(wanted)
 
 

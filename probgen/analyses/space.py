@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -278,6 +279,11 @@ def layers_of(asked: str | int | None) -> slice | None:
 def known(scores: np.ndarray) -> Any:
     """Without those that are not known, as the slant of an image without ink: a masked array."""
     return np.ma.masked_invalid(scores)
+
+
+def as_name(factor: str) -> str:
+    """A factor in the name of a figure or a file: `category 1` as `category_1`."""
+    return re.sub(r"[^\w.-]+", "_", factor)
 
 
 def in_words(numbers: Mapping[str, float], form: Callable[[float], str]) -> str:
