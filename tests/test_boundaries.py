@@ -296,3 +296,24 @@ def test_moves_that_cannot_be_are_refused() -> None:
         latents.rescore(lambda c: c, codes, n[None])
     with pytest.raises(InputError, match="directions"):
         latents.principal(np.random.default_rng(0).standard_normal((10, 4)), 5)
+
+
+def test_a_slope_is_the_gradient_of_a_planted_surface() -> None:
+    """Codes of three scales that lie in a subspace; scores bad in the middle of one axis: moves go out, on either side, and hold what is held."""
+    rng = np.random.default_rng(0)
+    white = rng.standard_normal((8000, 5))
+    spread = np.array([3.0, 2.0, 1.0, 1.0, 0.5])
+    basis = np.linalg.qr(rng.standard_normal((9, 9)))[0][:5]
+    codes = white * spread @ basis + 4
+    bad = -np.square(white[:, 0]) + 0.2 * rng.standard_normal(8000)
+    slope = latents.Slope(codes, bad)
+    at = np.array([[0.5, 1, 0, 0, 0], [-0.5, 1, 0, 0, 0]]) * spread @ basis + 4
+    down = slope.down(at, np.zeros((0, 9)))
+    expected = np.array([[1.0], [-1.0]]) * spread[0] * basis[0]
+    np.testing.assert_allclose(down, expected, atol=0.2)
+    assert 1 - np.square(bad - slope.predict(codes)).mean() / bad.var() > 0.95
+    held = slope.down(at, basis[:1])
+    np.testing.assert_allclose(held @ basis[0], 0, atol=1e-9)
+    white_length = np.linalg.norm((down @ basis.T) / spread, axis=1)
+    np.testing.assert_allclose(white_length, 1, atol=0.02)
+    assert np.linalg.norm((slope.random(rng) @ basis.T) / spread) == pytest.approx(1, abs=0.02)

@@ -1,6 +1,7 @@
 """Mistakes of a generator, and what becomes of them when their codes are moved away from where mistakes are (Shen et al., CVPR 2020, section 4.3).
 
-A mistake is a draw that is far from every real row. Those that are picked for being worst would be better at any other code, so every figure
+A mistake is a draw that is far from every real row. Many lie between clusters of good ones, where no hyperplane divides them from these: the way out is the
+slope of a quadratic regression at each code, of which the paper's boundary is the linear part. Those that are picked for being worst would be better at any other code, so every figure
 stands beside that of random directions of the same size.
 """
 
@@ -41,7 +42,7 @@ class Options(BoundaryOptions):
         description="from the nearest real row in features of the scorer; or the critic of a GAN, which says little at the end of a fit",
     )
     worst: float = Field(0.1, gt=0, lt=1, description="share of the draws that are mistakes")
-    by: float = Field(2.0, gt=0, description="deviations of n . c over draws")
+    by: float = Field(2.0, gt=0, description="length of a move, in deviations of codes")
     n: int = Field(
         20_000, ge=100, description="codes; mistakes are few, and a way out of them takes many to be found"
     )
@@ -67,8 +68,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         return nearest(features_of(net, of.rows(codes)["x"].values), real_f)[1]
 
     distance = far(space.codes, space)
-    bad = distance if options.judge == "distance" else -_critic(space)
-    mistake = (bad > np.quantile(bad, 1 - options.worst)).astype(float)
+    bad = np.log(distance + 1e-3) if options.judge == "distance" else -_critic(space)
     names = [str(name) for name in found["factor"].values]
     # classes are what a mistake is often about
     numbers = [
@@ -80,28 +80,17 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
             raise InputError(f"hold = {name!r}: {did_you_mean(name, names)}")
     normals = found["normal"].values.reshape(len(names), -1)[[names.index(name) for name in held]]
 
-    def away(rows: np.ndarray) -> tuple[np.ndarray, float]:
-        """The move of one deviation towards mistakes, found from some rows; how well held-out codes are told."""
-        b = latents.boundaries(
-            space.codes[rows], mistake[rows, None], method=options.method, share=options.share,
-            middle=np.array([0.5]), names=["mistake"], seed=call.seed,
-        )  # fmt: skip
-        way = latents.gentle(b.normal[0], normals, space.covariance)
-        move = latents.step(b.normal[0], float(b.deviation[0]), way)
-        return move.reshape(space.codes.shape[1:]), float(b.accuracy[0])
-
-    picked = np.flatnonzero(mistake == 1)
+    picked = np.sort(np.argsort(bad, kind="stable")[-max(2, round(options.worst * len(space))) :])
     some, mended, fold = space.some(picked), space.codes[picked].copy(), np.arange(len(space)) % FOLDS
+    told = np.zeros(len(space))
     for i in range(FOLDS):  # what is moved has not told the way
-        here = fold[picked] == i
-        mended[here] = latents.edit(mended[here], away(fold != i)[0], -options.by)
-    move, accuracy = away(fold >= 0)
+        slope, here = latents.Slope(space.codes[fold != i], bad[fold != i]), fold[picked] == i
+        told[fold == i] = slope.predict(space.codes[fold == i])
+        mended[here] = mended[here] + options.by * slope.down(mended[here], normals).astype(mended.dtype)
     after = far(mended, some)
-    length = options.by * float(np.sqrt(_mahalanobis(move, space)))
     rng = np.random.default_rng(call.seed)
-    ways = rng.standard_normal((options.random, len(space))) @ (space.flat - space.flat.mean(0))
-    ways *= (length / np.sqrt([_mahalanobis(w, space) for w in ways]))[:, None]
-    random = [np.median(far(latents.edit(some.codes, w, 1.0), some)) for w in ways]
+    ways = [slope.random(rng) for _ in range(options.random)]
+    random = [np.median(far(latents.edit(some.codes, way, options.by), some)) for way in ways]
     stay = [names.index(name) for name in held or names]
     moved = known(some.seen(mended) - some.base.values)[:, stay] / known(space.base.values).std(0)[stay]
     before = float(np.median(distance[picked]))
@@ -114,8 +103,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
             "distance_real": float(np.median(nearest(other_f, real_f)[1])),
             "distance_draws": float(np.median(distance)),
             "others_moved": float(np.abs(moved).mean()),
-            "accuracy": accuracy,
-            "move": (space.dims, move),
+            "r2": float(1 - np.square(bad - told).mean() / bad.var()),
             "before": (("image", *fitted.event.dims), some.rows(some.codes)["x"].values[shown]),
             "after": (("image", *fitted.event.dims), some.rows(mended)["x"].values[shown]),
         }
@@ -123,12 +111,6 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     result["of_real"] = result["distance_after"] / result["distance_real"]
     result["of_random"] = result["distance_after"] / result["distance_random"]
     return result.assign_attrs(latent=space.latent, scorer=str(found.attrs["scorer"]), judge=options.judge)
-
-
-def _mahalanobis(move: np.ndarray, space: LatentSpace) -> float:
-    """The squared length of a move in deviations of draws."""
-    flat = move.ravel()
-    return float(flat @ np.linalg.pinv(space.covariance, rcond=1e-8, hermitian=True) @ flat)
 
 
 def _real_rows(data: xr.Dataset, call: Call) -> tuple[np.ndarray, np.ndarray]:

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from probgen.latents.measures import dci, mig, path_length, sap, separability
     from probgen.latents.paths import grid, interpolate, random_walk
     from probgen.latents.rescoring import Rescored, rescore
+    from probgen.latents.slopes import Slope
 
 _HOME = {
     "Boundaries": "hyperplanes",
     "Rescored": "rescoring",
+    "Slope": "slopes",
     "agreement": "clusters",
     "boundaries": "hyperplanes",
     "cluster": "clusters",
@@ -42,6 +44,7 @@ _HOME = {
 __all__ = [
     "Boundaries",
     "Rescored",
+    "Slope",
     "agreement",
     "boundaries",
     "cluster",
