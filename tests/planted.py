@@ -47,6 +47,10 @@ class Planted:
         """The same in every layer: (row, layer, d)."""
         return np.repeat(w[:, None], self.layers, 1)
 
+    def ways(self, normals: np.ndarray) -> np.ndarray:
+        """The way that draws differ where n . c does, in every layer: (factor, layer, d)."""
+        return np.repeat((normals @ self.M @ self.M.T)[:, None], self.layers, 1)
+
     def decode(self, styles: np.ndarray) -> np.ndarray:
         """(row, layer, d) -> (row, pixel)."""
         read = sum(

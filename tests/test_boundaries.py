@@ -175,8 +175,8 @@ def test_planted_layers_are_found_and_no_others_called() -> None:
     for seed in range(12):
         world = Planted(100 + seed, d=32, cosine=0.3, condition=4, noise=0.5, null=2)
         b = latents.boundaries(*world.drawn(4000))
-        moves = np.repeat((b.normal * b.deviation[:, None])[:, None], 8, 1)
-        r = latents.rescore(world.seen, world.styles(world.codes(400)), moves, seed=seed)
+        styles, among = world.styles(world.codes(400)), world.styles(world.codes(2000))
+        r = latents.rescore(world.seen, styles, world.ways(b.normal), among=among, seed=seed)
         found += (r.layer[:6] == world.layer).sum()
         called += (r.layer[6:] >= 0).sum()
     assert found == 72
@@ -188,8 +188,8 @@ def test_of_two_layers_the_heavier_comes_first() -> None:
     for seed in range(6):
         world = Planted(500 + seed, d=32, attributes=4, cosine=0.3, condition=4, noise=0.5, spread=(0.8, 0.6))
         b = latents.boundaries(*world.drawn(4000))
-        moves = np.repeat((b.normal * b.deviation[:, None])[:, None], 8, 1)
-        r = latents.rescore(world.seen, world.styles(world.codes(400)), moves, seed=seed)
+        styles, among = world.styles(world.codes(400)), world.styles(world.codes(2000))
+        r = latents.rescore(world.seen, styles, world.ways(b.normal), among=among, seed=seed)
         first += (r.layer == world.layer).sum()
         third += sum(np.delete(r.called[k], [world.layer[k], world.layer[k] + 1]).any() for k in range(4))
     assert first == 24
@@ -208,7 +208,8 @@ def test_effects_are_means_of_pairs_and_higan_s_statistic_has_no_null() -> None:
     moves[0, :, 0] = 1
     moves[1, :, 1] = 1
     r = latents.rescore(seen, codes, moves, random=19)
-    assert r.effect[0, 1, 0] == pytest.approx(2 / codes[:, 1, 0].std())
+    # a length of 2, of which each of the three independent layers has a share
+    assert r.effect[0, 1, 0] == pytest.approx(2 / np.sqrt(3) / codes[:, 1, 0].std(), rel=0.05)
     assert r.effect[0, 0, 0] == 0
     assert (np.abs(r.effect[1, :, 1]) < 5 * r.error[1, :, 1]).all()
     assert (r.rectified[1, :, 1] > 0.5).all()
@@ -316,4 +317,50 @@ def test_a_slope_is_the_gradient_of_a_planted_surface() -> None:
     np.testing.assert_allclose(held @ basis[0], 0, atol=1e-9)
     white_length = np.linalg.norm((down @ basis.T) / spread, axis=1)
     np.testing.assert_allclose(white_length, 1, atol=0.02)
-    assert np.linalg.norm((slope.random(rng) @ basis.T) / spread) == pytest.approx(1, abs=0.02)
+    space = latents.Whitened(codes)
+    moves = space.random(20, rng)
+    np.testing.assert_allclose(np.linalg.norm((moves @ basis.T) / spread, axis=1), 1, atol=0.05)
+    np.testing.assert_allclose(space.lengths(3 * moves), 3, rtol=1e-9)
+    with pytest.raises(InputError, match="hold fewer"):
+        slope.down(at, basis)
+
+
+def test_a_move_that_is_long_where_others_are_held_calls_no_layer() -> None:
+    """An even score, of which no direction tells: moves of all attributes and of random directions have one length."""
+    called = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        codes = np.repeat(rng.standard_normal((1500, 1, 8)), 4, 1)
+        told = np.c_[codes[:, 0, :6], np.square(codes[:, 0]).sum(1)] + 0.1 * rng.standard_normal((1500, 7))
+        b = latents.boundaries(codes, told)
+        S = np.cov(codes.reshape(1500, -1).T)
+        moves = np.stack(
+            [10 * latents.gentle(n, np.delete(b.normal, k, 0), S) for k, n in enumerate(b.normal)]
+        )
+
+        def seen(c: np.ndarray) -> np.ndarray:
+            w = c.mean(1)
+            return np.c_[w[:, :6], np.square(w).sum(1)]
+
+        r = latents.rescore(seen, codes[:200], moves, among=codes, seed=seed)
+        called += int(r.layer[6] >= 0)
+    assert called <= 4  # of 20 at 2.5 % each more have a chance of 1e-4
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.6, 0.9])
+def test_a_class_of_most_rows_is_told_as_one_of_few_is(share: float) -> None:
+    c = np.random.default_rng(0).standard_normal((4000, 4))
+    y = (c[:, :1] < np.quantile(c[:, 0], share)).astype(float)
+    b = latents.boundaries(c, y)
+    assert b.accuracy[0] > 0.9
+    assert not b.chance[0]
+    np.testing.assert_allclose(b.accuracy, latents.boundaries(c, -y).accuracy, atol=0.02)
+
+
+def test_what_is_held_may_be_much_smaller_than_others() -> None:
+    scale = np.array([1, 1e-5, 1])
+    R = np.array([[1, 0.9, 0], [0.9, 1, 0.3], [0, 0.3, 1.0]])
+    S = R * scale[:, None] * scale
+    d = latents.gentle(np.array([1.0, 0, 0]), np.eye(3)[1:], S)
+    assert abs(d[1]) < 1e-9 * scale[1] * 1e3
+    assert abs(d[2]) < 1e-9

@@ -89,7 +89,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         mended[here] = mended[here] + options.by * slope.down(mended[here], normals).astype(mended.dtype)
     after = far(mended, some)
     rng = np.random.default_rng(call.seed)
-    ways = [slope.random(rng) for _ in range(options.random)]
+    ways = latents.Whitened(space.codes).random(options.random, rng)
     random = [np.median(far(latents.edit(some.codes, way, options.by), some)) for way in ways]
     stay = [names.index(name) for name in held or names]
     moved = known(some.seen(mended) - some.base.values)[:, stay] / known(space.base.values).std(0)[stay]

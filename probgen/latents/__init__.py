@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from probgen.latents.paths import grid, interpolate, random_walk
     from probgen.latents.rescoring import Rescored, rescore
     from probgen.latents.slopes import Slope
+    from probgen.latents.whitening import Whitened
 
 _HOME = {
     "Boundaries": "hyperplanes",
     "Rescored": "rescoring",
     "Slope": "slopes",
+    "Whitened": "whitening",
     "agreement": "clusters",
     "boundaries": "hyperplanes",
     "cluster": "clusters",
@@ -45,6 +47,7 @@ __all__ = [
     "Boundaries",
     "Rescored",
     "Slope",
+    "Whitened",
     "agreement",
     "boundaries",
     "cluster",

@@ -39,6 +39,8 @@ def gentle(normal: np.ndarray, held: np.ndarray, covariance: np.ndarray) -> np.n
     if not np.size(held):
         return _unit(d, d)
     H = np.atleast_2d(held).T
+    size = np.sqrt(np.einsum("ik,ij,jk->k", H, covariance, H))
+    H = H[:, size > 0] / size[size > 0]  # each of deviation 1, or small ones would be taken for none
     return _unit(d - covariance @ H @ np.linalg.lstsq(H.T @ covariance @ H, H.T @ d, rcond=1e-9)[0], d)
 
 
@@ -69,7 +71,7 @@ def edit(
             raise InputError("layers: these codes have none")
         kept = np.zeros(shape[0], dtype=bool)
         kept[layers] = True
-        if not kept.any():
+        if not kept.any() or (layers.stop or 0) > shape[0]:
             raise InputError(f"layers: there are {shape[0]}, from 0 to {shape[0] - 1}")
         whole = np.where(kept.reshape(-1, *[1] * (len(shape) - 1)), whole, 0)
     much = np.broadcast_to(np.asarray(by, dtype=np.float64), len(codes))

@@ -33,7 +33,7 @@ class Boundaries:
     accuracy   of held-out codes of all scores, the mean of the shares on either side that are told right: (factor,)
     accuracy_extremes, accuracy_middle   the same of the tenths of the scores at the ends, and of those between them
     r2         of held-out scores, by a line in n . c: (factor,)
-    chance     whether the accuracy is no better than chance, a false alarm of 1 % of attributes that codes tell nothing of
+    chance     whether the accuracy is no better than chance, a false alarm of 1 % of attributes that codes tell nothing of, or is not known
     """
 
     normal: np.ndarray
@@ -93,6 +93,10 @@ def boundaries(
         )
     inside = (c - mean) @ axes.T
     split = np.median(y, axis=0)
+    most = y.max(0)
+    for k in range(y.shape[1]):
+        if split[k] == most[k]:  # of more than half: these are above, and all others are not
+            split[k] = y[y[:, k] < most[k], k].max()
     if middle is not None:
         split = np.where(np.isnan(middle), split, middle)
     ends = share or SHARES.get(method, 0.5)

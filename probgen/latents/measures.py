@@ -11,9 +11,12 @@ from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LassoCV, LogisticRegression
 
+from probgen.errors import InputError
+
 STEP = 1e-2  # of the way, over which a path is measured
 KEPT = 0.5  # of the rows, those that are surest of an attribute
 TOLD = 0.01  # false-alarm rate of "a factor is told", over all factors together
+LEAST = 20  # codes that are fitted to and judged on
 BINS = 20  # of equal counts, of a number whose information is wanted
 
 
@@ -31,6 +34,8 @@ def path_length(
     a, b       ends of paths: (row, code)
     spherical  paths along great circles, of norm sqrt(code), as for normal z; straight lines if not
     """
+    if spherical and a.shape[1] < 2:
+        raise InputError("codes of one dimension lie on no circle: take straight paths")
     t = np.random.default_rng(seed).random((len(a), 1)) * (1 - STEP)
     way = _great_circle if spherical else _line
     steps = seen(way(a, b, t)) - seen(way(a, b, t + STEP))
@@ -84,6 +89,8 @@ def dci(codes: np.ndarray, factors: np.ndarray, *, seed: int = 0) -> DCI:
 
     codes (row, code), factors (row, factor)
     """
+    if len(codes) < LEAST:
+        raise InputError(f"{len(codes)} codes: {LEAST} are needed at least")
     x, y = _standard(codes), _standard(factors)
     a, b = np.array_split(np.random.default_rng(seed).permutation(len(x)), 2)
     R, told = np.zeros((x.shape[1], y.shape[1])), np.zeros(y.shape[1])

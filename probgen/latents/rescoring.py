@@ -14,6 +14,7 @@ from scipy.stats import t as student
 
 from probgen.errors import InputError
 from probgen.latents.edits import edit
+from probgen.latents.whitening import Whitened
 
 LEVEL = 0.05  # of the tests of an attribute, over all of its layers together
 
@@ -48,40 +49,43 @@ def rescore(
     *,
     by: float = 2.0,
     random: int = 39,
+    among: np.ndarray | None = None,
     seed: int = 0,
 ) -> Rescored:
     """Effects of directions by layer on all attributes, and which layers stand out.
 
     seen    scores of what is made of codes: (row, layer, ...) -> (row, factor)
     codes   draws: (row, layer, ...)
-    moves   of one deviation, that of attribute k in place k, flattened or not: (factor, layer, ...)
-    by      deviations
-    random  directions, distributed as codes are, and as long in deviations of their own. With 39 a false alarm has a rate of 2.5 % at most
+    moves   of any length, that of attribute k in place k, flattened or not: (factor, layer, ...)
+    by      the length that all moves are brought to, in deviations of codes, and then taken in one layer alone
+    random  directions of the same length. With 39 a false alarm has a rate of 2.5 % at most
+    among   codes whose covariance says what is long, more of them than they have dimensions; `codes`, if they are left out
 
-    Errors: `InputError` for codes without layers, and for a score that is constant over them.
+    Errors: `InputError` for codes without layers, for a score that is constant over them or not known of one.
     """
     if codes.ndim < 3:
         raise InputError("codes have no layers that could be moved alone: (row, layer, style) is needed")
     if len(codes) < 2 or random < 1:
         raise InputError("two codes and one random direction at least")
-    base = np.asarray(seen(codes), dtype=np.float64)
-    if not np.isfinite(base).all():
-        raise InputError("a score is not known of some codes: take others")
+    base = _scores(seen, codes)
     deviation = base.std(0)
     if not (deviation > 0).all():
         raise InputError(f"score {int(np.argmin(deviation > 0))} is the same of every code")
-    layers = codes.shape[1]
+    layers, space = codes.shape[1], Whitened(codes if among is None else among)
 
     def changes(move: np.ndarray, layer: int) -> np.ndarray:
-        return np.asarray(
-            (seen(edit(codes, move, by, slice(layer, layer + 1))) - base) / deviation, dtype=np.float64
-        )
+        moved = edit(codes, move, by, slice(layer, layer + 1))
+        return np.asarray((_scores(seen, moved) - base) / deviation)
 
-    found = [[changes(move, layer) for layer in range(layers)] for move in moves]
+    lengths = space.lengths(moves)
+    if not (lengths > 0).all():
+        raise InputError(f"move {int(np.argmin(lengths > 0))} leaves codes as they are")
+    flat = moves.reshape(len(moves), -1) / lengths[:, None]
+    found = [[changes(move, layer) for layer in range(layers)] for move in flat]
     each = np.array([[[c.mean(0), c.std(0, ddof=1), np.maximum(c, 0).mean(0)] for c in row] for row in found])
     effect, error, rectified = each[:, :, 0], each[:, :, 1] / np.sqrt(len(codes)), each[:, :, 2]
-    directions = _directions(codes, random, np.random.default_rng(seed))
-    others = np.array([[changes(move, i).mean(0) for i in range(layers)] for move in directions])
+    ways = space.random(random, np.random.default_rng(seed))
+    others = np.array([[changes(way, i).mean(0) for i in range(layers)] for way in ways])
     own = np.arange(len(moves))
     mean, spread = effect[own, :, own], error[own, :, own]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -93,10 +97,8 @@ def rescore(
     return Rescored(effect, error, others, rectified, p, called, layer)
 
 
-def _directions(codes: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Random directions with the covariance of codes, of one deviation each: (n, *dims)."""
-    flat = codes.reshape(len(codes), -1).astype(np.float64)
-    centred = flat - flat.mean(0)
-    ways = rng.standard_normal((n, len(codes))) @ centred
-    ways /= np.linalg.norm(ways, axis=1, keepdims=True)
-    return np.asarray((ways * (centred @ ways.T).std(0)[:, None]).reshape(n, *codes.shape[1:]))
+def _scores(seen: Callable[[np.ndarray], np.ndarray], codes: np.ndarray) -> np.ndarray:
+    scores = np.asarray(seen(codes), dtype=np.float64)
+    if not np.isfinite(scores).all():
+        raise InputError(f"score {int(np.argmin(np.isfinite(scores).all(0)))} is not known of some codes")
+    return scores

@@ -48,8 +48,8 @@ def _cosines() -> None:
 
 def _rescored(world: Planted, seed: int) -> latents.Rescored:
     b = latents.boundaries(*world.drawn(4000))
-    moves = np.repeat((b.normal * b.deviation[:, None])[:, None], world.layers, 1)
-    return latents.rescore(world.seen, world.styles(world.codes(500)), moves, seed=seed)
+    styles, among = world.styles(world.codes(500)), world.styles(world.codes(2000))
+    return latents.rescore(world.seen, styles, world.ways(b.normal), among=among, seed=seed)
 
 
 def _layers() -> None:
