@@ -148,10 +148,10 @@ def test_the_strip_is_made_of_the_codes_that_the_move_says(generator: probgen.Fi
 
 
 def test_rescoring_names_planted_layers_and_no_other(generator: probgen.Fitted) -> None:
-    found = probgen.analyze("rescoring", generator, measured=100, **HOW)
+    found = probgen.analyze("rescoring", generator, measured=100, hold=["a", "b", "c"], **HOW)
     assert list(found.named.values) == [*generator.module.world.layer, -1]
     assert (found.share.values[:3].max(1) > 0.95).all()
-    assert found.attrs["summary"].endswith("no layer stands out: nothing")
+    assert found.attrs["summary"].endswith("boundaries no better than chance: nothing")
     figures = probgen.figures_of(found)
     assert set(figures) == {"layers", "share"}
     with pytest.raises(NotOffered, match="no layers"):
@@ -208,7 +208,15 @@ def test_what_cannot_be_asked_of_codes_is_refused_in_one_line(
     refused("is 0 of every draw", scorer=lambda x: {"flat": np.zeros(len(x))})
     refused("neither a function of attributes nor a run", scorer="no/such/run")
     refused("nobody tells attributes", scorer=None)
-    refused("given.member: known", given={"member": 0})
+    refused("attribute = \\[\\]", attribute=[])
+    refused("names of different attributes", attribute=["a", "a"])
+    refused("layers: there are 4", attribute="a", layers="2-9")
+    refused("layers = '0-'", attribute="a", layers="0-")
+    refused("beyond all numbers", attribute="a", by=1e300)
+    refused("different names", scorer=lambda x: {0: x[:, 0, 0], "0": x[:, 0, 1]})
+    refused("by = 1.0 has no effect", analysis="directions", scorer=None, by=1.0)
+    refused("paths = 9 has no effect", analysis="disentanglement", paths=9, latent="w")
+    refused("given.member: nothing can be given", given={"member": 0})
     refused("of = 'rows'", of="rows")
     refused("method", method="magic")
     refused("share = 0.1", analysis="boundaries", share=0.1)
@@ -263,7 +271,7 @@ def digits() -> xr.Dataset:
 # fmt: off
 FAMILIES: dict[str, dict[str, Any]] = {
     "vae": {"latent": 4, "hidden": (16,), "epochs": 3, "likelihood": "categorical"},
-    "autoencoder": {"latent": 4, "hidden": (16,), "epochs": 3},
+    "autoencoder": {"latent": 4, "hidden": (16,), "epochs": 20, "learning_rate": 0.005},
     "m2": {"latent": 3, "hidden": (16,), "epochs": 2, "likelihood": "categorical"},
     "gan": {"latent": 4, "hidden": (16,), "steps": 20},
     "dcgan": {"latent": 4, "channels": (8, 16), "steps": 10},
@@ -501,3 +509,54 @@ def test_codes_follow_one_another(generator: probgen.Fitted) -> None:
     assert spaces.space_of(generator, None, options, Call()).rest == {}
     options = spaces.SpaceOptions(n=20)
     assert set(spaces.space_of(generator, None, options, Call()).rest) == {"w"}
+
+
+def test_boundaries_know_their_scorer(
+    digits: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is found from another folder, and when both were moved; another scorer in its place is refused, as one that was in a script."""
+    rows = digits.assign(attribute=probgen.attributes("morphology", digits))
+    recipe = tmp_path / "recipe"
+    tells = probgen.fit("attributes", rows, epochs=1, out=recipe / "tells")
+    vae = probgen.fit("vae", digits, out=recipe / "vae", **FAMILIES["vae"])
+    monkeypatch.chdir(recipe)
+    how: dict[str, Any] = {"n": 200, "hold": [], "force": True, "measured": 20}
+    probgen.analyze("boundaries", vae, scorer="tells", n=200, out="vae")
+    monkeypatch.chdir(tmp_path)
+    first = probgen.analyze("edits", vae, folder=recipe / "vae", **how)
+    recipe.rename(tmp_path / "moved")
+    again = probgen.analyze("edits", vae, folder=tmp_path / "moved" / "vae", **how)
+    np.testing.assert_array_equal(first.moved, again.moved)
+    with pytest.raises(InputError, match="method has no effect"):
+        probgen.analyze("edits", vae, folder=tmp_path / "moved" / "vae", method="svm", **how)
+    probgen.fit("attributes", rows, epochs=1, seed=1, out=tmp_path / "moved" / "tells", force=True)
+    with pytest.raises(InputError, match="another scorer told"):
+        probgen.analyze("edits", vae, folder=tmp_path / "moved" / "vae", **how)
+    probgen.analyze("boundaries", vae, scorer=tells, n=200, out=tmp_path / "moved" / "vae")
+    with pytest.raises(InputError, match="of a script: attributes; give scorer"):
+        probgen.analyze("edits", vae, folder=tmp_path / "moved" / "vae", **how)
+
+
+def test_pictures_of_earlier_results_do_not_stay(generator: probgen.Fitted, tmp_path: Path) -> None:
+    for attribute in ("a", "b"):
+        probgen.analyze("edits", generator, attribute=attribute, pictured=2, steps=3, out=tmp_path, **HOW)
+    found = sorted(path.name for path in (tmp_path / "analyses").iterdir())
+    assert found == ["edits.h5", "edits.moved.png", "edits.strip_b.png"]
+
+
+def test_errors_of_means_are_of_the_pairs_that_are_known(generator: probgen.Fitted) -> None:
+    def few(x: np.ndarray) -> dict[str, np.ndarray]:
+        a = factors(x)["a"]
+        return {"a": a, "rare": np.where(np.arange(len(x)) % 12 == 0, a, np.nan)}
+
+    found = probgen.analyze("boundaries", generator, scorer=few, n=1200)
+    assert found.sizes["factor"] == 2
+    edits = probgen.analyze("edits", generator, scorer=few, n=1200, attribute="a", hold=[], measured=300)
+    ratio = float(edits.error.sel(factor="rare")[0] / edits.error.sel(factor="a")[0])
+    assert 2 < ratio < 6  # 25 pairs of 300
+
+
+def test_a_weak_attribute_is_left_out_where_nobody_named_it(generator: probgen.Fitted) -> None:
+    found = probgen.analyze("edits", generator, hold=["a", "b", "c"], measured=50, **HOW)
+    assert [str(name) for name in found.edited.values] == ["a", "b", "c"]
+    assert "left out, no better than chance: nothing" in found.attrs["summary"]

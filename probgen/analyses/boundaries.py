@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -13,11 +14,22 @@ from pydantic import Field
 
 from probgen import figures as draw
 from probgen import latents
-from probgen.analyses.space import LatentSpace, SpaceOptions, applies, as_name, in_words, needs, space_of
+from probgen.analyses.space import (
+    NOBODY,
+    SCRIPT,
+    LatentSpace,
+    SpaceOptions,
+    applies,
+    as_name,
+    in_words,
+    needs,
+    space_of,
+)
 from probgen.contract.analysis import Call
 from probgen.contract.fitted import Fitted
+from probgen.contract.options import only
 from probgen.contract.state import digest_of
-from probgen.errors import InputError
+from probgen.errors import InputError, NotOffered
 from probgen.latents.hyperplanes import Method
 from probgen.store.folder import ANALYSES
 from probgen.store.trees import from_json, read_dataset
@@ -37,7 +49,11 @@ class BoundaryOptions(SpaceOptions):
         description="the regression of all scores; or logistic or svm between the extremes, as the papers have it",
     )
     share: float | None = Field(
-        None, gt=0, le=0.5, description="of the scores at each end, for logistic (0.1) and svm (0.02)"
+        None,
+        gt=0,
+        le=0.5,
+        description="of the scores at each end, for logistic (0.1) and svm (0.02)",
+        json_schema_extra=only(method=("logistic", "svm")),
     )
 
 
@@ -47,7 +63,10 @@ class Options(BoundaryOptions):
 
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
     """`normal`, `offset`, `deviation` of each factor, and how well they tell codes that were held out."""
-    return found_in(space_of(fitted, data, options, call), options, call.seed)
+    found = found_in(space_of(fitted, data, options, call), options, call.seed)
+    if call.folder is not None and Path(found.attrs["scorer"]).is_absolute():
+        found.attrs["scorer_beside"] = os.path.relpath(found.attrs["scorer"], call.folder.resolve())
+    return found
 
 
 def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Dataset:
@@ -62,9 +81,7 @@ def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Data
         space.codes, y, method=options.method, share=options.share, middle=base["middle"].values,
         names=names, seed=seed,
     )  # fmt: skip
-    judged = np.isfinite(
-        b.accuracy
-    )  # of scores that lie on one side of the middle, as good as all, nobody knows
+    judged = np.isfinite(b.accuracy)  # of scores that are as good as all on one side nobody knows
     with np.errstate(invalid="ignore"):
         correlation = np.atleast_2d(np.corrcoef(y.T))
     found = xr.Dataset(
@@ -76,22 +93,27 @@ def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Data
                     ("offset", b.offset),
                     ("deviation", b.deviation),
                     ("accuracy", b.accuracy),
-                    ("accuracy_extremes", b.accuracy_extremes),
-                    ("accuracy_middle", b.accuracy_middle),
+                    ("extremes", b.accuracy_extremes),
+                    ("middle", b.accuracy_middle),
                     ("r2", b.r2),
                     ("chance", b.chance),
                 )
             },
             "cosine": (("factor", "other"), b.normal @ b.normal.T),
             "correlation": (("factor", "other"), correlation),
-            **{f"accuracy_{as_name(name)}": float(a) for name, a in zip(names, b.accuracy, strict=True)},
-            "accuracy_mean": float(b.accuracy[judged].mean()) if judged.any() else np.nan,
+            "mean_accuracy": float(b.accuracy[judged].mean()) if judged.any() else np.nan,
         },
         {"factor": names, "other": names, "of": ("factor", base["of"].values)},
     )
-    found["accuracy"].attrs["long_name"] = (
-        "mean of the shares of both sides that are told right, held-out codes"
-    )
+    told = "mean of the shares of both sides that are told right, held-out codes"
+    for name, of in (
+        ("accuracy", ""),
+        ("extremes", ", a tenth at each end"),
+        ("middle", ", all between these"),
+    ):
+        found[name].attrs["long_name"] = told + of
+    of_each = {f"accuracy_{as_name(name)}": a for name, a in zip(names, b.accuracy, strict=True)}
+    found = found.assign({name: float(a) for name, a in of_each.items()})
     best = dict(sorted(zip(names, b.accuracy, strict=True), key=lambda pair: -pair[1]))
     said = f"held-out accuracy in {space.latent}: {in_words(best, lambda a: f'{a:.3f}')}"
     weak = [name for name, chance in zip(names, b.chance, strict=True) if chance]
@@ -99,6 +121,7 @@ def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Data
         latent=space.latent,
         codes=len(space),
         scorer=str(options.model_dump(mode="json")["scorer"]),
+        scorer_sha256=_digest(space.tells),
         method=options.method,
         model_sha256=digest_of(space.fitted.state),
         summary=said + (f"; no better than chance: {', '.join(weak)}" if weak else ""),
@@ -108,7 +131,7 @@ def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Data
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """`accuracy` of held-out codes; `cosine` of boundaries; `correlation` of scores."""
     names, title = [str(name) for name in found["factor"].values], found.attrs["title"]
-    columns = ["accuracy", "accuracy_extremes", "accuracy_middle"]
+    columns = ["accuracy", "extremes", "middle"]
     shown = np.stack([found[name].values for name in columns], 1)
     return {
         "accuracy": draw.table(shown, names, ["all", "extremes", "middle"], title),
@@ -129,32 +152,52 @@ def known_or_found(
     file = _file(call)
     if options.scorer is not None or file is None:
         if options.scorer is None:
-            raise InputError(
-                "nobody tells attributes: give scorer, a run of the family 'attributes' say, or let the run have boundaries first "
-                "(probgen analyze boundaries)"
-            )
+            raise NotOffered(NOBODY)
         space = space_of(fitted, data, options, call)
         return space, found_in(space, options, call.seed)
     found = _read(file, fitted)
-    wanted = like(options, found)
+    wanted = like(options, found, file)
     if wanted.latent != found.attrs["latent"]:
         raise InputError(
             f"latent = {wanted.latent!r}: {file} has boundaries in {found.attrs['latent']!r}; give scorer, and they are found anew"
         )
-    return space_of(fitted, data, wanted, call), found
+    for name in {"method", "share"} & options.model_fields_set:
+        if getattr(options, name) != from_json(found.attrs["options"], "boundaries")[name]:
+            raise InputError(
+                f"{name} has no effect: {file} has boundaries; give scorer, and they are found anew"
+            )
+    space = space_of(fitted, data, wanted, call)
+    names = [str(name) for name in space.base["factor"].values]
+    if (
+        names != [str(name) for name in found["factor"].values]
+        or _digest(space.tells) != found.attrs["scorer_sha256"]
+    ):
+        raise InputError(
+            f"{file} has boundaries of attributes that another scorer told: find them anew (probgen analyze boundaries), or give scorer"
+        )
+    return space, found
 
 
 def scored(fitted: Fitted, options: Asked, call: Call) -> Asked:
     """The same options with the scorer and the codes of the boundaries that the run has, where no scorer is named."""
     file = _file(call)
-    return options if options.scorer is not None or file is None else like(options, _read(file, fitted))
+    return options if options.scorer is not None or file is None else like(options, _read(file, fitted), file)
 
 
-def like(options: Asked, found: xr.Dataset) -> Asked:
-    """The same options, and where they do not say which codes, those of boundaries."""
+def like(options: Asked, found: xr.Dataset, file: Path) -> Asked:
+    """The same options, and where they do not say which codes, those of boundaries. Errors: `InputError` for a scorer that is in no file."""
     known = {**from_json(found.attrs["options"], "boundaries"), "latent": found.attrs["latent"]}
+    scorer = str(known["scorer"])
+    if scorer.startswith(SCRIPT):
+        raise InputError(f"{file} has boundaries by a scorer {scorer}; give scorer")
+    if "scorer_beside" in found.attrs and not Path(scorer).exists():  # both were moved
+        known["scorer"] = str((file.parent.parent / found.attrs["scorer_beside"]).resolve())
     taken = {name: known[name] for name in INHERITED if name not in options.model_fields_set}
     return options.model_copy(update=taken)
+
+
+def _digest(tells: Any) -> str:
+    return digest_of(tells.state) if isinstance(tells, Fitted) else ""
 
 
 def _file(call: Call) -> Path | None:

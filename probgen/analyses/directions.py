@@ -17,7 +17,7 @@ from probgen.analyses.space import LatentSpace, SpaceOptions, applies, in_words,
 from probgen.contract.analysis import Call
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
-from probgen.contract.options import only
+from probgen.contract.options import only, refuse_unused
 from probgen.figures import Animation
 
 __all__ = ["Options", "applies", "figures", "needs", "rowless", "run"]
@@ -38,7 +38,7 @@ class Options(SpaceOptions):
         description="x, or the place whose change counts",
         json_schema_extra=only(method="sensitive"),
     )
-    k: int = Field(8, ge=1, description="directions")
+    k: int | None = Field(None, ge=1, description="directions; by default 8, or as many as codes vary in")
     by: float = Field(
         2.0, gt=0, description="deviations of codes along a direction, for its effect on attributes"
     )
@@ -52,12 +52,15 @@ class Options(SpaceOptions):
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
     """`direction` unit vectors, `deviation` of codes along them, `strip` and `walk`; `effect` on attributes where somebody tells them."""
     options = scored(fitted, options, call)
+    if options.scorer is None:
+        refuse_unused(options, "nobody tells attributes, since there is no scorer", "by", "measured")
     space = space_of(fitted, data, options, call)
+    k = options.k or min(8, len(latents.Whitened(space.codes).axes))
     shape = space.codes.shape[1:]
     if options.method == "principal":
-        ways, _ = latents.principal(space.codes, options.k)
+        ways, _ = latents.principal(space.codes, k)
     else:
-        ways = _sensitive(space, options)
+        ways = _sensitive(space, options, k)
     deviation = (space.flat @ ways.T).std(0)
     moves = (ways * deviation[:, None]).reshape(len(ways), *shape)
     few = space.some(slice(0, min(options.pictured, len(space))))
@@ -84,14 +87,14 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
     return found if options.scorer is None else _with_effects(found, space, moves, options, call)
 
 
-def _sensitive(space: LatentSpace, options: Options) -> np.ndarray:
+def _sensitive(space: LatentSpace, options: Options, k: int) -> np.ndarray:
     spread = np.linspace(0, len(space) - 1, min(AT, len(space))).astype(int)
 
     def made(codes: np.ndarray) -> np.ndarray:
         rest = space.some(np.zeros(len(codes), dtype=int))  # conditions of one draw for all
         return np.asarray(rest.decoded(codes, options.until)[options.until].values)
 
-    ways, _ = latents.sensitive(made, space.codes[spread], options.k, among=space.codes)
+    ways, _ = latents.sensitive(made, space.codes[spread], k, among=space.codes)
     return ways
 
 
@@ -111,11 +114,11 @@ def _with_effects(
     """Effects of directions on attributes, beside those of random ones."""
     few = space.some(slice(0, min(options.measured, len(space))))
     base = few.base.values
-    deviation = np.maximum(known(base).std(0), 1e-12)
-    rng = np.random.default_rng(call.seed)
-    random = rng.standard_normal((len(moves), len(space))) @ (space.flat - space.flat.mean(0))
-    random /= np.linalg.norm(random, axis=1, keepdims=True)
-    random *= (space.flat @ random.T).std(0)[:, None]
+    deviation = known(base).std(0)
+    deviation = np.ma.masked_where(
+        deviation <= 1e-9 * np.abs(known(base)).max(0), deviation
+    )  # as good as constant
+    random = latents.Whitened(space.codes).random(len(moves), np.random.default_rng(call.seed))
 
     def effects(ways: np.ndarray) -> np.ndarray:
         moved = [few.seen(latents.edit(few.codes, way, options.by)) - base for way in ways]
@@ -123,10 +126,14 @@ def _with_effects(
 
     effect, chance = effects(moves), effects(random)
     names = [str(name) for name in few.base["factor"].values]
-    best = np.abs(effect).argmax(0)
-    largest = np.abs(effect).max(0)
-    purity = largest / np.abs(effect[best]).sum(1)
-    said = {f"{name} by {b}": effect[b, i] for i, (name, b) in enumerate(zip(names, best, strict=True))}
+    size = np.nan_to_num(np.abs(effect))
+    best, largest = size.argmax(0), size.max(0)
+    purity = np.divide(largest, size[best].sum(1), out=np.zeros_like(largest), where=largest > 0)
+    said = {
+        f"{name} by {b}": effect[b, i]
+        for i, (name, b) in enumerate(zip(names, best, strict=True))
+        if largest[i] > 0
+    }
     return (
         found.assign(
             effect=(("direction", "factor"), effect, {"units": "deviations of the scores"}),
@@ -134,7 +141,7 @@ def _with_effects(
             best=("factor", best),
             purity=("factor", purity, {"long_name": "its share of all that the best direction changes"}),
             mean_largest=float(largest.mean()),
-            mean_largest_random=float(np.abs(chance).max(0).mean()),
+            mean_largest_random=float(np.nan_to_num(np.abs(chance)).max(0).mean()),
         )
         .assign_coords(factor=names)
         .assign_attrs(summary=in_words(said, lambda a: f"{a:+.2f}"))

@@ -16,10 +16,13 @@ from probgen.analyses.space import LatentSpace, SpaceOptions, applies, features_
 from probgen.contract.analysis import Call
 from probgen.contract.definition import latents_of
 from probgen.contract.fitted import Fitted
+from probgen.contract.options import refuse_unused
+from probgen.errors import InputError
 
 __all__ = ["Options", "applies", "figures", "needs", "rowless", "run"]
 
 rowless = True
+NEAR = 0.2  # of means and covariances of codes that are taken for those of a standard normal
 MEASURES = (
     "dci_disentanglement",
     "dci_completeness",
@@ -36,9 +39,6 @@ class Options(SpaceOptions):
 
     latent: str | None = Field(None, description="one latent vector; by default each that there is")
     paths: int = Field(500, ge=2, description="pairs of codes between which the length of paths is taken")
-    spherical: tuple[str, ...] = Field(
-        ("z",), description="latents that are normal, whose paths are along great circles"
-    )
 
 
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
@@ -51,7 +51,14 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
     last = list(vectors.values())[-1]
     names, factors = [str(name) for name in last.base["factor"].values], last.base.values
     there = np.isfinite(factors).all(1)
+    if there.sum() < 20:
+        raise InputError(
+            f"scorer: {there.sum()} of {len(there)} draws have scores that are all known, and 20 are needed"
+        )
     seen = last.telling
+    if seen is None:
+        refuse_unused(options, "the scorer has no features that the length of paths is measured in", "paths")
+    circles = [name for name, space in vectors.items() if _normal(space)]
     values = np.full((len(vectors), len(MEASURES)), np.nan)
     for i, (name, space) in enumerate(vectors.items()):
         codes, y = space.flat[there], factors[there]
@@ -60,7 +67,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
             latents.separability(codes, y, seed=call.seed),
         )  # fmt: skip
         if seen is not None:
-            values[i, 6] = _path_length(space, wanted, name in wanted.spherical, call.seed)
+            values[i, 6] = _path_length(space, wanted, name in circles, call.seed)
     found = xr.Dataset(
         {"value": (("latent", "measure"), values)}, {"latent": list(vectors), "measure": list(MEASURES)}
     )
@@ -69,7 +76,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
             {f"{m}_{name}": v for m, v in zip(MEASURES, values[i], strict=True) if np.isfinite(v)}
         )
     said = str(wanted.model_dump(mode="json")["scorer"])
-    return found.assign_attrs(factors=", ".join(names), of=wanted.of, scorer=said)
+    return found.assign_attrs(factors=", ".join(names), of=wanted.of, scorer=said, circles=", ".join(circles))
 
 
 def _vectors(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> list[str]:
@@ -79,6 +86,14 @@ def _vectors(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Ca
     few = space_of(fitted, data, options.model_copy(update={"n": 10, "scorer": None}), call)
     names = [name for name, dims in latents_of(fitted.module).items() if len(dims) == 1]
     return [name for name in names if name in (*few.reals, few.latent)] or [few.latent]
+
+
+def _normal(space: LatentSpace) -> bool:
+    """Whether codes are those of a standard normal, whose paths are along great circles and not through the middle, where no codes are."""
+    d = space.flat.shape[1]
+    return d > 1 and bool(
+        np.abs(space.flat.mean(0)).max() < NEAR and np.abs(space.covariance - np.eye(d)).max() < NEAR
+    )
 
 
 def _path_length(space: LatentSpace, options: Options, spherical: bool, seed: int) -> float:

@@ -18,7 +18,7 @@ from probgen.analyses.space import LatentSpace, applies, as_name, in_words, know
 from probgen.contract.analysis import Call
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
-from probgen.errors import InputError, did_you_mean
+from probgen.errors import InputError, NotOffered, did_you_mean
 
 __all__ = ["Options", "applies", "figures", "needs", "rowless", "run"]
 
@@ -57,8 +57,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
     layers = layers_of(options.layers)
     space, found = known_or_found(fitted, data, options, call)
     names = [str(name) for name in found["factor"].values]
-    edited = _edited(options, names)
-    _refuse_chance(found, edited, options.force)
+    edited, weak = _edited(options, names, found)
     held = {name: held_by(name, found, options.hold) for name in edited}
     moves = np.stack(
         [
@@ -93,7 +92,10 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
     result = xr.Dataset(
         {
             "moved": moved,
-            "error": (("edited", "factor"), (changes.std(1, ddof=1) / np.sqrt(len(few))).filled(np.nan)),
+            "error": (
+                ("edited", "factor"),
+                (changes.std(1, ddof=1) / np.sqrt(np.maximum(changes.count(1), 1))).filled(np.nan),
+            ),
             "own": ("edited", own),
             "others": ("edited", others),
             "held_most": (
@@ -118,7 +120,8 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
         scorer=str(found.attrs["scorer"]),
         held=holds,
         summary=f"own change at {options.by:g}: {in_words(dict(zip(edited, own, strict=True)), lambda a: f'{a:+.2f}')}; "
-        f"others on average {float(result['mean_others']):.3f}",
+        f"others on average {float(result['mean_others']):.3f}"
+        + (f"; left out, no better than chance: {', '.join(weak)}" if weak else ""),
     )
 
 
@@ -161,27 +164,34 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
         )
     }  # fmt: skip
     reach = float(found["by"].max())
+    files = [as_name(name) for name in edited]
     for i, name in enumerate(edited):
+        if files.count(files[i]) > 1:
+            files[i] += f"_{i}"
         said = f"{title}\n{name}, -{reach:g} to {reach:g} deviations"
-        wanted[f"strip_{as_name(name)}"] = partial(draw.strips, found["strip"].values[i], event, said)
+        wanted[f"strip_{files[i]}"] = partial(draw.strips, found["strip"].values[i], event, said)
     return draw.suiting(wanted)
 
 
-def _edited(options: Options, names: list[str]) -> list[str]:
+def _edited(options: Options, names: list[str], found: xr.Dataset) -> tuple[list[str], list[str]]:
+    """What is edited, and what is left out since its boundary is no better than chance. Errors: `InputError`, `NotOffered`."""
     asked = [options.attribute] if isinstance(options.attribute, str) else options.attribute
+    if asked is not None and (not asked or len(set(asked)) < len(asked)):
+        raise InputError(
+            f"attribute = {list(asked)}: names of different attributes are needed; leave it out for all"
+        )
     for name in asked or ():
         if name not in names:
             raise InputError(f"attribute = {name!r}: {did_you_mean(name, names)}")
-    return list(asked) if asked is not None else names
-
-
-def _refuse_chance(found: xr.Dataset, edited: list[str], force: bool) -> None:
-    for name in edited:
-        if bool(found["chance"].sel(factor=name)) and not force:
-            raise InputError(
-                f"attribute {name!r}: its boundary is no better than chance (accuracy {float(found['accuracy'].sel(factor=name)):.2f} of "
-                "held-out codes); leave it out of attribute, or give force = true"
-            )
+    chance = dict(zip(names, found["chance"].values.astype(bool), strict=True))
+    weak = [name for name in asked or names if chance[name] and not options.force]
+    if weak and (asked is not None or len(weak) == len(names)):
+        accuracy = float(found["accuracy"].sel(factor=weak[0]))
+        raise NotOffered(
+            f"attribute {weak[0]!r}: its boundary is no better than chance (accuracy {accuracy:.2f} of held-out codes); leave it "
+            "out of attribute, or give force = true"
+        )
+    return [name for name in asked or names if name not in weak], weak
 
 
 def _ways(options: Options) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from pydantic import Field
+from scipy.stats import t as student
 
 from probgen import figures as draw
 from probgen import latents
@@ -26,7 +27,7 @@ rowless = True
 class Options(MoveOptions):
     """How codes are moved."""
 
-    by: float = Field(2.0, description="deviations of n . c over draws, in one layer alone")
+    by: float = Field(2.0, gt=0, description="length of all moves in deviations of codes, in one layer alone")
     random: int = Field(39, ge=1, description="directions that effects are held against")
     measured: int = Field(200, ge=2, description="codes that are moved")
 
@@ -41,7 +42,12 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
     moves = np.stack(
         [move_of(space, found, name, held_by(name, found, options.hold), options.along) for name in names]
     )
-    r = latents.rescore(few.seen, few.codes, moves, by=options.by, random=options.random, seed=call.seed)
+    r = latents.rescore(
+        few.seen, few.codes, moves, by=options.by, random=options.random, among=space.codes, seed=call.seed
+    )
+    chance = found["chance"].values.astype(bool)  # along these nothing is known to change
+    called, named = r.called & ~chance[:, None], np.where(chance, -1, r.layer)
+    width = student.ppf(0.975, len(few) - 1)
     own = np.arange(len(names))
     change = r.effect[own, :, own]
     share = np.abs(change) / np.maximum(np.abs(change).sum(1, keepdims=True), 1e-12)
@@ -50,31 +56,34 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
         {
             "effect": (dims, r.effect, {"units": "deviations of the scores"}),
             "error": (dims, r.error),
-            "low": (dims, r.effect - 1.96 * r.error),
-            "high": (dims, r.effect + 1.96 * r.error),
+            "low": (dims, r.effect - width * r.error),
+            "high": (dims, r.effect + width * r.error),
             "rectified": (dims, r.rectified, {"long_name": "mean of max(change, 0), HiGAN's statistic"}),
             "random": (("direction", "layer", "factor"), r.random),
             "own": (("edited", "layer"), change),
             "share": (("edited", "layer"), share, {"long_name": "of the summed effect"}),
             "p": (("edited", "layer"), r.p),
-            "called": (("edited", "layer"), r.called),
+            "called": (("edited", "layer"), called),
             "named": (
                 "edited",
-                r.layer,
+                named,
                 {"long_name": "the layer of the largest effect where it stands out, else -1"},
             ),
-            "standing_out": float((r.layer >= 0).mean()),
+            "standing_out": float((named >= 0).mean()),
         },
         {"edited": names, "factor": names, "layer": np.arange(change.shape[1])},
     )
     said = [
         f"{name}: layer {i} ({share[k, i]:.0%})"
-        for k, (name, i) in enumerate(zip(names, r.layer, strict=True))
+        for k, (name, i) in enumerate(zip(names, named, strict=True))
         if i >= 0
     ]
-    silent = [name for name, i in zip(names, r.layer, strict=True) if i < 0]
+    silent = [name for name, i, weak in zip(names, named, chance, strict=True) if i < 0 and not weak]
     lines = [", ".join(said)] if said else []
     lines += [f"no layer stands out: {', '.join(silent)}"] if silent else []
+    lines += (
+        [f"boundaries no better than chance: {', '.join(np.array(names)[chance])}"] if chance.any() else []
+    )
     return result.assign_attrs(
         latent=space.latent, scorer=str(found.attrs["scorer"]), by=options.by, summary="; ".join(lines)
     )
@@ -85,7 +94,7 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     names, layers = [str(n) for n in found["edited"].values], [str(i) for i in found["layer"].values]
     own = np.arange(len(names))
     chance = np.abs(found["random"].values).max((0, 1))
-    error = found["error"].values[own, :, own]
+    error = (found["high"] - found["low"]).values[own, :, own] / 2
     title = found.attrs["title"]
     return {
         "layers": draw.by_layer(

@@ -26,13 +26,21 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import Options
 from probgen.contract.rows import as_tensor, evenly
 from probgen.errors import InputError, NotOffered, did_you_mean
+from probgen.plugins.registry import registered
 
+NOBODY = (
+    "nobody tells attributes: give scorer, a run of the family 'attributes' say, or let the run have boundaries first "
+    "(probgen analyze boundaries)"
+)
+SCRIPT = "of a script:"  # before the name of a scorer that no file has
 AT_ONCE = 500  # rows that features are taken of
 
 needs = "latents that it decodes"
 
 
 def _scorer(value: Any) -> Any:
+    if isinstance(value, str) and value not in registered("attributes") and Path(value).exists():
+        return str(Path(value).resolve())  # so that it is found from elsewhere
     if value is None or isinstance(value, str | Path | Fitted) or callable(value):
         return value
     raise ValueError("the name of a function of attributes, a run, a fitted model or a function is needed")
@@ -43,7 +51,7 @@ def _said(value: Any) -> str | None:
         return value
     if isinstance(value, Path):
         return str(value)
-    return value.family if isinstance(value, Fitted) else name_of(value)
+    return f"{SCRIPT} {value.family}" if isinstance(value, Fitted) else f"{SCRIPT} {name_of(value)}"
 
 
 Scorer = Annotated[Any, BeforeValidator(_scorer), PlainSerializer(_said)]
@@ -143,7 +151,7 @@ class LatentSpace:
     def told(self, codes: np.ndarray) -> xr.DataArray:
         """Scores of attributes: (row, factor). Errors: `InputError` where nobody tells them, and for a scorer of another event."""
         if self.tells is None:
-            raise InputError("nobody tells attributes: give scorer, a run of the family 'attributes' say")
+            raise NotOffered(NOBODY)
         rows = self.rows(codes)
         if isinstance(self.tells, Fitted):
             own, others = self.fitted.event, self.tells.event
@@ -205,8 +213,13 @@ def _given(
     event, module = fitted.event, fitted.module
     latents = latents_of(module)
     for name in options.given:
-        if name not in event.given and name not in latents:
-            raise InputError(f"given.{name}: {did_you_mean(name, [*event.given, *latents])}")
+        single = [latent for latent, dims in latents.items() if not dims]
+        if name not in event.given and name not in single:
+            raise InputError(
+                f"given.{name}: {did_you_mean(name, [*event.given, *single]) if (single or event.given) else 'nothing can be given'}"
+            )
+        if options.of == "rows" and name not in event.given:
+            raise InputError(f"given.{name} has no effect: it is what the encoder says of the rows")
     if isinstance(module, Selecting):
         for name in module.selects:
             if name in latents and name not in options.given:
@@ -270,10 +283,11 @@ def layers_of(asked: str | int | None) -> slice | None:
     """`3`, `"0-2"` as layers of a code; None for all. Errors: `InputError`."""
     if asked is None:
         return None
-    first, _, last = str(asked).partition("-")
-    if not first.isdigit() or (last and not last.isdigit()) or int(last or first) < int(first):
+    found = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", str(asked))
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if last < first:
         raise InputError(f"layers = {asked!r}: a number from 0, or a range as '0-2'")
-    return slice(int(first), int(last or first) + 1)
+    return slice(first, last + 1)
 
 
 def known(scores: np.ndarray) -> Any:

@@ -139,6 +139,8 @@ def save_analysis(found: xr.Dataset, folder: Path, analysis: Any = None) -> list
     for figure, drawn in figures.items():
         files.append(place / f"{name}.{figure}.png")
         save(drawn, files[-1])
+    for old in {*place.glob(f"{name}.*.png"), *place.glob(f"{name}.tsv")} - set(files):
+        old.unlink()  # of results that were there before
     return files
 
 

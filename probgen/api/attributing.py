@@ -111,6 +111,8 @@ def _side_by_side(parts: list[_Part]) -> xr.DataArray:
     if not parts:
         raise InputError("the score tells nothing of a row that is a number")
     names, of, values, middle = zip(*parts, strict=True)
+    if len(set(names)) < len(names):
+        raise InputError(f"scores of attributes need different names, not {', '.join(names)}")
     coords = {"factor": list(names), "of": ("factor", list(of)), "middle": ("factor", list(middle))}
     return xr.DataArray(np.stack(values, 1).astype(np.float64), coords, ("row", "factor"), "attribute")
 
@@ -153,6 +155,10 @@ def _computed(
         if np.shape(values) != (len(x),):
             raise PluginError(
                 f"function {name!r} gives {factor!r} of shape {np.shape(values)} for {len(x)} rows"
+            )
+        if np.asarray(values).dtype.kind not in "biuf":
+            raise PluginError(
+                f"function {name!r} gives {factor!r} of {np.asarray(values).dtype}, not numbers"
             )
     return xr.DataArray(
         np.stack([*found.values()], 1),

@@ -131,7 +131,8 @@ def analyzed(
         loaded(data, reference, "train", data_dir)[0] if data is not None and reference is not None else None
     )
     fitted: Any = models if len(models) > 1 else next(iter(models.values()))
-    found = analyze(name, fitted, rows, reference=fitted_to, folder=target, **how)
+    folder = runs[0] if runs[0].is_dir() else runs[0].parent
+    found = analyze(name, fitted, rows, reference=fitted_to, folder=folder, **how)
     return found, save_analysis(found, target) if target is not None else []
 
 

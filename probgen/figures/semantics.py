@@ -40,7 +40,7 @@ def table(
 
 def by_layer(
     effect: np.ndarray,
-    error: np.ndarray,
+    interval: np.ndarray,
     called: np.ndarray,
     chance: np.ndarray,
     names: Sequence[str],
@@ -49,7 +49,7 @@ def by_layer(
 ) -> Figure:
     """A panel an attribute: its change by layer with 95 % intervals, dark where that stands out.
 
-    effect, error, called  (factor, layer); chance: the largest change by random directions (factor,), drawn as a band
+    effect, called (factor, layer), and interval, half of its width; chance: the largest change by random directions (factor,), drawn as a band
     """
     across = min(4, len(names))
     down = math.ceil(len(names) / across)
@@ -63,7 +63,7 @@ def by_layer(
         axes.bar(
             places,
             effect[k],
-            yerr=1.96 * error[k],
+            yerr=interval[k],
             color=np.where(called[k], "C0", "0.7"),
             error_kw={"lw": 0.8},
         )

@@ -75,8 +75,10 @@ def edit(
             raise InputError(f"layers: there are {shape[0]}, from 0 to {shape[0] - 1}")
         whole = np.where(kept.reshape(-1, *[1] * (len(shape) - 1)), whole, 0)
     much = np.broadcast_to(np.asarray(by, dtype=np.float64), len(codes))
-    moved: np.ndarray = (codes + much.reshape(-1, *[1] * len(shape)) * whole).astype(codes.dtype)
-    return moved
+    moved = codes + much.reshape(-1, *[1] * len(shape)) * whole
+    if not (np.abs(moved) <= np.finfo(codes.dtype).max).all():
+        raise InputError("codes are moved beyond all numbers: take less")
+    return np.asarray(moved.astype(codes.dtype))
 
 
 def _unit(left: np.ndarray, whole: np.ndarray) -> np.ndarray:
