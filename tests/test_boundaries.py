@@ -169,6 +169,15 @@ def test_edits_stay_in_their_layers() -> None:
     assert not moved[:, [0, 3, 4]].any()
 
 
+def test_styles_are_mixed_by_layers() -> None:
+    a, b = np.zeros((2, 5, 3)), np.ones((2, 5, 3))
+    mixed = latents.mix(a, b, slice(3, 5))
+    assert (mixed[:, 3:] == 1).all()
+    assert not mixed[:, :3].any()
+    with pytest.raises(InputError, match="there are 5"):
+        latents.mix(a, b, slice(3, 9))
+
+
 def test_planted_layers_are_found_and_no_others_called() -> None:
     """Of 12 worlds every layer is found. Nulls: 24, each a false alarm at 2.5 % at most; more than 5 would have a chance of 1e-5."""
     found = called = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from probgen.latents.clusters import agreement, cluster, plane
     from probgen.latents.directions import factorized, principal, sensitive
-    from probgen.latents.edits import edit, gentle, project, step
+    from probgen.latents.edits import edit, gentle, mix, project, step
     from probgen.latents.hyperplanes import Boundaries, boundaries
     from probgen.latents.measures import dci, mig, path_length, sap, separability
     from probgen.latents.paths import grid, interpolate, random_walk
@@ -31,6 +31,7 @@ _HOME = {
     "grid": "paths",
     "interpolate": "paths",
     "mig": "measures",
+    "mix": "edits",
     "path_length": "measures",
     "plane": "clusters",
     "principal": "directions",
@@ -58,6 +59,7 @@ __all__ = [
     "grid",
     "interpolate",
     "mig",
+    "mix",
     "path_length",
     "plane",
     "principal",

@@ -67,18 +67,30 @@ def edit(
     shape = codes.shape[1:]
     whole = np.asarray(move, dtype=np.float64).reshape(shape)
     if layers is not None:
-        if len(shape) < 2:
-            raise InputError("layers: these codes have none")
-        kept = np.zeros(shape[0], dtype=bool)
-        kept[layers] = True
-        if not kept.any() or (layers.stop or 0) > shape[0]:
-            raise InputError(f"layers: there are {shape[0]}, from 0 to {shape[0] - 1}")
-        whole = np.where(kept.reshape(-1, *[1] * (len(shape) - 1)), whole, 0)
+        whole = np.where(_mask(shape, layers), whole, 0)
     much = np.broadcast_to(np.asarray(by, dtype=np.float64), len(codes))
     moved = codes + much.reshape(-1, *[1] * len(shape)) * whole
     if not (np.abs(moved) <= np.finfo(codes.dtype).max).all():
         raise InputError("codes are moved beyond all numbers: take less")
     return np.asarray(moved.astype(codes.dtype))
+
+
+def mix(first: np.ndarray, second: np.ndarray, layers: slice) -> np.ndarray:
+    """Style mixing (Karras et al. 2019, section 3.1): codes with some layers of others, (row, layer, ...) each.
+
+    Errors: `InputError` for layers that codes do not have.
+    """
+    return np.where(_mask(first.shape[1:], layers), second, first)
+
+
+def _mask(shape: tuple[int, ...], layers: slice) -> np.ndarray:
+    if len(shape) < 2:
+        raise InputError("layers: these codes have none")
+    kept = np.zeros((shape[0], *[1] * (len(shape) - 1)), dtype=bool)
+    kept[layers] = True
+    if not kept.any() or (layers.stop or 0) > shape[0]:
+        raise InputError(f"layers: there are {shape[0]}, from 0 to {shape[0] - 1}")
+    return kept
 
 
 def _unit(left: np.ndarray, whole: np.ndarray) -> np.ndarray:
