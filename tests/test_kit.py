@@ -313,7 +313,26 @@ class DecodesPastAPlace(Good):
         return {"x": fitted.module.mu + z, "z": z}
 
 
+class EncodesItsBatch(DecodingModule):
+    """A code is told by all rows together."""
+
+    def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
+        return decoded({"x": lambda at: self.mu + self.sigma * at["z"]}, start, until, ["z"])
+
+    def encoded(self, x: Tensor) -> dict[str, Tensor]:
+        return {"z": x - x.mean(0)}
+
+
+class EncodesByBatch(DecodesAnother):
+    """The same where it samples and decodes."""
+
+    @staticmethod
+    def build(options: Options, event: probgen.Event) -> nn.Module:
+        return EncodesItsBatch()
+
+
 BROKEN = {
+    EncodesByBatch: "test_encode_sees_each_row_alone",
     DecodesPastAPlace: "test_decode_goes_from_any_place_to_any_other",
     Warns: "test_surroundings_change_nothing",
     DecodesAnother: "test_decode_is_what_sample_gives",

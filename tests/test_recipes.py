@@ -85,6 +85,52 @@ def test_a_wrong_recipe_is_named(text: str, message: str, tmp_path: Path) -> Non
     assert "\n" not in str(caught.value)
 
 
+NAMED = """
+[data]
+name = "digits"
+rows = 200
+[models.maker]
+family = "vae"
+likelihood = "categorical"
+latent = 4
+hidden = [16]
+epochs = 2
+[models.teller]
+family = "attributes"
+epochs = 1
+[sample]
+n = 4
+[score]
+k = 2
+[boundaries]
+scorer = { model = "teller" }
+n = 200
+"""
+
+
+def test_an_analysis_is_told_of_a_model_that_was_fitted_before(tmp_path: Path) -> None:
+    """`{ model = "teller" }` is the run of that model; one that comes later or is unknown is refused before anything is fitted."""
+    first, second = NAMED.index("[models.maker]"), NAMED.index("[models.teller]")
+    end = NAMED.index("[sample]")
+    ordered = NAMED[:first] + NAMED[second:end] + NAMED[first:second] + NAMED[end:]
+    path = tmp_path / "r.toml"
+    path.write_text(ordered)
+    teller, maker = recipes.execute(recipes.read(str(path)), tmp_path / "o")
+    assert "mean_accuracy" in maker.figures
+    assert any("does not apply to 'attributes'" in note for note in teller.notes)
+    with xr.open_datatree(tmp_path / "o" / "maker" / "analyses" / "boundaries.h5") as tree:
+        attrs = tree["/probgen/boundaries"].attrs
+        assert attrs["scorer"] == str((tmp_path / "o" / "teller").resolve())
+        assert attrs["scorer_beside"] == str(Path("..") / "teller")
+    path.write_text(NAMED)
+    with pytest.raises(InputError, match=r"put \[models.teller\] before the others"):
+        list(recipes.execute(recipes.read(str(path)), tmp_path / "p"))
+    assert not (tmp_path / "p").exists()
+    path.write_text(NAMED.replace('model = "teller"', 'model = "tellr"'))
+    with pytest.raises(InputError, match="'tellr': did you mean 'teller'"):
+        recipes.read(str(path))
+
+
 def test_an_unknown_figure_is_named(tmp_path: Path) -> None:
     plan = recipes.read(
         "iris",
