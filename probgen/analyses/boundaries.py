@@ -135,7 +135,7 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     shown = np.stack([found[name].values for name in columns], 1)
     return {
         "accuracy": draw.table(shown, names, ["all", "extremes", "middle"], title),
-        "cosine": draw.table(found["cosine"].values, names, names, f"{title}\ncosines of boundaries"),
+        "cosine": draw.table(found["cosine"].values, names, names, f"{title}\ncosines of boundaries".strip()),
         "correlation": draw.table(
             found["correlation"].values, names, names, f"{title}\ncorrelations of scores"
         ),

@@ -154,7 +154,7 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure | Animation]:
     walk, strip = found["walk"].values, found["strip"].values
     lines = strip.reshape(-1, *strip.shape[2:])
     wanted: dict[str, Callable[[], Figure | Animation]] = {
-        "strips": lambda: draw.strips(lines, event, f"{title}\n-{reach:g} to {reach:g} deviations"),
+        "strips": lambda: draw.strips(lines, event, f"{title}\n-{reach:g} to {reach:g} deviations".strip()),
         "walk": lambda: draw.strips(walk, event, title),
         "walking": lambda: draw.animation(walk.reshape(-1, *walk.shape[2:]), event),
     }

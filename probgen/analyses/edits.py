@@ -168,7 +168,7 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     for i, name in enumerate(edited):
         if files.count(files[i]) > 1:
             files[i] += f"_{i}"
-        said = f"{title}\n{name}, -{reach:g} to {reach:g} deviations"
+        said = f"{title}\n{name}, -{reach:g} to {reach:g} deviations".strip()
         wanted[f"strip_{files[i]}"] = partial(draw.strips, found["strip"].values[i], event, said)
     return draw.suiting(wanted)
 

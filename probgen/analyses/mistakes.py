@@ -39,7 +39,7 @@ class Options(BoundaryOptions):
 
     judge: Literal["distance", "critic"] = Field(
         "distance",
-        description="from the nearest real row in features of the scorer; or the critic of a GAN, which says little at the end of a fit",
+        description="from the nearest real row in features of the scorer; or what the critic of a GAN says",
     )
     worst: float = Field(0.1, gt=0, lt=1, description="share of the draws that are mistakes")
     by: float = Field(2.0, gt=0, description="length of a move, in deviations of codes")
@@ -135,5 +135,5 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     event, title = Event.of(found), found.attrs["title"]
     pairs = np.stack([found["before"].values, found["after"].values])
     return draw.suiting(
-        {"mended": lambda: draw.strips(pairs, event, f"{title}\nworst draws, and the same moved")}
+        {"mended": lambda: draw.strips(pairs, event, f"{title}\nworst draws, and the same moved".strip())}
     )

@@ -101,6 +101,10 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
             found["own"].values, error, found["called"].values, chance, names, layers, title
         ),
         "share": draw.table(
-            found["share"].values, names, layers, f"{title}\nshare of the summed effect", above="layer"
+            found["share"].values,
+            names,
+            layers,
+            f"{title}\nshare of the summed effect".strip(),
+            above="layer",
         ),
     }
