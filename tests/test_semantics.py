@@ -139,8 +139,8 @@ def test_edits_of_one_layer_change_what_that_layer_reads(generator: probgen.Fitt
 def test_the_strip_is_made_of_the_codes_that_the_move_says(generator: probgen.Fitted) -> None:
     found = probgen.analyze("edits", generator, attribute="b", steps=3, reach=2.0, pictured=2, **HOW)
     codes = probgen.sample(generator, 600).styles.values[:2]
-    np.testing.assert_array_equal(found.by, [-2, 0, 2])
-    for j, by in enumerate(found.by.values):
+    np.testing.assert_array_equal(found.at, [-2, 0, 2])
+    for j, by in enumerate(found.at.values):
         moved = (codes + by * found["move"].values[0]).astype(np.float32)
         np.testing.assert_allclose(
             found.strip.values[0, :, j], probgen.decode(generator, {"styles": moved}).x, atol=1e-5
@@ -207,7 +207,7 @@ def test_what_cannot_be_asked_of_codes_is_refused_in_one_line(
     refused("draw more", n=15)
     refused("is 0 of every draw", scorer=lambda x: {"flat": np.zeros(len(x))})
     refused("neither a function of attributes nor a run", scorer="no/such/run")
-    refused("nobody tells attributes", scorer=None)
+    refused("there is no scorer", scorer=None)
     refused("attribute = \\[\\]", attribute=[])
     refused("names of different attributes", attribute=["a", "a"])
     refused("layers: there are 4", attribute="a", layers="2-9")

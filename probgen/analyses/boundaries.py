@@ -20,7 +20,7 @@ from probgen.analyses.space import (
     LatentSpace,
     SpaceOptions,
     applies,
-    as_name,
+    as_names,
     in_words,
     needs,
     space_of,
@@ -57,8 +57,7 @@ class BoundaryOptions(SpaceOptions):
     )
 
 
-class Options(BoundaryOptions):
-    """How boundaries are found, and judged."""
+Options = BoundaryOptions
 
 
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
@@ -75,12 +74,15 @@ def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Data
     names, y = [str(name) for name in base["factor"].values], base.values
     there = np.isfinite(y).all(1)  # a drawn image may have no ink at all, and then no slant
     if not there.any():
-        raise InputError("scorer: no draw has scores that are all known")
+        raise NotOffered("scorer: no draw has scores that are all known")
     space, y = (space, y) if there.all() else (space.some(there), y[there])
-    b = latents.boundaries(
-        space.codes, y, method=options.method, share=options.share, middle=base["middle"].values,
-        names=names, seed=seed,
-    )  # fmt: skip
+    try:
+        b = latents.boundaries(
+            space.codes, y, method=options.method, share=options.share, middle=base["middle"].values,
+            names=names, seed=seed,
+        )  # fmt: skip
+    except InputError as error:  # of these draws: another model of a recipe may have better ones
+        raise NotOffered(str(error)) from None
     judged = np.isfinite(b.accuracy)  # of scores that are as good as all on one side nobody knows
     with np.errstate(invalid="ignore"):
         correlation = np.atleast_2d(np.corrcoef(y.T))
@@ -105,14 +107,14 @@ def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Data
         },
         {"factor": names, "other": names, "of": ("factor", base["of"].values)},
     )
-    told = "mean of the shares of both sides that are told right, held-out codes"
+    told = "balanced accuracy on held-out codes"
     for name, of in (
         ("accuracy", ""),
         ("extremes", ", a tenth at each end"),
         ("middle", ", all between these"),
     ):
         found[name].attrs["long_name"] = told + of
-    of_each = {f"accuracy_{as_name(name)}": a for name, a in zip(names, b.accuracy, strict=True)}
+    of_each = {f"accuracy_{name}": a for name, a in zip(as_names(names), b.accuracy, strict=True)}
     found = found.assign({name: float(a) for name, a in of_each.items()})
     best = dict(sorted(zip(names, b.accuracy, strict=True), key=lambda pair: -pair[1]))
     said = f"held-out accuracy in {space.latent}: {in_words(best, lambda a: f'{a:.3f}')}"

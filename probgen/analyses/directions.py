@@ -13,7 +13,16 @@ from pydantic import Field
 from probgen import figures as draw
 from probgen import latents
 from probgen.analyses.boundaries import scored
-from probgen.analyses.space import LatentSpace, SpaceOptions, applies, in_words, known, needs, space_of
+from probgen.analyses.space import (
+    LatentSpace,
+    SpaceOptions,
+    applies,
+    in_words,
+    known,
+    needs,
+    space_of,
+    standard_normal,
+)
 from probgen.contract.analysis import Call
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
@@ -40,12 +49,16 @@ class Options(SpaceOptions):
     )
     k: int | None = Field(None, ge=1, description="directions; by default 8, or as many as codes vary in")
     by: float = Field(
-        2.0, gt=0, description="deviations of codes along a direction, for its effect on attributes"
+        2.0, gt=0, description="length of a move in deviations of codes, for its effect on attributes"
     )
     measured: int = Field(200, ge=2, description="codes of which effects are taken")
     pictured: int = Field(4, ge=1, description="draws of each direction in a picture")
     steps: int = Field(7, ge=2, description="of a strip, and from one draw of the walk to the next")
-    reach: float = Field(3.0, gt=0, description="deviations from the middle of a strip to its ends")
+    reach: float = Field(
+        3.0,
+        gt=0,
+        description="length of a move from the middle of a strip to its ends, in deviations of codes",
+    )
     stops: int = Field(5, ge=2, description="draws that the walk goes through, back to the first")
 
 
@@ -62,7 +75,8 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
     else:
         ways = _sensitive(space, options, k)
     deviation = (space.flat @ ways.T).std(0)
-    moves = (ways * deviation[:, None]).reshape(len(ways), *shape)
+    whole = latents.Whitened(space.codes)
+    moves = (ways / whole.lengths(ways)[:, None]).reshape(len(ways), *shape)
     few = space.some(slice(0, min(options.pictured, len(space))))
     lines = [
         np.concatenate(
@@ -102,7 +116,8 @@ def _walk(space: LatentSpace, options: Options) -> np.ndarray:
     """From draw to draw and back to the first, under the conditions of the first: (leg, step, *event)."""
     stops = space.codes[: min(options.stops, len(space))]
     flat = stops.reshape(len(stops), -1)
-    between = latents.interpolate(flat, np.roll(flat, -1, 0), options.steps + 1)[:, :-1]
+    circles = standard_normal(space)
+    between = latents.interpolate(flat, np.roll(flat, -1, 0), options.steps + 1, spherical=circles)[:, :-1]
     codes = between.reshape(-1, *stops.shape[1:]).astype(stops.dtype)
     x = space.some(np.zeros(len(codes), dtype=int)).decoded(codes)["x"].values
     return x.reshape(len(stops), options.steps, *x.shape[1:])

@@ -12,17 +12,25 @@ from pydantic import Field
 from probgen import figures as draw
 from probgen import latents
 from probgen.analyses.boundaries import scored
-from probgen.analyses.space import LatentSpace, SpaceOptions, applies, features_of, needs, space_of
+from probgen.analyses.space import (
+    LatentSpace,
+    SpaceOptions,
+    applies,
+    features_of,
+    needs,
+    space_of,
+    standard_normal,
+)
 from probgen.contract.analysis import Call
 from probgen.contract.definition import latents_of
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import refuse_unused
-from probgen.errors import InputError
+from probgen.errors import NotOffered
+from probgen.latents.measures import LEAST
 
 __all__ = ["Options", "applies", "figures", "needs", "rowless", "run"]
 
 rowless = True
-NEAR = 0.2  # of means and covariances of codes that are taken for those of a standard normal
 MEASURES = (
     "dci_disentanglement",
     "dci_completeness",
@@ -51,14 +59,14 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
     last = list(vectors.values())[-1]
     names, factors = [str(name) for name in last.base["factor"].values], last.base.values
     there = np.isfinite(factors).all(1)
-    if there.sum() < 20:
-        raise InputError(
-            f"scorer: {there.sum()} of {len(there)} draws have scores that are all known, and 20 are needed"
+    if there.sum() < LEAST:
+        raise NotOffered(
+            f"scorer: {there.sum()} of {len(there)} draws have scores that are all known, and {LEAST} are needed"
         )
-    seen = last.telling
-    if seen is None:
+    net = last.telling
+    if net is None:
         refuse_unused(options, "the scorer has no features that the length of paths is measured in", "paths")
-    circles = [name for name, space in vectors.items() if _normal(space)]
+    circles = [name for name, space in vectors.items() if standard_normal(space)]
     values = np.full((len(vectors), len(MEASURES)), np.nan)
     for i, (name, space) in enumerate(vectors.items()):
         codes, y = space.flat[there], factors[there]
@@ -66,7 +74,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
             *latents.dci(codes, y, seed=call.seed), latents.mig(codes, y), latents.sap(codes, y),
             latents.separability(codes, y, seed=call.seed),
         )  # fmt: skip
-        if seen is not None:
+        if net is not None:
             values[i, 6] = _path_length(space, wanted, name in circles, call.seed)
     found = xr.Dataset(
         {"value": (("latent", "measure"), values)}, {"latent": list(vectors), "measure": list(MEASURES)}
@@ -86,14 +94,6 @@ def _vectors(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Ca
     few = space_of(fitted, data, options.model_copy(update={"n": 10, "scorer": None}), call)
     names = [name for name, dims in latents_of(fitted.module).items() if len(dims) == 1]
     return [name for name in names if name in (*few.reals, few.latent)] or [few.latent]
-
-
-def _normal(space: LatentSpace) -> bool:
-    """Whether codes are those of a standard normal, whose paths are along great circles and not through the middle, where no codes are."""
-    d = space.flat.shape[1]
-    return d > 1 and bool(
-        np.abs(space.flat.mean(0)).max() < NEAR and np.abs(space.covariance - np.eye(d)).max() < NEAR
-    )
 
 
 def _path_length(space: LatentSpace, options: Options, spherical: bool, seed: int) -> float:

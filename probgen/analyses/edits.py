@@ -14,7 +14,16 @@ from pydantic import Field
 from probgen import figures as draw
 from probgen import latents
 from probgen.analyses.boundaries import BoundaryOptions, known_or_found
-from probgen.analyses.space import LatentSpace, applies, as_name, in_words, known, layers_of, needs
+from probgen.analyses.space import (
+    LatentSpace,
+    applies,
+    as_names,
+    held_among,
+    in_words,
+    known,
+    layers_of,
+    needs,
+)
 from probgen.contract.analysis import Call
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
@@ -28,8 +37,9 @@ rowless = True
 class MoveOptions(BoundaryOptions):
     """Along which way an attribute is changed."""
 
-    hold: Literal["others"] | tuple[str, ...] = Field(
-        "others", description="attributes that are to stay: all others, or some by name, or [] for none"
+    hold: str | tuple[str, ...] = Field(
+        "others",
+        description="attributes that are to stay: others for all others, or some by name, or [] for none",
     )
     along: Literal["gentle", "normal"] = Field(
         "gentle",
@@ -47,13 +57,13 @@ class Options(MoveOptions):
     layers: str | int | None = Field(None, description="of codes that have some: 3, or '0-2'; by default all")
     measured: int = Field(300, ge=2, description="codes of which the change of each attribute is taken")
     pictured: int = Field(6, ge=1, description="draws in a picture")
-    steps: int = Field(7, ge=2, description="of a strip")
+    steps: int = Field(7, ge=2, description="images in a strip")
     reach: float = Field(3.0, gt=0, description="deviations from the middle of a strip to its ends")
     force: bool = Field(False, description="also along a boundary that is no better than chance")
 
 
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
-    """`moved (factor, other)`, mean changes in deviations; `move` of one deviation; `strip (factor, image, step, *event)`."""
+    """`moved (edited, factor)`, mean changes in deviations; `move` of one deviation; `strip (factor, image, step, *event)`."""
     layers = layers_of(options.layers)
     space, found = known_or_found(fitted, data, options, call)
     names = [str(name) for name in found["factor"].values]
@@ -65,12 +75,12 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
             for name in edited
         ]
     )
+    if layers is not None:  # the others of a move are 0 from here on
+        moves = np.stack([latents.mix(np.zeros((1, *move.shape)), move[None], layers)[0] for move in moves])
     few = space.some(slice(0, min(options.measured, len(space))))
     deviation = known(space.base.values).std(0)
     changes = known(
-        np.stack(
-            [few.seen(latents.edit(few.codes, move, options.by, layers)) - few.base.values for move in moves]
-        )
+        np.stack([few.seen(latents.edit(few.codes, move, options.by)) - few.base.values for move in moves])
     )
     changes = changes / deviation
     moved = xr.DataArray(
@@ -106,9 +116,9 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
             "move": (("edited", *space.dims), moves, {"long_name": "of one deviation"}),
             "strip": (
                 ("edited", "image", "step", *fitted.event.dims),
-                _strips(space, moves, layers, options),
+                _strips(space, moves, options),
             ),
-            "by": ("step", _ways(options)),
+            "at": ("step", _ways(options), {"units": "deviations of n . c"}),
             "mean_own": float(own.mean()),
             "mean_others": float(np.nanmean(others)) if any(beside) else np.nan,
         }
@@ -128,11 +138,8 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
 def held_by(name: str, found: xr.Dataset, hold: str | tuple[str, ...]) -> list[str]:
     """What stays while one attribute is edited: not itself, and not other classes of the same. Errors: `InputError`."""
     names = [str(other) for other in found["factor"].values]
-    for other in () if isinstance(hold, str) else hold:
-        if other not in names:
-            raise InputError(f"hold = {other!r}: {did_you_mean(other, names)}")
     of = dict(zip(names, found["of"].values, strict=True))
-    wanted = names if isinstance(hold, str) else hold
+    wanted = names if hold == "others" else held_among(names, [hold] if isinstance(hold, str) else hold)
     return [other for other in wanted if of[other] != of[name]]
 
 
@@ -146,7 +153,7 @@ def move_of(
     try:
         way = latents.gentle(n, others, space.covariance) if along == "gentle" else latents.project(n, others)
     except InputError:
-        raise InputError(
+        raise NotOffered(
             f"attribute {name!r}: in {space.latent}, of {flat.shape[1]} dimensions, nothing is left of it with {len(held)} others held "
             f"({', '.join(held)}); name fewer in hold, or [] for none"
         ) from None
@@ -163,11 +170,9 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
             beside="edited", above="change in deviations",
         )
     }  # fmt: skip
-    reach = float(found["by"].max())
-    files = [as_name(name) for name in edited]
+    reach = float(found["at"].max())
+    files = as_names(edited)
     for i, name in enumerate(edited):
-        if files.count(files[i]) > 1:
-            files[i] += f"_{i}"
         said = f"{title}\n{name}, -{reach:g} to {reach:g} deviations".strip()
         wanted[f"strip_{files[i]}"] = partial(draw.strips, found["strip"].values[i], event, said)
     return draw.suiting(wanted)
@@ -188,8 +193,8 @@ def _edited(options: Options, names: list[str], found: xr.Dataset) -> tuple[list
     if weak and (asked is not None or len(weak) == len(names)):
         accuracy = float(found["accuracy"].sel(factor=weak[0]))
         raise NotOffered(
-            f"attribute {weak[0]!r}: its boundary is no better than chance (accuracy {accuracy:.2f} of held-out codes); leave it "
-            "out of attribute, or give force = true"
+            f"attribute {weak[0]!r}: its boundary is no better than chance (accuracy {accuracy:.2f} on held-out codes, nan if it is not known); "
+            "leave it out of attribute, or give force = true"
         )
     return [name for name in asked or names if name not in weak], weak
 
@@ -198,11 +203,11 @@ def _ways(options: Options) -> np.ndarray:
     return np.linspace(-options.reach, options.reach, options.steps)
 
 
-def _strips(space: LatentSpace, moves: np.ndarray, layers: slice | None, options: Options) -> np.ndarray:
+def _strips(space: LatentSpace, moves: np.ndarray, options: Options) -> np.ndarray:
     shown = space.some(slice(0, min(options.pictured, len(space))))
     lines = []
     for move in moves:
-        codes = np.concatenate([latents.edit(shown.codes, move, by, layers) for by in _ways(options)])
+        codes = np.concatenate([latents.edit(shown.codes, move, by) for by in _ways(options)])
         x = shown.decoded(codes)["x"].values
         lines.append(np.moveaxis(x.reshape(options.steps, len(shown), *x.shape[1:]), 0, 1))
     return np.stack(lines)

@@ -18,13 +18,14 @@ from pydantic import Field
 from probgen import figures as draw
 from probgen import latents
 from probgen.analyses.boundaries import BoundaryOptions, known_or_found
-from probgen.analyses.space import LatentSpace, applies, features_of, known, needs
+from probgen.analyses.space import LatentSpace, applies, features_of, held_among, known, needs
 from probgen.api.attributing import attribute_scores
 from probgen.contract.analysis import Call
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.rows import evenly
-from probgen.errors import InputError, did_you_mean
+from probgen.contract.state import digest_of
+from probgen.errors import InputError
 from probgen.evaluation import nearest
 
 __all__ = ["Options", "applies", "figures", "needs", "run"]
@@ -46,11 +47,11 @@ class Options(BoundaryOptions):
     n: int = Field(
         20_000, ge=100, description="codes; mistakes are few, and a way out of them takes many to be found"
     )
-    hold: Literal["numbers"] | tuple[str, ...] = Field(
+    hold: str | tuple[str, ...] = Field(
         "numbers",
         description="attributes that are to stay: all that are numbers, or some by name, or [] for none",
     )
-    random: int = Field(10, ge=1, description="directions beside")
+    random: int = Field(10, ge=1, description="number of random directions to compare with")
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
@@ -74,10 +75,8 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     numbers = [
         name for name, middle in zip(names, space.base["middle"].values, strict=True) if np.isnan(middle)
     ]
-    held = numbers if options.hold == "numbers" else list(options.hold)
-    for name in held:
-        if name not in names:
-            raise InputError(f"hold = {name!r}: {did_you_mean(name, names)}")
+    asked = [options.hold] if isinstance(options.hold, str) else options.hold
+    held = numbers if options.hold == "numbers" else held_among(names, asked)
     normals = found["normal"].values.reshape(len(names), -1)[[names.index(name) for name in held]]
 
     picked = np.sort(np.argsort(bad, kind="stable")[-max(2, round(options.worst * len(space))) :])
@@ -116,6 +115,10 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
 def _real_rows(data: xr.Dataset, call: Call) -> tuple[np.ndarray, np.ndarray]:
     """Rows that distances are taken to, and others: those of the fit and the data, or else two halves of the data."""
     if call.reference is not None:
+        if digest_of(call.reference[["x"]]) == digest_of(data[["x"]]):
+            raise InputError(
+                "data and reference are the same rows: leave out reference, or give another split"
+            )
         return evenly(call.reference, ROWS)["x"].values, evenly(data, ROWS)["x"].values
     if data.sizes["row"] < 4:
         raise InputError(f"{data.sizes['row']} rows: real rows are needed, and others to hold them against")

@@ -17,7 +17,7 @@ from probgen.analyses.edits import MoveOptions, held_by, move_of
 from probgen.analyses.space import applies, needs
 from probgen.contract.analysis import Call
 from probgen.contract.fitted import Fitted
-from probgen.errors import NotOffered
+from probgen.errors import InputError, NotOffered
 
 __all__ = ["Options", "applies", "figures", "needs", "rowless", "run"]
 
@@ -28,7 +28,7 @@ class Options(MoveOptions):
     """How codes are moved."""
 
     by: float = Field(2.0, gt=0, description="length of all moves in deviations of codes, in one layer alone")
-    random: int = Field(39, ge=1, description="directions that effects are held against")
+    random: int = Field(39, ge=1, description="number of random directions to compare with")
     measured: int = Field(200, ge=2, description="codes that are moved")
 
 
@@ -37,14 +37,21 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
     space, found = known_or_found(fitted, data, options, call)
     if "layer" not in space.dims[:1]:
         raise NotOffered(f"codes of {space.latent!r} have no layers that could be moved alone")
-    few = space.some(slice(0, min(options.measured, len(space))))
+    there = np.flatnonzero(np.isfinite(space.base.values).all(1))[: options.measured]
+    if len(there) < 2:
+        raise NotOffered("scorer: fewer than two draws have scores that are all known")
+    few = space.some(there)
     names = [str(name) for name in found["factor"].values]
     moves = np.stack(
         [move_of(space, found, name, held_by(name, found, options.hold), options.along) for name in names]
     )
-    r = latents.rescore(
-        few.seen, few.codes, moves, by=options.by, random=options.random, among=space.codes, seed=call.seed
-    )
+    try:
+        r = latents.rescore(
+            few.seen, few.codes, moves, by=options.by, random=options.random, among=space.codes, names=names,
+            seed=call.seed,
+        )  # fmt: skip
+    except InputError as error:  # of scores that are constant, or not known after a move
+        raise NotOffered(str(error)) from None
     chance = found["chance"].values.astype(bool)  # along these nothing is known to change
     called, named = r.called & ~chance[:, None], np.where(chance, -1, r.layer)
     width = student.ppf(0.975, len(few) - 1)
@@ -54,12 +61,16 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
     dims = ("edited", "layer", "factor")
     result = xr.Dataset(
         {
-            "effect": (dims, r.effect, {"units": "deviations of the scores"}),
+            "effect": (dims, r.effect, {"units": "deviations of the scores over the codes that are moved"}),
             "error": (dims, r.error),
             "low": (dims, r.effect - width * r.error),
             "high": (dims, r.effect + width * r.error),
             "rectified": (dims, r.rectified, {"long_name": "mean of max(change, 0), HiGAN's statistic"}),
-            "random": (("direction", "layer", "factor"), r.random),
+            "random": (
+                ("direction", "layer", "factor"),
+                r.random,
+                {"units": "deviations of the scores over the codes that are moved"},
+            ),
             "own": (("edited", "layer"), change),
             "share": (("edited", "layer"), share, {"long_name": "of the summed effect"}),
             "p": (("edited", "layer"), r.p),

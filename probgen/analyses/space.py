@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import xarray as xr
 from pydantic import BeforeValidator, Field, PlainSerializer
+from torch import nn
 
 from probgen.api.attributing import attribute_scores, teller
 from probgen.api.common import name_of
@@ -29,10 +30,11 @@ from probgen.errors import InputError, NotOffered, did_you_mean
 from probgen.plugins.registry import registered
 
 NOBODY = (
-    "nobody tells attributes: give scorer, a run of the family 'attributes' say, or let the run have boundaries first "
+    "there is no scorer: give scorer, for example a run of the family 'attributes', or find the boundaries of the run first "
     "(probgen analyze boundaries)"
 )
 SCRIPT = "of a script:"  # before the name of a scorer that no file has
+NEAR = 0.2  # of means and covariances of codes that are taken for those of a standard normal
 AT_ONCE = 500  # rows that features are taken of
 
 needs = "latents that it decodes"
@@ -72,7 +74,7 @@ class SpaceOptions(Options):
         "draws", description="codes of draws, or of the rows of the data where the model has an encoder"
     )
     given: dict[str, float] = Field(
-        default_factory=dict, description="latents or conditions that are the same of all draws: {member = 0}"
+        default_factory=dict, description="latents or conditions that are fixed for all draws: {member = 0}"
     )
 
 
@@ -149,7 +151,7 @@ class LatentSpace:
         return xr.Dataset({"x": x, **given})
 
     def told(self, codes: np.ndarray) -> xr.DataArray:
-        """Scores of attributes: (row, factor). Errors: `InputError` where nobody tells them, and for a scorer of another event."""
+        """Scores of attributes: (row, factor). Errors: `NotOffered` without a scorer, `InputError` for one of another event."""
         if self.tells is None:
             raise NotOffered(NOBODY)
         rows = self.rows(codes)
@@ -177,7 +179,7 @@ def space_of(fitted: Fitted, data: xr.Dataset | None, options: SpaceOptions, cal
     how: dict[str, Any] = dict(call.common)
     if options.of == "rows":
         if data is None:
-            raise InputError("of = 'rows': there are none; give data")
+            raise InputError("of = 'rows', here or in the boundaries of the run: give data")
         rows = evenly(data, options.n)
         if isinstance(module, Encoder):
             drawn = encode(fitted, rows, device=call.device)
@@ -218,9 +220,9 @@ def _given(
             raise InputError(
                 f"given.{name}: {did_you_mean(name, [*event.given, *single]) if (single or event.given) else 'nothing can be given'}"
             )
-        if options.of == "rows" and name not in event.given:
-            raise InputError(f"given.{name} has no effect: it is what the encoder says of the rows")
-    if isinstance(module, Selecting):
+        if options.of == "rows":
+            raise InputError(f"given.{name} has no effect: the codes are those of the rows as they are")
+    if isinstance(module, Selecting) and options.of == "draws":
         for name in module.selects:
             if name in latents and name not in options.given:
                 raise InputError(
@@ -272,10 +274,20 @@ def _follows(fitted: Fitted, name: str, latent: str, arrays: Mapping[str, np.nda
     return True
 
 
+def standard_normal(space: LatentSpace) -> bool:
+    """Whether codes are those of a standard normal, whose paths are along great circles and not through the middle, where no codes are."""
+    d = space.flat.shape[1]
+    return d > 1 and bool(
+        np.abs(space.flat.mean(0)).max() < NEAR and np.abs(space.covariance - np.eye(d)).max() < NEAR
+    )
+
+
 def features_of(net: Telling, x: np.ndarray) -> np.ndarray:
-    """(row, *event) -> (row, feature)."""
+    """(row, *event) -> (row, feature), where the network is."""
+    assert isinstance(net, nn.Module)
+    device = next(net.parameters()).device
     with torch.no_grad():
-        parts = [net.features(as_tensor(x[i : i + AT_ONCE])) for i in range(0, len(x), AT_ONCE)]
+        parts = [net.features(as_tensor(x[i : i + AT_ONCE]).to(device)) for i in range(0, len(x), AT_ONCE)]
     return np.asarray(torch.cat(parts).double().cpu().numpy())
 
 
@@ -290,14 +302,23 @@ def layers_of(asked: str | int | None) -> slice | None:
     return slice(first, last + 1)
 
 
+def held_among(names: Sequence[str], hold: Sequence[str]) -> list[str]:
+    """Those that are to stay, checked. Errors: `InputError` for an unknown one."""
+    for name in hold:
+        if name not in names:
+            raise InputError(f"hold = {name!r}: {did_you_mean(name, names)}")
+    return list(hold)
+
+
 def known(scores: np.ndarray) -> Any:
     """Without those that are not known, as the slant of an image without ink: a masked array."""
     return np.ma.masked_invalid(scores)
 
 
-def as_name(factor: str) -> str:
-    """A factor in the name of a figure or a file: `category 1` as `category_1`."""
-    return re.sub(r"[^\w.-]+", "_", factor)
+def as_names(factors: Sequence[str]) -> list[str]:
+    """Factors in the names of figures and files, all different: `category 1` as `category_1`."""
+    names = [re.sub(r"[^\w.-]+", "_", factor) for factor in factors]
+    return [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
 
 
 def in_words(numbers: Mapping[str, float], form: Callable[[float], str]) -> str:

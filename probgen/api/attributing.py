@@ -109,7 +109,7 @@ class _Part(NamedTuple):
 
 def _side_by_side(parts: list[_Part]) -> xr.DataArray:
     if not parts:
-        raise InputError("the score tells nothing of a row that is a number")
+        raise InputError("the score of this model has no number per row")
     names, of, values, middle = zip(*parts, strict=True)
     if len(set(names)) < len(names):
         raise InputError(f"scores of attributes need different names, not {', '.join(names)}")
@@ -139,12 +139,12 @@ def _computed(
 ) -> xr.DataArray:
     event, name = event_of(dataset), name_of(function)
     if event.support == "token" or "observed" in dataset:
-        raise InputError("functions of pixels take what is known whole, and numbers, not symbols")
+        raise InputError("functions of pixels need complete numeric x, not symbols")
     x = dataset["x"].values.astype(np.float64)
     if event.discrete:
         x = x / max(1, (event.levels or 2) - 1)
     if not np.isfinite(x).all():
-        raise InputError("functions of pixels take what is known whole: x has NaN or infinite values")
+        raise InputError("functions of pixels need complete x: it has NaN or infinite values")
     with guarded(f"function {name!r}"):
         found = function(x)
     if not isinstance(found, Mapping) or not found:

@@ -112,7 +112,7 @@ def analyzed(
     if data is None:
         for option, value in (("--split", split), ("--reference", reference)):
             if value is not None:
-                raise InputError(f"{option} {value} is a part of data: give --data")
+                raise InputError(f"{option} {value} needs --data: give --data")
     else:
         check_source(data)
     target = out if out is not None else runs[0] if runs[0].is_dir() else None
@@ -131,7 +131,7 @@ def analyzed(
         loaded(data, reference, "train", data_dir)[0] if data is not None and reference is not None else None
     )
     fitted: Any = models if len(models) > 1 else next(iter(models.values()))
-    folder = runs[0] if runs[0].is_dir() else runs[0].parent
+    folder = out or (runs[0] if runs[0].is_dir() else runs[0].parent)
     found = analyze(name, fitted, rows, reference=fitted_to, folder=folder, **how)
     return found, save_analysis(found, target) if target is not None else []
 

@@ -54,7 +54,11 @@ DataDir = Annotated[
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Set an option, e.g. --set components=3. Repeatable."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Set an option, e.g. --set components=3, or a list, --set hold=[age,glasses]. Repeatable.",
+    ),
 ]
 Data = Annotated[
     str,
@@ -182,9 +186,10 @@ def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        if text.startswith("[") and text.endswith("]"):
-            return [_value(part.strip()) for part in text[1:-1].split(",")]
-        return text
+        words = [part.strip() for part in text[1:-1].split(",")] if text[:1] + text[-1:] == "[]" else []
+        if words[-1:] == [""]:  # a comma at the end
+            words.pop()
+        return [_value(word) for word in words] if words else text
 
 
 def progress(quiet: bool) -> bool:

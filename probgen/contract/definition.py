@@ -224,7 +224,7 @@ class Telling(Protocol):
 
 @runtime_checkable
 class Selecting(Protocol):
-    """A module that holds several models. selects: latents that say which of them makes x; codes of one mean nothing to another."""
+    """A module that holds several models. selects: latents that select one; codes of different models are not comparable."""
 
     @property
     def selects(self) -> Collection[str]: ...

@@ -34,9 +34,8 @@ class Animation:
 
 def animation(x: np.ndarray, event: Event, milliseconds: int = 80) -> Animation:
     """Images one after the other: (frame, *event). Errors: `InputError` for an event that is no image of one or three channels."""
-    if event.dims[-2:] != ("height", "width") or (
-        event.dims[0] == "channel" and event.shape[0] not in (1, 3)
-    ):
+    colours = event.shape[0] if event.dims == ("channel", "height", "width") else 1
+    if event.dims not in (("height", "width"), ("channel", "height", "width")) or colours not in (1, 3):
         raise InputError(f"no picture suits an event of {event}")
     low, high = (0, (event.levels or 2) - 1) if event.discrete else (float(x.min()), float(x.max()))
     grey = np.clip((np.asarray(x, dtype=float) - low) / max(high - low, 1e-12), 0, 1)

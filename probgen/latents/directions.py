@@ -47,7 +47,8 @@ def sensitive(
     """
     among = codes if among is None else among
     _, sizes, axes = _axes(among)
-    axes, width = axes[sizes > RANK * sizes[0]], STEP * float(sizes.mean()) / np.sqrt(len(among))
+    kept = sizes > RANK * sizes[0]
+    axes, width = axes[kept], STEP * float(sizes[kept].mean()) / np.sqrt(len(among))
     _enough(k, len(axes))
     total = np.zeros((len(axes), len(axes)))
     for code in codes.reshape(len(codes), -1).astype(np.float64):

@@ -25,7 +25,7 @@ RANK = 1e-5  # singular values below that share of the largest are 0
 
 @dataclass(frozen=True)
 class Boundaries:
-    """One hyperplane an attribute, of all codes; how well it tells is that of a hyperplane of those that are not held out.
+    """One hyperplane per attribute, fitted to all codes. The accuracies are those of a second one, fitted without the held-out codes.
 
     normal     unit vectors: (factor, code)
     offset     n . c at the boundary, in which as many codes lie above as scores do: (factor,)
@@ -33,7 +33,7 @@ class Boundaries:
     accuracy   of held-out codes of all scores, the mean of the shares on either side that are told right: (factor,)
     accuracy_extremes, accuracy_middle   the same of the tenths of the scores at the ends, and of those between them
     r2         of held-out scores, by a line in n . c: (factor,)
-    chance     whether the accuracy is no better than chance, a false alarm of 1 % of attributes that codes tell nothing of, or is not known
+    chance     True where the accuracy is not significantly above 1/2 (1 % level), or is not known
     """
 
     normal: np.ndarray
@@ -88,8 +88,8 @@ def boundaries(
         raise InputError("all codes are the same")
     if len(fitted) <= len(axes) + 1:
         raise InputError(
-            f"{len(c)} codes, of which {len(fitted)} are fitted to: they vary in {codes[0].size} dimensions; draw more, "
-            f"{10 * codes[0].size} say"
+            f"{len(c)} codes, of which {len(fitted)} are fitted to, are too few: they are of {codes[0].size} numbers and vary in "
+            f"{len(axes)} dimensions at least; draw more"
         )
     inside = (c - mean) @ axes.T
     split = np.median(y, axis=0)

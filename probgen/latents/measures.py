@@ -84,8 +84,8 @@ class DCI(NamedTuple):
 def dci(codes: np.ndarray, factors: np.ndarray, *, seed: int = 0) -> DCI:
     """Disentanglement, completeness, informativeness by weights of the lasso (Eastwood & Williams, ICLR 2018, section 2 and 4.1).
 
-    Half of the rows are fitted to, and the other half say how well. A factor of which they are told no more than chance does (1 % for all
-    factors together) has no weights: the paper's entropies of weights do not know how small these are.
+    Half of the rows are fitted to, and the other half are predicted. A factor that is not predicted better than chance (1 % over all factors)
+    gets no weights, because the entropy does not depend on the size of weights.
 
     codes (row, code), factors (row, factor)
     """

@@ -6,7 +6,7 @@ with their errors, held against random directions whose pairs have the same scor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,7 @@ def rescore(
     by: float = 2.0,
     random: int = 39,
     among: np.ndarray | None = None,
+    names: Sequence[str] = (),
     seed: int = 0,
 ) -> Rescored:
     """Effects of directions by layer on all attributes, and which layers stand out.
@@ -59,6 +60,7 @@ def rescore(
     moves   of any length, that of attribute k in place k, flattened or not: (factor, layer, ...)
     by      the length that all moves are brought to, in deviations of codes, and then taken in one layer alone
     random  directions of the same length. With 39 a false alarm has a rate of 2.5 % at most
+    names   of the attributes, for messages
     among   codes whose covariance says what is long, more of them than they have dimensions; `codes`, if they are left out
 
     Errors: `InputError` for codes without layers, for a score that is constant over them or not known of one.
@@ -67,15 +69,15 @@ def rescore(
         raise InputError("codes have no layers that could be moved alone: (row, layer, style) is needed")
     if len(codes) < 2 or random < 1:
         raise InputError("two codes and one random direction at least")
-    base = _scores(seen, codes)
+    base = _scores(seen, codes, names)
     deviation = base.std(0)
     if not (deviation > 0).all():
-        raise InputError(f"score {int(np.argmin(deviation > 0))} is the same of every code")
+        raise InputError(f"score {_name(names, deviation > 0)} is the same of every code")
     layers, space = codes.shape[1], Whitened(codes if among is None else among)
 
     def changes(move: np.ndarray, layer: int) -> np.ndarray:
         moved = edit(codes, move, by, slice(layer, layer + 1))
-        return np.asarray((_scores(seen, moved) - base) / deviation)
+        return np.asarray((_scores(seen, moved, names) - base) / deviation)
 
     lengths = space.lengths(moves)
     if not (lengths > 0).all():
@@ -97,8 +99,16 @@ def rescore(
     return Rescored(effect, error, others, rectified, p, called, layer)
 
 
-def _scores(seen: Callable[[np.ndarray], np.ndarray], codes: np.ndarray) -> np.ndarray:
+def _scores(seen: Callable[[np.ndarray], np.ndarray], codes: np.ndarray, names: Sequence[str]) -> np.ndarray:
     scores = np.asarray(seen(codes), dtype=np.float64)
     if not np.isfinite(scores).all():
-        raise InputError(f"score {int(np.argmin(np.isfinite(scores).all(0)))} is not known of some codes")
+        raise InputError(
+            f"score {_name(names, np.atleast_1d(np.isfinite(scores).all(0)))} is not known of some codes"
+        )
     return scores
+
+
+def _name(names: Sequence[str], good: np.ndarray) -> str:
+    """Of the first that is not good."""
+    k = int(np.argmin(good))
+    return repr(names[k]) if len(names) else str(k)

@@ -72,16 +72,17 @@ class Model(BaseModel):
         return dict(self.model_extra or {})
 
 
-def located(values: Any, folder: Path, models: Collection[str]) -> Any:
+def located(values: Any, folder: Path, models: Collection[str], where: str = "") -> Any:
     """Options with the run of each model of the recipe that they name as `{ model = "NAME" }`. Errors: `InputError` for one that is unknown."""
     if isinstance(values, Mapping):
         if set(values) == {"model"}:
             if values["model"] not in models:
-                raise InputError(f"model = {values['model']!r}: {did_you_mean(str(values['model']), models)}")
+                hint = did_you_mean(str(values["model"]), models) if models else "there is no model before it"
+                raise InputError(f"{where}model = {values['model']!r}: {hint}")
             return str(folder / values["model"])
-        return {name: located(value, folder, models) for name, value in values.items()}
+        return {name: located(value, folder, models, where) for name, value in values.items()}
     if isinstance(values, list | tuple):
-        return type(values)(located(value, folder, models) for value in values)
+        return type(values)(located(value, folder, models, where) for value in values)
     return values
 
 
@@ -161,7 +162,11 @@ def check(recipe: Recipe) -> None:
     for i, (name, model) in enumerate(recipe.models.items()):
         definition = find_family(model.family)
         # a model can be told of those that are fitted before it
-        checked(definition.options("fit"), located(model.options, Path(), names[:i]), f"models.{name}")
+        checked(
+            definition.options("fit"),
+            located(model.options, Path(), names[:i], f"models.{name}: "),
+            f"models.{name}",
+        )
         for hook, options in asked.items():
             if definition.offers(hook):
                 known[hook] |= definition.options(hook).model_fields.keys()

@@ -68,7 +68,7 @@ def _check_options(recipe: Recipe, where: str) -> None:
         if table is not None:
             from probgen.plugins.analysis import analysis
 
-            told = located(table, Path(), recipe.models)
+            told = located(table, Path(), recipe.models, f"{where}: {name}: ")
             checked(analysis(name).options, told, f"{where}: {name}")
 
 
