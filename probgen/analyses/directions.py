@@ -22,6 +22,7 @@ from probgen.analyses.space import (
     needs,
     space_of,
     standard_normal,
+    strips,
 )
 from probgen.contract.analysis import Call
 from probgen.contract.event import Event
@@ -68,37 +69,27 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
     if options.scorer is None:
         refuse_unused(options, "nobody tells attributes, since there is no scorer", "by", "measured")
     space = space_of(fitted, data, options, call)
-    k = options.k or min(8, len(latents.Whitened(space.codes).axes))
+    whole = latents.Whitened(space.codes)
+    k = options.k or min(8, len(whole.axes))
     shape = space.codes.shape[1:]
     if options.method == "principal":
         ways, _ = latents.principal(space.codes, k)
     else:
         ways = _sensitive(space, options, k)
     deviation = (space.flat @ ways.T).std(0)
-    whole = latents.Whitened(space.codes)
     moves = (ways / whole.lengths(ways)[:, None]).reshape(len(ways), *shape)
-    few = space.some(slice(0, min(options.pictured, len(space))))
-    lines = [
-        np.concatenate(
-            [
-                latents.edit(few.codes, move, by)
-                for by in np.linspace(-options.reach, options.reach, options.steps)
-            ]
-        )
-        for move in moves
-    ]
-    x = few.decoded(np.concatenate(lines))["x"].values
-    x = x.reshape(len(moves), options.steps, len(few), *x.shape[1:])
+    x = strips(space, moves, np.linspace(-options.reach, options.reach, options.steps), options.pictured)
     found = xr.Dataset(
         {
             "direction": (("direction", *space.dims), ways.reshape(len(ways), *shape)),
             "deviation": ("direction", deviation),
-            "strip": (("direction", "image", "step", *fitted.event.dims), np.moveaxis(x, 1, 2)),
+            "strip": (("direction", "image", "step", *fitted.event.dims), x),
             "walk": (("leg", "step", *fitted.event.dims), _walk(space, options)),
         },
         attrs={"latent": space.latent, "method": options.method, "reach": options.reach},
     )
-    return found if options.scorer is None else _with_effects(found, space, moves, options, call)
+    random = whole.random(len(moves), np.random.default_rng(call.seed))
+    return found if options.scorer is None else _with_effects(found, space, moves, random, options)
 
 
 def _sensitive(space: LatentSpace, options: Options, k: int) -> np.ndarray:
@@ -124,7 +115,7 @@ def _walk(space: LatentSpace, options: Options) -> np.ndarray:
 
 
 def _with_effects(
-    found: xr.Dataset, space: LatentSpace, moves: np.ndarray, options: Options, call: Call
+    found: xr.Dataset, space: LatentSpace, moves: np.ndarray, random: np.ndarray, options: Options
 ) -> xr.Dataset:
     """Effects of directions on attributes, beside those of random ones."""
     few = space.some(slice(0, min(options.measured, len(space))))
@@ -133,7 +124,6 @@ def _with_effects(
     deviation = np.ma.masked_where(
         deviation <= 1e-9 * np.abs(known(base)).max(0), deviation
     )  # as good as constant
-    random = latents.Whitened(space.codes).random(len(moves), np.random.default_rng(call.seed))
 
     def effects(ways: np.ndarray) -> np.ndarray:
         moved = [few.seen(latents.edit(few.codes, way, options.by)) - base for way in ways]
@@ -145,7 +135,7 @@ def _with_effects(
     best, largest = size.argmax(0), size.max(0)
     purity = np.divide(largest, size[best].sum(1), out=np.zeros_like(largest), where=largest > 0)
     said = {
-        f"{name} by {b}": effect[b, i]
+        f"{name}: direction {b},": effect[b, i]
         for i, (name, b) in enumerate(zip(names, best, strict=True))
         if largest[i] > 0
     }

@@ -23,6 +23,7 @@ from probgen.analyses.space import (
     known,
     layers_of,
     needs,
+    strips,
 )
 from probgen.contract.analysis import Call
 from probgen.contract.event import Event
@@ -77,6 +78,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
     )
     if layers is not None:  # the others of a move are 0 from here on
         moves = np.stack([latents.mix(np.zeros((1, *move.shape)), move[None], layers)[0] for move in moves])
+    ways = np.linspace(-options.reach, options.reach, options.steps)
     few = space.some(slice(0, min(options.measured, len(space))))
     deviation = known(space.base.values).std(0)
     changes = known(
@@ -116,9 +118,9 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
             "move": (("edited", *space.dims), moves, {"long_name": "of one deviation"}),
             "strip": (
                 ("edited", "image", "step", *fitted.event.dims),
-                _strips(space, moves, options),
+                strips(space, moves, ways, options.pictured),
             ),
-            "at": ("step", _ways(options), {"units": "deviations of n . c"}),
+            "at": ("step", ways, {"units": "deviations of n . c"}),
             "mean_own": float(own.mean()),
             "mean_others": float(np.nanmean(others)) if any(beside) else np.nan,
         }
@@ -197,17 +199,3 @@ def _edited(options: Options, names: list[str], found: xr.Dataset) -> tuple[list
             "leave it out of attribute, or give force = true"
         )
     return [name for name in asked or names if name not in weak], weak
-
-
-def _ways(options: Options) -> np.ndarray:
-    return np.linspace(-options.reach, options.reach, options.steps)
-
-
-def _strips(space: LatentSpace, moves: np.ndarray, options: Options) -> np.ndarray:
-    shown = space.some(slice(0, min(options.pictured, len(space))))
-    lines = []
-    for move in moves:
-        codes = np.concatenate([latents.edit(shown.codes, move, by) for by in _ways(options)])
-        x = shown.decoded(codes)["x"].values
-        lines.append(np.moveaxis(x.reshape(options.steps, len(shown), *x.shape[1:]), 0, 1))
-    return np.stack(lines)

@@ -15,6 +15,7 @@ import xarray as xr
 from pydantic import BeforeValidator, Field, PlainSerializer
 from torch import nn
 
+from probgen import latents
 from probgen.api.attributing import attribute_scores, teller
 from probgen.api.common import name_of
 from probgen.api.decoding import decode
@@ -289,6 +290,14 @@ def features_of(net: Telling, x: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         parts = [net.features(as_tensor(x[i : i + AT_ONCE]).to(device)) for i in range(0, len(x), AT_ONCE)]
     return np.asarray(torch.cat(parts).double().cpu().numpy())
+
+
+def strips(space: LatentSpace, moves: np.ndarray, ways: np.ndarray, pictured: int) -> np.ndarray:
+    """What is made of some codes along moves: (move, image, step, *event)."""
+    few = space.some(slice(0, min(pictured, len(space))))
+    codes = [latents.edit(few.codes, move, by) for move in moves for by in ways]
+    x = few.decoded(np.concatenate(codes))["x"].values
+    return np.moveaxis(x.reshape(len(moves), len(ways), len(few), *x.shape[1:]), 1, 2)
 
 
 def layers_of(asked: str | int | None) -> slice | None:

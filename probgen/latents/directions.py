@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from probgen.errors import InputError
+from probgen.latents.whitening import Whitened
 
 STEP = 1e-2  # of a deviation of codes, over which a derivative is taken
-RANK = 1e-5  # singular values below that share of the largest are 0
 
 
 def principal(codes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -17,9 +17,9 @@ def principal(codes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
     codes (row, ...), flattened. Errors: `InputError` for more directions than codes vary in.
     """
-    _, sizes, axes = _axes(codes)
-    _enough(k, int((sizes > RANK * sizes[0]).sum()))
-    return axes[:k], sizes[:k] / np.sqrt(len(codes))
+    space = Whitened(codes)
+    _enough(k, len(space.axes))
+    return space.axes[:k], space.deviations[:k]
 
 
 def factorized(weights: Sequence[np.ndarray], k: int) -> np.ndarray:
@@ -45,10 +45,8 @@ def sensitive(
 
     Returns unit vectors (k, code), and the root mean square change for a step of 1 along them (k,). Errors: `InputError`.
     """
-    among = codes if among is None else among
-    _, sizes, axes = _axes(among)
-    kept = sizes > RANK * sizes[0]
-    axes, width = axes[kept], STEP * float(sizes[kept].mean()) / np.sqrt(len(among))
+    space = Whitened(codes if among is None else among)
+    axes, width = space.axes, STEP * float(space.deviations.mean())
     _enough(k, len(axes))
     total = np.zeros((len(axes), len(axes)))
     for code in codes.reshape(len(codes), -1).astype(np.float64):
@@ -59,11 +57,6 @@ def sensitive(
         total += J @ J.T
     values, vectors = np.linalg.eigh(total / len(codes))
     return vectors[:, ::-1][:, :k].T @ axes, np.sqrt(np.maximum(values[::-1][:k], 0))
-
-
-def _axes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    flat = codes.reshape(len(codes), -1).astype(np.float64)
-    return np.linalg.svd(flat - flat.mean(0), full_matrices=False)
 
 
 def _enough(k: int, there: int) -> None:

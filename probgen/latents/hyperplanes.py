@@ -15,12 +15,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
 from probgen.errors import InputError
+from probgen.latents.whitening import Whitened
 
 Method = Literal["least-squares", "logistic", "svm"]
 SHARES = {"logistic": 0.1, "svm": 0.02}  # of the scores at each end; Shen et al. 2020 take 2 %
 EXTREMES = 0.1  # of the held-out scores at each end, that one accuracy is of
 CHANCE = 0.01  # false-alarm rate of "better than chance"
-RANK = 1e-5  # singular values below that share of the largest are 0
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,8 @@ def boundaries(
         raise InputError(f"held_out = {held_out}: a share of the rows, between 0 and 1")
     order = np.random.default_rng(seed).permutation(len(c))
     judges, fitted = np.split(order, [max(2, round(held_out * len(c)))])
-    mean = c[fitted].mean(0)
-    _, sizes, axes = np.linalg.svd(c[fitted] - mean, full_matrices=False)
-    axes = axes[sizes > RANK * sizes.max(initial=0)]
+    space = Whitened(c[fitted])
+    mean, axes = space.mean, space.axes
     if len(axes) == 0:
         raise InputError("all codes are the same")
     if len(fitted) <= len(axes) + 1:
