@@ -12,7 +12,7 @@ import xarray as xr
 from torch import nn
 
 from probgen.api.common import checked_device, checked_dtype, shown, told
-from probgen.api.loading import load
+from probgen.api.loading import digests_of, load, models_of
 from probgen.api.provenance import about, stamp
 from probgen.contract.definition import Definition
 from probgen.contract.event import Event
@@ -70,12 +70,13 @@ def fit(
     how: dict[str, Any] = {"seed": seed, "device": device, "dtype": dtype}
     taken = prepare(data, definition, options=wanted, **how)
     event, chosen_by = taken.event, None
+    models = models_of(wanted)
     if valid is not None:
         chosen_by = prepare(valid, definition, event=event, **how)
         taken.rows.valid = chosen_by.rows
     with generators_kept():
         seed_torch(key(seed, "build"))
-        module = definition.build(wanted, event).to(device, dtype)
+        module = definition.build(wanted, event, **models).to(device, dtype)
     request = {
         "seed": seed,
         "dtype": str(dtype).removeprefix("torch."),
@@ -83,6 +84,7 @@ def fit(
         | ({"valid_sha256": chosen_by.digest} if chosen_by else {}),
         "event": event.to_dict(),
         "models": {definition.name: {"family": definition.name, **wanted.model_dump(mode="json")}},
+        **({"built_on": digests_of(models)} if models else {}),
     }
     with ExitStack() as stack:
         stack.enter_context(shown(progress))
@@ -98,7 +100,7 @@ def fit(
             module.train()
             groups = definition.call("fit", module=module, data=taken.rows, options=wanted, run=run)
         try:
-            fitted = _fitted(definition, wanted, event, module, groups, run, request)
+            fitted = _fitted(definition, wanted, event, module, models, groups, run, request)
             if folder is not None:
                 fitted.save(folder.path / MODEL)
                 folder.clear()
@@ -120,6 +122,7 @@ def _fitted(
     options: Any,
     event: Event,
     module: nn.Module,
+    models: Mapping[str, Fitted],
     groups: Any,
     run: Run,
     request: dict[str, Any],
@@ -140,6 +143,7 @@ def _fitted(
         "data": request["data"],
         "converged": run.converged,
         "notes": run.notes,
+        **({"models": request["built_on"]} if models else {}),
     }
     return Fitted(
         definition.name,
@@ -150,6 +154,7 @@ def _fitted(
         run.history(),
         provenance,
         definition,
+        models,
     )
 
 

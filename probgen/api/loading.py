@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import xarray as xr
+from pydantic import BaseModel
 
 from probgen.contract.event import Event
 from probgen.contract.fitted import ARVIZ, Fitted
-from probgen.contract.options import checked
+from probgen.contract.options import checked, references
 from probgen.contract.seeds import generators_kept
-from probgen.contract.state import check_state
+from probgen.contract.state import check_state, digest_of
 from probgen.contract.surroundings import isolated
-from probgen.errors import FileError, PluginError
+from probgen.errors import FileError, InputError, PluginError
 from probgen.plugins.family import family
 from probgen.store import trees
 from probgen.store.files import checked_path
@@ -41,17 +43,19 @@ def load(path: str | Path, family_: Any = None) -> Fitted:
     definition = family(name if family_ is None else family_)
     if definition.name != name:
         raise FileError(f"{path} holds a {name!r}, not a {definition.name!r}")
+    wanted = checked(definition.options("fit"), texts["options"], f"{path}: options")
     own = tree["/probgen"].children.get("groups", xr.DataTree()).children
     groups = {**{name: tree[name] for name in ARVIZ if name in tree.children}, **own}
     fitted = Fitted(
         name,
-        checked(definition.options("fit"), texts["options"], f"{path}: options"),
+        wanted,
         event,
         state,
         {group: node.to_dataset() for group, node in groups.items()},
         history,
         texts["provenance"],
         definition,
+        _models_as_they_were(wanted, texts["provenance"].get("models", {}), path),
     )
     _refuse_other_shapes(fitted, str(path))
     try:
@@ -61,11 +65,45 @@ def load(path: str | Path, family_: Any = None) -> Fitted:
     return fitted
 
 
+def models_of(options: BaseModel) -> dict[str, Fitted]:
+    """The models that a fit builds on, by the option that names their run. Errors: `FileError`, `InputError`, `PluginError`."""
+    found = {}
+    for name, run in references(options).items():
+        if not Path(run).exists():
+            raise InputError(f"{name} = {run!r}: there is no such run")
+        found[name] = load(run)
+    return found
+
+
+def digests_of(models: Mapping[str, Fitted]) -> dict[str, str]:
+    """SHA-256 of the state of each."""
+    return {name: digest_of(model.state) for name, model in models.items()}
+
+
+def _models_as_they_were(options: BaseModel, digests: Mapping[str, str], path: Path) -> dict[str, Fitted]:
+    """What a fitted model builds on: where it was, or else beside the run, as in a folder that was moved.
+
+    Errors: `FileError` where it is gone, or is not the one that it was.
+    """
+    found = {}
+    for name, run in references(options, fit=False).items():
+        moved = path.parent.parent / Path(run).name
+        places = [place for place in (Path(run), moved) if place.exists() and model_file(place) != path]
+        if not places:
+            raise FileError(f"{path} builds on {name} = {run!r}, which is not there; nor is {moved}")
+        models = [load(place) for place in places]
+        same = [model for model in models if digest_of(model.state) == digests.get(name)]
+        if not same:
+            raise FileError(f"{path} was fitted with another {name} than {places[0]} holds now: fit it again")
+        found[name] = same[0]
+    return found
+
+
 def _refuse_other_shapes(fitted: Fitted, where: str) -> None:
     """Compare the state with a module that is only shapes, before a file's options decide how much memory one takes."""
     try:
         with generators_kept(), torch.device("meta"):
-            shapes = fitted.definition.build(fitted.options, fitted.event)
+            shapes = fitted.definition.build(fitted.options, fitted.event, **fitted.models)
     except PluginError:
         return  # it looks at values while it is built
     check_state(shapes, fitted.state, where)

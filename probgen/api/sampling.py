@@ -14,7 +14,7 @@ from torch import Tensor
 
 from probgen.api.common import run_for, seeded, shard_rows, shown, told
 from probgen.api.provenance import stamp
-from probgen.contract.definition import Definition, latents_of
+from probgen.contract.definition import Definition, latents_of, long_names_of
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import Options, checked
@@ -136,6 +136,7 @@ class _Drawing:
         """Samples `start` to `end`; `start` is at the start of a shard."""
         shards = list(self._shards(start * self.rows, end * self.rows))
         names = latents_of(self.fitted.module)
+        said = {name: {"long_name": words} for name, words in long_names_of(self.fitted.module).items()}
         variables = {}
         for name in shards[0]:
             shapes = {shard[name].shape[1:] for shard in shards}
@@ -149,7 +150,7 @@ class _Drawing:
                 array = _compact(array, self.fitted.event)
             if self.per_row:
                 array = array.reshape(end - start, self.rows, *array.shape[1:])
-            attrs = described(self.fitted.event) if name == "x" else {}
+            attrs = described(self.fitted.event) if name == "x" else said.get(name, {})
             variables[name] = (("sample", "row", *dims) if self.per_row else ("sample", *dims), array, attrs)
         return xr.Dataset(variables, attrs={**stamp(self.family, self.seed), "given": self.names})
 

@@ -12,9 +12,10 @@ Conditional    options with `given`: what x is conditioned on
 Latent         a module with latents
 Placed         a module with further places on the way from latents to x
 Dimensioned    a module that names the dimensions of its state
-Explained      a module that says in words what arrays of its state are
+Explained      a module that says in words what arrays of its state and of draws are
 Decoder        a module that decodes latents
 Encoder        a module that encodes x
+Discriminating a module that says how real x looks
 Gaussian       a module made of Gaussians, which a scatter can show
 Telling        a module that tells attributes of x
 Selecting      a module that holds several models
@@ -63,8 +64,8 @@ class Definition(Protocol):
     def options(self, hook: str) -> type[BaseModel]:
         """The class of the options of a hook."""
 
-    def build(self, options: BaseModel, event: Event) -> nn.Module:
-        """The module in its initial state."""
+    def build(self, options: BaseModel, event: Event, **models: Any) -> nn.Module:
+        """The module in its initial state. models: those that options name, `Fitted`, by option."""
 
     def call(self, hook: str, **arguments: Any) -> Any:
         """The result of one hook."""
@@ -169,7 +170,7 @@ class Dimensioned(Protocol):
 
 @runtime_checkable
 class Explained(Protocol):
-    """A module that says what arrays of its state are, where the name does not: {"L": "Cholesky factor of Sigma"}."""
+    """A module that says what arrays of its state, or of its draws, are, where the name does not: {"L": "Cholesky factor of Sigma"}."""
 
     @property
     def long_names(self) -> Mapping[str, str]: ...
@@ -199,6 +200,14 @@ class Encoder(Protocol):
 
         x (row, *event), given (row, ...). A row does not depend on the others.
         """
+
+
+@runtime_checkable
+class Discriminating(Protocol):
+    """A module with a network that tells rows from draws, as the discriminator of a GAN."""
+
+    def realism(self, x: Tensor, **given: Tensor) -> Tensor:
+        """How real rows look to it: (row,), more for more, differentiable. x (row, *event), in the units of the data."""
 
 
 @runtime_checkable

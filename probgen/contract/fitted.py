@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +45,7 @@ class Fitted:
     history     the metrics of every step: dimension `step`, with the `stage` it belongs to
     provenance  how it came to be: versions, seed, digest of the data, ...; `converged` by stage (None where its algorithm
                 cannot say), and `notes`, sentences that a user should know
+    models      those that it builds on, by the option that names their run
     """
 
     family: str
@@ -54,12 +56,13 @@ class Fitted:
     history: xr.Dataset
     provenance: dict[str, Any]
     definition: Definition = field(repr=False, compare=False)
+    models: Mapping[str, Fitted] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def module(self) -> nn.Module:
         """The module with its state, in eval mode; built when first asked for, global generators untouched."""
         with alone(), generators_kept():
-            module = self.definition.build(self.options, self.event)
+            module = self.definition.build(self.options, self.event, **self.models)
             module.to(self.dtype)  # for buffers that are not part of the state
             load_state(module, self.state, f"fitted {self.family}")
             return module.eval()

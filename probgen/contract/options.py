@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any, Self, TypeVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -114,6 +116,38 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _plain(inner) for name, inner in value.items()}
     return tuple(map(_plain, value)) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Marks an option that names a run which a family builds on. fit_only: a fit needs it, and what was fitted does not."""
+
+    fit_only: bool = False
+
+
+def _run(value: Any) -> Any:
+    if isinstance(value, Path) or (isinstance(value, str) and value and Path(value).exists()):
+        return str(Path(value).resolve())  # so that it is found from elsewhere
+    if isinstance(value, str) and value:
+        return value
+    raise ValueError("the run of a fitted model is needed, or its file, which fitted.save(PATH) writes")
+
+
+# an option that names a run: `generator: RunPath`, and `build(options, event, generator)` gets it loaded
+RunPath = Annotated[str, BeforeValidator(_run), Reference()]
+FitRunPath = Annotated[str, BeforeValidator(_run), Reference(fit_only=True)]
+
+
+def references(options: BaseModel, fit: bool = True) -> dict[str, str]:
+    """The runs that options name, by option; fit: also those that only a fit needs."""
+    found = {}
+    for name, field in type(options).model_fields.items():
+        kinds = [*field.metadata, *(m for arg in get_args(field.annotation) for m in get_args(arg)[1:])]
+        marks = [mark for mark in kinds if isinstance(mark, Reference)]
+        value = getattr(options, name)
+        if marks and value is not None and (fit or not marks[0].fit_only):
+            found[name] = str(value)
+    return found
 
 
 LAYERS = 100  # at most, of one network

@@ -64,10 +64,10 @@ class Family:
         """The class of the hook's options."""
         return self._options[hook]
 
-    def build(self, options: BaseModel, event: Event) -> nn.Module:
+    def build(self, options: BaseModel, event: Event, **models: Any) -> nn.Module:
         """The module in its initial state. Errors: `PluginError`, as for `call`."""
         with guarded(f"{self.where}, build", gradients=True):
-            module = self.source.build(options, event)
+            module = self.source.build(options, event, **models)
         if not isinstance(module, nn.Module):
             raise PluginError(f"{self.where}, build: returned no torch module")
         return module

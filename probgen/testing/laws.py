@@ -166,7 +166,7 @@ class FamilyLaws:
         """Every parameter is another one after the fit, and the loss of a pair has a gradient to each."""
         with generators_kept():
             seed_torch(key(0, "build"))
-            start = fitted.definition.build(fitted.options, fitted.event)
+            start = fitted.definition.build(fitted.options, fitted.event, **fitted.models)
         for name, parameter in start.named_parameters():
             value = parameter.detach().to(fitted.dtype).numpy()
             assert not np.array_equal(value, fitted.state[name].values), f"{name} is as it was before the fit"
@@ -174,7 +174,7 @@ class FamilyLaws:
             return
         with generators_kept():
             seed_torch(0)
-            pair = fitted.definition.build(fitted.options, fitted.event).to(fitted.dtype)
+            pair = fitted.definition.build(fitted.options, fitted.event, **fitted.models).to(fitted.dtype)
             assert isinstance(pair, Pair)
             load_state(pair, fitted.state, "the fit")
             pair.requires_grad_().zero_grad()

@@ -159,6 +159,9 @@ class Adversarial(nn.Module, ABC):
     stages: tuple[Stage, ...] = (Stage(),)
     judged = False  # whether draws are held against validation rows during a fit, and the best weights kept
     places: Mapping[str, tuple[str, ...]] = {}
+    long_names: Mapping[str, str] = {
+        "search_error": "root mean square of x less what is known of it, after a search for the code; x is no draw from p(x given what is known)"
+    }
 
     def __init__(self, options: DuelOptions, event: Event, form: tuple[int, ...], members: int = 1):
         super().__init__()
@@ -211,6 +214,11 @@ class Adversarial(nn.Module, ABC):
         """D of each row in a pack of its own copies: (*member, row)."""
         p, dim = self.game.packing, self.row_dim
         return self.discriminate(x.repeat_interleave(p, dim), c if c is None else c.repeat_interleave(p, dim))
+
+    def realism(self, x: Tensor, **given: Tensor) -> Tensor:
+        """What D says of rows in the units of the data; of several members their mean: (row,)."""
+        said = self.critic(self.of_each(self.standardised(x)), self.of_each(self.condition(given)))
+        return said if self.members == 1 else said.mean(0)
 
     # parts of a game, where a family has some
 

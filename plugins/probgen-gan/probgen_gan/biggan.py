@@ -27,7 +27,7 @@ from torch.nn.functional import conv_transpose2d, interpolate, relu
 from torch.nn.utils.parametrizations import spectral_norm
 
 from probgen import Event, Fitted, Run
-from probgen import Options as BaseOptions
+from probgen.contract.options import only
 from probgen.contract.places import At, Step
 from probgen.errors import InputError
 from probgen_gan.adversarial import Some
@@ -38,6 +38,7 @@ from probgen_gan.layered import HalvingOptions, Layered, Projection, sample
 from probgen_gan.layered_pictures import classes, limits
 from probgen_gan.layers import beside
 from probgen_gan.pictures import pictures as of_game
+from probgen_gan.searching import SearchOptions
 
 __all__ = [
     "BigGAN",
@@ -79,11 +80,14 @@ class Options(HalvingOptions):
         return self
 
 
-class SampleOptions(BaseOptions):
+class SampleOptions(SearchOptions):
     """How z is drawn."""
 
     truncation: float | None = Field(
-        None, gt=0, description="largest number of z, in deviations: numbers beyond it are drawn again"
+        None,
+        gt=0,
+        description="largest number of z, in deviations: numbers beyond it are drawn again",
+        json_schema_extra=only(x="nothing"),
     )
 
 

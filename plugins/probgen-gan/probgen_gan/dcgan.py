@@ -21,10 +21,23 @@ from probgen_gan.fitting import fit
 from probgen_gan.implicit import ScoreOptions, sample, score
 from probgen_gan.layers import MinibatchDiscrimination, beside
 from probgen_gan.pictures import pictures
+from probgen_gan.searching import SearchOptions
 
-__all__ = ["DCGAN", "Options", "ScoreOptions", "build", "fit", "pictures", "sample", "score", "x_dtype"]
+__all__ = [
+    "DCGAN",
+    "Options",
+    "SampleOptions",
+    "ScoreOptions",
+    "build",
+    "fit",
+    "pictures",
+    "sample",
+    "score",
+    "x_dtype",
+]
 
 x_dtype = "float64"
+SampleOptions = SearchOptions
 
 
 class Options(GameOptions):

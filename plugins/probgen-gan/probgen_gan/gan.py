@@ -19,10 +19,23 @@ from probgen_gan.fitting import fit
 from probgen_gan.implicit import ScoreOptions, sample, score
 from probgen_gan.layers import MinibatchDiscrimination, beside, linear
 from probgen_gan.pictures import pictures
+from probgen_gan.searching import SearchOptions
 
-__all__ = ["GAN", "Options", "ScoreOptions", "build", "fit", "pictures", "sample", "score", "x_dtype"]
+__all__ = [
+    "GAN",
+    "Options",
+    "SampleOptions",
+    "ScoreOptions",
+    "build",
+    "fit",
+    "pictures",
+    "sample",
+    "score",
+    "x_dtype",
+]
 
 x_dtype = "float64"
+SampleOptions = SearchOptions
 
 
 class Options(GameOptions):

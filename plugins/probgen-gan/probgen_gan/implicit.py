@@ -14,9 +14,10 @@ from torch import Tensor
 
 from probgen import Fitted, Options, Pair, Run, hookimpl, log_prob
 from probgen.contract.options import only
-from probgen.errors import DivergedError, InputError, NotOffered
+from probgen.errors import DivergedError, InputError
 from probgen.inference.annealed import AT_ONCE, ais, bidirectional
 from probgen_gan.adversarial import Adversarial, adversarial
+from probgen_gan.searching import DRAWS, SearchOptions, completed
 
 
 class ScoreOptions(Options):
@@ -90,18 +91,24 @@ def member(fitted: Fitted, i: int) -> Fitted:
 
 
 @hookimpl
-def sample(fitted: Fitted, n: int, given: dict[str, Tensor], run: Run) -> dict[str, Tensor]:
-    """x = G(z) by the average of the generator, and z; of several members also which, each as likely as another."""
+def sample(
+    fitted: Fitted, n: int, given: dict[str, Tensor], options: SearchOptions, run: Run
+) -> dict[str, Tensor]:
+    """x = G(z) by the average of the generator, and z; of several members also which, each as likely as another.
+
+    x that is given is completed by a search.
+    """
     module = adversarial(fitted)
-    if "x" in given:
-        raise NotOffered("a GAN does not complete x, and does not say which z made it")
     z = given.get("z")
-    if z is None:
-        z = torch.randn(n, module.options.latent, device=run.device, dtype=run.dtype)
+    if z is None or "x" in given:
+        many = max(DRAWS, options.tries * n) if "x" in given else n
+        z = torch.randn(many, module.options.latent, device=run.device, dtype=run.dtype)
     latents = {"z": z.to(run.dtype)}
     if module.members > 1:
         any_of_them = torch.randint(module.members, (n,), device=run.device)
         latents["member"] = module.which(given.get("member", any_of_them))
+    if "x" in given:
+        return completed(module, "z", latents, given, options)
     x = module.decode({**latents, **{name: given[name] for name in module.event.given}})
     if not torch.isfinite(x).all():
         raise DivergedError("the generator gives what is not finite")

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from probgen import Event, Fitted, Run, hookimpl
 from probgen.contract.options import MeanOptions
 from probgen.contract.places import At, Step, maps_of
-from probgen.errors import DivergedError, InputError, NotOffered
+from probgen.errors import DivergedError, InputError
 from probgen_gan.adversarial import Adversarial, DuelOptions
+from probgen_gan.searching import DRAWS, completed
 
 
 class LayeredOptions(DuelOptions):
@@ -117,15 +118,20 @@ def layered(fitted: Fitted) -> Layered:
 
 @hookimpl
 def sample(fitted: Fitted, n: int, given: dict[str, Tensor], options: Any, run: Run) -> dict[str, Tensor]:
-    """x and its latents, of z that is drawn or of whatever latents are given."""
+    """x and its latents, of z that is drawn or of whatever latents are given; x that is given is completed by a search."""
     module = layered(fitted)
+    conditions = {name: given[name] for name in module.event.given}
     if "x" in given:
-        raise NotOffered("a GAN does not complete x, and does not say which z made it")
+        many = max(DRAWS, options.tries * n)
+        which = torch.arange(many, device=run.device) % n
+        drawn = module.latents_of(
+            many, {name: v[which] for name, v in conditions.items()}, type(options)(), run
+        )
+        return completed(module, [*module.latents][-1], drawn, given, options)
     given = {name: t.to(run.dtype) if name in module.latents else t for name, t in given.items()}
     for name, tensor in given.items():
         module.check_place(name, tensor)
     latents = module.latents_of(n, given, options, run)
-    conditions = {name: given[name] for name in module.event.given}
     noise = isinstance(options, MeanOptions) and not options.mean
     x = At(module.way(noise), {**latents, **conditions}, "a draw")["x"]
     if not torch.isfinite(x).all():

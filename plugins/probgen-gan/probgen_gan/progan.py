@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from probgen import Event, Fitted, Run
-from probgen.contract.options import NoOptions
 from probgen.contract.places import Step
 from probgen.errors import InputError
 from probgen_gan.adversarial import Some, Stage
@@ -42,6 +41,7 @@ from probgen_gan.implicit import ScoreOptions, score
 from probgen_gan.layered import Layered, LayeredOptions, Projection, sample
 from probgen_gan.layered_pictures import classes, levels
 from probgen_gan.pictures import pictures as of_game
+from probgen_gan.searching import SearchOptions
 
 __all__ = [
     "Options",
@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 x_dtype = "float64"
-SampleOptions = NoOptions
+SampleOptions = SearchOptions
 
 
 class Options(LayeredOptions):

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d
 
 from probgen import Event, Fitted, Run
-from probgen.contract.options import MeanOptions
+from probgen.contract.options import MeanOptions, only
 from probgen.contract.places import At, Step
 from probgen.errors import InputError
 from probgen_gan.adversarial import Some
@@ -45,6 +45,7 @@ from probgen_gan.implicit import ScoreOptions, score
 from probgen_gan.layered import HalvingOptions, Layered, Projection, sample
 from probgen_gan.layered_pictures import classes, mixing, truncation
 from probgen_gan.pictures import pictures as of_game
+from probgen_gan.searching import SearchOptions
 
 __all__ = [
     "Options",
@@ -84,12 +85,15 @@ class Options(HalvingOptions):
         return self
 
 
-class SampleOptions(MeanOptions):
+class SampleOptions(SearchOptions, MeanOptions):
     """How w is drawn."""
 
-    mean: bool = Field(False, description="layers add no noise")
+    mean: bool = Field(False, description="layers add no noise", json_schema_extra=only(x="nothing"))
     truncation: float = Field(
-        1.0, ge=0, description="psi: how far w goes from the middle, as a share of where it is"
+        1.0,
+        ge=0,
+        description="psi: how far w goes from the middle, as a share of where it is",
+        json_schema_extra=only(x="nothing"),
     )
     towards: Literal["mean", "class", "cluster"] = Field(
         "mean", description="the middle: of all w, of those of the same class, or of the nearest cluster"

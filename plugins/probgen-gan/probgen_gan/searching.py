@@ -1,0 +1,94 @@
+"""x completed by a GAN: codes are searched for whose x is nearest to what is known (Bora, Jalal, Price & Dimakis, ICML 2017).
+
+    c* = argmin_c |x_known - G(c)_known|^2 + prior |c|^2,    the best of several searches from draws
+
+It is a search and no posterior: how likely one completion is against another is not known, nor whether the best was found. `search_error`
+says how near it came to what is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from probgen import Options
+from probgen.contract.options import only
+from probgen.errors import InputError
+from probgen.inference import degradations
+from probgen.inference.inversion import Comparison, Domain, invert
+from probgen.inference.least_squares import Search
+from probgen_gan.adversarial import Adversarial
+
+DRAWS = 1000  # whose codes say where the domain is
+
+
+class SearchOptions(Options):
+    """How x is completed."""
+
+    tries: int = Field(
+        4,
+        ge=1,
+        description="searches of each draw, of which the best is taken",
+        json_schema_extra=only(x=("part", "all")),
+    )
+    search_steps: int = Field(
+        100, ge=1, description="of Adam, in each search", json_schema_extra=only(x=("part", "all"))
+    )
+    prior: float = Field(
+        0.001,
+        ge=0,
+        description="weight of the squared distance of a code from the mean of draws, against that of x in its deviations",
+        json_schema_extra=only(x=("part", "all")),
+    )
+
+
+def completed(
+    module: Adversarial,
+    latent: str,
+    drawn: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    options: SearchOptions,
+) -> dict[str, Tensor]:
+    """x with what is known of it as it is, the code that was found, and `search_error (row,)`.
+
+    latent  in which the search is
+    drawn   codes of draws, (draw, ...), of which there are more than one for each row, and other latents that stay
+    given   x, observed, and conditions
+    """
+    if known := {*module.latents, *module.places} & given.keys() - {"member"}:
+        raise InputError(f"x and {sorted(known)[0]} are given: leave one of them out")
+    x, observed = given["x"].double(), given["observed"].bool()
+    domain = Domain.of(latent, drawn[latent])
+    rest = {name: given[name] for name in module.event.given}
+    if "member" in drawn:
+        rest["member"] = drawn["member"][: len(x)]
+    unit = float(module.standard.scale)
+    comparison = Comparison(degradations.mask(observed.repeat(options.tries, *[1] * (x.ndim - 1))), unit)
+    many = {
+        name: value.repeat(options.tries, *[1] * (value.ndim - 1)) for name, value in {**rest, "x": x}.items()
+    }
+    seen = comparison.degradation(many.pop("x"))
+    found = invert(
+        module.decode,
+        seen,
+        domain,
+        start=drawn[latent][: len(seen)],
+        rest=many,
+        comparison=comparison,
+        prior=options.prior,
+        search=Search(steps=options.search_steps),
+    )
+    best = found.error.unflatten(0, (options.tries, len(x))).argmin(0) * len(x) + torch.arange(
+        len(x), device=x.device
+    )
+    share = observed.flatten(1).double().mean(1)
+    error = (found.error[best] / share.where(share > 0, 1.0)).sqrt() * unit
+    return {
+        "x": torch.where(observed, x, module.rounded(found.x[best].double())),
+        latent: found.codes[best],
+        **{name: value for name, value in rest.items() if name == "member"},
+        "search_error": error.to(module.dtype),
+    }

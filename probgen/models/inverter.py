@@ -1,0 +1,275 @@
+"""An encoder into the latents of a given generator, fitted in its domain (Zhu, Shen, Zhao & Zhou, ECCV 2020).
+
+    c = E(x),   min_E  |x - g(c)|^2 + f |F(x) - F(g(c))|^2 - d log sigmoid D(g(c)) + w dist(c)^2          (eq. 2, and the last term)
+
+on real rows; the generator g stays as it is. F are features of a network that tells attributes, D is the discriminator of a GAN, where there is
+one. The last term is not the paper's: layers of a code that differ more than layers of draws do lie where the generator was never trained,
+and edits lose their force there. dist is the deviation of layers from their mean, or, of latents without layers, how much farther
+from the mean of draws than these a code lies.
+
+The family is the generator with an encoder: free draws and x of given latents are the generator's, x given finds its latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from probgen.contract.conditions import context_size, one_hot
+from probgen.contract.definition import Decoder, Discriminating, Selecting, Telling, latents_of, places_of
+from probgen.contract.event import Event
+from probgen.contract.fitted import Fitted
+from probgen.contract.hookspecs import hookimpl
+from probgen.contract.options import FitRunPath, MeanOptions, RunPath
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
+from probgen.contract.seeds import seed_torch
+from probgen.distributions import Standardization
+from probgen.errors import InputError, NotOffered, did_you_mean
+from probgen.inference.programs import Objective
+from probgen.inference.svi import svi
+from probgen.inference.training import Schedule, SVIOptions, Training
+from probgen.nn.networks import MLP
+
+__all__ = ["Options", "SampleOptions", "build", "fit", "sample", "x_dtype"]
+
+x_dtype = "float64"
+SampleOptions = MeanOptions
+DRAWS = 4096  # whose codes say where the domain is
+AT_ONCE = 256
+
+
+class Options(SVIOptions):
+    """Options of `inverter`."""
+
+    generator: RunPath = Field(description="the run of a fitted model that decodes latents")
+    features: FitRunPath | None = Field(
+        None,
+        description="a run of the family `attributes`, in whose features x and its reconstruction are compared",
+    )
+    latent: str | None = Field(None, description="of the generator; by default its last one of real numbers")
+    given: tuple[str, ...] = Field((), description="what the generator is conditioned on: ['label']")
+    epochs: int = Field(2, ge=1, description="passes over the data")
+    batch_size: int = Field(32, ge=1, description="rows a step")
+    learning_rate: float = Field(2e-3, gt=0, description="of Adam")
+    schedule: Schedule = Field("cosine", description="of the learning rate; cosine and linear go down to 0")
+    channels: tuple[int, ...] = Field(
+        (32, 64, 96), min_length=1, description="of images: the convolutions, each of which halves them"
+    )
+    hidden: int = Field(128, ge=1, description="of vectors: units of each of two layers")
+    feature_weight: float = Field(
+        0.1, ge=0, description="f, of the mean square of features in their deviations"
+    )
+    critic_weight: float = Field(0.02, ge=0, description="d, of what the discriminator says")
+    domain_weight: float = Field(0.02, ge=0, description="w, of how far codes are from those of draws")
+    autocast: bool = Field(False, description="products in bfloat16")
+
+
+class Inverter(Objective):
+    """E, and the generator that it is an encoder of.
+
+    middle     of codes of draws: mean and deviation of each coordinate
+    standard   of x
+    """
+
+    def __init__(self, options: Options, event: Event, generator: Fitted, features: Fitted | None = None):
+        super().__init__()
+        self.options, self.event = options, event
+        module = generator.module
+        if (
+            not isinstance(module, Decoder)
+            or not latents_of(module)
+            or not generator.definition.offers("sample")
+        ):
+            raise InputError(f"generator: family {generator.family!r} does not decode latents")
+        if isinstance(module, Selecting):
+            raise InputError(
+                "generator: this run holds several models; save one of them, as probgen_gan.member gives it"
+            )
+        theirs = generator.event
+        if set(theirs.given) != set(options.given):
+            raise InputError(
+                f"generator: it is conditioned on {[*theirs.given]}: say given = {[*theirs.given]}"
+            )
+        if (theirs.dims, theirs.shape, theirs.levels) != (event.dims, event.shape, event.levels):
+            raise InputError(f"generator: it makes {theirs}, and the rows are {event}")
+        self.of = (generator,)  # no part of this module, whose state is the encoder's
+        self.told = (features,)
+        self.latent, shape = code_of(options.latent, generator)
+        self.latents = {self.latent: latents_of(module)[self.latent]}
+        self.places = places_of(module)
+        self.shape, self.layered = shape, len(shape) > 1
+        self.standard = Standardization(event.fixed_shape, each=False)
+        self.middle = Standardization(shape)
+        context, size = context_size(event), int(torch.Size(shape).numel())
+        self.image = event.dims[-2:] == ("height", "width")
+        self.net = (
+            Halvings(event.image(len(options.channels), "channels"), options.channels, size, context)
+            if self.image
+            else MLP(event.size, (options.hidden, options.hidden), size, "relu", context)
+        )
+        if features is not None and not isinstance(features.module, Telling):
+            raise InputError(f"features: family {features.family!r} has none; a run of `attributes` has")
+        self.feature_scale = torch.ones(())  # of a fit
+        own = self.latents[self.latent]
+        self.dims = {"middle.loc": own, "middle.scale": own}
+
+    @property
+    def generator(self) -> Any:
+        """Its module, as it was fitted."""
+        return self.of[0].module
+
+    def to_device(self, device: torch.device) -> None:
+        """Put the networks that stay as they are where the fit goes on, without gradients."""
+        for fitted in (*self.of, *self.told):
+            if fitted is not None:
+                fitted.module.to(device).requires_grad_(False)
+
+    def codes(self, x: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+        """E(x): (row, *dims)."""
+        dtype = next(self.net.parameters()).dtype
+        y = self.standard(x, dtype)
+        if self.image:
+            y = y.reshape(len(y), *self.event.image())
+        u = self.net(y, one_hot(self.event, given, dtype))
+        return self.middle.inverse(u.reshape(len(u), *self.shape)).to(dtype)
+
+    def encoded(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
+        """E(x)."""
+        return {self.latent: self.codes(x, given)}
+
+    def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
+        """The generator's."""
+        y: Tensor = self.generator.decode(start, until)
+        return y
+
+    def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
+        """Of x and its reconstruction, in units of the deviation of x; and its parts."""
+        o = self.options
+        codes = self.codes(x, given)
+        y = self.generator.decode({**given, self.latent: codes})
+        parts = {"pixels": ((y - x) / self.standard.scale).square().mean()}
+        features = self.told[0]
+        if features is not None and o.feature_weight:
+            net: Any = features.module
+            off = (net.features(y) - net.features(x)) / self.feature_scale
+            parts["features"] = o.feature_weight * off.square().mean()
+        if isinstance(self.generator, Discriminating) and o.critic_weight:
+            parts["critic"] = o.critic_weight * softplus(-self.generator.realism(y, **given)).mean()
+        if o.domain_weight:
+            parts["domain"] = o.domain_weight * self.distance(codes).mean()
+        return {"loss": sum(parts.values()), **parts}
+
+    def distance(self, codes: Tensor) -> Tensor:
+        """Squared, in deviations of draws, from what codes of draws are like: (row,)."""
+        u = (codes - self.middle.loc) / self.middle.scale
+        mean = u.mean(1, keepdim=True) if self.layered else u
+        farther = (mean.square().flatten(1).mean(1) - 1).relu()
+        return farther + (u - mean).square().flatten(1).mean(1)
+
+
+class Halvings(nn.Module):
+    """Convolutions of stride 2, with batch normalization, without which encoders of this kind hardly learn.
+
+    (row, channel, height, width), (row, context) -> (row, outputs)
+    """
+
+    def __init__(self, image: tuple[int, int, int], channels: tuple[int, ...], outputs: int, context: int):
+        super().__init__()
+        depth, height, width = image
+        layers: list[nn.Module] = []
+        for n, out in zip((depth, *channels), channels, strict=False):
+            layers += [nn.Conv2d(n, out, 4, stride=2, padding=1), nn.BatchNorm2d(out), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers)
+        scale = 2 ** len(channels)
+        self.last = nn.Linear(channels[-1] * (height // scale) * (width // scale) + context, outputs)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The last layer is linear."""
+        y = self.layers(x).flatten(1)
+        return self.last(y if context is None else torch.cat([y, context], 1))
+
+
+def build(options: Options, event: Event, generator: Fitted, features: Fitted | None = None) -> Inverter:
+    """The module in its initial state."""
+    return Inverter(options, event, generator, features)
+
+
+@hookimpl
+def fit(module: Inverter, data: Rows, options: Options, run: Run) -> None:
+    """Learn where codes of draws lie and the scale of x, then the encoder."""
+    module.to_device(run.device)
+    seen = data.moments()
+    module.standard.learn(seen.mean, seen.shared_scale)
+    first = next(data.chunks(AT_ONCE))
+    seed_torch(run.key("draws"))
+    codes = []
+    for _ in range(DRAWS // AT_ONCE):
+        which = torch.randint(len(first["x"]), (AT_ONCE,), device=run.device)
+        given = {name: first[name][which] for name in module.event.given}
+        codes.append(draws(module.of[0], AT_ONCE, given, run)[module.latent].double())
+    every = torch.cat(codes)
+    deviation = every.std(0, correction=0)
+    module.middle.learn(every.mean(0), torch.where(deviation > 0, deviation, 1.0))
+    if module.told[0] is not None:
+        net: Any = module.told[0].module
+        with torch.no_grad():
+            module.feature_scale = net.features(first["x"]).std(0).clamp(min=1e-6)
+    svi(module, data, run, Training.of(options, autocast=options.autocast))
+
+
+@hookimpl
+def sample(
+    fitted: Fitted, n: int, given: dict[str, Tensor], options: MeanOptions, run: Run
+) -> dict[str, Tensor]:
+    """Draws of the generator, and x of given latents; of x that is given its codes, and x as it is."""
+    module = inverter(fitted)
+    module.to_device(run.device)
+    if "x" in given:
+        if not given["observed"].all():
+            raise NotOffered(
+                "an encoder sees whole rows, and x is known in part: `probgen analyze restoration`"
+            )
+        conditions = {name: given[name] for name in module.event.given}
+        return {"x": given["x"], module.latent: module.codes(given["x"], conditions)}
+    drawn = draws(module.of[0], n, given, run, options.mean)
+    return {"x": drawn["x"], module.latent: drawn[module.latent]}
+
+
+def draws(
+    generator: Fitted, n: int, given: dict[str, Tensor], run: Run, mean: bool = True
+) -> dict[str, Tensor]:
+    """Of the generator: x and its latents."""
+    kind = generator.definition.options("sample")
+    options = kind(mean=mean) if issubclass(kind, MeanOptions) else kind()
+    drawn: dict[str, Tensor] = generator.definition.call(
+        "sample", fitted=generator, n=n, given=given, options=options, run=run
+    )
+    return drawn
+
+
+def code_of(wanted: str | None, generator: Fitted) -> tuple[str, tuple[int, ...]]:
+    """Which latent, and the shape of a code. Errors: `InputError`."""
+    event = generator.event
+    nothing = {name: torch.zeros(1, *part.fixed_shape) for name, part in event.given.items()}
+    drawn = draws(
+        generator, 1, {k: v.long() if event.given[k].levels else v for k, v in nothing.items()}, Run(0)
+    )
+    real = [name for name in latents_of(generator.module) if drawn[name].is_floating_point()]
+    if not real:
+        raise InputError("generator: its latents hold whole numbers, and an encoder gives real ones")
+    if wanted is not None and wanted not in real:
+        raise InputError(f"latent = {wanted!r}: {did_you_mean(wanted, real)}")
+    name = real[-1] if wanted is None else wanted
+    return name, tuple(drawn[name].shape[1:])
+
+
+def inverter(fitted: Fitted) -> Inverter:
+    """The module of a fitted inverter."""
+    assert isinstance(fitted.module, Inverter)
+    return fitted.module
