@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -88,7 +89,7 @@ def _adam(residuals: Residuals, u: Tensor, search: Search) -> tuple[Tensor, Tens
 
 
 def _gauss_newton(residuals: Residuals, u: Tensor, search: Search) -> tuple[Tensor, Tensor]:
-    """Levenberg (1944) and Marquardt (1963): (J'J + a D) step = -J'r by conjugate gradients, with a damping a of each row.
+    """Levenberg (1944) and Marquardt (1963): (J'J + a) step = -J'r by conjugate gradients, with a damping a of each row.
 
     Products with J are by a second derivative of v'r, which is linear in v, so that J is never there.
     """
@@ -103,10 +104,7 @@ def _gauss_newton(residuals: Residuals, u: Tensor, search: Search) -> tuple[Tens
         (back,) = _gradient(r, u, v)  # J'v
         gradient = torch.autograd.grad(r, u, r.detach(), retain_graph=True)[0]
 
-        def product(w: Tensor, r: Tensor = r, back: Tensor = back, v: Tensor = v, u: Tensor = u) -> Tensor:
-            (forward,) = torch.autograd.grad(back, v, w, retain_graph=True)  # J w
-            return torch.autograd.grad(r, u, forward, retain_graph=True)[0] + damping * w
-
+        product = partial(_damped, u, r, v, back, damping)
         step = _conjugate_gradients(product, -gradient, search.inner)
         u = u.detach()
         with torch.no_grad():
@@ -117,6 +115,12 @@ def _gauss_newton(residuals: Residuals, u: Tensor, search: Search) -> tuple[Tens
     with torch.no_grad():
         best.see(u, residuals(u).square().sum(1))
     return best.u, best.loss
+
+
+def _damped(u: Tensor, r: Tensor, v: Tensor, back: Tensor, damping: Tensor, w: Tensor) -> Tensor:
+    """(J'J + a) w, where back = J'v."""
+    (forward,) = torch.autograd.grad(back, v, w, retain_graph=True)  # J w
+    return torch.autograd.grad(r, u, forward, retain_graph=True)[0] + damping * w
 
 
 def _conjugate_gradients(product: Callable[[Tensor], Tensor], b: Tensor, steps: int) -> Tensor:

@@ -63,10 +63,10 @@ class Options(SVIOptions):
     )
     hidden: int = Field(128, ge=1, description="of vectors: units of each of two layers")
     feature_weight: float = Field(
-        0.1, ge=0, description="f, of the mean square of features in their deviations"
+        0.5, ge=0, description="f, of the mean square of features in their deviations"
     )
-    critic_weight: float = Field(0.02, ge=0, description="d, of what the discriminator says")
-    domain_weight: float = Field(0.02, ge=0, description="w, of how far codes are from those of draws")
+    critic_weight: float = Field(0.05, ge=0, description="d, of what the discriminator says")
+    domain_weight: float = Field(0.2, ge=0, description="w, of how far codes are from those of draws")
     autocast: bool = Field(False, description="products in bfloat16")
 
 

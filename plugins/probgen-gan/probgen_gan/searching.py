@@ -38,7 +38,7 @@ class SearchOptions(Options):
         100, ge=1, description="of Adam, in each search", json_schema_extra=only(x=("part", "all"))
     )
     prior: float = Field(
-        0.001,
+        0.005,
         ge=0,
         description="weight of the squared distance of a code from the mean of draws, against that of x in its deviations",
         json_schema_extra=only(x=("part", "all")),
@@ -59,7 +59,7 @@ def completed(
     given   x, observed, and conditions
     """
     if known := {*module.latents, *module.places} & given.keys() - {"member"}:
-        raise InputError(f"x and {sorted(known)[0]} are given: leave one of them out")
+        raise InputError(f"x and {min(known)} are given: leave one of them out")
     x, observed = given["x"].double(), given["observed"].bool()
     domain = Domain.of(latent, drawn[latent])
     rest = {name: given[name] for name in module.event.given}
