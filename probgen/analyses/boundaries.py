@@ -151,7 +151,7 @@ def known_or_found(
 
     Errors: `InputError` where there are none, and for boundaries of another generator.
     """
-    file = _file(call)
+    file = boundaries_file(call)
     if options.scorer is not None or file is None:
         if options.scorer is None:
             raise NotOffered(NOBODY)
@@ -182,7 +182,7 @@ def known_or_found(
 
 def scored(fitted: Fitted, options: Asked, call: Call) -> Asked:
     """The same options with the scorer and the codes of the boundaries that the run has, where no scorer is named."""
-    file = _file(call)
+    file = boundaries_file(call)
     return options if options.scorer is not None or file is None else like(options, _read(file, fitted), file)
 
 
@@ -202,7 +202,8 @@ def _digest(tells: Any) -> str:
     return digest_of(tells.state) if isinstance(tells, Fitted) else ""
 
 
-def _file(call: Call) -> Path | None:
+def boundaries_file(call: Call) -> Path | None:
+    """The boundaries that the run has, or None."""
     file = None if call.folder is None else call.folder / ANALYSES / "boundaries.h5"
     return file if file is not None and file.exists() else None
 

@@ -1,6 +1,6 @@
 """What can happen to an image before it is seen, as differentiable functions: x (row, *event) -> what is seen.
 
-A degradation may be any callable of this kind. These work on `(row, height, width)` and `(row, channel, height, width)`.
+A degradation may be any callable of this kind; NaN is what nothing is known of. These work on `(row, height, width)` and `(row, channel, height, width)`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def whole(x: Tensor) -> Tensor:
 
 
 def mask(known: Tensor) -> Degradation:
-    """What is known of x, 0 elsewhere. known: bool, (*event) or (row, *event)."""
+    """What is known of x, NaN elsewhere. known: bool, (*event)."""
 
     def masked(x: Tensor) -> Tensor:
-        if known.shape not in (x.shape, x.shape[1:]):
+        if known.shape != x.shape[1:]:
             raise InputError(
                 f"the mask is {_size(known.shape)}, x is {_size(x.shape[1:])}: the same size is needed"
             )
-        return torch.where(known, x, 0.0)
+        return torch.where(known, x, torch.nan)
 
     return masked
 
@@ -104,11 +104,9 @@ def checked(degradation: Degradation, x: Tensor) -> Tensor:
         seen = degradation(x)
         if not isinstance(seen, Tensor) or seen.shape[:1] != x.shape[:1] or not seen.is_floating_point():
             raise InputError("a degradation gives a tensor of real numbers, as many rows as it gets")
-        gradient = (
-            torch.autograd.grad(seen.double().cos().sum(), x, allow_unused=True)[0]
-            if seen.requires_grad
-            else None
-        )
+        # a function of all numbers that are known, without zeros in its gradient but by chance
+        of = torch.where(seen.isnan(), 0.0, seen).double().cos().sum()
+        gradient = torch.autograd.grad(of, x, allow_unused=True)[0] if seen.requires_grad else None
     if gradient is None or not gradient.any():
         raise InputError(
             "the degradation has no gradient, as rounding has none: what it does cannot be searched through; "

@@ -21,6 +21,7 @@ from probgen.inference.degradations import Degradation, checked, whole
 from probgen.inference.least_squares import Search, least_squares
 
 Decode = Callable[[Mapping[str, Tensor], str], Tensor]
+TOGETHER = 256 << 20  # bytes, of rows that are searched for together
 
 
 @dataclass(frozen=True)
@@ -71,25 +72,55 @@ class Comparison:
     weight: float = 0.02
 
     def residuals(self, x: Tensor, seen: Tensor, features: Tensor | None) -> list[Tensor]:
-        """Whose squares add up to the error: the mean square of pixels, and `weight` times that of features."""
-        found = [_mean_square((self.degradation(x) - seen) / self.unit)]
+        """Whose squares add up to the error: the mean square of pixels that are known, and `weight` times that of features."""
+        known = ~seen.isnan()
+        off = torch.where(known, (self.degradation(x) - seen) / self.unit, 0.0).flatten(1)
+        found = [off / known.flatten(1).sum(1, keepdim=True).clamp(min=1).sqrt()]
         if self.features is not None and features is not None:
             found.append(_mean_square(self.features(x) - features) * self.weight**0.5)
         return found
 
+    def error(self, x: Tensor, seen: Tensor) -> Tensor:
+        """The mean square of what is known, in units of x squared: (row,)."""
+        return self.residuals(x, seen, None)[0].double().square().sum(1)
+
 
 @dataclass(frozen=True)
 class Held:
-    """What keeps a code where an encoder is at home. encoder: x (row, *event) -> codes (row, *dims)."""
+    """What keeps a code where an encoder is at home.
 
-    encoder: Callable[[Tensor], Tensor]
+    encoder  x (row, *event), and what else is known of these rows -> codes (row, *dims)
+    """
+
+    encoder: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
     weight: float = 0.02
 
 
 class Inverted(NamedTuple):
-    """codes (row, *dims); x (row, *event) of them, without noise; error (row,) of what is seen, the mean square in units of x."""
+    """What was found of each row.
+
+    codes  (row, *dims)
+    x      of them, without noise: (row, *event)
+    error  the mean square of what is known, in units of x squared: (row,)
+    """
 
     codes: Tensor
+    x: Tensor
+    error: Tensor
+
+
+class Mixed(NamedTuple):
+    """Several codes of each row.
+
+    codes       (row, code, *dims)
+    importance  of each channel of the place: (row, code, channel)
+    top         the code that layers after the place are told: (row, *dims)
+    x, error    as of `Inverted`
+    """
+
+    codes: Tensor
+    importance: Tensor
+    top: Tensor
     x: Tensor
     error: Tensor
 
@@ -105,11 +136,12 @@ def invert(
     held: Held | None = None,
     prior: float = 0.0,
     search: Search = Search(),  # noqa: B008 (frozen)
+    at_once: int | None = None,
 ) -> Inverted:
     """The code whose x, degraded, is nearest to what is seen, of each row.
 
     decode      of the generator, differentiable
-    seen        (row, ...), what the degradation makes of x
+    seen        (row, ...), what the degradation makes of x; NaN where nothing is known
     domain      of codes of draws
     start       codes that the search begins with, (row, *dims); None: the mean of draws
     rest        conditions, and other latents: (row, ...) each
@@ -117,52 +149,38 @@ def invert(
     held        an encoder that codes are kept near to
     prior       weight of the mean square of codes in deviations (Bora, Jalal, Price & Dimakis 2017, section 5)
     search      how
+    at_once     rows in memory together; None: as many as need about 256 MiB
 
-    Errors: `InputError` for a degradation without a gradient or of another size.
+    Errors: `InputError` for a degradation without a gradient, or whose result is not of the size of what is seen.
     """
-    rest = dict(rest or {})
     begin = domain.mean.expand(len(seen), *domain.mean.shape) if start is None else start
-    shape = begin.shape
+    codes, x, error = [], [], []
+    for some in _parts(decode, domain, rest or {}, len(seen), 1, at_once):
+        known, target = {name: value[some] for name, value in (rest or {}).items()}, seen[some]
+        shape = begin[some].shape
 
-    def made(u: Tensor) -> tuple[Tensor, Tensor]:
-        codes = domain.codes(u.reshape(shape))
-        return codes, decode({**rest, domain.latent: codes}, "x")
+        def made(
+            u: Tensor, known: Mapping[str, Tensor] = known, shape: torch.Size = shape
+        ) -> tuple[Tensor, Tensor]:
+            found = domain.codes(u.reshape(shape))
+            return found, decode({**known, domain.latent: found}, "x")
 
-    with torch.no_grad():
-        x = made(domain.standard(begin).flatten(1))[1]
-    _check(comparison.degradation, x, seen)
-    features = _features(comparison, seen)
+        def apart(found: Tensor, x: Tensor, known: Mapping[str, Tensor] = known) -> list[Tensor]:
+            terms = []
+            if held is not None:
+                off = domain.standard(found) - domain.standard(held.encoder(x, known))
+                terms.append(_mean_square(off) * held.weight**0.5)
+            if prior:
+                terms.append(_mean_square(domain.standard(found)) * prior**0.5)
+            return terms
 
-    def residuals(u: Tensor) -> Tensor:
-        codes, x = made(u)
-        found = comparison.residuals(x, seen, features)
-        if held is not None:
-            off = domain.standard(codes) - domain.standard(held.encoder(x))
-            found.append(_mean_square(off) * held.weight**0.5)
-        if prior:
-            found.append(_mean_square(u) * prior**0.5)
-        return torch.cat([r.to(u.dtype) for r in found], 1)
-
-    u, _ = least_squares(residuals, domain.standard(begin).flatten(1), search)
-    with torch.no_grad():
-        codes, x = made(u)
-    return Inverted(codes, x, _error(comparison, x, seen))
-
-
-class Mixed(NamedTuple):
-    """Several codes of a row.
-
-    codes       (row, code, *dims)
-    importance  of each channel of the place: (row, code, channel)
-    top         the code that layers after the place are told: (row, *dims)
-    x, error    as of `Inverted`
-    """
-
-    codes: Tensor
-    importance: Tensor
-    top: Tensor
-    x: Tensor
-    error: Tensor
+        at = _searched(made, apart, domain.standard(begin[some]).flatten(1), target, comparison, search)
+        with torch.no_grad():
+            found, y = made(at)
+        codes.append(found)
+        x.append(y)
+        error.append(comparison.error(y, target))
+    return Inverted(torch.cat(codes), torch.cat(x), torch.cat(error))
 
 
 def multi_code(
@@ -176,13 +194,14 @@ def multi_code(
     rest: Mapping[str, Tensor] | None = None,
     comparison: Comparison = Comparison(),
     search: Search = Search(),  # noqa: B008 (frozen)
+    at_once: int | None = None,
 ) -> Mixed:
     """Several codes, mixed at a place with an importance of each channel and code (Gu et al. 2020, eq. 2):
 
         x = g2(sum_n g1(c_n) * a_n)
 
-    Layers after the place that are told a code are told one more, `top`. The importance begins with 1 over the number of codes; it is
-    searched for as 1 + v times that.
+    Layers after the place that are told a code are told one more, `top`. The importance begins with 1 over the number of codes, and is
+    searched for in units of that.
 
     place   after the latent: (channel, ...), as `maps8`
     starts  codes that the search begins with: (row, code, *dims)
@@ -190,77 +209,117 @@ def multi_code(
 
     Other arguments and errors are those of `invert`.
     """
-    rest = dict(rest or {})
-    rows, n = starts.shape[:2]
-    begin = domain.mean.expand(rows, *domain.mean.shape) if top is None else top
-    many = {name: value.repeat_interleave(n, 0) for name, value in rest.items()}
+    n, dims = starts.shape[1], domain.mean.shape
+    begin = domain.mean.expand(len(seen), *dims) if top is None else top
+    one = {name: value[:1] for name, value in (rest or {}).items()}
     with torch.no_grad():
-        maps = decode({**{k: v[:1] for k, v in rest.items()}, domain.latent: begin[:1]}, place)
+        maps = decode({**one, domain.latent: begin[:1]}, place)
     if maps.ndim < 2:
         raise InputError(f"place {place!r} has no channels to mix")
     channels, fine = maps.shape[1], (1,) * (maps.ndim - 2)
-    dims = begin.shape[1:]
     sizes = [n * dims.numel(), n * channels, dims.numel()]
 
     def parts(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         c, v, t = u.split(sizes, 1)
-        codes = domain.codes(c.reshape(rows * n, *dims))
-        return codes, (1 + v.reshape(rows, n, channels)) / n, domain.codes(t.reshape(rows, *dims))
+        importance = (1 + v.unflatten(1, (n, channels))) / n
+        return domain.codes(c.unflatten(1, (n, *dims))), importance, domain.codes(t.unflatten(1, dims))
 
-    def made(u: Tensor) -> Tensor:
-        codes, importance, last = parts(u)
-        maps = decode({**many, domain.latent: codes}, place).unflatten(0, (rows, n))
-        mixed = (maps * importance.reshape(*importance.shape, *fine).to(maps.dtype)).sum(1)
-        return decode({**rest, domain.latent: last, place: mixed}, "x")
+    found: list[tuple[Tensor, ...]] = []
+    for some in _parts(decode, domain, rest or {}, len(seen), n, at_once):
+        known, target = {name: value[some] for name, value in (rest or {}).items()}, seen[some]
 
-    start = torch.cat(
-        [
-            domain.standard(starts.flatten(0, 1)).reshape(rows, -1),
-            starts.new_zeros(rows, sizes[1]),
-            domain.standard(begin).flatten(1),
-        ],
-        1,
-    )
+        def made(u: Tensor, known: Mapping[str, Tensor] = known) -> tuple[Tensor, Tensor]:
+            codes, importance, last = parts(u)
+            many = {name: value.repeat_interleave(n, 0) for name, value in known.items()}
+            maps = decode({**many, domain.latent: codes.flatten(0, 1)}, place).unflatten(0, (len(u), n))
+            mixed = (maps * importance.reshape(*importance.shape, *fine).to(maps.dtype)).sum(1)
+            return last, decode({**known, domain.latent: last, place: mixed}, "x")
+
+        start = [domain.standard(starts[some].flatten(0, 1)).reshape(len(target), -1)]
+        start += [starts.new_zeros(len(target), sizes[1]), domain.standard(begin[some]).flatten(1)]
+        u = _searched(made, lambda codes, x: [], torch.cat(start, 1), target, comparison, search)
+        with torch.no_grad():
+            _, x = made(u)
+            found.append((*parts(u), x, comparison.error(x, target)))
+    return Mixed(*map(torch.cat, zip(*found, strict=True)))
+
+
+def _searched(
+    made: Callable[[Tensor], tuple[Tensor, Tensor]],
+    apart: Callable[[Tensor, Tensor], list[Tensor]],
+    start: Tensor,
+    seen: Tensor,
+    comparison: Comparison,
+    search: Search,
+) -> Tensor:
+    """The unknowns of the best x: (row, unknown). apart: residuals beside those of x, by codes and x."""
     with torch.no_grad():
-        x = made(start)
-    _check(comparison.degradation, x, seen)
-    features = _features(comparison, seen)
-    u, _ = least_squares(
-        lambda u: torch.cat([r.to(u.dtype) for r in comparison.residuals(made(u), seen, features)], 1),
-        start,
-        search,
-    )
-    with torch.no_grad():
-        codes, importance, last = parts(u)
-        x = made(u)
-    return Mixed(codes.unflatten(0, (rows, n)), importance, last, x, _error(comparison, x, seen))
-
-
-def _check(degradation: Degradation, x: Tensor, seen: Tensor) -> None:
-    made = checked(degradation, x)
-    if made.shape != seen.shape:
+        _, x = made(start)
+    given = checked(comparison.degradation, x)
+    if given.shape != seen.shape:
         raise InputError(
             f"what is seen is {' x '.join(map(str, seen.shape[1:]))} a row, and the degradation gives "
-            f"{' x '.join(map(str, made.shape[1:]))} of the generator's x"
+            f"{' x '.join(map(str, given.shape[1:]))} of the generator's x"
+        )
+    features = None
+    if comparison.features is not None:
+        if comparison.degradation is not whole or seen.isnan().any():
+            raise InputError("features are of whole images: leave them out where x is degraded")
+        with torch.no_grad():
+            features = comparison.features(seen)
+
+    def residuals(u: Tensor) -> Tensor:
+        codes, x = made(u)
+        return torch.cat(
+            [r.to(u.dtype) for r in (*comparison.residuals(x, seen, features), *apart(codes, x))], 1
         )
 
+    return least_squares(residuals, start, search)[0]
 
-@torch.no_grad()
-def _features(comparison: Comparison, seen: Tensor) -> Tensor | None:
-    """Of what is seen, where that is x."""
-    if comparison.features is None:
-        return None
-    if comparison.degradation is not whole:
-        raise InputError("features are of whole images: leave them out where x is degraded")
-    return comparison.features(seen)
+
+def nearest(seen: Tensor, codes: Tensor, x: Tensor, degradation: Degradation, k: int = 3) -> Tensor:
+    """Where a search may begin: the mean of the codes of the k draws whose x, degraded, is nearest to what is seen: (row, *dims).
+
+    seen   (row, ...), NaN where nothing is known
+    codes  of draws, (draw, *dims); x of them, (draw, *event)
+    """
+    with torch.no_grad():
+        known = ~seen.isnan().flatten(1)
+        a, b = torch.where(known, seen.flatten(1), 0.0), degradation(x).flatten(1).nan_to_num()
+        distance = known.to(b) @ b.square().T - 2 * a @ b.T  # and a part that is the same for all draws
+        found = distance.topk(min(k, len(codes)), largest=False).indices
+        return codes[found].mean(1)
+
+
+def memory_of_code(decode: Decode, domain: Domain, rest: Mapping[str, Tensor]) -> int:
+    """Bytes that are kept for the gradient to one code of one row, about."""
+
+    def kept(rows: int) -> int:
+        storages: dict[int, int] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        start = domain.mean.expand(rows, *domain.mean.shape).clone().requires_grad_(True)
+        known = {name: value[:1].expand(rows, *value.shape[1:]) for name, value in rest.items()}
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            kept_alive = decode({**known, domain.latent: start}, "x")
+        del kept_alive
+        return sum(storages.values())
+
+    return max(1, kept(2) - kept(1))  # weights are in both
+
+
+def _parts(
+    decode: Decode, domain: Domain, rest: Mapping[str, Tensor], rows: int, codes: int, at_once: int | None
+) -> list[slice]:
+    """Rows that are searched for together."""
+    size = at_once or max(1, min(rows, TOGETHER // (codes * memory_of_code(decode, domain, rest))))
+    return [slice(first, first + size) for first in range(0, rows, size)]
 
 
 def _mean_square(r: Tensor) -> Tensor:
     """Residuals whose squares add up to their mean square: (row, n)."""
     r = r.flatten(1)
     return r / r.shape[1] ** 0.5
-
-
-@torch.no_grad()
-def _error(comparison: Comparison, x: Tensor, seen: Tensor) -> Tensor:
-    return ((comparison.degradation(x) - seen) / comparison.unit).flatten(1).square().mean(1)

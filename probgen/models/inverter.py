@@ -56,7 +56,7 @@ class Options(SVIOptions):
     given: tuple[str, ...] = Field((), description="what the generator is conditioned on: ['label']")
     epochs: int = Field(2, ge=1, description="passes over the data")
     batch_size: int = Field(32, ge=1, description="rows a step")
-    learning_rate: float = Field(2e-3, gt=0, description="of Adam")
+    learning_rate: float = Field(1e-3, gt=0, description="of Adam")
     schedule: Schedule = Field("cosine", description="of the learning rate; cosine and linear go down to 0")
     channels: tuple[int, ...] = Field(
         (32, 64, 96), min_length=1, description="of images: the convolutions, each of which halves them"

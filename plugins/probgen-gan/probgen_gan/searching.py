@@ -17,7 +17,6 @@ from torch import Tensor
 from probgen import Options
 from probgen.contract.options import only
 from probgen.errors import InputError
-from probgen.inference import degradations
 from probgen.inference.inversion import Comparison, Domain, invert
 from probgen.inference.least_squares import Search
 from probgen_gan.adversarial import Adversarial
@@ -66,29 +65,27 @@ def completed(
     if "member" in drawn:
         rest["member"] = drawn["member"][: len(x)]
     unit = float(module.standard.scale)
-    comparison = Comparison(degradations.mask(observed.repeat(options.tries, *[1] * (x.ndim - 1))), unit)
-    many = {
-        name: value.repeat(options.tries, *[1] * (value.ndim - 1)) for name, value in {**rest, "x": x}.items()
-    }
-    seen = comparison.degradation(many.pop("x"))
+    seen = torch.where(observed, x, torch.nan)
     found = invert(
         module.decode,
-        seen,
+        _times(seen, options.tries),
         domain,
-        start=drawn[latent][: len(seen)],
-        rest=many,
-        comparison=comparison,
+        start=drawn[latent][: options.tries * len(x)],
+        rest={name: _times(value, options.tries) for name, value in rest.items()},
+        comparison=Comparison(unit=unit),
         prior=options.prior,
         search=Search(steps=options.search_steps),
     )
     best = found.error.unflatten(0, (options.tries, len(x))).argmin(0) * len(x) + torch.arange(
         len(x), device=x.device
     )
-    share = observed.flatten(1).double().mean(1)
-    error = (found.error[best] / share.where(share > 0, 1.0)).sqrt() * unit
     return {
         "x": torch.where(observed, x, module.rounded(found.x[best].double())),
         latent: found.codes[best],
         **{name: value for name, value in rest.items() if name == "member"},
-        "search_error": error.to(module.dtype),
+        "search_error": (found.error[best].sqrt() * unit).to(module.dtype),
     }
+
+
+def _times(rows: Tensor, n: int) -> Tensor:
+    return rows.repeat(n, *[1] * (rows.ndim - 1))

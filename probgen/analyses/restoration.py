@@ -1,0 +1,297 @@
+"""Restoration: pictures of which something is lost, and what a generator that has learnt such pictures puts there.
+
+Of each task the same rows are degraded, restored by codes of which the generator makes what is seen, and compared with the truth, beside
+plain baselines that know no picture but the one (Gu, Shen & Zhou, CVPR 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from pydantic import Field
+from scipy.sparse import coo_array, eye_array
+from scipy.sparse.linalg import splu
+from torch.nn.functional import interpolate
+
+from probgen import figures as draw
+from probgen.analyses.boundaries import scored
+from probgen.analyses.inverting import Inverting, SearchOptions
+from probgen.analyses.space import applies, in_words, needs, space_of
+from probgen.api.sampling import sample
+from probgen.contract.analysis import Call
+from probgen.contract.conditions import conditions_in
+from probgen.contract.event import Event
+from probgen.contract.fitted import Fitted
+from probgen.contract.rows import evenly
+from probgen.errors import InputError
+from probgen.inference import degradations
+from probgen.inference.degradations import Degradation
+from probgen.pair import Pair
+from probgen.readers.images import images
+
+__all__ = ["Options", "applies", "check", "figures", "needs", "run"]
+
+Task = Literal["inpainting", "colorization", "super-resolution", "denoising", "deblurring", "dequantization"]
+METHODS = {
+    "plain": "what is known, made a picture: the mean of known pixels, gray, bicubic, or as it is seen",
+    "smooth": "what is hidden by its neighbours (harmonic), or a Gaussian of one pixel over noise",
+    "one": "one code, searched for from the draws that are nearest to what is seen",
+    "codes": "several codes, mixed at a place of the generator, from around the same",
+    "posterior": "a draw from p(x given what is known)",
+}
+
+
+class Options(SearchOptions):
+    """What is lost."""
+
+    tasks: tuple[Task, ...] | None = Field(
+        None, min_length=1, description="by default the first four, colorization of colours"
+    )
+    n: int = Field(2000, ge=10, description="codes of draws")
+    codes: int = Field(5, ge=1, description="of the method of several codes")
+    prior: float = Field(
+        0.02,
+        ge=0,
+        description="weight of how far a code is from the mean of draws, in the method of one code",
+    )
+    hole: float = Field(
+        0.375, gt=0, lt=1, description="inpainting: side of what is hidden, as a share of the image's"
+    )
+    mask: str | None = Field(
+        None, description="inpainting: an image of the same size, white where x is hidden, instead of a hole"
+    )
+    factor: int = Field(4, ge=2, description="super-resolution: how many times smaller the sides are")
+    sigma: float = Field(
+        0.1, gt=0, description="denoising: deviation of the noise, as a share of the peak of x"
+    )
+    blur: float = Field(1.5, gt=0, description="deblurring: deviation of the Gaussian, in pixels")
+    levels: int = Field(4, ge=2, description="dequantization: values that are left of each colour")
+
+
+@dataclass(frozen=True)
+class Lost:
+    """One task: what is seen of rows, by which degradation, and what baselines make of it."""
+
+    seen: np.ndarray
+    degradation: Degradation
+    shown: np.ndarray
+    baselines: Mapping[str, np.ndarray]
+    observed: np.ndarray | None = None
+
+
+def check(event: Event, options: Options) -> None:
+    """Errors: `InputError` for an event that is no image, and for a task that does not suit it."""
+    event.image()
+    for task in options.tasks or ():
+        if task == "colorization" and not _coloured(event):
+            raise InputError("colorization is of images of three colours: leave it out of tasks")
+    _hidden(event, options)
+
+
+def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
+    """`restored (task, approach, row, *event)`, `psnr (task, approach, row)`, `attribute_error (task, approach, factor)`; figures `psnr_TASK_METHOD`."""
+    event = fitted.event
+    check(event, options)
+    wanted = scored(fitted, options, call)
+    its = Inverting.of(space_of(fitted, data, wanted, call), wanted, data, call)
+    rows = evenly(data, options.rows)
+    truth, rest = rows["x"].values.astype(np.float64), its.rest(rows)
+    usual = ["inpainting", "colorization", "super-resolution", "denoising"]
+    tasks = list(options.tasks or [task for task in usual if task != "colorization" or _coloured(event)])
+    found: dict[str, dict[str, np.ndarray]] = {}
+    shown = []
+    for task in tasks:
+        lost = _lost(task, its, truth, options, call.seed)
+        made = dict(lost.baselines)
+        start = its.nearest(lost.seen, lost.degradation)
+        _, made["one"] = its.one(
+            lost.seen, rest, degradation=lost.degradation, start=start, prior=options.prior
+        )
+        if its.mixes:
+            made["codes"] = its.several(lost.seen, rest, call.seed, degradation=lost.degradation, start=start)
+        if lost.observed is not None:
+            if isinstance(fitted.module, Pair) and "observed" in fitted.definition.accepts:
+                given = {
+                    "x": truth,
+                    "observed": np.broadcast_to(lost.observed, truth.shape),
+                    **conditions_in(rows, event),
+                }
+                made["posterior"] = (
+                    sample(fitted, given=given, **call.common)["x"].values[0].astype(np.float64)
+                )
+            made = {name: np.where(lost.observed, truth, x) for name, x in made.items()}
+        found[task] = {name: its.near(x) for name, x in made.items()}
+        shown.append(lost.shown)
+    methods = [name for name in METHODS if any(name in made for made in found.values())]
+    nothing = np.full_like(truth, np.nan)
+    restored = np.stack([[made.get(name, nothing) for name in methods] for made in found.values()])
+    psnr = np.stack([[its.psnr(x, truth) for x in made] for made in restored])
+    result = xr.Dataset(
+        {
+            "x": (("row", *event.dims), truth),
+            "seen": (
+                ("task", "row", *event.dims),
+                np.stack(shown),
+                {"long_name": "what is seen, as a picture; NaN where nothing is"},
+            ),
+            "restored": (("task", "approach", "row", *event.dims), restored),
+            "psnr": (
+                ("task", "approach", "row"),
+                psnr,
+                {"units": "dB", "long_name": "peak signal-to-noise ratio"},
+            ),
+        },
+        {"task": tasks, "approach": methods},
+        {"latent": its.space.latent, "methods": "; ".join(f"{name}: {METHODS[name]}" for name in methods)},
+    )
+    said = []
+    for i, task in enumerate(tasks):
+        means = {name: float(psnr[i, j].mean()) for j, name in enumerate(methods) if name in found[task]}
+        result = result.assign({f"psnr_{_word(task)}_{name}": value for name, value in means.items()})
+        said.append(f"{task} {in_words(means, lambda a: f'{a:.1f}')}")
+    if its.space.tells is not None:
+        names = [str(name) for name in its.space.base["factor"].values]
+        lacking = np.full(len(names), np.nan)
+        errors = np.stack(
+            [
+                [
+                    its.attribute_errors(made[name], truth, rows) if name in made else lacking
+                    for name in methods
+                ]
+                for made in found.values()
+            ]
+        )
+        attrs = {
+            "units": f"deviations of the scores over {its.deviation[1]}",
+            "long_name": "mean distance from the score of x",
+        }
+        result = result.assign_coords(factor=names).assign(
+            attribute_error=(("task", "approach", "factor"), errors, attrs)
+        )
+        for i, task in enumerate(tasks):
+            for j, name in enumerate(methods):
+                if name in found[task]:
+                    result[f"attribute_error_{_word(task)}_{name}"] = float(np.nanmean(errors[i, j]))
+    return result.assign_attrs(summary=f"PSNR of {len(truth)} rows, dB: {'; '.join(said)}")
+
+
+def _lost(task: str, its: Inverting, truth: np.ndarray, options: Options, seed: int) -> Lost:
+    """What is left of rows in a task."""
+    x, event = its.tensor(truth), its.event
+    peak = its.peak(truth)
+    if task == "inpainting":
+        known = ~_hidden(event, options)
+        degradation = degradations.mask(its.tensor(known))
+        seen = degradation(x).cpu().numpy()
+        mean = np.nanmean(seen, axis=(-2, -1), keepdims=True)
+        baselines = {"plain": np.where(known, truth, mean), "smooth": harmonic(truth, known)}
+        return Lost(seen, degradation, seen, baselines, known)
+    if task == "denoising":
+        rng = np.random.default_rng(seed)
+        seen = truth + options.sigma * peak * rng.standard_normal(truth.shape)
+        smooth = degradations.blur(1.0)(its.tensor(seen)).cpu().numpy()
+        return Lost(seen, degradations.whole, its.near(seen), {"plain": seen, "smooth": smooth})
+    if task == "super-resolution":
+        degradation = degradations.shrink(options.factor)
+        small = degradation(x)
+        maps = small if small.ndim == 4 else small[:, None]
+        size = list(truth.shape[-2:])
+        larger = interpolate(maps, size, mode="bicubic", align_corners=False).reshape(truth.shape)
+        blocks = interpolate(maps, size, mode="nearest").reshape(truth.shape)
+        return Lost(small.cpu().numpy(), degradation, blocks.cpu().numpy(), {"plain": larger.cpu().numpy()})
+    made: dict[str, Callable[[], Degradation]] = {
+        "colorization": lambda: degradations.gray,
+        "deblurring": lambda: degradations.blur(options.blur),
+        "dequantization": lambda: degradations.quantize(options.levels, *its.range(truth)),
+    }
+    degradation = made[task]()
+    seen = degradation(x).cpu().numpy()
+    same = np.broadcast_to(seen, truth.shape)
+    return Lost(seen, degradation, same, {"plain": same})
+
+
+def harmonic(x: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Hidden pixels by the mean of their neighbours, which they are then equal to: (row, ..., height, width), known (..., height, width)."""
+    planes, masks = x.reshape(len(x), -1, *x.shape[-2:]), known.reshape(-1, *known.shape[-2:])
+    filled = planes.copy()
+    for c, mask in enumerate(masks):
+        height, width = mask.shape
+        at = np.arange(height * width).reshape(height, width)
+        pairs = np.concatenate(
+            [np.stack([at[1:].ravel(), at[:-1].ravel()]), np.stack([at[:, 1:].ravel(), at[:, :-1].ravel()])],
+            1,
+        )
+        both = np.concatenate([pairs, pairs[::-1]], 1)
+        near = coo_array((np.ones(both.shape[1]), (both[0], both[1])), shape=(at.size, at.size)).tocsr()
+        laplacian = eye_array(at.size).multiply(near.sum(1)[:, None]).tocsr() - near
+        hidden, seen = np.flatnonzero(~mask.ravel()), np.flatnonzero(mask.ravel())
+        if not len(hidden) or not len(seen):
+            continue
+        values = planes[:, c].reshape(len(x), -1)
+        b = -laplacian[hidden][:, seen] @ values[:, seen].T
+        solved = splu(laplacian[hidden][:, hidden].tocsc()).solve(b)
+        filled[:, c].reshape(len(x), -1)[:, hidden] = solved.T
+    return filled.reshape(x.shape)
+
+
+def _hidden(event: Event, options: Options) -> np.ndarray:
+    """True where x is hidden: (*event). Errors: `InputError` for a mask of another size, and one that hides nothing or everything."""
+    shape = event.fixed_shape
+    height, width = shape[-2:]
+    hidden = np.zeros(shape, dtype=bool)
+    if options.mask is None:
+        middle = [
+            slice(round(n * (1 - options.hole) / 2), round(n * (1 + options.hole) / 2))
+            for n in (height, width)
+        ]
+        hidden[..., middle[0], middle[1]] = True
+        which = f"hole = {options.hole}"
+    else:
+        read = images(Path(options.mask))["x"].values[0].astype(float)
+        if read.shape[-2:] != (height, width):
+            raise InputError(
+                f"mask = {options.mask!r} is {read.shape[-1]} x {read.shape[-2]}, the images are {width} x {height}: the same size is needed"
+            )
+        plane = read if read.ndim == 2 else read.mean(0)
+        hidden[..., plane > 0.5 * (1 if plane.max() <= 1 else 255)] = True
+        which = f"mask = {options.mask!r}"
+    if hidden.all() or not hidden.any():
+        raise InputError(
+            f"{which} hides {'everything' if hidden.any() else 'nothing'} of images of {width} x {height}; white is hidden"
+        )
+    return hidden
+
+
+def _coloured(event: Event) -> bool:
+    return len(event.dims) == 3 and event.shape[0] == 3
+
+
+def _word(task: str) -> str:
+    return task.replace("-", "_")
+
+
+def figures(found: xr.Dataset) -> Mapping[str, Figure]:
+    """A picture of each task: the truth, what is seen, and what each method makes of it."""
+    event, title = Event.of(found), found.attrs["title"]
+    n = min(6, found.sizes["row"])
+    wanted: dict[str, Callable[[], Figure]] = {}
+    for task in map(str, found["task"].values):
+        one = found.sel(task=task)
+        names = [
+            str(name)
+            for name in found["approach"].values
+            if np.isfinite(one["psnr"].sel(approach=name)).any()
+        ]
+        parts: list[Any] = [one["x"].values[:n], one["seen"].values[:n]]
+        parts += [one["restored"].sel(approach=name).values[:n] for name in names]
+        wanted[_word(task)] = partial(
+            draw.columns, parts, ["x", "seen", *names], event, f"{title}\n{task}".strip()
+        )
+    return draw.suiting(wanted)
