@@ -25,7 +25,7 @@ from probgen.contract.definition import Decoder, Discriminating, Selecting, Tell
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.hookspecs import hookimpl
-from probgen.contract.options import FitRunPath, MeanOptions, RunPath
+from probgen.contract.options import FitRunPath, MeanOptions, RunPath, Sizes, layer_sizes
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.contract.seeds import seed_torch
@@ -58,10 +58,10 @@ class Options(SVIOptions):
     batch_size: int = Field(32, ge=1, description="rows a step")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam")
     schedule: Schedule = Field("cosine", description="of the learning rate; cosine and linear go down to 0")
-    channels: tuple[int, ...] = Field(
-        (32, 64, 96), min_length=1, description="of images: the convolutions, each of which halves them"
+    hidden: Sizes = Field(
+        (32, 64, 96),
+        description="of images: channels of each convolution, which halves them; of vectors: units of each layer",
     )
-    hidden: int = Field(128, ge=1, description="of vectors: units of each of two layers")
     feature_weight: float = Field(
         0.5, ge=0, description="f, of the mean square of features in their deviations"
     )
@@ -107,11 +107,12 @@ class Inverter(Objective):
         self.standard = Standardization(event.fixed_shape, each=False)
         self.middle = Standardization(shape)
         context, size = context_size(event), int(torch.Size(shape).numel())
+        hidden = layer_sizes(options.hidden)
         self.image = event.dims[-2:] == ("height", "width")
         self.net = (
-            Halvings(event.image(len(options.channels), "channels"), options.channels, size, context)
+            Halvings(event.image(len(hidden), "channels in hidden"), hidden, size, context)
             if self.image
-            else MLP(event.size, (options.hidden, options.hidden), size, "relu", context)
+            else MLP(event.size, hidden, size, "relu", context)
         )
         if features is not None and not isinstance(features.module, Telling):
             raise InputError(f"features: family {features.family!r} has none; a run of `attributes` has")

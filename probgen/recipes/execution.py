@@ -124,13 +124,14 @@ def execute(
             result.figures |= _means(result.scores)
         for group in fitted.groups.values():
             result.figures |= numbers_of(group)
-        for analysis in (name for name in recipe.analyses if name not in several):
+        for analysis in (a for a in recipe.analyses if a not in several and name in recipe.analysed(a)):
             _analyze(recipe, analysis, fitted, (data, scored), [result], run, title, common)
         result.seconds = time.monotonic() - begun
         yield result
-    models = {result.model: result.fitted for result in results}
     for analysis in sorted(several):
-        _analyze(recipe, analysis, models, (data, scored), results, out, recipe.title, common)
+        some = [result for result in results if result.model in recipe.analysed(analysis)]
+        models = {result.model: result.fitted for result in some}
+        _analyze(recipe, analysis, models, (data, scored), some, out, recipe.title, common)
 
 
 def _draw(recipe: Recipe, result: Result, data: xr.Dataset, title: str, common: dict[str, Any]) -> None:

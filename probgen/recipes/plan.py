@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from probgen.contract.definition import Definition
 
 
+ANALYSED = "models"  # in the table of an analysis: of which models it is
+
+
 class Data(Options):
     """Which rows: a registered data set or a file."""
 
@@ -136,7 +139,20 @@ class Recipe(Options):
     @property
     def analyses(self) -> dict[str, dict[str, Any]]:
         """The options of each analysis that is asked for, by its name."""
-        return {name: dict(table) for name, table in (self.model_extra or {}).items() if table is not None}
+        tables = {name: dict(table) for name, table in (self.model_extra or {}).items() if table is not None}
+        return {name: {k: v for k, v in table.items() if k != ANALYSED} for name, table in tables.items()}
+
+    def analysed(self, analysis: str) -> Collection[str]:
+        """The models that an analysis is of: all, or those that its table names. Errors: `InputError` for an unknown one."""
+        names = (self.model_extra or {})[analysis].get(ANALYSED)
+        if names is None:
+            return list(self.models)
+        if not isinstance(names, list | tuple) or not names:
+            raise InputError(f"{analysis}.{ANALYSED} = {names!r}: a list of models of the recipe is needed")
+        for name in names:
+            if name not in self.models:
+                raise InputError(f"{analysis}.{ANALYSED}: {did_you_mean(str(name), self.models)}")
+        return list(names)
 
     @model_validator(mode="after")
     def _known(self) -> Recipe:
@@ -176,8 +192,10 @@ def check(recipe: Recipe) -> None:
                     f"{hook}, for models.{name}",
                 )
     for table, options in recipe.analyses.items():
-        for name in sorted(named_in(options) & set(names)):
-            if not named_in(options) >= set(names[: names.index(name)]):
+        told = named_in(options) & set(names)
+        first = min((names.index(name) for name in recipe.analysed(table) if name not in told), default=0)
+        for name in sorted(told):
+            if names.index(name) > first:
                 raise InputError(f"{table} is told of model {name!r}: put [models.{name}] before the others")
     for hook, options in asked.items():
         for option in options:

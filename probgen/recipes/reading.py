@@ -64,12 +64,11 @@ def _checked(values: dict[str, Any], where: str) -> Recipe:
 
 def _check_options(recipe: Recipe, where: str) -> None:
     """Options of analyses. An analysis is imported for it, so this comes after what is refused by name. Errors: `InputError`."""
-    for name, table in (recipe.model_extra or {}).items():
-        if table is not None:
-            from probgen.plugins.analysis import analysis
+    for name, table in recipe.analyses.items():
+        from probgen.plugins.analysis import analysis
 
-            told = located(table, Path(), recipe.models, f"{where}: {name}: ")
-            checked(analysis(name).options, told, f"{where}: {name}")
+        told = located(table, Path(), recipe.models, f"{where}: {name}: ")
+        checked(analysis(name).options, told, f"{where}: {name}")
 
 
 def _merged(values: dict[str, Any], changes: Any) -> dict[str, Any]:
