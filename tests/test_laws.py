@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
 
+import probgen
 from probgen.testing import FamilyLaws, spaces
 from probgen.testing.laws import DRAWS
 
@@ -201,6 +207,24 @@ class TestM2(FamilyLaws):
         data = spaces.example("binary")
         label = np.where(np.arange(80) % 3 == 0, data["x"].values[:, 0].astype(np.int64), -1)
         return data.assign(label=("row", label))
+
+
+@cache
+def generator() -> str:
+    """The file of a small VAE of the same rows."""
+    file = Path(tempfile.mkdtemp()) / "generator.h5"
+    probgen.fit("vae", spaces.example("real"), latent=2, **CODES).save(file)
+    return str(file)
+
+
+class TestInverter(FamilyLaws):
+    family = "inverter"
+    support = "real"
+
+    @property
+    def options(self) -> dict[str, Any]:  # type: ignore[override]  # the generator is fitted once it is asked for
+        """With the run of a generator."""
+        return {"generator": generator(), **CODES}
 
 
 class TestBayesianMixture(FamilyLaws):

@@ -105,7 +105,7 @@ def checked(degradation: Degradation, x: Tensor) -> Tensor:
         if not isinstance(seen, Tensor) or seen.shape[:1] != x.shape[:1] or not seen.is_floating_point():
             raise InputError("a degradation gives a tensor of real numbers, as many rows as it gets")
         # a function of all numbers that are known, without zeros in its gradient but by chance
-        of = torch.where(seen.isnan(), 0.0, seen).double().cos().sum()
+        of = (torch.where(seen.isnan(), 0.0, seen).double() + 0.5).sin().sum()
         gradient = torch.autograd.grad(of, x, allow_unused=True)[0] if seen.requires_grad else None
     if gradient is None or not gradient.any():
         raise InputError(

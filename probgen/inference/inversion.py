@@ -75,7 +75,7 @@ class Comparison:
         """Whose squares add up to the error: the mean square of pixels that are known, and `weight` times that of features."""
         known = ~seen.isnan()
         off = torch.where(known, (self.degradation(x) - seen) / self.unit, 0.0).flatten(1)
-        found = [off / known.flatten(1).sum(1, keepdim=True).clamp(min=1).sqrt()]
+        found = [off / known.flatten(1).sum(1, keepdim=True).clamp(min=1).double().sqrt()]
         if self.features is not None and features is not None:
             found.append(_mean_square(self.features(x) - features) * self.weight**0.5)
         return found

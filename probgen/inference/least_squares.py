@@ -74,6 +74,9 @@ def _adam(residuals: Residuals, u: Tensor, search: Search) -> tuple[Tensor, Tens
     """Adam (Kingma & Ba 2015): its steps are of each unknown alone, so rows do not see one another."""
     u = u.detach().clone().requires_grad_(True)
     optimizer, best = torch.optim.Adam([u], search.learning_rate), _Best(u)
+    if search.noise:
+        with torch.no_grad():
+            best.see(u, residuals(u).square().sum(1))
     for t in range(search.steps):
         gone = t / search.steps
         optimizer.param_groups[0]["lr"] = search.learning_rate * rate(search.schedule, gone)

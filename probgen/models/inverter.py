@@ -25,7 +25,16 @@ from probgen.contract.definition import Decoder, Discriminating, Selecting, Tell
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.hookspecs import hookimpl
-from probgen.contract.options import FitRunPath, MeanOptions, RunPath, Sizes, layer_sizes
+from probgen.contract.options import (
+    SET,
+    FitRunPath,
+    MeanOptions,
+    RunPath,
+    Sizes,
+    layer_sizes,
+    only,
+    refuse_unused,
+)
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.contract.seeds import seed_torch
@@ -63,9 +72,14 @@ class Options(SVIOptions):
         description="of images: channels of each convolution, which halves them; of vectors: units of each layer",
     )
     feature_weight: float = Field(
-        0.5, ge=0, description="f, of the mean square of features in their deviations"
+        0.5,
+        ge=0,
+        description="f, of the mean square of features in their deviation",
+        json_schema_extra=only(features=SET),
     )
-    critic_weight: float = Field(0.05, ge=0, description="d, of what the discriminator says")
+    critic_weight: float = Field(
+        0.05, ge=0, description="d, of what the discriminator of the generator says, where it has one"
+    )
     domain_weight: float = Field(0.2, ge=0, description="w, of how far codes are from those of draws")
     autocast: bool = Field(False, description="products in bfloat16")
 
@@ -98,6 +112,8 @@ class Inverter(Objective):
             )
         if (theirs.dims, theirs.shape, theirs.levels) != (event.dims, event.shape, event.levels):
             raise InputError(f"generator: it makes {theirs}, and the rows are {event}")
+        if not isinstance(module, Discriminating):
+            refuse_unused(options, f"family {generator.family!r} has no discriminator", "critic_weight")
         self.of = (generator,)  # no part of this module, whose state is the encoder's
         self.told = (features,)
         self.latent, shape = code_of(options.latent, generator)
@@ -220,7 +236,8 @@ def fit(module: Inverter, data: Rows, options: Options, run: Run) -> None:
     if module.told[0] is not None:
         net: Any = module.told[0].module
         with torch.no_grad():
-            module.feature_scale = net.features(first["x"]).std(0).clamp(min=1e-6)
+            # one deviation for all: a feature that rows hardly have must not weigh a thousand times as much
+            module.feature_scale = net.features(first["x"]).var(0).mean().sqrt().clamp(min=1e-6)
     svi(module, data, run, Training.of(options, autocast=options.autocast))
 
 

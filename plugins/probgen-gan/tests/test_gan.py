@@ -28,7 +28,7 @@ from torch import Tensor
 import probgen
 from probgen import Rows, Run
 from probgen.data.ingest import as_dataset
-from probgen.errors import DivergedError, InputError, NotOffered
+from probgen.errors import DivergedError, InputError
 from probgen.evaluation import frechet
 from probgen.testing import FamilyLaws
 
@@ -226,11 +226,57 @@ def test_the_latent_makes_the_draw() -> None:
     fitted = probgen.fit("gan", ring(), steps=5, batch_size=16)
     with pytest.raises(InputError, match="2 numbers a draw are needed, not 3"):
         probgen.sample(fitted, given={"z": np.zeros((1, 3))})
-    with pytest.raises(NotOffered, match="does not complete"):
-        probgen.sample(fitted, given={"x": np.array([[np.nan, 1.0]])})
+    with pytest.raises(InputError, match="x and z are given"):
+        probgen.sample(fitted, given={"x": np.array([[np.nan, 1.0]]), "z": np.zeros((1, 2))})
     draws = probgen.sample(fitted, 30)
     again = probgen.sample(fitted, 1, given={"z": draws["z"].values}, seed=9)["x"][0]
     np.testing.assert_allclose(again, draws["x"], atol=1e-6)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_completion_is_the_best_of_several_searches(members: int) -> None:
+    """Of its own draws, 7 numbers of a 2-dimensional z: what is hidden follows from what is known, and is found."""
+    data = np.random.default_rng(0).normal(size=(200, 7))
+    fitted = probgen.fit("gan", data, steps=5, batch_size=16, members=members)
+    which = {"member": np.full(20, members - 1)} if members > 1 else {}
+    truth = (
+        probgen.sample(fitted, 1, seed=3, given=which)["x"][0]
+        if which
+        else probgen.sample(fitted, 20, seed=3)["x"]
+    )
+    known = np.ones((20, 7), dtype=bool)
+    known[::2, 5:] = False
+    known[1::2, :3] = False
+    x = np.where(known, truth.values, np.nan)
+    found = probgen.sample(fitted, 2, given={"x": x, **which}, tries=8, search_steps=300, prior=0.0)
+    again = found["x"].values
+    np.testing.assert_array_equal(again[:, known], np.broadcast_to(x, again.shape)[:, known])
+    assert "search" in found["search_error"].attrs["long_name"]
+    assert "no draw" in found["search_error"].attrs["long_name"]
+    spread = float(truth.std())
+    assert np.median(found["search_error"]) < 0.02 * spread
+    good = found["search_error"].values < 0.02 * spread
+    assert good.mean() > 0.8
+    off = np.abs(again - truth.values).max(2)[good]
+    assert np.median(off) < 0.2 * spread
+    made = probgen.decode(fitted, {"z": found["z"].values[0], **which})[
+        "x"
+    ].values  # by the code that is given back
+    error = np.sqrt(np.nanmean(np.square(made - x), 1))
+    np.testing.assert_allclose(found["search_error"].values[0], error, rtol=1e-3, atol=1e-6)
+
+
+def test_more_searches_are_never_worse() -> None:
+    """The first search is one of four, from the same draw; two completions of a row begin elsewhere."""
+    fitted = probgen.fit("gan", ring(), steps=5, batch_size=16)
+    x = ring()["x"].values[:30].copy()
+    x[:, 1] = np.nan
+    one, four = (probgen.sample(fitted, 2, given={"x": x}, tries=t, search_steps=15) for t in (1, 4))
+    assert (four["search_error"].values <= one["search_error"].values).all()
+    assert (four["search_error"].values < one["search_error"].values).any()
+    assert not np.array_equal(one["z"].values[0], one["z"].values[1])
+    with pytest.raises(InputError, match="tries = 2"):
+        probgen.sample(fitted, 2, tries=2)
 
 
 @pytest.mark.parametrize("name", ["vectors", "members", "images"])
