@@ -124,16 +124,29 @@ class Inverting:
     def rest(self, rows: xr.Dataset) -> dict[str, np.ndarray]:
         """Conditions of rows, and latents beside the one that is searched for. Errors: `NotOffered` where they are not known."""
         found = conditions_in(rows, self.event)
-        for name, value in self.space.rest.items():
-            if name in found:
-                continue
+        for name in self.beside:
             if self.has_encoder:
                 found[name] = self.encoded(rows)[name].values
             elif name in self.options.given:
-                found[name] = np.repeat(value[:1], rows.sizes["row"], 0)
+                found[name] = np.repeat(self.space.rest[name][:1], rows.sizes["row"], 0)
             else:
                 raise NotOffered(f"latent {name!r} is not known of rows: say which, given = {{{name} = 0}}")
         return found
+
+    @cached_property
+    def beside(self) -> list[str]:
+        """Latents that x needs beside the one that is searched for: of styles no z, of a GAN of several members which."""
+        one = self.space.some(slice(0, 1))
+        names = [name for name in one.rest if name not in self.event.given]
+        given = {name: value for name, value in one.rest.items() if name in self.event.given}
+        needed: list[str] = []
+        for name in names:
+            others = {other: one.rest[other] for other in names if other != name}
+            try:
+                decode(self.fitted, {**given, **others, self.space.latent: one.codes}, device=self.device)
+            except InputError:
+                needed.append(name)
+        return needed
 
     def encoded(self, rows: xr.Dataset) -> xr.Dataset:
         """Latents of rows by the encoder."""

@@ -149,7 +149,11 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
             ),
         },
         {"task": tasks, "approach": methods},
-        {"latent": its.space.latent, "methods": "; ".join(f"{name}: {METHODS[name]}" for name in methods)},
+        {
+            "latent": its.space.latent,
+            "pictured": min(options.pictured, len(truth)),
+            "methods": "; ".join(f"{name}: {METHODS[name]}" for name in methods),
+        },
     )
     said = []
     for i, task in enumerate(tasks):
@@ -280,7 +284,7 @@ def _word(task: str) -> str:
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """A picture of each task: the truth, what is seen, and what each method makes of it."""
     event, title = Event.of(found), found.attrs["title"]
-    n = min(6, found.sizes["row"])
+    n = int(found.attrs["pictured"])
     wanted: dict[str, Callable[[], Figure]] = {}
     for task in map(str, found["task"].values):
         one = found.sel(task=task)

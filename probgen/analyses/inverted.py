@@ -1,0 +1,154 @@
+"""What can be done with codes of real rows: edits of one attribute, ways from row to row, patches in the context of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from probgen import latents
+from probgen.analyses.edits import MoveOptions, held_by, move_of
+from probgen.analyses.inverting import Inverting, SearchOptions
+from probgen.analyses.space import known
+from probgen.errors import InputError, did_you_mean
+from probgen.inference import degradations
+
+
+class WorkOptions(SearchOptions, MoveOptions):
+    """What is done with codes."""
+
+    held_weight: float = Field(
+        0.02, gt=0, description="of the distance from the encoder's code, in the method held"
+    )
+    attribute: str | tuple[str, ...] | None = Field(
+        None, description="edited in real rows; by default each whose boundary is better than chance"
+    )
+    by: float = Field(1.5, description="of an edit, in deviations of n . c over draws")
+    reach: float = Field(3.0, gt=0, description="deviations from the middle of a strip to its ends")
+    steps: int = Field(7, ge=2, description="images in a strip, and from one row to another")
+    patch: float = Field(
+        0.5, gt=0, lt=1, description="side of the patch that is put into other rows, as a share of theirs"
+    )
+
+
+def best_of(codes: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Of the method whose codes serve edits best: near to x, and where the encoder is at home."""
+    return codes[next(name for name in ("held", "start", "mean", "encoder", "posterior") if name in codes)]
+
+
+def edited_rows(
+    its: Inverting,
+    rows: xr.Dataset,
+    rest: Mapping[str, np.ndarray],
+    codes: Mapping[str, np.ndarray],
+    bounds: xr.Dataset,
+    options: WorkOptions,
+) -> xr.Dataset:
+    """`own (approach, edited)`, the change of the attribute that is edited, beside that of draws; strips of real rows."""
+    names = [str(name) for name in bounds["factor"].values]
+    asked = [options.attribute] if isinstance(options.attribute, str) else options.attribute
+    for name in asked or ():
+        if name not in names:
+            raise InputError(f"attribute = {name!r}: {did_you_mean(name, names)}")
+    chance = dict(zip(names, bounds["chance"].values.astype(bool), strict=True))
+    edited = [name for name in asked or names if asked or not chance[name]]
+    space, which = its.space, [names.index(name) for name in edited]
+    if not edited:
+        return xr.Dataset()
+    moves = [
+        move_of(space, bounds, name, held_by(name, bounds, options.hold), options.along).reshape(
+            space.codes.shape[1:]
+        )
+        for name in edited
+    ]
+    deviation = known(space.base.values).std(0)
+    few = space.some(slice(0, len(rows["x"])))
+
+    def changes(told: Callable[[np.ndarray], Any], start: np.ndarray) -> np.ndarray:
+        before = told(start)
+        moved = [told(latents.edit(start, move, options.by)) - before for move in moves]
+        return np.array([(m[:, k] / deviation[k]).mean() for m, k in zip(moved, which, strict=True)])
+
+    own = {
+        name: changes(lambda c: its.told(its.decoded(c, rest), rows), code) for name, code in codes.items()
+    }
+    own["draws"] = changes(lambda c: known(few.seen(c)), few.codes)
+    best = best_of(codes)
+    shown = slice(0, min(options.pictured, len(best)))
+    ways = np.linspace(-options.reach, options.reach, options.steps)
+    some = {name: value[shown] for name, value in rest.items()}
+    strips = np.stack(
+        [
+            np.stack([its.near(its.decoded(latents.edit(best[shown], move, by), some)) for by in ways], 1)
+            for move in moves
+        ]
+    )
+    attrs = {
+        "units": "deviations of the scores",
+        "long_name": f"mean change of the attribute by an edit of {options.by:g}",
+    }
+    found = xr.Dataset(
+        {
+            "own": (("of", "edited"), np.stack([*own.values()]), attrs),
+            "edit": (("edited", "image", "step", *its.event.dims), strips),
+            "at": ("step", ways, {"units": "deviations of n . c"}),
+        },
+        {"of": [*own], "edited": edited},
+    )
+    drawn = own.pop("draws").mean()
+    return found.assign({f"edit_share_{name}": float(value.mean() / drawn) for name, value in own.items()})
+
+
+def between_rows(
+    its: Inverting, codes: np.ndarray, rest: Mapping[str, np.ndarray], options: WorkOptions
+) -> xr.Dataset:
+    """`interpolation (image, way, *event)`: from the code of each row to that of the next."""
+    few = codes[: options.pictured]
+    flat = few.reshape(len(few), -1)
+    way = latents.interpolate(flat, np.roll(flat, -1, 0), options.steps)
+    some = {name: np.repeat(value[: len(few)], options.steps, 0) for name, value in rest.items()}
+    x = its.decoded(way.reshape(-1, *codes.shape[1:]).astype(codes.dtype), some)
+    return xr.Dataset(
+        {
+            "interpolation": (
+                ("image", "way", *its.event.dims),
+                its.near(x).reshape(*way.shape[:2], *x.shape[1:]),
+            )
+        }
+    )
+
+
+def diffused_rows(
+    its: Inverting, rows: xr.Dataset, truth: np.ndarray, rest: Mapping[str, np.ndarray], options: WorkOptions
+) -> xr.Dataset:
+    """A patch of each row in the context of the next (Zhu et al. 2020, section 3.4): the patch alone is compared, from the encoder's code of both."""
+    few = rows.isel(row=slice(0, options.pictured))
+    x, some = truth[: options.pictured], {name: value[: options.pictured] for name, value in rest.items()}
+    inside = np.zeros(x.shape[1:], dtype=bool)
+    middle = tuple(
+        slice(round(n * (1 - options.patch) / 2), round(n * (1 + options.patch) / 2)) for n in x.shape[-2:]
+    )
+    inside[..., middle[0], middle[1]] = True
+    if inside.all() or not inside.any():
+        raise InputError(
+            f"patch = {options.patch}: of images of {x.shape[-2]} x {x.shape[-1]} it is nothing, or everything"
+        )
+    pasted = np.where(inside, np.roll(x, -1, 0), x)
+    if its.has_encoder:
+        both = few.assign(x=(few["x"].dims, pasted.astype(few["x"].dtype), few["x"].attrs))
+        degradation = degradations.mask(its.tensor(inside))
+        seen = np.where(inside, pasted, np.nan)
+        _, made = its.one(
+            seen,
+            some,
+            degradation=degradation,
+            start=its.by_encoder(both),
+            held=its.held(options.held_weight),
+        )
+    else:
+        _, made = its.one(pasted, some)
+    dims = ("image", *its.event.dims)
+    return xr.Dataset({"pasted": (dims, pasted), "diffused": (dims, its.near(made))})
