@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
+import torch
+from torch import Tensor, nn
+
+import probgen
+from probgen.contract.options import NoOptions
+from probgen.errors import InputError
 
 
 class Planted:
@@ -77,3 +85,64 @@ class Planted:
 
 def _rotation(rng: np.random.Generator, d: int) -> np.ndarray:
     return np.linalg.qr(rng.standard_normal((d, d)))[0]
+
+
+SIDE, STYLE, LAYERS = 10, 12, 4
+
+
+class PlantedNet(nn.Module):
+    """A generator in layers of which everything is known: an image is a sum of patterns, each with what one layer reads of its style."""
+
+    latents: ClassVar = {"w": ("style",), "styles": ("layer", "style")}
+    world: Planted
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = Planted(0, d=STYLE, layers=LAYERS, attributes=3, cosine=0.3, condition=3, noise=0.0)
+        for name, array in (
+            ("q", self.world.q / self.world.reach[:, None]),
+            ("patterns", self.world.patterns),
+            ("M", self.world.M),
+        ):
+            self.register_buffer(name, torch.from_numpy(np.asarray(array)).float())
+        self.layer = torch.from_numpy(self.world.layer)
+
+    def decode(self, start: dict[str, Tensor], until: str = "x") -> Tensor:
+        styles = start["styles"] if "styles" in start else start["w"][:, None].expand(-1, LAYERS, -1)
+        if until == "styles":
+            return styles
+        if until != "x":
+            raise InputError(f"decode needs {until!r}, too")
+        read = (styles[:, self.layer] * self.q).sum(-1)
+        return (read.tanh() @ self.patterns).unflatten(1, (SIDE, SIDE))
+
+
+class planted:
+    """The planted generator as a family: nothing is learnt."""
+
+    Options = NoOptions
+
+    @staticmethod
+    def build(options: Any, event: probgen.Event) -> nn.Module:
+        return PlantedNet()
+
+    @staticmethod
+    @probgen.hookimpl
+    def fit(module: PlantedNet, data: probgen.Rows, run: probgen.Run) -> None:
+        run.train(lambda t: {"done": True}, 1, keep={})
+
+    @staticmethod
+    @probgen.hookimpl
+    def sample(fitted: probgen.Fitted, n: int, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        net = fitted.module
+        w = given["w"] if "w" in given else torch.randn(n, STYLE) @ net.M.T
+        styles = given["styles"] if "styles" in given else net.decode({"w": w}, "styles")
+        return {"x": net.decode({"styles": styles}), "w": w, "styles": styles}
+
+
+def factors(x: np.ndarray) -> dict[str, np.ndarray]:
+    """What the planted images were made of, and one factor that they were not."""
+    world = PlantedNet().world
+    known = x.reshape(len(x), -1) @ world.inverse
+    own = np.random.default_rng(len(x)).standard_normal(len(x))
+    return {"a": known[:, 0], "b": known[:, 1], "c": known[:, 2], "nothing": own}

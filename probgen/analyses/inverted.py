@@ -11,7 +11,7 @@ from pydantic import Field
 
 from probgen import latents
 from probgen.analyses.edits import MoveOptions, held_by, move_of
-from probgen.analyses.inverting import Inverting, SearchOptions
+from probgen.analyses.inverting import Inverting, SearchOptions, middle
 from probgen.analyses.space import known
 from probgen.errors import InputError, did_you_mean
 from probgen.inference import degradations
@@ -127,15 +127,7 @@ def diffused_rows(
     """A patch of each row in the context of the next (Zhu et al. 2020, section 3.4): the patch alone is compared, from the encoder's code of both."""
     few = rows.isel(row=slice(0, options.pictured))
     x, some = truth[: options.pictured], {name: value[: options.pictured] for name, value in rest.items()}
-    inside = np.zeros(x.shape[1:], dtype=bool)
-    middle = tuple(
-        slice(round(n * (1 - options.patch) / 2), round(n * (1 + options.patch) / 2)) for n in x.shape[-2:]
-    )
-    inside[..., middle[0], middle[1]] = True
-    if inside.all() or not inside.any():
-        raise InputError(
-            f"patch = {options.patch}: of images of {x.shape[-2]} x {x.shape[-1]} it is nothing, or everything"
-        )
+    inside = middle(x.shape[1:], options.patch)
     pasted = np.where(inside, np.roll(x, -1, 0), x)
     if its.has_encoder:
         both = few.assign(x=(few["x"].dims, pasted.astype(few["x"].dtype), few["x"].attrs))

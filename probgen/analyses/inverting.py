@@ -16,6 +16,7 @@ from torch import Tensor
 
 from probgen.analyses.space import LatentSpace, SpaceOptions, known
 from probgen.api.attributing import attribute_scores
+from probgen.api.common import run_for
 from probgen.api.decoding import decode
 from probgen.api.encoding import encode
 from probgen.contract.analysis import Call
@@ -32,6 +33,7 @@ from probgen.inference.least_squares import Search
 from probgen.inference.training import Schedule
 
 MANY, JUDGED = 100, 1000  # rows that deviations of scores are taken over: at least, and at most
+MOST = 120.0  # dB, of what is as good as equal
 SPREAD = 0.5  # of several codes around the mean where their search begins, in deviations of draws
 
 
@@ -94,11 +96,11 @@ class Inverting:
         fitted = space.fitted
         if fitted.event.support == "token" or None in fitted.event.shape:
             raise NotOffered(f"codes are searched for of arrays of numbers, not of {fitted.event}")
-        first = next(fitted.module.parameters())
+        device = run_for(fitted, call.seed, call.device).device
         few = space.some(slice(0, 200))
         unit = float(few.decoded(few.codes)["x"].values.std()) or 1.0
-        domain = Domain.of(space.latent, torch.from_numpy(space.codes).to(first))
-        return cls(fitted, options, space, domain, unit, first.device, data, call.reference)
+        domain = Domain.of(space.latent, torch.from_numpy(space.codes).to(device, fitted.dtype))
+        return cls(fitted, options, space, domain, unit, device, data, call.reference)
 
     @property
     def event(self) -> Event:
@@ -287,12 +289,11 @@ class Inverting:
         return (high - low) or 1.0
 
     def psnr(self, x: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """Peak signal-to-noise ratio, in dB, of each row. The peak is the highest level, or the range of the rows of real data."""
+        """Peak signal-to-noise ratio, in dB, of each row, at most 120. The peak is the highest level, or the range of the rows of real data."""
         truth = truth.astype(np.float64)
         peak = self.peak(truth)
         error = np.square(self.near(x) - truth).reshape(len(x), -1).mean(1)
-        with np.errstate(divide="ignore"):
-            return np.asarray(10 * np.log10(peak**2 / error))
+        return np.asarray(10 * np.log10(peak**2 / np.maximum(error, peak**2 * 10 ** (-MOST / 10))))
 
     def told(self, x: np.ndarray, rows: xr.Dataset) -> Any:
         """Scores of attributes of x: (row, factor), masked where they are not known."""
@@ -314,6 +315,15 @@ class Inverting:
         """How far scores of x are from those of the truth, in `deviation`, on average: (factor,)."""
         off = np.abs(self.told(x, rows) - self.told(truth, rows)) / self.deviation[0]
         return np.asarray(off.mean(0).filled(np.nan))
+
+
+def middle(shape: tuple[int, ...], share: float) -> np.ndarray:
+    """True in the middle of an image, of so large a share of its sides: of at least a pixel, and not of all."""
+    inside = np.zeros(shape, dtype=bool)
+    sides = [min(max(1, round(n * share)), max(1, n - 1)) for n in shape[-2:]]
+    (top, left) = ((n - side) // 2 for n, side in zip(shape[-2:], sides, strict=True))
+    inside[..., top : top + sides[0], left : left + sides[1]] = True
+    return inside
 
 
 def _memory(device: torch.device) -> int:

@@ -22,7 +22,7 @@ from torch.nn.functional import interpolate
 
 from probgen import figures as draw
 from probgen.analyses.boundaries import scored
-from probgen.analyses.inverting import Inverting, SearchOptions
+from probgen.analyses.inverting import Inverting, SearchOptions, middle
 from probgen.analyses.space import applies, in_words, needs, space_of
 from probgen.api.sampling import sample
 from probgen.contract.analysis import Call
@@ -200,8 +200,10 @@ def _lost(task: str, its: Inverting, truth: np.ndarray, options: Options, seed: 
     if task == "denoising":
         rng = np.random.default_rng(seed)
         seen = truth + options.sigma * peak * rng.standard_normal(truth.shape)
-        smooth = degradations.blur(1.0)(its.tensor(seen)).cpu().numpy()
-        return Lost(seen, degradations.whole, its.near(seen), {"plain": seen, "smooth": smooth})
+        baselines = {"plain": seen}
+        if min(truth.shape[-2:]) > degradations.REACH:
+            baselines["smooth"] = degradations.blur(1.0)(its.tensor(seen)).cpu().numpy()
+        return Lost(seen, degradations.whole, its.near(seen), baselines)
     if task == "super-resolution":
         degradation = degradations.shrink(options.factor)
         small = degradation(x)
@@ -249,15 +251,13 @@ def _hidden(event: Event, options: Options) -> np.ndarray:
     """True where x is hidden: (*event). Errors: `InputError` for a mask of another size, and one that hides nothing or everything."""
     shape = event.fixed_shape
     height, width = shape[-2:]
-    hidden = np.zeros(shape, dtype=bool)
     if options.mask is None:
-        middle = [
-            slice(round(n * (1 - options.hole) / 2), round(n * (1 + options.hole) / 2))
-            for n in (height, width)
-        ]
-        hidden[..., middle[0], middle[1]] = True
+        hidden = middle(shape, options.hole)
         which = f"hole = {options.hole}"
     else:
+        hidden = np.zeros(shape, dtype=bool)
+        if not Path(options.mask).is_file():
+            raise InputError(f"mask = {options.mask!r}: there is no such file")
         read = images(Path(options.mask))["x"].values[0].astype(float)
         if read.shape[-2:] != (height, width):
             raise InputError(

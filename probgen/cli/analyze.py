@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,17 +10,21 @@ import typer
 
 from probgen.cli import completion
 from probgen.cli.common import (
+    Crop,
     DataDir,
     Device,
+    Gray,
     Json,
     Quiet,
     Seed,
     Set,
+    Size,
     Split,
     place,
     print_table,
     progress,
     put,
+    reading,
     settings,
 )
 from probgen.errors import InputError
@@ -67,6 +72,9 @@ def command(
     reference: Annotated[
         str | None, typer.Option("--reference", help="Part of the data set that the model was fitted to.")
     ] = None,
+    size: Size = None,
+    crop: Crop = False,
+    gray: Gray = False,
     set_: Set = None,
     out: Annotated[
         Path | None,
@@ -85,7 +93,7 @@ def command(
     Example: probgen analyze latent runs/vae --data digits --set clusters=10
     """
     found, files = analyzed(
-        name, run, data, split, reference, out, data_dir,
+        name, run, data, split, reference, out, data_dir, reading(size, crop, gray),
         seed=seed, device=device, progress=progress(quiet), **settings(set_, ARGUMENTS),
     )  # fmt: skip
     show(found, files, json)
@@ -99,6 +107,7 @@ def analyzed(
     reference: str | None,
     out: Path | None,
     data_dir: Path | None,
+    images: Mapping[str, Any],
     **how: Any,
 ) -> tuple[xr.Dataset, list[Path]]:
     """The results of an analysis of runs, and the files that they were written to."""
@@ -126,9 +135,11 @@ def analyzed(
     if data is None and not loaded_analysis.rowless:
         raise InputError(f"analysis {name!r} needs rows to analyze: give --data")
     models = {str(run): load(run) for run in runs}
-    rows = loaded(data, split, "test", data_dir)[0] if data is not None else None
+    rows = loaded(data, split, "test", data_dir, images)[0] if data is not None else None
     fitted_to = (
-        loaded(data, reference, "train", data_dir)[0] if data is not None and reference is not None else None
+        loaded(data, reference, "train", data_dir, images)[0]
+        if data is not None and reference is not None
+        else None
     )
     fitted: Any = models if len(models) > 1 else next(iter(models.values()))
     folder = out or (runs[0] if runs[0].is_dir() else runs[0].parent)

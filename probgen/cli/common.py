@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -73,6 +74,27 @@ Run = Annotated[
 Split = Annotated[
     str | None, typer.Option("--split", help="Part of the data set. Default: test, if there is one.")
 ]
+
+Size = Annotated[
+    str | None,
+    typer.Option(
+        "--size", metavar="HEIGHTxWIDTH", help="Scale images to this size, e.g. 32x48, or 32 for both sides."
+    ),
+]
+Crop = Annotated[
+    bool, typer.Option("--crop", help="Cut images around the center where --size has another shape.")
+]
+Gray = Annotated[bool, typer.Option("--gray", help="Convert color images to gray.")]
+
+
+def reading(size: str | None, crop: bool, gray: bool) -> dict[str, Any]:
+    """How images are read, as `probgen.datasets.load` takes it. Errors: `InputError`."""
+    sides = re.fullmatch(r"([0-9]{1,6})(?:x([0-9]{1,6}))?", size or "1")
+    if sides is None:
+        raise InputError(f"--size {size}: a number of pixels, as 32, or HEIGHTxWIDTH, as 32x48, is needed")
+    both = (int(sides[1]), int(sides[2] or sides[1]))
+    return {"size": both if size else None, "crop": "center" if crop else None, "gray": gray}
+
 
 RESERVED = {
     "family",

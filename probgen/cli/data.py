@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from probgen.datasets import find_set, path_of
 from probgen.plugins.registry import registered
@@ -18,13 +19,13 @@ def check_source(data: str) -> None:
 
 
 def loaded(
-    data: str, split: str | None, usual: str, folder: Path | None
+    data: str, split: str | None, usual: str, folder: Path | None, how: Mapping[str, Any] | None = None
 ) -> tuple[xr.Dataset, xr.Dataset | None]:
-    """Rows of `split` (or of the usual one, where there is one), and those of `valid` beside `train`."""
+    """Rows of `split` (or of the usual one, where there is one), and those of `valid` beside `train`. how: images are read."""
     from probgen.data.ingest import as_dataset
 
     splits = find_set(data).splits if data in registered("datasets") else ()
     part = split if split is not None else usual if usual in splits else None
     place = str(folder) if folder is not None else None
-    valid = as_dataset(data, "valid", place) if part == "train" and "valid" in splits else None
-    return as_dataset(data, part, place), valid
+    valid = as_dataset(data, "valid", place, **(how or {})) if part == "train" and "valid" in splits else None
+    return as_dataset(data, part, place, **(how or {})), valid

@@ -9,18 +9,22 @@ import typer
 
 from probgen.cli.analyze import analyzed
 from probgen.cli.common import (
+    Crop,
     Data,
     DataDir,
     Device,
+    Gray,
     Json,
     Quiet,
     Run,
     Seed,
+    Size,
     Split,
     place,
     print_table,
     progress,
     put,
+    reading,
 )
 
 
@@ -28,6 +32,9 @@ def command(
     run: Run,
     data: Data,
     split: Split = None,
+    size: Size = None,
+    crop: Crop = False,
+    gray: Gray = False,
     reference: Annotated[
         str | None,
         typer.Option(
@@ -57,7 +64,7 @@ def command(
     Example: probgen diagnose runs/ring --data ring
     """
     found, files = analyzed(
-        "diagnose", [run], data, split, reference, out, data_dir,
+        "diagnose", [run], data, split, reference, out, data_dir, reading(size, crop, gray),
         seed=seed, device=device, progress=progress(quiet), n=n, k=k,
     )  # fmt: skip
     names = ("value", "low", "high")

@@ -10,17 +10,21 @@ import typer
 from probgen.cli import completion
 from probgen.cli.common import (
     RESERVED,
+    Crop,
     Data,
     DataDir,
     Device,
+    Gray,
     Json,
     Quiet,
     Seed,
     Set,
+    Size,
     number,
     place,
     progress,
     put,
+    reading,
     settings,
 )
 
@@ -34,6 +38,9 @@ def command(
     split: Annotated[
         str | None, typer.Option("--split", help="Part of the data set. Default: train, if there is one.")
     ] = None,
+    size: Size = None,
+    crop: Crop = False,
+    gray: Gray = False,
     set_: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted fit in --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the run in --out.")] = False,
@@ -59,12 +66,13 @@ def command(
 
     # what needs no torch is refused before its import
     options = settings(set_, RESERVED - {"given"})  # of a fit it is an option
+    how = reading(size, crop, gray)
     find("families", family)
     check_source(data)
     check_folder(out)
     from probgen.api.fitting import fit
 
-    rows, valid = loaded(data, split, "train", data_dir)
+    rows, valid = loaded(data, split, "train", data_dir, how)
     fitted = fit(
         family, rows, valid=valid, seed=seed, device=device, dtype=dtype, out=out, resume=resume, force=force,
         progress=progress(quiet), **options,

@@ -8,20 +8,24 @@ from typing import Annotated
 import typer
 
 from probgen.cli.common import (
+    Crop,
     Data,
     DataDir,
     Device,
+    Gray,
     Json,
     Quiet,
     Run,
     Seed,
     Set,
+    Size,
     Split,
     check_hdf5,
     place,
     print_table,
     progress,
     put,
+    reading,
     settings,
 )
 from probgen.errors import InputError
@@ -35,6 +39,9 @@ def command(
         Path | None,
         typer.Option("--out", parser=place, help="Write to a file. Default: RUN/scores.h5."),
     ] = None,
+    size: Size = None,
+    crop: Crop = False,
+    gray: Gray = False,
     set_: Set = None,
     seed: Seed = 0,
     device: Device = None,
@@ -51,7 +58,7 @@ def command(
     from probgen.cli.data import check_source, loaded
     from probgen.store.folder import SCORES, model_file
 
-    options = settings(set_)
+    options, how = settings(set_), reading(size, crop, gray)
     model_file(run)
     check_source(data)
     target = out if out is not None else run / SCORES if run.is_dir() else None
@@ -65,7 +72,7 @@ def command(
     from probgen.store.trees import write_dataset
 
     fitted = load(run)
-    rows, _ = loaded(data, split, "test", data_dir)
+    rows, _ = loaded(data, split, "test", data_dir, how)
     scores = score(fitted, rows, seed=seed, device=device, progress=progress(quiet), **options)
     if target is not None:
         write_dataset(target, "scores", scores)

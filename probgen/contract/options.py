@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from probgen.errors import InputError, did_you_mean
 
+SAID = 120  # characters of a value in an error
 SET = "set"  # of `only`: any value but the default
 
 
@@ -227,7 +228,9 @@ def _lines(model: type[BaseModel], error: ValidationError, where: str) -> list[s
             lines.append(f"{where}: {path!r} is missing")
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            value = f"{path} = {problem['input']!r}: " if path else ""  # of all options together
+            said = " ".join(repr(problem["input"]).split())  # of whatever there was, on one line
+            said = said if len(said) <= SAID else f"{said[:SAID]}..."
+            value = f"{path} = {said}: " if path else ""  # of all options together
             lines.append(f"{where}: {value}{message[0].lower()}{message[1:]}")
     return lines
 

@@ -40,7 +40,9 @@ def check(
     if len(shape) != len(event.shape) or any(
         b not in (None, a) for a, b in zip(shape, event.shape, strict=True)
     ):
-        raise InputError(f"a row of x has shape {shape}; {family} was fitted to rows of {event}")
+        raise InputError(
+            f"a row of x has shape {shape}; {family} was fitted to rows of {event}{_rescaling(shape, event)}"
+        )
     rate = rate_of(x)
     if event.rate and rate and rate != event.rate:
         raise InputError(f"x has {rate} samples a second; {family} was fitted to {event.rate}: resample it")
@@ -233,3 +235,16 @@ def _refuse(name: str, values: np.ndarray, bad: np.ndarray, first: int, allowed:
             f", position {tuple(map(int, where[1:]))}" if len(where) > 1 else ""
         )
         raise InputError(f"{name}, {place}: {values[tuple(where)]!s}; allowed is {allowed}")
+
+
+def _rescaling(shape: tuple[int, ...], event: Event) -> str:
+    """What to do with images of another size, or of colours."""
+    if event.dims[-2:] != ("height", "width") or len(shape) not in (2, 3):
+        return ""
+    advice = []
+    if shape[-2:] != event.shape[-2:]:
+        height, width = event.shape[-2:]
+        advice.append(f"scale images: size = ({height}, {width}), or --size {height}x{width} (and --crop)")
+    if len(shape) == 3 and len(event.shape) == 2:
+        advice.append("convert colors: gray = true, or --gray")
+    return f"; {'; '.join(advice)}" if advice else ""
