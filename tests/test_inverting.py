@@ -82,6 +82,8 @@ def test_what_is_lost_is_restored_where_the_generator_knows_it(
         tasks=["inpainting", "super-resolution", "deblurring"], **Q, **SEARCH,
     )  # fmt: skip
     assert (found.psnr.sel(approach="one").mean("row") > 50).all()
+    best = found.psnr.mean("row").sel(task="inpainting", approach=["plain", "smooth"]).max()
+    same(found, "gain_inpainting", float(found.psnr_inpainting_one - best), 1e-9)
     assert (found.psnr.sel(approach="one") > found.psnr.sel(approach="plain")).all()
     assert (found.attribute_error.sel(approach="one", factor=["a", "b", "c"]) < 0.02).all()
     x = found.x.values

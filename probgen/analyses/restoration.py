@@ -47,6 +47,8 @@ METHODS = {
     "posterior": "a draw from p(x given what is known)",
 }
 
+BASELINES = ("plain", "smooth")
+
 
 class Options(SearchOptions):
     """What is lost."""
@@ -96,7 +98,7 @@ def check(event: Event, options: Options) -> None:
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
-    """`restored (task, approach, row, *event)`, `psnr (task, approach, row)`, `attribute_error (task, approach, factor)`; figures `psnr_TASK_METHOD`."""
+    """`restored (task, approach, row, *event)`, `psnr (task, approach, row)`, `attribute_error (task, approach, factor)`; figures `psnr_TASK_METHOD`, `gain_TASK`."""
     event = fitted.event
     check(event, options)
     wanted = scored(fitted, options, call)
@@ -158,7 +160,13 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     said = []
     for i, task in enumerate(tasks):
         means = {name: float(psnr[i, j].mean()) for j, name in enumerate(methods) if name in found[task]}
+        best = max(value for name, value in means.items() if name in BASELINES)
         result = result.assign({f"psnr_{_word(task)}_{name}": value for name, value in means.items()})
+        result[f"gain_{_word(task)}"] = means["one"] - best
+        result[f"gain_{_word(task)}"].attrs = {
+            "units": "dB",
+            "long_name": "of one code, over the best baseline",
+        }
         said.append(f"{task} {in_words(means, lambda a: f'{a:.1f}')}")
     if its.space.tells is not None:
         names = [str(name) for name in its.space.base["factor"].values]
