@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ SHAPES: dict[str, tuple[Event, dict[str, Any]]] = {
     "autoencoder": (IMAGE, {"latent": 2}),
     "char-rnn": (TEXT, {}),
     "gan": (IMAGE, {"latent": 2}),
+    "inverter": (Event(("feature",), (16,), "binary"), {"generator": "a run"}),
     "m2": (IMAGE, {"latent": 2, "classes": 2}),
     "made": (IMAGE, {}),
     "nade": (IMAGE, {}),
@@ -40,6 +42,14 @@ EQUAL = ("char-rnn", "pixelrnn")  # layers of one size
 ONE = ("attributes", "nade", "vqvae", "vqvae2")  # one size
 
 
+@cache
+def generator() -> probgen.Fitted:
+    """Of the rows that the encoder is of."""
+    x = np.random.default_rng(0).integers(2, size=(10, 16), dtype=np.uint8)
+    data = xr.Dataset({"x": (("row", "feature"), x, {"support": "binary"})})
+    return probgen.fit("vae", data, latent=2, hidden=(4,), steps=1)
+
+
 def options_of(name: str) -> Any:
     return family(name).options("fit").model_fields
 
@@ -49,9 +59,10 @@ def built(name: str, **options: Any) -> nn.Module:
     event, further = SHAPES[name]
     definition = family(name)
     wanted = checked(definition.options("fit"), {**further, **options}, f"family {name!r}")
+    models = {"generator": generator()} if name == "inverter" else {}
     with generators_kept():
         seed_torch(0)
-        return definition.build(wanted, event)
+        return definition.build(wanted, event, **models)
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:

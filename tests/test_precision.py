@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "vqvae2": {"codes": 4, "latent": 2, "halvings": 1, "hidden": 4, "prior": {"epochs": 1}, **NETS},
 }
 DISCRETE = {"char-rnn", "fvsbn", "ngram", "seq2seq", "transformer", "wavenet"}
+BUILT_ON = {"inverter"}  # needs a generator of the same units: a test of its own
 EXAMPLES = {"laplace"}  # of the documentation; it does not declare `x_dtype`
 IMAGES = {"pixelcnn", "pixelrnn", "dcgan", "stylegan", "progan", "biggan", "vqvae", "vqvae2"}
 UNITS = [(1.0, 1e9), (10.0, 1.7e9), (1e-12, 0.0), (1e12, 0.0), (1e-12, 1e-3), (1e12, -1e21)]
@@ -68,7 +70,7 @@ def numbers(fitted: Any, data: xr.Dataset) -> xr.DataArray:
 
 
 def test_every_family_is_in_the_table() -> None:
-    assert OPTIONS.keys() | DISCRETE == set(registered("families")) - EXAMPLES
+    assert OPTIONS.keys() | DISCRETE | BUILT_ON == set(registered("families")) - EXAMPLES
 
 
 @pytest.mark.quick(over="family")
@@ -87,6 +89,23 @@ def test_units_and_offsets_change_nothing(family: str, a: float, b: float) -> No
         return
     draws, like = (probgen.sample(fitted, 20, seed=1)["x"].values for fitted in (other, one))
     np.testing.assert_allclose((draws - b) / a, like, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("a", "b"), UNITS)
+def test_an_encoder_of_any_units(a: float, b: float, tmp_path: Path) -> None:
+    """Codes are those of standard data, by generators of either; and so are codes that are searched for."""
+    y = standard("vae")
+    codes, found = [], []
+    for i, x in enumerate((y, a * y + b)):
+        file = tmp_path / f"{i}.h5"
+        probgen.fit("vae", dataset(x), **{**OPTIONS["vae"], "prior": "normal"}).save(file)
+        fitted = probgen.fit("inverter", dataset(x), generator=file, hidden=(8,), **NETS)
+        codes.append(probgen.encode(fitted, dataset(x))["z"].values)
+        how: dict[str, Any] = {"methods": ["mean"], "search_steps": 10, "rows": 20, "n": 100}
+        found.append(probgen.analyze("inversion", fitted, dataset(x), **how))
+    np.testing.assert_allclose(codes[1], codes[0], rtol=1e-3, atol=1e-3)
+    one, other = (f.reconstruction.values[0] for f in found)
+    np.testing.assert_allclose((other - b) / a, one, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("family", ["made", "nade", "mixture", "independent"])

@@ -40,7 +40,8 @@ def test_recipe(name: str, tmp_path: Path) -> None:
     )  # p(x) and p(x | source) are not compared
     drawn = [result for result in results if result.fitted.definition.offers("sample")]
     assert all(
-        {"difference" if alike else "log_prob", "reconstruction", "modes", "critic"} & row.keys()
+        {"difference" if alike else "log_prob", "reconstruction", "modes", "critic", "reconstruction_error"}
+        & row.keys()
         for row, result in zip(rows, results, strict=True)
         if result in drawn
     )
@@ -54,7 +55,7 @@ def test_recipe(name: str, tmp_path: Path) -> None:
             assert all(
                 v.attrs["units"] == "nat"
                 for k, v in tree["/probgen/scores"].items()
-                if k not in ("pareto_k", "critic", "length")
+                if k not in ("pareto_k", "critic", "length", "reconstruction_error")
             )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import xarray as xr
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
@@ -45,7 +46,7 @@ from probgen.inference.svi import svi
 from probgen.inference.training import Schedule, SVIOptions, Training
 from probgen.nn.networks import MLP
 
-__all__ = ["Options", "SampleOptions", "build", "fit", "sample", "x_dtype"]
+__all__ = ["Options", "SampleOptions", "build", "fit", "sample", "score", "x_dtype"]
 
 x_dtype = "float64"
 SampleOptions = MeanOptions
@@ -242,6 +243,18 @@ def fit(module: Inverter, data: Rows, options: Options, run: Run) -> None:
 
 
 @hookimpl
+def score(fitted: Fitted, data: dict[str, Tensor], run: Run) -> xr.Dataset:
+    """`reconstruction_error (row)`: the root of the mean square of x less what is made of its code. No likelihood."""
+    module = inverter(fitted)
+    module.to_device(run.device)
+    given = {name: data[name] for name in module.event.given}
+    made = module.decode({**given, module.latent: module.codes(data["x"], given)})
+    error = (made - data["x"]).flatten(1).double().square().mean(1).sqrt()
+    attrs = {"long_name": "root mean square of x less what the generator makes of its code"}
+    return xr.Dataset({"reconstruction_error": ("row", error.cpu().numpy(), attrs)})
+
+
+@hookimpl
 def sample(
     fitted: Fitted, n: int, given: dict[str, Tensor], options: MeanOptions, run: Run
 ) -> dict[str, Tensor]:
@@ -274,10 +287,10 @@ def draws(
 def code_of(wanted: str | None, generator: Fitted) -> tuple[str, tuple[int, ...]]:
     """Which latent, and the shape of a code. Errors: `InputError`."""
     event = generator.event
-    nothing = {name: torch.zeros(1, *part.fixed_shape) for name, part in event.given.items()}
-    drawn = draws(
-        generator, 1, {k: v.long() if event.given[k].levels else v for k, v in nothing.items()}, Run(0)
-    )
+    nothing = {name: torch.zeros(1, *part.fixed_shape, device="cpu") for name, part in event.given.items()}
+    given = {k: v.long() if event.given[k].levels else v for k, v in nothing.items()}
+    with torch.device("cpu"):  # where it was loaded to, also if this module is made of shapes alone
+        drawn = draws(generator, 1, given, Run(0))
     real = [name for name in latents_of(generator.module) if drawn[name].is_floating_point()]
     if not real:
         raise InputError("generator: its latents hold whole numbers, and an encoder gives real ones")

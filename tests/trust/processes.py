@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,17 @@ TEXT = xr.Dataset(
     {"x": (("row", "time"), np.arange(120).reshape(4, 30) % 7 % 3, {"support": "token", "levels": 3})}
 )
 PAIRS = TEXT.assign(source=(("row", "source_time"), TEXT["x"].values[:, :5], TEXT["x"].attrs))
+
+
+def _generator() -> str:
+    """The file of a small VAE, the same one in all processes of this run."""
+    folder = Path(os.environ.setdefault("PROBGEN_TRUST", tempfile.mkdtemp()))
+    file = folder / "generator.h5"
+    if not file.exists():
+        probgen.fit("vae", spaces.example("real"), latent=2, hidden=(4,), steps=5).save(file)
+    return str(file)
+
+
 FITS: dict[str, tuple[Any, dict[str, Any]]] = {
     "attributes": (LABELLED, {"hidden": 4, **SMALL}),
     "autoencoder": (spaces.example("integer"), {"latent": 1, "hidden": (4,), "corruption": 0.2, **SMALL}),
@@ -39,6 +51,7 @@ FITS: dict[str, tuple[Any, dict[str, Any]]] = {
     "char-rnn": (TEXT, {"hidden": 4, "window": 3, "epochs": 5, "batch_size": 4, "autocast": True}),
     "fvsbn": (spaces.example("binary"), {"l1": 0.001, **SMALL}),
     "independent": (spaces.example("real"), {}),
+    "inverter": (spaces.example("real"), {"generator": _generator(), "hidden": (4,), **SMALL}),
     "m2": (LABELLED, {"latent": 1, "classes": 2, "hidden": (4,), **SMALL}),
     "made": (spaces.example("binary"), {"hidden": 8, "masks": 2, "schedule": "cosine", **SMALL}),
     "mixture": (spaces.example("real"), {"components": 3, "restarts": 3, "steps": 10, "tolerance": 0.0}),
