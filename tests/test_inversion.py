@@ -11,8 +11,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from probgen.analyses.restoration import harmonic
 from probgen.errors import InputError
+from probgen.evaluation.pictures import harmonic
 from probgen.inference import degradations, inversion
 from probgen.inference.inversion import Comparison, Domain, Held, invert, multi_code, nearest
 from probgen.inference.least_squares import Search, least_squares
@@ -106,6 +106,30 @@ def test_noise_ends_after_three_quarters_of_the_steps() -> None:
     least_squares(r, torch.zeros(1, 3), Search(steps=40, noise=1.0))
     moved = [bool(u.any()) for u in asked]
     assert moved == [False] + [True] * 30 + [False] * 11
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-3, 100.0])
+def test_the_unit_of_residuals_does_not_matter_to_gauss_newton(factor: float) -> None:
+    _, loss = least_squares(
+        lambda u: factor * torch.stack([10 * (u[:, 1] - u[:, 0] ** 2), 1 - u[:, 0]], 1),
+        torch.tensor([[-1.2, 1.0]], dtype=torch.float64),
+        Search("gauss-newton", steps=40),
+    )
+    assert loss < 1e-20 * factor**2
+
+
+def test_noise_is_of_the_seed_and_of_each_row() -> None:
+    """Whatever the global generator is at, and however rows are split."""
+    world = Linear()
+    found = []
+    for at_once, seed, surrounding in ((7, 0, 1), (2, 0, 2), (7, 1, 1)):
+        torch.manual_seed(surrounding)
+        before = torch.get_rng_state()
+        search = Search(steps=12, noise=0.3, seed=seed)
+        found.append(invert(world.decode, world.x, world.domain, search=search, at_once=at_once).codes)
+        assert torch.equal(torch.get_rng_state(), before)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(found[0], found[2], atol=1e-3)
 
 
 def test_what_has_no_gradient_is_refused() -> None:
@@ -265,7 +289,7 @@ def test_features_pull_towards_what_they_see() -> None:
     x = world.x + torch.randn(7, 40, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     errors = []
     for weight in (0.0, 1.0, 100.0):
-        comparison = Comparison(features=lambda x: x[:, :3], weight=weight)
+        comparison = Comparison(features=lambda x: x[:, :3], feature_weight=weight)
         found = invert(world.decode, x, world.domain, comparison=comparison, search=GAUSS_NEWTON)
         errors.append([float((found.x - x)[:, :3].square().mean()), float(found.error.mean())])
     features, pixels = zip(*errors, strict=True)
@@ -319,8 +343,8 @@ def test_memory_grows_with_what_is_kept_for_a_gradient() -> None:
     """y = sin(sin(c)) keeps c twice: about 2 x 8 bytes a number, whatever the weights weigh."""
     domain = Domain("z", torch.zeros(1000, dtype=torch.float64), torch.ones(1000, dtype=torch.float64))
     weights = torch.randn(1000, 1000, dtype=torch.float64)
-    kept = inversion.memory_of_code(lambda start, until: (start["z"].sin() @ weights).sin(), domain, {})
-    assert 2 * 8000 <= kept <= 3 * 8000
+    kept = inversion.memory_of_codes(lambda start, until: (start["z"].sin() @ weights).sin(), domain, {}, 3)
+    assert 6 * 8000 <= kept <= 9 * 8000
 
 
 # plain baselines

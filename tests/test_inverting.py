@@ -135,8 +135,16 @@ def test_what_cannot_be_searched_for_is_one_line(
 
     refused("there is no encoder", analysis="inversion", methods=["encoder"])
     refused("no maps", analysis="inversion", methods=["codes"])
-    refused("no q\\(z given x\\)", analysis="inversion", methods=["posterior"])
+    refused("draws nothing from a q", analysis="inversion", methods=["posterior"])
     refused("nobody tells attributes", analysis="inversion", attribute="a")
+    refused("nobody tells attributes", analysis="inversion", by=2.0)
+    refused("codes = 3 has no effect", analysis="inversion", codes=3)
+    refused("held_weight = 0.5 has no effect", analysis="inversion", held_weight=0.5)
+    refused("place = 'maps' has no effect", place="maps")
+    refused("factor has no effect without the task super-resolution", tasks=["denoising"], factor=2)
+    refused("levels has no effect", levels=3)
+    refused("hole has no effect with a mask", hole=0.5, mask=image("some.png", np.eye(10) * 255))
+    refused("feature_weight", analysis="inversion", scorer=factors, feature_weight=0.1)
     refused("attribute = 'd'", analysis="inversion", attribute="d", scorer=factors)
     refused("colorization is of images of three colours", tasks=["colorization"])
     refused("hides nothing", mask=image("none.png", np.zeros((10, 10))))
@@ -176,6 +184,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "autoencoder": {"latent": 4, "hidden": (16,), "epochs": 10},
     "m2": {"latent": 3, "hidden": (16,), "epochs": 2, "likelihood": "categorical"},
     "gan": {"latent": 4, "hidden": (16,), "steps": 20, "members": 2},
+    "vqvae": {"codes": 8, "latent": 4, "halvings": 1, "hidden": 8, "epochs": 2, "prior": {"epochs": 1}},
     "dcgan": {"latent": 4, "channels": (8, 16), "steps": 10},
     "stylegan": {"latent": 6, "style": 6, "channels": (8, 8), "d_channels": (8,), "steps": 10},
     "progan": {"latent": 6, "channels": (8, 8), "steps": 20},
@@ -184,7 +193,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
 # fmt: on
 METHODS = {
     "vae": {"encoder", "mean", "start", "held", "codes", "posterior"},
-    "autoencoder": {"encoder", "mean", "start", "held", "posterior"},
+    "autoencoder": {"encoder", "mean", "start", "held"},
+    "vqvae": {"encoder", "mean", "start", "held"},
     "m2": {"encoder", "mean", "start", "held", "posterior"},
     "gan": {"mean"},
 }
@@ -193,14 +203,17 @@ METHODS = {
 @pytest.mark.parametrize("name", FAMILIES)
 def test_any_family_that_decodes_is_inverted(name: str, digits: xr.Dataset) -> None:
     fitted = probgen.fit(name, digits, **FAMILIES[name])
-    how: dict[str, Any] = {"rows": 4, "n": 100, "codes": 3, "search_steps": 30}
+    how: dict[str, Any] = {"rows": 4, "n": 100, "search_steps": 30}
+    if name in ("vae", "dcgan", "stylegan", "progan", "biggan"):
+        how["codes"] = 3
     if name == "gan":
         with pytest.raises(InputError, match="several models"):
             probgen.analyze("inversion", fitted, digits, **how)
         how["given"] = {"member": 1}
     found = probgen.analyze("inversion", fitted, digits, **how)
     assert set(found.approach.values) == METHODS.get(name, {"mean", "codes"})
-    begun = probgen.analyze("inversion", fitted, digits, **{**how, "methods": ["mean"], "search_steps": 1})
+    plain = {k: v for k, v in how.items() if k != "codes"}
+    begun = probgen.analyze("inversion", fitted, digits, **{**plain, "methods": ["mean"], "search_steps": 1})
     assert (found.psnr.sel(approach="mean") >= begun.psnr.sel(approach="mean")).all()
     assert found.psnr_mean > begun.psnr_mean
     assert np.isfinite(found.psnr).all()
@@ -210,6 +223,16 @@ def test_any_family_that_decodes_is_inverted(name: str, digits: xr.Dataset) -> N
         "restoration", fitted, digits, factor=2, tasks=["inpainting", "super-resolution"], **how
     )
     assert ("posterior" in restored.approach) == (name == "vae")
+    for approach in set(found.coded.values) - {"posterior"}:  # x is what is made of the code
+        start = {found.attrs["latent"]: found.code.sel(coded=approach).values}
+        if name == "gan":
+            start["member"] = np.ones(4)
+        if name == "m2":
+            start["y"] = probgen.encode(fitted, digits.isel(row=np.arange(4) * 75)).y.values
+        if name == "biggan":
+            start["label"] = digits.label.values[np.arange(4) * 75]
+        x = probgen.decode(fitted, start).x.values.clip(0, 16)
+        np.testing.assert_allclose(x, found.reconstruction.sel(approach=approach), rtol=1e-3, atol=1e-3)
     probgen.figures_of(found)
     probgen.figures_of(restored)
 
@@ -225,8 +248,8 @@ def test_log_p_of_x_given_z_is_that_of_the_decoder() -> None:
     for approach in ("encoder", "start"):
         mean = found.reconstruction.sel(approach=approach).values
         expected = norm.logpdf(found.x.values, mean, sigma).sum(1).mean()
-        same(found, f"log_prob_{approach}", expected, 1e-3 * abs(expected))
-    assert found.log_prob_start > found.log_prob_encoder
+        same(found, f"log_p_{approach}", expected, 1e-3 * abs(expected))
+    assert found.log_p_start > found.log_p_encoder
     assert set(probgen.figures_of(found)) == set()
 
 

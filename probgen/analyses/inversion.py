@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from pydantic import Field
 
 from probgen import figures as draw
 from probgen.analyses.boundaries import boundaries_file, known_or_found
-from probgen.analyses.inverted import WorkOptions, best_of, between_rows, diffused_rows, edited_rows
-from probgen.analyses.inverting import Inverting
+from probgen.analyses.real_edits import WorkOptions, best_of, between_rows, diffused_rows, edited_rows
+from probgen.analyses.searching import Inverting
 from probgen.analyses.space import applies, as_names, in_words, needs, space_of
 from probgen.api.sampling import sample
 from probgen.contract.analysis import Call
@@ -23,12 +23,13 @@ from probgen.contract.conditions import conditions_in
 from probgen.contract.definition import latents_of
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
+from probgen.contract.options import refuse_unused
 from probgen.contract.rows import evenly
 from probgen.errors import InputError, NotOffered
 from probgen.inference.sites import sites
 from probgen.pair import Pair
 
-__all__ = ["Options", "applies", "figures", "needs", "run"]
+__all__ = ["Options", "applies", "check", "figures", "needs", "run"]
 
 METHODS = ("encoder", "mean", "start", "held", "codes", "posterior")
 Method = Literal["encoder", "mean", "start", "held", "codes", "posterior"]
@@ -57,12 +58,11 @@ def check(event: Event, options: Options) -> None:
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
-    """`reconstruction (approach, row, *event)`, `psnr`, `distance` of codes, `attribute_error`; edits, interpolations, diffusions."""
+    """`reconstruction (approach, row, *event)`, `psnr`, `code (coded, row, *dims)`, `distance`, `attribute_error`; edits, interpolations, diffusions."""
     judged = options.scorer is not None or boundaries_file(call) is not None
-    if not judged and options.attribute is not None:
-        raise InputError(
-            "attribute: nobody tells attributes; give scorer, or find the boundaries of the run first"
-        )
+    if not judged:
+        why = "nobody tells attributes; give scorer, or find the boundaries of the run first"
+        refuse_unused(options, why, "attribute", "by", "hold", "along", "feature_weight")
     space, bounds = (
         known_or_found(fitted, data, options, call)
         if judged
@@ -71,8 +71,8 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     its = Inverting.of(space, options, data, call)
     rows = evenly(data, options.rows)
     truth, rest = rows["x"].values.astype(np.float64), its.rest(rows)
-    codes, made = _by_methods(its, rows, truth, rest, options, call)
-    methods = [*made]
+    wanted = _methods(its, options)
+    codes, made = _by_methods(its, rows, truth, rest, options, call, wanted)
     psnr = np.stack([its.psnr(x, truth) for x in made.values()])
     found = xr.Dataset(
         {
@@ -82,37 +82,56 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
                 np.stack([its.near(x) for x in made.values()]),
             ),
             "psnr": (("approach", "row"), psnr, {"units": "dB", "long_name": "peak signal-to-noise ratio"}),
-            **{f"psnr_{name}": float(value) for name, value in zip(methods, psnr.mean(1), strict=True)},
+            **{f"psnr_{name}": float(value) for name, value in zip(wanted, psnr.mean(1), strict=True)},
         },
-        {"approach": methods},
+        {"approach": wanted},
         {
             "latent": space.latent,
             "pictured": min(options.pictured, len(truth)),
-            "methods": "; ".join(f"{name}: {SAID[name]}" for name in methods),
+            "methods": "; ".join(f"{name}: {SAID[name]}" for name in wanted),
         },
     )
-    for name, code in codes.items():
-        distance = its.domain.distance(its.tensor(code).to(its.domain.mean)).cpu().numpy()
-        found[f"distance_{name}"] = float(np.sqrt(np.square(distance).mean()))
-    found = found.assign(_log_probs(its, truth, rest, codes))
+    if codes:
+        found = found.merge(_of_codes(its, truth, rest, codes))
+        found = found.merge(between_rows(its, best_of(codes), rest, options))
     if bounds is not None:
         found = found.merge(_kept(its, rows, truth, made, bounds))
         if codes:
             found = found.merge(edited_rows(its, rows, rest, codes, bounds, options))
-    if codes:
-        found = found.merge(between_rows(its, best_of(codes), rest, options))
     if fitted.event.dims[-2:] == ("height", "width"):
         found = found.merge(diffused_rows(its, rows, truth, rest, options))
-    numbers = {name: float(found[f"psnr_{name}"]) for name in methods}
-    return found.assign_attrs(
-        scorer=str(bounds.attrs["scorer"]) if bounds is not None else "",
-        summary=f"PSNR of {len(truth)} rows, dB: {in_words(numbers, lambda a: f'{a:.1f}')}"
-        + (
-            f"; attribute errors: {in_words({n: float(found[f'attribute_error_{n}']) for n in methods}, lambda a: f'{a:.2f}')}"
-            if bounds is not None
-            else ""
-        ),
-    )
+    said = f"PSNR of {len(truth)} rows, dB: {_each(found, 'psnr', wanted, '.1f')}"
+    if bounds is not None:
+        said += f"; attribute errors: {_each(found, 'attribute_error', wanted, '.2f')}"
+    return found.assign_attrs(summary=said, scorer=str(bounds.attrs["scorer"]) if bounds is not None else "")
+
+
+def _each(found: xr.Dataset, figure: str, methods: list[str], form: str) -> str:
+    return in_words({name: float(found[f"{figure}_{name}"]) for name in methods}, lambda a: format(a, form))
+
+
+def _methods(its: Inverting, options: Options) -> list[str]:
+    """Those that are asked for, or all that the model has. Errors: `NotOffered`, `InputError` for options of others."""
+    lacking: dict[str, str] = {}
+    if not its.has_encoder:
+        why = "there is no encoder: analyze a run of the family 'inverter'"
+        lacking = dict.fromkeys(("encoder", "start", "held"), why)
+    if not its.mixable:
+        lacking["codes"] = "the generator has no maps where codes could be mixed"
+    if not (its.has_encoder and its.draws_posterior):
+        lacking["posterior"] = "the model draws nothing from a q(z given x)"
+    for name in options.methods or ():
+        if name in lacking:
+            raise NotOffered(f"method {name!r}: {lacking[name]}")
+    wanted = [name for name in METHODS if name not in lacking and name in (options.methods or METHODS)]
+    for method, names in {"codes": ("codes", "place"), "held": ("held_weight",)}.items():
+        if method not in wanted and not (method == "held" and its.has_encoder and _is_image(its.event)):
+            refuse_unused(options, f"there is no method {method!r} here", *names)
+    return wanted
+
+
+def _is_image(event: Event) -> bool:
+    return event.dims[-2:] == ("height", "width")
 
 
 def _by_methods(
@@ -122,65 +141,66 @@ def _by_methods(
     rest: Mapping[str, np.ndarray],
     options: Options,
     call: Call,
+    wanted: list[str],
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Codes by method, where there is one of each row, and x of them. Errors: `NotOffered` for a method that the model does not have."""
-    lacking = dict.fromkeys(
-        ("encoder", "start", "held"), "there is no encoder: analyze a run of the family 'inverter'"
-    )
-    lacking = {} if its.has_encoder else lacking
-    if not its.mixes:
-        lacking["codes"] = "the generator has no maps where codes could be mixed"
-    if not isinstance(its.fitted.module, Pair) or not its.has_encoder:
-        lacking["posterior"] = "the model has no q(z given x)"
-    for method in options.methods or ():
-        if method in lacking:
-            raise NotOffered(f"method {method!r}: {lacking[method]}")
-    wanted: list[str] = [
-        name for name in METHODS if name not in lacking and name in (options.methods or METHODS)
-    ]
+    """Codes by method, where there is one of each row, and x of them."""
     start = its.by_encoder(rows) if its.has_encoder else None
     codes: dict[str, np.ndarray] = {}
     made: dict[str, np.ndarray] = {}
     for name in wanted:
         if name == "codes":
-            made[name] = its.several(truth, rest, call.seed)
-        elif name in ("encoder", "posterior"):
-            if name == "encoder" and start is not None:
-                codes[name] = start
-            else:
-                given = {"x": rows["x"].values, **conditions_in(rows, its.event)}
-                codes[name] = sample(its.fitted, given=given, **call.common)[its.space.latent].values[0]
+            made[name] = its.several(truth, rest, call.seed).x.double().cpu().numpy()
+        elif name == "encoder" and start is not None:
+            codes[name], made[name] = start, its.decoded(start, rest)
+        elif name == "posterior":
+            given = {"x": rows["x"].values, **conditions_in(rows, its.event)}
+            codes[name] = sample(its.fitted, given=given, **call.common)[its.space.latent].values[0]
             made[name] = its.decoded(codes[name], rest)
         else:
-            held = its.held(options.held_weight) if name == "held" else None
-            codes[name], made[name] = its.one(truth, rest, start=None if name == "mean" else start, held=held)
+            codes[name], made[name] = its.one(
+                truth,
+                rest,
+                start=None if name == "mean" else start,
+                held=its.held(options.held_weight) if name == "held" else None,
+                feature_weight=options.feature_weight,
+            )
     return codes, made
 
 
-def _log_probs(
+def _of_codes(
     its: Inverting, truth: np.ndarray, rest: Mapping[str, np.ndarray], codes: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
-    """`log_prob_METHOD`, log p(x given z) in nats a row, of a pair."""
+) -> xr.Dataset:
+    """`code (coded, row, *dims)`, their `distance (coded, row)` from the mean of draws; of a pair `log_p (coded, row)`, log p(x given z)."""
+    dims, names = ("coded", "row"), [*codes]
+    far = np.stack(
+        [its.domain.distance(its.tensor(code).to(its.domain.mean)).cpu().numpy() for code in codes.values()]
+    )
+    said = {"units": "deviations of draws", "long_name": "root mean square distance from the mean of draws"}
+    found = xr.Dataset(
+        {
+            "code": ((*dims, *its.space.dims), np.stack([*codes.values()])),
+            "distance": (dims, far, said),
+            **{
+                f"distance_{name}": float(np.sqrt(np.square(d).mean()))
+                for name, d in zip(names, far, strict=True)
+            },
+        },
+        {"coded": names},
+    )
     module = its.fitted.module
-    if not isinstance(module, Pair) or set(latents_of(module)) - {its.space.latent, *rest}:
-        return {}
-    x = its.tensor(truth)
-    known_ = {name: its.tensor(value) for name, value in rest.items()}
+    if not (its.draws_posterior and isinstance(module, Pair)) or its.space.latent not in latents_of(module):
+        return found
+    x, known_ = its.tensor(truth), {name: its.tensor(value) for name, value in rest.items()}
     given = {name: known_[name] for name in its.event.given}
-    found = {}
-    for name, code in codes.items():
-        values = {
-            **{k: v for k, v in known_.items() if k not in given},
-            its.space.latent: its.tensor(code).to(its.domain.mean),
-        }
+    values = []
+    for code in codes.values():
+        latent = {its.space.latent: its.tensor(code).to(its.domain.mean)}
+        others = {k: v for k, v in known_.items() if k not in given}
         with torch.no_grad():
-            passed = sites(module.model, values, inputs={"x": x, "n": len(x), **given})
-        found[f"log_prob_{name}"] = (
-            (),
-            float(passed["x"].log_prob(len(x)).mean()),
-            {"units": "nat", "long_name": "log p(x given z)"},
-        )
-    return found
+            passed = sites(module.model, {**others, **latent}, inputs={"x": x, "n": len(x), **given})
+        values.append(passed["x"].log_prob(len(x)).double().cpu().numpy())
+    found["log_p"] = (dims, np.stack(values), {"units": "nat", "long_name": "log p(x given z)"})
+    return found.assign({f"log_p_{name}": float(v.mean()) for name, v in zip(names, values, strict=True)})
 
 
 def _kept(

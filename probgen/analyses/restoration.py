@@ -7,6 +7,7 @@ plain baselines that know no picture but the one (Gu, Shen & Zhou, CVPR 2020).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,25 +16,24 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from pydantic import Field
-from scipy.sparse import coo_array, eye_array
-from scipy.sparse.linalg import splu
+from pydantic import Field, model_validator
 from torch.nn.functional import interpolate
 
 from probgen import figures as draw
 from probgen.analyses.boundaries import scored
-from probgen.analyses.inverting import Inverting, SearchOptions, middle
+from probgen.analyses.searching import Inverting, SearchOptions, middle
 from probgen.analyses.space import applies, in_words, needs, space_of
 from probgen.api.sampling import sample
 from probgen.contract.analysis import Call
 from probgen.contract.conditions import conditions_in
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
+from probgen.contract.options import refuse_unused
 from probgen.contract.rows import evenly
-from probgen.errors import InputError
+from probgen.errors import InputError, NotOffered
+from probgen.evaluation.pictures import harmonic
 from probgen.inference import degradations
 from probgen.inference.degradations import Degradation
-from probgen.pair import Pair
 from probgen.readers.images import images
 
 __all__ = ["Options", "applies", "check", "figures", "needs", "run"]
@@ -48,6 +48,15 @@ METHODS = {
 }
 
 BASELINES = ("plain", "smooth")
+USUAL = ("inpainting", "colorization", "super-resolution", "denoising")
+USED_BY = {
+    "hole": "inpainting",
+    "mask": "inpainting",
+    "factor": "super-resolution",
+    "sigma": "denoising",
+    "blur": "deblurring",
+    "levels": "dequantization",
+}
 
 
 class Options(SearchOptions):
@@ -76,6 +85,20 @@ class Options(SearchOptions):
     blur: float = Field(1.5, gt=0, description="deblurring: deviation of the Gaussian, in pixels")
     levels: int = Field(4, ge=2, description="dequantization: values that are left of each colour")
 
+    @model_validator(mode="after")
+    def _used_by_tasks(self) -> Options:
+        tasks = self.tasks or USUAL
+        for name, task in USED_BY.items():
+            if getattr(self, name) != type(self).model_fields[name].default and task not in tasks:
+                raise ValueError(
+                    f"{name} has no effect without the task {task}: leave it out, or add the task"
+                )
+        if self.mask is not None and self.hole != type(self).model_fields["hole"].default:
+            raise ValueError("hole has no effect with a mask: leave one of them out")
+        if len(set(tasks)) < len(tasks):
+            raise ValueError(f"tasks = {list(tasks)}: each one once")
+        return self
+
 
 @dataclass(frozen=True)
 class Lost:
@@ -94,7 +117,8 @@ def check(event: Event, options: Options) -> None:
     for task in options.tasks or ():
         if task == "colorization" and not _coloured(event):
             raise InputError("colorization is of images of three colours: leave it out of tasks")
-    _hidden(event, options)
+    if "inpainting" in (options.tasks or USUAL):
+        _hidden(event, options)
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
@@ -103,10 +127,13 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     check(event, options)
     wanted = scored(fitted, options, call)
     its = Inverting.of(space_of(fitted, data, wanted, call), wanted, data, call)
+    if not its.mixable:
+        refuse_unused(
+            options, "the generator has no maps where several codes could be mixed", "codes", "place"
+        )
     rows = evenly(data, options.rows)
     truth, rest = rows["x"].values.astype(np.float64), its.rest(rows)
-    usual = ["inpainting", "colorization", "super-resolution", "denoising"]
-    tasks = list(options.tasks or [task for task in usual if task != "colorization" or _coloured(event)])
+    tasks = list(options.tasks or [task for task in USUAL if task != "colorization" or _coloured(event)])
     found: dict[str, dict[str, np.ndarray]] = {}
     shown = []
     for task in tasks:
@@ -116,18 +143,16 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         _, made["one"] = its.one(
             lost.seen, rest, degradation=lost.degradation, start=start, prior=options.prior
         )
-        if its.mixes:
-            made["codes"] = its.several(lost.seen, rest, call.seed, degradation=lost.degradation, start=start)
+        if its.mixable:
+            mixed = its.several(lost.seen, rest, call.seed, degradation=lost.degradation, start=start)
+            made["codes"] = mixed.x.double().cpu().numpy()
         if lost.observed is not None:
-            if isinstance(fitted.module, Pair) and "observed" in fitted.definition.accepts:
-                given = {
-                    "x": truth,
-                    "observed": np.broadcast_to(lost.observed, truth.shape),
-                    **conditions_in(rows, event),
-                }
-                made["posterior"] = (
-                    sample(fitted, given=given, **call.common)["x"].values[0].astype(np.float64)
-                )
+            if its.draws_posterior:
+                known = np.broadcast_to(lost.observed, truth.shape)
+                given = {"x": truth, "observed": known, **conditions_in(rows, event)}
+                with suppress(NotOffered):
+                    drawn = sample(fitted, given=given, **call.common)["x"].values[0]
+                    made["posterior"] = drawn.astype(np.float64)
             made = {name: np.where(lost.observed, truth, x) for name, x in made.items()}
         found[task] = {name: its.near(x) for name, x in made.items()}
         shown.append(lost.shown)
@@ -229,30 +254,6 @@ def _lost(task: str, its: Inverting, truth: np.ndarray, options: Options, seed: 
     seen = degradation(x).cpu().numpy()
     same = np.broadcast_to(seen, truth.shape)
     return Lost(seen, degradation, same, {"plain": same})
-
-
-def harmonic(x: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Hidden pixels by the mean of their neighbours, which they are then equal to: (row, ..., height, width), known (..., height, width)."""
-    planes, masks = x.reshape(len(x), -1, *x.shape[-2:]), known.reshape(-1, *known.shape[-2:])
-    filled = planes.copy()
-    for c, mask in enumerate(masks):
-        height, width = mask.shape
-        at = np.arange(height * width).reshape(height, width)
-        pairs = np.concatenate(
-            [np.stack([at[1:].ravel(), at[:-1].ravel()]), np.stack([at[:, 1:].ravel(), at[:, :-1].ravel()])],
-            1,
-        )
-        both = np.concatenate([pairs, pairs[::-1]], 1)
-        near = coo_array((np.ones(both.shape[1]), (both[0], both[1])), shape=(at.size, at.size)).tocsr()
-        laplacian = eye_array(at.size).multiply(near.sum(1)[:, None]).tocsr() - near
-        hidden, seen = np.flatnonzero(~mask.ravel()), np.flatnonzero(mask.ravel())
-        if not len(hidden) or not len(seen):
-            continue
-        values = planes[:, c].reshape(len(x), -1)
-        b = -laplacian[hidden][:, seen] @ values[:, seen].T
-        solved = splu(laplacian[hidden][:, hidden].tocsc()).solve(b)
-        filled[:, c].reshape(len(x), -1)[:, hidden] = solved.T
-    return filled.reshape(x.shape)
 
 
 def _hidden(event: Event, options: Options) -> np.ndarray:

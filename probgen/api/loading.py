@@ -24,12 +24,20 @@ from probgen.store.folder import model_file
 
 
 @isolated
-def load(path: str | Path, family_: Any = None) -> Fitted:
+def load(path: str | Path, family_: Any = None, *, models: Mapping[str, Fitted] | None = None) -> Fitted:
     """Read a fitted model from a run folder or a `model.h5`.
 
-    The family is looked up among the registered ones; give the class where it is the script's own. Errors:
-    `FileError` for a file that is missing, damaged or not a model; `PluginError` if its family is not installed.
+    family  is looked up among the registered ones; give the class where it is the script's own
+    models  those that it builds on, by option, where they are not where they were: {"generator": fitted}
+
+    Errors: `FileError` for a file that is missing, damaged or not a model, and where what it builds on is gone or another one;
+    `PluginError` if its family is not installed.
     """
+    return _load(path, family_, dict(models or {}), ())
+
+
+def _load(path: str | Path, family_: Any, models: dict[str, Fitted], within: tuple[Path, ...]) -> Fitted:
+    """within: the files that build on this one."""
     path = model_file(checked_path(path, "path"))
     tree = trees.read_tree(path)
     try:
@@ -55,7 +63,7 @@ def load(path: str | Path, family_: Any = None) -> Fitted:
         history,
         texts["provenance"],
         definition,
-        _models_as_they_were(wanted, texts["provenance"].get("models", {}), path),
+        _models_as_they_were(wanted, texts["provenance"].get("models", {}), models, (*within, path)),
     )
     _refuse_other_shapes(fitted, str(path))
     try:
@@ -80,21 +88,41 @@ def digests_of(models: Mapping[str, Fitted]) -> dict[str, str]:
     return {name: digest_of(model.state) for name, model in models.items()}
 
 
-def _models_as_they_were(options: BaseModel, digests: Mapping[str, str], path: Path) -> dict[str, Fitted]:
-    """What a fitted model builds on: where it was, or else beside the run, as in a folder that was moved.
+def _models_as_they_were(
+    options: BaseModel, digests: Mapping[str, str], known: dict[str, Fitted], within: tuple[Path, ...]
+) -> dict[str, Fitted]:
+    """What a fitted model builds on: given, or where it was, or beside the run, as in a folder that was moved.
 
-    Errors: `FileError` where it is gone, or is not the one that it was.
+    Errors: `FileError` where it is gone, or is not the one that it was; `InputError` for a model that nothing asks for.
     """
+    path = within[-1]
+    wanted = references(options, fit=False)
+    for name in known:
+        if name not in wanted:
+            raise InputError(
+                f"models: {path} builds on {', '.join(wanted) or 'no other model'}, not on {name!r}"
+            )
     found = {}
-    for name, run in references(options, fit=False).items():
+    for name, run in wanted.items():
         moved = path.parent.parent / Path(run).name
-        places = [place for place in (Path(run), moved) if place.exists() and model_file(place) != path]
-        if not places:
-            raise FileError(f"{path} builds on {name} = {run!r}, which is not there; nor is {moved}")
-        models = [load(place) for place in places]
+        there = [model_file(place) for place in (Path(run), moved) if place.exists()]
+        places = [file for file in there if file.resolve() not in {each.resolve() for each in within}]
+        if name in known:
+            models = [known[name]]
+        elif there and not places:
+            raise FileError(f"{path} builds on {name} = {run!r}, which builds on itself")
+        elif not places:
+            raise FileError(
+                f"{path} builds on {name} = {run!r}, which is not there, nor is {moved}: put it there, or load it and give it, "
+                f"probgen.load(path, models={{{name!r}: ...}})"
+            )
+        else:
+            models = [_load(place, None, {}, within) for place in places]
         same = [model for model in models if digest_of(model.state) == digests.get(name)]
         if not same:
-            raise FileError(f"{path} was fitted with another {name} than {places[0]} holds now: fit it again")
+            raise FileError(
+                f"{path} was fitted with another {name} than {places[0] if places else 'that'} is now: fit it again"
+            )
         found[name] = same[0]
     return found
 

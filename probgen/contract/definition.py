@@ -207,7 +207,7 @@ class Discriminating(Protocol):
     """A module with a network that tells rows from draws, as the discriminator of a GAN."""
 
     def realism(self, x: Tensor, **given: Tensor) -> Tensor:
-        """How real rows look to it: (row,), more for more, differentiable. x (row, *event), in the units of the data."""
+        """log p_data(x) / p_model(x) as far as it can tell, in nats: (row,), differentiable. x (row, *event), in the units of the data."""
 
 
 @runtime_checkable

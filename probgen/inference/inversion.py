@@ -1,8 +1,8 @@
 """Codes of what is seen: the latents of a generator whose x, degraded as it was, is nearest to it.
 
-    c* = argmin_c |D(g(c)) - seen|^2 + weight |c - E(g(c))|^2                     (Zhu et al. 2020, eq. 3)
+    c* = argmin_c |D(g(c)) - seen|^2 + f |F(g(c)) - F(seen)|^2 + w |c - E(g(c))|^2                (Zhu et al. 2020, eq. 3)
 
-D is what happened to x before it was seen: nothing, a mask, fewer pixels. E is an encoder, and its term keeps a code where the
+D is what happened to x before it was seen: nothing, a mask, fewer pixels. F are features of a network, of whole images. E is an encoder, and its term keeps a code where the
 encoder is at home. `multi_code` mixes several codes at a place of the generator (Gu et al. 2020, eq. 2). Everything is over
 `decode(start, until)`, and of each row alone. A code that is found is the best of a search, and not a draw from p(z given x).
 """
@@ -22,6 +22,7 @@ from probgen.inference.least_squares import Search, least_squares
 
 Decode = Callable[[Mapping[str, Tensor], str], Tensor]
 TOGETHER = 256 << 20  # bytes, of rows that are searched for together
+SECOND = 3  # times as much is kept for second derivatives, about
 
 
 @dataclass(frozen=True)
@@ -63,21 +64,21 @@ class Comparison:
     degradation  of x
     unit         of x, in which its errors are squared
     features     a network of x, whose errors are added: (row, *event) -> (row, feature), in units in which they vary by about 1
-    weight       of these
+    feature_weight  of the mean square of these
     """
 
     degradation: Degradation = whole
     unit: float = 1.0
     features: Callable[[Tensor], Tensor] | None = None
-    weight: float = 0.02
+    feature_weight: float = 0.02
 
     def residuals(self, x: Tensor, seen: Tensor, features: Tensor | None) -> list[Tensor]:
-        """Whose squares add up to the error: the mean square of pixels that are known, and `weight` times that of features."""
+        """Whose squares add up to the error: the mean square of pixels that are known, and `feature_weight` times that of features."""
         known = ~seen.isnan()
         off = torch.where(known, (self.degradation(x) - seen) / self.unit, 0.0).flatten(1)
         found = [off / known.flatten(1).sum(1, keepdim=True).clamp(min=1).double().sqrt()]
         if self.features is not None and features is not None:
-            found.append(_mean_square(self.features(x) - features) * self.weight**0.5)
+            found.append(_mean_square(self.features(x) - features) * self.feature_weight**0.5)
         return found
 
     def error(self, x: Tensor, seen: Tensor) -> Tensor:
@@ -102,11 +103,13 @@ class Inverted(NamedTuple):
     codes  (row, *dims)
     x      of them, without noise: (row, *event)
     error  the mean square of what is known, in units of x squared: (row,)
+    objective  what was minimised: the error, and what is added to it by weights: (row,)
     """
 
     codes: Tensor
     x: Tensor
     error: Tensor
+    objective: Tensor
 
 
 class Mixed(NamedTuple):
@@ -115,7 +118,7 @@ class Mixed(NamedTuple):
     codes       (row, code, *dims)
     importance  of each channel of the place: (row, code, channel)
     top         the code that layers after the place are told: (row, *dims)
-    x, error    as of `Inverted`
+    x, error, objective  as of `Inverted`
     """
 
     codes: Tensor
@@ -123,6 +126,7 @@ class Mixed(NamedTuple):
     top: Tensor
     x: Tensor
     error: Tensor
+    objective: Tensor
 
 
 def invert(
@@ -153,34 +157,31 @@ def invert(
 
     Errors: `InputError` for a degradation without a gradient, or whose result is not of the size of what is seen.
     """
+    rest = rest or {}
     begin = domain.mean.expand(len(seen), *domain.mean.shape) if start is None else start
-    codes, x, error = [], [], []
-    for some in _parts(decode, domain, rest or {}, len(seen), 1, at_once):
-        known, target = {name: value[some] for name, value in (rest or {}).items()}, seen[some]
-        shape = begin[some].shape
 
-        def made(
-            u: Tensor, known: Mapping[str, Tensor] = known, shape: torch.Size = shape
-        ) -> tuple[Tensor, Tensor]:
-            found = domain.codes(u.reshape(shape))
-            return found, decode({**known, domain.latent: found}, "x")
+    def problem(rows: Rows) -> Problem:
+        known, target = {name: value[rows] for name, value in rest.items()}, seen[rows]
+        shape = begin[rows].shape
+        features = _features(comparison, target)
 
-        def apart(found: Tensor, x: Tensor, known: Mapping[str, Tensor] = known) -> list[Tensor]:
-            terms = []
+        def made(u: Tensor) -> tuple[Tensor, ...]:
+            codes = domain.codes(u.reshape(shape))
+            return codes, decode({**known, domain.latent: codes}, "x")
+
+        def residuals(u: Tensor) -> Tensor:
+            codes, x = made(u)
+            found = comparison.residuals(x, target, features)
             if held is not None:
-                off = domain.standard(found) - domain.standard(held.encoder(x, known))
-                terms.append(_mean_square(off) * held.weight**0.5)
+                off = domain.standard(codes) - domain.standard(held.encoder(x, known))
+                found.append(_mean_square(off) * held.weight**0.5)
             if prior:
-                terms.append(_mean_square(domain.standard(found)) * prior**0.5)
-            return terms
+                found.append(_mean_square(domain.standard(codes)) * prior**0.5)
+            return torch.cat([r.to(u.dtype) for r in found], 1)
 
-        at = _searched(made, apart, domain.standard(begin[some]).flatten(1), target, comparison, search)
-        with torch.no_grad():
-            found, y = made(at)
-        codes.append(found)
-        x.append(y)
-        error.append(comparison.error(y, target))
-    return Inverted(torch.cat(codes), torch.cat(x), torch.cat(error))
+        return Problem(domain.standard(begin[rows]).flatten(1), made, residuals)
+
+    return Inverted(*_solved(problem, seen, comparison, search, at_once))
 
 
 def multi_code(
@@ -224,57 +225,96 @@ def multi_code(
         importance = (1 + v.unflatten(1, (n, channels))) / n
         return domain.codes(c.unflatten(1, (n, *dims))), importance, domain.codes(t.unflatten(1, dims))
 
-    found: list[tuple[Tensor, ...]] = []
-    for some in _parts(decode, domain, rest or {}, len(seen), n, at_once):
-        known, target = {name: value[some] for name, value in (rest or {}).items()}, seen[some]
+    def problem(rows: Rows) -> Problem:
+        known, target = {name: value[rows] for name, value in (rest or {}).items()}, seen[rows]
+        many = {name: value.repeat_interleave(n, 0) for name, value in known.items()}
+        features = _features(comparison, target)
 
-        def made(u: Tensor, known: Mapping[str, Tensor] = known) -> tuple[Tensor, Tensor]:
+        def made(u: Tensor) -> tuple[Tensor, ...]:
             codes, importance, last = parts(u)
-            many = {name: value.repeat_interleave(n, 0) for name, value in known.items()}
             maps = decode({**many, domain.latent: codes.flatten(0, 1)}, place).unflatten(0, (len(u), n))
             mixed = (maps * importance.reshape(*importance.shape, *fine).to(maps.dtype)).sum(1)
-            return last, decode({**known, domain.latent: last, place: mixed}, "x")
+            return codes, importance, last, decode({**known, domain.latent: last, place: mixed}, "x")
 
-        start = [domain.standard(starts[some].flatten(0, 1)).reshape(len(target), -1)]
-        start += [starts.new_zeros(len(target), sizes[1]), domain.standard(begin[some]).flatten(1)]
-        u = _searched(made, lambda codes, x: [], torch.cat(start, 1), target, comparison, search)
-        with torch.no_grad():
-            _, x = made(u)
-            found.append((*parts(u), x, comparison.error(x, target)))
-    return Mixed(*map(torch.cat, zip(*found, strict=True)))
+        def residuals(u: Tensor) -> Tensor:
+            found = comparison.residuals(made(u)[-1], target, features)
+            return torch.cat([r.to(u.dtype) for r in found], 1)
+
+        codes = domain.standard(starts[rows].flatten(0, 1)).reshape(len(target), -1)
+        start = [codes, codes.new_zeros(len(target), sizes[1]), domain.standard(begin[rows]).flatten(1)]
+        return Problem(torch.cat(start, 1), made, residuals)
+
+    return Mixed(*_solved(problem, seen, comparison, search, at_once))
 
 
-def _searched(
-    made: Callable[[Tensor], tuple[Tensor, Tensor]],
-    apart: Callable[[Tensor, Tensor], list[Tensor]],
-    start: Tensor,
+Rows = slice | Tensor
+
+
+class Problem(NamedTuple):
+    """What is searched for, of some rows: where from, (row, unknown); what is made of it, x last; and residuals."""
+
+    start: Tensor
+    made: Callable[[Tensor], tuple[Tensor, ...]]
+    residuals: Callable[[Tensor], Tensor]
+
+
+def _solved(
+    problem: Callable[[Rows], Problem],
     seen: Tensor,
     comparison: Comparison,
     search: Search,
-) -> Tensor:
-    """The unknowns of the best x: (row, unknown). apart: residuals beside those of x, by codes and x."""
+    at_once: int | None,
+) -> list[Tensor]:
+    """What is made of the best unknowns of each row, its error and its objective; of as many rows at a time as memory is for."""
+    one = problem(slice(0, 1))
     with torch.no_grad():
-        _, x = made(start)
+        x = one.made(one.start)[-1]
     given = checked(comparison.degradation, x)
-    if given.shape != seen.shape:
+    if given.shape[1:] != seen.shape[1:]:
         raise InputError(
             f"what is seen is {' x '.join(map(str, seen.shape[1:]))} a row, and the degradation gives "
             f"{' x '.join(map(str, given.shape[1:]))} of the generator's x"
         )
-    features = None
-    if comparison.features is not None:
-        if comparison.degradation is not whole or seen.isnan().any():
-            raise InputError("features are of whole images: leave them out where x is degraded")
+    size = at_once or max(1, TOGETHER // _memory_of_row(problem, search))
+    found = []
+    for first in range(0, len(seen), size):
+        rows = slice(first, first + size)
+        some = problem(rows)
+        u, objective = least_squares(some.residuals, some.start, search, first)
         with torch.no_grad():
-            features = comparison.features(seen)
+            made = some.made(u)
+            found.append((*made, comparison.error(made[-1], seen[rows]), objective))
+    return [torch.cat(parts) for parts in zip(*found, strict=True)]
 
-    def residuals(u: Tensor) -> Tensor:
-        codes, x = made(u)
-        return torch.cat(
-            [r.to(u.dtype) for r in (*comparison.residuals(x, seen, features), *apart(codes, x))], 1
-        )
 
-    return least_squares(residuals, start, search)[0]
+def _features(comparison: Comparison, seen: Tensor) -> Tensor | None:
+    """Of what is seen, where that is x. Errors: `InputError`."""
+    if comparison.features is None:
+        return None
+    if comparison.degradation is not whole or seen.isnan().any():
+        raise InputError("features are of whole images: leave them out where x is degraded")
+    with torch.no_grad():
+        return comparison.features(seen)
+
+
+def _memory_of_row(problem: Callable[[Rows], Problem], search: Search) -> int:
+    """Bytes that are kept for the gradient of one row, about: weights, which are in those of two rows as well, left out."""
+
+    def kept(rows: int) -> int:
+        storages: dict[int, int] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        some = problem(torch.zeros(rows, dtype=torch.long))
+        u = some.start.detach().clone().requires_grad_(True)
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            alive = some.residuals(u)
+        del alive
+        return sum(storages.values())
+
+    return max(1, kept(2) - kept(1)) * (SECOND if search.method == "gauss-newton" else 1)
 
 
 def nearest(seen: Tensor, codes: Tensor, x: Tensor, degradation: Degradation, k: int = 3) -> Tensor:
@@ -291,32 +331,20 @@ def nearest(seen: Tensor, codes: Tensor, x: Tensor, degradation: Degradation, k:
         return codes[found].mean(1)
 
 
-def memory_of_code(decode: Decode, domain: Domain, rest: Mapping[str, Tensor]) -> int:
-    """Bytes that are kept for the gradient to one code of one row, about."""
+def memory_of_codes(decode: Decode, domain: Domain, rest: Mapping[str, Tensor], codes: int) -> int:
+    """Bytes that are kept for the gradient to so many codes of one row, about."""
+    like = {name: value[:1] for name, value in rest.items()}
 
-    def kept(rows: int) -> int:
-        storages: dict[int, int] = {}
+    def problem(rows: Rows) -> Problem:
+        start = domain.mean[None][rows]
+        known = {name: value[rows] for name, value in like.items()}
+        return Problem(
+            start.flatten(1),
+            lambda u: (u,),
+            lambda u: decode({**known, domain.latent: u.reshape(start.shape)}, "x"),
+        )
 
-        def pack(tensor: Tensor) -> Tensor:
-            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        start = domain.mean.expand(rows, *domain.mean.shape).clone().requires_grad_(True)
-        known = {name: value[:1].expand(rows, *value.shape[1:]) for name, value in rest.items()}
-        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            kept_alive = decode({**known, domain.latent: start}, "x")
-        del kept_alive
-        return sum(storages.values())
-
-    return max(1, kept(2) - kept(1))  # weights are in both
-
-
-def _parts(
-    decode: Decode, domain: Domain, rest: Mapping[str, Tensor], rows: int, codes: int, at_once: int | None
-) -> list[slice]:
-    """Rows that are searched for together."""
-    size = at_once or max(1, min(rows, TOGETHER // (codes * memory_of_code(decode, domain, rest))))
-    return [slice(first, first + size) for first in range(0, rows, size)]
+    return codes * _memory_of_row(problem, Search())
 
 
 def _mean_square(r: Tensor) -> Tensor:

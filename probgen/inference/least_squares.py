@@ -13,16 +13,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from probgen.contract.seeds import key
 from probgen.errors import InputError
 from probgen.inference.training import Schedule, rate
 
 Residuals = Callable[[Tensor], Tensor]  # u (row, unknown) -> r (row, residual), of each row alone
 NOISE_ENDS = 0.75  # share of the steps after which no noise is added (Karras et al. 2020, appendix D)
-DAMPING, EASED, RAISED = (
-    1e-3,
-    0.2,
-    5.0,
-)  # of Gauss-Newton: at first, after a step that helps, after one that does not
+# of Gauss-Newton, in curvatures along the gradient: at first, after a step that helps, after one that does not
+DAMPING, EASED, RAISED = 1e-3, 0.2, 5.0
+ENOUGH = 1e-24  # of the squared gradient: conjugate gradients of a row end there
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Search:
     schedule       of the learning rate
     noise          deviation of what is added to the unknowns at first; it falls to 0 after three quarters of the steps
                    (Karras et al. 2020, appendix D)
+    seed           of the noise, which each row has of its own
     inner          conjugate gradients in a step of Gauss-Newton
     """
 
@@ -43,19 +43,23 @@ class Search:
     learning_rate: float = 0.1
     schedule: Schedule = "constant"
     noise: float = 0.0
+    seed: int = 0
     inner: int = 20
 
 
-def least_squares(residuals: Residuals, u: Tensor, search: Search) -> tuple[Tensor, Tensor]:
+def least_squares(residuals: Residuals, u: Tensor, search: Search, first: int = 0) -> tuple[Tensor, Tensor]:
     """The best u that was met, of each row, and its sum of squares: (row, unknown), (row,).
 
     residuals  differentiable; r of a row must not depend on other rows
     u          where the search begins
+    first      number of the first row, where these are some of more
 
     A row that begins at its minimum stays there. Errors: `InputError` where r has no gradient with respect to u.
     """
     with torch.enable_grad():
-        return _adam(residuals, u, search) if search.method == "adam" else _gauss_newton(residuals, u, search)
+        if search.method == "adam":
+            return _adam(residuals, u, search, first)
+        return _gauss_newton(residuals, u, search)
 
 
 class _Best:
@@ -70,18 +74,24 @@ class _Best:
         self.u[better], self.loss[better] = u.detach()[better], loss.detach().double()[better]
 
 
-def _adam(residuals: Residuals, u: Tensor, search: Search) -> tuple[Tensor, Tensor]:
+def _adam(residuals: Residuals, u: Tensor, search: Search, first: int) -> tuple[Tensor, Tensor]:
     """Adam (Kingma & Ba 2015): its steps are of each unknown alone, so rows do not see one another."""
     u = u.detach().clone().requires_grad_(True)
     optimizer, best = torch.optim.Adam([u], search.learning_rate), _Best(u)
+    noises: list[torch.Generator] = []
     if search.noise:
+        noises = [torch.Generator().manual_seed(key(search.seed, "noise", first + i)) for i in range(len(u))]
         with torch.no_grad():
             best.see(u, residuals(u).square().sum(1))
     for t in range(search.steps):
         gone = t / search.steps
         optimizer.param_groups[0]["lr"] = search.learning_rate * rate(search.schedule, gone)
         noise = search.noise * max(0.0, 1 - gone / NOISE_ENDS) ** 2
-        loss = residuals(u + noise * torch.randn_like(u) if noise else u).square().sum(1)
+        at = u
+        if noise:
+            drawn = [torch.randn(u.shape[1], generator=generator) for generator in noises]
+            at = u + noise * torch.stack(drawn).to(u)
+        loss = residuals(at).square().sum(1)
         if not noise:
             best.see(u, loss)
         (u.grad,) = _gradient(loss.sum(), u)
@@ -92,9 +102,10 @@ def _adam(residuals: Residuals, u: Tensor, search: Search) -> tuple[Tensor, Tens
 
 
 def _gauss_newton(residuals: Residuals, u: Tensor, search: Search) -> tuple[Tensor, Tensor]:
-    """Levenberg (1944) and Marquardt (1963): (J'J + a) step = -J'r by conjugate gradients, with a damping a of each row.
+    """Levenberg (1944) and Marquardt (1963): (J'J + a c) step = -J'r by conjugate gradients, with a damping a of each row.
 
-    Products with J are by a second derivative of v'r, which is linear in v, so that J is never there.
+    c = |J g|^2 / |g|^2 is the curvature along the gradient g, so that the unit of r does not matter. Products with J are by a second
+    derivative of v'r, which is linear in v, so that J is never there.
     """
     u, best = u.detach().clone(), _Best(u)
     damping = u.new_full((len(u), 1), DAMPING)
@@ -106,8 +117,9 @@ def _gauss_newton(residuals: Residuals, u: Tensor, search: Search) -> tuple[Tens
         v = torch.zeros_like(r, requires_grad=True)
         (back,) = _gradient(r, u, v)  # J'v
         gradient = torch.autograd.grad(r, u, r.detach(), retain_graph=True)[0]
-
-        product = partial(_damped, u, r, v, back, damping)
+        (along,) = torch.autograd.grad(back, v, gradient, retain_graph=True)  # J g
+        curvature = _ratio(along.square().sum(1, keepdim=True), gradient.square().sum(1, keepdim=True))
+        product = partial(_damped, u, r, v, back, damping * curvature)
         step = _conjugate_gradients(product, -gradient, search.inner)
         u = u.detach()
         with torch.no_grad():
@@ -130,14 +142,16 @@ def _conjugate_gradients(product: Callable[[Tensor], Tensor], b: Tensor, steps: 
     """x of A x = b for each row, A positive (Hestenes & Stiefel 1952)."""
     x, r = torch.zeros_like(b), b.clone()
     p, size = r, r.square().sum(1, keepdim=True)
+    least = ENOUGH * size
     for _ in range(steps):
-        if not size.any():
+        going = size > least
+        if not going.any():
             break
         Ap = product(p)
-        a = _ratio(size, (p * Ap).sum(1, keepdim=True))
+        a = torch.where(going, _ratio(size, (p * Ap).sum(1, keepdim=True)), 0.0)
         x, r = x + a * p, r - a * Ap
         after = r.square().sum(1, keepdim=True)
-        p, size = r + _ratio(after, size) * p, after
+        p, size = r + _ratio(after, size) * p, torch.where(going, after, 0.0)
     return x
 
 

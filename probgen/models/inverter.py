@@ -1,18 +1,19 @@
 """An encoder into the latents of a given generator, fitted in its domain (Zhu, Shen, Zhao & Zhou, ECCV 2020).
 
-    c = E(x),   min_E  |x - g(c)|^2 + f |F(x) - F(g(c))|^2 - d log sigmoid D(g(c)) + w dist(c)^2          (eq. 2, and the last term)
+    c = E(x),   min_E  |x - g(c)|^2 + f |F(x) - F(g(c))|^2 - d log sigmoid D(g(c)) + w dist(c)^2          (after eq. 2)
 
-on real rows; the generator g stays as it is. F are features of a network that tells attributes, D is the discriminator of a GAN, where there is
-one. The last term is not the paper's: layers of a code that differ more than layers of draws do lie where the generator was never trained,
-and edits lose their force there. dist is the deviation of layers from their mean, or, of latents without layers, how much farther
-from the mean of draws than these a code lies.
+on real rows; the generator g stays as it is. F are features of a network that tells attributes. D is the log odds of real rows against draws, by the
+discriminator of a GAN, where there is one. In the paper D is trained together with E; here it stays as it is, and the last term is ours: codes
+whose layers differ more than those of draws, or that lie farther from the mean than draws do, are where the generator was never trained, and edits lose
+their force there. dist^2 is the sum of both: the mean square by which layers of a code differ from their mean, and that by which their mean, or a code
+without layers, is farther from the mean of draws than draws are; all in deviations of draws.
 
 The family is the generator with an encoder: free draws and x of given latents are the generator's, x given finds its latents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -79,9 +80,13 @@ class Options(SVIOptions):
         json_schema_extra=only(features=SET),
     )
     critic_weight: float = Field(
-        0.05, ge=0, description="d, of what the discriminator of the generator says, where it has one"
+        0.05,
+        ge=0,
+        description="d, of the log odds that the discriminator of the generator gives, where it has one",
     )
-    domain_weight: float = Field(0.2, ge=0, description="w, of how far codes are from those of draws")
+    domain_weight: float = Field(
+        0.2, ge=0, description="w, of how much farther codes are from the domain than those of draws"
+    )
     autocast: bool = Field(False, description="products in bfloat16")
 
 
@@ -111,8 +116,14 @@ class Inverter(Objective):
             raise InputError(
                 f"generator: it is conditioned on {[*theirs.given]}: say given = {[*theirs.given]}"
             )
-        if (theirs.dims, theirs.shape, theirs.levels) != (event.dims, event.shape, event.levels):
+        ours = (event.dims, event.shape, event.support, event.levels)
+        if (theirs.dims, theirs.shape, theirs.support, theirs.levels) != ours:
             raise InputError(f"generator: it makes {theirs}, and the rows are {event}")
+        for name, part in theirs.given.items():
+            if event.given[name] != part:
+                raise InputError(
+                    f"generator: its {name!r} is {part}, and that of the rows is {event.given[name]}"
+                )
         if not isinstance(module, Discriminating):
             refuse_unused(options, f"family {generator.family!r} has no discriminator", "critic_weight")
         self.of = (generator,)  # no part of this module, whose state is the encoder's
@@ -120,7 +131,7 @@ class Inverter(Objective):
         self.latent, shape = code_of(options.latent, generator)
         self.latents = {self.latent: latents_of(module)[self.latent]}
         self.places = places_of(module)
-        self.shape, self.layered = shape, len(shape) > 1
+        self.shape, self.layered = shape, "layer" in self.latents[self.latent]
         self.standard = Standardization(event.fixed_shape, each=False)
         self.middle = Standardization(shape)
         context, size = context_size(event), int(torch.Size(shape).numel())
@@ -134,6 +145,9 @@ class Inverter(Objective):
         if features is not None and not isinstance(features.module, Telling):
             raise InputError(f"features: family {features.family!r} has none; a run of `attributes` has")
         self.feature_scale = torch.ones(())  # of a fit
+        for fitted in (generator, features):
+            if fitted is not None:
+                fitted.module.requires_grad_(False)
         own = self.latents[self.latent]
         self.dims = {"middle.loc": own, "middle.scale": own}
 
@@ -142,11 +156,14 @@ class Inverter(Objective):
         """Its module, as it was fitted."""
         return self.of[0].module
 
-    def to_device(self, device: torch.device) -> None:
-        """Put the networks that stay as they are where the fit goes on, without gradients."""
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Inverter:
+        """The networks that it is told go where it goes; their dtype stays."""
+        super()._apply(fn, recurse)
+        device = self.middle.loc.device
         for fitted in (*self.of, *self.told):
-            if fitted is not None:
-                fitted.module.to(device).requires_grad_(False)
+            if fitted is not None and device.type != "meta":
+                fitted.module.to(device)
+        return self
 
     def codes(self, x: Tensor, given: Mapping[str, Tensor]) -> Tensor:
         """E(x): (row, *dims)."""
@@ -221,7 +238,6 @@ def build(options: Options, event: Event, generator: Fitted, features: Fitted | 
 @hookimpl
 def fit(module: Inverter, data: Rows, options: Options, run: Run) -> None:
     """Learn where codes of draws lie and the scale of x, then the encoder."""
-    module.to_device(run.device)
     seen = data.moments()
     module.standard.learn(seen.mean, seen.shared_scale)
     first = next(data.chunks(AT_ONCE))
@@ -246,7 +262,6 @@ def fit(module: Inverter, data: Rows, options: Options, run: Run) -> None:
 def score(fitted: Fitted, data: dict[str, Tensor], run: Run) -> xr.Dataset:
     """`reconstruction_error (row)`: the root of the mean square of x less what is made of its code. No likelihood."""
     module = inverter(fitted)
-    module.to_device(run.device)
     given = {name: data[name] for name in module.event.given}
     made = module.decode({**given, module.latent: module.codes(data["x"], given)})
     error = (made - data["x"]).flatten(1).double().square().mean(1).sqrt()
@@ -260,7 +275,6 @@ def sample(
 ) -> dict[str, Tensor]:
     """Draws of the generator, and x of given latents; of x that is given its codes, and x as it is."""
     module = inverter(fitted)
-    module.to_device(run.device)
     if "x" in given:
         if not given["observed"].all():
             raise NotOffered(

@@ -30,6 +30,10 @@ class LoadedAnalysis:
             lacking = next(part for part in PARTS if not hasattr(source, part))
             raise PluginError(f"{self.where} has no {lacking!r}; see docs/plugins.md")
         self.source = source
+        if "models" in self.options.model_fields:
+            raise PluginError(
+                f"{self.where}: an option cannot be called 'models', by which a recipe says which models an analysis is of"
+            )
         self.several = isinstance(source, Comparing) and source.several
         self.rowless = isinstance(source, Rowless) and source.rowless
 

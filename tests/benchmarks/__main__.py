@@ -17,6 +17,7 @@ NAMES = (
     "em_file",
     "errors",
     "gan",
+    "inversion",
     "laboratory",
     "layered",
     "nade",

@@ -216,9 +216,10 @@ class Adversarial(nn.Module, ABC):
         return self.discriminate(x.repeat_interleave(p, dim), c if c is None else c.repeat_interleave(p, dim))
 
     def realism(self, x: Tensor, **given: Tensor) -> Tensor:
-        """What D says of rows in the units of the data; of several members their mean: (row,)."""
+        """log p_data(x) / p_G(x) by the calibrated D, whatever its loss; of several members on average: (row,), in nats."""
         said = self.critic(self.of_each(self.standardised(x)), self.of_each(self.condition(given)))
-        return said if self.members == 1 else said.mean(0)
+        ratio = self.calibration[..., :1] * said + self.calibration[..., 1:]
+        return ratio if self.members == 1 else ratio.mean(0)
 
     # parts of a game, where a family has some
 

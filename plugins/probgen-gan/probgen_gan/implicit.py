@@ -101,7 +101,7 @@ def sample(
     module = adversarial(fitted)
     z = given.get("z")
     if z is None or "x" in given:
-        many = max(DRAWS, options.tries * n) if "x" in given else n
+        many = max(DRAWS, options.restarts * n) if "x" in given else n
         z = torch.randn(many, module.options.latent, device=run.device, dtype=run.dtype)
     latents = {"z": z.to(run.dtype)}
     if module.members > 1:

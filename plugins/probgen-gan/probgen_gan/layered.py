@@ -122,7 +122,7 @@ def sample(fitted: Fitted, n: int, given: dict[str, Tensor], options: Any, run: 
     module = layered(fitted)
     conditions = {name: given[name] for name in module.event.given}
     if "x" in given:
-        many = max(DRAWS, options.tries * n)
+        many = max(DRAWS, options.restarts * n)
         which = torch.arange(many, device=run.device) % n
         drawn = module.latents_of(
             many, {name: v[which] for name, v in conditions.items()}, type(options)(), run

@@ -27,7 +27,7 @@ DRAWS = 1000  # whose codes say where the domain is
 class SearchOptions(Options):
     """How x is completed."""
 
-    tries: int = Field(
+    restarts: int = Field(
         4,
         ge=1,
         description="searches of each draw, of which the best is taken",
@@ -37,7 +37,7 @@ class SearchOptions(Options):
         100, ge=1, description="of Adam, in each search", json_schema_extra=only(x=("part", "all"))
     )
     prior: float = Field(
-        0.005,
+        0.02,
         ge=0,
         description="weight of the squared distance of a code from the mean of draws, against that of x in its deviations",
         json_schema_extra=only(x=("part", "all")),
@@ -68,15 +68,15 @@ def completed(
     seen = torch.where(observed, x, torch.nan)
     found = invert(
         module.decode,
-        _times(seen, options.tries),
+        _times(seen, options.restarts),
         domain,
-        start=drawn[latent][: options.tries * len(x)],
-        rest={name: _times(value, options.tries) for name, value in rest.items()},
+        start=drawn[latent][: options.restarts * len(x)],
+        rest={name: _times(value, options.restarts) for name, value in rest.items()},
         comparison=Comparison(unit=unit),
         prior=options.prior,
         search=Search(steps=options.search_steps),
     )
-    best = found.error.unflatten(0, (options.tries, len(x))).argmin(0) * len(x) + torch.arange(
+    best = found.objective.unflatten(0, (options.restarts, len(x))).argmin(0) * len(x) + torch.arange(
         len(x), device=x.device
     )
     return {

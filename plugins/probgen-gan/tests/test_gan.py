@@ -248,7 +248,7 @@ def test_completion_is_the_best_of_several_searches(members: int) -> None:
     known[::2, 5:] = False
     known[1::2, :3] = False
     x = np.where(known, truth.values, np.nan)
-    found = probgen.sample(fitted, 2, given={"x": x, **which}, tries=8, search_steps=300, prior=0.0)
+    found = probgen.sample(fitted, 2, given={"x": x, **which}, restarts=8, search_steps=300, prior=0.0)
     again = found["x"].values
     np.testing.assert_array_equal(again[:, known], np.broadcast_to(x, again.shape)[:, known])
     assert "search" in found["search_error"].attrs["long_name"]
@@ -271,12 +271,14 @@ def test_more_searches_are_never_worse() -> None:
     fitted = probgen.fit("gan", ring(), steps=5, batch_size=16)
     x = ring()["x"].values[:30].copy()
     x[:, 1] = np.nan
-    one, four = (probgen.sample(fitted, 2, given={"x": x}, tries=t, search_steps=15) for t in (1, 4))
+    one, four = (
+        probgen.sample(fitted, 2, given={"x": x}, restarts=t, search_steps=15, prior=0.0) for t in (1, 4)
+    )
     assert (four["search_error"].values <= one["search_error"].values).all()
     assert (four["search_error"].values < one["search_error"].values).any()
     assert not np.array_equal(one["z"].values[0], one["z"].values[1])
-    with pytest.raises(InputError, match="tries = 2"):
-        probgen.sample(fitted, 2, tries=2)
+    with pytest.raises(InputError, match="restarts = 2"):
+        probgen.sample(fitted, 2, restarts=2)
 
 
 @pytest.mark.parametrize("name", ["vectors", "members", "images"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -27,13 +27,23 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import only
 from probgen.contract.rows import as_tensor, evenly
 from probgen.errors import InputError, NotOffered, did_you_mean
+from probgen.evaluation.pictures import psnr
 from probgen.inference.degradations import Degradation, whole
-from probgen.inference.inversion import Comparison, Domain, Held, invert, memory_of_code, multi_code, nearest
+from probgen.inference.inversion import (
+    Comparison,
+    Domain,
+    Held,
+    Mixed,
+    invert,
+    memory_of_codes,
+    multi_code,
+    nearest,
+)
 from probgen.inference.least_squares import Search
 from probgen.inference.training import Schedule
+from probgen.pair import PairSampleOptions
 
 MANY, JUDGED = 100, 1000  # rows that deviations of scores are taken over: at least, and at most
-MOST = 120.0  # dB, of what is as good as equal
 SPREAD = 0.5  # of several codes around the mean where their search begins, in deviations of draws
 
 
@@ -42,7 +52,9 @@ class SearchOptions(SpaceOptions):
 
     rows: int = Field(24, ge=1, description="of the data, evenly spaced")
     search: Literal["adam", "gauss-newton"] = Field("adam", description="the method")
-    search_steps: int = Field(100, ge=1, description="of the search; of gauss-newton 10 do as much")
+    search_steps: int | None = Field(
+        None, ge=1, description="of the search; by default 100 of adam, 10 of gauss-newton"
+    )
     learning_rate: float = Field(
         0.1,
         gt=0,
@@ -65,10 +77,10 @@ class SearchOptions(SpaceOptions):
     )
     pictured: int = Field(6, ge=1, description="rows in a picture")
 
-    @property
-    def how(self) -> Search:
+    def how(self, seed: int) -> Search:
         """The search."""
-        return Search(self.search, self.search_steps, self.learning_rate, self.schedule, self.noise)
+        steps = self.search_steps or {"adam": 100, "gauss-newton": 10}[self.search]
+        return Search(self.search, steps, self.learning_rate, self.schedule, self.noise, seed)
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,7 @@ class Inverting:
     domain  the same as means and deviations, on the device of the model
     unit    deviation of x over draws, in which errors are squared
     data, reference  rows, and those of the fit
+    search  how codes are searched for
     """
 
     fitted: Fitted
@@ -87,8 +100,9 @@ class Inverting:
     domain: Domain
     unit: float
     device: torch.device
-    data: xr.Dataset | None
+    data: xr.Dataset
     reference: xr.Dataset | None
+    search: Search
 
     @classmethod
     def of(cls, space: LatentSpace, options: SearchOptions, data: xr.Dataset, call: Call) -> Inverting:
@@ -100,7 +114,7 @@ class Inverting:
         few = space.some(slice(0, 200))
         unit = float(few.decoded(few.codes)["x"].values.std()) or 1.0
         domain = Domain.of(space.latent, torch.from_numpy(space.codes).to(device, fitted.dtype))
-        return cls(fitted, options, space, domain, unit, device, data, call.reference)
+        return cls(fitted, options, space, domain, unit, device, data, call.reference, options.how(call.seed))
 
     @property
     def event(self) -> Event:
@@ -117,6 +131,21 @@ class Inverting:
         """x of codes: (row, *event), float64, not rounded."""
         x = decode(self.fitted, {**rest, self.space.latent: codes}, device=self.device)["x"].values
         return np.asarray(x.astype(np.float64))
+
+    def features(self, weight: float) -> Callable[[Tensor], Tensor] | None:
+        """Of the network that tells attributes, in one deviation of them over draws; None without a weight. Errors: `InputError`."""
+        if not weight:
+            return None
+        net = self.space.telling
+        if net is None:
+            raise InputError(
+                "feature_weight: the scorer is no network with features; a run of `attributes` is"
+            )
+        of: Any = net
+        of.to(self.device)
+        with torch.no_grad():
+            scale = of.features(self.drawn[:200].to(self.device)).var(0).mean().sqrt().clamp(min=1e-6)
+        return lambda x: of.features(x) / scale
 
     @property
     def has_encoder(self) -> bool:
@@ -186,6 +215,7 @@ class Inverting:
         start: np.ndarray | None = None,
         held: Held | None = None,
         prior: float = 0.0,
+        feature_weight: float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The code of each row, and x of it."""
         found = invert(
@@ -194,10 +224,10 @@ class Inverting:
             self.domain,
             start=None if start is None else self.tensor(start).to(self.domain.mean),
             rest={name: self.tensor(value) for name, value in rest.items()},
-            comparison=Comparison(degradation, self.unit),
+            comparison=Comparison(degradation, self.unit, self.features(feature_weight), feature_weight),
             held=held,
             prior=prior,
-            search=self.options.how,
+            search=self.search,
         )
         return found.codes.cpu().numpy(), found.x.double().cpu().numpy()
 
@@ -219,11 +249,11 @@ class Inverting:
         *,
         degradation: Degradation = whole,
         start: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """x of several codes of each row, mixed at the place. start: codes that they begin around. Errors: `InputError`, `NotOffered`."""
+    ) -> Mixed:
+        """Several codes of each row, mixed at the place. start: codes that they begin around. Errors: `InputError`, `NotOffered`."""
         n, rows = self.options.codes, len(seen)
         known = {name: self.tensor(value) for name, value in rest.items()}
-        needed = n * memory_of_code(self.decode, self.domain, known)
+        needed = memory_of_codes(self.decode, self.domain, known, n)
         if needed > (there := _memory(self.device)):
             raise InputError(
                 f"codes = {n}: a search for them takes about {needed / 2**30:.1f} GiB a row, and there are {there / 2**30:.1f}; take fewer"
@@ -236,7 +266,7 @@ class Inverting:
         )
         around = self.domain.standard(middle.to(self.domain.mean)).repeat_interleave(n, 0)
         starts = self.domain.codes(around + SPREAD * drawn).unflatten(0, (rows, n))
-        found = multi_code(
+        return multi_code(
             self.decode,
             self.tensor(seen),
             self.domain,
@@ -245,27 +275,34 @@ class Inverting:
             top=None if start is None else middle.to(self.domain.mean),
             rest=known,
             comparison=Comparison(degradation, self.unit),
-            search=self.options.how,
+            search=self.search,
         )
-        return found.x.double().cpu().numpy()
 
     @cached_property
+    def mixable(self) -> list[str]:
+        """Places where several codes can be mixed: maps after the latent."""
+        places = places_of(self.fitted.module)
+        names = list(places)
+        after = names[names.index(self.space.latent) + 1 :] if self.space.latent in places else names
+        return [name for name in after if len(places[name]) > 1]
+
+    @property
     def place(self) -> str:
         """Where several codes are mixed. Errors: `InputError`, `NotOffered`."""
-        places = places_of(self.fitted.module)
-        offered = [name for name, dims in places.items() if len(dims) > 1 and name != self.space.latent]
-        if not offered:
+        if not self.mixable:
             raise NotOffered("the generator has no maps where several codes could be mixed")
         if self.options.place is None:
-            return offered[len(offered) // 2]
-        if self.options.place not in offered:
-            raise InputError(f"place = {self.options.place!r}: {did_you_mean(self.options.place, offered)}")
+            return self.mixable[len(self.mixable) // 2]
+        if self.options.place not in self.mixable:
+            raise InputError(
+                f"place = {self.options.place!r}: {did_you_mean(self.options.place, self.mixable)}"
+            )
         return self.options.place
 
     @property
-    def mixes(self) -> bool:
-        """Whether the generator has a place where codes can be mixed."""
-        return any(len(dims) > 1 for dims in places_of(self.fitted.module).values())
+    def draws_posterior(self) -> bool:
+        """Whether `sample` draws codes from q(z given x), and x from p(x given a part of it)."""
+        return issubclass(self.fitted.definition.options("sample"), PairSampleOptions)
 
     def tensor(self, values: np.ndarray) -> Tensor:
         """On the device; real numbers in float64, as hooks get them."""
@@ -289,11 +326,8 @@ class Inverting:
         return (high - low) or 1.0
 
     def psnr(self, x: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """Peak signal-to-noise ratio, in dB, of each row, at most 120. The peak is the highest level, or the range of the rows of real data."""
-        truth = truth.astype(np.float64)
-        peak = self.peak(truth)
-        error = np.square(self.near(x) - truth).reshape(len(x), -1).mean(1)
-        return np.asarray(10 * np.log10(peak**2 / np.maximum(error, peak**2 * 10 ** (-MOST / 10))))
+        """Peak signal-to-noise ratio, in dB, of each row. The peak is the highest level, or the range of the rows of real data."""
+        return psnr(self.near(x), truth, self.peak(truth))
 
     def told(self, x: np.ndarray, rows: xr.Dataset) -> Any:
         """Scores of attributes of x: (row, factor), masked where they are not known."""

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from probgen import latents
 from probgen.analyses.edits import MoveOptions, held_by, move_of
-from probgen.analyses.inverting import Inverting, SearchOptions, middle
+from probgen.analyses.searching import Inverting, SearchOptions, middle
 from probgen.analyses.space import known
 from probgen.errors import InputError, did_you_mean
 from probgen.inference import degradations
@@ -22,6 +22,11 @@ class WorkOptions(SearchOptions, MoveOptions):
 
     held_weight: float = Field(
         0.02, gt=0, description="of the distance from the encoder's code, in the method held"
+    )
+    feature_weight: float = Field(
+        0.0,
+        ge=0,
+        description="of the scorer's features of x, of one code; errors of attributes are then told by the same network",
     )
     attribute: str | tuple[str, ...] | None = Field(
         None, description="edited in real rows; by default each whose boundary is better than chance"
@@ -124,23 +129,17 @@ def between_rows(
 def diffused_rows(
     its: Inverting, rows: xr.Dataset, truth: np.ndarray, rest: Mapping[str, np.ndarray], options: WorkOptions
 ) -> xr.Dataset:
-    """A patch of each row in the context of the next (Zhu et al. 2020, section 3.4): the patch alone is compared, from the encoder's code of both."""
+    """A patch of each row in the context of the next (Zhu et al. 2020, section 3.4): the patch alone is compared, from the encoder's code
+    of both together, or from the draws that are nearest to them."""
     few = rows.isel(row=slice(0, options.pictured))
     x, some = truth[: options.pictured], {name: value[: options.pictured] for name, value in rest.items()}
     inside = middle(x.shape[1:], options.patch)
     pasted = np.where(inside, np.roll(x, -1, 0), x)
-    if its.has_encoder:
-        both = few.assign(x=(few["x"].dims, pasted.astype(few["x"].dtype), few["x"].attrs))
-        degradation = degradations.mask(its.tensor(inside))
-        seen = np.where(inside, pasted, np.nan)
-        _, made = its.one(
-            seen,
-            some,
-            degradation=degradation,
-            start=its.by_encoder(both),
-            held=its.held(options.held_weight),
-        )
-    else:
-        _, made = its.one(pasted, some)
+    both = few.assign(x=(few["x"].dims, pasted.astype(few["x"].dtype), few["x"].attrs))
+    start = its.by_encoder(both) if its.has_encoder else its.nearest(pasted, degradations.whole)
+    degradation = degradations.mask(its.tensor(inside))
+    held = its.held(options.held_weight) if its.has_encoder else None
+    seen = np.where(inside, pasted, np.nan)
+    _, made = its.one(seen, some, degradation=degradation, start=start, held=held)
     dims = ("image", *its.event.dims)
     return xr.Dataset({"pasted": (dims, pasted), "diffused": (dims, its.near(made))})

@@ -1,0 +1,87 @@
+"""Inverting 100 rows of 32 x 32: all together, one by one, and a plain loop of as many gradients; Adam against Gauss-Newton.
+
+The generator is `stylegan` as it begins: times do not depend on what it has learnt. Times are those of the processor, on one thread;
+memory is what a process of its own needs above that before the search.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import probgen
+from probgen.inference.inversion import Comparison, Domain, invert
+from probgen.inference.least_squares import Search
+
+ROWS, STEPS, TURNS = 100, 100, 3
+
+
+def main() -> None:
+    """Print times, ratios and memory."""
+    torch.set_num_threads(1)
+    module, domain, x = _world()
+    shared: dict[str, Any] = {"comparison": Comparison(unit=60.0)}
+
+    def together() -> None:
+        invert(module.decode, x, domain, search=Search(steps=STEPS), **shared)
+
+    def alone() -> None:  # a tenth of them, since it takes long
+        for i in range(0, ROWS, 10):
+            invert(module.decode, x[i : i + 1], domain, search=Search(steps=STEPS), at_once=1, **shared)
+
+    def plain() -> None:
+        u = torch.zeros(ROWS, domain.mean.numel(), requires_grad=True)
+        optimizer = torch.optim.Adam([u], 0.1)
+        for _ in range(STEPS):
+            y = module.decode({"styles": domain.codes(u.view(ROWS, *domain.mean.shape))})
+            optimizer.zero_grad()
+            ((y - x) / 60).square().flatten(1).mean(1).sum().backward()
+            optimizer.step()
+
+    def newton() -> None:
+        invert(module.decode, x, domain, search=Search("gauss-newton", steps=STEPS // 10), **shared)
+
+    works = (together, plain, alone, newton)
+    times: dict[str, list[float]] = {work.__name__: [] for work in works}
+    for _ in range(TURNS):
+        for work in works:
+            times[work.__name__].append(_spent(work))
+    a, b, c, d = (statistics.median(times[work.__name__]) for work in works)
+    print(f"{ROWS} rows, {STEPS} steps: {a:.1f} s; a plain loop {b:.1f} s, ratio {a / b:.2f}", flush=True)
+    print(
+        f"one by one {10 * c:.1f} s, {10 * c / a:.1f} times; {STEPS // 10} steps of Gauss-Newton {d:.1f} s",
+        flush=True,
+    )
+    context = multiprocessing.get_context("spawn")
+    for at_once in (None, 1, ROWS):
+        with context.Pool(1) as pool:
+            print(f"memory, at_once = {at_once}: {pool.apply(_memory, (at_once,)):.0f} MiB", flush=True)
+
+
+def _world() -> tuple[Any, Domain, Tensor]:
+    data = probgen.datasets.load("rooms", "valid").isel(row=slice(0, ROWS))
+    fitted = probgen.fit("stylegan", data, steps=1)
+    module = fitted.module.requires_grad_(False)
+    domain = Domain.of("styles", torch.from_numpy(probgen.sample(fitted, 500).styles.values))
+    return module, domain, torch.from_numpy(data.x.values).double()
+
+
+def _memory(at_once: int | None) -> float:
+    torch.set_num_threads(1)
+    module, domain, x = _world()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    invert(module.decode, x, domain, search=Search(steps=2), at_once=at_once)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def _spent(work: Callable[[], None]) -> float:
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
