@@ -180,6 +180,11 @@ def test_degradations_are_what_they_say() -> None:
         (lambda x: degradations.quantize(1), "levels = 1"),
         (lambda x: degradations.quantize(2, 1.0, 1.0), "above low"),
         (lambda x: degradations.shrink(2)(x.flatten(1)), "of images"),
+        (lambda x: degradations.gray(x.long()), "real numbers"),
+        (lambda x: degradations.blur(1.0)(x.to(torch.uint8)), "real numbers"),
+        (lambda x: degradations.blur(1e9)(x), "too much"),
+        (lambda x: degradations.blur(float("inf")), "above 0"),
+        (lambda x: degradations.mask(np.zeros((3, 8, 12))), "hides everything"),
         (lambda x: degradations.checked(torch.round, x), "no gradient"),
         (lambda x: degradations.checked(lambda x: x.detach(), x), "no gradient"),
         (lambda x: degradations.checked(lambda x: x[:1], x), "as many rows"),
@@ -370,3 +375,21 @@ def test_a_hole_is_filled_by_what_is_harmonic() -> None:
             if 0 <= a < 9 and 0 <= b < 7
         ]
         np.testing.assert_allclose(found[:, c, i, j], np.mean(near, 0), atol=1e-9)
+
+
+def test_what_cannot_be_searched_for_is_one_line() -> None:
+    world = Linear()
+    known = torch.arange(40) < 20
+    for how, why in (
+        ({"comparison": Comparison(degradations.mask(known))}, "gives NaN"),
+        ({"at_once": 0}, "at_once = 0"),
+        ({"prior": -1.0}, "at least 0"),
+        ({"held": Held(lambda x, rest: world.z, -1.0)}, "at least 0"),
+    ):
+        with pytest.raises(InputError, match=why):
+            invert(world.decode, world.x, world.domain, **how)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no rows"):
+        invert(world.decode, world.x[:0], world.domain)
+    for wrong in ({"method": "newton"}, {"steps": 0}, {"noise": -1.0}):
+        with pytest.raises(InputError):
+            Search(**wrong)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import probgen
 from probgen.cli import app
-from probgen.errors import FileError, InputError
+from probgen.errors import FileError, InputError, NotOffered
 from probgen.recipes.plan import Recipe
 from probgen.testing import AnalysisLaws
 from tests.planted import factors, planted
@@ -152,6 +152,9 @@ def test_what_cannot_be_searched_for_is_one_line(
     refused("is 12 x 8, the images are 10 x 10", mask=image("other.png", np.eye(8, 12) * 255))
     refused("there is no such file", mask=str(tmp_path / "nowhere.png"))
     refused("cannot be shrunk by 3", factor=3, tasks=["super-resolution"])
+    refused("each one once", tasks=["denoising", "denoising"])
+    left = probgen.analyze("restoration", generator, own, factor=3, rows=2, **Q, **SEARCH)
+    assert list(left.task.values) == ["inpainting", "denoising"]
     refused("learning_rate = 0.2 has no effect", learning_rate=0.2)
     refused("noise = 0.1 has no effect", noise=0.1)
     refused("tasks", tasks=[])
@@ -373,6 +376,63 @@ def test_what_is_no_generator_is_one_line(runs: Path, digits: xr.Dataset, tmp_pa
     assert fitted.module.latents == {"styles": ("layer", "style")}
 
 
+def test_what_a_fit_builds_on_is_not_written_over(runs: Path, digits: xr.Dataset, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    place = tmp_path / "runs"
+    for out, generator in (("generator", "generator"), ("generator", "encoder"), ("encoder", "encoder")):
+        with pytest.raises(InputError, match="which the fit builds on"):
+            probgen.fit("inverter", digits, generator=place / generator, out=place / out, force=True, steps=1)
+    probgen.load(place / "encoder")
+    junk = tmp_path / "away"
+    shutil.move(place, junk)
+    (place / "generator").mkdir(parents=True)
+    (place / "generator" / "model.h5").write_bytes(b"junk")
+    assert probgen.load(junk / "encoder").models["generator"].family == "stylegan"  # beside it
+    shutil.rmtree(junk / "generator")
+    with pytest.raises(FileError):
+        probgen.load(junk / "encoder")
+    given = probgen.load(junk / "encoder", models={"generator": probgen.load(runs / "generator")})
+    assert given.module.latents == {"styles": ("layer", "style")}
+    with pytest.raises(InputError, match="not on 'critic'"):
+        probgen.load(runs / "encoder", models={"critic": given})
+
+
+@pytest.mark.parametrize("dtypes", [("float64", "float32"), ("float32", "float64"), ("float64", "float64")])
+def test_an_encoder_and_its_generator_may_have_any_dtypes(
+    dtypes: tuple[str, str], digits: xr.Dataset, tmp_path: Path
+) -> None:
+    gan = {"latent": 4, "style": 4, "channels": (8, 8), "d_channels": (8,), "steps": 2}
+    probgen.fit("stylegan", digits, dtype=dtypes[0], **gan).save(tmp_path / "g.h5")
+    fitted = probgen.fit(
+        "inverter", digits, dtype=dtypes[1], generator=tmp_path / "g.h5", hidden=(8,), steps=2
+    )
+    assert np.isfinite(probgen.decode(fitted, probgen.encode(fitted, digits)).x).all()
+    assert np.isfinite(probgen.sample(fitted, 3).x).all()
+    assert np.isfinite(probgen.score(fitted, digits).reconstruction_error).all()
+
+
+def test_codes_of_a_conditional_model_stay_with_their_condition(digits: xr.Dataset) -> None:
+    """Searched for in z; of each row alone, whatever the labels of others are; mixed only at places behind the latent."""
+    fitted = probgen.fit("biggan", digits, **FAMILIES["biggan"])
+    x = digits.x.values[[0, 0]].astype(float)
+    x[:, 4:] = np.nan
+    one, other = (
+        probgen.sample(fitted, given={"x": x, "label": np.array([3, label])}, search_steps=10)
+        for label in (3, 5)
+    )
+    assert "z" in one
+    np.testing.assert_allclose(one.x[0, 0], other.x[0, 0], atol=1)
+    np.testing.assert_allclose(one.search_error[0, 0], other.search_error[0, 0], rtol=1e-3)
+    found = probgen.analyze("inversion", fitted, digits, rows=3, n=50, search_steps=3)
+    assert found.attrs["latent"] == "z"
+    style = probgen.fit("stylegan", digits, **FAMILIES["stylegan"])
+    how: dict[str, Any] = {"rows": 3, "n": 50, "search_steps": 3, "codes": 2}
+    with pytest.raises(NotOffered, match="latent 'styles' is not known of rows"):
+        probgen.analyze("inversion", style, digits, latent="maps4", **how)
+    with pytest.raises(InputError, match="place = 'maps4'"):
+        probgen.analyze("inversion", style, digits, place="maps", **how)
+
+
 # the command line, and recipes
 
 
@@ -413,7 +473,8 @@ def test_pictures_of_a_user_go_in_by_their_files(runs: Path, tmp_path: Path) -> 
         "inversion", str(vae), "--data", str(tmp_path / "photo.png"), "--size", "8x8", "--gray", "--crop"
     )
     assert right.exit_code == 0, right.output
-    assert run("inversion", str(vae), "--data", str(pictures), "--size", "8x").exit_code == 2
+    for size in ("8x", "", "99999", "999999x999999"):
+        assert run("inversion", str(vae), "--data", str(pictures), "--size", size).exit_code == 2
 
 
 def recipe(**tables: Any) -> Recipe:
@@ -429,8 +490,9 @@ def test_the_table_of_an_analysis_says_of_which_models_it_is() -> None:
     assert wanted.analysed("complete") == ["a", "b"]
     with pytest.raises(InputError, match=r"latent\.models: .*known: a, b"):
         recipe(latent={"models": ["c"]}).analysed("latent")
-    with pytest.raises(InputError, match="a list of models"):
-        recipe(latent={"models": "b"}).analysed("latent")
+    for wrong in ("b", [], [{"model": "b"}], ["b", "b"]):
+        with pytest.raises(InputError, match="a list of different models"):
+            recipe(latent={"models": wrong}).analysed("latent")
 
 
 class TestInversion(AnalysisLaws):

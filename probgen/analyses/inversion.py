@@ -15,7 +15,7 @@ from pydantic import Field
 from probgen import figures as draw
 from probgen.analyses.boundaries import boundaries_file, known_or_found
 from probgen.analyses.real_edits import WorkOptions, best_of, between_rows, diffused_rows, edited_rows
-from probgen.analyses.searching import Inverting
+from probgen.analyses.searching import Inverting, by_condition
 from probgen.analyses.space import applies, as_names, in_words, needs, space_of
 from probgen.api.sampling import sample
 from probgen.contract.analysis import Call
@@ -64,9 +64,11 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         why = "nobody tells attributes; give scorer, or find the boundaries of the run first"
         refuse_unused(options, why, "attribute", "by", "hold", "along", "feature_weight")
     space, bounds = (
-        known_or_found(fitted, data, options, call)
+        known_or_found(
+            fitted, data, options if options.scorer is None else by_condition(fitted, options), call
+        )
         if judged
-        else (space_of(fitted, data, options, call), None)
+        else (space_of(fitted, data, by_condition(fitted, options), call), None)
     )
     its = Inverting.of(space, options, data, call)
     rows = evenly(data, options.rows)

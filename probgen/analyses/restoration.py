@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate
 
 from probgen import figures as draw
 from probgen.analyses.boundaries import scored
-from probgen.analyses.searching import Inverting, SearchOptions, middle
+from probgen.analyses.searching import Inverting, SearchOptions, by_condition, middle
 from probgen.analyses.space import applies, in_words, needs, space_of
 from probgen.api.sampling import sample
 from probgen.contract.analysis import Call
@@ -117,7 +117,7 @@ def check(event: Event, options: Options) -> None:
     for task in options.tasks or ():
         if task == "colorization" and not _coloured(event):
             raise InputError("colorization is of images of three colours: leave it out of tasks")
-    if "inpainting" in (options.tasks or USUAL):
+    if "inpainting" in (options.tasks or USUAL) and _suits("inpainting", event, options):
         _hidden(event, options)
 
 
@@ -125,7 +125,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     """`restored (task, approach, row, *event)`, `psnr (task, approach, row)`, `attribute_error (task, approach, factor)`; figures `psnr_TASK_METHOD`, `gain_TASK`."""
     event = fitted.event
     check(event, options)
-    wanted = scored(fitted, options, call)
+    wanted = scored(fitted, by_condition(fitted, options), call)
     its = Inverting.of(space_of(fitted, data, wanted, call), wanted, data, call)
     if not its.mixable:
         refuse_unused(
@@ -133,7 +133,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         )
     rows = evenly(data, options.rows)
     truth, rest = rows["x"].values.astype(np.float64), its.rest(rows)
-    tasks = list(options.tasks or [task for task in USUAL if task != "colorization" or _coloured(event)])
+    tasks = list(options.tasks or [task for task in USUAL if _suits(task, event, options)])
     found: dict[str, dict[str, np.ndarray]] = {}
     shown = []
     for task in tasks:
@@ -280,6 +280,17 @@ def _hidden(event: Event, options: Options) -> np.ndarray:
             f"{which} hides {'everything' if hidden.any() else 'nothing'} of images of {width} x {height}; white is hidden"
         )
     return hidden
+
+
+def _suits(task: str, event: Event, options: Options) -> bool:
+    """Whether an image can be damaged so; what is not asked for by name is then left out."""
+    height, width = event.fixed_shape[-2:]
+    fits = {
+        "colorization": _coloured(event),
+        "super-resolution": not (height % options.factor or width % options.factor),
+        "inpainting": options.mask is not None or height * width > 1,
+    }
+    return fits.get(task, True)
 
 
 def _coloured(event: Event) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from probgen.api.decoding import decode
 from probgen.api.encoding import encode
 from probgen.contract.analysis import Call
 from probgen.contract.conditions import conditions_in
-from probgen.contract.definition import Encoder, places_of
+from probgen.contract.definition import Encoder, latents_of, places_of
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import only
@@ -45,6 +46,9 @@ from probgen.pair import PairSampleOptions
 
 MANY, JUDGED = 100, 1000  # rows that deviations of scores are taken over: at least, and at most
 SPREAD = 0.5  # of several codes around the mean where their search begins, in deviations of draws
+
+
+Searching = TypeVar("Searching", bound="SearchOptions")
 
 
 class SearchOptions(SpaceOptions):
@@ -170,13 +174,12 @@ class Inverting:
         one = self.space.some(slice(0, 1))
         names = [name for name in one.rest if name not in self.event.given]
         given = {name: value for name, value in one.rest.items() if name in self.event.given}
-        needed: list[str] = []
+        needed = list(names)
         for name in names:
-            others = {other: one.rest[other] for other in names if other != name}
-            try:
+            others = {other: one.rest[other] for other in needed if other != name}
+            with suppress(InputError):  # it can do without
                 decode(self.fitted, {**given, **others, self.space.latent: one.codes}, device=self.device)
-            except InputError:
-                needed.append(name)
+                needed.remove(name)
         return needed
 
     def encoded(self, rows: xr.Dataset) -> xr.Dataset:
@@ -367,3 +370,10 @@ def _memory(device: torch.device) -> int:
     if not hasattr(os, "sysconf"):
         return 1 << 62  # not said
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def by_condition(fitted: Fitted, options: Searching) -> Searching:
+    """The same options; of a conditional model, where they name no latent, its first one: codes behind it know the condition, and would leave it."""
+    if options.latent is not None or not fitted.event.given:
+        return options
+    return options.model_copy(update={"latent": next(iter(latents_of(fitted.module)))})

@@ -12,7 +12,7 @@ import xarray as xr
 from torch import nn
 
 from probgen.api.common import checked_device, checked_dtype, shown, told
-from probgen.api.loading import digests_of, load, models_of
+from probgen.api.loading import digests_of, load, models_of, refuse_to_replace
 from probgen.api.provenance import about, stamp
 from probgen.contract.definition import Definition
 from probgen.contract.event import Event
@@ -71,6 +71,8 @@ def fit(
     taken = prepare(data, definition, options=wanted, **how)
     event, chosen_by = taken.event, None
     models = models_of(wanted)
+    if place is not None:
+        refuse_to_replace(place, models, wanted)
     if valid is not None:
         chosen_by = prepare(valid, definition, event=event, **how)
         taken.rows.valid = chosen_by.rows

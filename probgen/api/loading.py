@@ -20,7 +20,7 @@ from probgen.errors import FileError, InputError, PluginError
 from probgen.plugins.family import family
 from probgen.store import trees
 from probgen.store.files import checked_path
-from probgen.store.folder import model_file
+from probgen.store.folder import MODEL, model_file
 
 
 @isolated
@@ -83,6 +83,18 @@ def models_of(options: BaseModel) -> dict[str, Fitted]:
     return found
 
 
+def refuse_to_replace(place: Path, models: Mapping[str, Fitted], options: BaseModel) -> None:
+    """Errors: `InputError` for a folder that holds what a fit builds on, or what that builds on."""
+    for name, run in references(options).items():
+        file = Path(run).resolve()
+        if place.resolve() in (file, file.parent):
+            raise InputError(
+                f"out = {str(place)!r} holds {name} = {run!r}, which the fit builds on: choose another folder"
+            )
+    for model in models.values():
+        refuse_to_replace(place, model.models, model.options)
+
+
 def digests_of(models: Mapping[str, Fitted]) -> dict[str, str]:
     """SHA-256 of the state of each."""
     return {name: digest_of(model.state) for name, model in models.items()}
@@ -105,7 +117,8 @@ def _models_as_they_were(
     found = {}
     for name, run in wanted.items():
         moved = path.parent.parent / Path(run).name
-        there = [model_file(place) for place in (Path(run), moved) if place.exists()]
+        there = [place / MODEL if place.is_dir() else place for place in (Path(run), moved)]
+        there = [file for file in there if file.exists()]
         places = [file for file in there if file.resolve() not in {each.resolve() for each in within}]
         if name in known:
             models = [known[name]]
@@ -117,13 +130,25 @@ def _models_as_they_were(
                 f"probgen.load(path, models={{{name!r}: ...}})"
             )
         else:
-            models = [_load(place, None, {}, within) for place in places]
+            models = _readable(places, within)
         same = [model for model in models if digest_of(model.state) == digests.get(name)]
         if not same:
             raise FileError(
                 f"{path} was fitted with another {name} than {places[0] if places else 'that'} is now: fit it again"
             )
         found[name] = same[0]
+    return found
+
+
+def _readable(places: list[Path], within: tuple[Path, ...]) -> list[Fitted]:
+    """The models of files, without those that cannot be read. Errors: `FileError`, of the last one, where none can."""
+    found = []
+    for place in places:
+        try:
+            found.append(_load(place, None, {}, within))
+        except FileError:
+            if place is places[-1] and not found:
+                raise
     return found
 
 

@@ -89,11 +89,13 @@ Gray = Annotated[bool, typer.Option("--gray", help="Convert color images to gray
 
 def reading(size: str | None, crop: bool, gray: bool) -> dict[str, Any]:
     """How images are read, as `probgen.datasets.load` takes it. Errors: `InputError`."""
-    sides = re.fullmatch(r"([0-9]{1,6})(?:x([0-9]{1,6}))?", size or "1")
+    how: dict[str, Any] = {"size": None, "crop": "center" if crop else None, "gray": gray}
+    if size is None:
+        return how
+    sides = re.fullmatch(r"([0-9]{1,6})(?:x([0-9]{1,6}))?", size)
     if sides is None:
         raise InputError(f"--size {size}: a number of pixels, as 32, or HEIGHTxWIDTH, as 32x48, is needed")
-    both = (int(sides[1]), int(sides[2] or sides[1]))
-    return {"size": both if size else None, "crop": "center" if crop else None, "gray": gray}
+    return how | {"size": (int(sides[1]), int(sides[2] or sides[1]))}
 
 
 RESERVED = {

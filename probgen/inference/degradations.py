@@ -5,6 +5,7 @@ A degradation may be any callable of this kind; NaN is what nothing is known of.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -25,8 +26,12 @@ def whole(x: Tensor) -> Tensor:
 
 def mask(known: Tensor) -> Degradation:
     """What is known of x, NaN elsewhere. known: bool, (*event)."""
+    known = torch.as_tensor(known, dtype=torch.bool)
+    if not known.any():
+        raise InputError("the mask hides everything")
 
     def masked(x: Tensor) -> Tensor:
+        _real(x)
         if known.shape != x.shape[1:]:
             raise InputError(
                 f"the mask is {_size(known.shape)}, x is {_size(x.shape[1:])}: the same size is needed"
@@ -38,6 +43,7 @@ def mask(known: Tensor) -> Degradation:
 
 def gray(x: Tensor) -> Tensor:
     """Brightness by ITU-R 601-2: (row, 3, height, width) -> (row, 1, height, width)."""
+    _real(x)
     if x.ndim != 4 or x.shape[1] != len(LUMA):
         raise InputError(f"gray is of images of 3 colours, not of {_size(x.shape[1:])}")
     return (x * x.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
@@ -60,17 +66,16 @@ def shrink(factor: int) -> Degradation:
 
 def blur(sigma: float) -> Degradation:
     """A Gaussian of deviation sigma, in pixels; the border is mirrored."""
-    if not sigma > 0:
-        raise InputError(f"blur: sigma = {sigma} must be above 0")
+    if not 0 < sigma < math.inf:
+        raise InputError(f"blur: sigma = {sigma}: a number above 0 is needed")
     reach = max(1, round(REACH * sigma))
-    at = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    kernel = torch.exp(-0.5 * (at / sigma) ** 2)
-    kernel /= kernel.sum()
 
     def blurred(x: Tensor) -> Tensor:
         if min(_sides(x)) <= reach:
             raise InputError(f"blur: sigma = {sigma} is too much for images of {_size(_sides(x))}")
-        k = kernel.to(x)
+        at = torch.arange(-reach, reach + 1, dtype=torch.float64)
+        kernel = torch.exp(-0.5 * (at / sigma) ** 2)
+        k = (kernel / kernel.sum()).to(x)
 
         def both(y: Tensor) -> Tensor:
             shape = y.shape
@@ -91,6 +96,7 @@ def quantize(levels: int, low: float = 0.0, high: float = 255.0) -> Degradation:
     step = (high - low) / (levels - 1)
 
     def quantized(x: Tensor) -> Tensor:
+        _real(x)
         nearest = low + step * ((x - low) / step).round().clamp(0, levels - 1)
         return x + (nearest - x).detach()
 
@@ -119,7 +125,13 @@ def _as_channels(x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
     return of(x[:, None])[:, 0] if x.ndim == 3 else of(x)
 
 
+def _real(x: Tensor) -> None:
+    if not x.is_floating_point():
+        raise InputError(f"x is {x.dtype}: a degradation needs real numbers, as x.double()")
+
+
 def _sides(x: Tensor) -> tuple[int, int]:
+    _real(x)
     if x.ndim not in (3, 4):
         raise InputError(f"this degradation is of images, not of {_size(x.shape[1:])}")
     return x.shape[-2], x.shape[-1]

@@ -157,6 +157,8 @@ def invert(
 
     Errors: `InputError` for a degradation without a gradient, or whose result is not of the size of what is seen.
     """
+    if prior < 0 or (held is not None and held.weight < 0):
+        raise InputError("weights of a prior and of an encoder must be at least 0")
     rest = rest or {}
     begin = domain.mean.expand(len(seen), *domain.mean.shape) if start is None else start
 
@@ -266,6 +268,8 @@ def _solved(
     at_once: int | None,
 ) -> list[Tensor]:
     """What is made of the best unknowns of each row, its error and its objective; of as many rows at a time as memory is for."""
+    if not len(seen):
+        raise InputError("there are no rows")
     one = problem(slice(0, 1))
     with torch.no_grad():
         x = one.made(one.start)[-1]
@@ -275,6 +279,12 @@ def _solved(
             f"what is seen is {' x '.join(map(str, seen.shape[1:]))} a row, and the degradation gives "
             f"{' x '.join(map(str, given.shape[1:]))} of the generator's x"
         )
+    if (given.isnan() & ~seen[:1].isnan()).any():
+        raise InputError(
+            "the degradation gives NaN, nothing is known, where something is seen: mask what is seen as well"
+        )
+    if at_once is not None and at_once < 1:
+        raise InputError(f"at_once = {at_once}: at least 1 row is needed")
     size = at_once or max(1, TOGETHER // _memory_of_row(problem, search))
     found = []
     for first in range(0, len(seen), size):
@@ -325,7 +335,7 @@ def nearest(seen: Tensor, codes: Tensor, x: Tensor, degradation: Degradation, k:
     """
     with torch.no_grad():
         known = ~seen.isnan().flatten(1)
-        a, b = torch.where(known, seen.flatten(1), 0.0), degradation(x).flatten(1).nan_to_num()
+        a, b = seen.flatten(1).double().nan_to_num(), degradation(x).flatten(1).double().nan_to_num()
         distance = known.to(b) @ b.square().T - 2 * a @ b.T  # and a part that is the same for all draws
         found = distance.topk(min(k, len(codes)), largest=False).indices
         return codes[found].mean(1)

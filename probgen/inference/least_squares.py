@@ -46,6 +46,12 @@ class Search:
     seed: int = 0
     inner: int = 20
 
+    def __post_init__(self) -> None:
+        if self.method not in ("adam", "gauss-newton"):
+            raise InputError(f"method = {self.method!r}: known: adam, gauss-newton")
+        if self.steps < 1 or self.inner < 1 or self.noise < 0:
+            raise InputError("a search needs at least 1 step, and noise of at least 0")
+
 
 def least_squares(residuals: Residuals, u: Tensor, search: Search, first: int = 0) -> tuple[Tensor, Tensor]:
     """The best u that was met, of each row, and its sum of squares: (row, unknown), (row,).

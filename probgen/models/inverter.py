@@ -180,6 +180,8 @@ class Inverter(Objective):
 
     def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
         """The generator's."""
+        dtype = self.of[0].dtype
+        start = {name: t.to(dtype) if t.is_floating_point() else t for name, t in start.items()}
         y: Tensor = self.generator.decode(start, until)
         return y
 
@@ -187,7 +189,7 @@ class Inverter(Objective):
         """Of x and its reconstruction, in units of the deviation of x; and its parts."""
         o = self.options
         codes = self.codes(x, given)
-        y = self.generator.decode({**given, self.latent: codes})
+        y = self.decode({**given, self.latent: codes})
         parts = {"pixels": ((y - x) / self.standard.scale).square().mean()}
         features = self.told[0]
         if features is not None and o.feature_weight:
@@ -198,7 +200,7 @@ class Inverter(Objective):
             parts["critic"] = o.critic_weight * softplus(-self.generator.realism(y, **given)).mean()
         if o.domain_weight:
             parts["domain"] = o.domain_weight * self.distance(codes).mean()
-        return {"loss": sum(parts.values()), **parts}
+        return {"loss": torch.stack([*parts.values()]).sum(), **parts}
 
     def distance(self, codes: Tensor) -> Tensor:
         """Squared, in deviations of draws, from what codes of draws are like: (row,)."""
@@ -290,6 +292,10 @@ def draws(
     generator: Fitted, n: int, given: dict[str, Tensor], run: Run, mean: bool = True
 ) -> dict[str, Tensor]:
     """Of the generator: x and its latents."""
+    run = Run(
+        run.seed, device=run.device, dtype=generator.dtype
+    )  # that of the generator, whatever the encoder's
+    given = {name: t.to(run.dtype) if t.is_floating_point() else t for name, t in given.items()}
     kind = generator.definition.options("sample")
     options = kind(mean=mean) if issubclass(kind, MeanOptions) else kind()
     drawn: dict[str, Tensor] = generator.definition.call(

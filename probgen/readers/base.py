@@ -21,6 +21,9 @@ SOUNDS = WAV | PACKED
 _OF = {"rate": "WAV files", "size": "images", "crop": "images", "gray": "images"}
 
 
+PIXELS = 50_000_000  # of an image that others are scaled to
+
+
 @dataclass(frozen=True)
 class Reading:
     """How files are read: `probgen.datasets.load` says what each option means. Errors: `InputError`."""
@@ -39,6 +42,8 @@ class Reading:
                 raise InputError(
                     f"size = {self.size!r}: a whole number from 1, or (height, width), is needed"
                 )
+            if self.sides[0] * self.sides[1] > PIXELS:
+                raise InputError(f"size = {self.size!r}: at most {PIXELS:,} pixels an image can be asked for")
         if self.crop not in (None, "center"):
             raise InputError(f"crop = {self.crop!r}: only 'center' is known")
         if self.crop and self.size is None:

@@ -147,8 +147,11 @@ class Recipe(Options):
         names = (self.model_extra or {})[analysis].get(ANALYSED)
         if names is None:
             return list(self.models)
-        if not isinstance(names, list | tuple) or not names:
-            raise InputError(f"{analysis}.{ANALYSED} = {names!r}: a list of models of the recipe is needed")
+        texts = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+        if not texts or not names or len(set(names)) < len(names):
+            raise InputError(
+                f"{analysis}.{ANALYSED} = {names!r}: a list of different models of the recipe is needed, by name"
+            )
         for name in names:
             if name not in self.models:
                 raise InputError(f"{analysis}.{ANALYSED}: {did_you_mean(str(name), self.models)}")

@@ -9,8 +9,10 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +28,10 @@ ROWS, STEPS, TURNS = 100, 100, 3
 def main() -> None:
     """Print times, ratios and memory."""
     torch.set_num_threads(1)
-    module, domain, x = _world()
+    fitted = probgen.fit(
+        "stylegan", probgen.datasets.load("rooms", "valid").isel(row=slice(0, ROWS)), steps=1
+    )
+    module, domain, x = _world(fitted)
     shared: dict[str, Any] = {"comparison": Comparison(unit=60.0)}
 
     def together() -> None:
@@ -60,22 +65,27 @@ def main() -> None:
         flush=True,
     )
     context = multiprocessing.get_context("spawn")
-    for at_once in (None, 1, ROWS):
-        with context.Pool(1) as pool:
-            print(f"memory, at_once = {at_once}: {pool.apply(_memory, (at_once,)):.0f} MiB", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "generator.h5"
+        fitted.save(file)
+        for at_once in (None, 1, ROWS):
+            with context.Pool(1) as pool:
+                print(
+                    f"memory, at_once = {at_once}: {pool.apply(_memory, (file, at_once)):.0f} MiB", flush=True
+                )
 
 
-def _world() -> tuple[Any, Domain, Tensor]:
+def _world(fitted: probgen.Fitted) -> tuple[Any, Domain, Tensor]:
     data = probgen.datasets.load("rooms", "valid").isel(row=slice(0, ROWS))
-    fitted = probgen.fit("stylegan", data, steps=1)
     module = fitted.module.requires_grad_(False)
-    domain = Domain.of("styles", torch.from_numpy(probgen.sample(fitted, 500).styles.values))
+    domain = Domain.of("styles", torch.from_numpy(probgen.sample(fitted, 50).styles.values))
     return module, domain, torch.from_numpy(data.x.values).double()
 
 
-def _memory(at_once: int | None) -> float:
+def _memory(file: Path, at_once: int | None) -> float:
     torch.set_num_threads(1)
-    module, domain, x = _world()
+    module, domain, x = _world(probgen.load(file))
+    invert(module.decode, x[:1], domain, search=Search(steps=2), at_once=1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     invert(module.decode, x, domain, search=Search(steps=2), at_once=at_once)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024

@@ -127,7 +127,9 @@ def sample(fitted: Fitted, n: int, given: dict[str, Tensor], options: Any, run: 
         drawn = module.latents_of(
             many, {name: v[which] for name, v in conditions.items()}, type(options)(), run
         )
-        return completed(module, [*module.latents][-1], drawn, given, options)
+        # of a condition z alone knows nothing: other codes would leave it
+        latent = "z" if module.event.given else [*module.latents][-1]
+        return completed(module, latent, drawn, given, options)
     given = {name: t.to(run.dtype) if name in module.latents else t for name, t in given.items()}
     for name, tensor in given.items():
         module.check_place(name, tensor)

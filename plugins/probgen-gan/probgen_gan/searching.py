@@ -79,11 +79,18 @@ def completed(
     best = found.objective.unflatten(0, (options.restarts, len(x))).argmin(0) * len(x) + torch.arange(
         len(x), device=x.device
     )
+    x_found, codes, error = found.x[best].double(), found.codes[best], found.error[best].sqrt() * unit
+    nothing = ~observed.flatten(1).any(1)
+    if nothing.any():  # there is nothing to search for: the draw that the search would have begun with
+        start = drawn[latent][: len(x)]
+        free = module.decode({**rest, latent: start}).double()
+        codes = torch.where(nothing.reshape(-1, *[1] * (codes.ndim - 1)), start, codes)
+        x_found = torch.where(nothing.reshape(-1, *[1] * (x.ndim - 1)), free, x_found)
     return {
-        "x": torch.where(observed, x, module.rounded(found.x[best].double())),
-        latent: found.codes[best],
+        "x": torch.where(observed, x, module.rounded(x_found)),
+        latent: codes,
         **{name: value for name, value in rest.items() if name == "member"},
-        "search_error": (found.error[best].sqrt() * unit).to(module.dtype),
+        "search_error": error.to(module.dtype),
     }
 
 

@@ -281,6 +281,19 @@ def test_more_searches_are_never_worse() -> None:
         probgen.sample(fitted, 2, restarts=2)
 
 
+def test_rows_of_which_nothing_is_known_are_drawn() -> None:
+    """As freely as without x; those beside them are completed."""
+    fitted = probgen.fit("gan", ring(), steps=50, batch_size=16)
+    x = np.array([[np.nan, np.nan], [1.0, np.nan]])
+    found = probgen.sample(fitted, 300, given={"x": x}, search_steps=5, restarts=1)
+    free = probgen.sample(fitted, 300, seed=1)["x"]
+    np.testing.assert_allclose(found["x"][:, 0].std("sample"), free.std("sample"), rtol=0.3)
+    assert (found["search_error"][:, 0] == 0).all()
+    assert (found["x"][:, 1, 0] == 1).all()
+    made = probgen.decode(fitted, {"z": found["z"].values[:, 0]})["x"].values
+    np.testing.assert_allclose(found["x"][:, 0], made, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["vectors", "members", "images"])
 def test_what_is_decoded_is_what_is_drawn(name: str) -> None:
     """Rounded where the data are whole numbers; by the member that is named; with a gradient to z."""
