@@ -377,13 +377,22 @@ def test_what_is_no_generator_is_one_line(runs: Path, digits: xr.Dataset, tmp_pa
 
 
 def test_what_a_fit_builds_on_is_not_written_over(runs: Path, digits: xr.Dataset, tmp_path: Path) -> None:
-    shutil.copytree(runs, tmp_path / "runs")
-    place = tmp_path / "runs"
     for out, generator in (("generator", "generator"), ("generator", "encoder"), ("encoder", "encoder")):
         with pytest.raises(InputError, match="which the fit builds on"):
-            probgen.fit("inverter", digits, generator=place / generator, out=place / out, force=True, steps=1)
+            probgen.fit("inverter", digits, generator=runs / generator, out=runs / out, force=True, steps=1)
+    place = tmp_path / "runs"
+    shutil.copytree(runs, place)
     probgen.load(place / "encoder")
     junk = tmp_path / "away"
+    probgen.fit(
+        "inverter",
+        digits,
+        generator=place / "generator",
+        out=place / "encoder",
+        force=True,
+        hidden=(8,),
+        steps=1,
+    )
     shutil.move(place, junk)
     (place / "generator").mkdir(parents=True)
     (place / "generator" / "model.h5").write_bytes(b"junk")

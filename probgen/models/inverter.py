@@ -80,7 +80,7 @@ class Options(SVIOptions):
         json_schema_extra=only(features=SET),
     )
     critic_weight: float = Field(
-        0.05,
+        0.003,
         ge=0,
         description="d, of the log odds that the discriminator of the generator gives, where it has one",
     )
