@@ -438,7 +438,7 @@ def test_codes_of_a_conditional_model_stay_with_their_condition(digits: xr.Datas
     how: dict[str, Any] = {"rows": 3, "n": 50, "search_steps": 3, "codes": 2}
     with pytest.raises(NotOffered, match="latent 'styles' is not known of rows"):
         probgen.analyze("inversion", style, digits, latent="maps4", **how)
-    with pytest.raises(InputError, match="place = 'maps4'"):
+    with pytest.raises(InputError, match="place = 'maps': did you mean"):
         probgen.analyze("inversion", style, digits, place="maps", **how)
 
 
