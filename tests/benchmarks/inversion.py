@@ -7,7 +7,6 @@ memory is what a process of its own needs above that before the search.
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import statistics
 import tempfile
 import time
@@ -83,12 +82,19 @@ def _world(fitted: probgen.Fitted) -> tuple[Any, Domain, Tensor]:
 
 
 def _memory(file: Path, at_once: int | None) -> float:
+    """MiB above what the process has before it, at most; of Linux."""
     torch.set_num_threads(1)
     module, domain, x = _world(probgen.load(file))
     invert(module.decode, x[:1], domain, search=Search(steps=2), at_once=1)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = _status("VmRSS")
     invert(module.decode, x, domain, search=Search(steps=2), at_once=at_once)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 def _spent(work: Callable[[], None]) -> float:
