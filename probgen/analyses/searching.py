@@ -148,7 +148,7 @@ class Inverting:
         of: Any = net
         of.to(self.device)
         with torch.no_grad():
-            scale = of.features(self.drawn[:200].to(self.device)).var(0).mean().sqrt().clamp(min=1e-6)
+            scale = of.features(self.drawn[:200]).var(0).mean().sqrt().clamp(min=1e-6)
         return lambda x: of.features(x) / scale
 
     @property
@@ -236,13 +236,13 @@ class Inverting:
 
     def nearest(self, seen: np.ndarray, degradation: Degradation) -> np.ndarray:
         """Codes of draws whose x, degraded, is nearest to what is seen."""
-        codes = torch.from_numpy(self.space.codes)
-        return nearest(self.tensor(seen).cpu(), codes, self.drawn, degradation).numpy()
+        codes = torch.from_numpy(self.space.codes).to(self.device)
+        return nearest(self.tensor(seen), codes, self.drawn, degradation).cpu().numpy()
 
     @cached_property
     def drawn(self) -> Tensor:
         """x of the codes of draws."""
-        return torch.from_numpy(self.space.decoded(self.space.codes)["x"].values.astype(np.float64))
+        return self.tensor(self.space.decoded(self.space.codes)["x"].values.astype(np.float64))
 
     def several(
         self,
