@@ -23,6 +23,11 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import Options as BaseOptions
 from probgen.contract.rows import evenly
 from probgen.errors import NotOffered
+from probgen.latents.clusters import (  # here: its import draws from Python's generator
+    agreement,
+    cluster,
+    plane,
+)
 
 needs = "a latent vector that can be drawn given x"
 
@@ -61,10 +66,10 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     if label is not None:
         found["label"] = ("row", label, {"names": str(rows["label"].attrs.get("names", ""))})
     if options.clusters:
-        clusters = latents.cluster(z, options.clusters, call.seed)
+        clusters = cluster(z, options.clusters, call.seed)
         found["cluster"] = ("row", clusters)
         if label is not None:
-            found = found.assign(latents.agreement(clusters, label))
+            found = found.assign(agreement(clusters, label))
     shown = min(options.rows, len(z))
     few = np.arange(shown) * len(z) // shown
     z, known = z[few], conditions_in(rows.isel(row=few), event)
@@ -103,7 +108,7 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     names = found["label"].attrs["names"].split() if label is not None else []
     pairs = [found["x"].values, found["reconstruction"].values[:, 0]]
     wanted: dict[str, Callable[[], Figure]] = {
-        "codes": lambda: draw.codes(latents.plane(z), label, names, title),
+        "codes": lambda: draw.codes(plane(z), label, names, title),
         "reconstructions": lambda: draw.columns(pairs, ["x", "reconstruction"], event, title),
         **{
             kind: partial(draw.strips, found[kind].values, event, title)

@@ -139,7 +139,10 @@ class Recipe(Options):
     @property
     def analyses(self) -> dict[str, dict[str, Any]]:
         """The options of each analysis that is asked for, by its name."""
-        tables = {name: dict(table) for name, table in (self.model_extra or {}).items() if table is not None}
+        tables = {name: table for name, table in (self.model_extra or {}).items() if table is not None}
+        for name, table in tables.items():
+            if not isinstance(table, Mapping):
+                raise InputError(f"{name}: a table of options is needed, not {table!r}")
         return {name: {k: v for k, v in table.items() if k != ANALYSED} for name, table in tables.items()}
 
     def analysed(self, analysis: str) -> Collection[str]:
