@@ -100,7 +100,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         found = found.merge(_kept(its, rows, truth, made, bounds))
         if codes:
             found = found.merge(edited_rows(its, rows, rest, codes, bounds, options))
-    if fitted.event.dims[-2:] == ("height", "width"):
+    if _is_image(fitted.event):
         found = found.merge(diffused_rows(its, rows, truth, rest, options))
     said = f"PSNR of {len(truth)} rows, dB: {_each(found, 'psnr', wanted, '.1f')}"
     if bounds is not None:
@@ -209,7 +209,8 @@ def _kept(
     its: Inverting, rows: xr.Dataset, truth: np.ndarray, made: Mapping[str, np.ndarray], bounds: xr.Dataset
 ) -> xr.Dataset:
     """How far scores of reconstructions are from those of rows."""
-    errors = np.stack([its.attribute_errors(x, truth, rows) for x in made.values()])
+    scores = its.told(truth, rows)
+    errors = np.stack([its.attribute_errors(x, scores, rows) for x in made.values()])
     attrs = {
         "units": f"deviations of the scores over {its.deviation[1]}",
         "long_name": "mean distance from the score of x",

@@ -195,11 +195,11 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         said.append(f"{task} {in_words(means, lambda a: f'{a:.1f}')}")
     if its.space.tells is not None:
         names = [str(name) for name in its.space.base["factor"].values]
-        lacking = np.full(len(names), np.nan)
+        lacking, scores = np.full(len(names), np.nan), its.told(truth, rows)
         errors = np.stack(
             [
                 [
-                    its.attribute_errors(made[name], truth, rows) if name in made else lacking
+                    its.attribute_errors(made[name], scores, rows) if name in made else lacking
                     for name in methods
                 ]
                 for made in found.values()

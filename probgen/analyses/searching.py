@@ -348,9 +348,9 @@ class Inverting:
                 return self.told(some["x"].values, some).std(0), f"{said} ({some.sizes['row']})"
         return known(self.space.base.values).std(0), f"draws ({len(self.space)})"
 
-    def attribute_errors(self, x: np.ndarray, truth: np.ndarray, rows: xr.Dataset) -> np.ndarray:
-        """How far scores of x are from those of the truth, in `deviation`, on average: (factor,)."""
-        off = np.abs(self.told(x, rows) - self.told(truth, rows)) / self.deviation[0]
+    def attribute_errors(self, x: np.ndarray, scores: Any, rows: xr.Dataset) -> np.ndarray:
+        """How far scores of x are from those of the rows, as `told` gives them, in `deviation`, on average: (factor,)."""
+        off = np.abs(self.told(x, rows) - scores) / self.deviation[0]
         return np.asarray(off.mean(0).filled(np.nan))
 
 
