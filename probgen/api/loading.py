@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,7 @@ def _models_as_they_were(
         there = [place / MODEL if place.is_dir() else place for place in (Path(run), moved)]
         there = [file for file in there if file.exists()]
         places = [file for file in there if file.resolve() not in {each.resolve() for each in within}]
+        models: Iterable[Fitted]
         if name in known:
             models = [known[name]]
         elif there and not places:
@@ -131,25 +132,27 @@ def _models_as_they_were(
             )
         else:
             models = _readable(places, within)
-        same = [model for model in models if digest_of(model.state) == digests.get(name)]
-        if not same:
+        same = next((model for model in models if digest_of(model.state) == digests.get(name)), None)
+        if same is None:
             raise FileError(
                 f"{path} was fitted with another {name} than {places[0] if places else 'that'} is now: fit it again"
             )
-        found[name] = same[0]
+        found[name] = same
     return found
 
 
-def _readable(places: list[Path], within: tuple[Path, ...]) -> list[Fitted]:
-    """The models of files, without those that cannot be read. Errors: `FileError`, of the last one, where none can."""
-    found = []
+def _readable(places: list[Path], within: tuple[Path, ...]) -> Iterator[Fitted]:
+    """The models of files, each read when it is asked for, without those that cannot be. Errors: `FileError`, of the last one, where none can."""
+    found = False
     for place in places:
         try:
-            found.append(_load(place, None, {}, within))
+            model = _load(place, None, {}, within)
         except FileError:
             if place is places[-1] and not found:
                 raise
-    return found
+            continue
+        found = True
+        yield model
 
 
 def _refuse_other_shapes(fitted: Fitted, where: str) -> None:
