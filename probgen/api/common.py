@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from probgen.contract.definition import Definition
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.run import Run
 from probgen.contract.seeds import generators_kept, key, seed_torch
+from probgen.contract.sizes import NUMBERS
 from probgen.errors import InputError
 from probgen.plugins.observers import Observers, observing
 
 
-def shard_rows(event: Event) -> int:
-    """Rows or draws that share a seed, a rule of the format: 2^17 numbers of x, but from 256 to 8,192 rows."""
+def shard_rows(event: Event, numbers: int | None = None) -> int:
+    """Rows or draws that share a seed, a rule of the format: 2^17 numbers of x, but from 256 to 8,192 rows.
+
+    Of images of any size with so many numbers they are fewer, at least one.
+    """
+    if event.any_size:
+        return min(max(1, NUMBERS // (numbers or event.size)), 8192)
     return min(max(256, (1 << 17) // event.size), 8192)
+
+
+def numbers_of(event: Event, given: Mapping[str, Tensor]) -> int:
+    """How many numbers a draw has, whose size may follow from the images that are given."""
+    if not event.any_size:
+        return event.size
+    images = [
+        (event.given[name].scale or 1 if name in event.given else 1) ** 2 * t.shape[-2] * t.shape[-1]
+        for name, t in given.items()
+        if t.ndim > 2
+    ]
+    return event.channels * max(images, default=1)
 
 
 def seeded(name: tuple[Any, ...], family: Definition, hook: str, **arguments: Any) -> Any:

@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from probgen.api.common import run_for, seeded, shard_rows, shown, told
+from probgen.api.common import numbers_of, run_for, seeded, shard_rows, shown, told
 from probgen.api.provenance import stamp
 from probgen.contract.definition import Definition, latents_of, long_names_of
 from probgen.contract.event import Event
@@ -113,7 +113,8 @@ class _Drawing:
             if problem is not None:
                 raise InputError(f"family {self.family.name!r}, sample: {problem}")
         self.names = " ".join(sorted(map(str, given or {})))
-        self.shard = shard_rows(fitted.event)
+        self.numbers = numbers_of(fitted.event, self.given)
+        self.shard = shard_rows(fitted.event, self.numbers)
 
     def request(self) -> dict[str, Any]:
         """What is asked for, to be compared with what a folder holds."""
@@ -130,7 +131,7 @@ class _Drawing:
     def part_size(self, size: int) -> int:
         """How many samples make a part of about `size` bytes and end with a shard."""
         step = self.shard // math.gcd(self.shard, self.rows)
-        return step * max(1, size // (4 * self.fitted.event.size * self.rows * step))
+        return step * max(1, size // (4 * self.numbers * self.rows * step))
 
     def dataset(self, start: int, end: int) -> xr.Dataset:
         """Samples `start` to `end`; `start` is at the start of a shard."""

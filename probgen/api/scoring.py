@@ -16,6 +16,7 @@ from probgen.contract.definition import Definition
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
 from probgen.contract.seeds import checked_seed
+from probgen.contract.sizes import sizes_of
 from probgen.contract.surroundings import isolated
 from probgen.data.check import checked_weights
 from probgen.data.intake import prepare
@@ -64,9 +65,9 @@ def score(
     with shown(progress), told(observers, "score", family, run), torch.no_grad():
         fitted.module.to(run.device)
         size = shard_rows(fitted.event)
-        shards = taken.rows.chunks(size)
+        shards = taken.rows.chunks(size)  # of images of any size it makes them smaller by itself
         parts = [scored(0, next(shards))]
-        together = max(1, AT_ONCE // size) if _exact(parts[0]) else 1
+        together = max(1, AT_ONCE // size) if _exact(parts[0]) and not fitted.event.any_size else 1
         parts += [scored(number, _joined(some)) for number, some in enumerate(_some(shards, together), 1)]
     scores = xr.concat(parts, "row", data_vars="all", combine_attrs="override")
     facts = {
@@ -82,6 +83,9 @@ def score(
     if "length" in dataset:
         long_name = "how much of the dimension time counts"
         scores["length"] = ("row", dataset["length"].values, {"long_name": long_name})
+    if fitted.event.any_size:
+        long_name = "pixels"
+        scores["length"] = ("row", sizes_of(dataset).prod(1), {"long_name": long_name})
     if weight is not None:
         scores["weight"] = ("row", weight, {"long_name": "weight of the row in means"})
     scores.attrs = {

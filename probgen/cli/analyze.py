@@ -16,6 +16,7 @@ from probgen.cli.common import (
     Gray,
     Json,
     Quiet,
+    Scale,
     Seed,
     Set,
     Size,
@@ -75,6 +76,7 @@ def command(
     size: Size = None,
     crop: Crop = False,
     gray: Gray = False,
+    scale: Scale = None,
     set_: Set = None,
     out: Annotated[
         Path | None,
@@ -93,7 +95,7 @@ def command(
     Example: probgen analyze latent runs/vae --data digits --set clusters=10
     """
     found, files = analyzed(
-        name, run, data, split, reference, out, data_dir, reading(size, crop, gray),
+        name, run, data, split, reference, out, data_dir, reading(size, crop, gray, scale),
         seed=seed, device=device, progress=progress(quiet), **settings(set_, ARGUMENTS),
     )  # fmt: skip
     show(found, files, json)

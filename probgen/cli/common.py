@@ -85,11 +85,18 @@ Crop = Annotated[
     bool, typer.Option("--crop", help="Cut images around the center where --size has another shape.")
 ]
 Gray = Annotated[bool, typer.Option("--gray", help="Convert color images to gray.")]
+Scale = Annotated[
+    int | None,
+    typer.Option(
+        "--scale",
+        help="For super-resolution: add `low`, the images at 1/SCALE of their size. Images may have different sizes.",
+    ),
+]
 
 
-def reading(size: str | None, crop: bool, gray: bool) -> dict[str, Any]:
+def reading(size: str | None, crop: bool, gray: bool, scale: int | None = None) -> dict[str, Any]:
     """How images are read, as `probgen.datasets.load` takes it. Errors: `InputError`."""
-    how: dict[str, Any] = {"size": None, "crop": "center" if crop else None, "gray": gray}
+    how: dict[str, Any] = {"size": None, "crop": "center" if crop else None, "gray": gray, "scale": scale}
     if size is None:
         return how
     sides = re.fullmatch(r"([0-9]{1,6})(?:x([0-9]{1,6}))?", size)

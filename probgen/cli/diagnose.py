@@ -17,6 +17,7 @@ from probgen.cli.common import (
     Json,
     Quiet,
     Run,
+    Scale,
     Seed,
     Size,
     Split,
@@ -35,6 +36,7 @@ def command(
     size: Size = None,
     crop: Crop = False,
     gray: Gray = False,
+    scale: Scale = None,
     reference: Annotated[
         str | None,
         typer.Option(
@@ -64,7 +66,7 @@ def command(
     Example: probgen diagnose runs/ring --data ring
     """
     found, files = analyzed(
-        "diagnose", [run], data, split, reference, out, data_dir, reading(size, crop, gray),
+        "diagnose", [run], data, split, reference, out, data_dir, reading(size, crop, gray, scale),
         seed=seed, device=device, progress=progress(quiet), n=n, k=k,
     )  # fmt: skip
     names = ("value", "low", "high")

@@ -17,6 +17,7 @@ from probgen.cli.common import (
     Gray,
     Json,
     Quiet,
+    Scale,
     Seed,
     Set,
     Size,
@@ -41,6 +42,7 @@ def command(
     size: Size = None,
     crop: Crop = False,
     gray: Gray = False,
+    scale: Scale = None,
     set_: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted fit in --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the run in --out.")] = False,
@@ -66,7 +68,7 @@ def command(
 
     # what needs no torch is refused before its import
     options = settings(set_, RESERVED - {"given"})  # of a fit it is an option
-    how = reading(size, crop, gray)
+    how = reading(size, crop, gray, scale)
     find("families", family)
     check_source(data)
     check_folder(out)

@@ -16,13 +16,19 @@ SHOWN = 10  # texts that are printed
 
 def command(
     run: Run,
-    n: Annotated[int, typer.Option("-n", help="Number of samples; with --given, samples per row.")] = 64,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "-n",
+            help="Number of samples; with --given, samples per row. Default: 64, of images that are given 1.",
+        ),
+    ] = None,
     given: Annotated[
         Path | None,
         typer.Option(
             "--given",
             parser=place,
-            help="Condition on a file: x (NaN values are completed), label, ...; or a text.",
+            help="Condition on a file: x (NaN values are completed), label, ...; a text; an image, or a folder of images.",
         ),
     ] = None,
     out: Annotated[
@@ -30,7 +36,8 @@ def command(
         typer.Option(
             "--out",
             parser=place,
-            help="Write to a file, or in parts to a folder. Default: RUN/samples.h5.",
+            help="Write to a file, or in parts to a folder; of images that are given, to a .png file or a folder. "
+            "Default: RUN/samples.h5.",
         ),
     ] = None,
     png: Annotated[
@@ -55,7 +62,11 @@ def command(
 
     Samples that do not fit into memory are written to a folder: --out FOLDER. Repeat an interrupted command to resume it.
 
+    Of an image that is given, one draw is the mean of what the model expects where it has one, and several are draws.
+
     Example: probgen sample runs/iris -n 100 --png iris.png
+
+    Example: probgen sample runs/sr --given photo.png --out photo-x4.png
     """
     from probgen.store.folder import SAMPLES, model_file
 
@@ -63,6 +74,20 @@ def command(
     model_file(run)
     if given is not None and not given.exists():
         raise InputError(f"--given: there is no file {given}")
+    from probgen.readers.base import IMAGES
+
+    if given is not None and (given.is_dir() or given.suffix.lower() in IMAGES):
+        unused = {"--png": png, "--wav": wav}
+        for option, value in unused.items():
+            if value is not None:
+                raise InputError(
+                    f"{option}: images that are given become images: --out FILE.png, or --out FOLDER"
+                )
+        if out is None:
+            raise InputError("--given: say where the images go, --out FILE.png or --out FOLDER")
+        _pictures(run, given, out, 1 if n is None else n, options, seed, device, json, quiet)
+        return
+    n = 64 if n is None else n
     target = out if out is not None else run / SAMPLES if run.is_dir() else None
     if run.is_file() and target is None and png is None and wav is None:
         raise InputError(f"{run} is a file: say where the draws go, --out FILE, --png FILE or --wav FOLDER")
@@ -109,6 +134,38 @@ def command(
     texts = texts_of(draws["x"])[:SHOWN]
     told = {"written": written, "variables": variables, "seed": seed} | ({"texts": texts} if texts else {})
     put(told, json, lambda: typer.echo("\n".join([*texts, *written])))
+
+
+def _pictures(
+    run: Path,
+    given: Path,
+    out: Path,
+    n: int,
+    options: dict[str, Any],
+    seed: int,
+    device: str | None,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Images to images. Labels among the settings are conditions."""
+    from probgen.api.loading import load
+    from probgen.api.picturing import pictures
+
+    fitted = load(run)
+    conditions = {name: options.pop(name) for name in fitted.event.given if name in options}
+    written = pictures(
+        fitted,
+        given,
+        out,
+        n,
+        conditions=conditions,
+        seed=seed,
+        device=device,
+        progress=progress(quiet),
+        **options,
+    )
+    names = list(map(str, written))
+    put({"written": names, "seed": seed}, json, lambda: typer.echo("\n".join(names)))
 
 
 def _conditions(path: Path, event: Any, latents: Collection[str]) -> Any:

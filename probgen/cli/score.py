@@ -16,6 +16,7 @@ from probgen.cli.common import (
     Json,
     Quiet,
     Run,
+    Scale,
     Seed,
     Set,
     Size,
@@ -42,6 +43,7 @@ def command(
     size: Size = None,
     crop: Crop = False,
     gray: Gray = False,
+    scale: Scale = None,
     set_: Set = None,
     seed: Seed = 0,
     device: Device = None,
@@ -58,7 +60,7 @@ def command(
     from probgen.cli.data import check_source, loaded
     from probgen.store.folder import SCORES, model_file
 
-    options, how = settings(set_), reading(size, crop, gray)
+    options, how = settings(set_), reading(size, crop, gray, scale)
     model_file(run)
     check_source(data)
     target = out if out is not None else run / SCORES if run.is_dir() else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -21,7 +21,7 @@ class Event:
     """What one datum is: names and sizes of its dimensions, and the values that it may take.
 
     dims     names of the dimensions: `("feature",)`, `("height", "width")`, `("channel", "height", "width")`, ...
-    shape    their sizes; None is a length that varies
+    shape    their sizes; None is a length that varies; height and width of images of any size
     support  `real`, `binary` (0 or 1), `integer` (0 .. levels - 1, ordered) or `token` (0 .. levels - 1, unordered)
     levels   how many values, for `integer` and `token`
     given    what the model is conditioned on, by name: `{"label": Event((), (), "token", 10)}`; such a condition may itself be
@@ -29,6 +29,7 @@ class Event:
     symbols  what the levels of a token are called, as the characters of a text are; () where they have no names
     rate     samples a second, of a sound whose levels are those of the mu-law; None of anything else
     attributes  what is known of a datum beside it, in a family that learns that: names, and how many classes each has, 0 for a number
+    scale    of a condition that is an image of any size: x has so many times its height and its width
     """
 
     dims: tuple[str, ...]
@@ -39,6 +40,7 @@ class Event:
     symbols: tuple[str, ...] = ()
     rate: int | None = None
     attributes: Mapping[str, int] = field(default_factory=dict)
+    scale: int | None = None
 
     @property
     def size(self) -> int:
@@ -48,7 +50,26 @@ class Event:
     @property
     def lengths(self) -> dict[str, str]:
         """Names of the lengths of conditions that vary, `{"source_length": "source"}`."""
-        return {f"{name}_length": name for name, part in self.given.items() if None in part.shape}
+        return {
+            f"{name}_length": name
+            for name, part in self.given.items()
+            if None in part.shape and not part.any_size
+        }
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the last two dimensions are a height and a width, of x or of a condition (`low_height`, `low_width`)."""
+        return is_image(self.dims)
+
+    @property
+    def any_size(self) -> bool:
+        """Whether it is an image whose height and width vary from row to row."""
+        return self.is_image and None in self.shape[-2:]
+
+    @property
+    def channels(self) -> int:
+        """Of an image; 1 where it has no such dimension."""
+        return math.prod(length or 1 for length in self.shape[:-2])
 
     @property
     def discrete(self) -> bool:
@@ -75,24 +96,25 @@ class Event:
         return channels, height, width
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, and such that TOML has; a length that varies is 0, and `symbols`, `rate` and `attributes` are left out if there are none."""
+        """As plain JSON values, and such that TOML has; a length that varies is 0, and `symbols`, `rate`, `attributes` and `scale` are left out if there are none."""
         values = asdict(self) | {"given": {name: event.to_dict() for name, event in self.given.items()}}
         values["shape"] = [length or 0 for length in self.shape]
-        optional = ("symbols", "rate", "attributes")
+        optional = ("symbols", "rate", "attributes", "scale")
         return {name: value for name, value in values.items() if name not in optional or value}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Event:
         """The inverse of `to_dict`. Errors: `ValueError`, `TypeError` or `KeyError` for what is no event."""
         sizes, levels, rate = values["shape"], values["levels"], values.get("rate")
+        scale = values.get("scale")
         if values["support"] not in get_args(Support) or len(sizes) != len(values["dims"]):
             raise ValueError("support or shape")
         if any(size is not None and not size >= 0 for size in sizes) or (
             levels is not None and not levels >= 1
         ):
             raise ValueError("shape or levels")
-        if rate is not None and not rate >= 1:
-            raise ValueError("rate")
+        if (rate is not None and not rate >= 1) or (scale is not None and not scale >= 1):
+            raise ValueError("rate or scale")
         attributes = {str(name): int(n) for name, n in values.get("attributes", {}).items()}
         if any(n < 0 for n in attributes.values()):
             raise ValueError("attributes")
@@ -105,6 +127,7 @@ class Event:
             tuple(values.get("symbols", ())),
             rate,
             attributes,
+            scale,
         )
 
     @staticmethod
@@ -122,4 +145,10 @@ class Event:
     def __str__(self) -> str:
         shape = " x ".join("?" if length is None else str(length) for length in self.shape) or "scalar"
         levels = f" of {self.levels} levels" if self.levels else ""
-        return f"{shape} {self.support}{levels} ({', '.join(self.dims)})"
+        part = f", 1/{self.scale} of x" if (self.scale or 1) > 1 else ""
+        return f"{shape} {self.support}{levels} ({', '.join(self.dims)}){part}"
+
+
+def is_image(dims: Sequence[object]) -> bool:
+    """Whether the last two of some dimensions are a height and a width."""
+    return len(dims) > 1 and str(dims[-2]).endswith("height") and str(dims[-1]).endswith("width")

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from probgen.contract.event import Event
 from probgen.contract.seeds import key
+from probgen.contract.sizes import cut, shards_of, sizes_of
+from probgen.errors import PluginError
 
 BLOCK = 4096  # rows that are read from disk together; fewer where rows are large
 WINDOW = 256 << 20  # bytes of `x` that are shuffled together; smaller data sets are one window
@@ -89,6 +91,8 @@ class Rows:
     dtype, `token` as int64), `observed` (bool; `x` is 0 where it is False), `weight`, `length` (int64), the conditions of
     `event.given` and their lengths, and where it is asked for in `beside`, a `label` that is not known of every row (int64; -1 where it is not).
     Where the event has attributes, `attribute` (row, factor), float64, NaN where one is not known.
+
+    Images of any size come in chunks of one size; for batches of them patches are cut (`contract.patches`).
     """
 
     def __init__(
@@ -130,6 +134,11 @@ class Rows:
         self._kept: tuple[tuple[str, int, int], dict[str, Tensor], Tensor] | None = None
         self._whole: dict[str, Tensor] | None = None
 
+    @property
+    def seed(self) -> int:
+        """Of the order of batches."""
+        return self._seed
+
     def reseeded(self, seed: int) -> Rows:
         """The same rows, shuffled by another seed: for several fits that go on at once."""
         other = copy.copy(self)
@@ -143,6 +152,8 @@ class Rows:
         epoch whatever the size. A data set larger than a window is shuffled as blocks of 4,096 rows and then
         within a window (single rows from disk cost thirty times as much as slices).
         """
+        if "size" in self.dataset:
+            raise PluginError("rows of several sizes have no batches: cut patches of them, contract.patches")
         size = min(size, self.n)
         parts, start, end = [], t * size, (t + 1) * size
         while start < end:
@@ -158,7 +169,13 @@ class Rows:
         return self.ready(whole)
 
     def chunks(self, size: int = 4096) -> Iterator[dict[str, Tensor]]:
-        """All rows in order, `size` at a time. They may be views of the data: to be read, not written to."""
+        """All rows in order, `size` at a time, of any size fewer. They may be views of the data: to be read, not written to."""
+        if self.event.any_size:
+            sizes = sizes_of(self.dataset)
+            for rows in shards_of(sizes, self.event.channels, size):
+                height, width = map(int, sizes[rows.start])
+                yield self.ready(cut(self._read(rows), self.event, (height, width)))
+            return
         if self._window_rows == self.n:
             tensors = self._all()
             for start in range(0, self.n, size):

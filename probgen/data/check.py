@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from probgen.contract.event import Event
+from probgen.contract.sizes import sizes_of
 from probgen.data.describe import blocks, rate_of
 from probgen.errors import InputError
 
@@ -47,10 +48,13 @@ def check(
     if event.rate and rate and rate != event.rate:
         raise InputError(f"x has {rate} samples a second; {family} was fitted to {event.rate}: resample it")
     digest = hashlib.sha256()
+    if "size" in dataset:
+        digest.update(f"size {dataset['size'].values.tolist()}".encode())
     missing = False
     known = np.zeros(shape, dtype=bool)
     known_in_part = {"label"} & (accepts - event.given.keys())
-    if None in event.shape and "length" not in dataset:
+    _check_sizes(dataset, event, family)
+    if None in event.shape and not event.any_size and "length" not in dataset:
         raise InputError(
             f"{family} was fitted to rows of several lengths: say how long each is, length (row)"
         )
@@ -92,8 +96,48 @@ def check(
         _refuse_unknown(x, known, event)
     for name in (*event.given, *event.lengths):
         if name not in dataset:
-            raise InputError(f"{family} is conditioned on {name!r}, which the data do not have")
+            scale = event.given[name].scale if name in event.given else None
+            how = f": scale = {scale}, or --scale {scale}, makes it" if (scale or 1) > 1 else ""
+            raise InputError(f"{family} is conditioned on {name!r}, which the data do not have{how}")
     return missing, digest.hexdigest()
+
+
+def _check_sizes(dataset: xr.Dataset, event: Event, family: str) -> None:
+    """Errors: `InputError` for images of several sizes that a family cannot use, and for conditions that are not of the sizes of x."""
+    x = dataset["x"]
+    if "size" in dataset:
+        size = dataset["size"]
+        if not event.any_size:
+            raise InputError(
+                f"x has images of several sizes, which {family} cannot use: scale them to one, and drop 'size'"
+            )
+        if size.dims != ("row", "side") or size.shape[1] != 2 or size.dtype.kind not in "iu":
+            raise InputError(
+                f"size has dimensions {size.dims} of {size.dtype}; whole numbers (row, side), height and width, are needed"
+            )
+        most = np.array(x.shape[-2:])
+        _refuse(
+            "size",
+            size.values,
+            (size.values < 1) | (size.values > most),
+            0,
+            f"a number from 1 to {tuple(map(int, most))}",
+        )
+    if not event.any_size:
+        return
+    sizes = sizes_of(dataset)
+    for name, part in event.given.items():
+        if not part.any_size or name not in dataset:
+            continue
+        scale, there = part.scale or 1, dataset[name].shape[-2:]
+        height, width = there
+        if (scale * height, scale * width) != x.shape[-2:]:
+            raise InputError(
+                f"{name} is {height} x {width}, x is {x.shape[-2]} x {x.shape[-1]}; {family} was fitted to {name} of 1/{scale} of x"
+                + (f": scale = {scale}, or --scale {scale}" if scale > 1 else "")
+            )
+        uneven = np.repeat(np.any(sizes % scale, axis=1)[:, None], 2, axis=1)
+        _refuse("size", sizes, uneven, 0, f"a multiple of {scale}, as {name} is 1/{scale} of x")
 
 
 def _known(dataset: xr.Dataset, values: np.ndarray, first: int) -> np.ndarray:
@@ -224,8 +268,15 @@ def _check_values(name: str, values: np.ndarray, event: Event, first: int, dtype
         if values.dtype.kind == "f":
             whole &= values == np.floor(values)
             whole |= nan & (name == "x")
+        if levels > 2 and not whole.all() and _is_share(values[~nan]):
+            allowed += f"; these seem to be from 0 to 1, and would come out black: multiply by {levels - 1} and round"
         _refuse(name, values, ~whole, first, f"{allowed} ({part.support})")
     return bool(nan.any())
+
+
+def _is_share(values: np.ndarray) -> bool:
+    """Whether numbers are from 0 to 1 and not whole, as images of floats are."""
+    return bool(values.size and values.min() >= 0 and values.max() <= 1)
 
 
 def _refuse(name: str, values: np.ndarray, bad: np.ndarray, first: int, allowed: str) -> None:
@@ -242,7 +293,7 @@ def _rescaling(shape: tuple[int, ...], event: Event) -> str:
     if event.dims[-2:] != ("height", "width") or len(shape) not in (2, 3):
         return ""
     advice = []
-    if shape[-2:] != event.shape[-2:]:
+    if shape[-2:] != event.shape[-2:] and not event.any_size:
         height, width = event.shape[-2:]
         advice.append(f"scale images: size = ({height}, {width}), or --size {height}x{width} (and --crop)")
     if len(shape) == 3 and len(event.shape) == 2:

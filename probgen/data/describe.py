@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from probgen.codecs.sounds import MU_LAW
-from probgen.contract.event import Event, Support
+from probgen.contract.event import Event, Support, is_image
 from probgen.data.attributes import factors_of
 from probgen.errors import InputError
 
 
-def event_of(dataset: xr.Dataset, given: Iterable[str] = (), *, attributes: bool = False) -> Event:
+def event_of(
+    dataset: xr.Dataset, given: Iterable[str] = (), *, attributes: bool = False, any_size: bool = False
+) -> Event:
     """What one row of the data is. Floats are `real`, booleans and whole numbers in {0, 1} are `binary`, other
     whole numbers are `integer`; attributes `support` and `levels` of `x` say otherwise. With `length` the size of `time`
-    is None. With `attributes` those that the data have are part of it. Errors: `InputError`.
+    is None. With `attributes` those that the data have are part of it. With `any_size` height and width of images, of x and of conditions,
+    are None, and of each condition `scale` says how many times smaller it is. Errors: `InputError`.
     """
     x = dataset["x"]
+    any_size = any_size and is_image(x.dims)
     conditions = {name: _condition(dataset, name) for name in given}
+    if any_size:
+        conditions = {name: _of_any_size(name, part, x) for name, part in conditions.items()}
     support, levels = _support(x)
     if "length" in dataset and "time" not in x.dims:
         raise InputError(f"length is of the dimension 'time', which x has not: {', '.join(map(str, x.dims))}")
-    varies = "length" in dataset
-    shape = tuple(None if varies and dim == "time" else x.sizes[dim] for dim in x.dims[1:])
+    free = {"time"} if "length" in dataset else set(x.dims[-2:]) if any_size else set()
+    shape = tuple(None if dim in free else x.sizes[dim] for dim in x.dims[1:])
     return Event(
         tuple(map(str, x.dims[1:])),
         shape,
@@ -36,6 +43,20 @@ def event_of(dataset: xr.Dataset, given: Iterable[str] = (), *, attributes: bool
         rate_of(x),
         factors_of(dataset) if attributes else {},
     )
+
+
+def _of_any_size(name: str, part: Event, x: xr.DataArray) -> Event:
+    """A condition that is an image of any size, and how many times smaller it is than x; others as they are."""
+    if not part.is_image:
+        return part
+    height, width = part.shape[-2:]
+    scale = x.shape[-2] // (height or 1)
+    if (scale * (height or 1), scale * (width or 1)) != x.shape[-2:]:
+        raise InputError(
+            f"{name} is {height} x {width}, x is {x.shape[-2]} x {x.shape[-1]}: both sides of x must be the same whole "
+            f"number of times those of {name}"
+        )
+    return replace(part, shape=(*part.shape[:-2], None, None), scale=scale)
 
 
 def _condition(dataset: xr.Dataset, name: str) -> Event:

@@ -16,6 +16,7 @@ from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.rows import as_tensor, numpy_dtype, ready
 from probgen.contract.run import Run
+from probgen.contract.sizes import sizes_of
 from probgen.data.attributes import with_conditions
 from probgen.data.check import check
 from probgen.data.vocabulary import in_symbols, in_symbols_of
@@ -41,7 +42,7 @@ def conditions(
     if given is None:
         return {}, 1, False
     if isinstance(given, xr.Dataset):
-        given = _of_one_length(in_symbols_of(event, given))
+        given = _of_one_size(_of_one_length(in_symbols_of(event, given)), event)
     given = _as_numbers(event, given)
     arrays: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
@@ -130,6 +131,24 @@ def _of_one_length(given: xr.Dataset) -> xr.Dataset:
     return given.isel(time=slice(0, int(lengths[0]))).drop_vars("length")
 
 
+def _of_one_size(given: xr.Dataset, event: Event) -> xr.Dataset:
+    if "size" not in given or not event.any_size:
+        return given
+    sizes = sizes_of(given)
+    if (sizes != sizes[0]).any():
+        raise InputError(
+            f"given: images of one size are needed, not of {tuple(map(int, sizes.min(0)))} to {tuple(map(int, sizes.max(0)))}; "
+            "go through them one by one"
+        )
+    parts = {"x": event, **event.given}
+    cut: dict[str, slice] = {}
+    for name, part in parts.items():
+        if name in given and part.any_size:
+            height, width = (int(side) // (part.scale or 1) for side in sizes[0])
+            cut |= {str(given[name].dims[-2]): slice(0, height), str(given[name].dims[-1]): slice(0, width)}
+    return given.isel(cut).drop_vars("size")
+
+
 def _tensors(fitted: Fitted, arrays: dict[str, np.ndarray], rows: int, run: Run) -> dict[str, Tensor]:
     event = fitted.event
     if "observed" in arrays and "x" not in arrays:
@@ -142,7 +161,7 @@ def _tensors(fitted: Fitted, arrays: dict[str, np.ndarray], rows: int, run: Run)
     missing, x_dtype = False, fitted.definition.dtype_of_x(run.dtype)
     kinds = numpy_dtype(run.dtype), numpy_dtype(x_dtype)
     if "x" in variables:
-        if None in event.shape:  # of what is given all counts
+        if None in event.shape and not event.any_size:  # of what is given all counts
             longest = variables["x"][1].shape[1 + event.dims.index("time")]
             variables["length"] = (("row",), np.full(rows, longest))
         dataset = xr.Dataset(variables)

@@ -31,6 +31,7 @@ def as_dataset(
     size: int | Sequence[int] | None = None,
     crop: str | None = None,
     gray: bool = False,
+    scale: int | None = None,
 ) -> xr.Dataset:
     """Data of any kind as one Dataset with `x`.
 
@@ -39,14 +40,14 @@ def as_dataset(
     split    the part of a named data set
     folder   where named data sets are looked for first
     rate     samples a second that sounds are resampled to
-    size, crop, gray  of images: see `probgen.datasets.load`
+    size, crop, gray, scale  of images: see `probgen.datasets.load`
 
     Errors: `InputError`.
     """
     if not isinstance(data, str | Path):
-        datasets.Reading(rate, size, crop, gray).only((), "given by their path")
+        datasets.Reading(rate, size, crop, gray, scale).only((), "given by their path")
     if isinstance(data, str | Path):
-        dataset = datasets.load(data, split, folder, rate=rate, size=size, crop=crop, gray=gray)
+        dataset = datasets.load(data, split, folder, rate=rate, size=size, crop=crop, gray=gray, scale=scale)
     elif split is not None:
         raise InputError("a split can be chosen of a named data set or a file, not of an array")
     elif isinstance(data, xr.Dataset):

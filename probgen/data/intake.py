@@ -75,7 +75,7 @@ def prepare(
             raise InputError(f"given names {', '.join(sorted(twice))} more than once")
         dataset = family.prepared(with_conditions(dataset, given), options)
         dataset = with_attributes(dataset, None) if tells else dataset
-        event = event_of(dataset, given, attributes=tells)
+        event = event_of(dataset, given, attributes=tells, any_size="size" in family.accepts)
     else:
         dataset = in_symbols_of(event, with_conditions(dataset, event.given))
         dataset = with_attributes(dataset, event.attributes) if tells else dataset

@@ -14,7 +14,7 @@ from probgen.plugins.registry import find, registered
 if TYPE_CHECKING:
     import xarray as xr
 
-    from probgen.readers import Reading, from_frame, lines_of, pairs, read, read_text, table
+    from probgen.readers import Reading, from_frame, lines_of, pairs, read, read_text, scaled, table
 
 __all__ = [
     "DataSet",
@@ -27,6 +27,7 @@ __all__ = [
     "path_of",
     "read",
     "read_text",
+    "scaled",
     "table",
 ]
 
@@ -49,6 +50,7 @@ def load(
     size: int | Sequence[int] | None = None,
     crop: str | None = None,
     gray: bool = False,
+    scale: int | None = None,
 ) -> xr.Dataset:
     """A data set by its registered name, or a file or folder by its path.
 
@@ -60,27 +62,31 @@ def load(
             data set that is painted, the side that it is painted at
     crop    "center": what is beside the middle of an image is cut off where its shape is not that of `size`; None refuses it
     gray    of images: colours become grey
+    scale   of images: with `low`, the same made so many times smaller (bicubic, antialiased), for super-resolution; then images may be of
+            several sizes, `size (row, side)`
 
     What files hold is kept, refused, or converted with a warning: docs/data.md has the table. Returns a Dataset with `x (row, ...)` and `label (row)` where there are labels. Errors: `InputError`,
     `PluginError`.
     """
-    from probgen.readers import Reading, read
+    from probgen.readers import Reading, read, scaled
 
-    how = Reading(rate, size, crop, gray)
+    how = Reading(rate, size, crop, gray, scale)
     text, path = str(name), path_of(name)
     if path is not None:
         dataset = read(path, split, how)
+        dataset = dataset if scale is None else scaled(dataset, scale)
         return dataset.assign_attrs(path=text, **({"split": split} if split else {}))
     found = find_set(text)
     if found.sized is not None and how.size is not None:
         height, width = how.sides
         if height != width:
             raise InputError(f"size = {how.size!r}: images of {text!r} are square; give one number")
-        found, how = found.sized(height), Reading(rate, None, None, gray)
+        found, how = found.sized(height), Reading(rate, None, None, gray, scale)
         if crop is not None:
             raise InputError(f"crop is of files, and {text!r} is painted at any size: leave it out")
-    how.only((), f"and {text!r} is a data set")
+    how.only(("scale",), f"and {text!r} is a data set")
     dataset = found.load(split, folder)
+    dataset = dataset if scale is None else scaled(dataset, scale)
     return dataset.assign_attrs(name=text, **({"split": split} if split else {}))
 
 

@@ -1,6 +1,7 @@
 """Distributions that torch and Pyro lack: legal at any `pyro.sample` site."""
 
 from probgen.distributions.autoregressive import Autoregressive
+from probgen.distributions.discretized import DiscretizedLaplace, DiscretizedNormal
 from probgen.distributions.discretized_logistic import DiscretizedLogistic
 from probgen.distributions.ensemble import Ensemble
 from probgen.distributions.observed_normal import ObservedNormal
@@ -21,7 +22,9 @@ __all__ = [
     "Bernoulli",
     "BernoulliVector",
     "Categorical",
+    "DiscretizedLaplace",
     "DiscretizedLogistic",
+    "DiscretizedNormal",
     "Ensemble",
     "Logistic",
     "LogisticMixture",

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.fft import dctn
+from scipy.ndimage import correlate1d
 from scipy.sparse import coo_array, eye_array
 from scipy.sparse.linalg import splu
 
+from probgen.errors import InputError
+
+WINDOW = 11  # pixels a side, of SSIM
 MOST = 120.0  # dB, of what is as good as equal
 
 
@@ -40,3 +45,44 @@ def harmonic(x: np.ndarray, known: np.ndarray) -> np.ndarray:
         solved = splu(laplacian[hidden][:, hidden].tocsc()).solve(b)
         filled[:, c].reshape(len(x), -1)[:, hidden] = solved.T
     return filled.reshape(x.shape)
+
+
+def ssim(x: np.ndarray, truth: np.ndarray, peak: float) -> np.ndarray:
+    """Structural similarity (Wang et al. 2004, eq. 13) of each row: (row,); its map is averaged over all planes.
+
+    Window: a Gaussian of 11 x 11 pixels and deviation 1.5, where it lies wholly in the image; K1 = 0.01, K2 = 0.03.
+
+    x, truth  (row, ..., height, width), of at least 11 x 11 pixels. Errors: `InputError`
+    """
+    if min(x.shape[-2:]) < WINDOW:
+        raise InputError(f"images of {x.shape[-2]} x {x.shape[-1]}: SSIM needs {WINDOW} x {WINDOW} pixels")
+    at = np.arange(WINDOW) - WINDOW // 2
+    kernel = np.exp(-0.5 * (at / 1.5) ** 2)
+    kernel /= kernel.sum()
+    edge = WINDOW // 2
+
+    def mean(y: np.ndarray) -> np.ndarray:
+        y = correlate1d(correlate1d(y, kernel, -1), kernel, -2)
+        return y[..., edge:-edge, edge:-edge]
+
+    a, b = x.astype(np.float64), truth.astype(np.float64)
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+    mu_a, mu_b = mean(a), mean(b)
+    aa, bb, ab = mean(a * a) - mu_a**2, mean(b * b) - mu_b**2, mean(a * b) - mu_a * mu_b
+    maps = (2 * mu_a * mu_b + c1) * (2 * ab + c2) / ((mu_a**2 + mu_b**2 + c1) * (aa + bb + c2))
+    return np.asarray(maps.reshape(len(x), -1).mean(1))
+
+
+def bands(x: np.ndarray) -> np.ndarray:
+    """Mean energy of each band of the cosine transform of 8 x 8 pixels: (row, height, width) -> (8, 8); [0, 0] is that of means."""
+    height, width = (side // 8 * 8 for side in x.shape[-2:])
+    if not height or not width:
+        raise InputError(f"images of {x.shape[-2]} x {x.shape[-1]}: bands need 8 x 8 pixels")
+    blocks = x[..., :height, :width].astype(np.float64).reshape(-1, height // 8, 8, width // 8, 8)
+    return np.asarray(np.square(dctn(blocks, axes=(2, 4), norm="ortho")).mean((0, 1, 3)))
+
+
+def band_ratios(x: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """log2 of the energy of each band of x over that of the truth, but for the mean's: (63,), both from `bands`."""
+    tiny = 1e-6  # levels squared: far below what rounding leaves
+    return np.log2((x.ravel()[1:] + tiny) / (truth.ravel()[1:] + tiny))

@@ -10,10 +10,11 @@ from probgen.errors import InputError
 from probgen.readers.arrays import dataset, hdf5, idx, npy, npz
 from probgen.readers.base import IMAGES, SOUNDS, Reading
 from probgen.readers.pairs import holds_numbers, pair_file, pairs
+from probgen.readers.scaled import scaled
 from probgen.readers.tables import csv, from_frame, table
 from probgen.readers.texts import lines_of, read_text, text_file
 
-__all__ = ["Reading", "from_frame", "idx", "lines_of", "pairs", "read", "read_text", "table"]
+__all__ = ["Reading", "from_frame", "idx", "lines_of", "pairs", "read", "read_text", "scaled", "table"]
 
 _KNOWN = (
     ".npy, .npz, .csv, .csv.gz, .tab, .h5, .hdf5, .nc, .txt, .tsv, .wav, .flac, .ogg, .png, .jpg, .tif and other images, "
@@ -35,7 +36,10 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
         )
     place = path / split if split and path.is_dir() else path
     kind = _kind(path, place)
-    how.only({"sounds": ["rate"], "images": ["size", "crop", "gray"]}.get(kind, []), f"which {path} is not")
+    how.only(
+        {"sounds": ["rate"], "images": ["size", "crop", "gray", "scale"]}.get(kind, []),
+        f"which {path} is not",
+    )
     if kind == "sounds":
         if split is not None and not path.is_dir():
             raise InputError(f"{path} has no splits")

@@ -18,9 +18,10 @@ from probgen.store.guard import FLOOR, RATIO, UNPACKED
 IMAGES = {".png", ".apng", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 WAV, PACKED = {".wav", ".wave"}, {".flac", ".ogg", ".oga", ".opus"}  # the packed ones by soundfile
 SOUNDS = WAV | PACKED
-_OF = {"rate": "WAV files", "size": "images", "crop": "images", "gray": "images"}
+_OF = {"rate": "WAV files", "size": "images", "crop": "images", "gray": "images", "scale": "images"}
 
 
+MOST_SCALE = 16  # times that an image can be larger than its `low`
 PIXELS = 50_000_000  # of an image that others are scaled to
 
 
@@ -32,10 +33,13 @@ class Reading:
     size: int | Sequence[int] | None = None
     crop: str | None = None
     gray: bool = False
+    scale: int | None = None
 
     def __post_init__(self) -> None:
         if self.rate is not None and self.rate < 1:
             raise InputError(f"rate = {self.rate}: at least 1 is needed")
+        if self.scale is not None and (type(self.scale) is not int or not 2 <= self.scale <= MOST_SCALE):
+            raise InputError(f"scale = {self.scale!r}: a whole number from 2 to {MOST_SCALE} is needed")
         if self.size is not None:
             sides = self.sides
             if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):

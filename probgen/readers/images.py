@@ -14,6 +14,7 @@ from probgen.errors import InputError
 from probgen.readers.arrays import dataset as as_rows
 from probgen.readers.base import IMAGES, SOUNDS, Reading, classes_of, report
 from probgen.readers.pixels import MODES, opened
+from probgen.readers.scaled import stacked
 
 _EIGHT = ("1", "L", "RGB")  # each holds all that those before it hold
 _GREY = "1 bit to grey, 0 and 255"
@@ -21,26 +22,27 @@ _UNREAD = {".heic", ".heif", ".jxl", ".avif", ".svg"}  # images that Pillow may 
 
 
 def images(path: Path, how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (frozen)
-    """A folder of images of one size, or one image; subfolders are classes.
+    """A folder of images of one size, or one image; with a scale also of several sizes; subfolders are classes.
 
     how  size: what images are scaled to, antialiased (bicubic); crop: what is beside their middle is cut off for it; gray: colours
-         to grey by ITU-R 601-2
+         to grey by ITU-R 601-2; scale: see `readers.scaled`
 
     What files hold is kept as it is: one bit is `binary`, 8 and 16 bits are 256 and 65,536 levels, 32 bits are `real`. Whatever is
     converted is reported by a warning, and is in the attribute `converted`. Errors: `FileError`, `InputError`, which name the file.
     """
-    files, done = _files(path), Counter[str]()
+    files, done = image_files(path), Counter[str]()
     found = [_read(file, how, done) for file in files]
     mode = _common(files, [mode for mode, _ in found])
     arrays = [_raised(array, own, mode, done) for own, array in found]
     for file, array in zip(files, arrays, strict=True):
-        if array.shape != arrays[0].shape:
+        if how.scale is None and array.shape != arrays[0].shape:
             raise InputError(
                 f"{file} is {array.shape[1]} x {array.shape[0]}, {files[0].name} is {arrays[0].shape[1]} x "
-                f"{arrays[0].shape[0]}: images of one size are needed; size = (height, width) scales them"
+                f"{arrays[0].shape[0]}: images of one size are needed; size = (height, width) scales them, and for "
+                "super-resolution scale = 4, or --scale 4, takes images of any size"
             )
-    x = np.stack(arrays)
-    dataset = as_rows({"x": np.moveaxis(x, 3, 1) if mode == "RGB" else x}, path)
+    x, sizes = stacked([np.moveaxis(array, 2, 0) if mode == "RGB" else array for array in arrays])
+    dataset = as_rows({"x": x}, path).assign(sizes)
     dataset["x"].attrs.update(_support(mode))
     report(done, len(files), path)
     if done:
@@ -50,7 +52,8 @@ def images(path: Path, how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (f
     return dataset.assign(classes_of(files, path) if path.is_dir() else {})
 
 
-def _files(path: Path) -> list[Path]:
+def image_files(path: Path) -> list[Path]:
+    """An image, or those of a folder, in the order of their names. Errors: `InputError` where there are none."""
     if path.is_file():
         return [path]
     if not path.is_dir():

@@ -30,6 +30,16 @@ _NPY = "give the arrays as .npy"
 
 def opened(file: Path, done: Counter[str]) -> Image.Image:
     """An image, upright, in a mode of `MODES`; done: counts what was converted. Errors: `FileError`, `InputError`."""
+    image, alpha = opened_with_alpha(file, done)
+    if alpha is not None:
+        raise InputError(
+            f"{file} has transparent pixels, whose colour is not known: put it on a background and save it without alpha"
+        )
+    return image
+
+
+def opened_with_alpha(file: Path, done: Counter[str]) -> tuple[Image.Image, Image.Image | None]:
+    """The same, and beside it how opaque each pixel is, 0 to 255; None where all are."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -76,8 +86,10 @@ def _check_bits(image: ImageFile.ImageFile) -> None:
         raise InputError(f"has 16 bits a channel, of which Pillow reads 8: save it with 8, or {_NPY}")
 
 
-def _plain(source: ImageFile.ImageFile, image: Image.Image, done: Counter[str]) -> Image.Image:
-    """The same pixels without palette and alpha; source: the file that it was read from."""
+def _plain(
+    source: ImageFile.ImageFile, image: Image.Image, done: Counter[str]
+) -> tuple[Image.Image, Image.Image | None]:
+    """The same pixels without palette, and their alpha apart; source: the file that it was read from."""
     if image.mode in ("P", "PA"):
         done["palette to RGB, the same colours"] += 1
         image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
@@ -89,21 +101,20 @@ def _plain(source: ImageFile.ImageFile, image: Image.Image, done: Counter[str]) 
         )
     if image.mode in ("RGBA", "LA", "La"):
         *colours, alpha = image.split()
+        plain = Image.merge("RGB", colours) if len(colours) == 3 else colours[0]
         if alpha.getextrema() != (255, 255):
-            raise InputError(
-                "has transparent pixels, whose colour is not known: put it on a background and save it without alpha"
-            )
+            return plain, alpha
         done["alpha that was opaque everywhere was left out"] += 1
-        return Image.merge("RGB", colours) if len(colours) == 3 else colours[0]
+        return plain, None
     if image.mode.startswith("I;16") or (image.mode == "I" and source.format == "PNG"):  # Pillow before 11
-        return Image.fromarray(np.asarray(image).astype("<u2"))
+        return Image.fromarray(np.asarray(image).astype("<u2")), None
     if image.mode == "I" and _unsigned(source) and np.asarray(image).min() < 0:
         raise InputError(f"holds whole numbers from 2^31 on, which Pillow makes negative: {_NPY}")
     if image.mode not in MODES:
         raise InputError(
             f"has the colours {image.mode}, of which RGB cannot be made without a profile: save it as RGB"
         )
-    return image
+    return image, None
 
 
 def _unsigned(source: ImageFile.ImageFile) -> bool:

@@ -22,6 +22,7 @@ from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
 from probgen.contract.rows import evenly
+from probgen.contract.sizes import shards_of, sizes_of
 from probgen.data import as_dataset
 from probgen.data.attributes import with_conditions
 from probgen.data.describe import event_of
@@ -111,7 +112,7 @@ def execute(
         title = f"{recipe.title or name}: {name}"
         result.keep(history(fitted, title), run)
         if fitted.definition.offers("sample"):
-            _draw(recipe, result, data, title, common)
+            _draw(recipe, result, data, scored, title, common)
         with suppress(InputError):  # no figure of the family suits the event
             own = in_symbols_of(fitted.event, data)
             result.keep(
@@ -134,16 +135,28 @@ def execute(
         _analyze(recipe, analysis, models, (data, scored), some, out, recipe.title, common)
 
 
-def _draw(recipe: Recipe, result: Result, data: xr.Dataset, title: str, common: dict[str, Any]) -> None:
-    """Draws from the model: a figure, a sound each, or texts. A model that cannot be drawn from is left out."""
+def _draw(
+    recipe: Recipe, result: Result, data: xr.Dataset, scored: xr.Dataset, title: str, common: dict[str, Any]
+) -> None:
+    """Draws from the model: a figure, a sound each, or texts; of one that is conditioned on images, of the first scored rows of one
+    size. A model that cannot be drawn from is left out.
+    """
     fitted, event = result.fitted, result.fitted.event
     given: dict[str, Any] = {k: list(v) for k, v in recipe.sample.given.items() if k in event.given}
     told = names_of(given, data) * recipe.sample.n
+    n, condition = recipe.sample.n, None
+    if any(part.is_image for part in event.given.values()):
+        own = in_symbols_of(event, scored)
+        rows = next(shards_of(sizes_of(own), event.channels, n))
+        kept = [name for name in (*event.given, "size") if name in own]
+        condition, n = own.isel(row=rows)[kept], 1
     if recipe.sample.prompt is not None:
         given["x"] = recipe.sample.prompt
     options = own_options(recipe.sample.model_extra or {}, fitted.definition, "sample")
     try:
-        draws = sample(fitted, recipe.sample.n, given=given or None, **common, **options)
+        draws = sample(
+            fitted, n, given=condition if condition is not None else given or None, **common, **options
+        )
     except NotOffered as error:
         result.notes.append(f"draws were left out: {error}")
         return
@@ -211,14 +224,18 @@ def _check_data(recipe: Recipe, data: xr.Dataset, needed: set[str]) -> None:
     if recipe.sample.prompt is not None and not event.symbols:
         raise InputError(f"sample.prompt = {recipe.sample.prompt!r}: x is no text, but {event}")
     wanted = recipe.sample.given
-    for name in sorted(needed ^ wanted.keys()):
+    events = event_of(data, needed).given
+    images = {name for name, part in events.items() if part.is_image}  # which come from the scored rows
+    for name in sorted((needed - images) ^ wanted.keys()):
+        if name in images:
+            raise InputError(f"sample.given.{name}: images come from the scored rows; leave it out")
         if name in needed:
             raise InputError(
                 f"sample.given.{name} is missing: a model is conditioned on it; say what to draw"
             )
         raise InputError(f"sample.given.{name}: {did_you_mean(name, needed)}")
-    for name, part in event_of(data, needed).given.items():
-        _check_given(name, wanted[name], part)
+    for name in wanted:
+        _check_given(name, wanted[name], events[name])
     if len({len(values) for values in wanted.values()}) > 1:
         raise InputError("sample.given: all conditions need equally many values")
 

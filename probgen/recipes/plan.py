@@ -35,6 +35,9 @@ class Data(Options):
         None, description="of images: cut off what is beside the middle where the shape is not that of size"
     )
     gray: bool = Field(False, description="of images: colours become grey")
+    scale: int | None = Field(
+        None, ge=2, description="of images: with `low`, the same made so many times smaller"
+    )
     rows: int | None = Field(None, ge=1, description="of each part at most so many, evenly spaced")
 
     @model_validator(mode="after")
@@ -51,7 +54,13 @@ class Data(Options):
     @property
     def reading(self) -> dict[str, Any]:
         """How files are read."""
-        return {"rate": self.rate, "size": self.size, "crop": self.crop, "gray": self.gray}
+        return {
+            "rate": self.rate,
+            "size": self.size,
+            "crop": self.crop,
+            "gray": self.gray,
+            "scale": self.scale,
+        }
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -54,6 +54,22 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
         raise RunError(f"{path} could not be written: {error.strerror or error}") from None
 
 
+def write_fresh(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all, where none is, and the folders that it lies in. Errors: `InputError` for one that is there, `RunError`."""
+    temporary = temporary_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_new(temporary, content)
+        os.link(temporary, path)  # unlike a rename, it replaces nothing
+        sync_folder(path.parent)
+    except FileExistsError:
+        raise InputError(f"{path} is there already, and is not replaced") from None
+    except OSError as error:
+        raise RunError(f"{path} could not be written: {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_new(path: Path, *parts: bytes | memoryview) -> None:
     """Write a file that must not be there, and make it durable. Errors: `OSError`."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)

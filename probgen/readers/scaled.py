@@ -1,0 +1,64 @@
+"""Images with what they are when they are made smaller, `low`: the data of super-resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from probgen.codecs.images import resized, rounded
+from probgen.contract.event import is_image
+from probgen.contract.sizes import sizes_of
+from probgen.errors import InputError
+
+
+def stacked(images: Sequence[np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
+    """Images of any sizes as one array, padded with 0, and `size (row, side)` where sizes differ."""
+    sizes = np.array([image.shape[-2:] for image in images])
+    if (sizes == sizes[0]).all():
+        return np.stack(images), {}
+    height, width = sizes.max(0)
+    x = np.zeros((len(images), *images[0].shape[:-2], height, width), images[0].dtype)
+    for row, image in enumerate(images):
+        x[row, ..., : image.shape[-2], : image.shape[-1]] = image
+    return x, {"size": (("row", "side"), sizes)}
+
+
+def scaled(dataset: xr.Dataset, scale: int) -> xr.Dataset:
+    """Images, cut at the right and at the bottom so that `scale` divides their sides, and `low`: the same 1/scale as large.
+
+    By the bicubic kernel of `codecs.images`; `low` of whole numbers is rounded to their levels, as a file of it is. Errors: `InputError`
+    for what are no images, and for those that are smaller than `scale`.
+    """
+    x = dataset["x"]
+    if not is_image(x.dims[1:]):
+        raise InputError(
+            f"scale = {scale} is of images, and x has dimensions {', '.join(map(str, x.dims[1:]))}"
+        )
+    if x.attrs.get("support") in ("binary", "token") or x.dtype.kind == "b":
+        raise InputError(
+            f"scale = {scale} is of images with shades, and x is {x.attrs.get('support', 'binary')}"
+        )
+    sizes = sizes_of(dataset) // scale * scale
+    if not sizes.all():
+        row = int((sizes == 0).any(1).argmax())
+        height, width = sizes_of(dataset)[row]
+        raise InputError(
+            f"row {row} is {height} x {width}: scale = {scale} needs as many pixels a side, at least"
+        )
+    real = x.dtype.kind == "f" and x.attrs.get("support") != "integer"
+    levels = int(x.attrs.get("levels", 256))
+    high, low = [], []
+    for row, (height, width) in enumerate(sizes):
+        image = x[row, ..., :height, :width].values
+        small = resized(image, height // scale, width // scale)
+        high.append(image)
+        low.append(small.astype(x.dtype) if real else rounded(small, levels))
+    values, size = stacked(high)
+    small, _ = stacked(low)
+    dims = ("row", *(f"low_{dim}" for dim in x.dims[1:]))
+    described = {name: x.attrs[name] for name in ("support", "levels") if name in x.attrs}
+    kept = dataset.drop_vars([n for n in ("x", "size", "low") if n in dataset])
+    return kept.assign({"x": (x.dims, values, x.attrs), "low": (dims, small, described), **size})
