@@ -8,6 +8,7 @@ import operator
 import os
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
@@ -159,13 +160,16 @@ def density(fitted: Fitted, data: xr.Dataset, rows: np.ndarray) -> np.ndarray:
 def space(fitted: Fitted, data: xr.Dataset) -> tuple[np.ndarray, float]:
     """Rows to go through, and the volume that each stands for: 1 where probabilities are of values."""
     need(fitted, "score")
-    first = scored(fitted, data, np.zeros((1, *(length or 1 for length in fitted.event.shape))))
+    event = fitted.event
+    if event.any_size:  # the size of the test's rows
+        event = replace(event, shape=data["x"].shape[1:])
+    first = scored(fitted, data, np.zeros((1, *(length or 1 for length in event.shape))))
     if "log_prob" not in first or first["log_prob"].attrs["kind"] != "exact":
         pytest.skip(f"{fitted.family} has no exact density")
     if first["log_prob"].attrs["measure"] == "counting":
-        if spaces.values(fitted.event) > spaces.MOST:
-            pytest.skip(f"{fitted.event} has more than {spaces.MOST} values")
-        return spaces.all_rows(fitted.event), 1.0
+        if spaces.values(event) > spaces.MOST:
+            pytest.skip(f"{event} has more than {spaces.MOST} values")
+        return spaces.all_rows(event), 1.0
     if fitted.event.shape != (2,) or fitted.event.discrete:
         pytest.skip("a density on the reals is gone through in the plane only")
     need(fitted, "sample")

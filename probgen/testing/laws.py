@@ -486,7 +486,7 @@ class FamilyLaws:
             fit(self.family, data, seed=-1, **self.options)
         if offers(fitted, "score"):
             with pytest.raises(InputError, match="shape"):
-                score(fitted, np.concatenate([x, x], 1))
+                score(fitted, x.reshape(len(x), -1) if fitted.event.any_size else np.concatenate([x, x], 1))
         if offers(fitted, "sample"):
             with pytest.raises(InputError, match="no_such_latent"):
                 sample(fitted, 1, given={**given_of(fitted, data), "no_such_latent": 0})
