@@ -86,7 +86,7 @@ class Pair(Objective):
     latents  names and dimensions of what `sample` returns beside `x`, e.g. {"z": ("latent",)}
     places   names and dimensions of further places on the way from latents to x, which `decode` goes to and from
     dims     dimensions of parameters and buffers in the files, e.g. {"mu": ("component", "feature")}
-    accepts  what it can use beside `x`: a subset of {"observed", "weight", "length", "label", "attribute"}
+    accepts  what it can use beside `x`: a subset of {"observed", "weight", "length", "label", "attribute", "size", "pair"}
     dtype    of the parameters, where `fit` is not told: "float32" or "float64"
     exact    whether `log_prob` is exact although there are latents: they are summed out
     by_loss  whether it is fitted by the gradient of `loss`; then every parameter must have one

@@ -19,6 +19,7 @@ Discriminating a module that says how real x looks
 Gaussian       a module made of Gaussians, which a scatter can show
 Telling        a module that tells attributes of x
 Selecting      a module that holds several models
+Dependent      a module with latents that have no prior
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Definition(Protocol):
 
     @property
     def accepts(self) -> frozenset[str]:
-        """What it can use beside `x`: a subset of {"observed", "weight", "length", "label", "attribute"}."""
+        """What it can use beside `x`: a subset of {"observed", "weight", "length", "label", "attribute", "size", "pair"}."""
 
     def dtype_of_x(self, dtype: torch.dtype) -> torch.dtype:
         """Of real x that it is handed, where its parameters have a dtype."""
@@ -95,7 +96,7 @@ class Scores(Protocol):
 
 @runtime_checkable
 class Accepting(Protocol):
-    """`accepts` of a definition: a subset of {"observed", "weight", "length", "label", "attribute"}."""
+    """`accepts` of a definition: a subset of {"observed", "weight", "length", "label", "attribute", "size", "pair"}."""
 
     @property
     def accepts(self) -> Collection[str]: ...
@@ -237,6 +238,19 @@ class Selecting(Protocol):
 
     @property
     def selects(self) -> Collection[str]: ...
+
+
+@runtime_checkable
+class Dependent(Protocol):
+    """A module with latents that have no prior. needed: those that a draw must be given, and what they are, in words."""
+
+    @property
+    def needed(self) -> Mapping[str, str]: ...
+
+
+def needed_of(module: nn.Module) -> dict[str, str]:
+    """Latents that a draw must be given, and what they are."""
+    return dict(module.needed) if isinstance(module, Dependent) else {}
 
 
 def latents_of(module: nn.Module) -> dict[str, tuple[str, ...]]:

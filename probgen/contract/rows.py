@@ -90,6 +90,7 @@ class Rows:
     Batches and chunks are tensors by name, on the run's device: `x` (`real` in `x_dtype`, `binary` and `integer` in the run's
     dtype, `token` as int64), `observed` (bool; `x` is 0 where it is False), `weight`, `length` (int64), the conditions of
     `event.given` and their lengths, and where it is asked for in `beside`, a `label` that is not known of every row (int64; -1 where it is not).
+    `pair` (row, ...), where it is asked for: what x is of the other kind, which scores are held against and nothing is learnt of.
     Where the event has attributes, `attribute` (row, factor), float64, NaN where one is not known.
 
     Images of any size come in chunks of one size; for batches of them patches are cut (`contract.patches`).
@@ -127,6 +128,8 @@ class Rows:
             self._names.append("label")
         if event.attributes and "attribute" in dataset:
             self._names.append("attribute")
+        if "pair" in beside and "pair" in dataset:
+            self._names.append("pair")
         row_bytes = max(1, dataset["x"].nbytes // self.n)
         self._block = min(BLOCK, max(1, WINDOW // (16 * row_bytes)))
         blocks = max(1, WINDOW // (row_bytes * self._block))
@@ -138,6 +141,14 @@ class Rows:
     def seed(self) -> int:
         """Of the order of batches."""
         return self._seed
+
+    def some(self, rows: np.ndarray) -> Rows:
+        """Some of the rows, by number, shuffled by themselves."""
+        other = copy.copy(self)
+        other.dataset, other.n = self.dataset.isel(row=rows), len(rows)
+        other._window_rows = min(other.n, self._window_rows)
+        other._kept = other._whole = None
+        return other
 
     def reseeded(self, seed: int) -> Rows:
         """The same rows, shuffled by another seed: for several fits that go on at once."""
@@ -249,10 +260,14 @@ def ready(
             out[name] = torch.nan_to_num(tensor, nan=-1).to(device, torch.int64)
             continue
         support = (
-            event.support if name == "x" else event.given[name].support if name in event.given else "real"
+            event.support
+            if name in ("x", "pair")
+            else event.given[name].support
+            if name in event.given
+            else "real"
         )
         whole = support == "token" or name == "length" or name in event.lengths
-        kind = x_dtype if name == "x" and support == "real" else dtype
+        kind = x_dtype if name in ("x", "pair") and support == "real" else dtype
         kind = torch.float64 if name == "attribute" else kind  # in units of their own
         wanted = torch.bool if name == "observed" else torch.int64 if whole else kind
         out[name] = tensor.to(device, wanted)

@@ -39,7 +39,7 @@ def cut(tensors: Mapping[str, Tensor], event: Event, size: tuple[int, int]) -> d
     """Rows of one size without their padding. tensors: by name, as `Rows` reads them."""
     out = dict(tensors)
     for name in tensors:
-        part = event if name in ("x", "observed") else event.given.get(name)
+        part = event if name in ("x", "observed", "pair") else event.given.get(name)
         if part is not None and part.any_size:
             height, width = (side // (part.scale or 1) for side in size)
             out[name] = tensors[name][..., :height, :width]

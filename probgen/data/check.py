@@ -58,15 +58,15 @@ def check(
         raise InputError(
             f"{family} was fitted to rows of several lengths: say how long each is, length (row)"
         )
-    beside = ("attribute",) if event.attributes else ()
+    beside = (("attribute",) if event.attributes else ()) + (("pair",) if "pair" in accepts else ())
     for name in ("x", "observed", "weight", "length", *event.given, *event.lengths, *known_in_part, *beside):
         if name not in dataset:
             continue
         variable = dataset[name]
         part = event.given.get(name)
-        wanted = x.dims if name in ("x", "observed") else ("row", *part.dims) if part else ("row",)
+        wanted = x.dims if name in ("x", "observed", "pair") else ("row", *part.dims) if part else ("row",)
         wanted = ("row", "factor") if name == "attribute" else wanted
-        if variable.dims != wanted or (name == "observed" and variable.shape != x.shape):
+        if variable.dims != wanted or (name in ("observed", "pair") and variable.shape != x.shape):
             raise InputError(f"{name} has dimensions {variable.dims}, not {wanted}")
         if part and None not in part.shape and f"{name}_length" in dataset:
             raise InputError(
@@ -85,7 +85,9 @@ def check(
             elif name == "attribute":
                 _check_attributes(values, event.attributes, first)
             else:
-                missing |= _check_values(name, values, event, first, x_dtype if name == "x" else dtype)
+                missing |= _check_values(
+                    name, values, event, first, x_dtype if name in ("x", "pair") else dtype
+                )
             if learning and name == "x" and not known.all():  # as a rule the first slice knows all
                 known |= _known(dataset, values, first)
             first += len(values)
@@ -247,7 +249,7 @@ def _check_values(name: str, values: np.ndarray, event: Event, first: int, dtype
         fine |= (values >= -1) & (values == np.floor(values)) & (values < 1 << 31)
         _refuse(name, values, ~fine, first, "a class from 0, or -1 or NaN where it is not known")
         return False
-    part = event if name == "x" else event.given[name]
+    part = event if name in ("x", "pair") else event.given[name]
     nan = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
     if part.support == "real":
         largest = float(np.finfo(dtype).max)

@@ -67,6 +67,8 @@ def prepare(
     Errors: `InputError`, which names the field, the value and what is allowed; `FileError`.
     """
     dataset = as_dataset(data)
+    if event is None or "pair" not in family.accepts:
+        dataset = dataset.drop_vars("pair", errors="ignore")  # nothing is learnt of it
     learning, tells = event is None, "attribute" in family.accepts
     if event is None:
         assert options is not None  # of a fit

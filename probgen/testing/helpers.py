@@ -21,6 +21,7 @@ from probgen import datasets
 from probgen.api.loading import load
 from probgen.api.sampling import sample
 from probgen.api.scoring import score
+from probgen.contract.definition import needed_of
 from probgen.contract.fitted import Fitted
 from probgen.contract.hookspecs import hookimpl
 from probgen.contract.state import digest_of
@@ -82,9 +83,10 @@ def need(fitted: Fitted, hook: str) -> None:
 
 
 def given_of(fitted: Fitted, data: xr.Dataset) -> dict[str, np.ndarray]:
-    """What the model is conditioned on, of the first row; nothing where it is on nothing."""
+    """What the model is conditioned on, of the first row, and x of it for a latent without a prior; nothing where it is on nothing."""
     event = fitted.event
-    return {name: data[name].values[0] for name in (*event.given, *event.lengths)}
+    known = {name: data[name].values[0] for name in (*event.given, *event.lengths)}
+    return known | dict.fromkeys(needed_of(fitted.module), data["x"].values[0])
 
 
 def drawn(fitted: Fitted, data: xr.Dataset, n: int, **how: Any) -> xr.Dataset:

@@ -1,0 +1,164 @@
+"""Networks from images to images of any size, and the discriminators that see them by patches.
+
+The residual translator is that of Johnson et al. (ECCV 2016), as CycleGAN has it; the U-net and the patch discriminator are those of pix2pix
+(Isola et al., CVPR 2017, section 3.2). Doublings are of the nearest pixel and a convolution, which leaves no checkerboard (Odena et al. 2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, leaky_relu, pad
+
+from probgen.nn.residual import SMALL, conv
+
+Norm = Literal["instance", "none"]
+SLOPE = 0.2
+
+
+class Adapted(nn.Module):
+    """Maps normalized or not, with a gain and a bias that are linear in z where there is one: (row, n, h, w), (row, latent)."""
+
+    def __init__(self, n: int, norm: Norm, latent: int):
+        super().__init__()
+        self.norm = nn.InstanceNorm2d(n, affine=True) if norm == "instance" else nn.Identity()
+        self.style = nn.Linear(latent, 2 * n) if latent else None
+
+    def forward(self, x: Tensor, z: Tensor | None) -> Tensor:
+        """(1 + gain(z)) norm(x) + bias(z)."""
+        y: Tensor = self.norm(x)
+        if self.style is None or z is None:
+            return y
+        gain, bias = self.style(z)[:, :, None, None].chunk(2, 1)
+        return y * (1 + gain) + bias
+
+
+class Layer(nn.Module):
+    """A convolution, which may halve, and what is adapted to z: (row, n, h, w) -> (row, out, h, w)."""
+
+    def __init__(self, n: int, out: int, norm: Norm, latent: int, *, halves: bool = False):
+        super().__init__()
+        self.conv = nn.Conv2d(n, out, 4, 2, 1) if halves else conv(n, out)
+        self.adapted = Adapted(out, norm, latent)
+
+    def forward(self, x: Tensor, z: Tensor | None) -> Tensor:
+        """leaky_relu(adapted(conv(x)))."""
+        return leaky_relu(self.adapted(self.conv(x), z), SLOPE)
+
+
+class Block(nn.Module):
+    """x + f(x), two layers of which the last has no nonlinearity."""
+
+    def __init__(self, n: int, norm: Norm, latent: int):
+        super().__init__()
+        self.first = Layer(n, n, norm, latent)
+        self.second = conv(n, n, 1.0 if norm == "instance" else SMALL)
+        self.adapted = Adapted(n, norm, latent)
+
+    def forward(self, x: Tensor, z: Tensor | None) -> Tensor:
+        """The same shape."""
+        y: Tensor = x + self.adapted(self.second(self.first(x, z)), z)
+        return y
+
+
+class Translator(nn.Module):
+    """Halvings, residual blocks, doublings: images of -1 .. 1 to the same size, (row, n, h, w), (row, latent) -> (row, out, h, w)."""
+
+    def __init__(self, n: int, out: int, width: int, blocks: int, halvings: int, norm: Norm, latent: int = 0):
+        super().__init__()
+        self.times = 2**halvings
+        widths = [width * 2**i for i in range(halvings + 1)]
+        self.layers = nn.ModuleList([Layer(n, width, norm, latent)])
+        self.layers += [Layer(a, b, norm, latent, halves=True) for a, b in pairwise(widths)]
+        self.layers += [Block(widths[-1], norm, latent) for _ in range(blocks)]
+        self.doublings = nn.ModuleList(Layer(a, b, norm, latent) for a, b in pairwise(widths[::-1]))
+        self.out = conv(width, out)
+
+    def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
+        """tanh of the last convolution."""
+        h = whole(x, self.times)
+        for layer in self.layers:
+            h = layer(h, z)
+        for layer in self.doublings:
+            h = layer(interpolate(h, scale_factor=2.0), z)
+        y: Tensor = self.out(h).tanh()
+        return y[..., : x.shape[-2], : x.shape[-1]]
+
+
+class UNet(nn.Module):
+    """Halvings and doublings, each doubling beside the maps of its size; z adapts all of them: as `Translator`."""
+
+    def __init__(self, n: int, out: int, width: int, halvings: int, norm: Norm, latent: int, dropout: float):
+        super().__init__()
+        self.times = 2**halvings
+        widths = [width * min(4, 2**i) for i in range(halvings + 1)]
+        self.first = Layer(n, width, "none", latent)
+        pairs = list(pairwise(widths))
+        self.down = nn.ModuleList(Layer(a, b, norm, latent, halves=True) for a, b in pairs)
+        self.middle = Layer(widths[-1], widths[-1], norm, latent)
+        self.dropout = nn.Dropout2d(dropout)
+        self.up = nn.ModuleList(Layer(2 * b, a, norm, latent) for a, b in reversed(pairs))
+        self.out = conv(2 * width, out)
+
+    def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
+        """tanh of the last convolution."""
+        seen = [self.first(whole(x, self.times), z)]
+        for layer in self.down:
+            seen.append(layer(seen[-1], z))
+        h = self.dropout(self.middle(seen[-1], z))
+        for layer in self.up:
+            h = interpolate(layer(torch.cat([h, seen.pop()], 1), z), scale_factor=2.0)
+        y: Tensor = self.out(torch.cat([h, seen.pop()], 1)).tanh()
+        return y[..., : x.shape[-2], : x.shape[-1]]
+
+
+class PatchDiscriminator(nn.Module):
+    """What a discriminator says of each patch: (row, n, h, w) -> (row, 1, h', w'); each of `channels` halves.
+
+    spectral  layers are normalized spectrally (Miyato et al. 2018) in place of `norm`
+    """
+
+    def __init__(self, n: int, channels: Sequence[int], norm: Norm = "none", *, spectral: bool = False):
+        super().__init__()
+        self.layers = nn.ModuleList()
+        for i, (a, b) in enumerate(zip((n, *channels), channels, strict=False)):
+            self.layers.append(_Seen(a, b, "none" if i == 0 else norm, spectral))
+        self.out = _spectral(conv(channels[-1], 1), spectral)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of each patch."""
+        return self.said(x)[0]
+
+    def said(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The same, and the features of each layer."""
+        features = []
+        for layer in self.layers:
+            x = layer(x)
+            features.append(x)
+        return self.out(x), features
+
+
+class _Seen(nn.Module):
+    def __init__(self, n: int, out: int, norm: Norm, spectral: bool):
+        super().__init__()
+        self.conv = _spectral(nn.Conv2d(n, out, 4, 2, 1), spectral)
+        self.norm = nn.InstanceNorm2d(out, affine=True) if norm == "instance" else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.conv(x))
+        return leaky_relu(y, SLOPE)
+
+
+def _spectral(layer: nn.Module, wanted: bool) -> nn.Module:
+    return nn.utils.parametrizations.spectral_norm(layer) if wanted else layer
+
+
+def whole(x: Tensor, times: int) -> Tensor:
+    """With its last row and column repeated until `times` divides both sides."""
+    height, width = x.shape[-2:]
+    more = (0, -width % times, 0, -height % times)
+    return pad(x, more, mode="replicate") if any(more) else x
