@@ -6,7 +6,7 @@
               + cycle (|T_0(T_1(x)) - x| + |T_1(T_0(y)) - y|)              (eq. 2)
               + identity (|T_1(y) - y| + |T_0(x) - x|)                     (section 5.2; 0 by default: it holds colours where they are)
 
-with least squares as L_GAN, and past draws beside new ones before D (section 4). Rows are images of both kinds, `label` says which. The image that is
+with least squares as L_GAN, (D(T(x)) - 1)^2 and halves of (D(y) - 1)^2 + D(T(x))^2, and past draws beside new ones before D (section 4). Rows are images of both kinds, `label` says which. The image that is
 translated is a latent without a prior, `source`: `sample(given={"source": horses, "label": 1})`.
 
 That an image comes back says nothing of the translation being right: T_1 can hide in y what y does not say (Chu et al. 2017). With `latent` what
@@ -38,7 +38,6 @@ from probgen.contract.rows import evenly
 from probgen.errors import DivergedError, InputError
 from probgen.inference.training import rate
 from probgen_gan.game import Player, Turn, play
-from probgen_gan.losses import LOSSES
 from probgen_gan.pool import Pool
 from probgen_gan.translators import Norm, PatchDiscriminator, Translator
 
@@ -223,7 +222,6 @@ class Cycle:
                 )
         self.size = min(self.options.batch_size, *(rows.n for rows in self.rows))
         self.pools = [Pool(self.options.pool) for _ in range(2)]
-        self.loss = LOSSES["least_squares"]
 
     def players(self) -> dict[str, Player]:
         """Translators and encoders in one, discriminators in the other."""
@@ -254,7 +252,7 @@ class Cycle:
             z = torch.randn(size, o.latent, device=source.device, dtype=source.dtype) if o.latent else None
             fake = module.T[kind](source, z)
             self.fakes.append(fake)
-            self._add("adversarial", self.loss.generator(fake, module.D[kind](fake)).mean())
+            self._add("adversarial", (module.D[kind](fake) - 1).square().mean())
             if o.cycle:
                 self._cycle(kind, source, fake, z)
             if o.identity:
@@ -283,8 +281,10 @@ class Cycle:
         for discriminator, real, fake, pool in zip(
             self.module.D, self.reals, self.fakes, self.pools, strict=True
         ):
-            said = discriminator(real), discriminator(pool.exchange(fake.detach()))
-            total = total + self.loss.discriminator(*said).mean()
+            old = pool.exchange(fake.detach())
+            total = total + 0.5 * (
+                (discriminator(real) - 1).square().mean() + discriminator(old).square().mean()
+            )
         return total
 
     def after(self, t: int) -> dict[str, float]:

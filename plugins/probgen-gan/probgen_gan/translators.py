@@ -119,14 +119,17 @@ class UNet(nn.Module):
 class PatchDiscriminator(nn.Module):
     """What a discriminator says of each patch: (row, n, h, w) -> (row, 1, h', w'); each of `channels` halves.
 
+    full      channels of a first layer that does not halve; 0: there is none
     spectral  layers are normalized spectrally (Miyato et al. 2018) in place of `norm`
     """
 
-    def __init__(self, n: int, channels: Sequence[int], norm: Norm = "none", *, spectral: bool = False):
+    def __init__(
+        self, n: int, channels: Sequence[int], norm: Norm = "none", *, full: int = 0, spectral: bool = False
+    ):
         super().__init__()
-        self.layers = nn.ModuleList()
-        for i, (a, b) in enumerate(zip((n, *channels), channels, strict=False)):
-            self.layers.append(_Seen(a, b, "none" if i == 0 else norm, spectral))
+        self.layers = nn.ModuleList([_Seen(n, full, "none", spectral, halves=False)] if full else [])
+        for i, (a, b) in enumerate(pairwise((full or n, *channels))):
+            self.layers.append(_Seen(a, b, "none" if i == 0 else norm, spectral, halves=True))
         self.out = _spectral(conv(channels[-1], 1), spectral)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -143,9 +146,9 @@ class PatchDiscriminator(nn.Module):
 
 
 class _Seen(nn.Module):
-    def __init__(self, n: int, out: int, norm: Norm, spectral: bool):
+    def __init__(self, n: int, out: int, norm: Norm, spectral: bool, *, halves: bool):
         super().__init__()
-        self.conv = _spectral(nn.Conv2d(n, out, 4, 2, 1), spectral)
+        self.conv = _spectral(nn.Conv2d(n, out, 4, 2, 1) if halves else conv(n, out), spectral)
         self.norm = nn.InstanceNorm2d(out, affine=True) if norm == "instance" else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,265 @@
+"""Translation of images by pairs (pix2pix: Isola, Zhu, Zhou & Efros, CVPR 2017).
+
+    min_G max_D  L_GAN(G, D) + l1 E |x - G(source, z)|                              (eq. 4)
+
+G is a U-net (section 3.2.1), D sees source and x together, patch by patch (section 3.2.2). Noise enters as dropout in the paper; here as z, which
+adapts every layer, and without `latent` G is a function.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+import xarray as xr
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from probgen import Event, Fitted, Rows, Run, hookimpl
+from probgen.contract.options import NoOptions
+from probgen.contract.options import Options as BaseOptions
+from probgen.contract.places import Step, decoded
+from probgen.errors import DivergedError, InputError
+from probgen.inference.training import rate
+from probgen_gan.game import Average, Player, Turn, play
+from probgen_gan.given_images import (
+    Deviation,
+    ScoreOptions,
+    check_images,
+    critic,
+    original,
+    standardised,
+    under_noise,
+)
+from probgen_gan.losses import LOSSES
+from probgen_gan.translators import Norm, PatchDiscriminator, UNet
+
+__all__ = [
+    "Options",
+    "Pix2Pix",
+    "SampleOptions",
+    "ScoreOptions",
+    "accepts",
+    "build",
+    "fit",
+    "sample",
+    "score",
+]
+
+accepts = frozenset({"size"})
+SampleOptions = NoOptions
+FLOOR = 0.01  # of the learning rate
+
+
+class Options(BaseOptions):
+    """What can be chosen of networks and game. The defaults suit images of 32 x 32 and one thread."""
+
+    given: tuple[str, ...] = Field(("source",), description="the image that x is conditioned on")
+    steps: int = Field(3000, ge=1, description="of both players")
+    batch_size: int = Field(16, ge=1, description="rows a step")
+    loss: Literal["nonsaturating", "least_squares", "hinge"] = Field(
+        "nonsaturating", description="what G and D minimise beside l1"
+    )
+    l1: float = Field(50.0, ge=0, description="weight of |x - G(source)|")
+    learning_rate: float = Field(1e-3, gt=0, description="of Adam, of G")
+    d_rate: float = Field(0.4, gt=0, description="learning rate of D, in those of G")
+    beta1: float = Field(0.5, ge=0, lt=1, description="of Adam")
+    hold: float = Field(
+        0.5, ge=0, lt=1, description="share of the steps before the learning rate falls linearly"
+    )
+    average: float = Field(0.995, ge=0, lt=1, description="decay of the exponential average of G")
+    latent: int = Field(
+        0, ge=0, description="numbers of z, for what the source does not say; 0: G is a function"
+    )
+    width: int = Field(24, ge=1, description="channels of G, before the first halving")
+    halvings: int = Field(3, ge=1, le=8, description="of the images")
+    norm: Norm = Field("instance", description="of G and D: instance or none")
+    dropout: float = Field(
+        0.3, ge=0, lt=1, description="share of the channels of G's smallest maps that are left out in a fit"
+    )
+    d_channels: tuple[int, ...] = Field((32, 64), min_length=1, description="of D, each halves the image")
+    mirrored: bool = Field(False, description="pairs are mirrored at random, left to right")
+
+    @model_validator(mode="after")
+    def _used(self) -> Options:
+        if len(self.given) != 1:
+            raise ValueError(f"given = {list(self.given)}: the name of one image is needed")
+        if any(n < 1 for n in self.d_channels):
+            raise ValueError(f"d_channels = {self.d_channels}: at least 1 channel each")
+        return self
+
+
+class Pix2Pix(nn.Module):
+    """G, its average, and D. log_s: the logarithm of the deviation of x around the average's image, in levels."""
+
+    def __init__(self, options: Options, event: Event):
+        super().__init__()
+        self.options, self.event = options, event
+        (self.name,) = options.given
+        given = check_images(event, self.name)
+        if (given.scale or 1) != 1 or (not given.any_size and given.shape[-2:] != event.shape[-2:]):
+            raise InputError(f"given {self.name!r} must be as large as x, not {given}")
+        o, n = options, given.channels
+        self.G = UNet(n, event.channels, o.width, o.halvings, o.norm, o.latent, o.dropout)
+        self.average = copy.deepcopy(self.G)
+        self.D = PatchDiscriminator(n + event.channels, o.d_channels, o.norm)
+        self.register_buffer("log_s", torch.zeros(()))
+        self.log_s: Tensor
+        self.latents: Mapping[str, tuple[str, ...]] = {"z": ("latent",)} if o.latent else {}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the networks."""
+        return next(self.parameters()).dtype
+
+    def source_of(self, given: Mapping[str, Tensor]) -> Tensor:
+        """Standardised: (row, channel, height, width)."""
+        return standardised(given[self.name], self.event.given[self.name].levels, self.dtype)
+
+    def z(self, n: int, like: Tensor) -> Tensor | None:
+        """z ~ Normal(0, 1): (row, latent)."""
+        latent = self.options.latent
+        return torch.randn(n, latent, device=like.device, dtype=like.dtype) if latent else None
+
+    def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
+        """x of z and a source: (row, *event), not rounded."""
+        return decoded(self.way(), start, until, [*self.latents, self.name])
+
+    def way(self) -> dict[str, Step]:
+        """x = G(source, z), by the average."""
+
+        def x(at: Mapping[str, Tensor]) -> Tensor:
+            z = at["z"].to(self.dtype) if self.latents else None
+            if z is not None and z.shape[1:] != (self.options.latent,):
+                raise InputError(
+                    f"z: {self.options.latent} numbers a draw are needed, not {z.shape[1:].numel()}"
+                )
+            return original(self.average(self.source_of(at), z), self.event)
+
+        return {"x": x}
+
+
+class Pairs:
+    """The players: D, then G, which sees what D has seen in the same step."""
+
+    x: Tensor
+    source: Tensor
+    parts: dict[str, Tensor]
+
+    def __init__(self, module: Pix2Pix, data: Rows):
+        self.module, self.data, self.options = module, data, module.options
+        self.size = min(self.options.batch_size, data.n)
+        self.loss = LOSSES[self.options.loss]
+
+    def players(self) -> dict[str, Player]:
+        """D and G."""
+        o, module = self.options, self.module
+
+        def adam(net: nn.Module, factor: float) -> torch.optim.Adam:
+            return torch.optim.Adam(
+                net.parameters(), lr=factor * o.learning_rate, betas=(o.beta1, 0.999), fused=True
+            )
+
+        def factor(gone: float) -> float:
+            return rate("linear", gone, o.hold, FLOOR)
+
+        average = Average(module.G, module.average, o.average)
+        return {
+            "d": Player(
+                module.D, adam(module.D, o.d_rate), self.d_loss, rate=factor, role="the discriminator D"
+            ),
+            "g": Player(
+                module.G,
+                adam(module.G, 1.0),
+                self.g_loss,
+                rate=factor,
+                average=average,
+                role="the generator G",
+            ),
+        }
+
+    def d_loss(self, turn: Turn) -> Tensor:
+        """Of a new batch of pairs, and of what G makes of its sources."""
+        module = self.module
+        batch = self.data.batch(turn.number, self.size)
+        x, source = standardised(batch["x"], module.event.levels, module.dtype), module.source_of(batch)
+        if self.options.mirrored:
+            mirrored = (torch.rand(len(x), device=x.device) < 0.5)[:, None, None, None]
+            x, source = torch.where(mirrored, x.flip(3), x), torch.where(mirrored, source.flip(3), source)
+        self.x, self.source = x, source
+        with torch.no_grad():
+            y = module.G(source, module.z(len(x), x))
+        said = module.D(torch.cat([source, x], 1)), module.D(torch.cat([source, y], 1))
+        return self.loss.discriminator(*said).mean()
+
+    def g_loss(self, turn: Turn) -> Tensor:
+        """Of the same pairs."""
+        module = self.module
+        y = module.G(self.source, module.z(len(self.x), self.x))
+        fake = module.D(torch.cat([self.source, y], 1))
+        self.parts = {"adversarial": self.loss.generator(fake, fake).mean(), "l1": (y - self.x).abs().mean()}
+        return self.parts["adversarial"] + self.options.l1 * self.parts["l1"]
+
+    def after(self, t: int) -> dict[str, float]:
+        """The parts of G's loss."""
+        return {name: part.item() for name, part in self.parts.items()}
+
+
+@hookimpl
+def fit(module: Pix2Pix, data: Rows, run: Run) -> None:
+    """The game; then the deviation of x around what is made."""
+    if "size" in data.dataset:
+        raise InputError("x has images of several sizes: scale them to one for the fit, --size")
+    pairs = Pairs(module, data)
+    play(run, pairs.players(), module.options.steps, after=pairs.after)
+    if module.latents:
+        return
+    deviation = Deviation()
+    with torch.no_grad():
+        for chunk in (data.valid or data).chunks(256):
+            deviation.add(module.decode({module.name: chunk[module.name]}) - chunk["x"])
+    module.log_s.fill_(deviation.log)
+
+
+@hookimpl
+def sample(fitted: Fitted, n: int, given: dict[str, Tensor], options: Any, run: Run) -> dict[str, Tensor]:
+    """x = G(source, z), rounded; without z all draws of a source are equal."""
+    module = pix2pix(fitted)
+    latents: dict[str, Tensor] = {}
+    if module.latents:
+        z = given.get("z")
+        latents["z"] = (
+            torch.randn(n, module.options.latent, device=run.device, dtype=run.dtype) if z is None else z
+        )
+    x = module.decode({**latents, module.name: given[module.name]})
+    if not torch.isfinite(x).all():
+        raise DivergedError("the generator gives what is not finite")
+    return {"x": x.round(), **latents}
+
+
+@hookimpl
+def score(fitted: Fitted, data: dict[str, Tensor], options: ScoreOptions, run: Run) -> xr.Dataset:
+    """`critic`; or `log_prob` under a normal around what a G without z makes."""
+    module = pix2pix(fitted)
+    if options.estimator == "normal":
+        if module.latents:
+            raise InputError("estimator = 'normal': G has z, and what it makes of a source is not one image")
+        return under_noise(
+            data["x"], module.decode({module.name: data[module.name]}), module.log_s.exp(), module.event
+        )
+    x = standardised(data["x"], module.event.levels, module.dtype)
+    return critic(module.D(torch.cat([module.source_of(data), x], 1)), module.options.loss)
+
+
+def pix2pix(fitted: Fitted) -> Pix2Pix:
+    """The module. Errors: `InputError` where it is none."""
+    if not isinstance(fitted.module, Pix2Pix):
+        raise InputError(f"family {fitted.family!r} is no pix2pix")
+    return fitted.module
+
+
+def build(options: Options, event: Event) -> Pix2Pix:
+    """The module in its initial state."""
+    return Pix2Pix(options, event)
