@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from probgen.api.common import numbers_of, run_for, seeded, shard_rows, shown, told
 from probgen.api.provenance import stamp
-from probgen.contract.definition import Definition, latents_of, long_names_of
+from probgen.contract.definition import Definition, deterministic, latents_of, long_names_of
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import Options, checked
@@ -112,6 +113,11 @@ class _Drawing:
             problem = self.options.unused(x=_how_much(self.given, fitted.event))
             if problem is not None:
                 raise InputError(f"family {self.family.name!r}, sample: {problem}")
+        if self.n > 1 and deterministic(fitted.module):
+            warnings.warn(
+                f"{fitted.family} is a function of what it is given here: its {self.n} draws are equal",
+                stacklevel=4,
+            )
         self.names = " ".join(sorted(map(str, given or {})))
         self.numbers = numbers_of(fitted.event, self.given)
         self.shard = shard_rows(fitted.event, self.numbers)

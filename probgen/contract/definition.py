@@ -20,6 +20,7 @@ Gaussian       a module made of Gaussians, which a scatter can show
 Telling        a module that tells attributes of x
 Selecting      a module that holds several models
 Dependent      a module with latents that have no prior
+Determined     a module that may be a function of what it is given
 """
 
 from __future__ import annotations
@@ -246,6 +247,19 @@ class Dependent(Protocol):
 
     @property
     def needed(self) -> Mapping[str, str]: ...
+
+
+@runtime_checkable
+class Determined(Protocol):
+    """A module that may be a function of its conditions. deterministic: all draws of the same conditions are equal."""
+
+    @property
+    def deterministic(self) -> bool: ...
+
+
+def deterministic(module: nn.Module) -> bool:
+    """Whether all draws of the same conditions are equal."""
+    return isinstance(module, Determined) and module.deterministic
 
 
 def needed_of(module: nn.Module) -> dict[str, str]:

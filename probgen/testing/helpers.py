@@ -21,7 +21,7 @@ from probgen import datasets
 from probgen.api.loading import load
 from probgen.api.sampling import sample
 from probgen.api.scoring import score
-from probgen.contract.definition import needed_of
+from probgen.contract.definition import deterministic, needed_of
 from probgen.contract.fitted import Fitted
 from probgen.contract.hookspecs import hookimpl
 from probgen.contract.state import digest_of
@@ -94,6 +94,11 @@ def drawn(fitted: Fitted, data: xr.Dataset, n: int, **how: Any) -> xr.Dataset:
     return sample(fitted, n, given=given_of(fitted, data) or None, **how)
 
 
+def several(fitted: Fitted, n: int) -> int:
+    """n draws where warnings are errors: one of a function, of whose others one is told that they are equal."""
+    return 1 if deterministic(fitted.module) else n
+
+
 def other_values(options: BaseModel) -> dict[str, list[Any]]:
     """Values of each option that are not the one it has, by its type; none for a type that is not known."""
     fields, found = type(options).model_fields, {}
@@ -142,7 +147,8 @@ def differs(call: Callable[..., str], usual: str, change: Mapping[str, Any]) -> 
 def scored(fitted: Fitted, data: xr.Dataset, rows: np.ndarray) -> xr.Dataset:
     """Scores of rows (row, *event), given what the first row of the data is."""
     alike = xr.Dataset({"x": (("row", *fitted.event.dims), rows)})
-    for name, value in given_of(fitted, data).items():
+    for name in (*fitted.event.given, *fitted.event.lengths):
+        value = data[name].values[0]
         alike[name] = (data[name].dims, np.repeat(value[None], len(rows), 0))
     return score(fitted, alike)
 

@@ -24,7 +24,7 @@ from probgen.api.fitting import fit
 from probgen.api.sampling import sample
 from probgen.api.scoring import score
 from probgen.contract.conditions import conditions_in
-from probgen.contract.definition import Decoder, Encoder, latents_of, places_of
+from probgen.contract.definition import Decoder, Encoder, deterministic, latents_of, places_of
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import MeanOptions
 from probgen.contract.rows import Rows
@@ -47,6 +47,7 @@ from probgen.testing.helpers import (
     offers,
     other_values,
     results,
+    several,
     space,
 )
 
@@ -71,6 +72,9 @@ class FamilyLaws:
     expected_failures  {"test_of_a_law": "why it cannot hold"}; a law that holds after all is a failure
     without_effect     {"hook.option": "why it changes no number"}: memory, or how the work is done
     """
+
+    # draws of a function are equal, which is a law here and no surprise
+    pytestmark = pytest.mark.filterwarnings("ignore:.*is a function of what it is given:UserWarning")
 
     family: ClassVar[Any]
     options: ClassVar[Mapping[str, Any]] = {}
@@ -130,7 +134,8 @@ class FamilyLaws:
         if offers(fitted, "sample"):
             draws = drawn(fitted, data, 300, seed=1)
             assert digest_of(draws) == digest_of(drawn(again, data, 300, seed=1))
-            assert digest_of(draws) != digest_of(drawn(fitted, data, 300, seed=2))
+            others = digest_of(drawn(fitted, data, 300, seed=2))
+            assert (digest_of(draws) == others) == deterministic(fitted.module)
         if offers(fitted, "score"):
             assert digest_of(score(fitted, data, seed=1)) == digest_of(score(again, data, seed=1))
 
@@ -146,7 +151,7 @@ class FamilyLaws:
             warnings.simplefilter("error")
             fitted = fit(self.family, data, **self.options)
             for hook in (h for h in ("sample", "score") if offers(fitted, h)):
-                _ = drawn(fitted, data, 10) if hook == "sample" else score(fitted, data)
+                _ = drawn(fitted, data, several(fitted, 10)) if hook == "sample" else score(fitted, data)
         assert digest_of(data) == before[0]
         assert torch.equal(torch.get_rng_state(), before[1])
         assert numpy_state() == before[2]
@@ -195,7 +200,7 @@ class FamilyLaws:
         few = data.isel(row=slice(0, 5))
 
         def found(of: Fitted) -> list[str]:
-            draws = [digest_of(drawn(of, data, 5, seed=1))] if offers(of, "sample") else []
+            draws = [digest_of(drawn(of, data, several(of, 5), seed=1))] if offers(of, "sample") else []
             return [*draws, digest_of(score(of, few, seed=1))] if offers(of, "score") else draws
 
         state, expected = digest_of(fitted.state), found(fitted)

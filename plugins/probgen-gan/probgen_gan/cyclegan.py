@@ -151,6 +151,11 @@ class CycleGAN(nn.Module):
         )
 
     @property
+    def deterministic(self) -> bool:
+        """Without z all draws of one image are equal."""
+        return not self.options.latent
+
+    @property
     def dtype(self) -> torch.dtype:
         """Of the networks."""
         return next(self.parameters()).dtype
@@ -174,7 +179,7 @@ class CycleGAN(nn.Module):
                 y[rows] = translator(x[rows], None if z is None else z[rows])
         return y
 
-    def encoded(self, x: Tensor, y: Tensor, kind: Tensor) -> Tensor | None:
+    def told(self, x: Tensor, y: Tensor, kind: Tensor) -> Tensor | None:
         """z that makes x, of its kind, of y: the mean; None without latent z."""
         if not self.options.latent:
             return None
@@ -357,7 +362,7 @@ def score(fitted: Fitted, data: dict[str, Tensor], options: Any, run: Run) -> xr
     noise = 2 * DISTURBED * torch.randn_like(y)
 
     def back(y: Tensor) -> Tensor:
-        return decibels(module.translated(y, kind, module.encoded(x, y, kind)), x)
+        return decibels(module.translated(y, kind, module.told(x, y, kind)), x)
 
     said = torch.stack([discriminator(x).flatten(1).mean(1) for discriminator in module.D])
     found = {

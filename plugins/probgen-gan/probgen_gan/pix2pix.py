@@ -110,6 +110,11 @@ class Pix2Pix(nn.Module):
         self.latents: Mapping[str, tuple[str, ...]] = {"z": ("latent",)} if o.latent else {}
 
     @property
+    def deterministic(self) -> bool:
+        """Without z all draws of one image are equal."""
+        return not self.options.latent
+
+    @property
     def dtype(self) -> torch.dtype:
         """Of the networks."""
         return next(self.parameters()).dtype

@@ -158,10 +158,15 @@ class SRGAN(nn.Module):
         self.pixels = Enlarger(low.channels, event.channels, self.scale, options)
         self.G, self.average = copy.deepcopy(self.pixels), copy.deepcopy(self.pixels)
         first, *halving = options.d_channels
-        self.D = PatchDiscriminator(2 * event.channels, halving, full=first, spectral=True)
+        self.D = PatchDiscriminator(2 * event.channels, halving, full=first, spectral=True, bias=False)
         self.register_buffer("log_s", torch.zeros(2))
         self.log_s: Tensor
         self.dims = {"log_s": ("net",)}
+
+    @property
+    def deterministic(self) -> bool:
+        """All draws of one image are equal."""
+        return True
 
     @property
     def dtype(self) -> torch.dtype:

@@ -14,10 +14,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, pad
 
+from probgen.errors import InputError
 from probgen.nn.residual import SMALL, conv
 
 Norm = Literal["instance", "none"]
 SLOPE = 0.2
+
+
+class Instance(nn.InstanceNorm2d):
+    """Instance normalization (Ulyanov et al. 2016). Errors: `InputError` for maps of one pixel, which it would make 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Each map of each row by itself."""
+        if x.shape[-2:].numel() == 1:
+            raise InputError(
+                "norm = 'instance': maps become single pixels: larger images, fewer halvings or d_channels, or 'none'"
+            )
+        return super().forward(x)
 
 
 class Adapted(nn.Module):
@@ -25,7 +38,7 @@ class Adapted(nn.Module):
 
     def __init__(self, n: int, norm: Norm, latent: int):
         super().__init__()
-        self.norm = nn.InstanceNorm2d(n, affine=True) if norm == "instance" else nn.Identity()
+        self.norm = Instance(n, affine=True) if norm == "instance" else nn.Identity()
         self.style = nn.Linear(latent, 2 * n) if latent else None
 
     def forward(self, x: Tensor, z: Tensor | None) -> Tensor:
@@ -121,16 +134,24 @@ class PatchDiscriminator(nn.Module):
 
     full      channels of a first layer that does not halve; 0: there is none
     spectral  layers are normalized spectrally (Miyato et al. 2018) in place of `norm`
+    bias      whether what is said has one; a loss of differences does not see it
     """
 
     def __init__(
-        self, n: int, channels: Sequence[int], norm: Norm = "none", *, full: int = 0, spectral: bool = False
+        self,
+        n: int,
+        channels: Sequence[int],
+        norm: Norm = "none",
+        *,
+        full: int = 0,
+        spectral: bool = False,
+        bias: bool = True,
     ):
         super().__init__()
         self.layers = nn.ModuleList([_Seen(n, full, "none", spectral, halves=False)] if full else [])
         for i, (a, b) in enumerate(pairwise((full or n, *channels))):
             self.layers.append(_Seen(a, b, "none" if i == 0 else norm, spectral, halves=True))
-        self.out = _spectral(conv(channels[-1], 1), spectral)
+        self.out = _spectral(nn.Conv2d(channels[-1], 1, 3, padding=1, bias=bias), spectral)
 
     def forward(self, x: Tensor) -> Tensor:
         """Of each patch."""
@@ -140,6 +161,10 @@ class PatchDiscriminator(nn.Module):
         """The same, and the features of each layer."""
         features = []
         for layer in self.layers:
+            if min(x.shape[-2:]) < 2:
+                raise InputError(
+                    "d_channels: the discriminator halves images of this size too often; give fewer"
+                )
             x = layer(x)
             features.append(x)
         return self.out(x), features
@@ -149,7 +174,7 @@ class _Seen(nn.Module):
     def __init__(self, n: int, out: int, norm: Norm, spectral: bool, *, halves: bool):
         super().__init__()
         self.conv = _spectral(nn.Conv2d(n, out, 4, 2, 1) if halves else conv(n, out), spectral)
-        self.norm = nn.InstanceNorm2d(out, affine=True) if norm == "instance" else nn.Identity()
+        self.norm = Instance(out, affine=True) if norm == "instance" else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.norm(self.conv(x))
