@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from pyro import poutine
 from torch import Tensor
 
-from probgen.contract.conditions import context_size, one_hot
+from probgen.contract.conditions import context_of, context_size
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.hookspecs import hookimpl
@@ -144,7 +144,7 @@ class Pair(Objective):
 
     def context(self, given: Mapping[str, Tensor]) -> Tensor | None:
         """The conditions of the event as one-hot vectors, side by side: (row, context)."""
-        return one_hot(self.event, given, next(self.parameters()).dtype)
+        return context_of(self.event, given, next(self.parameters()).dtype)
 
     @property
     def measure(self) -> str:

@@ -41,8 +41,9 @@ class Options(BaseOptions):
 def applies(fitted: Fitted) -> bool:
     """Of texts given texts, and of images given images."""
     event = fitted.event
-    of_texts = bool(event.symbols) and text_translations.source_of(event) is not None
-    return of_texts or (event.is_image and event.discrete and image_translations.source_of(event) is not None)
+    return (
+        bool(event.symbols) and text_translations.source_of(event) is not None
+    ) or image_translations.applies(fitted)
 
 
 def check(event: Event, options: Options) -> None:

@@ -304,7 +304,9 @@ def check_context(context: Tensor | None, size: int) -> None:
         found = "none" if context is None else f"shape {tuple(context.shape)}"
         raise InputError(f"context: {size or 'no'} numbers a row are needed, not {found}")
     if context is not None and not context.is_floating_point():
-        raise InputError(f"context: floats are needed, not {context.dtype}; one_hot() makes them of labels")
+        raise InputError(
+            f"context: floats are needed, not {context.dtype}; contract.conditions.context_of makes them of labels"
+        )
 
 
 def checked_ordering(ordering: Tensor | Sequence[int], sites: int) -> Tensor:

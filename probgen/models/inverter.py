@@ -22,7 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from probgen.contract.conditions import context_size, one_hot
+from probgen.contract.conditions import context_of, context_size
 from probgen.contract.definition import Decoder, Discriminating, Selecting, Telling, latents_of, places_of
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
@@ -171,7 +171,7 @@ class Inverter(Objective):
         y = self.standard(x, dtype)
         if self.image:
             y = y.reshape(len(y), *self.event.image())
-        u = self.net(y, one_hot(self.event, given, dtype))
+        u = self.net(y, context_of(self.event, given, dtype))
         return self.middle.inverse(u.reshape(len(u), *self.shape)).to(dtype)
 
     def encoded(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:

@@ -7,26 +7,34 @@ by the vertical one (figure 2). The first layer has mask A, the others mask B; t
 added: layers may see pixels that are some way apart, as in WaveNet (van den Oord et al. 2016), and in a fit gated features may be
 dropped at random (Salimans, Karpathy, Chen & Kingma, ICLR 2017, section 2.5).
 
+With an image among `given`, p(x given low) say, s is a map that a residual network makes of it (Dahl, Norouzi & Shlens, ICCV 2017).
+
 Drawn pixel by pixel, the vertical stack is computed once a row, and of the horizontal one the new pixel alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
 from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle
 
+from probgen.contract.conditions import centered
 from probgen.contract.event import Event
 from probgen.distributions.autoregressive import State
 from probgen.distributions.sites import Site
 from probgen.errors import InputError
 from probgen.models.bases.pixels import Context, PixelConditioner, PixelOptions, PixelPair, row_of
+from probgen.models.bases.scaling import enlarged
 from probgen.nn.masked import Horizontal, Mask, Vertical, check_dilation, check_kernel, colours_of
+from probgen.nn.residual import Residual
+
+BLOCKS = 2  # of the network that makes maps of an image that is given
 
 
 class GatedLayer(nn.Module):
@@ -205,6 +213,7 @@ class PixelCNN(PixelPair):
     def __init__(self, options: Any, event: Event):
         super().__init__(options, event)
         o = options
+        self.maps = ImageMaps(event, self.image, o.channels) if any_image(event) else None
         self.conditioner = PixelCNNConditioner(
             self.site,
             self.image,
@@ -212,7 +221,57 @@ class PixelCNN(PixelPair):
             o.layers,
             o.head,
             o.kernel,
-            self.context_size,
+            self.context_size if self.maps is None else self.maps.shape,
             o.dilation,
             o.dropout,
         )
+
+    def context(self, given: Mapping[str, Tensor]) -> Tensor | None:
+        """A vector of labels; or, of images, a map over x (Dahl, Norouzi & Shlens 2017)."""
+        return super().context(given) if self.maps is None else self.maps(given)
+
+
+def any_image(event: Event) -> bool:
+    """Whether x is conditioned on an image."""
+    return any(part.is_image for part in event.given.values())
+
+
+class ImageMaps(nn.Module):
+    """What x is conditioned on as maps over it: images by a residual network, enlarged where they are smaller; labels everywhere the same.
+
+    shape  of the maps: (channel, height, width)
+    """
+
+    def __init__(self, event: Event, image: tuple[int, int, int], width: int, blocks: int = BLOCKS):
+        super().__init__()
+        _, self.height, self.columns = image
+        self.event, self.scales = event, dict[str, int]()
+        for name, part in event.given.items():
+            if not part.is_image:
+                continue
+            height, columns = part.fixed_shape[-2:]
+            scale = self.height // height
+            if (scale * height, scale * columns) != (self.height, self.columns):
+                raise InputError(
+                    f"given {name!r} is {height} x {columns}, x is {self.height} x {self.columns}: both sides of x must be the same "
+                    f"whole number of times those of {name}"
+                )
+            self.scales[name] = scale
+        self.nets = nn.ModuleDict(
+            {name: Residual(event.given[name].channels, width, blocks) for name in self.scales}
+        )
+        labels = [part.levels or 1 for name, part in event.given.items() if name not in self.scales]
+        self.shape = (width * len(self.scales) + sum(labels), self.height, self.columns)
+
+    def forward(self, given: Mapping[str, Tensor]) -> Tensor:
+        """(row, channel, height, width)."""
+        parts, dtype = [], next(self.parameters()).dtype
+        for name, part in self.event.given.items():
+            if name not in self.scales:
+                label = nn.functional.one_hot(given[name].long(), part.levels or 1).to(dtype)
+                parts.append(label[:, :, None, None].expand(-1, -1, self.height, self.columns))
+                continue
+            x, scale = centered(given[name], part, dtype), self.scales[name]
+            x = x if x.dim() == 4 else x[:, None]
+            parts.append(self.nets[name](pixel_shuffle(enlarged(x, scale), scale)))
+        return torch.cat(parts, 1)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from probgen import Event, Fitted, Options, Run
-from probgen.contract.conditions import context_size, one_hot
+from probgen.contract.conditions import context_of, context_size
 from probgen.contract.options import only
 from probgen.contract.places import Step, decoded
 from probgen.distributions import Standardization
@@ -321,7 +321,7 @@ class Adversarial(nn.Module, ABC):
 
     def condition(self, given: Mapping[str, Tensor]) -> Tensor | None:
         """The conditions as one-hot vectors, side by side: (row, context)."""
-        return one_hot(self.event, given, self.dtype)
+        return context_of(self.event, given, self.dtype)
 
 
 def adversarial(fitted: Fitted) -> Adversarial:

@@ -13,9 +13,6 @@ That an image comes back says nothing of the translation being right: T_1 can hi
 y does not say of x is z ~ Normal(0, 1), which an encoder tells from both images (Augmented CycleGAN: Almahairi et al., ICML 2018):
 
     x = T_0(y, z),  z ~ E_0(x, y)
-
-and with `through = false` the gradient of a cycle stops at the image between, so that nothing is gained by hiding (back-translation: Sennrich et al.
-2016; Lample et al. 2018).
 """
 
 from __future__ import annotations
@@ -65,10 +62,6 @@ class Options(BaseOptions):
     identity: float = Field(
         0.0, ge=0, description="weight of images of a kind staying as they are when they are brought to it"
     )
-    through: bool = Field(
-        True,
-        description="the gradient of a cycle goes through both translators; false: only through the second",
-    )
     pool: int = Field(50, ge=0, description="past draws that the discriminators see again")
     latent: int = Field(
         0,
@@ -98,10 +91,8 @@ class Options(BaseOptions):
             )
         if not self.latent and self.kl != type(self).model_fields["kl"].default:
             raise ValueError(f"kl = {self.kl} has no effect without latent: give that, or leave it out")
-        if not self.cycle and (self.latent or not self.through):
-            raise ValueError(
-                "latent and through are of the cycle, which has no weight: give cycle, or leave them out"
-            )
+        if not self.cycle and self.latent:
+            raise ValueError("latent is of the cycle, which has no weight: give cycle, or leave it out")
         if any(n < 1 for n in self.d_channels):
             raise ValueError(f"d_channels = {self.d_channels}: at least 1 channel each")
         return self
@@ -271,14 +262,14 @@ class Cycle:
 
     def _cycle(self, kind: int, source: Tensor, fake: Tensor, z: Tensor | None) -> None:
         """There and back; with z also what was drawn is to be told again, and what is told is to be as the prior."""
-        module, between = self.module, fake if self.options.through else fake.detach()
+        module = self.module
         back = None
         if z is not None:
-            mean, log_s = module.E[1 - kind](source, between)
+            mean, log_s = module.E[1 - kind](source, fake)
             back = mean + log_s.exp() * torch.randn_like(mean)
             self._add("kl", (0.5 * (mean.square() + (2 * log_s).exp() - 1) - log_s).sum(1).mean())
             self._add("z", (module.E[kind](fake, source)[0] - z).abs().mean() / 2)
-        self._add("cycle", (module.T[1 - kind](between, back) - source).abs().mean())
+        self._add("cycle", (module.T[1 - kind](fake, back) - source).abs().mean())
 
     def d_loss(self, turn: Turn) -> Tensor:
         """Of the same rows, and of draws through the pools."""

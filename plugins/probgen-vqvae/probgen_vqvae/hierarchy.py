@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from probgen import Event
-from probgen.contract.conditions import context_size, one_hot
+from probgen.contract.conditions import context_of, context_size
 from probgen.inference.programs import Objective
 from probgen_vqvae.codebook import Codebook, nearest, perplexity, straight_through
 from probgen_vqvae.networks import as_map, beside, decoder, encoder, planes, upwards, vectors
@@ -95,7 +95,7 @@ class Hierarchy(Objective):
 
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
         """In nats a row; what is said of codes is weighted by the size of x, so that beta does not hang on it."""
-        c = one_hot(self.event, given, self.dtype)
+        c = context_of(self.event, given, self.dtype)
         zs, ks, es = self.encode(x, c)
         numbers = self.decode(es, c)
         reconstruction = self.site.p(numbers).log_prob(x.reshape(numbers.shape[:-1])).flatten(1).sum(1).mean()

@@ -16,7 +16,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from probgen import Event, Rows, Run
-from probgen.contract.conditions import one_hot
+from probgen.contract.conditions import context_of
 from probgen.distributions import Autoregressive, Categorical
 from probgen.inference.programs import Objective
 from probgen.models.pixelcnn import PixelCNNConditioner
@@ -74,7 +74,7 @@ class Prior(Objective):
         [hierarchy] = self.codes
         parts = x.split([height * width for height, width in self.sides], 1)
         zs = [z.reshape(-1, *sides) for z, sides in zip(parts, self.sides, strict=True)]
-        return {"loss": -self.log_prob(zs, one_hot(self.event, given, hierarchy.dtype)).mean()}
+        return {"loss": -self.log_prob(zs, context_of(self.event, given, hierarchy.dtype)).mean()}
 
     @property
     def at_once(self) -> int:
@@ -88,7 +88,7 @@ class Prior(Objective):
         found = []
         for chunk in data.chunks(hierarchy.at_once):
             with torch.no_grad():
-                zs = hierarchy.encode(chunk["x"], one_hot(self.event, chunk, hierarchy.dtype))[1]
+                zs = hierarchy.encode(chunk["x"], context_of(self.event, chunk, hierarchy.dtype))[1]
             found.append(torch.cat([z.flatten(1) for z in zs], 1).cpu().numpy().astype(np.int32))
         variables: dict[str, Any] = {"x": (("row", "code"), np.concatenate(found))}
         codes = xr.Dataset(variables | {name: data.dataset[name] for name in self.event.given})

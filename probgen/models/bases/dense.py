@@ -87,8 +87,16 @@ class AutoregressivePair(Pair):
 
     def parts(self, context: Tensor | None) -> list[Autoregressive]:
         """The autoregressive distributions that p(x) is made of in equal parts; one, if a family has no more."""
+        dim = 1 if context is None else context.dim() - 1  # of a vector, or of a map
         return [
-            Autoregressive(self.conditioner, self.site, self.shape, context=context, ordering=self.ordering)
+            Autoregressive(
+                self.conditioner,
+                self.site,
+                self.shape,
+                context=context,
+                context_dim=dim,
+                ordering=self.ordering,
+            )
         ]
 
     def p(self, **given: Tensor) -> Any:

@@ -187,7 +187,7 @@ class PixelOptions(SVIOptions):
         None, description="in which order the colours of a pixel are drawn, e.g. [2, 1, 0]; None: as they lie"
     )
     head: int = Field(64, ge=1, description="features of the layer before the last")
-    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
+    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label'], ['low']")
     autocast: bool = Field(
         False,
         description="features and products in bfloat16 while training (torch.autocast): half the time on a processor that "
