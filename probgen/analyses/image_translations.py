@@ -33,7 +33,7 @@ from probgen.api.fitting import fit
 from probgen.api.sampling import sample
 from probgen.codecs.images import is_gray, luma, resized, rounded
 from probgen.contract.analysis import Call
-from probgen.contract.definition import deterministic, needed_of
+from probgen.contract.definition import deterministic
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.rows import evenly
@@ -68,7 +68,7 @@ def applies(fitted: Fitted) -> bool:
     return (
         event.is_image
         and event.discrete
-        and (source_of(event) is not None or "source" in needed_of(fitted.module))
+        and (source_of(event) is not None or "source" in fitted.definition.needed)
     )
 
 

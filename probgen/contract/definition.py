@@ -8,6 +8,7 @@ Typed          dtype: of its parameters
 Precise        x_dtype: of real x that it is handed
 Preparing      prepare: a change of the data before they are described
 Illustrating   pictures: figures of its own
+Dependent      needed, of_rows: latents that have no prior
 Conditional    options with `given`: what x is conditioned on
 Latent         a module with latents
 Placed         a module with further places on the way from latents to x
@@ -19,7 +20,6 @@ Discriminating a module that says how real x looks
 Gaussian       a module made of Gaussians, which a scatter can show
 Telling        a module that tells attributes of x
 Selecting      a module that holds several models
-Dependent      a module with latents that have no prior
 Determined     a module that may be a function of what it is given
 """
 
@@ -77,6 +77,13 @@ class Definition(Protocol):
 
     def pictures(self, fitted: Any, data: xr.Dataset, **call: Any) -> Mapping[str, Any]:
         """Figures that the family brings, by name."""
+
+    @property
+    def needed(self) -> Mapping[str, str]:
+        """Latents that a draw must be given, and what they are, in words."""
+
+    def of_rows(self, options: BaseModel, rows: xr.Dataset) -> dict[str, Any]:
+        """What a draw is given that is to be made of each row; nothing of a family whose latents have priors."""
 
 
 @runtime_checkable
@@ -243,10 +250,16 @@ class Selecting(Protocol):
 
 @runtime_checkable
 class Dependent(Protocol):
-    """A module with latents that have no prior. needed: those that a draw must be given, and what they are, in words."""
+    """A definition whose draws are made of rows: latents without a prior.
+
+    needed  latents that a draw must be given, and what they are, in words
+    """
 
     @property
     def needed(self) -> Mapping[str, str]: ...
+
+    def of_rows(self, options: Any, rows: xr.Dataset) -> Mapping[str, Any]:
+        """What a draw is given that is to be made of each row: latents and conditions, `(row, ...)` each."""
 
 
 @runtime_checkable
@@ -260,11 +273,6 @@ class Determined(Protocol):
 def deterministic(module: nn.Module) -> bool:
     """Whether all draws of the same conditions are equal."""
     return isinstance(module, Determined) and module.deterministic
-
-
-def needed_of(module: nn.Module) -> dict[str, str]:
-    """Latents that a draw must be given, and what they are."""
-    return dict(module.needed) if isinstance(module, Dependent) else {}
 
 
 def latents_of(module: nn.Module) -> dict[str, tuple[str, ...]]:

@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor
 
 from probgen.codecs.texts import encode_all
-from probgen.contract.definition import latents_of, needed_of
+from probgen.contract.definition import latents_of
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.rows import as_tensor, numpy_dtype, ready
@@ -39,7 +39,7 @@ def conditions(
     needed = [name for name in event.given if given is None or name not in given]
     if needed and places is None:
         raise InputError(f"this model needs given={{{needed[0]!r}: ...}}: {event.given[needed[0]]}")
-    for name, what in needed_of(fitted.module).items():
+    for name, what in fitted.definition.needed.items():
         if places is None and (given is None or name not in given):
             raise InputError(f"{fitted.family} draws x from {what}: given={{{name!r}: ...}}")
     if given is None:

@@ -11,7 +11,16 @@ import xarray as xr
 from pydantic import BaseModel
 from torch import nn
 
-from probgen.contract.definition import Accepting, Illustrating, Precise, Preparing, Samples, Scores, Typed
+from probgen.contract.definition import (
+    Accepting,
+    Dependent,
+    Illustrating,
+    Precise,
+    Preparing,
+    Samples,
+    Scores,
+    Typed,
+)
 from probgen.contract.event import Event
 from probgen.contract.hookspecs import FamilySpecs
 from probgen.contract.options import NoOptions
@@ -43,6 +52,7 @@ class Family:
             "score": source.ScoreOptions if isinstance(source, Scores) else NoOptions,
         }
         self.accepts = frozenset(source.accepts) if isinstance(source, Accepting) else frozenset()
+        self.needed = dict(source.needed) if isinstance(source, Dependent) else {}
         self.dtype = source.dtype if isinstance(source, Typed) else "float32"
         self._x_dtype = getattr(torch, source.x_dtype) if isinstance(source, Precise) else None
 
@@ -86,6 +96,13 @@ class Family:
             return data
         with guarded(f"{self.where}, prepare"):
             return self.source.prepare(data, options)
+
+    def of_rows(self, options: BaseModel, rows: xr.Dataset) -> dict[str, Any]:
+        """What a draw is given that is to be made of each row."""
+        if not isinstance(self.source, Dependent):
+            return {}
+        with guarded(f"{self.where}, of_rows"):
+            return dict(self.source.of_rows(options, rows))
 
     def pictures(self, fitted: Any, data: xr.Dataset, **call: Any) -> Mapping[str, Any]:
         """Figures that the family brings, by name."""

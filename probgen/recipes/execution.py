@@ -30,8 +30,9 @@ from probgen.data.vocabulary import in_symbols_of
 from probgen.errors import InputError, NotOffered, RunError, did_you_mean
 from probgen.evaluation.means import mean, mean_bits_per_dim, rows_of, weights_of
 from probgen.plugins.analysis import analysis as find_analysis
+from probgen.plugins.family import family as find_family
 from probgen.recipes.draws import history, names_of, picture_of, write_sounds
-from probgen.recipes.plan import Recipe, check, conditioned_on, located, own_options
+from probgen.recipes.plan import Model, Recipe, check, conditioned_on, located, own_options
 from probgen.store.files import read_request, without_none, write_request
 from probgen.store.folder import MODEL, PICTURES, REQUEST, SAMPLES, SCORES
 from probgen.store.trees import write_dataset
@@ -144,12 +145,16 @@ def _draw(
     fitted, event = result.fitted, result.fitted.event
     given: dict[str, Any] = {k: list(v) for k, v in recipe.sample.given.items() if k in event.given}
     told = names_of(given, data) * recipe.sample.n
-    n, condition = recipe.sample.n, None
+    n: int = recipe.sample.n
+    condition: Any = None
     if any(part.is_image for part in event.given.values()):
         own = in_symbols_of(event, scored)
         rows = next(shards_of(sizes_of(own), event.channels, n))
         kept = [name for name in (*event.given, "size") if name in own]
         condition, n = own.isel(row=rows)[kept], 1
+    elif fitted.definition.needed:
+        condition = fitted.definition.of_rows(fitted.options, evenly(scored, n))
+        n = 1
     if recipe.sample.prompt is not None:
         given["x"] = recipe.sample.prompt
     options = own_options(recipe.sample.model_extra or {}, fitted.definition, "sample")
@@ -225,10 +230,16 @@ def _check_data(recipe: Recipe, data: xr.Dataset, needed: set[str]) -> None:
         raise InputError(f"sample.prompt = {recipe.sample.prompt!r}: x is no text, but {event}")
     wanted = recipe.sample.given
     events = event_of(data, needed).given
-    images = {name for name, part in events.items() if part.is_image}  # which come from the scored rows
-    for name in sorted((needed - images) ^ wanted.keys()):
-        if name in images:
-            raise InputError(f"sample.given.{name}: images come from the scored rows; leave it out")
+    free = {
+        name
+        for model in recipe.models.values()
+        if not _of_rows(model)
+        for name in conditioned_on(model, recipe.models)
+    }
+    free -= {name for name, part in events.items() if part.is_image}
+    for name in sorted(free ^ wanted.keys()):
+        if name in needed - free:
+            raise InputError(f"sample.given.{name}: it comes from the scored rows; leave it out")
         if name in needed:
             raise InputError(
                 f"sample.given.{name} is missing: a model is conditioned on it; say what to draw"
@@ -238,6 +249,11 @@ def _check_data(recipe: Recipe, data: xr.Dataset, needed: set[str]) -> None:
         _check_given(name, wanted[name], events[name])
     if len({len(values) for values in wanted.values()}) > 1:
         raise InputError("sample.given: all conditions need equally many values")
+
+
+def _of_rows(model: Model) -> bool:
+    """Whether draws of a family are made of rows."""
+    return bool(find_family(model.family).needed)
 
 
 def _check_given(name: str, values: Sequence[int | str], event: Event) -> None:

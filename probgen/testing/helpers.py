@@ -21,7 +21,7 @@ from probgen import datasets
 from probgen.api.loading import load
 from probgen.api.sampling import sample
 from probgen.api.scoring import score
-from probgen.contract.definition import deterministic, needed_of
+from probgen.contract.definition import deterministic
 from probgen.contract.fitted import Fitted
 from probgen.contract.hookspecs import hookimpl
 from probgen.contract.state import digest_of
@@ -83,10 +83,11 @@ def need(fitted: Fitted, hook: str) -> None:
 
 
 def given_of(fitted: Fitted, data: xr.Dataset) -> dict[str, np.ndarray]:
-    """What the model is conditioned on, of the first row, and x of it for a latent without a prior; nothing where it is on nothing."""
+    """What the model is conditioned on, of the first row, and what a family makes of a row itself; nothing where it is on nothing."""
     event = fitted.event
     known = {name: data[name].values[0] for name in (*event.given, *event.lengths)}
-    return known | dict.fromkeys(needed_of(fitted.module), data["x"].values[0])
+    of_rows = fitted.definition.of_rows(fitted.options, data.isel(row=[0]))
+    return known | {name: values[0] for name, values in of_rows.items()}
 
 
 def drawn(fitted: Fitted, data: xr.Dataset, n: int, **how: Any) -> xr.Dataset:

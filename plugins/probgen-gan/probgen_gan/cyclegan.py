@@ -18,7 +18,7 @@ y does not say of x is z ~ Normal(0, 1), which an encoder tells from both images
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ from probgen_gan.translators import Norm, PatchDiscriminator, Translator
 __all__ = ["CycleGAN", "Options", "SampleOptions", "accepts", "build", "fit", "pictures", "sample", "score"]
 
 accepts = frozenset({"size", "pair"})
+needed = {"source": "an image of the other kind"}
 SampleOptions = NoOptions
 FLOOR = 0.01  # of the learning rate
 DISTURBED = 8 / 255  # deviation of noise on an image before it is translated back, of the range of levels
@@ -118,8 +119,6 @@ class Encoder(nn.Module):
 
 class CycleGAN(nn.Module):
     """Two translators, two discriminators, and of latent z two encoders; the k-th makes, sees and encodes images of kind k."""
-
-    needed: ClassVar[Mapping[str, str]] = {"source": "an image of the other kind"}
 
     def __init__(self, options: Options, event: Event):
         super().__init__()
@@ -426,6 +425,12 @@ def pictures(fitted: Fitted, data: xr.Dataset, *, seed: int, device: str | None)
     whole = np.concatenate(lines, 1)
     shown = Event(module.event.dims, whole.shape[2:], "integer", module.event.levels)
     return {"translations": figures.columns(list(whole), names, shown)}
+
+
+def of_rows(options: Options, rows: xr.Dataset) -> dict[str, np.ndarray]:
+    """Each row, brought to the other kind."""
+    (name,) = options.given
+    return {"source": rows["x"].values, name: 1 - rows[name].values}
 
 
 def build(options: Options, event: Event) -> CycleGAN:
