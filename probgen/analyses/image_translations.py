@@ -140,13 +140,8 @@ def run(fitted: Fitted, data: xr.Dataset, options: Any, call: Call) -> xr.Datase
             )
         found = _measured(fitted, way, learnt, options, call)
         if way.suffix:
-            found = found.rename(
-                {
-                    str(n): f"{n}{way.suffix}"
-                    for n in (*found.data_vars, "row", "shown_row")
-                    if n in found or n in found.dims
-                }
-            )
+            names = map(str, (*found.data_vars, "column", "row", "shown_row"))
+            found = found.rename({name: f"{name}{way.suffix}" for name in names})
         out = found if i == 0 else out.merge(found)
     return out
 

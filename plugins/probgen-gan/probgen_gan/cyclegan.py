@@ -255,7 +255,7 @@ class Cycle:
                 self._add("identity", (module.T[kind](real, z) - real).abs().mean())
         p = self.parts
         total = p["adversarial"] + o.identity * p.get("identity", 0)
-        total = total + o.cycle * (p.get("cycle", 0) + p.get("z", 0)) + o.kl * p.get("kl", 0)
+        total = total + o.cycle * (p.get("cycle", 0) + p.get("z_error", 0)) + o.kl * p.get("z_divergence", 0)
         assert isinstance(total, Tensor)
         return total
 
@@ -266,8 +266,8 @@ class Cycle:
         if z is not None:
             mean, log_s = module.E[1 - kind](source, fake)
             back = mean + log_s.exp() * torch.randn_like(mean)
-            self._add("kl", (0.5 * (mean.square() + (2 * log_s).exp() - 1) - log_s).sum(1).mean())
-            self._add("z", (module.E[kind](fake, source)[0] - z).abs().mean() / 2)
+            self._add("z_divergence", (0.5 * (mean.square() + (2 * log_s).exp() - 1) - log_s).sum(1).mean())
+            self._add("z_error", (module.E[kind](fake, source)[0] - z).abs().mean() / 2)
         self._add("cycle", (module.T[1 - kind](fake, back) - source).abs().mean())
 
     def d_loss(self, turn: Turn) -> Tensor:
