@@ -29,7 +29,14 @@ from probgen.nn.tiles import by_tiles
 from probgen.testing import FamilyLaws
 
 LEVELS: dict[str, Any] = {"support": "integer", "levels": 256}
-TINY: dict[str, Any] = {"patch": 4, "width": 4, "blocks": 1, "steps": 20, "batch_size": 8, "learning_rate": 0.01}
+TINY: dict[str, Any] = {
+    "patch": 4,
+    "width": 4,
+    "blocks": 1,
+    "steps": 20,
+    "batch_size": 8,
+    "learning_rate": 0.01,
+}
 FAMILIES: list[tuple[str, dict[str, Any]]] = [
     ("srresnet", {"components": 2}),
     ("srresnet", {"noise": "normal"}),
@@ -38,7 +45,9 @@ FAMILIES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def photographs(rows: int = 12, seed: int = 0, shape: tuple[int, ...] = (16, 20), levels: int = 256) -> xr.Dataset:
+def photographs(
+    rows: int = 12, seed: int = 0, shape: tuple[int, ...] = (16, 20), levels: int = 256
+) -> xr.Dataset:
     """Smooth images and their halves: (row, [channel,] height, width)."""
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(0, levels - 1, (rows, *shape[:-2], 5, 5))
@@ -65,7 +74,9 @@ def test_the_protocol_is_that_of_published_tables(real_data: Path) -> None:
         assert (round(float(db), 2), round(float(similarity), 4)) == published
 
 
-@pytest.mark.parametrize(("n", "m"), [(12, 3), (12, 4), (12, 6), (7, 21), (5, 5), (9, 4), (3, 12), (1, 4), (4, 1)])
+@pytest.mark.parametrize(
+    ("n", "m"), [(12, 3), (12, 4), (12, 6), (7, 21), (5, 5), (9, 4), (3, 12), (1, 4), (4, 1)]
+)
 def test_the_kernel_is_a_weighted_mean_of_neighbours(n: int, m: int) -> None:
     """Against sums written out: Keys' kernel, widened by the reduction, the border mirrored, weights of sum 1."""
     matrix = resize_matrix(n, m)
@@ -74,7 +85,9 @@ def test_the_kernel_is_a_weighted_mean_of_neighbours(n: int, m: int) -> None:
 
     def keys(x: float) -> float:
         x = abs(x)
-        return 1.5 * x**3 - 2.5 * x**2 + 1 if x <= 1 else -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x <= 2 else 0.0
+        return (
+            1.5 * x**3 - 2.5 * x**2 + 1 if x <= 1 else -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x <= 2 else 0.0
+        )
 
     def mirrored(i: int) -> int:
         while not 0 <= i < n:
@@ -129,7 +142,9 @@ def test_similarity_and_bands_against_plain_sums() -> None:
         total.append((2 * ma * mb + c1) * (2 * vab + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2)))
     assert ssim(x, y, 255)[0] == pytest.approx(np.mean(total), rel=1e-10)
     assert ssim(x, x, 255)[0] == pytest.approx(1)
-    wave = np.cos((np.arange(16) + 0.5) * np.pi * 3 / 8)[None, :].repeat(8, 0)[None]  # the fourth band of a row
+    wave = np.cos((np.arange(16) + 0.5) * np.pi * 3 / 8)[None, :].repeat(8, 0)[
+        None
+    ]  # the fourth band of a row
     energy = bands(wave)
     assert energy[0, 3] == pytest.approx(energy.sum())
     np.testing.assert_allclose(band_ratios(4 * bands(x[:, :8, :8]), bands(x[:, :8, :8])), 2, atol=1e-6)
@@ -140,7 +155,9 @@ def test_similarity_and_bands_against_plain_sums() -> None:
 # distributions
 
 
-@pytest.mark.parametrize(("kind", "law"), [(DiscretizedNormal, stats.norm), (DiscretizedLaplace, stats.laplace)])
+@pytest.mark.parametrize(
+    ("kind", "law"), [(DiscretizedNormal, stats.norm), (DiscretizedLaplace, stats.laplace)]
+)
 def test_discretized_laws_against_scipy(kind: Any, law: Any) -> None:
     mu, s = torch.tensor([3.2, -4.0, 9.0, 40.0]).double(), torch.tensor([1.5, 0.3, 7.0, 2.0]).double()
     p = kind(mu[:, None], s[:, None], 16)
@@ -165,7 +182,9 @@ def test_far_tails_keep_their_digits() -> None:
     near, far = (stats.norm.logsf((200 + h) / 2) for h in (-0.5, 0.5))
     assert found == pytest.approx(near + np.log1p(-np.exp(far - near)), rel=1e-4)
     mu = torch.tensor(5.0, requires_grad=True)
-    DiscretizedLaplace(mu, torch.tensor(1e-3), 256).log_prob(torch.tensor([0.0, 100.0, 255.0])).sum().backward()
+    DiscretizedLaplace(mu, torch.tensor(1e-3), 256).log_prob(
+        torch.tensor([0.0, 100.0, 255.0])
+    ).sum().backward()
     assert torch.isfinite(mu.grad).all()  # type: ignore[arg-type]
 
 
@@ -179,7 +198,9 @@ def test_six_decibels_are_one_bit() -> None:
         rms = (x - mu).square().mean().sqrt()
         bits.append(-DiscretizedNormal(mu, rms, 256).log_prob(x).mean().item() / math.log(2))
         decibels.append(20 * math.log10(255 / rms.item()))
-    assert (bits[0] - bits[1]) / (decibels[1] - decibels[0]) == pytest.approx(1 / (20 * math.log10(2)), rel=2e-3)
+    assert (bits[0] - bits[1]) / (decibels[1] - decibels[0]) == pytest.approx(
+        1 / (20 * math.log10(2)), rel=2e-3
+    )
 
 
 # data
@@ -191,11 +212,15 @@ def test_low_is_of_the_whole_image_in_levels() -> None:
     np.testing.assert_array_equal(data["low"].values, rounded(resized(data["x"].values, 8, 10)))
     odd = datasets.scaled(data[["x"]].isel(height=slice(0, 15)), 4)
     assert odd["x"].shape == (3, 3, 12, 20)
-    real = datasets.scaled(xr.Dataset({"x": (("row", "height", "width"), np.random.default_rng(0).random((2, 4, 4)))}), 2)
+    real = datasets.scaled(
+        xr.Dataset({"x": (("row", "height", "width"), np.random.default_rng(0).random((2, 4, 4)))}), 2
+    )
     np.testing.assert_allclose(real["low"].values, resized(real["x"].values, 2, 2))
 
 
-@pytest.mark.parametrize(("scale", "said"), [(1, "from 2 to 16"), (0, "from 2 to 16"), (2.5, "from 2 to 16"), (99, "from 2 to 16")])
+@pytest.mark.parametrize(
+    ("scale", "said"), [(1, "from 2 to 16"), (0, "from 2 to 16"), (2.5, "from 2 to 16"), (99, "from 2 to 16")]
+)
 def test_scales_that_are_none(scale: Any, said: str, tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     with pytest.raises(InputError, match=said):
@@ -238,8 +263,20 @@ def test_patches_are_cut_at_one_place_and_each_is_as_likely() -> None:
         for i, j in itertools.product(range(height // 2), range(width // 2)):
             low[row, i, j] = next(number)
             x[row, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2] = low[row, i, j]
-    data = xr.Dataset({"x": (("row", "height", "width"), x, LEVELS), "low": (("row", "low_height", "low_width"), low, LEVELS), "size": (("row", "side"), sizes)})
-    event = Event(("height", "width"), (None, None), "integer", 256, {"low": Event(("low_height", "low_width"), (None, None), "integer", 256, scale=2)})
+    data = xr.Dataset(
+        {
+            "x": (("row", "height", "width"), x, LEVELS),
+            "low": (("row", "low_height", "low_width"), low, LEVELS),
+            "size": (("row", "side"), sizes),
+        }
+    )
+    event = Event(
+        ("height", "width"),
+        (None, None),
+        "integer",
+        256,
+        {"low": Event(("low_height", "low_width"), (None, None), "integer", 256, scale=2)},
+    )
     patches = Patches(Rows(data, event), 4, turned=False)
     assert patches.n == (48 + 40) // 16
     batch = patches.batch(0, 4000)
@@ -313,7 +350,9 @@ def bits() -> xr.Dataset:
 
 @pytest.mark.parametrize(("family", "options"), FAMILIES)
 @pytest.mark.parametrize("shape", [(2, 4), (3, 2, 2)])
-def test_all_images_together_have_probability_one(family: str, options: dict[str, Any], shape: tuple[int, ...]) -> None:
+def test_all_images_together_have_probability_one(
+    family: str, options: dict[str, Any], shape: tuple[int, ...]
+) -> None:
     """Enumerated: two levels, four or eight pixels, of one channel and of three."""
     data = photographs(20, shape=shape, levels=2 if len(shape) == 3 else 3)
     if len(shape) == 3:  # of three channels given one
@@ -322,13 +361,17 @@ def test_all_images_together_have_probability_one(family: str, options: dict[str
     levels, size = fitted.event.levels or 0, math.prod(shape)
     every = np.array(list(itertools.product(range(levels), repeat=size)), np.uint8).reshape(-1, *shape)
     low = np.repeat(data["low"].values[:1], len(every), 0)
-    rows = xr.Dataset({"x": (data["x"].dims, every, data["x"].attrs), "low": (data["low"].dims, low, data["low"].attrs)})
+    rows = xr.Dataset(
+        {"x": (data["x"].dims, every, data["x"].attrs), "low": (data["low"].dims, low, data["low"].attrs)}
+    )
     total = np.exp(probgen.score(fitted, rows)["log_prob"].values.astype(np.float64)).sum()
     assert total == pytest.approx(1, abs=2e-5)
 
 
 @pytest.mark.parametrize(("family", "options"), FAMILIES)
-def test_tiles_give_the_result_of_the_whole(family: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_give_the_result_of_the_whole(
+    family: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Scores, draws and means by tiles of 3, 7 and 64 pixels: to 1e-5."""
     fitted = probgen.fit(family, photographs(), **TINY, **options)
     data = photographs(2, seed=5, shape=(44, 38))
@@ -339,15 +382,23 @@ def test_tiles_give_the_result_of_the_whole(family: str, options: dict[str, Any]
         where = f"probgen.models.{family}.by_tiles"
         monkeypatch.setattr(where, lambda f, maps, reach, _, tile=tile: by_tiles(f, maps, reach, tile))
         draws = probgen.sample(fitted, 2, given={"low": data["low"].values}, seed=1)["x"].values
-        means = [probgen.sample(fitted, given={"low": data["low"].values}, mean=True)["x"].values] if family == "srresnet" else []
+        means = (
+            [probgen.sample(fitted, given={"low": data["low"].values}, mean=True)["x"].values]
+            if family == "srresnet"
+            else []
+        )
         found.append([probgen.score(fitted, data)["log_prob"].values, draws, *means])
     for other in found[:2]:
         np.testing.assert_allclose(other[0], found[2][0], rtol=1e-5)
-        assert (other[1] != found[2][1]).mean() < 2e-3  # a draw at the edge of two levels may be rounded to either
+        assert (
+            other[1] != found[2][1]
+        ).mean() < 2e-3  # a draw at the edge of two levels may be rounded to either
         for mine, theirs in zip(other[2:], found[2][2:], strict=True):
             np.testing.assert_allclose(mine, theirs, atol=1e-3)
     module.reach = 0  # the test has power: without a border tiles are others
-    monkeypatch.setattr(f"probgen.models.{family}.by_tiles", lambda f, maps, reach, _: by_tiles(f, maps, reach, 3))
+    monkeypatch.setattr(
+        f"probgen.models.{family}.by_tiles", lambda f, maps, reach, _: by_tiles(f, maps, reach, 3)
+    )
     other = probgen.score(fitted, data)["log_prob"].values
     module.reach = reach
     assert not np.allclose(other, found[2][0], rtol=1e-5)
@@ -383,7 +434,12 @@ def test_the_order_goes_from_coarse_to_fine() -> None:
     assert coarse_to_fine(2) == [0, 3, 1, 2]
     order = coarse_to_fine(4)
     assert sorted(order) == list(range(16))
-    assert {divmod(p, 4) for p in order[:4]} == {(0, 0), (2, 2), (0, 2), (2, 0)}  # Bayer: every second pixel first
+    assert {divmod(p, 4) for p in order[:4]} == {
+        (0, 0),
+        (2, 2),
+        (0, 2),
+        (2, 0),
+    }  # Bayer: every second pixel first
     assert sorted(coarse_to_fine(3)) == list(range(9))
 
 
@@ -419,7 +475,9 @@ def test_temperature_and_mean() -> None:
     low = photographs(1, seed=4)["low"].values[0]
 
     def spread(**how: Any) -> float:
-        return float(probgen.sample(fitted, 30, given={"low": low}, **how)["x"].astype(float).std("sample").mean())
+        return float(
+            probgen.sample(fitted, 30, given={"low": low}, **how)["x"].astype(float).std("sample").mean()
+        )
 
     assert spread(temperature=0.0) == 0
     assert 0 < spread(temperature=0.5) < spread()
@@ -440,13 +498,15 @@ def test_rows_that_are_not_what_was_fitted() -> None:
     cases = {
         "conditioned on 'low', which the data do not have: scale = 2, or --scale 2": data[["x"]],
         "low is 4 x 5, x is 16 x 20; srresnet was fitted to low of 1/2": datasets.scaled(data[["x"]], 4),
-        "would come out black: multiply by 255": data.assign(x=(data["x"].dims, data["x"].values / 255.0, LEVELS)),
+        "would come out black: multiply by 255": data.assign(
+            x=(data["x"].dims, data["x"].values / 255.0, LEVELS)
+        ),
         "low has dimensions|a row of x has shape": photographs(shape=(3, 16, 20)),
     }
     for said, rows in cases.items():
         with pytest.raises(InputError, match=said):
             probgen.score(fitted, rows)
-    with pytest.raises(InputError, match="needs given=.'low'"):
+    with pytest.raises(InputError, match=r"needs given=.'low'"):
         probgen.sample(fitted, 1)
     uneven = data.isel(low_width=slice(0, 9))
     with pytest.raises(InputError, match="both sides of x must be the same whole number of times"):

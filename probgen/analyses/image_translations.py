@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from scipy.ndimage import uniform_filter
 from sklearn.linear_model import Ridge
 
 from probgen import figures as drawn
@@ -53,7 +54,10 @@ JUDGED = ("mean", "draw")  # what is asked of it
 TAIL = 0.05  # on each side of the interval
 SHOWN, SIDE = 5, 96  # rows of the figure, and pixels of them a side
 NEEDED = 10  # draws, for an interval
-EPOCHS = 12  # of the classifier
+STEPS, FINE = (
+    800,
+    8.0,
+)  # of the classifier, and how much more of differences from neighbours it sees beside luma
 RIDGE, POINTS = 10.0, 12  # of the regression, and pixels a side that it sees
 
 
@@ -385,7 +389,7 @@ def _told_apart(approach: str, kind: Kind, others: Kind | None, levels: int, see
         first, second = (_patches(approach, some, levels, seed) for some in (learnt, asked))
         if first is None or second is None:
             return None
-        judge = fit("attributes", first, seed=seed, epochs=EPOCHS)
+        judge = fit("attributes", first, seed=seed, steps=STEPS)
         right.append(attributes(judge, second[["x"]]).values[:, 0] == second["label"].values)
     return float(np.concatenate(right).mean())
 
@@ -400,10 +404,13 @@ def _patches(approach: str, kind: Kind, levels: int, seed: int) -> xr.Dataset | 
     cells = [np.concatenate([_cells(x, side) for x in some]) for some in images]
     rng = np.random.default_rng(key(seed, "patches", len(cells[0])))
     n = min(PATCHES, *(len(some) for some in cells))
-    x = np.concatenate([some[rng.permutation(len(some))[:n]] for some in cells])
-    attrs = {"support": "integer", "levels": levels}
+    x = np.concatenate([some[rng.permutation(len(some))[:n]] for some in cells]).astype(np.float32)
+    x = np.stack([x, FINE * (x - uniform_filter(x, (0, 3, 3)))], 1)  # grain is faint in an image
     return xr.Dataset(
-        {"x": (("row", "height", "width"), x, attrs), "label": ("row", np.repeat([0, 1], n), {"levels": 2})}
+        {
+            "x": (("row", "channel", "height", "width"), x),
+            "label": ("row", np.repeat([0, 1], n), {"levels": 2}),
+        }
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RIDGE = 1e-4  # of the range of levels squared: a colour that does not vary
+RIDGE = 1e-6  # of the range of levels squared: a colour that does not vary
 
 
 @dataclass(frozen=True)
