@@ -63,6 +63,7 @@ _HOME = {
     "log_prob": "probgen.contract.scores",
     "observing": "probgen.plugins.observers",
     "sample": "probgen.api.sampling",
+    "sample_images": "probgen.api.picturing",
     "sample_to": "probgen.api.sampling",
     "score": "probgen.api.scoring",
 }

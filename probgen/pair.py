@@ -143,7 +143,7 @@ class Pair(Objective):
         return context_size(self.event)
 
     def context(self, given: Mapping[str, Tensor]) -> Tensor | None:
-        """The conditions of the event as one-hot vectors, side by side: (row, context)."""
+        """The conditions of the event as vectors, side by side: (row, context)."""
         return context_of(self.event, given, next(self.parameters()).dtype)
 
     @property

@@ -24,6 +24,7 @@ PAGES = [
     "docs/latent.md",
     "docs/scenes.md",
     "docs/semantics.md",
+    "docs/images.md",
     "docs/files.md",
     "docs/plugins.md",
     "docs/diagnosis.md",

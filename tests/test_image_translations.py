@@ -10,7 +10,9 @@ import pytest
 import xarray as xr
 
 import probgen
+from probgen.analyses.image_judges import Kinds, readable, told_apart
 from probgen.codecs.images import resized, rounded
+from probgen.contract.seeds import key
 from probgen.errors import InputError, NotOffered
 from probgen.evaluation.colors import Colours, moved
 from probgen.evaluation.pictures import psnr, ssim
@@ -29,10 +31,16 @@ def test_decibels_are_of_luma_without_a_border(found: Any) -> None:
     fitted, rows, result = found
     cut = np.s_[:, 2:-2, 2:-2]
     x, low = rows["x"].values, rows["low"].values
+    seeds = [key(5, "translate", "", 4, i) for i in range(4)]
     means = rounded(
         np.stack([probgen.sample(fitted, given={"low": one}, mean=True)["x"].values[0] for one in low])
     )
-    draws = np.stack([probgen.sample(fitted, 3, given={"low": one}, seed=5)["x"].values for one in low])
+    draws = np.stack(
+        [
+            probgen.sample(fitted, 3, given={"low": one}, seed=s)["x"].values
+            for one, s in zip(low, seeds, strict=True)
+        ]
+    )
     up = rounded(resized(low, 24, 28))
     made = {"bicubic": up, "mean": means, "draw": draws[:, 0], "mean_of_draws": rounded(draws.mean(1))}
     assert list(result["approach"].values) == list(made)
@@ -72,25 +80,15 @@ def test_intervals_of_draws_cover_draws_of_the_law() -> None:
 
 def test_the_classifier_tells_noise_from_photographs_and_not_draws_from_draws() -> None:
     """A false-alarm rate below 1e-6 on 400 patches for the latter; the former it tells always but for a few."""
-    from probgen.analyses.image_translations import _told_apart
-
-    class Still:
-        def __init__(self, x: np.ndarray):
-            self.x = x
-
-        def y(self, approach: str) -> np.ndarray:
-            return self.x
-
     rng = np.random.default_rng(0)
 
     def kind(n: int, noise: float) -> list[np.ndarray]:
         smooth = resized(rng.uniform(0, 255, (n, 8, 8)), 64, 64)
-        return [rounded(one[None] + rng.normal(0, noise, (1, 64, 64))) for one in smooth]
+        return [rounded(one + rng.normal(0, noise, (64, 64))) for one in smooth]
 
     def told(noise: float) -> float:
-        others: Any = [Still(x) for x in kind(60, noise)], kind(60, 4.0)
-        asked: Any = [Still(x) for x in kind(50, noise)], kind(50, 4.0)
-        share = _told_apart("draw", asked, others, 256, 0)
+        learnt, asked = (Kinds(kind(n, noise), kind(n, 4.0)) for n in (60, 50))
+        share = told_apart(asked, learnt, 0)
         assert share is not None
         return share
 
@@ -132,3 +130,51 @@ def test_figures_come_from_the_results(found: Any) -> None:
     assert list(probgen.figures_of(result)) == ["images"]
     assert result["shown"].dims == ("column", "shown_row", "height", "width")
     assert list(result["column"].values) == ["given", "bicubic", "mean", "draw", "mean_of_draws", "x"]
+
+
+def test_levels_and_binary_images_have_their_own_peak() -> None:
+    """low of 16 levels and x of 256; and bits, whose peak is 1."""
+    data = photographs(6, shape=(16, 16))
+    low = data["low"].copy(data=rounded(data["low"].values / 17, 16))
+    coarse = data.assign(low=low.assign_attrs(levels=16))
+    fitted = probgen.fit("srresnet", coarse, **TINY)
+    found = probgen.analyze("translate", fitted, coarse, draws=1, judge=False)
+    up = rounded(resized(low.values * 17.0, 16, 16))
+    cut = np.s_[:, 2:-2, 2:-2]
+    np.testing.assert_allclose(
+        found["psnr"].sel(approach="bicubic"), psnr(up[cut], data["x"].values[cut], 255), rtol=1e-6
+    )
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 2, (2, 8, 4, 4)).astype(np.uint8)
+    two = {"support": "binary"}
+    bits = xr.Dataset(
+        {
+            "x": (("row", "height", "width"), x, two),
+            "source": (("row", "source_height", "source_width"), y, two),
+        }
+    )
+    made = probgen.fit("pixelcnn", bits, given=["source"], channels=4, layers=2, epochs=1)
+    found = probgen.analyze("translate", made, bits, draws=1, judge=False)
+    assert float(found["l1_copying"]) == pytest.approx(np.abs(x.astype(float) - y).mean())
+
+
+def test_images_have_random_numbers_of_their_own() -> None:
+    """Equal images that are given are drawn differently."""
+    fitted = probgen.fit("srresnet", photographs(), **TINY)
+    rows = photographs(1, seed=4).isel(row=[0, 0])
+    found = probgen.analyze("translate", fitted, rows, draws=1, judge=False)
+    assert float(found["psnr"].sel(approach="draw", row=0)) != float(
+        found["psnr"].sel(approach="draw", row=1)
+    )
+
+
+def test_a_number_that_is_there_is_read_and_one_that_is_not_is_not() -> None:
+    """R2 near 1 of the mean of a channel; of a number that nothing tells at most 0.1 (300 images)."""
+    rng = np.random.default_rng(0)
+    number = rng.standard_normal(300)
+    images = (
+        rng.integers(60, 190, (300, 3, 16, 16))
+        + 10 * number[:, None, None, None] * np.array([1, 0, 0])[:, None, None]
+    )
+    assert readable(list(images), number) > 0.6
+    assert readable(list(images), rng.standard_normal(300)) < 0.1

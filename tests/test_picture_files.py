@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import probgen
-from probgen.api.picturing import pictures
+from probgen.api.picturing import sample_images as pictures
 from probgen.cli import app
 from probgen.codecs.images import resized, rgb_of, rounded, ycbcr
 from probgen.contract.fitted import Fitted

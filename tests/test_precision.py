@@ -43,6 +43,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "vqvae2": {"codes": 4, "latent": 2, "halvings": 1, "hidden": 4, "prior": {"epochs": 1}, **NETS},
 }
 DISCRETE = {"char-rnn", "fvsbn", "ngram", "seq2seq", "transformer", "wavenet"}
+LEVELS = {"srresnet", "subscale", "srgan", "pix2pix", "cyclegan"}  # of images
 BUILT_ON = {"inverter"}  # needs a generator of the same units: a test of its own
 EXAMPLES = {"laplace"}  # of the documentation; it does not declare `x_dtype`
 IMAGES = {"pixelcnn", "pixelrnn", "dcgan", "stylegan", "progan", "biggan", "vqvae", "vqvae2"}
@@ -70,7 +71,7 @@ def numbers(fitted: Any, data: xr.Dataset) -> xr.DataArray:
 
 
 def test_every_family_is_in_the_table() -> None:
-    assert OPTIONS.keys() | DISCRETE | BUILT_ON == set(registered("families")) - EXAMPLES
+    assert OPTIONS.keys() | DISCRETE | LEVELS | BUILT_ON == set(registered("families")) - EXAMPLES
 
 
 @pytest.mark.quick(over="family")

@@ -25,18 +25,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from scipy.ndimage import uniform_filter
-from sklearn.linear_model import Ridge
 
 from probgen import figures as drawn
-from probgen.api.attributing import attributes
-from probgen.api.fitting import fit
+from probgen.analyses.image_judges import Kinds, class_found, readable, told_apart
 from probgen.api.sampling import sample
-from probgen.codecs.images import is_gray, luma, resized, rounded
+from probgen.codecs.images import luma, resized, rounded
 from probgen.contract.analysis import Call
-from probgen.contract.definition import deterministic
-from probgen.contract.event import Event
+from probgen.contract.definition import deterministic, latents_of
+from probgen.contract.event import Event, is_image
 from probgen.contract.fitted import Fitted
+from probgen.contract.options import ConditionalMeanOptions
 from probgen.contract.rows import evenly
 from probgen.contract.seeds import key
 from probgen.contract.sizes import sizes_of
@@ -44,21 +42,13 @@ from probgen.errors import NotOffered
 from probgen.evaluation.colors import Colours, moved
 from probgen.evaluation.pictures import WINDOW, band_ratios, bands, psnr, ssim
 
-PATCH, PATCHES, IMAGES = (
-    32,
-    2000,
-    40,
-)  # of the classifier: side, most patches of a kind, images of any size that it is trained on
-MANY = 1000  # images of one size that it is trained on
-JUDGED = ("mean", "draw")  # what is asked of it
+IMAGES, MANY = 40, 1000  # that the classifier is trained on: of several sizes, of one size
+JUDGED = ("mean", "draw")  # what it is asked of
 TAIL = 0.05  # on each side of the interval
 SHOWN, SIDE = 5, 96  # rows of the figure, and pixels of them a side
 NEEDED = 10  # draws, for an interval
-STEPS, FINE = (
-    800,
-    8.0,
-)  # of the classifier, and how much more of differences from neighbours it sees beside luma
-RIDGE, POINTS = 10.0, 12  # of the regression, and pixels a side that it sees
+ENOUGH = 40  # rows, for a regression
+Pair = tuple[np.ndarray, np.ndarray | None]  # what is given, and x or None: (channel, height, width) each
 
 
 def source_of(event: Event) -> str | None:
@@ -66,14 +56,16 @@ def source_of(event: Event) -> str | None:
     return next((name for name, part in event.given.items() if part.is_image), None)
 
 
+def image_latent(fitted: Fitted) -> str | None:
+    """The latent without a prior that is an image."""
+    latents = latents_of(fitted.module)
+    return next((name for name in fitted.definition.needed if is_image(latents[name])), None)
+
+
 def applies(fitted: Fitted) -> bool:
-    """Of images given an image, by condition or by kind."""
+    """Of images in levels given an image, by condition or as a latent."""
     event = fitted.event
-    return (
-        event.is_image
-        and event.discrete
-        and (source_of(event) is not None or "source" in fitted.definition.needed)
-    )
+    return event.is_image and event.discrete and (source_of(event) or image_latent(fitted)) is not None
 
 
 @dataclass(frozen=True)
@@ -82,8 +74,8 @@ class Direction:
 
     name        of the condition or latent that is the image
     suffix      of what it is called in results
-    conditions  what else is given
-    pairs       of each row what is given, and x or None: (channel, height, width) each
+    conditions  what else is given, by name
+    pairs       of each row
     real        images of what is to be made
     rows        of the data
     """
@@ -91,120 +83,133 @@ class Direction:
     name: str
     suffix: str
     conditions: dict[str, Any]
-    pairs: list[tuple[np.ndarray, np.ndarray | None]]
+    pairs: list[Pair]
     real: list[np.ndarray]
     rows: xr.Dataset
 
 
 def directions(fitted: Fitted, data: xr.Dataset, most: int | None) -> list[Direction]:
-    """One, of a condition; two, of kinds: from kind 0 to kind 1, and back."""
+    """One, of a condition; of a latent one for each of the conditions that rows are brought to, in the order in which they come."""
     event, name = fitted.event, source_of(fitted.event)
     if name is not None:
         rows = evenly(data, most)
-        pairs = list(_images(rows, event, name))
-        return [Direction(name, "", {}, [*pairs], [x for _, x in pairs], rows)]
-    (label,) = event.given
+        both = list(_images(rows, event, name))
+        return [Direction(name, "", {}, [*both], [x for _, x in both], rows)]
+    name = image_latent(fitted)
+    assert name is not None
+    given = {key: np.asarray(v) for key, v in fitted.definition.of_rows(fitted.options, data).items()}
+    labels = [key for key in given if key != name]
+    wanted = np.stack([given[key] for key in labels], 1)
+    own = np.stack([data[key].values for key in labels], 1)
     found = []
-    for kind in (0, 1):
-        of_kind = [data.isel(row=np.flatnonzero(data[label].values == k)) for k in (kind, 1 - kind)]
-        rows, others = (evenly(some, most) for some in of_kind)
-        if not rows.sizes["row"]:
-            continue
-        given = _whole(rows["x"].values)
-        truth: list[np.ndarray | None] = (
-            [*_whole(rows["pair"].values)] if "pair" in rows else [None] * len(given)
+    _, first = np.unique(wanted, axis=0, return_index=True)
+    for i, value in enumerate(wanted[np.sort(first)]):
+        chosen = evenly(
+            data.assign(place=("row", np.arange(len(wanted)))).isel(row=(wanted == value).all(1)), most
         )
+        sources = _whole(given[name][chosen["place"].values])
+        truth: list[np.ndarray | None] = (
+            [*_whole(chosen["pair"].values)] if "pair" in chosen else [None] * len(sources)
+        )
+        others = evenly(data.isel(row=(own == value).all(1)), most)
         real = [x for x in truth if x is not None] or [*_whole(others["x"].values)]
+        suffix = "" if i == 0 else "_back" if i == 1 else f"_{i}"
         if real:
-            both: list[tuple[np.ndarray, np.ndarray | None]] = list(zip(given, truth, strict=True))
-            found.append(Direction("source", "_back" * kind, {label: 1 - kind}, both, real, rows))
+            conditions = dict(zip(labels, value.tolist(), strict=True))
+            found.append(
+                Direction(name, suffix, conditions, list(zip(sources, truth, strict=True)), real, chosen)
+            )
     return found
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Any, call: Call) -> xr.Dataset:
-    """See above; `shown` are the middles of a few rows: (column, row, ...). Errors: `NotOffered` for rows of no kind."""
+    """See above; `shown` are the middles of a few rows: (column, row, ...). Errors: `NotOffered` where there is nothing to hold draws against."""
     ways = directions(fitted, data, options.rows)
     if not ways:
-        raise NotOffered(
-            "translate needs images to translate: rows of kind 0 or 1, and real ones of the other"
-        )
+        raise NotOffered("translate needs images to translate, and real ones of what is to be made")
+    learnt: dict[str, Direction] = {}
+    if call.reference is not None:
+        most = IMAGES if "size" in call.reference else MANY
+        learnt = {way.suffix: way for way in directions(fitted, call.reference, most)}
     out = xr.Dataset()
-    for i, way in enumerate(ways):
-        reference = call.reference
-        learnt = None
-        if reference is not None:
-            several = "size" in reference
-            learnt = next(
-                (
-                    w
-                    for w in directions(fitted, reference, IMAGES if several else MANY)
-                    if w.suffix == way.suffix
-                ),
-                None,
-            )
-        found = _measured(fitted, way, learnt, options, call)
-        if way.suffix:
-            names = map(str, (*found.data_vars, "column", "row", "shown_row"))
-            found = found.rename({name: f"{name}{way.suffix}" for name in names})
-        out = found if i == 0 else out.merge(found)
+    for way in ways:
+        found = _measured(fitted, way, learnt.get(way.suffix), options, call)
+        names = map(str, (*found.data_vars, "column", "row", "shown_row"))
+        out = out.merge(
+            found.rename({name: f"{name}{way.suffix}" for name in names}) if way.suffix else found
+        )
     return out
+
+
+MEASURES = ("psnr", "ssim", "psnr_colors", "l1", "low_again")  # of each approach and row
 
 
 def _measured(
     fitted: Fitted, way: Direction, learnt: Direction | None, options: Any, call: Call
 ) -> xr.Dataset:
     draws = 1 if deterministic(fitted.module) else options.draws
-    baselines = _Baselines(fitted.event, way, learnt or way)
-    made = [_Made(fitted, way, pair, draws, baselines, call) for pair in way.pairs]
+    plain = _Plain(fitted.event, way, learnt)
+    made = [_Made(fitted, way, i, draws, plain, call) for i in range(len(way.pairs))]
     approaches = list(made[0].images)
     out = xr.Dataset(coords={"approach": approaches})
-    measures: dict[str, Callable[[_Made, str], float | None]] = {
-        "psnr": _Made.psnr, "ssim": _Made.ssim, "psnr_colors": _Made.psnr_colors, "l1": _Made.l1, "low_again": _Made.low_again,
-    }  # fmt: skip
-    for measure, of in measures.items():
+    for measure in MEASURES:
+        of: Callable[[_Made, str], float | None] = getattr(_Made, measure)
         values = [[of(m, a) for m in made] for a in approaches]
         if all(value is not None for line in values for value in line):
             out[measure] = (("approach", "row"), np.array(values, dtype=np.float64))
-    real = [_luma_of(x, x, baselines.levels) for x in way.real]
-    energy = max(1e-12, float(np.mean([_gradients(y) for y in real])))
-    out["gradients"] = (
-        "approach",
-        [np.mean([_gradients(m.y(a)) for m in made]) / energy for a in approaches],
-    )
-    if min(min(y.shape[-2:]) for y in [*real, *(m.y("draw") for m in made)]) >= 8:
-        truth = np.mean([bands(y) for y in real], 0)
-        ratios = np.stack([band_ratios(np.mean([bands(m.y(a)) for m in made], 0), truth) for a in approaches])
-        out["band_distance"] = ("approach", np.abs(ratios).mean(1))
-        out["band_highest"] = ("approach", np.exp2(ratios.max(1)))
+    real = [_luma(x, x, plain.levels) for x in way.real]
+    out = out.merge(_spectra(made, real, approaches))
     out["spread"] = ("row", [m.spread for m in made])
     if draws >= NEEDED and all(m.truth is not None for m in made):
         inside = [m.inside(np.random.default_rng(key(call.seed, "ties", i))) for i, m in enumerate(made)]
         out["coverage"] = ("row", [share for share, _ in inside])
         out = out.assign(coverage_nominal=inside[0][1])
     if options.judge:
-        others = None
-        if learnt is not None:
-            others = [_Made(fitted, learnt, pair, 1, baselines, call) for pair in learnt.pairs], learnt.real
-        told = {
-            a: _told_apart(a, (made, way.real), others, baselines.levels, call.seed)
-            for a in approaches
-            if a in JUDGED
-        }
-        out = out.assign({f"told_apart_{a}": share for a, share in told.items() if share is not None})
+        others = (
+            [_Made(fitted, learnt, i, 1, plain, call) for i in range(len(learnt.pairs))]
+            if learnt is not None
+            else []
+        )
+        for a in (a for a in approaches if a in JUDGED):
+            known = (
+                Kinds([m.y(a) for m in others], [_luma(x, x, plain.levels) for x in learnt.real])
+                if learnt is not None
+                else None
+            )
+            share = told_apart(Kinds([m.y(a) for m in made], real), known, call.seed)
+            out = out if share is None else out.assign({f"told_apart_{a}": share})
         out = out.assign(_class_kept(made, way, call))
     out = out.assign(_readable(made, way))
-    for measure in ("psnr", "ssim", "psnr_colors", "l1", "low_again"):
-        if measure in out:
-            out = out.assign(
-                {f"{measure}_{a}": float(out[measure].sel(approach=a).mean()) for a in approaches}
+    figures: dict[str, float] = {}
+    for name, found in out.data_vars.items():
+        if found.dims == ("approach", "row"):
+            figures |= {f"{name}_{a}": float(found.sel(approach=a).mean()) for a in approaches}
+        elif found.dims == ("approach",):
+            figures |= {f"{name}_{a}": float(found.sel(approach=a)) for a in approaches}
+        elif found.dims == ("row",):
+            figures[f"{name}_mean"] = float(found.mean())
+    return out.assign(figures).assign(_shown(made[:: -(-len(made) // SHOWN)], approaches))
+
+
+def _spectra(made: list[_Made], real: list[np.ndarray], approaches: list[str]) -> xr.Dataset:
+    """Energy of differences of neighbours, and of bands, against real images."""
+    energy = max(1e-12, float(np.mean([_gradients(y) for y in real])))
+    out = xr.Dataset(
+        {
+            "gradients": (
+                "approach",
+                [np.mean([_gradients(m.y(a)) for m in made]) / energy for a in approaches],
             )
-    for measure in ("gradients", "band_distance", "band_highest"):
-        if measure in out:
-            out = out.assign({f"{measure}_{a}": float(out[measure].sel(approach=a)) for a in approaches})
-    for measure in ("spread", "coverage"):
-        if measure in out:
-            out = out.assign({f"{measure}_mean": float(out[measure].mean())})
-    return out.assign(_shown(made[:: -(-len(made) // SHOWN)], approaches))
+        }
+    )
+    if min(min(y.shape) for y in [*real, *(m.y("draw") for m in made)]) >= 8:
+        truth = np.mean([bands(y[None]) for y in real], 0)
+        ratios = np.stack(
+            [band_ratios(np.mean([bands(m.y(a)[None]) for m in made], 0), truth) for a in approaches]
+        )
+        out["band_distance"] = ("approach", np.abs(ratios).mean(1))
+        out["band_highest"] = ("approach", np.exp2(ratios.max(1)))
+    return out
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
@@ -224,11 +229,9 @@ def _whole(x: np.ndarray) -> np.ndarray:
     return x if x.ndim == 4 else x[:, None]
 
 
-def _luma_of(x: np.ndarray, truth: np.ndarray, levels: int) -> np.ndarray:
-    """Luma, rounded, of an image that is held against another: (1, height, width)."""
-    if len(x) == 3 and is_gray(truth):
-        return rounded(x.mean(0, keepdims=True), levels)
-    return rounded(luma(x)[None] if len(x) == 3 else x.astype(np.float64), levels)
+def _luma(x: np.ndarray, truth: np.ndarray, levels: int) -> np.ndarray:
+    """Luma, rounded, of an image that is held against another: (channel, height, width) -> (height, width)."""
+    return rounded(luma(x, truth), levels)
 
 
 def _gradients(y: np.ndarray) -> float:
@@ -247,58 +250,51 @@ def _images(rows: xr.Dataset, event: Event, name: str) -> Iterator[tuple[np.ndar
         yield given.reshape(-1, *given.shape[-2:]), x.reshape(-1, *x.shape[-2:])
 
 
-class _Baselines:
-    """What is made of an image without a model."""
+class _Plain:
+    """What is made of an image without a model, in levels of x."""
 
-    def __init__(self, event: Event, way: Direction, learnt: Direction):
-        self.levels = event.levels or 256
+    def __init__(self, event: Event, way: Direction, learnt: Direction | None):
+        self.levels = event.levels or 2
+        part = event.given.get(way.name, event)
+        self.factor = (self.levels - 1) / ((part.levels or 2) - 1)  # levels of what is given to those of x
         given, x = way.pairs[0][0], way.real[0]
-        self.scale = (
-            (event.given[way.name].scale or x.shape[-1] // given.shape[-1]) if way.name in event.given else 1
-        )
-        self.alike = len(given) == len(x)
-        if self.scale == 1 and self.alike:
-            kinds = [pair[0] for pair in learnt.pairs], learnt.real
+        self.scale = part.scale or (x.shape[-1] // given.shape[-1] if way.name in event.given else 1)
+        self.alike, self.colors = len(given) == len(x), None
+        if self.scale == 1 and self.alike and learnt is not None:
+            kinds = [self.factor * pair[0] for pair in learnt.pairs], learnt.real
             flat = (
                 np.concatenate([image.reshape(len(image), -1) for image in images], 1) for images in kinds
             )
-            self.source, self.target = (Colours.of(pixels[None, :, None]) for pixels in flat)
+            source, target = (Colours.of(pixels[None, :, None]) for pixels in flat)
+            self.colors = source, target
 
     def of(self, given: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-        """By name: (channel, height, width) each, in levels of x."""
+        """By name: (channel, height, width) each."""
+        given = given * self.factor
         if self.scale > 1:
-            up = rounded(resized(given, *shape[-2:]), self.levels)
-            return {"bicubic": np.broadcast_to(up, shape)}
-        if not self.alike:
-            return {"copying": np.broadcast_to(given.mean(0, keepdims=True), shape)}
-        return {
-            "copying": given,
-            "colors_moved": moved(given[None], self.source, self.target, self.levels)[0],
-        }
+            return {"bicubic": np.broadcast_to(rounded(resized(given, *shape[-2:]), self.levels), shape)}
+        copied = rounded(given if self.alike else given.mean(0, keepdims=True), self.levels)
+        made = {"copying": np.broadcast_to(copied, shape)}
+        if self.colors is not None:
+            made["colors_moved"] = rounded(moved(given[None], *self.colors, self.levels)[0], self.levels)
+        return made
 
 
 class _Made:
-    """What was made of one image: (channel, height, width) by approach, in levels."""
+    """What was made of one image: (channel, height, width) by approach, in levels. Each image has random numbers of its own."""
 
-    def __init__(
-        self,
-        fitted: Fitted,
-        way: Direction,
-        pair: tuple[np.ndarray, np.ndarray | None],
-        draws: int,
-        baselines: _Baselines,
-        call: Call,
-    ):
-        self.given, self.truth = pair
-        self.scale, self.levels = baselines.scale, baselines.levels
+    def __init__(self, fitted: Fitted, way: Direction, i: int, draws: int, plain: _Plain, call: Call):
+        given, self.truth = way.pairs[i]
+        self.scale, self.levels, self.given = plain.scale, plain.levels, given * plain.factor
         event = fitted.event
         dims = event.given[way.name].dims if way.name in event.given else event.dims
-        condition = {**way.conditions, way.name: self.given if len(dims) == 3 else self.given[0]}
-        height, width = (self.scale * side for side in self.given.shape[-2:])
+        condition = {**way.conditions, way.name: given if len(dims) == 3 else given[0]}
+        height, width = (self.scale * side for side in given.shape[-2:])
         self.shape = (event.channels, height, width)
-        self.images: dict[str, np.ndarray] = dict(baselines.of(self.given, self.shape))
-        how: dict[str, Any] = {"given": condition, "seed": call.seed, "device": call.device}
-        if "mean" in fitted.definition.options("sample").model_fields:
+        self.images: dict[str, np.ndarray] = dict(plain.of(given, self.shape))
+        seed = key(call.seed, "translate", way.suffix, way.rows.sizes["row"], i)
+        how: dict[str, Any] = {"given": condition, "seed": seed, "device": call.device}
+        if issubclass(fitted.definition.options("sample"), ConditionalMeanOptions):
             self.images["mean"] = self._image(sample(fitted, **how, mean=True)["x"].values[0])
         self.draws = sample(fitted, draws, **how)["x"].values.reshape(draws, *self.shape)
         self.images["draw"] = self._image(self.draws[0])
@@ -309,9 +305,9 @@ class _Made:
         return rounded(x.reshape(self.shape), self.levels)
 
     def y(self, approach: str) -> np.ndarray:
-        """Luma, rounded: (1, height, width)."""
+        """Luma, rounded: (height, width)."""
         image = self.images[approach]
-        return _luma_of(image, image if self.truth is None else self.truth, self.levels)
+        return _luma(image, image if self.truth is None else self.truth, self.levels)
 
     def _inner(self, y: np.ndarray) -> np.ndarray:
         border = self.scale if self.scale > 1 and min(y.shape[-2:]) > 2 * self.scale else 0
@@ -320,7 +316,9 @@ class _Made:
     def _both(self, approach: str) -> tuple[np.ndarray, np.ndarray] | None:
         if self.truth is None:
             return None
-        return self._inner(self.y(approach)), self._inner(_luma_of(self.truth, self.truth, self.levels))
+        return self._inner(self.y(approach))[None], self._inner(_luma(self.truth, self.truth, self.levels))[
+            None
+        ]
 
     def psnr(self, approach: str) -> float | None:
         """In dB, of the range of levels."""
@@ -371,131 +369,48 @@ class _Made:
         return float(((rank >= cut) & (rank <= n - cut)).mean()), (n + 1 - 2 * cut) / (n + 1)
 
 
-Kind = tuple[list[_Made], list[np.ndarray]]  # what was made, and real images
-
-
-def _told_apart(approach: str, kind: Kind, others: Kind | None, levels: int, seed: int) -> float | None:
-    """How often patches are told right: by a classifier of other images; of the same by turns, where no others are known."""
-    made, real = kind
-    if others is not None:
-        turns = [(others, kind)]
-    elif min(len(made), len(real)) > 1:
-        halves = (made[::2], real[::2]), (made[1::2], real[1::2])
-        turns = [halves, halves[::-1]]
-    else:
-        return None
-    right = []
-    for learnt, asked in turns:
-        first, second = (_patches(approach, some, levels, seed) for some in (learnt, asked))
-        if first is None or second is None:
-            return None
-        judge = fit("attributes", first, seed=seed, steps=STEPS)
-        right.append(attributes(judge, second[["x"]]).values[:, 0] == second["label"].values)
-    return float(np.concatenate(right).mean())
-
-
-def _patches(approach: str, kind: Kind, levels: int, seed: int) -> xr.Dataset | None:
-    """Patches of real images (label 1) and of what was made (label 0), as many; None of images that are smaller than 8 x 8."""
-    made, real = kind
-    images = [[m.y(approach)[0] for m in made], [_luma_of(x, x, levels)[0] for x in real]]
-    side = min(PATCH, *(min(x.shape) for some in images for x in some))
-    if side < 8:
-        return None
-    cells = [np.concatenate([_cells(x, side) for x in some]) for some in images]
-    rng = np.random.default_rng(key(seed, "patches", len(cells[0])))
-    n = min(PATCHES, *(len(some) for some in cells))
-    x = np.concatenate([some[rng.permutation(len(some))[:n]] for some in cells]).astype(np.float32)
-    x = np.stack([x, FINE * (x - uniform_filter(x, (0, 3, 3)))], 1)  # grain is faint in an image
-    return xr.Dataset(
-        {
-            "x": (("row", "channel", "height", "width"), x),
-            "label": ("row", np.repeat([0, 1], n), {"levels": 2}),
-        }
-    )
-
-
 def _class_kept(made: list[_Made], way: Direction, call: Call) -> dict[str, float]:
     """By a classifier of the rows of the fit that are of the kind that is made; nothing where they or pairs have no classes."""
     reference, rows = call.reference, way.rows
+    truth = [m.truth for m in made if m.truth is not None]
     if (
         not way.conditions
         or reference is None
         or "attribute" not in rows
-        or any(m.truth is None for m in made)
+        or "attribute" not in reference
+        or not truth
     ):
         return {}
     levels = np.atleast_1d(rows["attribute"].attrs.get("levels", 0))
-    if not (levels > 1).any() or "attribute" not in reference:
+    if not (levels > 1).any():
         return {}
     column = int((levels > 1).argmax())
-    ((label, kind),) = way.conditions.items()
-    of_kind = np.flatnonzero(reference[label].values == kind)
+    of_kind = np.all([reference[name].values == value for name, value in way.conditions.items()], 0)
+    label = reference["attribute"].values[of_kind, column].astype(np.int64)
     learnt = xr.Dataset(
-        {
-            "x": reference["x"].isel(row=of_kind),
-            "label": (
-                "row",
-                reference["attribute"].values[of_kind, column].astype(np.int64),
-                {"levels": int(levels[column])},
-            ),
-        }
+        {"x": reference["x"].isel(row=of_kind), "label": ("row", label, {"levels": int(levels[column])})}
     )
-    teller = fit("attributes", learnt, seed=call.seed)
-    known = rows["attribute"].values[:, column]
-
-    def right(images: list[np.ndarray]) -> float:
-        x = np.stack(images).reshape(len(images), *learnt["x"].shape[1:])
-        told = attributes(teller, xr.Dataset({"x": (learnt["x"].dims, x, learnt["x"].attrs)})).values[:, 0]
-        return float((told == known).mean())
-
+    classes = rows["attribute"].values[:, column]
     drawn_, true = (
-        right([m.images["draw"] for m in made]),
-        right([m.truth for m in made if m.truth is not None]),
+        class_found(learnt, images, classes, call.seed)
+        for images in ([m.images["draw"] for m in made], truth)
     )
     return {"class_draw": drawn_, "class_pair": true, "class_kept": drawn_ / max(true, 1e-12)}
 
 
 def _readable(made: list[_Made], way: Direction) -> dict[str, float]:
-    """R2 of each known number, on the second half of the rows by a regression on the first."""
-    rows = way.rows
-    if not way.conditions or "attribute" not in rows or any(m.truth is None for m in made) or len(made) < 40:
+    """R2 of each known number of what was given, from draws and from pairs."""
+    rows, truth = way.rows, [m.truth for m in made if m.truth is not None]
+    if not way.conditions or "attribute" not in rows or len(truth) < ENOUGH:
         return {}
     levels = np.atleast_1d(rows["attribute"].attrs.get("levels", 0))
     found = {}
     for column, name in enumerate(map(str, rows["factor"].values)):
-        a = rows["attribute"].values[:, column].astype(np.float64)
-        if levels[column] == 0 and np.isfinite(a).all() and a.std() > 0:
-            found[f"readable_{name}"] = _r2([m.images["draw"] for m in made], a)
-            found[f"readable_{name}_pair"] = _r2([m.truth for m in made if m.truth is not None], a)
+        number = rows["attribute"].values[:, column].astype(np.float64)
+        if levels[column] == 0 and np.isfinite(number).all() and number.std() > 0:
+            found[f"readable_{name}"] = readable([m.images["draw"] for m in made], number)
+            found[f"readable_{name}_pair"] = readable(truth, number)
     return found
-
-
-def _r2(images: list[np.ndarray], a: np.ndarray) -> float:
-    """Of pixels on a grid, means, deviations and differences of channels, each in its deviation."""
-    x = np.stack(images).astype(np.float64)
-    step = max(1, -(-x.shape[-1] // POINTS))
-    grid = x[..., ::step, ::step]
-    features = [
-        grid.reshape(len(x), -1),
-        (grid - grid[:, :1]).reshape(len(x), -1),
-        x.mean((2, 3)),
-        x.std((2, 3)),
-    ]
-    f = np.concatenate(features, 1)
-    half = len(x) // 2
-    f = (f - f[:half].mean(0)) / np.where(f[:half].std(0) > 1e-9, f[:half].std(0), np.inf)
-    told = Ridge(RIDGE * f.shape[1] ** 0.5).fit(f[:half], a[:half]).predict(f[half:])
-    return float(1 - np.square(told - a[half:]).sum() / np.square(a[half:] - a[half:].mean()).sum())
-
-
-def _cells(x: np.ndarray, side: int) -> np.ndarray:
-    height, width = (length // side for length in x.shape)
-    return (
-        x[: height * side, : width * side]
-        .reshape(height, side, width, side)
-        .swapaxes(1, 2)
-        .reshape(-1, side, side)
-    )
 
 
 def _shown(made: list[_Made], approaches: list[str]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from probgen.contract.definition import Definition
-from probgen.contract.event import Event
+from probgen.contract.definition import Definition, latents_of
+from probgen.contract.event import Event, is_image
 from probgen.contract.fitted import Fitted
 from probgen.contract.run import Run
 from probgen.contract.seeds import generators_kept, key, seed_torch
@@ -29,16 +29,15 @@ def shard_rows(event: Event, numbers: int | None = None) -> int:
     return min(max(256, (1 << 17) // event.size), 8192)
 
 
-def numbers_of(event: Event, given: Mapping[str, Tensor]) -> int:
+def numbers_of(fitted: Fitted, given: Mapping[str, Tensor]) -> int:
     """How many numbers a draw has, whose size may follow from the images that are given."""
+    event = fitted.event
     if not event.any_size:
         return event.size
-    images = [
-        (event.given[name].scale or 1 if name in event.given else 1) ** 2 * t.shape[-2] * t.shape[-1]
-        for name, t in given.items()
-        if t.ndim > 2
-    ]
-    return event.channels * max(images, default=1)
+    scales = {name: part.scale or 1 for name, part in event.given.items() if part.is_image}
+    scales |= {name: 1 for name, dims in latents_of(fitted.module).items() if is_image(dims)}
+    sizes = [scale**2 * given[name].shape[-2:].numel() for name, scale in scales.items() if name in given]
+    return event.channels * max(sizes, default=1)
 
 
 def seeded(name: tuple[Any, ...], family: Definition, hook: str, **arguments: Any) -> Any:

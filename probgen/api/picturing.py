@@ -1,4 +1,4 @@
-"""pictures: image files to image files, each what a model makes of one: super-resolution of photographs, translations.
+"""sample_images: image files to image files, each what a model makes of one: super-resolution of photographs, translations.
 
 A colour image and a fit of one channel: the model makes the luma, chroma goes up by the bicubic kernel, as in all published tables.
 Orientations in EXIF are applied; how opaque pixels are goes up likewise. No file is ever replaced.
@@ -21,6 +21,7 @@ from probgen.codecs.images import is_gray, resized, rgb_of, rounded, ycbcr
 from probgen.contract.definition import latents_of
 from probgen.contract.event import Event, is_image
 from probgen.contract.fitted import Fitted
+from probgen.contract.options import ConditionalMeanOptions
 from probgen.contract.surroundings import isolated
 from probgen.errors import InputError
 from probgen.readers.base import IMAGES, report
@@ -30,7 +31,7 @@ LEVELS = 256  # of image files
 
 
 @isolated
-def pictures(
+def sample_images(
     fitted: Fitted,
     given: str | Path,
     out: str | Path,
@@ -59,7 +60,7 @@ def pictures(
         raise InputError(f"given: there is no file {source}")
     files = image_files(source)
     targets = _targets(files, source, checked_path(out, "out"), n)
-    if n == 1 and "mean" in fitted.definition.options("sample").model_fields:
+    if n == 1 and issubclass(fitted.definition.options("sample"), ConditionalMeanOptions):
         options = {"mean": "temperature" not in options} | options
     written, done = [], Counter[str]()
     for file, names in zip(files, targets, strict=True):
@@ -86,10 +87,10 @@ class _Asked:
     def __init__(self, fitted: Fitted):
         event, latents = fitted.event, latents_of(fitted.module)
         found = [name for name, part in event.given.items() if part.is_image]
-        found += [name for name, dims in latents.items() if is_image(dims)]
+        found += [name for name in fitted.definition.needed if is_image(latents[name])]
         if not event.is_image or event.levels != LEVELS or len(found) != 1:
             raise InputError(
-                f"family {fitted.family!r} does not make images of {LEVELS} levels of one image, but {event}: --given takes arrays (.npy, .h5) here"
+                f"family {fitted.family!r} does not make images of {LEVELS} levels of one image, but {event}: sample() takes arrays, as given"
             )
         self.name = found[0]
         self.event: Event = event.given.get(self.name, event)
@@ -107,7 +108,6 @@ class _Picture:
     """
 
     input: np.ndarray
-    scale: int
     chroma: np.ndarray | None = None
     alpha: np.ndarray | None = None
 
@@ -145,7 +145,7 @@ def _read(file: Path, what: _Asked, done: Counter[str]) -> _Picture:
         x, chroma = rounded(parts[:1]), parts[1:]
     if len(x) != what.channels:
         raise InputError(f"{file} is grey, the fit is of {what.channels} channels: save it as RGB")
-    return _Picture(x if len(what.event.dims) == 3 else x[0], what.scale, chroma, alpha)
+    return _Picture(x if len(what.event.dims) == 3 else x[0], chroma, alpha)
 
 
 def _targets(files: Sequence[Path], source: Path, out: Path, n: int) -> list[list[Path]]:

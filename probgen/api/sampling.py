@@ -18,7 +18,7 @@ from probgen.api.provenance import stamp
 from probgen.contract.definition import Definition, deterministic, latents_of, long_names_of
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
-from probgen.contract.options import Options, checked
+from probgen.contract.options import ConditionalMeanOptions, Options, checked
 from probgen.contract.seeds import checked_seed
 from probgen.contract.state import digest_of
 from probgen.contract.surroundings import isolated
@@ -113,13 +113,14 @@ class _Drawing:
             problem = self.options.unused(x=_how_much(self.given, fitted.event))
             if problem is not None:
                 raise InputError(f"family {self.family.name!r}, sample: {problem}")
-        if self.n > 1 and deterministic(fitted.module):
+        mean = isinstance(self.options, ConditionalMeanOptions) and self.options.mean
+        if self.n > 1 and (mean or deterministic(fitted.module)):
             warnings.warn(
                 f"{fitted.family} is a function of what it is given here: its {self.n} draws are equal",
                 stacklevel=4,
             )
         self.names = " ".join(sorted(map(str, given or {})))
-        self.numbers = numbers_of(fitted.event, self.given)
+        self.numbers = numbers_of(fitted, self.given)
         self.shard = shard_rows(fitted.event, self.numbers)
 
     def request(self) -> dict[str, Any]:

@@ -74,9 +74,9 @@ def command(
     model_file(run)
     if given is not None and not given.exists():
         raise InputError(f"--given: there is no file {given}")
-    from probgen.readers.base import IMAGES
+    from probgen.readers import kind_of
 
-    if given is not None and (given.is_dir() or given.suffix.lower() in IMAGES):
+    if given is not None and kind_of(given) == "images":
         unused = {"--png": png, "--wav": wav}
         for option, value in unused.items():
             if value is not None:
@@ -149,11 +149,11 @@ def _pictures(
 ) -> None:
     """Images to images. Labels among the settings are conditions."""
     from probgen.api.loading import load
-    from probgen.api.picturing import pictures
+    from probgen.api.picturing import sample_images
 
     fitted = load(run)
     conditions = {name: options.pop(name) for name in fitted.event.given if name in options}
-    written = pictures(
+    written = sample_images(
         fitted,
         given,
         out,

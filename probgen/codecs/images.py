@@ -70,18 +70,20 @@ def rgb_of(ycbcr: np.ndarray) -> np.ndarray:
     return np.einsum("ij,...jhw->...ihw", np.linalg.inv(LUMA / 255), ycbcr - OFFSET[:, None, None])
 
 
-def luma(x: np.ndarray) -> np.ndarray:
-    """What images are compared by: Y of colours, (..., 3, height, width) -> (..., height, width), float64; of grey ones themselves.
+def luma(x: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+    """What an image is compared by: Y of colours, (3, height, width) -> (height, width), float64; of a grey image its levels.
+
+    like  the image that it is compared with, which says whether both are grey
 
     An image whose three channels are equal is grey: its levels are left as they are and not squeezed into 16 .. 235.
     """
-    if x.ndim < 3 or x.shape[-3] != 3:
+    if x.ndim < 3:
         return x.astype(np.float64)
-    if is_gray(x):
-        return x[..., 0, :, :].astype(np.float64)
-    return ycbcr(x)[..., 0, :, :]
+    if len(x) == 3 and not is_gray(x if like is None else like):
+        return ycbcr(x)[0]
+    return np.asarray(x.mean(0, dtype=np.float64))
 
 
 def is_gray(rgb: np.ndarray) -> bool:
-    """Whether all channels are equal: (..., channel, height, width)."""
-    return bool((rgb == rgb[..., :1, :, :]).all())
+    """Whether all channels are equal: (channel, height, width)."""
+    return bool((rgb == rgb[:1]).all())

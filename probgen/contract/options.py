@@ -89,6 +89,12 @@ class MeanOptions(Options):
     )
 
 
+class ConditionalMeanOptions(Options):
+    """Of a sample hook that can give the mean of p(x given all that is given)."""
+
+    mean: bool = Field(False, description="x is the mean of p(x given the image), not a draw from it")
+
+
 class ConditionalsOptions(Options):
     """Of a score hook that can tell p(x_i | x_<i)."""
 

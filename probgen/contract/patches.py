@@ -32,7 +32,7 @@ class Patches:
         self.step = int(np.lcm.reduce([part.scale or 1 for part in event.given.values()] or [1]))
         if patch % self.step:
             raise InputError(
-                f"patch = {patch}: a multiple of {self.step} is needed, of which a condition has one pixel"
+                f"patch = {patch}: it must be a multiple of {self.step}, the scale of the conditions"
             )
         sizes = sizes_of(data.dataset)
         self._free = (sizes - patch) // self.step + 1

@@ -18,7 +18,7 @@ from probgen.errors import InputError
 from probgen.readers.base import joined
 
 _FILE = "emoji/emoji.npz"
-_VALID = 20  # of the subjects that are not for testing, every so-manieth
+_VALID = 20  # every 20th of the subjects that are not for testing is for validation
 _PARTS = ("train", "valid", "test")
 _X = {"support": "integer", "levels": 256}
 

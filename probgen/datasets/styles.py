@@ -73,7 +73,7 @@ def _read(
     )
 
 
-_HELD = "22,000 and 1,000 pictures of clothing, 3 x 32 x 32, 0..255, of two kinds without pairs"
+_HELD = "23,000 pictures of clothing, 3 x 32 x 32, 0..255, of two kinds without pairs"
 fashion_ink = DataSet(f"{_HELD}: in grey, and in two inks", tuple(ROWS), lambda s, f: _read(_ink, s, f))
 fashion_tint = DataSet(
     f"{_HELD}: each in a colour, and in grey", tuple(ROWS), lambda s, f: _read(_tint, s, f)

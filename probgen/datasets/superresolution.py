@@ -25,7 +25,7 @@ from probgen.errors import FileError, InputError
 from probgen.readers.base import joined
 from probgen.readers.scaled import stacked
 
-_VALID = 20  # every so-manieth image of BSDS300
+_VALID = 20  # every 20th image of BSDS300 is for validation
 _FILES = {
     "set5": ("set5", "baby.png, bird.png, butterfly.png, head.png and woman.png"),
     "t91": ("t91/t91.zip", "the 91 images as PNG"),

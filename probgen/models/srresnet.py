@@ -38,6 +38,7 @@ from probgen.nn.tiles import TILE, by_tiles
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+TINY = 1e-12  # of a loss: a fit without errors
 START = 0.04  # of s at first, of the range of x: what a bicubic enlargement is off by
 SHOWN, SIDE = 4, 96  # images of the error map, and how many pixels of them a side
 
@@ -197,4 +198,4 @@ class OneScale:
     @staticmethod
     def log_s(loss: float, noise: str) -> float:
         """The logarithm of the most likely s, from the mean of `loss`."""
-        return math.log(loss) if noise == "laplace" else 0.5 * math.log(loss)
+        return math.log(max(loss, TINY)) * (1 if noise == "laplace" else 0.5)

@@ -110,7 +110,7 @@ class Subscale(Superresolution):
         return x
 
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
-        """-log p(x given low) a number of x; in a fit of one phase a row, all phases in turn from a random one."""
+        """-log p(x given low) a number of x; in a fit of one phase a row, which are drawn without replacement while there are some."""
         if not self.training:
             return super().loss(x, n=n, **given)
         phases, low = self.by_phases(x), self.low_of(given)

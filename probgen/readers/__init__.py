@@ -14,7 +14,18 @@ from probgen.readers.scaled import scaled
 from probgen.readers.tables import csv, from_frame, table
 from probgen.readers.texts import lines_of, read_text, text_file
 
-__all__ = ["Reading", "from_frame", "idx", "lines_of", "pairs", "read", "read_text", "scaled", "table"]
+__all__ = [
+    "Reading",
+    "from_frame",
+    "idx",
+    "kind_of",
+    "lines_of",
+    "pairs",
+    "read",
+    "read_text",
+    "scaled",
+    "table",
+]
 
 _KNOWN = (
     ".npy, .npz, .csv, .csv.gz, .tab, .h5, .hdf5, .nc, .txt, .tsv, .wav, .flac, .ogg, .png, .jpg, .tif and other images, "
@@ -35,7 +46,7 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
             f"{path}: Zarr is not read; give the Dataset that xarray.open_zarr makes of it, or save it as .nc"
         )
     place = path / split if split and path.is_dir() else path
-    kind = _kind(path, place)
+    kind = kind_of(path, place)
     how.only(
         {"sounds": ["rate"], "images": ["size", "crop", "gray", "scale"]}.get(kind, []),
         f"which {path} is not",
@@ -53,12 +64,12 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
     return _file(path, split, how)
 
 
-def _kind(path: Path, place: Path) -> str:
-    """`sounds`, `images` or another; a folder is of sounds if there is one in it."""
+def kind_of(path: Path, place: Path | None = None) -> str:
+    """`sounds`, `images` or another; a folder is of sounds if there is one in it. place: the part of a folder that is looked into."""
     if not path.is_dir() or path.suffix.lower() in SOUNDS:
         suffix = path.suffix.lower()
         return "sounds" if suffix in SOUNDS else "images" if suffix in IMAGES else "other"
-    return "sounds" if any(file.suffix.lower() in SOUNDS for file in place.rglob("*")) else "images"
+    return "sounds" if any(file.suffix.lower() in SOUNDS for file in (place or path).rglob("*")) else "images"
 
 
 def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:

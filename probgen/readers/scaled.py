@@ -48,17 +48,25 @@ def scaled(dataset: xr.Dataset, scale: int) -> xr.Dataset:
         raise InputError(
             f"row {row} is {height} x {width}: scale = {scale} needs as many pixels a side, at least"
         )
-    real = x.dtype.kind == "f" and x.attrs.get("support") != "integer"
-    levels = int(x.attrs.get("levels", 256))
+    real = x.attrs.get("support", "real" if x.dtype.kind == "f" else "integer") == "real"
+    described: dict[str, Any] = {"support": "real"}
+    if not real:
+        most = 255 if x.dtype == np.uint8 else int(x.max())
+        described = {"support": "integer", "levels": int(x.attrs.get("levels", most + 1))}
     high, low = [], []
     for row, (height, width) in enumerate(sizes):
         image = x[row, ..., :height, :width].values
         small = resized(image, height // scale, width // scale)
         high.append(image)
-        low.append(small.astype(x.dtype) if real else rounded(small, levels))
+        low.append(small.astype(x.dtype) if real else rounded(small, described["levels"]))
     values, size = stacked(high)
     small, _ = stacked(low)
+    # what else lies over the image is cut as it is
+    sides = {dim: slice(0, length) for dim, length in zip(x.dims[-2:], values.shape[-2:], strict=True)}
+    kept = dataset.drop_vars([n for n in ("x", "size", "low") if n in dataset]).isel(
+        sides, missing_dims="ignore"
+    )
     dims = ("row", *(f"low_{dim}" for dim in x.dims[1:]))
-    described = {name: x.attrs[name] for name in ("support", "levels") if name in x.attrs}
-    kept = dataset.drop_vars([n for n in ("x", "size", "low") if n in dataset])
-    return kept.assign({"x": (x.dims, values, x.attrs), "low": (dims, small, described), **size})
+    return kept.assign(
+        {"x": (x.dims, values, {**x.attrs, **described}), "low": (dims, small, described), **size}
+    )

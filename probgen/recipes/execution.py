@@ -32,7 +32,7 @@ from probgen.evaluation.means import mean, mean_bits_per_dim, rows_of, weights_o
 from probgen.plugins.analysis import analysis as find_analysis
 from probgen.plugins.family import family as find_family
 from probgen.recipes.draws import history, names_of, picture_of, write_sounds
-from probgen.recipes.plan import Model, Recipe, check, conditioned_on, located, own_options
+from probgen.recipes.plan import Recipe, check, conditioned_on, located, own_options
 from probgen.store.files import read_request, without_none, write_request
 from probgen.store.folder import MODEL, PICTURES, REQUEST, SAMPLES, SCORES
 from probgen.store.trees import write_dataset
@@ -230,13 +230,12 @@ def _check_data(recipe: Recipe, data: xr.Dataset, needed: set[str]) -> None:
         raise InputError(f"sample.prompt = {recipe.sample.prompt!r}: x is no text, but {event}")
     wanted = recipe.sample.given
     events = event_of(data, needed).given
-    free = {
-        name
-        for model in recipe.models.values()
-        if not _of_rows(model)
-        for name in conditioned_on(model, recipe.models)
-    }
-    free -= {name for name, part in events.items() if part.is_image}
+    images = {name for name, part in events.items() if part.is_image}
+    free: set[str] = set()  # conditions that do not come from the scored rows
+    for model in recipe.models.values():
+        names = set(conditioned_on(model, recipe.models))
+        if not (names & images or find_family(model.family).needed):
+            free |= names
     for name in sorted(free ^ wanted.keys()):
         if name in needed - free:
             raise InputError(f"sample.given.{name}: it comes from the scored rows; leave it out")
@@ -249,11 +248,6 @@ def _check_data(recipe: Recipe, data: xr.Dataset, needed: set[str]) -> None:
         _check_given(name, wanted[name], events[name])
     if len({len(values) for values in wanted.values()}) > 1:
         raise InputError("sample.given: all conditions need equally many values")
-
-
-def _of_rows(model: Model) -> bool:
-    """Whether draws of a family are made of rows."""
-    return bool(find_family(model.family).needed)
 
 
 def _check_given(name: str, values: Sequence[int | str], event: Event) -> None:

@@ -33,6 +33,14 @@ TEXT = xr.Dataset(
     {"x": (("row", "time"), np.arange(120).reshape(4, 30) % 7 % 3, {"support": "token", "levels": 3})}
 )
 PAIRS = TEXT.assign(source=(("row", "source_time"), TEXT["x"].values[:, :5], TEXT["x"].attrs))
+_X = np.random.default_rng(0).integers(0, 4, (80, 4, 4)).astype(np.uint8)
+_FOUR = {"support": "integer", "levels": 4}
+SCALED = xr.Dataset(
+    {
+        "x": (("row", "height", "width"), _X, _FOUR),
+        "low": (("row", "low_height", "low_width"), _X[:, ::2, ::2], _FOUR),
+    }
+)
 
 
 def _generator() -> str:
@@ -71,6 +79,8 @@ FITS: dict[str, tuple[Any, dict[str, Any]]] = {
             "dropout": 0.1,
         },
     ),
+    "srresnet": (SCALED, {"width": 2, "blocks": 1, "patch": 4, "noise": "normal", **SMALL}),
+    "subscale": (SCALED, {"width": 2, "blocks": 1, "patch": 4, **SMALL}),
     "transformer": (
         TEXT,
         {"width": 4, "heads": 2, "layers": 1, "window": 3, "epochs": 5, "batch_size": 4, "dropout": 0.1},

@@ -320,7 +320,7 @@ class Adversarial(nn.Module, ABC):
         return x.round() if self.event.discrete else x
 
     def condition(self, given: Mapping[str, Tensor]) -> Tensor | None:
-        """The conditions as one-hot vectors, side by side: (row, context)."""
+        """The conditions as vectors, side by side: (row, context)."""
         return context_of(self.event, given, self.dtype)
 
 

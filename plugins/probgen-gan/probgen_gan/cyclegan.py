@@ -35,6 +35,7 @@ from probgen.contract.rows import evenly
 from probgen.errors import DivergedError, InputError
 from probgen.inference.training import rate
 from probgen_gan.game import Player, Turn, play
+from probgen_gan.given_images import check_levels, original, standardised
 from probgen_gan.pool import Pool
 from probgen_gan.translators import Norm, PatchDiscriminator, Translator
 
@@ -125,8 +126,7 @@ class CycleGAN(nn.Module):
         self.options, self.event = options, event
         (self.name,) = options.given
         kinds = event.given[self.name]
-        if not event.is_image or event.support != "integer" or (event.levels or 0) < 3:
-            raise InputError(f"x must be images in levels, as 0 .. 255, not {event}")
+        check_levels("x", event)
         if kinds.dims or kinds.levels != 2:
             raise InputError(f"{self.name} must say of which of two kinds an image is, 0 or 1, not {kinds}")
         o, n = options, event.channels
@@ -152,13 +152,7 @@ class CycleGAN(nn.Module):
 
     def standardised(self, x: Tensor) -> Tensor:
         """Levels as numbers from -1 to 1: (row, *event) -> (row, channel, height, width)."""
-        y = x.to(self.dtype) * (2 / ((self.event.levels or 2) - 1)) - 1
-        return y if y.dim() == 4 else y[:, None]
-
-    def original(self, y: Tensor) -> Tensor:
-        """The inverse, not rounded."""
-        x = (y + 1) * (((self.event.levels or 2) - 1) / 2)
-        return x if len(self.event.dims) == 3 else x[:, 0]
+        return standardised(x, self.event.levels, self.dtype)
 
     def translated(self, x: Tensor, kind: Tensor, z: Tensor | None) -> Tensor:
         """Standardised images brought to kinds: (row,)."""
@@ -194,7 +188,7 @@ class CycleGAN(nn.Module):
                 raise InputError(
                     f"source has {source.shape[1]} channels, the fit is of {self.event.channels}"
                 )
-            return self.original(self.translated(source, at[self.name].long(), z))
+            return original(self.translated(source, at[self.name].long(), z), self.event)
 
         return {"x": x}
 
@@ -348,7 +342,7 @@ def score(fitted: Fitted, data: dict[str, Tensor], options: Any, run: Run) -> xr
         else None
     )
     y = module.translated(x, 1 - kind, z)
-    y = module.standardised(module.original(y).round())
+    y = module.standardised(original(y, module.event).round())
     noise = 2 * DISTURBED * torch.randn_like(y)
 
     def back(y: Tensor) -> Tensor:
@@ -411,6 +405,8 @@ def pictures(fitted: Fitted, data: xr.Dataset, *, seed: int, device: str | None)
     from probgen import sample as draw
 
     module, lines = cyclegan(fitted), []
+    if "size" in data:
+        raise InputError("no picture suits images of several sizes")
     for kind in (0, 1):
         rows = evenly(data.isel(row=np.flatnonzero(data[module.name].values == kind)), SHOWN)
         x = rows["x"].values
@@ -429,6 +425,8 @@ def pictures(fitted: Fitted, data: xr.Dataset, *, seed: int, device: str | None)
 
 def of_rows(options: Options, rows: xr.Dataset) -> dict[str, np.ndarray]:
     """Each row, brought to the other kind."""
+    if "size" in rows:
+        raise InputError("images of several sizes are translated one by one")
     (name,) = options.given
     return {"source": rows["x"].values, name: 1 - rows[name].values}
 

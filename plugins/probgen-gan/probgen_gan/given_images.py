@@ -31,12 +31,17 @@ class ScoreOptions(Options):
     )
 
 
+def check_levels(what: str, part: Event) -> None:
+    """Errors: `InputError` for what are no images in levels."""
+    if not part.is_image or part.support != "integer" or (part.levels or 0) < 3:
+        raise InputError(f"{what} must be images in levels, as 0 .. 255, not {part}")
+
+
 def check_images(event: Event, name: str) -> Event:
     """The image that is given. Errors: `InputError` for what are no images in levels."""
     given = event.given[name]
-    for what, part in (("x", event), (f"given {name!r}", given)):
-        if not part.is_image or part.support != "integer" or (part.levels or 0) < 3:
-            raise InputError(f"{what} must be images in levels, as 0 .. 255, not {part}")
+    check_levels("x", event)
+    check_levels(f"given {name!r}", given)
     return given
 
 

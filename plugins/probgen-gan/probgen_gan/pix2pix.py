@@ -99,7 +99,7 @@ class Pix2Pix(nn.Module):
         self.options, self.event = options, event
         (self.name,) = options.given
         given = check_images(event, self.name)
-        if (given.scale or 1) != 1 or (not given.any_size and given.shape[-2:] != event.shape[-2:]):
+        if (given.scale or 1) != 1:
             raise InputError(f"given {self.name!r} must be as large as x, not {given}")
         o, n = options, given.channels
         self.G = UNet(n, event.channels, o.width, o.halvings, o.norm, o.latent, o.dropout)

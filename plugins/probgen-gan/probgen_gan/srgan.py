@@ -12,7 +12,7 @@ net of the first stage is kept: `mix` goes from it to that of the game, by weigh
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Literal
 
@@ -27,6 +27,7 @@ from probgen import Event, Fitted, Rows, Run, hookimpl
 from probgen.contract.options import Options as BaseOptions
 from probgen.contract.options import only
 from probgen.contract.patches import Patches
+from probgen.contract.state import digest_of, state_of
 from probgen.errors import InputError
 from probgen.inference.training import rate
 from probgen.models.bases.scaling import ENLARGING, enlarged
@@ -44,7 +45,24 @@ accepts = frozenset({"size"})
 FEATURES = "probgen_gan.features"  # entry points: a function without arguments that returns a frozen module, x (row, 3, h, w) in -1 .. 1 -> features
 FLOOR = 0.01  # of the learning rate
 TOLD = 4.0  # D is told x as so many times its difference from the enlarged low
-Features = Callable[[Tensor], list[Tensor]]
+
+
+class Unchanged:
+    """A part of what a fit keeps: a network that is not the fit's own, by its digest. A resume with another one is refused."""
+
+    def __init__(self, net: nn.Module | None):
+        self.sha256 = "" if net is None else digest_of(state_of(net))
+
+    def state_dict(self) -> dict[str, str]:
+        """The digest."""
+        return {"sha256": self.sha256}
+
+    def load_state_dict(self, state: dict[str, str]) -> None:
+        """Errors: `InputError` for another network."""
+        if state["sha256"] != self.sha256:
+            raise InputError(
+                "features: the network is another one than when the fit began; use the same, or begin anew"
+            )
 
 
 class Options(BaseOptions):
@@ -215,7 +233,7 @@ class Stages:
     def __init__(self, module: SRGAN, data: Rows):
         self.module, self.options = module, module.options
         self.patches = Patches(data, self.options.patch, turned=self.options.turned)
-        self.features = _features(self.options.features)
+        self.net = _network(self.options.features, module.pixels.last.weight)
         self.loss = LOSSES["relativistic"]
 
     def of_pixels(self) -> dict[str, Player]:
@@ -275,8 +293,8 @@ class Stages:
         with torch.no_grad():
             real, wanted = module.D.said(module.seen(self.x, self.up))
         fake, found = module.D.said(module.seen(y, self.up))
-        if self.features is not None:
-            wanted, found = self.features(self.x), self.features(y)
+        if self.net is not None:
+            wanted, found = _seen(self.net, self.x), _seen(self.net, y)
         self.parts = {
             "l1": (y - self.x).abs().mean() / 2,
             "adversarial": self.loss.generator(real, fake).mean(),
@@ -301,8 +319,8 @@ def distance(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
     return torch.stack(parts).mean()
 
 
-def _features(name: str) -> Features | None:
-    """Those of a network that is registered by name; None for D's own, or none. Errors: `InputError`."""
+def _network(name: str, like: Tensor) -> nn.Module | None:
+    """The network that is registered by name, frozen, where and as precise as `like` is; None for D's features, or none. Errors: `InputError`."""
     if name in ("discriminator", "pixels"):
         return None
     found = {entry.name: entry for entry in entry_points(group=FEATURES)}
@@ -311,14 +329,14 @@ def _features(name: str) -> Features | None:
         raise InputError(
             f"features = {name!r}: known are {known}; register a network of your own as an entry point of {FEATURES!r}"
         )
-    net = found[name].load()()
-    net.requires_grad_(False).eval()
+    net: nn.Module = found[name].load()()
+    return net.to(like.device, like.dtype).requires_grad_(False).eval()
 
-    def seen(x: Tensor) -> list[Tensor]:
-        said = net(x if x.shape[1] == 3 else x.expand(-1, 3, -1, -1))
-        return [said] if isinstance(said, Tensor) else list(said)
 
-    return seen
+def _seen(net: nn.Module, x: Tensor) -> list[Tensor]:
+    """Features of x: (row, channel, height, width)."""
+    said = net(x if x.shape[1] == 3 else x.expand(-1, 3, -1, -1))
+    return [said] if isinstance(said, Tensor) else list(said)
 
 
 @hookimpl
@@ -328,7 +346,14 @@ def fit(module: SRGAN, data: Rows, run: Run) -> None:
     play(run, stages.of_pixels(), o.pixels, stage="pixels")
     for net in (module.G, module.average):
         net.load_state_dict(module.pixels.state_dict())
-    play(run, stages.of_game(), o.steps, stage="game", after=stages.after)
+    play(
+        run,
+        stages.of_game(),
+        o.steps,
+        stage="game",
+        keep={"features": Unchanged(stages.net)},
+        after=stages.after,
+    )
     deviations = Deviation(), Deviation()
     with torch.no_grad():
         for chunk in (data.valid or data).chunks(1):

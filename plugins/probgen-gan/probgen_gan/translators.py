@@ -28,7 +28,7 @@ class Instance(nn.InstanceNorm2d):
         """Each map of each row by itself."""
         if x.shape[-2:].numel() == 1:
             raise InputError(
-                "norm = 'instance': maps become single pixels: larger images, fewer halvings or d_channels, or 'none'"
+                "norm = 'instance' needs maps larger than 1 x 1: use larger images, fewer halvings, fewer d_channels, or norm = 'none'"
             )
         return super().forward(x)
 
@@ -44,8 +44,10 @@ class Adapted(nn.Module):
     def forward(self, x: Tensor, z: Tensor | None) -> Tensor:
         """(1 + gain(z)) norm(x) + bias(z)."""
         y: Tensor = self.norm(x)
-        if self.style is None or z is None:
+        if self.style is None:
             return y
+        if z is None:
+            raise InputError("this network is adapted to z: give it")
         gain, bias = self.style(z)[:, :, None, None].chunk(2, 1)
         return y * (1 + gain) + bias
 

@@ -21,7 +21,7 @@ from torch.distributions import constraints
 from torch.nn.functional import pixel_shuffle, softplus
 
 from probgen.contract.event import Event
-from probgen.contract.options import NoOptions, Options, only
+from probgen.contract.options import ConditionalMeanOptions, NoOptions, Options, only
 from probgen.contract.patches import Patches
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
@@ -65,14 +65,14 @@ class TemperatureOptions(Options):
     )
 
 
-class MeanOrDrawOptions(TemperatureOptions):
+class MeanOrDrawOptions(ConditionalMeanOptions):
     """How x is drawn, or its mean."""
 
-    mean: bool = Field(False, description="x is the mean of p(x given the image), not a draw from it")
     temperature: float = Field(
         1.0,
         ge=0,
-        description="of a draw: scales are times this, and weights of components to the power of its inverse; 0: the location of the heaviest",
+        description="of a draw: scales are times this, and weights of components to the power of its inverse; 0: the location of the "
+        "heaviest component",
         json_schema_extra=only(mean=False),
     )
 
@@ -245,6 +245,10 @@ class GivenImage(TorchDistribution):
         return self.pair.log_prob(value, **self.given)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """A draw for each row."""
+        """Draws of each row: (*sample_shape, row, ...)."""
+        shape = torch.Size(sample_shape)
+        given = {name: t.repeat(shape.numel(), *[1] * (t.dim() - 1)) for name, t in self.given.items()}
+        rows = self.batch_shape[0]
         with torch.no_grad():
-            return self.pair.draw(self.batch_shape[0], self.given, self.pair.SampleOptions())["x"]
+            x = self.pair.draw(shape.numel() * rows, given, self.pair.SampleOptions())["x"]
+        return x.reshape(*shape, rows, *x.shape[1:])

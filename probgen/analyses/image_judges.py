@@ -1,0 +1,110 @@
+"""What tells made images from real ones, finds their class, and reads a number off them; on arrays, by networks that are trained on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from scipy.ndimage import uniform_filter
+from sklearn.linear_model import Ridge
+
+from probgen.api.attributing import attributes
+from probgen.api.fitting import fit
+from probgen.contract.seeds import key
+
+PATCH, PATCHES = 32, 2000  # of the classifier: side, most patches of a kind
+STEPS, FINE = (
+    800,
+    8.0,
+)  # of the classifier, and how much more of differences from neighbours it sees beside luma
+RIDGE, POINTS = 10.0, 12  # of the regression, and pixels a side that it sees
+
+
+class Kinds(NamedTuple):
+    """Luma of images that were made and of real ones: (height, width) each."""
+
+    made: Sequence[np.ndarray]
+    real: Sequence[np.ndarray]
+
+
+def told_apart(asked: Kinds, learnt: Kinds | None, seed: int) -> float | None:
+    """How often patches are told right: by a classifier of other images; of the same by turns, where no others are known.
+
+    1/2 is best (a classifier two-sample test: Lopez-Paz & Oquab 2017). None for images smaller than 8 x 8, and for too few.
+    """
+    if learnt is not None:
+        turns = [(learnt, asked)]
+    elif min(len(asked.made), len(asked.real)) > 1:
+        first, second = (Kinds(asked.made[i::2], asked.real[i::2]) for i in (0, 1))
+        turns = [(first, second), (second, first)]
+    else:
+        return None
+    right = []
+    for known, new in turns:
+        train, test = _patches(known, seed), _patches(new, seed)
+        if train is None or test is None:
+            return None
+        judge = fit("attributes", train, seed=seed, steps=STEPS)
+        right.append(attributes(judge, test[["x"]]).values[:, 0] == test["label"].values)
+    return float(np.concatenate(right).mean())
+
+
+def _patches(kinds: Kinds, seed: int) -> xr.Dataset | None:
+    """Patches of made images (label 0) and of real ones (label 1), as many; None of images that are smaller than 8 x 8."""
+    side = min(PATCH, *(min(x.shape) for kind in kinds for x in kind))
+    if side < 8:
+        return None
+    cells = [np.concatenate([_cells(x, side) for x in kind]) for kind in kinds]
+    rng = np.random.default_rng(key(seed, "patches", len(cells[0])))
+    n = min(PATCHES, *(len(kind) for kind in cells))
+    x = np.concatenate([kind[rng.permutation(len(kind))[:n]] for kind in cells]).astype(np.float32)
+    x = np.stack([x, FINE * (x - uniform_filter(x, (0, 3, 3)))], 1)  # grain is faint in an image
+    return xr.Dataset(
+        {
+            "x": (("row", "channel", "height", "width"), x),
+            "label": ("row", np.repeat([0, 1], n), {"levels": 2}),
+        }
+    )
+
+
+def _cells(x: np.ndarray, side: int) -> np.ndarray:
+    height, width = (length // side for length in x.shape)
+    return (
+        x[: height * side, : width * side]
+        .reshape(height, side, width, side)
+        .swapaxes(1, 2)
+        .reshape(-1, side, side)
+    )
+
+
+def class_found(learnt: xr.Dataset, images: Sequence[np.ndarray], classes: np.ndarray, seed: int) -> float:
+    """How often a classifier of `learnt` (x and label) finds the class of images: (channel, height, width) each, classes (image,)."""
+    teller = fit("attributes", learnt, seed=seed)
+    x = np.stack(images).reshape(len(images), *learnt["x"].shape[1:])
+    told = attributes(teller, xr.Dataset({"x": (learnt["x"].dims, x, learnt["x"].attrs)})).values[:, 0]
+    return float((told == classes).mean())
+
+
+def readable(images: Sequence[np.ndarray], number: np.ndarray) -> float:
+    """R2 of a number, (image,), on the second half of images by ridge regression on the first.
+
+    It sees pixels on a grid, differences of channels, means and deviations, each in its deviation. Images are (channel, height, width) each.
+    """
+    x = np.stack(images).astype(np.float64)
+    step = -(-x.shape[-1] // POINTS)
+    grid = x[..., ::step, ::step]
+    parts = [
+        grid.reshape(len(x), -1),
+        (grid - grid[:, :1]).reshape(len(x), -1),
+        x.mean((2, 3)),
+        x.std((2, 3)),
+    ]
+    f, half = np.concatenate(parts, 1), len(x) // 2
+    deviation = f[:half].std(0)
+    f = (f - f[:half].mean(0)) / np.where(deviation > 1e-9, deviation, np.inf)
+    told = Ridge(RIDGE * f.shape[1] ** 0.5).fit(f[:half], number[:half]).predict(f[half:])
+    return float(
+        1 - np.square(told - number[half:]).sum() / np.square(number[half:] - number[half:].mean()).sum()
+    )
