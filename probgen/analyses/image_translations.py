@@ -230,8 +230,11 @@ def _whole(x: np.ndarray) -> np.ndarray:
 
 
 def _luma(x: np.ndarray, truth: np.ndarray, levels: int) -> np.ndarray:
-    """Luma, rounded, of an image that is held against another: (channel, height, width) -> (height, width)."""
-    return rounded(luma(x, truth), levels)
+    """Luma, rounded, of an image that is held against another: (channel, height, width) -> (height, width), in the levels of x."""
+    if len(x) != 3:
+        return rounded(luma(x, truth), levels)
+    unit = 255 / (levels - 1)  # BT.601 is of 0 .. 255
+    return rounded(luma(x * unit, truth) / unit, levels)
 
 
 def _gradients(y: np.ndarray) -> float:
@@ -272,7 +275,9 @@ class _Plain:
         """By name: (channel, height, width) each."""
         given = given * self.factor
         if self.scale > 1:
-            return {"bicubic": np.broadcast_to(rounded(resized(given, *shape[-2:]), self.levels), shape)}
+            return {
+                "bicubic": np.broadcast_to(rounded(resized(given, shape[-2], shape[-1]), self.levels), shape)
+            }
         copied = rounded(given if self.alike else given.mean(0, keepdims=True), self.levels)
         made = {"copying": np.broadcast_to(copied, shape)}
         if self.colors is not None:
@@ -352,7 +357,7 @@ class _Made:
         """In dB, of all channels; None of an image that is not made larger."""
         if self.scale == 1 or len(self.given) != self.shape[0]:
             return None
-        again = resized(self.images[approach], *self.given.shape[-2:])
+        again = resized(self.images[approach], self.given.shape[-2], self.given.shape[-1])
         return float(psnr(again[None], self.given[None], self.levels - 1)[0])
 
     @property

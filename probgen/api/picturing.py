@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from probgen.api.sampling import sample
+from probgen.api.sampling import checked_n, sample
 from probgen.codecs.images import is_gray, resized, rgb_of, rounded, ycbcr
 from probgen.contract.definition import latents_of
 from probgen.contract.event import Event, is_image
@@ -28,6 +28,7 @@ from probgen.readers.base import IMAGES, report
 from probgen.store.files import checked_path, write_fresh
 
 LEVELS = 256  # of image files
+STRIP = 128  # rows of an image that are finished together
 
 
 @isolated
@@ -54,7 +55,9 @@ def sample_images(
     """
     from probgen.readers.images import image_files
 
+    n = checked_n(n)
     what = _Asked(fitted)
+    given_too = _checked(conditions or {}, what.name)
     source = checked_path(given, "given")
     if not source.exists():
         raise InputError(f"given: there is no file {source}")
@@ -63,12 +66,15 @@ def sample_images(
     if n == 1 and issubclass(fitted.definition.options("sample"), ConditionalMeanOptions):
         options = {"mean": "temperature" not in options} | options
     written, done = [], Counter[str]()
+    if len(files) > 1:
+        for file in files:  # a bad one is known before the first is written
+            _read(file, what, Counter[str]())
     for file, names in zip(files, targets, strict=True):
         picture = _read(file, what, done)
         drawn = sample(
             fitted,
             n,
-            given={**(conditions or {}), what.name: picture.input},
+            given={**given_too, what.name: picture.input},
             seed=seed,
             device=device,
             progress=progress,
@@ -79,6 +85,16 @@ def sample_images(
             written.append(name)
     report(done, len(files), source)
     return written
+
+
+def _checked(conditions: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Errors: `InputError` for a condition that is not one for all images, and for one that the image is itself."""
+    for condition, value in conditions.items():
+        if condition == name:
+            raise InputError(f"{condition}: it is the image itself; leave it out")
+        if np.ndim(value):
+            raise InputError(f"{condition} = {value!r}: one value for all images is needed")
+    return dict(conditions)
 
 
 class _Asked:
@@ -112,16 +128,19 @@ class _Picture:
     alpha: np.ndarray | None = None
 
     def finished(self, x: np.ndarray) -> np.ndarray:
-        """Levels to be saved: x (channel, height, width) -> (channel, height, width), uint8."""
-        size = x.shape[-2:]
-        if self.chroma is not None:
-            x = rgb_of(np.concatenate([x, resized(self.chroma, *size)]))
-        image = rounded(x)
-        return (
-            image
-            if self.alpha is None
-            else np.concatenate([image, rounded(resized(self.alpha, *size))[None]])
-        )
+        """Levels to be saved: x (channel, height, width) -> (channel, height, width), uint8; by strips, for the memory."""
+        channels = (3 if self.chroma is not None else len(x)) + (self.alpha is not None)
+        height, width = x.shape[-2:]
+        image = np.empty((channels, height, width), np.uint8)
+        for top in range(0, height, STRIP):
+            rows = slice(top, min(top + STRIP, height))
+            part = x[:, rows]
+            if self.chroma is not None:
+                part = rgb_of(np.concatenate([part, resized(self.chroma, height, width, rows)]))
+            image[: len(part), rows] = rounded(part)
+            if self.alpha is not None:
+                image[-1, rows] = rounded(resized(self.alpha, height, width, rows))
+        return image
 
 
 def _read(file: Path, what: _Asked, done: Counter[str]) -> _Picture:
@@ -156,6 +175,10 @@ def _targets(files: Sequence[Path], source: Path, out: Path, n: int) -> list[lis
         if source.is_dir() or n > 1:
             raise InputError(f"out = {out}: there are several images; give a folder for them")
         targets = [[out]]
+    elif out.suffix and not out.is_dir():
+        raise InputError(
+            f"out = {out}: images are written as PNG; give a name that ends in .png, or a folder"
+        )
     else:
         names = [
             file.relative_to(source).with_suffix("") if source.is_dir() else Path(file.stem) for file in files
@@ -166,6 +189,9 @@ def _targets(files: Sequence[Path], source: Path, out: Path, n: int) -> list[lis
     every = [name for some in targets for name in some]
     if twice := [name for name, times in Counter(every).items() if times > 1]:
         raise InputError(f"out: two images would be written to {twice[0]}: rename one of them")
+    folder = out.parent if out.suffix.lower() in IMAGES else out
+    if blocked := [place for place in (folder, *folder.parents) if place.exists() and not place.is_dir()]:
+        raise InputError(f"out = {out}: {blocked[0]} is a file; give a folder, or a name that ends in .png")
     if there := [name for name in every if name.exists() or name.is_symlink()]:
         raise InputError(
             f"out: {there[0]} is there already, and is not replaced: choose another name or folder"

@@ -29,6 +29,7 @@ from probgen.plugins.observers import Observers
 from probgen.store.files import checked_path
 from probgen.store.parts import Parts
 
+AT_ONCE = 1 << 20  # numbers that are looked at together
 PART = 64 << 20  # bytes of x in a part, about
 
 
@@ -88,6 +89,13 @@ def sample_to(
         return parts.files
 
 
+def checked_n(n: object) -> int:
+    """How many draws. Errors: `InputError`."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise InputError(f"n = {n!r}: a whole number of at least 1 is needed")
+    return int(n)
+
+
 class _Drawing:
     """A checked request for draws."""
 
@@ -103,9 +111,7 @@ class _Drawing:
         self.fitted, self.family = fitted, fitted.definition
         self.family.require("sample")
         self.seed = checked_seed(seed)
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-            raise InputError(f"n = {n!r}: a whole number of at least 1 is needed")
-        self.n = int(n)
+        self.n = checked_n(n)
         self.options = checked(self.family.options("sample"), options, f"family {self.family.name!r}, sample")
         self.run = run_for(fitted, self.seed, device)
         self.given, self.rows, self.per_row = conditions(fitted, given, self.run)
@@ -116,7 +122,7 @@ class _Drawing:
         mean = isinstance(self.options, ConditionalMeanOptions) and self.options.mean
         if self.n > 1 and (mean or deterministic(fitted.module)):
             warnings.warn(
-                f"{fitted.family} is a function of what it is given here: its {self.n} draws are equal",
+                f"{fitted.family} is a function of what it is given here: its {self.n} draws are the same",
                 stacklevel=4,
             )
         self.names = " ".join(sorted(map(str, given or {})))
@@ -152,7 +158,7 @@ class _Drawing:
                 raise InputError(
                     f"{name} has draws of several shapes, {shapes}: draw rows of each kind in a call of their own"
                 )
-            array = np.concatenate([shard[name] for shard in shards])
+            array = np.concatenate([shard[name] for shard in shards]) if len(shards) > 1 else shards[0][name]
             dims = self.fitted.event.dims if name == "x" else _latent_dims(names, name, array.ndim - 1)
             if name == "x" and self.fitted.event.discrete:
                 array = _compact(array, self.fitted.event)
@@ -212,6 +218,10 @@ def _latent_dims(named: Mapping[str, tuple[str, ...]], name: str, ndim: int) -> 
 
 def _compact(array: np.ndarray, event: Event) -> np.ndarray:
     """Whole numbers in the smallest type that holds all levels; a density on integers keeps its real draws."""
-    if array.dtype.kind == "f" and not (array == np.floor(array)).all():
+    whole = (
+        bool((part == np.floor(part)).all())
+        for part in np.array_split(array.reshape(-1), -(-array.size // AT_ONCE))
+    )
+    if array.dtype.kind == "f" and not all(whole):
         return array
     return array.astype(np.min_scalar_type(max(1, (event.levels or 2) - 1)))

@@ -47,10 +47,10 @@ def _cubic(x: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(x <= 1, inner, np.where(x <= 2, outer, 0.0)))
 
 
-def resized(x: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Images of other sides, bicubic: (..., h, w) -> (..., height, width), float64, not rounded."""
-    rows, columns = resize_matrix(x.shape[-2], height), resize_matrix(x.shape[-1], width)
-    return np.asarray(rows @ (x.astype(np.float64) @ columns.T))
+def resized(x: np.ndarray, height: int, width: int, rows: slice = slice(None)) -> np.ndarray:
+    """Images of other sides, bicubic: (..., h, w) -> (..., height, width), or some of the rows of it, float64, not rounded."""
+    down, across = resize_matrix(x.shape[-2], height)[rows], resize_matrix(x.shape[-1], width)
+    return np.asarray((down @ x.astype(np.float64)) @ across.T)
 
 
 def rounded(x: np.ndarray, levels: int = 256) -> np.ndarray:

@@ -90,9 +90,13 @@ class MeanOptions(Options):
 
 
 class ConditionalMeanOptions(Options):
-    """Of a sample hook that can give the mean of p(x given all that is given)."""
+    """Of a sample hook that can give the center of p(x given all that is given), which decibels are measured of."""
 
-    mean: bool = Field(False, description="x is the mean of p(x given the image), not a draw from it")
+    mean: bool = Field(
+        False,
+        description="x is the center of p(x given the image) before it is rounded, not a draw: the mean of a mixture, the location of "
+        "a distribution of one scale",
+    )
 
 
 class ConditionalsOptions(Options):

@@ -69,6 +69,8 @@ def conditions(
                 f"given {name!r} has shape {array.shape} of {array.dtype}; it needs numbers in dimensions "
                 f"{dims or '()'}, or row and these"
             )
+        if not array.size:
+            raise InputError(f"given {name!r} has shape {array.shape}: it holds nothing")
         if array.ndim == len(dims) + 1:
             counts[name] = len(array)
         arrays[name] = array if name in counts else array[None]

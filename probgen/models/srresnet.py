@@ -6,7 +6,7 @@
     noise = "laplace"     DiscretizedLaplace(x_i; mu_i, s), one s for all          minimises |x - mu|
     noise = "normal"      DiscretizedNormal(x_i; mu_i, s), one s for all           minimises |x - mu|^2: 6.02 dB are one bit a pixel
 
-Its mean is what is measured in decibels. s of the latter two is in the end the most likely one of the rows to choose by (of those of the
+What is measured in decibels is the mean of the mixture, or mu, both before they are rounded to levels. s of the latter two is in the end the most likely one of the rows to choose by (of those of the
 fit, if there are none), so that a network that is fitted for decibels stands in one table of likelihoods with the others.
 """
 
@@ -178,7 +178,7 @@ class OneScale:
         return self.p.log_prob(x)
 
     def mean(self) -> Tensor:
-        """mu, kept within the levels."""
+        """The location mu, kept within the levels: the network's image."""
         return self.mu.clamp(0, self.levels - 1)
 
     def deviation(self) -> Tensor:

@@ -12,6 +12,7 @@ from probgen.codecs.images import resized, rounded
 from probgen.contract.event import is_image
 from probgen.contract.sizes import sizes_of
 from probgen.errors import InputError
+from probgen.readers.base import Reading
 
 
 def stacked(images: Sequence[np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -32,6 +33,7 @@ def scaled(dataset: xr.Dataset, scale: int) -> xr.Dataset:
     By the bicubic kernel of `codecs.images`; `low` of whole numbers is rounded to their levels, as a file of it is. Errors: `InputError`
     for what are no images, and for those that are smaller than `scale`.
     """
+    Reading(scale=scale)  # which checks it
     x = dataset["x"]
     if not is_image(x.dims[1:]):
         raise InputError(
@@ -48,16 +50,20 @@ def scaled(dataset: xr.Dataset, scale: int) -> xr.Dataset:
         raise InputError(
             f"row {row} is {height} x {width}: scale = {scale} needs as many pixels a side, at least"
         )
+    high = [x[row, ..., :height, :width].values for row, (height, width) in enumerate(sizes)]
+    for row, image in enumerate(high):
+        if not np.isfinite(image).all():
+            raise InputError(
+                f"row {row}: pixels that are not known cannot be made smaller; leave the row out"
+            )
     real = x.attrs.get("support", "real" if x.dtype.kind == "f" else "integer") == "real"
     described: dict[str, Any] = {"support": "real"}
     if not real:
-        most = 255 if x.dtype == np.uint8 else int(x.max())
+        most = 255 if x.dtype == np.uint8 else max(int(image.max()) for image in high)
         described = {"support": "integer", "levels": int(x.attrs.get("levels", most + 1))}
-    high, low = [], []
-    for row, (height, width) in enumerate(sizes):
-        image = x[row, ..., :height, :width].values
-        small = resized(image, height // scale, width // scale)
-        high.append(image)
+    low = []
+    for image in high:
+        small = resized(image, *(side // scale for side in image.shape[-2:]))
         low.append(small.astype(x.dtype) if real else rounded(small, described["levels"]))
     values, size = stacked(high)
     small, _ = stacked(low)

@@ -14,6 +14,7 @@ import re
 import secrets
 import tomllib
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ def write_fresh(path: Path, content: bytes) -> None:
     except OSError as error:
         raise RunError(f"{path} could not be written: {error.strerror or error}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_new(path: Path, *parts: bytes | memoryview) -> None:

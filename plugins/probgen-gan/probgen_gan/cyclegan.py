@@ -319,12 +319,15 @@ def sample(fitted: Fitted, n: int, given: dict[str, Tensor], options: Any, run: 
 
 
 def _check_levels(source: Tensor, levels: int) -> None:
-    if (source < 0).any() or (source > levels - 1).any():
-        raise InputError(f"source: levels from 0 to {levels - 1} are needed")
-    if source.is_floating_point() and float(source.max()) <= 1 and (source != source.round()).any():
-        raise InputError(
-            f"source seems to be from 0 to 1, and would come out black: multiply by {levels - 1} and round"
-        )
+    """Errors: `InputError` for what are no whole numbers from 0 to levels - 1."""
+    whole = (source >= 0) & (source <= levels - 1) & (source == source.round())  # NaN is none of these
+    if whole.all():
+        return
+    value = float(source[~whole][0])
+    hint = ""
+    if bool((source >= 0).all()) and float(source.max()) <= 1:
+        hint = f"; these seem to be from 0 to 1, and would come out black: multiply by {levels - 1} and round"
+    raise InputError(f"source: {value:g}; allowed is a whole number from 0 to {levels - 1}{hint}")
 
 
 @hookimpl

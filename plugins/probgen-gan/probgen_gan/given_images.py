@@ -17,7 +17,7 @@ import xarray as xr
 from pydantic import Field
 from torch import Tensor
 
-from probgen import Event, Options, log_prob
+from probgen import Event, Options, Rows, Run, log_prob
 from probgen.distributions import DiscretizedNormal
 from probgen.errors import InputError
 
@@ -75,6 +75,15 @@ def critic(said: Tensor, loss: str) -> xr.Dataset:
         "long_name": "mean output of the discriminator over patches",
     }
     return xr.Dataset({"critic": ("row", said.flatten(1).mean(1).cpu().numpy(), attrs)})
+
+
+def rows_of_noise(data: Rows, run: Run) -> Rows:
+    """The rows that the deviation is of: those to choose by; with a note, if there are none, those of the fit."""
+    if data.valid is None:
+        run.notes.append(
+            "the deviation around the image is that of the rows of the fit; give rows to choose by for one that holds for others"
+        )
+    return data.valid or data
 
 
 class Deviation:

@@ -30,6 +30,7 @@ from probgen_gan.given_images import (
     check_images,
     critic,
     original,
+    rows_of_noise,
     standardised,
     under_noise,
 )
@@ -223,7 +224,7 @@ def fit(module: Pix2Pix, data: Rows, run: Run) -> None:
         return
     deviation = Deviation()
     with torch.no_grad():
-        for chunk in (data.valid or data).chunks(256):
+        for chunk in rows_of_noise(data, run).chunks(256):
             deviation.add(module.decode({module.name: chunk[module.name]}) - chunk["x"])
     module.log_s.fill_(deviation.log)
 

@@ -34,7 +34,15 @@ from probgen.models.bases.scaling import ENLARGING, enlarged
 from probgen.nn.residual import SMALL, Residual, conv
 from probgen.nn.tiles import TILE, by_tiles
 from probgen_gan.game import Average, Player, Turn, play
-from probgen_gan.given_images import Deviation, check_images, critic, original, standardised, under_noise
+from probgen_gan.given_images import (
+    Deviation,
+    check_images,
+    critic,
+    original,
+    rows_of_noise,
+    standardised,
+    under_noise,
+)
 from probgen_gan.given_images import ScoreOptions as GivenScoreOptions
 from probgen_gan.losses import LOSSES
 from probgen_gan.translators import PatchDiscriminator
@@ -356,7 +364,7 @@ def fit(module: SRGAN, data: Rows, run: Run) -> None:
     )
     deviations = Deviation(), Deviation()
     with torch.no_grad():
-        for chunk in (data.valid or data).chunks(1):
+        for chunk in rows_of_noise(data, run).chunks(1):
             for mix, deviation in enumerate(deviations):
                 deviation.add(module.made(module.low_of(chunk), float(mix)) - chunk["x"])
     module.log_s.copy_(torch.tensor([deviation.log for deviation in deviations]))

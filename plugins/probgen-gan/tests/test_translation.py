@@ -194,8 +194,11 @@ def test_kinds_and_sources_that_are_none() -> None:
         probgen.sample(fitted, given={"label": 1})
     with pytest.raises(InputError, match="black: multiply by 3"):
         probgen.sample(fitted, given={"source": x / 3.5, "label": 1})
-    with pytest.raises(InputError, match="levels from 0 to 3"):
+    with pytest.raises(InputError, match="allowed is a whole number from 0 to 3"):
         probgen.sample(fitted, given={"source": x + 3.0, "label": 1})
+    for bad in (np.full((4, 4), 2.5), np.full((4, 4), np.nan)):
+        with pytest.raises(InputError, match="allowed is a whole number from 0 to 3"):
+            probgen.sample(fitted, given={"source": bad, "label": 1})
     with pytest.raises(InputError, match=r"needs given=.'label'"):
         probgen.sample(fitted, given={"source": x})
     one = data.isel(row=np.flatnonzero(data["label"].values == 1))
@@ -208,7 +211,7 @@ def test_kinds_and_sources_that_are_none() -> None:
         probgen.fit("cyclegan", data, **SMALL, d_channels=(4, 4, 4))
     with pytest.raises(InputError, match="maps become single pixels"):
         probgen.fit("cyclegan", data, **SMALL, d_channels=(4,), norm="instance", halvings=2)
-    with pytest.warns(UserWarning, match="its 3 draws are equal"):
+    with pytest.warns(UserWarning, match="its 3 draws are the same"):
         draws = probgen.sample(fitted, 3, given={"source": x, "label": 1})["x"].values
     assert (draws == draws[:1]).all()
 
