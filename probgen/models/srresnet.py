@@ -22,6 +22,7 @@ import torch
 import xarray as xr
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle
 
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
@@ -33,7 +34,7 @@ from probgen.distributions import DiscretizedLaplace, DiscretizedNormal
 from probgen.models.bases.scaling import ENLARGING
 from probgen.models.bases.superresolution import Logistics, MeanOrDrawOptions, PatchOptions, Superresolution
 from probgen.nn.residual import SMALL, Residual, conv
-from probgen.nn.tiles import TILE, by_tiles
+from probgen.nn.tiles import by_tiles, tile_for
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,6 +68,7 @@ class SRResNet(Superresolution):
         numbers = 3 * options.components if mixture else 1
         self.trunk = Residual(event.given[self.name].channels, options.width, options.blocks)
         self.tail = conv(options.width, numbers * self.phases, SMALL)
+        self.tile = tile_for(max(options.width, numbers * self.phases))
         if not mixture:
             self.log_s = nn.Parameter(torch.tensor(math.log(START * (self.levels - 1))))
         self.reach = max(self.trunk.reach + 1, ENLARGING)
@@ -82,11 +84,9 @@ class SRResNet(Superresolution):
             return Logistics.of(said, up, self.options.components, self.levels)
         return OneScale(up + (self.levels - 1) / 2 * said, self.log_s.exp(), self.levels, self.options.noise)
 
-    def tiles(
-        self, low: Tensor, tile: int = TILE
-    ) -> Iterator[tuple[tuple[slice, slice], Logistics | OneScale]]:
+    def tiles(self, low: Tensor) -> Iterator[tuple[tuple[slice, slice], Logistics | OneScale]]:
         """Where each tile lies, and p(x_i) there."""
-        for at, numbers in by_tiles(self.numbers, (low,), self.reach, tile):
+        for at, numbers in by_tiles(self.numbers, (low,), self.reach, self.tile):
             yield at, self.noise(numbers)
 
     def score_of(self, x: Tensor, low: Tensor) -> Tensor:
@@ -104,10 +104,12 @@ class SRResNet(Superresolution):
         return self.whole(low, lambda p, at: p.draw(u[at], options.temperature))
 
     def whole(self, low: Tensor, f: Callable[[Logistics | OneScale, Any], Tensor]) -> Tensor:
-        """What f says of p(x_i), and of where a tile lies, for all of them: (row, phase, h, w)."""
-        x = low.new_empty(len(low), self.phases, *low.shape[-2:])
+        """What f says of p(x_i), and of where a tile lies, as an image: (row, channel, height, width)."""
+        s = self.scale
+        x = low.new_empty(len(low), self.channels, *(s * side for side in low.shape[-2:]))
         for at, p in self.tiles(low):
-            x[(..., *at)] = f(p, (..., *at))
+            rows, columns = (slice(s * side.start, s * side.stop) for side in at)
+            x[..., rows, columns] = pixel_shuffle(f(p, (..., *at)), s)
         return x
 
     def learn(self, data: Rows, run: Run) -> None:
@@ -143,14 +145,14 @@ class SRResNet(Superresolution):
             low = pair.low_of(chunk)
             with torch.no_grad():
                 maps = {
-                    "bicubic": pair.up(low),
+                    "bicubic": pixel_shuffle(pair.up(low), pair.scale),
                     "mean": pair.whole(low, lambda p, at: p.mean()),
-                    "x": pair.by_phases(chunk["x"]),
+                    "x": chunk["x"].reshape(1, pair.channels, *chunk["x"].shape[-2:]),
                 }
                 maps["deviation"] = pair.whole(low, lambda p, at: p.deviation())
             maps["error"] = (maps["mean"] - maps["x"]).abs()
-            for name, phases in maps.items():
-                image = pair.image(phases)[0].cpu().numpy()
+            for name, whole in maps.items():
+                image = pair.image(whole)[0].cpu().numpy()
                 top, left = ((length - side) // 2 for length in image.shape[-2:])
                 parts.setdefault(name, []).append(image[..., top : top + side, left : left + side])
         shown = replace(event, shape=(*event.shape[:-2], side, side))

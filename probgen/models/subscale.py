@@ -22,7 +22,7 @@ from probgen.contract.event import Event
 from probgen.models.bases.scaling import reduced
 from probgen.models.bases.superresolution import Logistics, PatchOptions, Superresolution
 from probgen.nn.residual import SMALL, Residual
-from probgen.nn.tiles import TILE, by_tiles
+from probgen.nn.tiles import by_tiles, tile_for
 
 LEFT = 2  # pixels of low beside one that what is left there depends on
 TOLD = 4.0  # what is seen and what is left are told as so many times their differences
@@ -52,6 +52,7 @@ class Subscale(Superresolution):
         bound = SMALL / (9 * width) ** 0.5
         nn.init.uniform_(self.tail, -bound, bound)
         self.reach = self.trunk.reach + 1 + LEFT
+        self.tile = tile_for(max(width, 2 * self.phases))
         self.dims = {
             "phase": ("phase", "feature"),
             "tail": ("phase", "number", "feature", "kernel_height", "kernel_width"),
@@ -78,7 +79,7 @@ class Subscale(Superresolution):
             self.trunk(told, self.phase[phase, :, None, None]), self.tail[phase], self.bias[phase], padding=1
         )
 
-    def passes(self, x: Tensor, low: Tensor, tile: int = TILE) -> Any:
+    def passes(self, x: Tensor, low: Tensor) -> Any:
         """Phase after phase: which it is, where a tile lies, and p of its pixels there; x is read as it stands when a phase comes."""
         up = self.up(low)
         known = torch.zeros(1, self.phases, 1, 1, dtype=torch.bool, device=low.device)
@@ -87,7 +88,7 @@ class Subscale(Superresolution):
             def numbers(low: Tensor, up: Tensor, x: Tensor, phase: int = phase) -> Tensor:
                 return self.numbers(self.told(low, up, x, known), phase)
 
-            for at, said in by_tiles(numbers, (low, up, x), self.reach, tile):
+            for at, said in by_tiles(numbers, (low, up, x), self.reach, self.tile):
                 around = up[:, phase : phase + 1][(..., *at)]
                 yield phase, at, Logistics.of(said, around, self.options.components, self.levels)
             known[:, phase] = True
@@ -107,7 +108,7 @@ class Subscale(Superresolution):
             x[:, phase : phase + 1][(..., *at)] = p.draw(
                 u[:, :, phase : phase + 1][(..., *at)], options.temperature
             )
-        return x
+        return pixel_shuffle(x, self.scale)
 
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
         """-log p(x given low) a number of x; in a fit of one phase a row, which are drawn without replacement while there are some."""

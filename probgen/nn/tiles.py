@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from torch import Tensor
 
-TILE = 256  # pixels a side: features of a tile take some tens of MB
+TILE = 256  # most pixels a side
+NUMBERS = 1 << 23  # of the widest maps of a tile, about: 32 MiB
+
+
+def tile_for(channels: int) -> int:
+    """The side of a tile on which a network has maps of so many channels."""
+    return min(TILE, max(1, math.isqrt(NUMBERS // channels)))
 
 
 def by_tiles(

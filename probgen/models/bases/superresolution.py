@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, field_validator
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import constraints
-from torch.nn.functional import pixel_shuffle, softplus
+from torch.nn.functional import softplus
 
 from probgen.contract.event import Event
 from probgen.contract.options import ConditionalMeanOptions, NoOptions, Options, only
@@ -165,7 +165,7 @@ class Superresolution(Pair):
 
     @abstractmethod
     def drawn(self, low: Tensor, options: Any) -> Tensor:
-        """x by phases: (row, channel, h, w) -> (row, phase, h, w)."""
+        """x: (row, channel, h, w) -> (row, channel, height, width)."""
 
     # images and phases
 
@@ -189,9 +189,8 @@ class Superresolution(Pair):
         return nn.functional.pixel_unshuffle(x if x.dim() == 4 else x[:, None], self.scale)
 
     def image(self, x: Tensor) -> Tensor:
-        """The inverse of `by_phases`."""
-        whole = pixel_shuffle(x, self.scale)
-        return whole if len(self.event.dims) == 3 else whole[:, 0]
+        """(row, channel, height, width) as x has it: without a channel where x has none."""
+        return x if len(self.event.dims) == 3 else x[:, 0]
 
     # the hooks
 
