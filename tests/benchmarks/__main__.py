@@ -17,6 +17,7 @@ NAMES = (
     "em_file",
     "errors",
     "gan",
+    "images",
     "inversion",
     "laboratory",
     "layered",
