@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from probgen.api.encoding import encode as encode
     from probgen.api.fitting import fit as fit
     from probgen.api.loading import load as load
+    from probgen.api.picturing import sample_images as sample_images
     from probgen.api.sampling import sample as sample
     from probgen.api.sampling import sample_to as sample_to
     from probgen.api.scoring import score as score
