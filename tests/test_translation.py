@@ -338,7 +338,9 @@ def test_bad_sources_are_told_in_a_line(
 
 def test_families_that_take_labels_refuse_a_sequence() -> None:
     for family in ("char-rnn", "wavenet"):
-        with pytest.raises(InputError, match=r"given 'source' is .* conditioned on one number a row"):
+        with pytest.raises(
+            InputError, match=r"given 'source' is .* conditioned on labels, and on arrays of numbers"
+        ):
             probgen.fit(family, numerals(10), given=["source"], epochs=1)
     with pytest.raises(InputError, match="the model is conditioned on 'source', which the data do not have"):
         probgen.fit("seq2seq", numerals(10).drop_vars(["source", "source_length"]))

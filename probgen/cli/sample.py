@@ -74,9 +74,7 @@ def command(
     model_file(run)
     if given is not None and not given.exists():
         raise InputError(f"--given: there is no file {given}")
-    from probgen.readers import kind_of
-
-    if given is not None and kind_of(given) == "images":
+    if given is not None and _is_images(given):
         unused = {"--png": png, "--wav": wav}
         for option, value in unused.items():
             if value is not None:
@@ -134,6 +132,12 @@ def command(
     texts = texts_of(draws["x"])[:SHOWN]
     told = {"written": written, "variables": variables, "seed": seed} | ({"texts": texts} if texts else {})
     put(told, json, lambda: typer.echo("\n".join([*texts, *written])))
+
+
+def _is_images(path: Path) -> bool:
+    from probgen.readers import kind_of  # it imports xarray, which a command without --given does not need
+
+    return kind_of(path) == "images"
 
 
 def _pictures(

@@ -124,8 +124,28 @@ MUTANTS = [
         "distributions/discretized_logistic.py", DISTRIBUTIONS,
         ("width = torch.log(-torch.expm1(-1 / self.s))", "width = -self.s.log()"),
         ("torch.where(left, logsigmoid(b), torch.where(right, logsigmoid(-a), inner))", "inner"),
+    ),
+    *of(
+        "distributions/discretized.py", f"{DISTRIBUTIONS} tests/test_superresolution.py -k discretized+or+logistic+or+tails+or+decibels",
         (".round().clamp(0, self.levels - 1)", ".floor().clamp(0, self.levels - 1)"),
-        ("torch.sigmoid((self.mu - v - 0.5) / self.s)", "torch.sigmoid((self.mu - v) / self.s)"),
+        ("self.log_cdf((self.mu - v - 0.5) / self.s)", "self.log_cdf((self.mu - v) / self.s)"),
+        ("near, far = self.log_cdf(-a), self.log_cdf(-b)", "near, far = self.log_cdf(-b), self.log_cdf(-a)"),
+        ("torch.where(value < 0.5, down, torch.where(value > self.levels - 1.5, up, inner))", "inner"),
+    ),
+    *of(
+        "models/bases/scaling.py", "tests/test_superresolution.py -k kernel",
+        ("torch.where(at < n, at, 2 * n - 1 - at)", "torch.where(at < n, at, 2 * n - 2 - at).clamp(min=0)"),
+        ("border = -(-3 * scale // 2)", "border = 3 * scale // 2 - 1"),
+    ),
+    *of(
+        "contract/patches.py", "tests/test_superresolution.py -k patches",
+        ('side="right"', 'side="left"'),
+        ("self._free[row]", "self._free[0]"),
+    ),
+    *of(
+        "models/subscale.py", "tests/test_superresolution.py -k probability_one+or+loss_of_one",
+        ("known = (rank[None] < turn[:, None])", "known = (rank[None] <= turn[:, None])"),
+        ("known[:, phase] = True", "known[:, 0] = True"),
     ),
     *of(
         "distributions/vectors.py", f"tests/test_distributions.py {VAE} -k vector+or+normal+or+paper+or+posterior",
