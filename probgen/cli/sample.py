@@ -20,7 +20,7 @@ def command(
         int | None,
         typer.Option(
             "-n",
-            help="Number of samples; with --given, samples per row. Default: 64, of images that are given 1.",
+            help="Number of samples; with --given, samples per row. Default: 64; 1 for an image.",
         ),
     ] = None,
     given: Annotated[
@@ -62,7 +62,7 @@ def command(
 
     Samples that do not fit into memory are written to a folder: --out FOLDER. Repeat an interrupted command to resume it.
 
-    Of an image that is given, one draw is the mean of what the model expects where it has one, and several are draws.
+    With an image, or a folder of images, the results are PNG files. A single result per image is the mean of the model, if it has one; with -n 2 or more the results are random draws.
 
     Example: probgen sample runs/iris -n 100 --png iris.png
 

@@ -30,7 +30,7 @@ from probgen.contract.patches import Patches
 from probgen.contract.state import digest_of, state_of
 from probgen.errors import InputError
 from probgen.inference.training import rate
-from probgen.models.bases.scaling import ENLARGING, enlarged
+from probgen.models.bases.scaling import ENLARGING, check_channels, enlarged
 from probgen.nn.residual import SMALL, Residual, conv
 from probgen.nn.tiles import TILE, by_tiles
 from probgen_gan.game import Average, Player, Turn, play
@@ -173,14 +173,7 @@ class SRGAN(nn.Module):
         (self.name,) = options.given
         low = check_images(event, self.name)
         self.scale = low.scale or 1
-        if low.channels not in (1, event.channels):
-            raise InputError(
-                f"given {self.name!r} has {low.channels} channels, x has {event.channels}: as many, or 1, are needed"
-            )
-        if options.patch % self.scale:
-            raise InputError(
-                f"patch = {options.patch}: a multiple of {self.scale} is needed, as {self.name} is 1/{self.scale} of x"
-            )
+        check_channels(self.name, low, event)
         self.pixels = Enlarger(low.channels, event.channels, self.scale, options)
         self.G, self.average = copy.deepcopy(self.pixels), copy.deepcopy(self.pixels)
         first, *halving = options.d_channels

@@ -10,9 +10,19 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from probgen.codecs.images import resize_matrix
+from probgen.contract.event import Event
+from probgen.errors import InputError
 
 ENLARGING = 2  # pixels beside one that its enlargement depends on
 _SEEN = 9  # pixels of a side, from the middle one of which a kernel is read off
+
+
+def check_channels(name: str, low: Event, x: Event) -> None:
+    """Errors: `InputError` for an image that x is given whose channels are neither as many as those of x nor one."""
+    if low.channels not in (1, x.channels):
+        raise InputError(
+            f"given {name!r} has {low.channels} channels, x has {x.channels}: as many, or 1, are needed"
+        )
 
 
 def enlarged(low: Tensor, scale: int) -> Tensor:

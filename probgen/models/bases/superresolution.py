@@ -29,7 +29,7 @@ from probgen.distributions import DiscretizedLogistic
 from probgen.errors import InputError
 from probgen.inference.svi import svi
 from probgen.inference.training import Schedule, SVIOptions
-from probgen.models.bases.scaling import enlarged
+from probgen.models.bases.scaling import check_channels, enlarged
 from probgen.pair import Pair
 
 LEAST = 1e-3  # of a scale, in halves of the range of x: a mixture must not spike
@@ -143,18 +143,11 @@ class Superresolution(Pair):
         for what, part in (("x", event), (f"given {self.name!r}", low)):
             if not part.is_image or part.support != "integer":
                 raise InputError(f"{what} must be images in levels, as 0 .. 255, not {part}")
-        if low.channels not in (1, event.channels):
-            raise InputError(
-                f"given {self.name!r} has {low.channels} channels, x has {event.channels}: as many, or 1, are needed"
-            )
+        check_channels(self.name, low, event)
         assert event.levels is not None  # of integers
         assert low.levels is not None
         self.levels, self.low_levels, self.channels = event.levels, low.levels, event.channels
         self.scale = low.scale or 1
-        if options.patch % self.scale:
-            raise InputError(
-                f"patch = {options.patch}: a multiple of {self.scale} is needed, as {self.name} is 1/{self.scale} of x"
-            )
         self.phases = self.channels * self.scale**2
 
     # what a subclass says
