@@ -28,7 +28,7 @@ def _arrays(folder: Path | None) -> dict[str, np.ndarray]:
     if folder is None or not (folder / _FILE).is_file():
         raise InputError(
             f"{_FILE} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). It is to hold noto and twemoji "
-            "(row, 32, 32, 3), uint8, of the npm packages emoji-datasource-google and -twitter 16.0.0, and category, subject, test (row,)"
+            "(row, 32, 32, 3), uint8, of emoji-data 16.0.0, and category, subject, test (row,)"
         )
     with np.load(folder / _FILE, allow_pickle=False) as file:
         found = {name: file[name] for name in ("category", "subject", "test")}

@@ -10,16 +10,21 @@ so that it stands in one table with exact families: 6.02 dB are one bit.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 import xarray as xr
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from probgen import Event, Options, Rows, Run, log_prob
 from probgen.distributions import DiscretizedNormal
 from probgen.errors import InputError
+from probgen.inference.training import rate
+from probgen_gan.game import Average, Player, Turn
+
+FLOOR = 0.01  # of the learning rate
 
 
 class ScoreOptions(Options):
@@ -84,6 +89,34 @@ def rows_of_noise(data: Rows, run: Run) -> Rows:
             "the deviation around the image is that of the rows of the fit; give rows to choose by for one that holds for others"
         )
     return data.valid or data
+
+
+def d_and_g(
+    module: Any,
+    d_loss: Callable[[Turn], Tensor],
+    g_loss: Callable[[Turn], Tensor],
+    *,
+    learning_rate: float,
+    betas: tuple[float, float],
+) -> dict[str, Player]:
+    """D and G as players, by Adam, with a learning rate that falls linearly after `hold`; G has an average.
+
+    module  with `D`, `G` and `average`, and the options `d_rate`, `hold` and `average`
+    """
+    o = module.options
+
+    def adam(net: nn.Module, factor: float) -> torch.optim.Adam:
+        return torch.optim.Adam(net.parameters(), lr=factor * learning_rate, betas=betas, fused=True)
+
+    def factor(gone: float) -> float:
+        return rate("linear", gone, o.hold, FLOOR)
+
+    average = Average(module.G, module.average, o.average)
+    d, g = adam(module.D, o.d_rate), adam(module.G, 1.0)
+    return {
+        "d": Player(module.D, d, d_loss, rate=factor, role="the discriminator D"),
+        "g": Player(module.G, g, g_loss, rate=factor, average=average, role="the generator G"),
+    }
 
 
 class Deviation:

@@ -22,13 +22,13 @@ from probgen.contract.options import NoOptions
 from probgen.contract.options import Options as BaseOptions
 from probgen.contract.places import Step, decoded
 from probgen.errors import DivergedError, InputError
-from probgen.inference.training import rate
-from probgen_gan.game import Average, Player, Turn, play
+from probgen_gan.game import Player, Turn, play
 from probgen_gan.given_images import (
     Deviation,
     ScoreOptions,
     check_images,
     critic,
+    d_and_g,
     original,
     rows_of_noise,
     standardised,
@@ -51,7 +51,6 @@ __all__ = [
 
 accepts = frozenset({"size"})
 SampleOptions = NoOptions
-FLOOR = 0.01  # of the learning rate
 
 
 class Options(BaseOptions):
@@ -161,30 +160,9 @@ class Pairs:
 
     def players(self) -> dict[str, Player]:
         """D and G."""
-        o, module = self.options, self.module
-
-        def adam(net: nn.Module, factor: float) -> torch.optim.Adam:
-            return torch.optim.Adam(
-                net.parameters(), lr=factor * o.learning_rate, betas=(o.beta1, 0.999), fused=True
-            )
-
-        def factor(gone: float) -> float:
-            return rate("linear", gone, o.hold, FLOOR)
-
-        average = Average(module.G, module.average, o.average)
-        return {
-            "d": Player(
-                module.D, adam(module.D, o.d_rate), self.d_loss, rate=factor, role="the discriminator D"
-            ),
-            "g": Player(
-                module.G,
-                adam(module.G, 1.0),
-                self.g_loss,
-                rate=factor,
-                average=average,
-                role="the generator G",
-            ),
-        }
+        o = self.options
+        betas = (o.beta1, 0.999)
+        return d_and_g(self.module, self.d_loss, self.g_loss, learning_rate=o.learning_rate, betas=betas)
 
     def d_loss(self, turn: Turn) -> Tensor:
         """Of a new batch of pairs, and of what G makes of its sources."""

@@ -33,11 +33,12 @@ from probgen.inference.training import rate
 from probgen.models.bases.scaling import ENLARGING, check_channels, enlarged
 from probgen.nn.residual import SMALL, Residual, conv
 from probgen.nn.tiles import TILE, by_tiles
-from probgen_gan.game import Average, Player, Turn, play
+from probgen_gan.game import Player, Turn, play
 from probgen_gan.given_images import (
     Deviation,
     check_images,
     critic,
+    d_and_g,
     original,
     rows_of_noise,
     standardised,
@@ -51,7 +52,6 @@ __all__ = ["SRGAN", "Options", "SampleOptions", "ScoreOptions", "accepts", "buil
 
 accepts = frozenset({"size"})
 FEATURES = "probgen_gan.features"  # entry points: a function without arguments that returns a frozen module, x (row, 3, h, w) in -1 .. 1 -> features
-FLOOR = 0.01  # of the learning rate
 TOLD = 4.0  # D is told x as so many times its difference from the enlarged low
 
 
@@ -255,28 +255,8 @@ class Stages:
 
     def of_game(self) -> dict[str, Player]:
         """D, then G."""
-        o, module = self.options, self.module
-
-        def adam(net: nn.Module, factor: float) -> torch.optim.Adam:
-            return torch.optim.Adam(net.parameters(), lr=factor * o.game_rate, betas=(0.5, 0.99), fused=True)
-
-        def factor(gone: float) -> float:
-            return rate("linear", gone, o.hold, FLOOR)
-
-        average = Average(module.G, module.average, o.average)
-        return {
-            "d": Player(
-                module.D, adam(module.D, o.d_rate), self.d_loss, rate=factor, role="the discriminator D"
-            ),
-            "g": Player(
-                module.G,
-                adam(module.G, 1.0),
-                self.g_loss,
-                rate=factor,
-                average=average,
-                role="the generator G",
-            ),
-        }
+        game_rate = self.options.game_rate
+        return d_and_g(self.module, self.d_loss, self.g_loss, learning_rate=game_rate, betas=(0.5, 0.99))
 
     def d_loss(self, turn: Turn) -> Tensor:
         """Of new patches, and of what G makes of their low."""
