@@ -148,8 +148,8 @@ class Pair(Objective):
 
     @property
     def measure(self) -> str:
-        """What the density of `x` is a density of: `counting` or `lebesgue`."""
-        return "counting" if self.event.discrete else "lebesgue"
+        """What the density of `x` is a density of: `counting`, `lebesgue`, or their product over the columns of a table, `mixed`."""
+        return self.event.measure
 
     def training_plan(self) -> Training:
         """How `svi` trains it."""

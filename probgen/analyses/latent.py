@@ -22,6 +22,7 @@ from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import Options as BaseOptions
 from probgen.contract.rows import evenly
+from probgen.data.describe import symbols_of
 from probgen.errors import NotOffered
 from probgen.latents.clusters import (  # here: its import draws from Python's generator
     agreement,
@@ -64,7 +65,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     found = xr.Dataset({name: (("row", "latent"), z)}, attrs={"latent": name, "stride": options.stride})
     label = rows["label"].values if "label" in rows else None
     if label is not None:
-        found["label"] = ("row", label, {"names": str(rows["label"].attrs.get("names", ""))})
+        found["label"] = ("row", label, {"symbols": list(symbols_of(rows["label"]))})
     if options.clusters:
         clusters = cluster(z, options.clusters, call.seed)
         found["cluster"] = ("row", clusters)
@@ -105,7 +106,7 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """`codes` in the plane; of images `reconstructions`, `interpolations`, `walks`, `grid`."""
     event, title = Event.of(found), found.attrs["title"]
     z, label = found[found.attrs["latent"]].values, found["label"].values if "label" in found else None
-    names = found["label"].attrs["names"].split() if label is not None else []
+    names = list(symbols_of(found["label"])) if label is not None else []
     pairs = [found["x"].values, found["reconstruction"].values[:, 0]]
     wanted: dict[str, Callable[[], Figure]] = {
         "codes": lambda: draw.codes(plane(z), label, names, title),

@@ -17,7 +17,7 @@ from probgen.contract.rows import evenly
 
 def source_of(event: Event) -> str | None:
     """The condition that is a text."""
-    return next((name for name, part in event.given.items() if part.symbols), None)
+    return next((name for name, part in event.given.items() if part.is_text), None)
 
 
 def check(options: Any) -> None:

@@ -26,6 +26,7 @@ from probgen.data.describe import described
 from probgen.data.given import conditions
 from probgen.errors import InputError, PluginError
 from probgen.plugins.observers import Observers
+from probgen.readers.described import marked
 from probgen.store.files import checked_path
 from probgen.store.parts import Parts
 
@@ -160,13 +161,16 @@ class _Drawing:
                 )
             array = np.concatenate([shard[name] for shard in shards]) if len(shards) > 1 else shards[0][name]
             dims = self.fitted.event.dims if name == "x" else _latent_dims(names, name, array.ndim - 1)
-            if name == "x" and self.fitted.event.discrete:
+            if name == "x" and self.fitted.event.discrete and self.fitted.event.support != "mixed":
                 array = _compact(array, self.fitted.event)
             if self.per_row:
                 array = array.reshape(end - start, self.rows, *array.shape[1:])
             attrs = described(self.fitted.event) if name == "x" else said.get(name, {})
             variables[name] = (("sample", "row", *dims) if self.per_row else ("sample", *dims), array, attrs)
-        return xr.Dataset(variables, attrs={**stamp(self.family, self.seed), "given": self.names})
+        columns = self.fitted.event.columns
+        coords = {"feature": [column.name for column in columns]} if columns else {}
+        found = xr.Dataset(variables, coords, {**stamp(self.family, self.seed), "given": self.names})
+        return marked(found)
 
     def _shards(self, start: int, end: int) -> Iterator[dict[str, np.ndarray]]:
         observers, family = Observers(), self.family
@@ -224,4 +228,6 @@ def _compact(array: np.ndarray, event: Event) -> np.ndarray:
     )
     if array.dtype.kind == "f" and not all(whole):
         return array
+    if event.support == "count":
+        return array.astype(np.int64)
     return array.astype(np.min_scalar_type(max(1, (event.levels or 2) - 1)))

@@ -86,6 +86,8 @@ def score(
     if fitted.event.any_size:
         long_name = "pixels"
         scores["length"] = ("row", sizes_of(dataset).prod(1), {"long_name": long_name})
+    if "row" in dataset.coords:
+        scores = scores.assign_coords(row=dataset["row"].values)
     if weight is not None:
         scores["weight"] = ("row", weight, {"long_name": "weight of the row in means"})
     scores.attrs = {

@@ -10,24 +10,20 @@ import typer
 
 from probgen.cli import completion
 from probgen.cli.common import (
-    Crop,
     DataDir,
     Device,
-    Gray,
     Json,
     Quiet,
-    Scale,
     Seed,
     Set,
-    Size,
     Split,
     place,
     print_table,
     progress,
     put,
-    reading,
     settings,
 )
+from probgen.cli.reading import with_reading
 from probgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,6 +44,7 @@ ARGUMENTS = {
 }
 
 
+@with_reading
 def command(
     name: Annotated[
         str,
@@ -73,10 +70,7 @@ def command(
     reference: Annotated[
         str | None, typer.Option("--reference", help="Part of the data set that the model was fitted to.")
     ] = None,
-    size: Size = None,
-    crop: Crop = False,
-    gray: Gray = False,
-    scale: Scale = None,
+    how: Any = None,
     set_: Set = None,
     out: Annotated[
         Path | None,
@@ -95,7 +89,7 @@ def command(
     Example: probgen analyze latent runs/vae --data digits --set clusters=10
     """
     found, files = analyzed(
-        name, run, data, split, reference, out, data_dir, reading(size, crop, gray, scale),
+        name, run, data, split, reference, out, data_dir, how,
         seed=seed, device=device, progress=progress(quiet), **settings(set_, ARGUMENTS),
     )  # fmt: skip
     show(found, files, json)
@@ -113,7 +107,7 @@ def analyzed(
     **how: Any,
 ) -> tuple[xr.Dataset, list[Path]]:
     """The results of an analysis of runs, and the files that they were written to."""
-    from probgen.cli.data import check_source, loaded
+    from probgen.cli.loading import check_source, loaded
     from probgen.plugins.registry import find
     from probgen.store.folder import model_file
 

@@ -7,7 +7,6 @@ import io
 import json
 import math
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -74,36 +73,6 @@ Run = Annotated[
 Split = Annotated[
     str | None, typer.Option("--split", help="Part of the data set. Default: test, if there is one.")
 ]
-
-Size = Annotated[
-    str | None,
-    typer.Option(
-        "--size", metavar="HEIGHTxWIDTH", help="Scale images to this size, e.g. 32x48, or 32 for both sides."
-    ),
-]
-Crop = Annotated[
-    bool, typer.Option("--crop", help="Cut images around the center where --size has another shape.")
-]
-Gray = Annotated[bool, typer.Option("--gray", help="Convert color images to gray.")]
-Scale = Annotated[
-    int | None,
-    typer.Option(
-        "--scale",
-        help="For super-resolution: add `low`, the images at 1/SCALE of their size. Images may have different sizes.",
-    ),
-]
-
-
-def reading(size: str | None, crop: bool, gray: bool, scale: int | None = None) -> dict[str, Any]:
-    """How images are read, as `probgen.datasets.load` takes it. Errors: `InputError`."""
-    how: dict[str, Any] = {"size": None, "crop": "center" if crop else None, "gray": gray, "scale": scale}
-    if size is None:
-        return how
-    sides = re.fullmatch(r"([0-9]{1,6})(?:x([0-9]{1,6}))?", size)
-    if sides is None:
-        raise InputError(f"--size {size}: a number of pixels, as 32, or HEIGHTxWIDTH, as 32x48, is needed")
-    return how | {"size": (int(sides[1]), int(sides[2] or sides[1]))}
-
 
 RESERVED = {
     "family",

@@ -1,31 +1,39 @@
-"""Data of a command: a part of a data set, and the part for validation."""
+"""probgen data: what is read of a file, column by column."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
-from probgen.datasets import find_set, path_of
-from probgen.plugins.registry import registered
+import typer
 
-if TYPE_CHECKING:
-    import xarray as xr
-
-
-def check_source(data: str) -> None:
-    """Look the data up by name or path, which needs no torch. Errors: `InputError`."""
-    path_of(data)
+from probgen.cli.common import Json, print_table, put
+from probgen.cli.reading import with_reading
 
 
-def loaded(
-    data: str, split: str | None, usual: str, folder: Path | None, how: Mapping[str, Any] | None = None
-) -> tuple[xr.Dataset, xr.Dataset | None]:
-    """Rows of `split` (or of the usual one, where there is one), and those of `valid` beside `train`. how: images are read."""
-    from probgen.data.ingest import as_dataset
+@with_reading
+def command(
+    file: Annotated[Path, typer.Argument(help="A table: CSV and the like.")],
+    how: Any = None,
+    json: Json = False,
+) -> None:
+    """Show how a table is read: each column with its kind, its values and its gaps, and what it is used as.
 
-    splits = find_set(data).splits if data in registered("datasets") else ()
-    part = split if split is not None else usual if usual in splits else None
-    place = str(folder) if folder is not None else None
-    valid = as_dataset(data, "valid", place, **(how or {})) if part == "train" and "valid" in splits else None
-    return as_dataset(data, part, place, **(how or {})), valid
+    Nothing is fitted. Use it before `probgen fit`, and mend what is wrong by the options below.
+
+    Example: probgen data titanic.csv --drop alive,class --kind pclass=category
+    """
+    from probgen.datasets import path_of
+
+    path_of(file)
+    from probgen.data.tables import summary
+
+    found = summary(file, how.get("table"))
+    title = f"{file}: {found.rows} rows, {len(found.columns)} columns"
+    put(
+        {"file": str(file), "rows": found.rows, "columns": found.columns},
+        json,
+        lambda: print_table(
+            found.columns, ["column", "kind", "values", "gaps", "unit", "used_as", "why"], title
+        ),
+    )

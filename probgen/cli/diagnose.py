@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from probgen.cli.analyze import analyzed
 from probgen.cli.common import (
-    Crop,
     Data,
     DataDir,
     Device,
-    Gray,
     Json,
     Quiet,
     Run,
-    Scale,
     Seed,
-    Size,
     Split,
     place,
     print_table,
     progress,
     put,
-    reading,
 )
+from probgen.cli.reading import with_reading
 
 
+@with_reading
 def command(
     run: Run,
     data: Data,
     split: Split = None,
-    size: Size = None,
-    crop: Crop = False,
-    gray: Gray = False,
-    scale: Scale = None,
+    how: Any = None,
     reference: Annotated[
         str | None,
         typer.Option(
@@ -66,7 +60,7 @@ def command(
     Example: probgen diagnose runs/ring --data ring
     """
     found, files = analyzed(
-        "diagnose", [run], data, split, reference, out, data_dir, reading(size, crop, gray, scale),
+        "diagnose", [run], data, split, reference, out, data_dir, how,
         seed=seed, device=device, progress=progress(quiet), n=n, k=k,
     )  # fmt: skip
     names = ("value", "low", "high")

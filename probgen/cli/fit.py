@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from probgen.cli import completion
 from probgen.cli.common import (
     RESERVED,
-    Crop,
     Data,
     DataDir,
     Device,
-    Gray,
     Json,
     Quiet,
-    Scale,
     Seed,
     Set,
-    Size,
     number,
     place,
     progress,
     put,
-    reading,
     settings,
 )
+from probgen.cli.reading import with_reading
 
 
+@with_reading
 def command(
     family: Annotated[
         str, typer.Argument(autocompletion=completion.families, help="Name of a family (probgen families).")
@@ -39,10 +36,7 @@ def command(
     split: Annotated[
         str | None, typer.Option("--split", help="Part of the data set. Default: train, if there is one.")
     ] = None,
-    size: Size = None,
-    crop: Crop = False,
-    gray: Gray = False,
-    scale: Scale = None,
+    how: Any = None,
     set_: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted fit in --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the run in --out.")] = False,
@@ -62,13 +56,12 @@ def command(
 
     Example: probgen fit mixture --data iris --set components=3 --out runs/iris
     """
-    from probgen.cli.data import check_source, loaded
+    from probgen.cli.loading import check_source, loaded
     from probgen.plugins.registry import find
     from probgen.store.folder import check_folder
 
     # what needs no torch is refused before its import
     options = settings(set_, RESERVED - {"given"})  # of a fit it is an option
-    how = reading(size, crop, gray, scale)
     find("families", family)
     check_source(data)
     check_folder(out)

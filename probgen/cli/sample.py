@@ -179,7 +179,7 @@ def _conditions(path: Path, event: Any, latents: Collection[str]) -> Any:
     """
     from probgen.datasets import lines_of, read, read_text, table
 
-    texts = [name for name, part in event.given.items() if part.symbols]
+    texts = [name for name, part in event.given.items() if part.is_text]
     if path.suffix == ".txt" and texts:
         return {texts[0]: lines_of(read_text(path))}
     if path.suffix == ".csv" and path.is_file():

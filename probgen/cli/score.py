@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from probgen.cli.common import (
-    Crop,
     Data,
     DataDir,
     Device,
-    Gray,
     Json,
     Quiet,
     Run,
-    Scale,
     Seed,
     Set,
-    Size,
     Split,
     check_hdf5,
     place,
     print_table,
     progress,
     put,
-    reading,
     settings,
 )
+from probgen.cli.reading import with_reading
 from probgen.errors import InputError
 
 
+@with_reading
 def command(
     run: Run,
     data: Data,
@@ -40,10 +37,7 @@ def command(
         Path | None,
         typer.Option("--out", parser=place, help="Write to a file. Default: RUN/scores.h5."),
     ] = None,
-    size: Size = None,
-    crop: Crop = False,
-    gray: Gray = False,
-    scale: Scale = None,
+    how: Any = None,
     set_: Set = None,
     seed: Seed = 0,
     device: Device = None,
@@ -57,10 +51,10 @@ def command(
 
     Example: probgen score runs/iris --data iris
     """
-    from probgen.cli.data import check_source, loaded
+    from probgen.cli.loading import check_source, loaded
     from probgen.store.folder import SCORES, model_file
 
-    options, how = settings(set_), reading(size, crop, gray, scale)
+    options = settings(set_)
     model_file(run)
     check_source(data)
     target = out if out is not None else run / SCORES if run.is_dir() else None
@@ -74,7 +68,7 @@ def command(
     from probgen.store.trees import write_dataset
 
     fitted = load(run)
-    rows, _ = loaded(data, split, "test", data_dir, how)
+    rows, _ = loaded(data, split, "test", data_dir, how, fitted.event.columns)
     scores = score(fitted, rows, seed=seed, device=device, progress=progress(quiet), **options)
     if target is not None:
         write_dataset(target, "scores", scores)

@@ -4,6 +4,7 @@ Definition     a loaded family, as `Fitted` and the data room use it
 Samples        SampleOptions: what can be chosen of a draw
 Scores         ScoreOptions: what can be chosen of a score
 Accepting      accepts: what it can use beside x
+Supporting     supports: which values x may have
 Typed          dtype: of its parameters
 Precise        x_dtype: of real x that it is handed
 Preparing      prepare: a change of the data before they are described
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from probgen.contract.event import Event
 
 Dims = Mapping[str, tuple[str, ...]]
+USUAL = frozenset({"real", "binary", "integer", "token"})  # supports of a family that does not say which
 
 
 class Definition(Protocol):
@@ -53,6 +55,10 @@ class Definition(Protocol):
     @property
     def accepts(self) -> frozenset[str]:
         """What it can use beside `x`: a subset of {"observed", "weight", "length", "label", "attribute", "size", "pair"}."""
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """Which supports x may have."""
 
     def dtype_of_x(self, dtype: torch.dtype) -> torch.dtype:
         """Of real x that it is handed, where its parameters have a dtype."""
@@ -108,6 +114,17 @@ class Accepting(Protocol):
 
     @property
     def accepts(self) -> Collection[str]: ...
+
+
+@runtime_checkable
+class Supporting(Protocol):
+    """`supports` of a definition: which supports x may have; without it {"real", "binary", "integer", "token"}.
+
+    With "mixed" also a table whose columns have different ones of these.
+    """
+
+    @property
+    def supports(self) -> Collection[str]: ...
 
 
 @runtime_checkable

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from probgen.contract.columns import Column
 from probgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Support = Literal["real", "binary", "integer", "token"]
+SAID = 8  # columns that are named where an event is told in words
+Support = Literal["real", "binary", "count", "integer", "token", "mixed"]
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,16 @@ class Event:
 
     dims     names of the dimensions: `("feature",)`, `("height", "width")`, `("channel", "height", "width")`, ...
     shape    their sizes; None is a length that varies; height and width of images of any size
-    support  `real`, `binary` (0 or 1), `integer` (0 .. levels - 1, ordered) or `token` (0 .. levels - 1, unordered)
+    support  `real`, `binary` (0 or 1), `count` (0, 1, 2, ...), `integer` (0 .. levels - 1, ordered) or `token` (0 .. levels - 1,
+             unordered); `mixed` of a table whose columns differ in it
     levels   how many values, for `integer` and `token`
     given    what the model is conditioned on, by name: `{"label": Event((), (), "token", 10)}`; such a condition may itself be
              a vector, an image or a sequence, whose first dimension may vary
-    symbols  what the levels of a token are called, as the characters of a text are; () where they have no names
+    symbols  what the levels of a token are called: the characters of a text, the classes of a label; () where they have no names
     rate     samples a second, of a sound whose levels are those of the mu-law; None of anything else
     attributes  what is known of a datum beside it, in a family that learns that: names, and how many classes each has, 0 for a number
     scale    of a condition that is an image of any size: x has so many times its height and its width
+    columns  of a table, what each column is; () where they have no names
     """
 
     dims: tuple[str, ...]
@@ -41,6 +45,7 @@ class Event:
     rate: int | None = None
     attributes: Mapping[str, int] = field(default_factory=dict)
     scale: int | None = None
+    columns: tuple[Column, ...] = ()
 
     @property
     def size(self) -> int:
@@ -55,6 +60,11 @@ class Event:
             for name, part in self.given.items()
             if None in part.shape and not part.any_size
         }
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is a sequence of symbols that have names."""
+        return bool(self.symbols and self.dims)
 
     @property
     def is_image(self) -> bool:
@@ -74,7 +84,15 @@ class Event:
     @property
     def discrete(self) -> bool:
         """True where a probability is one of single values (counting measure)."""
+        if self.support == "mixed":
+            return all(column.support != "real" for column in self.columns)
         return self.support != "real"
+
+    @property
+    def measure(self) -> str:
+        """Of a density on it: `counting`, `lebesgue`, or of a table with columns of both their product, `mixed`."""
+        real = [column.support == "real" for column in self.columns] or [self.support == "real"]
+        return "lebesgue" if all(real) else "mixed" if any(real) else "counting"
 
     def image(self, halvings: int = 0, by: str = "halvings", instead: str = "") -> tuple[int, int, int]:
         """Channels, height and width of images of one size whose sides can be halved so many times.
@@ -96,10 +114,11 @@ class Event:
         return channels, height, width
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, and such that TOML has; a length that varies is 0, and `symbols`, `rate`, `attributes` and `scale` are left out if there are none."""
+        """As plain JSON values, and such that TOML has; a length that varies is 0, and `symbols`, `rate`, `attributes`, `scale` and `columns` are left out if there are none."""
         values = asdict(self) | {"given": {name: event.to_dict() for name, event in self.given.items()}}
+        values["columns"] = [column.to_dict() for column in self.columns]
         values["shape"] = [length or 0 for length in self.shape]
-        optional = ("symbols", "rate", "attributes", "scale")
+        optional = ("symbols", "rate", "attributes", "scale", "columns")
         return {name: value for name, value in values.items() if name not in optional or value}
 
     @staticmethod
@@ -118,6 +137,9 @@ class Event:
         attributes = {str(name): int(n) for name, n in values.get("attributes", {}).items()}
         if any(n < 0 for n in attributes.values()):
             raise ValueError("attributes")
+        columns = tuple(Column.from_dict(column) for column in values.get("columns", ()))
+        if (columns and [len(columns)] != list(sizes)) or (values["support"] == "mixed" and not columns):
+            raise ValueError("columns")
         return Event(
             tuple(values["dims"]),
             tuple(size or None for size in sizes),
@@ -128,6 +150,7 @@ class Event:
             rate,
             attributes,
             scale,
+            columns,
         )
 
     @staticmethod
@@ -144,6 +167,9 @@ class Event:
 
     def __str__(self) -> str:
         shape = " x ".join("?" if length is None else str(length) for length in self.shape) or "scalar"
+        if self.columns:
+            some = ", ".join(map(str, self.columns[:SAID])) + (", ..." if len(self.columns) > SAID else "")
+            return f"{len(self.columns)} columns: {some}" if len(self.columns) > 1 else f"the column {some}"
         levels = f" of {self.levels} levels" if self.levels else ""
         part = f", 1/{self.scale} of x" if (self.scale or 1) > 1 else ""
         return f"{shape} {self.support}{levels} ({', '.join(self.dims)}){part}"

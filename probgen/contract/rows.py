@@ -87,8 +87,8 @@ class Rows:
     mean_weight  of the rows; 1 where they have no weights
     valid        the rows to choose by (early stop), or None
 
-    Batches and chunks are tensors by name, on the run's device: `x` (`real` in `x_dtype`, `binary` and `integer` in the run's
-    dtype, `token` as int64), `observed` (bool; `x` is 0 where it is False), `weight`, `length` (int64), the conditions of
+    Batches and chunks are tensors by name, on the run's device: `x` (`real`, `count` and `mixed` in `x_dtype`, `binary` and `integer` in
+    the run's dtype, `token` as int64), `observed` (bool; `x` is 0 where it is False), `weight`, `length` (int64), the conditions of
     `event.given` and their lengths, and where it is asked for in `beside`, a `label` that is not known of every row (int64; -1 where it is not).
     `pair` (row, ...), where it is asked for: what x is of the other kind, which scores are held against and nothing is learnt of.
     Where the event has attributes, `attribute` (row, factor), float64, NaN where one is not known.
@@ -267,7 +267,7 @@ def ready(
             else "real"
         )
         whole = support == "token" or name == "length" or name in event.lengths
-        kind = x_dtype if name in ("x", "pair") and support == "real" else dtype
+        kind = x_dtype if name in ("x", "pair") and support in ("real", "mixed", "count") else dtype
         kind = torch.float64 if name == "attribute" else kind  # in units of their own
         wanted = torch.bool if name == "observed" else torch.int64 if whole else kind
         out[name] = tensor.to(device, wanted)

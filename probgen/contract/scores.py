@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 KINDS = ("exact", "lower_bound", "upper_bound", "estimate", "surrogate")
-MEASURES = ("counting", "lebesgue")
+MEASURES = ("counting", "lebesgue", "mixed")
 
 
 def log_prob(values: Any, *, kind: str, estimator: str, measure: str, se: Any = None) -> xr.Dataset:
@@ -18,7 +18,7 @@ def log_prob(values: Any, *, kind: str, estimator: str, measure: str, se: Any = 
     values     log p(x), or a bound on it: (row,), in nats
     kind       exact, lower_bound, upper_bound, estimate or surrogate
     estimator  how it was got: "exact", "elbo", "iwae-5000", ...
-    measure    counting or lebesgue: of the distribution used, not of the type of the data
+    measure    counting or lebesgue: of the distribution used, not of the type of the data; of a table with columns of both their product, mixed
     se         Monte Carlo standard error of each value: (row,)
     """
     if kind not in KINDS:

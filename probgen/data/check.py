@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from probgen.contract.columns import Column
 from probgen.contract.event import Event
 from probgen.contract.sizes import sizes_of
-from probgen.data.describe import blocks, rate_of
+from probgen.data.describe import rate_of
 from probgen.errors import InputError
+from probgen.readers.described import blocks
+
+MOST_COUNT = 1 << 53  # whole numbers up to here are exact in float64
 
 
 def check(
@@ -159,9 +163,13 @@ def _known(dataset: xr.Dataset, values: np.ndarray, first: int) -> np.ndarray:
 
 def place_of(x: xr.DataArray, at: Iterable[Any]) -> str:
     """A dimension of a row in words: the name of a column, where columns have names."""
-    first, names = tuple(map(int, at)), str(x.attrs.get("names", "")).split()
+    first = tuple(map(int, at))
     if len(first) == 1:
-        return f"column {names[first[0]]!r}" if len(names) == x.shape[1] else f"column {first[0]}"
+        return (
+            f"column {str(x['feature'].values[first[0]])!r}"
+            if "feature" in x.coords
+            else f"column {first[0]}"
+        )
     return f"position {first}"
 
 
@@ -250,6 +258,19 @@ def _check_values(name: str, values: np.ndarray, event: Event, first: int, dtype
         _refuse(name, values, ~fine, first, "a class from 0, or -1 or NaN where it is not known")
         return False
     part = event if name in ("x", "pair") else event.given[name]
+    if part.support == "mixed":
+        each = [
+            _check_numbers(f"{name}, column {column.name!r}", values[:, i], column, first, dtype)
+            for i, column in enumerate(part.columns)
+        ]
+        return any(each)
+    return _check_numbers(name, values, part, first, dtype, gaps=name == "x")
+
+
+def _check_numbers(
+    name: str, values: np.ndarray, part: Event | Column, first: int, dtype: Any, gaps: bool = True
+) -> bool:
+    """Check values against a support; whether some are missing, where they may be (`gaps`)."""
     nan = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
     if part.support == "real":
         largest = float(np.finfo(dtype).max)
@@ -259,18 +280,23 @@ def _check_values(name: str, values: np.ndarray, event: Event, first: int, dtype
             _refuse(
                 name,
                 values,
-                ~(there | (nan & (name == "x"))),
+                ~(there | (nan & gaps)),
                 first,
                 f"a finite number of at most {largest:.3g}",
             )
     else:
-        levels = 2 if part.support == "binary" else part.levels or 0
-        allowed = "0 or 1" if levels == 2 else f"a whole number from 0 to {levels - 1}"
-        whole = (values >= 0) & (values < levels)
+        least = part.least if isinstance(part, Column) else 0
+        levels = {"binary": 2, "count": MOST_COUNT + 1}.get(part.support, part.levels or 0)
+        allowed = f"a whole number from {least} to {least + levels - 1}"
+        if part.support == "count":
+            allowed = "a whole number from 0"
+        elif (least, levels) == (0, 2):
+            allowed = "0 or 1"
+        whole = (values >= least) & (values < least + levels)
         if values.dtype.kind == "f":
             whole &= values == np.floor(values)
-            whole |= nan & (name == "x")
-        if levels > 2 and not whole.all() and _is_share(values[~nan]):
+            whole |= nan & gaps
+        if part.support == "integer" and levels > 2 and not whole.all() and _is_share(values[~nan]):
             allowed += f"; these seem to be from 0 to 1, and would come out black: multiply by {levels - 1} and round"
         _refuse(name, values, ~whole, first, f"{allowed} ({part.support})")
     return bool(nan.any())

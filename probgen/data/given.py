@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from probgen.contract.sizes import sizes_of
 from probgen.data.attributes import with_conditions
 from probgen.data.check import check
 from probgen.data.vocabulary import in_symbols, in_symbols_of
-from probgen.errors import InputError
+from probgen.errors import InputError, did_you_mean
 
 
 def conditions(
@@ -103,6 +103,10 @@ def _as_numbers(event: Event, given: Mapping[str, Any] | xr.Dataset) -> dict[str
             if length is not None and f"{name}_length" in event.lengths:
                 out[f"{name}_length"] = length
         texts = [value] if isinstance(value, str) else value
+        if part is not None and part.symbols and not part.dims and _all_texts(texts):
+            numbers = _numbers_of(name, list(texts), part)
+            out[name] = numbers[0] if isinstance(value, str) else numbers
+            continue
         if not (
             part and part.symbols and isinstance(texts, list | tuple) and texts and isinstance(texts[0], str)
         ):
@@ -123,6 +127,23 @@ def _as_numbers(event: Event, given: Mapping[str, Any] | xr.Dataset) -> dict[str
         if f"{name}_length" in event.lengths:
             out[f"{name}_length"] = lengths[0] if one else lengths
     return out
+
+
+def _all_texts(values: Any) -> bool:
+    return (
+        isinstance(values, list | tuple | np.ndarray)
+        and len(values) > 0
+        and all(isinstance(v, str) for v in values)
+    )
+
+
+def _numbers_of(name: str, classes: Sequence[str], part: Event) -> np.ndarray:
+    """Numbers of classes by what they are called. Errors: `InputError`."""
+    numbers = {symbol: number for number, symbol in enumerate(part.symbols)}
+    for each in classes:
+        if each not in numbers:
+            raise InputError(f"given {name!r}: {each!r}; {did_you_mean(each, numbers)}")
+    return np.array([numbers[each] for each in classes])
 
 
 def _of_one_length(given: xr.Dataset) -> xr.Dataset:

@@ -8,7 +8,7 @@ A condition may have dimensions of its own, `source (row, source_time)`, of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from probgen import datasets
+from probgen.contract.columns import Column
 from probgen.errors import InputError
 
 LAZY = 256 << 20  # bytes from which data are read slice by slice and never held whole
@@ -32,6 +33,8 @@ def as_dataset(
     crop: str | None = None,
     gray: bool = False,
     scale: int | None = None,
+    table: Mapping[str, Any] | None = None,
+    like: Sequence[Column] = (),
 ) -> xr.Dataset:
     """Data of any kind as one Dataset with `x`.
 
@@ -40,14 +43,28 @@ def as_dataset(
     split    the part of a named data set
     folder   where named data sets are looked for first
     rate     samples a second that sounds are resampled to
-    size, crop, gray, scale  of images: see `probgen.datasets.load`
+    size, crop, gray, scale, table  of images and of tables: see `probgen.datasets.load`
+    like     columns of a model, as which those of a table are taken
 
     Errors: `InputError`.
     """
+    choices = datasets.Choices.of(table)
     if not isinstance(data, str | Path):
-        datasets.Reading(rate, size, crop, gray, scale).only((), "given by their path")
+        known = ("table",) if _is_frame(data) else ()
+        datasets.Reading(rate, size, crop, gray, scale, choices).only(known, "given by their path")
     if isinstance(data, str | Path):
-        dataset = datasets.load(data, split, folder, rate=rate, size=size, crop=crop, gray=gray, scale=scale)
+        dataset = datasets.load(
+            data,
+            split,
+            folder,
+            rate=rate,
+            size=size,
+            crop=crop,
+            gray=gray,
+            scale=scale,
+            table=table,
+            like=like,
+        )
     elif split is not None:
         raise InputError("a split can be chosen of a named data set or a file, not of an array")
     elif isinstance(data, xr.Dataset):
@@ -55,7 +72,7 @@ def as_dataset(
     elif isinstance(data, xr.DataArray):
         dataset = data.to_dataset(name="x")
     elif _is_frame(data):
-        dataset = datasets.from_frame(data)
+        dataset = datasets.from_frame(data, choices=choices, like=like)
     else:
         dataset = from_array(data)
     dataset = _named(dataset)
@@ -139,6 +156,22 @@ def _named(dataset: xr.Dataset) -> xr.Dataset:
     order = usual if len(usual) == len(rest) else rest
     if ("row", *order) != x.dims:
         dataset = dataset.transpose("row", *order, ...)
-    factor = dataset["factor"] if "attribute" in dataset and "factor" in dataset.coords else None
-    dataset = dataset.drop_vars(list(dataset.indexes)).reset_coords()
-    return dataset if factor is None else dataset.assign_coords(factor=factor)
+    kept = _kept(dataset)
+    dataset = dataset.drop_vars([*dataset.indexes, *(name for name in kept if name in dataset.coords)])
+    return dataset.reset_coords().assign_coords(kept).drop_indexes("row" if "row" in kept else [])
+
+
+def _kept(dataset: xr.Dataset) -> dict[str, xr.Variable]:
+    """The coordinates that mean something: names of factors and of columns, and what rows are called.
+
+    That of rows is no index, by which xarray would put rows of different variables in one order.
+    """
+    names = {"row"}
+    names |= {"factor"} if "attribute" in dataset else set()
+    names |= {"feature"} if _texts(dataset.coords.get("feature")) else set()
+    there = {name: dataset.coords[name] for name in sorted(names) if name in dataset.coords}
+    return {name: found.variable for name, found in there.items() if found.dims == (name,)}
+
+
+def _texts(names: xr.DataArray | None) -> bool:
+    return names is not None and all(isinstance(name, str) for name in names.values)

@@ -16,6 +16,7 @@ from probgen.contract.event import Event
 from probgen.contract.rows import Rows, numpy_dtype
 from probgen.data.attributes import with_attributes, with_conditions
 from probgen.data.check import check
+from probgen.data.columns import check_supports, in_columns_of
 from probgen.data.describe import event_of
 from probgen.data.ingest import as_dataset
 from probgen.data.precision import check_precision
@@ -66,7 +67,7 @@ def prepare(
 
     Errors: `InputError`, which names the field, the value and what is allowed; `FileError`.
     """
-    dataset = as_dataset(data)
+    dataset = as_dataset(data, like=event.columns if event is not None else ())
     if event is None or "pair" not in family.accepts:
         dataset = dataset.drop_vars("pair", errors="ignore")  # nothing is learnt of it
     learning, tells = event is None, "attribute" in family.accepts
@@ -78,8 +79,9 @@ def prepare(
         dataset = family.prepared(with_conditions(dataset, given), options)
         dataset = with_attributes(dataset, None) if tells else dataset
         event = event_of(dataset, given, attributes=tells, any_size="size" in family.accepts)
+        check_supports(event, family.supports, family.name)
     else:
-        dataset = in_symbols_of(event, with_conditions(dataset, event.given))
+        dataset = in_symbols_of(event, with_conditions(in_columns_of(event, dataset), event.given))
         dataset = with_attributes(dataset, event.attributes) if tells else dataset
     weight = dataset.get("weight") if "weight" in without else None
     dataset = dataset.drop_vars(set(without) - event.given.keys(), errors="ignore")

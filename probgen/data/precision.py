@@ -13,8 +13,8 @@ from torch import Tensor
 from probgen.contract.event import Event
 from probgen.contract.rows import Moments
 from probgen.data.check import place_of
-from probgen.data.describe import blocks
 from probgen.errors import InputError
+from probgen.readers.described import blocks
 
 LOST = 1e-4  # of a standard deviation, at most, by what a cast changes values
 
@@ -22,15 +22,16 @@ LOST = 1e-4  # of a standard deviation, at most, by what a cast changes values
 def check_precision(dataset: xr.Dataset, event: Event, family: str, dtype: Any, x_dtype: Any) -> None:
     """Whether the dtypes in which x and what it is conditioned on are handed over hold how far columns vary.
 
-    Real x comes in `x_dtype`, all else in `dtype`.
+    Real x, counts and tables of several supports come in `x_dtype`, all else in `dtype`.
 
     Errors: `InputError`, which names the column.
     """
     for name, part in {"x": event, **event.given}.items():
         variable = dataset[name]
-        kind = x_dtype if name == "x" and part.support == "real" else dtype
+        fine = part.support in ("real", "count", "mixed")
+        kind = x_dtype if name == "x" and fine else dtype
         whole = part.support == "integer" and (part.levels or 0) > 2 ** np.finfo(kind).nmant
-        if np.can_cast(variable.dtype, kind) or kind == np.float64 or not (whole or part.support == "real"):
+        if np.can_cast(variable.dtype, kind) or kind == np.float64 or not (whole or fine):
             continue
         seen, change = (Moments.of(_parts(variable, cast)) for cast in (None, kind))
         lost = seen.varies & (change.variance + change.mean.square() > LOST**2 * seen.variance)

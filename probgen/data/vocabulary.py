@@ -8,7 +8,7 @@ import xarray as xr
 from probgen.codecs.texts import recode
 from probgen.contract.event import Event
 from probgen.data.describe import described, symbols_of
-from probgen.errors import InputError
+from probgen.errors import InputError, did_you_mean
 
 
 def in_symbols_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
@@ -18,6 +18,8 @@ def in_symbols_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
         if name not in dataset:
             continue
         found, lengths = in_symbols(part, dataset[name], dataset.get(length))
+        if not part.dims:
+            dataset = dataset.assign({name: found})
         if lengths is not None:
             kept = length in dataset or None in part.shape
             dataset = dataset.drop_vars([name, length], errors="ignore").assign({name: found})
@@ -32,6 +34,8 @@ def in_symbols(
     own = symbols_of(x)
     if not own or not part.symbols or own == part.symbols:
         return x, None
+    if not part.dims:
+        return _classes(part, x, own), None
     alone = x.ndim == 1
     rows = x.values[None] if alone else x.values
     n = np.full(len(rows), rows.shape[1]) if length is None else np.atleast_1d(length.values)
@@ -43,3 +47,22 @@ def in_symbols(
     if alone:
         return xr.DataArray(found[0], dims=x.dims, attrs=attrs), xr.DataArray(n[0])
     return xr.DataArray(found, dims=x.dims, attrs=attrs), xr.DataArray(n, dims="row")
+
+
+def _classes(part: Event, label: xr.DataArray, own: tuple[str, ...]) -> xr.DataArray:
+    """A label in the classes of an event, by what they are called; NaN and -1 stay. Errors: `InputError` for one that it has not."""
+    numbers = {name: number for number, name in enumerate(part.symbols)}
+    values = label.values
+    known = np.isin(values, np.arange(len(own)))
+    used = np.unique(values[known]).astype(int)
+    new = [i for i in used if own[i] not in numbers]
+    if new:
+        row = int(np.flatnonzero(values == new[0])[0])
+        raise InputError(
+            f"{label.name or 'label'}, row {row}: {own[new[0]]!r}, which the model has not seen; {did_you_mean(own[new[0]], numbers)}"
+        )
+    table = np.array([numbers.get(name, -1) for name in own])
+    out = values.copy()
+    out[known] = table[values[known].astype(int)]
+    attrs = label.attrs | {"levels": part.levels, "symbols": list(part.symbols)}
+    return xr.DataArray(out, dims=label.dims, attrs=attrs, name=label.name)

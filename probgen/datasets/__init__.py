@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,11 @@ from probgen.plugins.registry import find, registered
 if TYPE_CHECKING:
     import xarray as xr
 
-    from probgen.readers import Reading, from_frame, lines_of, pairs, read, read_text, scaled, table
+    from probgen.contract.columns import Column
+    from probgen.readers import Choices, Reading, from_frame, lines_of, pairs, read, read_text, scaled, table
 
 __all__ = [
+    "Choices",
     "DataSet",
     "Reading",
     "find_set",
@@ -51,6 +53,8 @@ def load(
     crop: str | None = None,
     gray: bool = False,
     scale: int | None = None,
+    table: Mapping[str, Any] | None = None,
+    like: Sequence[Column] = (),
 ) -> xr.Dataset:
     """A data set by its registered name, or a file or folder by its path.
 
@@ -64,18 +68,22 @@ def load(
     gray    of images: colours become grey
     scale   of images: with `low`, the same made so many times smaller (bicubic, antialiased), for super-resolution; then images may be of
             several sizes, `size (row, side)`
+    table   of tables, by name: `sep`, `decimal`, `encoding`, `columns` (how a file is written, names of its columns), `na` (marks of gaps),
+            `drop`, `label`, `weight`, `index`, `kind` (`{"month": "category"}`: what columns are). docs/data.md has each
+    like    columns of a model, as which those of a table are taken
 
     What files hold is kept, refused, or converted with a warning: docs/data.md has the table. Returns a Dataset with `x (row, ...)` and `label (row)` where there are labels. Errors: `InputError`,
     `PluginError`.
     """
-    from probgen.readers import Reading, read, scaled
+    from probgen.readers import Choices, Reading, read, scaled
+    from probgen.readers.described import marked
 
-    how = Reading(rate, size, crop, gray, scale)
+    how = Reading(rate, size, crop, gray, scale, Choices.of(table), tuple(like))
     text, path = str(name), path_of(name)
     if path is not None:
         dataset = read(path, split, how)
         dataset = dataset if scale is None else scaled(dataset, scale)
-        return dataset.assign_attrs(path=text, **({"split": split} if split else {}))
+        return marked(dataset).assign_attrs(path=text, **({"split": split} if split else {}))
     found = find_set(text)
     if found.sized is not None and how.size is not None:
         height, width = how.sides
@@ -87,7 +95,7 @@ def load(
     how.only(("scale",), f"and {text!r} is a data set")
     dataset = found.load(split, folder)
     dataset = dataset if scale is None else scaled(dataset, scale)
-    return dataset.assign_attrs(name=text, **({"split": split} if split else {}))
+    return marked(dataset).assign_attrs(name=text, **({"split": split} if split else {}))
 
 
 def path_of(name: str | Path) -> Path | None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from probgen.contract.columns import Column
 from probgen.datasets.base import DataSet, Source
 from probgen.readers.base import joined
+from probgen.readers.described import attributes_of
 
 _DIGITS = {"train": slice(0, 1197), "valid": slice(1197, 1497), "test": slice(1497, 1797)}
 
@@ -44,19 +46,21 @@ def _iris(split: str | None, folder: Path | None) -> xr.Dataset:
     from sklearn.datasets import load_iris
 
     bunch = load_iris()
+    names = [name.removesuffix(" (cm)") for name in bunch.feature_names]
     return xr.Dataset(
         {
             "x": (
                 ("row", "feature"),
                 bunch.data,
-                {"names": " ".join(n.replace(" ", "_") for n in bunch.feature_names)},
+                attributes_of(Column(name, "real", unit="cm") for name in names),
             ),
             "label": (
                 "row",
                 bunch.target.astype(np.int64),
-                {"levels": 3, "names": " ".join(bunch.target_names)},
+                {"levels": 3, "symbols": [str(name) for name in bunch.target_names]},
             ),
-        }
+        },
+        {"feature": names},
     )
 
 
@@ -71,8 +75,10 @@ def _faithful(split: str | None, folder: Path | None) -> xr.Dataset:
     import pandas as pd
 
     frame = pd.read_csv(_FAITHFUL.find(folder))
-    x = frame[["eruptions", "waiting"]].to_numpy(dtype=np.float64)
-    return xr.Dataset({"x": (("row", "feature"), x, {"names": "eruptions waiting", "units": "minute"})})
+    names = ["eruptions", "waiting"]
+    x = frame[names].to_numpy(dtype=np.float64)
+    described = attributes_of(Column(name, "real", unit="minute") for name in names)
+    return xr.Dataset({"x": (("row", "feature"), x, described)}, {"feature": names})
 
 
 digits = DataSet(

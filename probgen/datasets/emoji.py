@@ -80,7 +80,7 @@ def _unpaired(split: str | None, folder: Path | None) -> xr.Dataset:
             "label": (
                 "row",
                 np.repeat([0, 1], [len(kind) for kind in kinds]),
-                {"levels": 2, "names": "noto twemoji"},
+                {"levels": 2, "symbols": ["noto", "twemoji"]},
             ),
             "attribute": _category(found["category"][np.concatenate(kinds)]),
         }

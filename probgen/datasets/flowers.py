@@ -46,7 +46,7 @@ def _flowers(split: str | None, folder: Path | None) -> xr.Dataset:
                     np.ascontiguousarray(x[rows]),
                     {"support": "integer", "levels": 256},
                 ),
-                "label": ("row", label[rows], {"levels": 17, "names": _NAMES}),
+                "label": ("row", label[rows], {"levels": 17, "symbols": _NAMES.split()}),
             }
         )
     return joined(parts, split)
@@ -60,7 +60,9 @@ def _kinds(split: str | None, folder: Path | None) -> xr.Dataset:
         kind[[names.index(name) for name in some.split()]] = number
     label = kind[dataset["label"].values]
     rows = np.flatnonzero(label >= 0)
-    return dataset.isel(row=rows).assign(label=("row", label[rows], {"levels": 2, "names": "white yellow"}))
+    return dataset.isel(row=rows).assign(
+        label=("row", label[rows], {"levels": 2, "symbols": ["white", "yellow"]})
+    )
 
 
 flowers17 = DataSet("1,360 photographs of 17 kinds of flowers, 3 x 64 x 64, 0..255", tuple(_PARTS), _flowers)

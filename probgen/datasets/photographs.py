@@ -39,7 +39,7 @@ def _cifar(split: str | None, folder: Path | None) -> xr.Dataset:
         rows = {"train": slice(0, -_VALID), "valid": slice(-_VALID, None), "test": slice(None)}[part]
         parts[part] = dataset.isel(row=rows)
         parts[part]["x"].attrs.update(support="integer", levels=256)
-        parts[part]["label"].attrs.update(levels=10, names=_CIFAR_NAMES)
+        parts[part]["label"].attrs.update(levels=10, symbols=_CIFAR_NAMES.split())
     return joined(parts, split)
 
 

@@ -47,7 +47,7 @@ def _spoken_digits(split: str | None, folder: Path | None) -> xr.Dataset:
     digit, speaker = np.array(labels).T
     return sound_rows(recordings, _RATE).assign(
         label=("row", digit, {"levels": 10}),
-        speaker=("row", speaker, {"levels": len(_SPEAKERS), "names": " ".join(_SPEAKERS)}),
+        speaker=("row", speaker, {"levels": len(_SPEAKERS), "symbols": list(_SPEAKERS)}),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,23 +16,32 @@ from probgen.inference.convergence import gained
 from probgen.inference.programs import Statistics
 
 
-def em(pair: Statistics, data: Rows, run: Run, steps: int, tolerance: float, stage: str = "fit") -> None:
+def em(
+    pair: Statistics,
+    data: Rows,
+    run: Run,
+    steps: int,
+    tolerance: float,
+    stage: str = "fit",
+    prior: Callable[[], Tensor] | None = None,
+) -> None:
     """Alternate `pair.e_step` over all rows and `pair.m_step`, until a step gains less than `tolerance` nats a row;
     with a tolerance of 0, which is that of a closed form, nothing is said of convergence.
 
     `e_step` returns statistics that add up over chunks and processes, among them `log_likelihood`, `rows` (the sum
     of weights), and, where the likelihood is penalised, `penalty`. What grows at every step is the log-likelihood
-    less the penalty. Exact, and the same whether the rows are in memory or in a file.
+    less the penalty, with `prior`, what the parameters have beside it for all rows together, in nats. Exact, and the same whether the rows are in memory or in a file.
     """
     last = _Last()
 
     @torch.no_grad()
     def step(t: int) -> dict[str, Tensor | float]:
         statistics = statistics_of(pair, data, run)
+        beside = float(prior()) if prior is not None else 0.0
         pair.m_step(statistics)
         rows = float(statistics["rows"])
         log_likelihood = float(statistics["log_likelihood"]) / rows
-        objective = log_likelihood - float(statistics.get("penalty", 0.0)) / rows
+        objective = log_likelihood - (float(statistics.get("penalty", 0.0)) - beside) / rows
         gain = objective - last.objective
         last.objective = objective
         return {"log_likelihood": log_likelihood, "objective": objective, "done": gain < tolerance}

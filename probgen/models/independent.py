@@ -3,8 +3,10 @@
     x_i ~ Bernoulli(theta_i)       binary
     x_i ~ Categorical(theta_i)     integer, token
     x_i ~ Normal(mu_i, sigma_i)    real
+    x_i ~ NegativeBinomial(m_i, r_i), or Poisson(m_i)    count
 
-fitted by maximum likelihood, with `smoothing` pseudo-counts for each value of a discrete x_i (Laplace's rule for 1).
+fitted by maximum likelihood, with `smoothing` pseudo-counts for each value of a discrete x_i (Laplace's rule for 1). Each column of a table has the
+one of its kind.
 """
 
 from __future__ import annotations
@@ -18,15 +20,18 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from probgen.contract.columns import columns_of
 from probgen.contract.event import Event
 from probgen.contract.options import NoOptions, Options, refuse_unused
 from probgen.contract.rows import Moments, Rows
 from probgen.contract.run import Run
 from probgen.errors import InputError
 from probgen.inference.em import em
+from probgen.models.bases.columns import Columns, GivenClass
 from probgen.pair import Pair
 
 MOST_LEVELS = 1 << 16
+STEPS, TOLERANCE = 1000, 1e-9  # of a table: nats a row that a step must gain to go on
 
 
 class IndependentOptions(Options):
@@ -38,6 +43,76 @@ class IndependentOptions(Options):
     smoothing: float = Field(1.0, gt=0, description="pseudo-counts of each value")
     regularization: float = Field(1e-6, ge=0, description="added to each variance, in units of itself")
     reg_covar: float = Field(0.0, ge=0, description="added to each variance, in units of x squared")
+    counts: Literal["negative_binomial", "poisson"] = Field(
+        "negative_binomial", description="what a count is"
+    )
+
+
+class IndependentColumns(Pair):
+    """A table: a distribution a column, by its kind. Pseudo-counts are spread over the values of a column."""
+
+    SampleOptions = ScoreOptions = NoOptions
+    accepts = frozenset({"observed", "weight"})
+    dtype = "float64"
+    by_loss = False
+
+    def __init__(self, options: IndependentOptions, event: Event):
+        super().__init__(options, event)
+        if options.likelihood != "auto":
+            raise InputError(
+                f"likelihood = {options.likelihood!r}: columns have one each, by their kinds; say them by --kind"
+            )
+        self.columns = Columns(
+            columns_of(event),
+            1,
+            full=False,
+            counts=options.counts,
+            smoothing=options.smoothing,
+            regularization=options.regularization,
+            reg_covar=options.reg_covar,
+        )
+        self.dims = {f"columns.{name}": dims for name, dims in self.columns.dims.items()}
+
+    def model(
+        self, x: Tensor | None = None, *, n: int, observed: Tensor | None = None, **given: Any
+    ) -> Tensor:
+        """x ~ prod_i p(x_i)."""
+        with pyro.plate("row", n):
+            z = torch.zeros(n, dtype=torch.long, device=self.columns.device)
+            return pyro.sample("x", GivenClass(self.columns, z, observed), obs=x)
+
+    def log_prob(self, x: Tensor, observed: Tensor | None = None, **given: Tensor) -> Tensor:
+        """Of what is known: (row,), in nats."""
+        there = None if observed is None or bool(observed.all()) else observed.flatten(1)
+        return self.columns.log_prob(x.flatten(1).double(), there)[:, 0]
+
+    def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
+        """What is observed tells nothing of the rest."""
+        drawn = self.draw(len(x), {}, options)["x"]
+        return {"x": torch.where(observed, x, drawn.to(x.dtype))}
+
+    def learn(self, data: Rows, run: Run) -> None:
+        """Closed forms, and of negative binomials steps that cannot lose, until one gains too little."""
+        self.columns.begin(data)
+        em(self, data, run, STEPS, TOLERANCE, prior=self.columns.prior)
+        self.columns.end()
+
+    def e_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What rows say of each column."""
+        x = batch["x"].flatten(1).double()
+        there = batch["observed"].flatten(1) if "observed" in batch else None
+        weight = batch["weight"].to(x) if "weight" in batch else torch.ones_like(x[:, 0])
+        log_likelihood = weight @ self.columns.log_prob(x, there)[:, 0]
+        return {
+            **self.columns.statistics(x, there, weight[:, None]),
+            "rows": weight.sum(),
+            "log_likelihood": log_likelihood,
+            "penalty": weight.sum() * self.columns.penalties().sum(),
+        }
+
+    def m_step(self, statistics: dict[str, Tensor]) -> None:
+        """By the kind of each column."""
+        self.columns.update({name: value for name, value in statistics.items() if "." in name})
 
 
 class Independent(Pair):
@@ -46,11 +121,20 @@ class Independent(Pair):
     Options = IndependentOptions
     SampleOptions = ScoreOptions = NoOptions
     accepts = frozenset({"observed", "weight"})
+    supports = frozenset({"real", "binary", "count", "integer", "token", "mixed"})
     dtype = "float64"
     by_loss = False
 
+    @classmethod
+    def build(cls, options: Any, event: Event) -> Pair:
+        """Of dimensions of one kind, or of columns of several, or of counts."""
+        if event.support in ("count", "mixed"):
+            return IndependentColumns(options, event)
+        return cls(options, event)
+
     def __init__(self, options: IndependentOptions, event: Event):
         super().__init__(options, event)
+        refuse_unused(options, "no column is a count", "counts")
         auto = {"real": "normal", "binary": "bernoulli"}.get(event.support, "categorical")
         self.likelihood = auto if options.likelihood == "auto" else options.likelihood
         D = math.prod(event.fixed_shape)

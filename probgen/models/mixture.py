@@ -13,13 +13,12 @@ which is log p(x) less a penalty. Lambda is diagonal: `regularization` times the
 `reg_covar`. In EM the penalty takes part in the responsibilities and adds Lambda to each covariance, so that none becomes
 singular, no step loses, and a column that does not vary, or is made of others, tells nothing of the components.
 
-Missing coordinates are integrated out everywhere. During a fit the parameters are those of centred and scaled data.
+Of a table with columns of other kinds x | z is a product over columns: `models.bases.latent_class`. Missing coordinates are integrated out everywhere. During a fit the parameters are those of centred and scaled data.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -30,12 +29,10 @@ import torch
 import xarray as xr
 from pydantic import Field
 from pyro.infer import TraceEnum_ELBO
-from sklearn.cluster import KMeans, kmeans_plusplus
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from probgen.contract.event import Event
-from probgen.contract.options import NoOptions, Options, PosteriorOptions, only
+from probgen.contract.options import NoOptions, Options, PosteriorOptions, only, refuse_unused
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.distributions import ObservedNormal
@@ -45,16 +42,11 @@ from probgen.inference import normal_moments as moments
 from probgen.inference.active import say_unused
 from probgen.inference.em import em
 from probgen.inference.normal_moments import Normals
+from probgen.inference.starts import START_ROWS, clusters, distinct
 from probgen.inference.svi import svi
 from probgen.inference.training import Training
+from probgen.models.bases.latent_class import LatentClass
 from probgen.pair import Pair
-
-START_ROWS = 20_000  # k-means sees this many rows at most
-SEED_ROWS = 8_000  # and its first centres are chosen among so many, or 20 a component
-CANDIDATES = (
-    128  # tried for each centre: with few of them separated components share one, and EM does not part them
-)
-
 
 ENUMERATED = TraceEnum_ELBO(
     max_plate_nesting=1
@@ -73,6 +65,12 @@ class MixtureOptions(Options):
     )
     reg_covar: float = Field(
         0.0, ge=0, description="added to it, in units of x squared, for columns of one unit"
+    )
+    counts: Literal["negative_binomial", "poisson"] = Field(
+        "negative_binomial", description="what a column of counts is in each component"
+    )
+    smoothing: float = Field(
+        1.0, gt=0, description="of columns of counts and classes: rows that each component has seen before"
     )
     tolerance: float = Field(
         1e-7,
@@ -99,14 +97,23 @@ class Mixture(Pair):
     SampleOptions = NoOptions
     ScoreOptions = MixtureScoreOptions
     accepts = frozenset({"observed", "weight"})
+    supports = frozenset({"real", "binary", "count", "integer", "token", "mixed"})
     latents = {"z": ()}
     exact = True
     by_loss = False
     dtype = "float64"
     measure = "lebesgue"  # also on whole numbers
 
+    @classmethod
+    def build(cls, options: Any, event: Event) -> Pair:
+        """Of Gaussians; of a table with other columns than real ones components have a distribution a column."""
+        if event.support in ("count", "mixed") or any(column.support != "real" for column in event.columns):
+            return LatentClass(options, event)
+        return cls(options, event)
+
     def __init__(self, options: MixtureOptions, event: Event):
         super().__init__(options, event)
+        refuse_unused(options, "all columns are real", "counts", "smoothing")
         K, D = options.components, math.prod(event.fixed_shape)
         self.log_pi = nn.Parameter(torch.full((K,), -math.log(K)))
         self.mu = nn.Parameter(torch.zeros(K, D))
@@ -358,21 +365,10 @@ class Mixture(Pair):
         if "observed" in batch:
             x = torch.where(batch["observed"].flatten(1), x, self.center)
         weight = batch["weight"] if "weight" in batch else torch.ones_like(x[:, 0])
-        first, w = _distinct(x, weight)
+        first, w = distinct(x, weight)
         y = (x[first] - self.center) / self.scale
-        with warnings.catch_warnings():  # fewer distinct rows than clusters: EM copes
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            points, size = y.cpu().numpy(), w.cpu().numpy()
-            few = run.numpy(stage, "seeds").permutation(len(points))[: max(SEED_ROWS, 20 * K)]
-            centers, _ = kmeans_plusplus(
-                points[few],
-                k := min(K, len(few)),
-                sample_weight=size[few],
-                n_local_trials=CANDIDATES,
-                random_state=run.key(stage, "k-means"),
-            )
-            labels = KMeans(k, init=centers, n_init=1).fit_predict(points, sample_weight=size)
-        r = nn.functional.one_hot(torch.from_numpy(labels).long(), K).T.to(self.mu) * w
+        labels = clusters(y, w, K, run, stage)
+        r = nn.functional.one_hot(labels, K).T.to(self.mu) * w
         self.mu.zero_()
         self.L.zero_()
         if self._matrices:
@@ -618,20 +614,6 @@ def _lower(L: Tensor) -> Tensor:
 def _log_diagonal(L: Tensor) -> Tensor:
     """The inverse of `_lower`."""
     return L.tril(-1) + torch.diag_embed(L.diagonal(dim1=-2, dim2=-1).log())
-
-
-def _distinct(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Which rows (row, feature) to take for each to come once, in the order of their values, and the weight of all that are equal."""
-    values, D = x.cpu().numpy(), x.shape[1]
-    for width in (1, 8, 64, D):  # few columns order most rows
-        order = np.lexsort(values[:, :width].T[::-1])
-        new = (values[order[1:], :width] != values[order[:-1], :width]).any(1)
-        if new.all() or width >= D:
-            break
-    group = np.concatenate([[0], new.cumsum()])
-    first = order[np.concatenate([[True], new])]
-    w = np.bincount(group, weight.cpu().numpy().astype(np.float64)[order])
-    return torch.from_numpy(first).to(x.device), torch.from_numpy(w).to(x)
 
 
 def _sum(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from torch import nn
 
 from probgen.contract.definition import (
+    USUAL,
     Accepting,
     Dependent,
     Illustrating,
@@ -19,6 +20,7 @@ from probgen.contract.definition import (
     Preparing,
     Samples,
     Scores,
+    Supporting,
     Typed,
 )
 from probgen.contract.event import Event
@@ -52,6 +54,7 @@ class Family:
             "score": source.ScoreOptions if isinstance(source, Scores) else NoOptions,
         }
         self.accepts = frozenset(source.accepts) if isinstance(source, Accepting) else frozenset()
+        self.supports = frozenset(source.supports) if isinstance(source, Supporting) else USUAL
         self.needed = dict(source.needed) if isinstance(source, Dependent) else {}
         self.dtype = source.dtype if isinstance(source, Typed) else "float32"
         self._x_dtype = getattr(torch, source.x_dtype) if isinstance(source, Precise) else None

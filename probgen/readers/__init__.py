@@ -9,12 +9,14 @@ import xarray as xr
 from probgen.errors import InputError
 from probgen.readers.arrays import dataset, hdf5, idx, npy, npz
 from probgen.readers.base import IMAGES, SOUNDS, Reading
+from probgen.readers.frames import Choices, from_frame
 from probgen.readers.pairs import holds_numbers, pair_file, pairs
 from probgen.readers.scaled import scaled
-from probgen.readers.tables import csv, from_frame, table
+from probgen.readers.tables import SUFFIXES, csv_file, table
 from probgen.readers.texts import lines_of, read_text, text_file
 
 __all__ = [
+    "Choices",
     "Reading",
     "from_frame",
     "idx",
@@ -28,10 +30,9 @@ __all__ = [
 ]
 
 _KNOWN = (
-    ".npy, .npz, .csv, .csv.gz, .tab, .h5, .hdf5, .nc, .txt, .tsv, .wav, .flac, .ogg, .png, .jpg, .tif and other images, "
+    ".npy, .npz, .csv, .tsv, .tab and these with .gz or .xz, .data, .h5, .hdf5, .nc, .txt, .tsv, .wav, .flac, .ogg, .png, .jpg, .tif and other images, "
     "IDX (-ubyte, .gz), a folder of images or sounds"
 )
-_PACKED_TABLES = (".csv.gz", ".tab.gz")
 _TO_UNPACK = SOUNDS | IMAGES | {".npy", ".npz", ".txt", ".tsv", ".h5", ".hdf5", ".nc"}
 
 
@@ -48,7 +49,7 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
     place = path / split if split and path.is_dir() else path
     kind = kind_of(path, place)
     how.only(
-        {"sounds": ["rate"], "images": ["size", "crop", "gray", "scale"]}.get(kind, []),
+        {"sounds": ["rate"], "images": ["size", "crop", "gray", "scale"], "tables": ["table"]}.get(kind, []),
         f"which {path} is not",
     )
     if kind == "sounds":
@@ -65,9 +66,11 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
 
 
 def kind_of(path: Path, place: Path | None = None) -> str:
-    """`sounds`, `images` or another; a folder is of sounds if there is one in it. place: the part of a folder that is looked into."""
+    """`sounds`, `images`, `tables` or another; a folder is of sounds if there is one in it. place: the part of a folder that is looked into."""
     if not path.is_dir() or path.suffix.lower() in SOUNDS:
         suffix = path.suffix.lower()
+        if path.name.lower().endswith(SUFFIXES) and (suffix != ".tsv" or holds_numbers(path)):
+            return "tables"
         return "sounds" if suffix in SOUNDS else "images" if suffix in IMAGES else "other"
     return "sounds" if any(file.suffix.lower() in SOUNDS for file in (place or path).rglob("*")) else "images"
 
@@ -91,8 +94,8 @@ def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
         return images(path, how)
     if suffix == ".npy":
         return dataset({"x": npy(path)}, path)
-    if suffix in (".csv", ".tab", ".tsv") or name.endswith(_PACKED_TABLES):
-        return csv(path)
+    if name.endswith(SUFFIXES):
+        return csv_file(path, how.table, how.like)
     if suffix == ".gz" and Path(path.stem).suffix.lower() in _TO_UNPACK:
         raise InputError(f"{path}: unpack it first, with gunzip")
     if suffix in (".gz", "") or "ubyte" in path.name:

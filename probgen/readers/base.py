@@ -5,20 +5,29 @@ from __future__ import annotations
 import warnings
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from probgen.contract.columns import Column
 from probgen.errors import InputError
+from probgen.readers.frames import Choices
 from probgen.store.guard import FLOOR, RATIO, UNPACKED
 
 IMAGES = {".png", ".apng", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 WAV, PACKED = {".wav", ".wave"}, {".flac", ".ogg", ".oga", ".opus"}  # the packed ones by soundfile
 SOUNDS = WAV | PACKED
-_OF = {"rate": "WAV files", "size": "images", "crop": "images", "gray": "images", "scale": "images"}
+_OF = {
+    "rate": "WAV files",
+    "size": "images",
+    "crop": "images",
+    "gray": "images",
+    "scale": "images",
+    "table": "tables",
+}
 
 
 MOST_SCALE = 16  # times that an image can be larger than its `low`
@@ -34,6 +43,8 @@ class Reading:
     crop: str | None = None
     gray: bool = False
     scale: int | None = None
+    table: Choices = field(default_factory=Choices)
+    like: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
         if self.rate is not None and self.rate < 1:
@@ -62,9 +73,12 @@ class Reading:
 
     def only(self, known: Iterable[str], what: str) -> None:
         """Refuse options that mean nothing for these data. Errors: `InputError`."""
-        for field in fields(self):
-            if getattr(self, field.name) != field.default and field.name not in known:
-                raise InputError(f"{field.name} is of {_OF[field.name]}, {what}")
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.name == "like" or option.name in known or value == getattr(Reading(), option.name):
+                continue
+            name = value.first() if isinstance(value, Choices) else option.name
+            raise InputError(f"{name} is of {_OF[option.name]}, {what}")
 
 
 def report(counts: Mapping[str, int], files: int, path: Path) -> None:
@@ -88,7 +102,7 @@ def classes_of(files: Sequence[Path], folder: Path) -> dict[str, Any]:
         return {}
     classes = sorted({file.parent.name for file in files})
     codes = np.array([classes.index(file.parent.name) for file in files])
-    return {"label": ("row", codes, {"levels": len(classes), "names": " ".join(classes)})}
+    return {"label": ("row", codes, {"levels": len(classes), "symbols": classes})}
 
 
 def most_unpacked(stored: int) -> int:

@@ -1,103 +1,289 @@
-"""Tables: CSV files and data frames."""
+"""Files of separated values: how they are written is found out, and what could be one thing or another is refused."""
 
 from __future__ import annotations
 
+import csv
+import gzip
 import io
+import lzma
 import math
+import re
 import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
+from probgen.contract.columns import Column
 from probgen.errors import FileError, InputError
 from probgen.readers.base import reason, unpacked
+from probgen.readers.frames import Choices, from_frame
 
-COLUMNS = 1 << 15  # of a CSV file
-COMMA = r"\s*[-+]?\d+,\d+\s*"  # a number as some countries write it
+COLUMNS = 1 << 15
+SUFFIXES = (".csv", ".tsv", ".tab", ".data", ".csv.gz", ".tsv.gz", ".tab.gz", ".csv.xz", ".tsv.xz")
+GAPS = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "#N/A", "<NA>")
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+LOOKED_AT = 200  # lines by which separators are told
+BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+COMMA = re.compile(r"[-+]?\d+,\d+")  # a number as some countries write it
+THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
+BOTH = re.compile(r"[-+]?\d{1,3}(,\d{3})+\.\d+|[-+]?\d{1,3}(,\d{3}){2,}")  # no decimal comma
 
 
-def csv(path: Path) -> xr.Dataset:
-    return from_frame(table(path), str(path))
+def csv_file(
+    path: Path,
+    choices: Choices = Choices(),  # noqa: B008 (frozen)
+    like: Sequence[Column] = (),
+) -> xr.Dataset:
+    """A file as `x (row, feature)` and what is beside it. Errors: `InputError`, `FileError`."""
+    return from_frame(table(path, choices, [column.name for column in like]), str(path), choices, like)
 
 
-def table(path: Path) -> pd.DataFrame:
-    """A CSV file as it is, with or without gzip; its columns are parted by the first of comma, tab and semicolon that its first line
-    has, those of `.tab` and `.tsv` by tabs. Errors: `FileError`; `InputError` where the first line has no names, for the row would be lost.
+def table(
+    path: Path,
+    choices: Choices = Choices(),  # noqa: B008 (frozen)
+    names: Sequence[str] = (),
+) -> pd.DataFrame:
+    """A file as a frame, its columns as pandas takes them, of nullable types.
+
+    names  columns of a model: a first line without names is then known for what it is
+
+    Errors: `FileError`; `InputError` where its separators, names or decimal points could be one thing or another.
     """
+    text = _decoded(path, choices)
+    lines = text.splitlines()
+    first = next((i for i, line in enumerate(lines) if line.strip()), None)
+    if first is None:
+        raise InputError(f"{path} is empty")
+    sep = choices.sep or _separator(path, lines[first : first + LOOKED_AT])
+    skipped = _comments(lines, first, sep)
+    text = "\n".join(lines[skipped:])
+    head, body = _names(path, text, sep, choices)
+    left, leading = _check_rows(path, text, sep, len(head), body, skipped)
+    kept = [name for i, name in enumerate(head) if i not in left]
+    texts = [name for name in kept if _as_text(name, choices)]
+    zeros = [head[i] for i in sorted(leading) if head[i] in kept and choices.kind_of(head[i]) is None]
+    if zeros:
+        raise InputError(
+            f"{path}: column {zeros[0]!r} has numbers with leading zeros: they are classes (--kind {zeros[0]}=category), or numbers "
+            f"(--kind {zeros[0]}=count), or left out (--drop {zeros[0]})"
+        )
+    how: dict[str, Any] = {
+        "sep": sep,
+        "header": None,
+        "names": head,
+        "usecols": [i for i in range(len(head)) if i not in left],
+        "skiprows": 1 if body else 0,
+        "skipinitialspace": True,
+        "na_values": [*GAPS, *choices.na],
+        "keep_default_na": False,
+        "dtype_backend": "numpy_nullable",
+        "float_precision": "round_trip",
+        "dtype": dict.fromkeys(texts, "string"),
+        "decimal": choices.decimal or ".",
+        "thousands": {",": None if sep == "." else ".", ".": "," if sep != "," or '"' in text else None}.get(
+            choices.decimal or ""
+        ),
+        "index_col": False,
+    }
     try:
-        with (
-            io.BytesIO(unpacked(path.read_bytes()))
-            if path.suffix.lower() == ".gz"
-            else path.open("rb") as file
-        ):
-            first = file.readline(COLUMNS << 5)
-            tabs = Path(path.name.removesuffix(".gz")).suffix.lower() in (".tab", ".tsv")
-            by = "\t" if tabs else next((mark for mark in ",\t;" if mark.encode() in first), ",")
-            if first.count(by.encode()) >= COLUMNS:
-                raise ValueError(f"more than {COLUMNS} columns; give an .npy file")
-            names = first.decode("utf-8-sig", errors="replace").strip("\r\n").split(by)
-            if any(map(_is_number, names)) and all(_is_number(name) or not name.strip() for name in names):
+        frame = pd.read_csv(io.StringIO(text), **how)
+        if choices.decimal is None:
+            decimal = _decimal(path, frame, texts)
+            if decimal is not None:
+                frame = pd.read_csv(io.StringIO(text), **{**how, **decimal})
+    except (ValueError, OverflowError) as error:
+        raise FileError(f"{path} cannot be read as a table: {reason(error)}") from None
+    for name in frame.columns:
+        if pd.api.types.is_string_dtype(frame[name].dtype):
+            frame[name] = frame[name].str.strip()
+    return frame
+
+
+def _as_text(name: str, choices: Choices) -> bool:
+    kind = choices.kind_of(name) or ""
+    return kind == "category" or "<" in kind or name == choices.label
+
+
+def _decoded(path: Path, choices: Choices) -> str:
+    """The text of a file, packed or not. Errors: `FileError`; `InputError` where its encoding has to be said."""
+    try:
+        raw = path.read_bytes()
+        suffix = path.suffix.lower()
+        if suffix == ".gz":
+            raw = unpacked(raw)
+        elif suffix == ".xz":
+            raw = lzma.decompress(raw)
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise FileError(f"{path} cannot be read: {reason(error)}") from None
+    encoding = (
+        choices.encoding
+        or next((name for bom, name in BOMS.items() if raw.startswith(bom)), None)
+        or "utf-8-sig"
+    )
+    try:
+        text = raw.decode(encoding)
+    except LookupError:
+        raise InputError(f"encoding = {encoding!r} is not known: utf-8, utf-16, latin-1, cp1252") from None
+    except UnicodeDecodeError as error:
+        if choices.encoding:
+            raise InputError(f"{path} is no text in {encoding}: {reason(error)}") from None
+        raise InputError(
+            f"{path} is no text in UTF-8: say how it is written, --encoding latin-1, cp1252 or utf-16"
+        ) from None
+    if "\0" in text:
+        raise FileError(f"{path} is no text: it holds bytes that are 0")
+    return text
+
+
+def _rows(text: str, sep: str) -> Iterator[list[str]]:
+    return csv.reader(io.StringIO(text), delimiter=sep, skipinitialspace=True)
+
+
+def _separator(path: Path, lines: Sequence[str]) -> str:
+    """What parts the fields: the mark by which all lines have equally many. Errors: `InputError` where two do."""
+    if Path(path.name.removesuffix(".gz").removesuffix(".xz")).suffix.lower() in (".tsv", ".tab"):
+        return "\t"
+    text = "\n".join(line for line in lines if line.strip() and not line.startswith("#")) or "\n".join(lines)
+    widths: dict[str, Counter[int]] = {}
+    for sep in SEPARATORS:
+        try:
+            counts = Counter(len(row) for row in _rows(text, sep) if row)
+        except csv.Error:
+            continue
+        if max(counts, default=1) > 1:
+            widths[sep] = counts
+    even = [sep for sep, counts in widths.items() if len(counts) == 1]
+    if len(even) > 1 and "," in even:  # decimal commas between semicolons or tabs
+        cells = [cell for row in _rows(text, next(sep for sep in even if sep != ",")) for cell in row]
+        if any(COMMA.fullmatch(cell.strip()) for cell in cells):
+            even.remove(",")
+    if len(even) == 1:
+        return even[0]
+    if not even and not widths:
+        return ","  # one column
+    if not even:  # rows that are ragged are told by their numbers
+        return max(widths, key=lambda sep: (widths[sep].most_common(1)[0][1], max(widths[sep])))
+    said = " or ".join(SEPARATORS[sep] for sep in even)
+    raise InputError(f"{path}: {said} may part its columns: say which, --sep '{even[0]}'")
+
+
+def _comments(lines: Sequence[str], first: int, sep: str) -> int:
+    """How many lines at the beginning are empty, or remarks that begin with # and have not the fields of the lines below."""
+    skipped = first
+    while skipped < len(lines) - 1 and (lines[skipped].startswith("#") or not lines[skipped].strip()):
+        below = next(
+            (line for line in lines[skipped + 1 :] if line.strip() and not line.startswith("#")), None
+        )
+        if below is None or lines[skipped].count(sep) == below.count(sep) > 0:
+            break
+        skipped += 1
+    return skipped
+
+
+def _names(path: Path, text: str, sep: str, choices: Choices) -> tuple[list[str], bool]:
+    """The names of columns, and whether the first line holds them. Errors: `InputError`."""
+    first = next(row for row in _rows(text, sep) if any(cell.strip() for cell in row))
+    first = [cell.strip() for cell in first]
+    if len(first) > COLUMNS:
+        raise FileError(f"{path} has more than {COLUMNS} columns; give an .npy file")
+    if choices.columns is not None and choices.columns != ("header",):
+        names = [f"column {i + 1}" for i in range(len(first))] if choices.columns == ("none",) else []
+        names = names or list(choices.columns)
+        if len(names) != len(first):
+            raise InputError(f"{path} has {len(first)} columns, and --columns names {len(names)}")
+        return names, first == names
+    numbers = [cell for cell in first if _is_number(cell)]
+    if numbers and choices.columns is None:
+        raise InputError(
+            f"{path}: its first line holds the number {numbers[0]}, and it should name the columns: name them by --columns a,b,..., "
+            f"number them by --columns none, or take it for names by --columns header"
+        )
+    named = [cell for cell in first if cell]
+    if twice := [cell for cell, n in Counter(named).items() if n > 1]:
+        raise InputError(
+            f"{path} has two columns {twice[0]!r}: names must differ; give others by --columns a,b,..., or number them, if the first "
+            "line is a row, by --columns none"
+        )
+    return [cell or f"Unnamed: {i}" for i, cell in enumerate(first)], True
+
+
+def _check_rows(
+    path: Path, text: str, sep: str, width: int, named: bool, skipped: int
+) -> tuple[set[int], set[int]]:
+    """Columns that have neither name nor value, and those with leading zeros. Errors: `InputError` for a row of another length."""
+    empty, zeros = set(range(width)), set()
+    try:
+        reader = csv.reader(io.StringIO(text), delimiter=sep, skipinitialspace=True)
+        for number, row in enumerate(reader):
+            if not any(cell.strip() for cell in row):
+                if row and len(row) > 1 and len(row) != width:
+                    raise InputError(
+                        f"{path}, line {reader.line_num + skipped}: {len(row)} fields where there are {width} columns"
+                    )
+                continue
+            if len(row) != width:
                 raise InputError(
-                    f"{path}: its first line holds numbers alone, and it is the one that names the columns: write names above "
-                    "it, or in its place, or save the table as .npy"
+                    f"{path}, line {reader.line_num + skipped}: {_counted(len(row), 'field')} where there are {_counted(width, 'column')}: "
+                    "mend it, or say what parts the columns, --sep"
                 )
-            file.seek(0)
-            return pd.read_csv(file, sep=by, encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise FileError(f"{path} cannot be read as CSV: it is no text in UTF-8; save it as UTF-8") from None
-    except InputError:
-        raise
-    except (ValueError, OSError, EOFError, zlib.error) as error:
-        raise FileError(f"{path} cannot be read as CSV: {reason(error)}") from None
+            if named and number == 0:
+                empty -= {i for i, cell in enumerate(row) if cell.strip()}
+                continue
+            if empty:
+                empty -= {i for i in empty if row[i].strip()}
+            for i, cell in enumerate(row):
+                if cell[:1] == "0" and len(cell) > 1 and cell.isdigit():
+                    zeros.add(i)
+    except csv.Error as error:
+        raise FileError(f"{path} cannot be read as a table: {reason(error)}") from None
+    return empty, zeros
 
 
-def from_frame(frame: pd.DataFrame, name: str = "the table") -> xr.Dataset:
-    """A table: numeric columns are features, a column `label` (or one column of text) the label, `weight` the weight.
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'s' if n != 1 else ''}"
 
-    A first column of row numbers (`rownames`, or without a name) is left out. Errors: `InputError`.
-    """
-    columns = list(frame.columns)
-    if columns and str(columns[0]) in ("rownames", "Unnamed: 0", "index"):
-        frame = frame.drop(columns=columns[0])
-    text = [c for c in frame.columns if not pd.api.types.is_numeric_dtype(frame[c])]
-    for column in text:
-        if frame[column].astype(str).str.fullmatch(COMMA).all():
+
+def _decimal(path: Path, frame: pd.DataFrame, texts: Sequence[str]) -> dict[str, str] | None:
+    """How numbers are written where pandas has found texts; None where there is nothing to say. Errors: `InputError`."""
+    found: dict[str, str] | None = None
+    for name in frame.columns:
+        if name in texts or not pd.api.types.is_string_dtype(frame[name].dtype):
+            continue
+        cells = [str(cell).strip() for cell in frame[name].dropna().unique()]
+        if not cells or not all(
+            COMMA.fullmatch(cell) or _is_number(cell) or BOTH.fullmatch(cell) for cell in cells
+        ):
+            continue
+        commas = [cell for cell in cells if "," in cell]
+        if not commas:
+            continue
+        if any(BOTH.fullmatch(cell) for cell in commas):
+            now = {"thousands": ","}
+        elif all(THOUSANDS.fullmatch(cell) for cell in commas):
             raise InputError(
-                f"{name}: column {str(column)!r} has commas for decimal points, as in {frame[column].iloc[0]}: write points"
+                f"{path}: column {name!r} has {commas[0]!r}: say whether the comma is a decimal one (--decimal ,) or one of thousands (--decimal .)"
             )
-    label = "label" if "label" in frame.columns else text[0] if len(text) == 1 else None
-    others = [str(c) for c in text if c != label]
-    if others:
-        raise InputError(f"{name}: column {others[0]!r} is not numeric: drop it, or make it numbers")
-    variables: dict[str, Any] = {}
-    if label is not None:
-        codes, names = pd.factorize(frame[label], sort=True)
-        variables["label"] = ("row", codes, {"levels": len(names), "names": " ".join(map(str, names))})
-    if "weight" in frame.columns:
-        variables["weight"] = ("row", frame["weight"].to_numpy())
-    features = frame.drop(columns=[c for c in (label, "weight") if c is not None and c in frame.columns])
-    if features.shape[1] == 0:
-        raise InputError(f"{name} has no numeric column")
-    if len({d.kind for d in map(np.dtype, map(_numpy_dtype, features.dtypes))}) > 1 or features.isna().any(
-        axis=None
-    ):
-        values = features.to_numpy(dtype=np.float64, na_value=np.nan)
-    else:
-        values = features.to_numpy(dtype=np.result_type(*map(_numpy_dtype, features.dtypes)))
-    variables["x"] = (("row", "feature"), values, {"names": " ".join(map(str, features.columns))})
-    return xr.Dataset(variables)
+        elif any("." in cell for cell in cells):
+            raise InputError(
+                f"{path}: column {name!r} has {commas[0]!r} beside decimal points: say which is decimal (--decimal , or .)"
+            )
+        else:
+            now = {"decimal": ","}
+        if found is not None and found != now:
+            raise InputError(
+                f"{path}: column {name!r} is written otherwise than others: say which mark is decimal (--decimal , or .)"
+            )
+        found = now
+    return found
 
 
 def _is_number(text: str) -> bool:
     """Whether it is a number that is written in digits: a column may be called nan, or infinity."""
     try:
-        return math.isfinite(float(text.strip().strip("\"'")))
+        return math.isfinite(float(text.strip().strip("\"'"))) and "_" not in text
     except ValueError:
         return False
-
-
-def _numpy_dtype(dtype: Any) -> Any:
-    return getattr(dtype, "numpy_dtype", dtype)

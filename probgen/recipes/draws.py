@@ -12,6 +12,7 @@ import xarray as xr
 from probgen.codecs.sounds import from_mu_law, write_wav
 from probgen.contract.definition import Gaussian
 from probgen.contract.fitted import Fitted
+from probgen.data.describe import symbols_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +42,7 @@ def names_of(given: dict[str, Any], data: xr.Dataset) -> list[str]:
     """What each of the conditions is, in words: ["label 3, speaker theo", ...]."""
     words = []
     for name, values in given.items():
-        names = str(data[name].attrs.get("names", "")).split() if name in data else []
+        names = symbols_of(data[name]) if name in data else ()
         words.append([v if isinstance(v, str) else f"{name} {names[v] if names else v}" for v in values])
     return [", ".join(each) for each in zip(*words, strict=True)]
 

@@ -166,7 +166,7 @@ def _draw(
         result.notes.append(f"draws were left out: {error}")
         return
     write_dataset(result.run / SAMPLES, "samples", draws)
-    names = str(data["x"].attrs.get("names", "")).split()
+    names = [column.name for column in event.columns]
     if event.rate:
         write_sounds(result.run, draws["x"].values.reshape(-1, draws.sizes["time"]), event.rate)
         names = told
@@ -226,7 +226,7 @@ def _check_data(recipe: Recipe, data: xr.Dataset, needed: set[str]) -> None:
     for name, options in recipe.analyses.items():
         found = find_analysis(name)
         found.check(event, checked(found.options, located(options, Path(), recipe.models), name))
-    if recipe.sample.prompt is not None and not event.symbols:
+    if recipe.sample.prompt is not None and not event.is_text:
         raise InputError(f"sample.prompt = {recipe.sample.prompt!r}: x is no text, but {event}")
     wanted = recipe.sample.given
     events = event_of(data, needed).given
@@ -252,12 +252,16 @@ def _check_data(recipe: Recipe, data: xr.Dataset, needed: set[str]) -> None:
 
 def _check_given(name: str, values: Sequence[int | str], event: Event) -> None:
     if event.dims:
-        if not (event.symbols and values and all(isinstance(value, str) and value for value in values)):
+        if not (event.is_text and values and all(isinstance(value, str) and value for value in values)):
             raise InputError(f"sample.given.{name} = {list(values)}: texts are needed, for {event}")
         try:
             encode_all([str(value) for value in values], event.symbols)
         except InputError as error:
             raise InputError(f"sample.given.{name}, {error}") from None
+    elif event.symbols and values and all(isinstance(value, str) for value in values):
+        for value in values:
+            if value not in event.symbols:
+                raise InputError(f"sample.given.{name}: {value!r}; {did_you_mean(str(value), event.symbols)}")
     elif not values or not all(isinstance(v, int) and 0 <= v < (event.levels or 0) for v in values):
         raise InputError(f"sample.given.{name} = {list(values)}: whole numbers from 0 to {event.levels} - 1")
 

@@ -1,0 +1,48 @@
+"""What was read of a table, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from probgen.readers import Choices, table
+from probgen.readers.frames import numbers, read_columns, with_gaps
+
+SHOWN = 6  # classes that are named
+WORDS = {"token": "category"}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How many rows a table has, and of each column: column, kind, values, gaps, used_as, why."""
+
+    rows: int
+    columns: list[dict[str, Any]]
+
+
+def summary(path: Path, choices: Mapping[str, Any] | None = None) -> Summary:
+    """Read a file as a fit would. Errors: `InputError`, `FileError`."""
+    wanted = Choices.of(choices)
+    frame = with_gaps(table(path, wanted).rename(columns=str), wanted.na)
+    lines = []
+    for read in read_columns(frame, str(path), wanted):
+        column = read.column
+        line: dict[str, Any] = {"column": read.name, "used_as": read.use, "why": read.why or None}
+        line["gaps"] = read.gaps or None
+        if column is not None:
+            kind = WORDS.get(column.support, column.support)
+            line["kind"] = f"ordered {kind}" if column.ordered else kind
+            if column.classes and column.support == "token":
+                more = f", ... ({column.levels})" if len(column.classes) > SHOWN else ""
+                mark = " < " if column.ordered else ", "
+                line["values"] = mark.join(column.classes[:SHOWN]) + more
+            else:
+                x = numbers(frame[read.name], column)
+                line["values"] = f"{np.nanmin(x):.6g} to {np.nanmax(x):.6g}"
+            line["unit"] = column.unit or None
+        lines.append(line)
+    return Summary(len(frame), lines)

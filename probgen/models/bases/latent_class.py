@@ -1,0 +1,290 @@
+"""A mixture over a table whose columns are of different kinds (latent class analysis: Lazarsfeld & Henry 1968; McLachlan & Peel 2000, chapter 5).
+
+    z ~ Categorical(pi)
+    x_i | z ~ a distribution by the kind of column i: see `models.bases.columns`
+    log p(x) = log sum_k pi_k prod_i p(x_i | z = k)
+
+fitted by EM, exactly: what is not known of a row is summed or integrated out. What grows at every step is the log-likelihood, less what real
+columns pay for narrow components, and with what components have seen before (`smoothing`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import torch
+import xarray as xr
+from torch import Tensor, nn
+
+from probgen.contract.columns import columns_of
+from probgen.contract.event import Event
+from probgen.contract.options import NoOptions, PosteriorOptions
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
+from probgen.errors import DivergedError, InputError, NotOffered
+from probgen.inference.active import say_unused
+from probgen.inference.em import em
+from probgen.inference.starts import START_ROWS, clusters, distinct
+from probgen.models.bases.columns import Classes, Columns, Counts, GivenClass, Normals
+from probgen.pair import Pair
+
+AT_ONCE = 1 << 22  # numbers that are worked out together
+
+
+class LatentClass(Pair):
+    """Components with a distribution a column."""
+
+    SampleOptions = NoOptions
+    ScoreOptions = PosteriorOptions
+    accepts = frozenset({"observed", "weight"})
+    latents = {"z": ()}
+    exact = True
+    by_loss = False
+    dtype = "float64"
+
+    def __init__(self, options: Any, event: Event):
+        super().__init__(options, event)
+        if options.method != "em":
+            raise InputError(
+                f"method = {options.method!r}: a table of several kinds of columns is fitted by em"
+            )
+        if options.covariance not in ("full", "diagonal"):
+            raise InputError(
+                f"covariance = {options.covariance!r}: real columns beside others are 'full' or 'diagonal'"
+            )
+        self.log_pi = nn.Parameter(torch.full((options.components,), -math.log(options.components)))
+        self.columns = Columns(
+            columns_of(event),
+            options.components,
+            full=options.covariance == "full",
+            counts=options.counts,
+            smoothing=options.smoothing,
+            regularization=options.regularization,
+            reg_covar=options.reg_covar,
+        )
+        self.dims = {
+            "log_pi": ("component",),
+            **{f"columns.{name}": dims for name, dims in self.columns.dims.items()},
+        }
+        self.long_names = {"log_pi": "logarithms of the weights"}
+
+    # the model
+
+    def model(
+        self, x: Tensor | None = None, *, n: int, observed: Tensor | None = None, **given: Any
+    ) -> Tensor:
+        """z ~ Categorical(pi), x ~ p(x | z)."""
+        with pyro.plate("row", n):
+            z = pyro.sample("z", dist.Categorical(logits=self.log_pi), infer={"enumerate": "parallel"})
+            return pyro.sample("x", GivenClass(self.columns, z, observed), obs=x)
+
+    def log_joint(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """log p(x, z = k): (row, component)."""
+        there = None if observed is None or bool(observed.all()) else observed.flatten(1)
+        x = x.flatten(1).to(self.log_pi.dtype)
+        return self.log_pi.log_softmax(0) + self.columns.log_prob(x, there)
+
+    def log_prob(self, x: Tensor, observed: Tensor | None = None, **given: Tensor) -> Tensor:
+        """log p(x), of what is known: (row,), in nats."""
+        return self.log_joint(x, observed).logsumexp(1)
+
+    def posterior(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """p(z = k | x): (row, component)."""
+        return self.log_joint(x, observed).softmax(1)
+
+    def assess(self, x: Tensor, options: PosteriorOptions, **given: Tensor) -> xr.Dataset:
+        """Exact scores, and p(z | x) where it is asked for."""
+        scores = super().assess(x, options, **given)
+        if options.posterior:
+            p = self.posterior(x, **given)
+            scores["posterior"] = (("row", "component"), p.cpu().numpy(), {"long_name": "p(z | x)"})
+            scores["z"] = ("row", p.argmax(1).cpu().numpy(), {"long_name": "arg max of p(z | x)"})
+        return scores
+
+    def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
+        """z, and x given z."""
+        z = self._checked_z(given) if "z" in given else dist.Categorical(logits=self.log_pi).sample((n,))
+        return {"x": self.columns.draw(z).reshape(n, *self.event.fixed_shape), "z": z}
+
+    def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
+        """E[x | z]. Errors: `NotOffered` where there are classes, which have no mean."""
+        if "z" in start and until == "x":
+            mean = self.columns.mean(self._checked_z(start))
+            if mean is None:
+                raise NotOffered("mixture: classes have no mean; draw x given z")
+            return mean.reshape(len(mean), *self.event.fixed_shape)
+        return super().decode(start, until)
+
+    def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
+        """z ~ p(z | x_o), then what is not known from p(x_m | x_o, z), in closed form."""
+        flat, there = x.flatten(1).to(self.log_pi.dtype), observed.flatten(1)
+        p = self.posterior(x, observed)
+        z = self._checked_z(given) if "z" in given else dist.Categorical(probs=p).sample()
+        return {"x": self.columns.complete(flat, there, z).reshape(x.shape), "z": z}
+
+    def _checked_z(self, given: Mapping[str, Tensor]) -> Tensor:
+        z, K = given["z"], self.options.components
+        if not bool(((z >= 0) & (z < K) & (z == z.round())).all()):
+            raise InputError(f"given z: a whole number from 0 to {K - 1} is needed")
+        return z.long()
+
+    # learning
+
+    def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset]:
+        """EM from each start; the best one stays."""
+        options = self.options
+        if options.components > data.n:
+            raise InputError(f"components = {options.components}: more than the {data.n} rows of the data")
+        self.columns.begin(data)
+        best: tuple[float, dict[str, Tensor]] | None = None
+        failed: list[DivergedError] = []
+        for i in range(options.restarts):
+            stage = f"restart-{i}" if options.restarts > 1 else "fit"
+            try:
+                self.start(data, run, stage)
+                em(self, data, run, options.steps, options.tolerance, stage, self.columns.prior)
+            except DivergedError as error:
+                failed.append(error)
+                continue
+            objective = float(run.history()["objective"].values[-1])
+            if best is None or objective > best[0]:
+                best = objective, {name: value.clone() for name, value in self.state_dict().items()}
+        if best is None:
+            raise failed[0]
+        if failed:
+            run.notes.append(
+                f"{len(failed)} of {options.restarts} restarts ended early and were left out: {failed[0]}"
+            )
+        self.load_state_dict(best[1])
+        self.columns.end()
+        with torch.no_grad():
+            self.log_pi.copy_(self.log_pi.log_softmax(0))
+        pi = self.log_pi.detach().exp().cpu().numpy()
+        run.notes += say_unused(pi, data.n)
+        return {"criteria": self.criteria(data), "components": self.describe()}
+
+    @torch.no_grad()
+    def start(self, data: Rows, run: Run, stage: str) -> None:
+        """Parameters from clusters of some rows: reals and logarithms of counts in their deviations, classes as one-hot."""
+        batch = data.batch(0, START_ROWS, f"{stage}-start")
+        x, K = batch["x"].flatten(1).to(self.log_pi.dtype), self.options.components
+        there = batch["observed"].flatten(1) if "observed" in batch else None
+        weight = batch["weight"].to(x) if "weight" in batch else torch.ones_like(x[:, 0])
+        first, w = distinct(self._as_points(x, there), weight)
+        labels = clusters(self._as_points(x, there)[first], w, K, run, stage).to(x.device)
+        r = nn.functional.one_hot(labels, K).to(x) * w[:, None]
+        x, there = x[first], None if there is None else there[first]
+        for _, block in self.columns.each():
+            if isinstance(block, Normals):
+                block.mu.zero_()
+                block.L.zero_()
+            if isinstance(block, Counts) and not block.poisson:
+                block.log_r.zero_()
+        self.columns.update(self.columns.statistics(x, there, r))
+        share = r.sum(0) + 1
+        self.log_pi.copy_((share / share.sum()).log())
+
+    def _as_points(self, x: Tensor, there: Tensor | None) -> Tensor:
+        parts = []
+        for _, block in self.columns.each():
+            part, known = x[:, block.at], None if there is None else there[:, block.at]
+            if isinstance(block, Classes):
+                index = block._index(part, known)
+                one_hot = torch.stack([(index == v).any(1) for v in range(sum(block.levels))], 1).to(x)
+                parts.append(one_hot)
+                continue
+            y = torch.log1p(part) if isinstance(block, Counts) else part
+            w = torch.ones_like(y) if known is None else known.to(y)
+            mean = (w * y).sum(0) / w.sum(0).clamp(min=1)
+            deviation = ((w * (y - mean).square()).sum(0) / w.sum(0).clamp(min=1)).sqrt()
+            parts.append(w * (y - mean) / torch.where(deviation > 0, deviation, 1))
+        return torch.cat(parts, 1)
+
+    def e_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Responsibilities, and what they say of each column."""
+        x = batch["x"].flatten(1).to(self.log_pi.dtype)
+        observed = batch.get("observed")
+        there = None if observed is None or bool(observed.all()) else observed.flatten(1)
+        weight = batch["weight"].to(x) if "weight" in batch else torch.ones_like(x[:, 0])
+        size = max(1, AT_ONCE // (self.options.components * x.shape[1]))
+        sums: dict[str, Tensor] = {}
+        for start in range(0, len(x), size):
+            rows = slice(start, start + size)
+            part = self._of(x[rows], None if there is None else there[rows], weight[rows])
+            sums = {name: sums[name] + value for name, value in part.items()} if sums else part
+        return sums
+
+    def _of(self, x: Tensor, there: Tensor | None, weight: Tensor) -> dict[str, Tensor]:
+        log_joint = self.log_pi.log_softmax(0) + self.columns.log_prob(x, there)
+        paid = log_joint - self.columns.penalties()
+        log_likelihood = weight @ log_joint.logsumexp(1)
+        r = weight[:, None] * paid.softmax(1)
+        return {
+            **self.columns.statistics(x, there, r),
+            "r": r.sum(0),
+            "rows": weight.sum(),
+            "log_likelihood": log_likelihood,
+            "penalty": log_likelihood - weight @ paid.logsumexp(1),
+        }
+
+    def m_step(self, statistics: dict[str, Tensor]) -> None:
+        """pi: the share of rows; the columns by their kinds."""
+        n = statistics["r"]
+        self.log_pi.copy_((n / n.sum()).clamp(min=torch.finfo(n.dtype).tiny).log())
+        self.columns.update({name: value for name, value in statistics.items() if "." in name})
+
+    # what is kept
+
+    @torch.no_grad()
+    def criteria(self, data: Rows) -> xr.Dataset:
+        """The log-likelihood of all rows, and what it says with the number of parameters taken into account."""
+        log_likelihood = rows = 0.0
+        for batch in data.chunks():
+            log_p = self.log_prob(batch["x"], batch.get("observed"))
+            weight = batch["weight"].to(log_p) if "weight" in batch else torch.ones_like(log_p)
+            log_likelihood += float(weight @ log_p)
+            rows += float(weight.sum())
+        K = self.options.components
+        parameters = K - 1 + K * self.columns.parameters_of_component
+        bic = parameters * math.log(rows) - 2 * log_likelihood
+        return xr.Dataset(
+            {
+                "log_likelihood": ((), log_likelihood, {"units": "nat", "long_name": "sum over rows"}),
+                "parameters": ((), parameters),
+                "bic": ((), bic, {"long_name": "lower is better"}),
+                "aic": ((), 2 * parameters - 2 * log_likelihood, {"long_name": "lower is better"}),
+            }
+        )
+
+    @torch.no_grad()
+    def describe(self) -> xr.Dataset:
+        """Weights; of real columns means and deviations, of counts means, of classes probabilities: by component and column."""
+        names = [column.name for column in self.columns.columns]
+        found: dict[str, Any] = {"pi": ("component", self.log_pi.exp().cpu().numpy())}
+        coords: dict[str, Any] = {}
+        for _, block in self.columns.each():
+            some = [names[i] for i in block.at.tolist()]
+            if isinstance(block, Normals):
+                factor = block.factor
+                deviation = (factor @ factor.mT).diagonal(dim1=-2, dim2=-1).sqrt() if block.full else factor
+                z = torch.arange(len(block.mu), device=block.mu.device)
+                found["mean"] = (("component", "real"), block.mean(z).cpu().numpy())
+                found["deviation"] = (("component", "real"), (block.scale * deviation).cpu().numpy())
+                coords["real"] = some
+            elif isinstance(block, Counts):
+                found["count_mean"] = (("component", "count"), block.log_m.exp().cpu().numpy())
+                coords["count"] = some
+            elif isinstance(block, Classes):
+                found["probability"] = (("component", "value"), block.log_theta.exp().cpu().numpy())
+                columns = [self.columns.columns[i] for i in block.at.tolist()]
+                coords["value"] = [
+                    f"{column.name}={column.classes[v] if column.classes else v + column.least}"
+                    for column, n in zip(columns, block.levels, strict=True)
+                    for v in range(n)
+                ]
+        return xr.Dataset(found, {name: np.array(values, dtype=object) for name, values in coords.items()})

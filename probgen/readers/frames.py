@@ -1,0 +1,429 @@
+"""Data frames: what each column is, and what it is used as; then arrays.
+
+A guess that could be wrong is refused, with the option that decides it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from probgen.contract.columns import Column
+from probgen.errors import InputError, did_you_mean
+from probgen.readers.described import attributes_of, marked
+
+KINDS = ("real", "binary", "count", "integer", "category")
+ROW_NAMES = ("rownames", "Unnamed: 0", "index", "")  # of a first column that numbers the rows
+MOST_CLASSES = 1000
+FEW = 20  # rows of which all may have different classes
+DAY = 86_400_000_000_000  # nanoseconds
+YES_NO = ("False", "True")
+
+Use = Literal["feature", "label", "weight", "index", "left out"]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What you say of a table.
+
+    columns  names for the columns of a file that has none; ("none",) numbers them, ("header",) takes the first line for them
+    sep, decimal, encoding  how a file is written: what parts columns, the decimal mark, and the encoding of the text
+    na      further marks of gaps
+    drop    columns that are left out
+    label, weight, index  the column that is the label, that weighs rows, that names them
+    kind    by name, or by a pattern as `pixel*`: real, binary, count, integer, category, or the classes in their order, `low < mid < high`
+    """
+
+    columns: Sequence[str] | None = None
+    sep: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    na: Sequence[str] = ()
+    drop: Sequence[str] = ()
+    label: str | None = None
+    weight: str | None = None
+    index: str | None = None
+    kind: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.decimal not in (None, ".", ","):
+            raise InputError(f"decimal = {self.decimal!r}: a point or a comma is needed")
+        if self.sep is not None and len(self.sep) != 1:
+            raise InputError(f"sep = {self.sep!r}: one character is needed")
+        for name, kind in self.kind.items():
+            if kind not in KINDS and "<" not in kind:
+                raise InputError(
+                    f"kind: {name} = {kind!r}; {did_you_mean(kind, KINDS)}, or ordered classes, 'low < mid < high'"
+                )
+
+    @staticmethod
+    def of(values: Mapping[str, Any] | None) -> Choices:
+        """From options by name; a text where several are allowed is one of them. Errors: `InputError`."""
+        several, known = ("columns", "na", "drop"), [each.name for each in fields(Choices)]
+        for name in values or {}:
+            if name not in known:
+                raise InputError(f"table: {name!r} is no option; {did_you_mean(name, known)}")
+        given = {name: value for name, value in (values or {}).items() if value is not None}
+        for name, value in given.items():
+            if name in several:
+                value = [value] if isinstance(value, str | int | float) else value
+                if not isinstance(value, Sequence):
+                    raise InputError(f"table: {name} = {value!r}: a list of texts is needed")
+                given[name] = tuple(map(str, value))
+            elif not isinstance(value, Mapping if name == "kind" else str):
+                what = "names and kinds" if name == "kind" else "a text"
+                raise InputError(f"table: {name} = {value!r}: {what} is needed")
+        return Choices(**given)
+
+    def first(self) -> str:
+        """The name of an option that is chosen; "" where none is."""
+        return next(
+            (each.name for each in fields(self) if getattr(self, each.name) not in (None, (), {})), ""
+        )
+
+    def kind_of(self, name: str) -> str | None:
+        """What is said of a column: by its name, else by the first pattern that it matches."""
+        if name in self.kind:
+            return self.kind[name]
+        return next((kind for pattern, kind in self.kind.items() if fnmatchcase(name, pattern)), None)
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was made of one column. column: its values, where it is a feature or a label; why: in words, where it was a guess."""
+
+    name: str
+    use: Use
+    gaps: int = 0
+    column: Column | None = None
+    why: str = ""
+
+
+def from_frame(
+    frame: pd.DataFrame,
+    name: str = "the table",
+    choices: Choices = Choices(),
+    like: Sequence[Column] = (),
+) -> xr.Dataset:
+    """A table as `x (row, feature)`, with `label (row)` and `weight (row)` where there are any.
+
+    like  columns of a model: those of the same name are read as they were. Errors: `InputError`.
+    """
+    frame = with_gaps(frame.rename(columns=str), choices.na)
+    reads = read_columns(frame, name, choices, like)
+    features = [each for each in reads if each.use == "feature"]
+    if not features:
+        raise InputError(f"{name} has no column to model")
+    columns = [each.column for each in features if each.column is not None]
+    values = [numbers(frame[each.name], column) for each, column in zip(features, columns, strict=True)]
+    variables: dict[str, Any] = {"x": (("row", "feature"), _stacked(values, columns), attributes_of(columns))}
+    for each in reads:
+        if each.use == "label" and each.column is not None:
+            codes = numbers(frame[each.name], each.column)
+            known = np.isfinite(codes)
+            label = np.where(known, codes, -1).astype(np.int64)
+            described = {"levels": each.column.levels, "symbols": list(each.column.classes)}
+            variables["label"] = ("row", label, described)
+        if each.use == "weight":
+            variables["weight"] = ("row", frame[each.name].to_numpy(dtype=np.float64, na_value=np.nan))
+    coords: dict[str, Any] = {"feature": [column.name for column in columns]}
+    index = next((frame[each.name] for each in reads if each.use == "index"), None)
+    if index is not None:
+        coords["row"] = _names_of_rows(index.to_numpy())
+    elif frame.index.nlevels == 1 and not frame.index.equals(pd.RangeIndex(len(frame))):
+        coords["row"] = _names_of_rows(frame.index.to_numpy())
+    return marked(xr.Dataset(variables, coords))
+
+
+def read_columns(frame: pd.DataFrame, name: str, choices: Choices, like: Sequence[Column] = ()) -> list[Read]:
+    """What is made of each column, in their order. Errors: `InputError`."""
+    names = [str(column) for column in frame.columns]
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise InputError(
+            f"{name} has two columns {twice[0]!r}: names must differ; give other names (--columns)"
+        )
+    _check_names(names, name, choices)
+    if not len(frame):
+        raise InputError(f"{name} has no rows")
+    known = {column.name: column for column in like}
+    reads, problems = [], []
+    for i, column in enumerate(names):
+        values = frame[column]
+        gaps = int(values.isna().sum())
+        use, why = _use_of(column, i, values, choices, known)
+        if use == "feature" or use == "label":
+            as_class = "category" if use == "label" else None
+            found = _column(values, column, name, choices.kind_of(column) or as_class, known.get(column))
+            if isinstance(found, str):
+                problems.append((column, found))
+            else:
+                reads.append(Read(column, use, gaps, found, why))
+        else:
+            reads.append(Read(column, use, gaps, None, why))
+    if problems:
+        raise InputError(_said(name, problems))
+    return reads
+
+
+def with_gaps(frame: pd.DataFrame, marks: Sequence[str]) -> pd.DataFrame:
+    """The same without the values that mark gaps, be they numbers or texts."""
+    wanted: list[Any] = list(marks)
+    for mark in marks:
+        with suppress(ValueError):
+            wanted.append(float(mark))
+    return frame.mask(frame.isin(wanted)) if wanted else frame
+
+
+def _check_names(names: list[str], where: str, choices: Choices) -> None:
+    roles = {"label": choices.label, "weight": choices.weight, "index": choices.index}
+    asked = [(role, column) for role, column in roles.items() if column is not None]
+    asked += [("drop", column) for column in choices.drop]
+    for role, column in asked:
+        if column not in names:
+            raise InputError(f"{where} has no column {column!r} ({role}); {did_you_mean(column, names)}")
+        if sum(other == column for _, other in asked) > 1:
+            uses = ", ".join(role for role, other in asked if other == column)
+            raise InputError(f"{where}: column {column!r} is asked for twice, as {uses}")
+    for pattern in choices.kind:
+        if not any(pattern == column or fnmatchcase(column, pattern) for column in names):
+            raise InputError(f"{where} has no column {pattern!r} (kind); {did_you_mean(pattern, names)}")
+
+
+def _use_of(
+    column: str, i: int, values: pd.Series[Any], choices: Choices, known: Mapping[str, Column]
+) -> tuple[Use, str]:
+    """What a column is used as, and why where nobody has said it."""
+    roles: dict[str | None, Use] = {
+        choices.label: "label",
+        choices.weight: "weight",
+        choices.index: "index",
+        **dict.fromkeys(choices.drop, "left out"),
+    }
+    if column in roles:
+        return roles[column], ""
+    if column in known or choices.kind_of(column) is not None:
+        return "feature", ""
+    if i == 0 and column in ROW_NAMES and choices.index is None and _counts_rows(values):
+        return "left out", "it numbers the rows"
+    if column == "label" and choices.label is None:
+        return "label", "by its name"
+    if column == "weight" and choices.weight is None:
+        raise InputError(
+            "column 'weight' may weigh rows (--weight weight), or be a column as others (--kind weight=real): say which"
+        )
+    return "feature", ""
+
+
+def _counts_rows(values: pd.Series[Any]) -> bool:
+    if not pd.api.types.is_integer_dtype(values.dtype) or values.isna().any():
+        return False
+    numbers = values.to_numpy(dtype=np.int64)
+    return bool((np.diff(numbers) == 1).all() and numbers[0] in (0, 1))
+
+
+def _column(
+    values: pd.Series[Any], column: str, where: str, kind: str | None, known: Column | None
+) -> Column | str:
+    """What a column is, or what has to be said of it."""
+    dtype = str(values.dtype)
+    if values.isna().all() and known is None:
+        return "has no value: leave it out (--drop {0})"
+    if known is not None:
+        return known
+    if kind is not None:
+        return _as_asked(values, column, kind, dtype)
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        classes = tuple(map(_name_of_class, values.cat.categories))
+        return Column(column, "token", len(classes), 0, classes, bool(values.cat.ordered), dtype="category")
+    if pd.api.types.is_bool_dtype(values.dtype):
+        return Column(column, "binary", classes=YES_NO, dtype=dtype)
+    if pd.api.types.is_datetime64_any_dtype(values.dtype):
+        return "holds dates: leave it out (--drop {0}), name rows by it (--index {0}), or count days from 1970 (--kind {0}=real)"
+    if pd.api.types.is_complex_dtype(values.dtype):
+        return "holds complex numbers: leave it out (--drop {0})"
+    if pd.api.types.is_integer_dtype(values.dtype):
+        least, largest = int(values.min()), int(values.max())
+        if (mark := _mark(values)) is not None:
+            return mark
+        if least >= 0:
+            return Column(column, "binary" if largest <= 1 else "count", dtype=dtype)
+        return Column(column, "real", dtype=dtype)
+    if pd.api.types.is_float_dtype(values.dtype):
+        return _mark(values) or Column(column, "real", dtype=dtype)
+    if not pd.api.types.is_string_dtype(values.dtype) and values.dtype != object:
+        return f"holds {dtype}: leave it out (--drop {{0}})"
+    return _of_texts(values, column)
+
+
+def _mark(values: pd.Series[Any]) -> str | None:
+    """What to say of a negative whole number that comes again and again, farther below all others than these are apart: a mark of gaps."""
+    numbers = values.dropna().to_numpy(dtype=np.float64)
+    different = np.unique(numbers[np.isfinite(numbers)])
+    if len(different) < 3:
+        return None
+    low, second, high = different[0], different[1], different[-1]
+    if low >= 0 or low != np.floor(low) or second - low <= high - second or (numbers == low).sum() < 2:
+        return None
+    return f"holds {low:.0f} several times, far below all else: say that it marks gaps (--na={low:.0f}), or that it is a number (--kind {{0}}=real)"
+
+
+def _of_texts(values: pd.Series[Any], column: str) -> Column | str:
+    texts = values.dropna()
+    if set(map(type, texts)) == {bool}:
+        return Column(column, "binary", classes=YES_NO, dtype="bool")
+    others = [each for each in texts if not isinstance(each, str)]
+    if others:
+        return (
+            f"holds {type(others[0]).__name__} beside texts, as {others[0]!r}: make it one kind, or leave it out (--drop {{0}})"
+            if len(others) < len(texts)
+            else f"holds {type(others[0]).__name__}: leave it out (--drop {{0}})"
+        )
+    different = texts.unique()
+    numeric = pd.to_numeric(pd.Series(different), errors="coerce").notna().to_numpy()
+    if numeric.all():
+        return "holds numbers as text: say what they are (--kind {0}=real, count or category)"
+    if numeric.mean() > 0.5 and len(different) > 2:
+        odd = [str(each) for each in different[~numeric]][:3]
+        return f"holds numbers, and {', '.join(map(repr, odd))}: a mark of gaps is said by --na {odd[0]!r}, classes by --kind {{0}}=category"
+    if _dates(different):
+        return "holds dates: leave it out (--drop {0}), name rows by it (--index {0}), or count days from 1970 (--kind {0}=real)"
+    if len(different) > MOST_CLASSES or (len(texts) > FEW and len(different) > len(texts) / 2):
+        return f"holds {len(different)} different texts: leave it out (--drop {{0}}), name rows by it (--index {{0}}), or take them for classes (--kind {{0}}=category)"
+    return _classes(column, different, "str")
+
+
+def _classes(column: str, different: Any, dtype: str) -> Column:
+    numbers = pd.to_numeric(pd.Series(list(different)), errors="coerce")
+    names = [_name_of_class(each) for each in different]
+    order = (
+        np.argsort(numbers.to_numpy()) if numbers.notna().all() else np.argsort(np.array(names, dtype=object))
+    )
+    classes = tuple(names[i] for i in order)
+    return Column(column, "token", len(classes), 0, classes, dtype=dtype)
+
+
+def _as_asked(values: pd.Series[Any], column: str, kind: str, dtype: str) -> Column:
+    """A column of the kind that was asked for. Errors: `InputError`, with the cell that contradicts."""
+    if "<" in kind:
+        classes = tuple(part.strip() for part in kind.split("<"))
+        return Column(column, "token", len(classes), 0, classes, True, dtype=dtype)
+    if kind == "category":
+        found = _classes(column, values.dropna().unique(), dtype)
+        if (found.levels or 0) > 1 << 16:
+            raise InputError(f"column {column!r}: {found.levels} classes are too many; leave it out (--drop)")
+        return found
+    asked: Any = kind
+    plain = Column(column, asked, None if kind != "integer" else 1, dtype=dtype)
+    known = numbers(values, plain)
+    known = known[np.isfinite(known)]
+    least = int(known.min(initial=0)) if kind == "integer" else 0
+    if kind == "integer" and known.size:
+        least = int(known.min())
+        return Column(column, asked, int(known.max()) - least + 1, least, dtype=dtype)
+    return plain
+
+
+def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
+    """A column as float64, NaN where there is no value; classes by number. Errors: `InputError`, with the cell that is none."""
+    gaps = values.isna().to_numpy()
+    out = np.full(len(values), np.nan)
+    if column.support == "token" or (column.classes and not pd.api.types.is_numeric_dtype(values.dtype)):
+        codes = {name: i for i, name in enumerate(column.classes)}
+        labels, different = pd.factorize(values)
+        found = np.array([codes.get(_name_of_class(each), -1) for each in different] or [-1])
+        new = ~gaps & (found[labels] < 0)
+        if new.any():
+            row = int(new.argmax())
+            said = _name_of_class(values.iloc[row])
+            raise InputError(
+                f"row {row}, column {column.name!r}: {said!r} is none of its classes; {did_you_mean(said, codes)}"
+            )
+        out[~gaps] = found[labels[~gaps]]
+        return out
+    if pd.api.types.is_datetime64_any_dtype(values.dtype) or (
+        values.dtype.kind not in "biuf" and _dates(values.dropna().unique())
+    ):
+        days = pd.to_datetime(values).dt.tz_localize(None).astype("datetime64[ns]").to_numpy()
+        out[~gaps] = days[~gaps].astype(np.int64) / DAY
+        return out
+    read = pd.to_numeric(values, errors="coerce")
+    wrong = read.isna().to_numpy() & ~gaps
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputError(
+            f"row {row}, column {column.name!r}: {values.iloc[row]!r} is no number, and the column is {column.support}; a mark of gaps is said by --na"
+        )
+    out[~gaps] = read.to_numpy(dtype=np.float64, na_value=np.nan)[~gaps]
+    _check(out, values, column)
+    return out
+
+
+def _check(found: np.ndarray, values: pd.Series[Any], column: Column) -> None:
+    """Errors: `InputError` for a cell that is not of its support; what a model allows is checked later."""
+    known = ~np.isnan(found)
+    fine = np.isfinite(found)
+    allowed = "a finite number"
+    if column.support in ("count", "integer", "binary"):
+        fine &= found == np.floor(found)
+        allowed = "a whole number"
+    if column.support == "count":
+        fine &= found >= 0
+        allowed = "a whole number from 0"
+    if column.support == "binary":
+        fine &= (found == 0) | (found == 1)
+        allowed = "0 or 1"
+    wrong = known & ~fine
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputError(
+            f"row {row}, column {column.name!r}: {values.iloc[row]}; allowed is {allowed} ({column.support})"
+        )
+
+
+def _dates(different: Any) -> bool:
+    """Whether texts are dates as ISO 8601 has them."""
+    some = [str(each) for each in different[:FEW]]
+    if not some or not all(len(each) >= 8 and each[:4].isdigit() and each[4] in "-/" for each in some):
+        return False
+    return bool(
+        pd.to_datetime(pd.Series([str(each) for each in different]), errors="coerce", format="ISO8601")
+        .notna()
+        .all()
+    )
+
+
+def _name_of_class(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _stacked(values: list[np.ndarray], columns: Sequence[Column]) -> np.ndarray:
+    """Columns side by side; as whole numbers where all are such and none is missing."""
+    x = np.stack(values, 1)
+    whole = all(column.support != "real" for column in columns) and not np.isnan(x).any()
+    return x.astype(np.int64) if whole else x
+
+
+def _names_of_rows(values: np.ndarray) -> np.ndarray:
+    return values if values.dtype.kind in "biufM" else np.array([str(each) for each in values])
+
+
+def _said(where: str, problems: Sequence[tuple[str, str]]) -> str:
+    """One line for all columns, those of which the same has to be said together."""
+    parts = []
+    for problem in dict.fromkeys(problem for _, problem in problems):
+        alike = [column for column, other in problems if other == problem]
+        some = f"{', '.join(map(repr, alike[:8]))}{', ...' if len(alike) > 8 else ''}"
+        which = f"each of the columns {some}" if len(alike) > 1 else f"column {some}"
+        if len(alike) > 1:  # kinds are said one by one
+            problem = problem.replace("--kind {0}=", "--kind NAME=").replace("--index {0}", "--index NAME")
+        parts.append(f"{which} {problem.format(','.join(alike))}")
+    return f"{where}: {'; '.join(parts)}"
