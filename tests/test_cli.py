@@ -91,7 +91,9 @@ def test_diagnose_writes_what_python_says(fitted: Path) -> None:
 
 
 def test_given_from_a_file(fitted: Path, tmp_path: Path) -> None:
-    (tmp_path / "given.csv").write_text("a,b,c,d\n5.1,,1.4,\n6.0,3.0,,\n")
+    (tmp_path / "given.csv").write_text(
+        "petal length,sepal width,sepal length,petal width\n1.4,,5.1,\n,3.0,6.0,\n"
+    )
     good("sample", fitted, "-n", 5, "--given", tmp_path / "given.csv", "--out", tmp_path / "s.h5")
     with xr.open_datatree(tmp_path / "s.h5") as tree:
         x = tree["/probgen/samples/x"]

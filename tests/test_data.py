@@ -143,8 +143,8 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "a large number": (with_value(1e300), "at most 3.4e"),
     "a pandas column of text": (
-        pd.DataFrame({"a": ["x", "y"], "b": ["u", "v"], "c": [1, 2]}),
-        "'a' is not numeric",
+        pd.DataFrame({"a": [{}, []], "b": ["u", "v"], "c": [1, 2]}),
+        "column 'a' holds dict",
     ),
 }
 

@@ -133,12 +133,13 @@ def test_readers(tmp_path: Path) -> None:
     (tmp_path / "a-idx2-ubyte").write_bytes(idx)
     (tmp_path / "a.gz").write_bytes(gzip.compress(idx))
     for name in ("a.npy", "a.npz", "one.npz", "a.h5", "a.nc", "a.csv", "a-idx2-ubyte", "a.gz"):
-        dataset = datasets.load(tmp_path / name)
+        how = {"label": "kind"} if name == "a.csv" else None
+        dataset = datasets.load(tmp_path / name, table=how)
         assert dataset["x"].dims == ("row", "feature"), name
         np.testing.assert_array_equal(dataset["x"], X)
     for name in ("a.npz", "a.h5"):
         np.testing.assert_array_equal(datasets.load(tmp_path / name)["label"], label)
-    assert datasets.load(tmp_path / "a.csv")["label"].attrs["names"] == "k"
+    assert datasets.load(tmp_path / "a.csv", table={"label": "kind"})["label"].attrs["symbols"] == ["k"]
 
 
 def test_packed_bits_and_splits(tmp_path: Path, real_data: Path) -> None:

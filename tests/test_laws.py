@@ -55,6 +55,34 @@ class TestIndependentInteger(FamilyLaws):
     support = "integer"
 
 
+class TestIndependentCounts(FamilyLaws):
+    family = "independent"
+    support = "count"
+
+
+class TestIndependentMixed(FamilyLaws):
+    family = "independent"
+    support = "mixed"
+
+
+class TestMixtureCounts(FamilyLaws):
+    family = "mixture"
+    support = "count"
+    options = {"steps": 20}
+
+
+class TestMixtureMixed(FamilyLaws):
+    family = "mixture"
+    support = "mixed"
+    options = {"components": 3, "restarts": 2, "steps": 20}
+
+
+class TestMixtureMixedPoisson(FamilyLaws):
+    family = "mixture"
+    support = "mixed"
+    options = {"covariance": "diagonal", "counts": "poisson", "steps": 20}
+
+
 @pytest.mark.parametrize(("cells", "distance"), [(64, 0.1), (16, 0.07), (9, 0.07)])
 def test_the_test_of_draws_has_power(cells: int, distance: float) -> None:
     assert spaces.power(DRAWS, cells, distance) > 0.999

@@ -104,7 +104,7 @@ def test_a_folder_of_sounds(tmp_path: Path) -> None:
     data = datasets.load(tmp_path)
     assert data.length.values.tolist() == [120, 200, 50]
     assert data.label.values.tolist() == [0, 1, 1]
-    assert data.label.attrs["names"] == "high low"
+    assert data.label.attrs["symbols"] == ["high", "low"]
     event = event_of(data)
     assert (event.shape, event.levels, event.rate) == ((None,), 256, 8000)
     written, _ = read_wav((tmp_path / "low" / "a.wav").read_bytes(), "a.wav")

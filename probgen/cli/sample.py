@@ -177,15 +177,27 @@ def _conditions(path: Path, event: Any, latents: Collection[str]) -> Any:
 
     A text is what x begins with; or, of a model that is conditioned on a text, that, line by line. A table may hold conditions alone.
     """
-    from probgen.datasets import lines_of, read, read_text, table
+    from probgen.datasets import Choices, Reading, lines_of, read, read_text, table
 
     texts = [name for name, part in event.given.items() if part.is_text]
     if path.suffix == ".txt" and texts:
         return {texts[0]: lines_of(read_text(path))}
     if path.suffix == ".csv" and path.is_file():
-        frame = table(path)
+        frame = table(path, Choices(), [column.name for column in event.columns])
         if len(frame.columns) and set(frame.columns) <= event.given.keys():  # conditions alone
-            return {str(name): frame[name].to_numpy() for name in frame.columns}
-    found = read(path)
+            return {str(name): _values(frame[name]) for name in frame.columns}
+    found = read(path, how=Reading(like=event.columns))
     known = {"x", "observed", "length", *event.given, *event.lengths, *latents}
     return found[[name for name in found if name in known]]
+
+
+def _values(column: Any) -> Any:
+    """Numbers, or names of classes."""
+    import numpy as np
+
+    numeric = column.dtype.kind in "biuf"
+    return (
+        column.to_numpy(dtype=float if column.dtype.kind == "f" else int)
+        if numeric
+        else np.array(column.tolist(), dtype=str)
+    )

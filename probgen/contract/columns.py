@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
-
-if TYPE_CHECKING:
-    from probgen.contract.event import Event
+from typing import Any, Literal, get_args
 
 Kind = Literal["real", "binary", "count", "integer", "token"]
 
@@ -85,18 +82,3 @@ class Column:
                 return f"{self.name} (integer from {self.least} to {self.least + (self.levels or 1) - 1})"
             case _:
                 return f"{self.name} ({self.support})"
-
-
-def columns_of(event: Event) -> tuple[Column, ...]:
-    """One for each dimension of a datum, flattened; by number where they have no names. Errors: `InputError` where lengths vary."""
-    if event.columns:
-        return event.columns
-    support: Any = event.support
-    return tuple(Column(str(i), support, event.levels) for i in range(_size(event)))
-
-
-def _size(event: Event) -> int:
-    size = 1
-    for length in event.fixed_shape:
-        size *= length
-    return size

@@ -178,3 +178,11 @@ class Event:
 def is_image(dims: Sequence[object]) -> bool:
     """Whether the last two of some dimensions are a height and a width."""
     return len(dims) > 1 and str(dims[-2]).endswith("height") and str(dims[-1]).endswith("width")
+
+
+def columns_of(event: Event) -> tuple[Column, ...]:
+    """A column for each dimension of a datum, flattened; by number where they have no names. Errors: `InputError` where lengths vary."""
+    if event.columns:
+        return event.columns
+    support: Any = event.support
+    return tuple(Column(str(i), support, event.levels) for i in range(math.prod(event.fixed_shape)))

@@ -20,7 +20,14 @@ def in_columns_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
     the event has not.
     """
     x = dataset["x"]
-    own = columns_in(x) if event.columns else ()
+    own = columns_in(x)
+    if not event.columns:
+        classes = [column for column in own if column.support == "token"]
+        if classes and event.support != "token":
+            raise InputError(
+                f"column {classes[0]} holds classes; the model was fitted to numbers that have no names ({event})"
+            )
+        return dataset
     if not own:
         return dataset
     names, wanted = [column.name for column in own], [column.name for column in event.columns]

@@ -19,6 +19,8 @@ from probgen.contract.run import Run
 from probgen.contract.sizes import sizes_of
 from probgen.data.attributes import with_conditions
 from probgen.data.check import check
+from probgen.data.columns import in_columns_of
+from probgen.data.ingest import as_dataset, is_frame
 from probgen.data.vocabulary import in_symbols, in_symbols_of
 from probgen.errors import InputError, did_you_mean
 
@@ -44,6 +46,7 @@ def conditions(
             raise InputError(f"{fitted.family} draws x from {what}: given={{{name!r}: ...}}")
     if given is None:
         return {}, 1, False
+    given = _in_columns_of(event, given)
     if isinstance(given, xr.Dataset):
         given = _of_one_size(_of_one_length(in_symbols_of(event, given)), event)
     given = _as_numbers(event, given)
@@ -83,6 +86,22 @@ def conditions(
         if length not in arrays:  # of what is given all counts
             arrays[length] = np.full(len(arrays[name]), arrays[name].shape[1])
     return _tensors(fitted, arrays, rows, run), rows, bool(counts)
+
+
+def _in_columns_of(event: Event, given: Mapping[str, Any] | xr.Dataset) -> Mapping[str, Any] | xr.Dataset:
+    """The same with a table x in the columns of the event, where its columns have names."""
+    if "x" not in given:
+        return given
+    if isinstance(given, xr.Dataset):
+        return in_columns_of(event, given)
+    x = given["x"]
+    if is_frame(x):
+        table = as_dataset(x, like=event.columns)
+    elif isinstance(x, xr.DataArray) and x.dims == ("row", "feature"):
+        table = x.to_dataset(name="x")
+    else:
+        return given
+    return {**given, "x": in_columns_of(event, table)["x"].drop_vars("row", errors="ignore")}
 
 
 def _dims(event: Event, name: str, latents: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:

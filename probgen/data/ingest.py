@@ -50,7 +50,7 @@ def as_dataset(
     """
     choices = datasets.Choices.of(table)
     if not isinstance(data, str | Path):
-        known = ("table",) if _is_frame(data) else ()
+        known = ("table",) if is_frame(data) else ()
         datasets.Reading(rate, size, crop, gray, scale, choices).only(known, "given by their path")
     if isinstance(data, str | Path):
         dataset = datasets.load(
@@ -71,7 +71,7 @@ def as_dataset(
         dataset = data
     elif isinstance(data, xr.DataArray):
         dataset = data.to_dataset(name="x")
-    elif _is_frame(data):
+    elif is_frame(data):
         dataset = datasets.from_frame(data, choices=choices, like=like)
     else:
         dataset = from_array(data)
@@ -125,7 +125,8 @@ def from_array(data: Any, dims: tuple[str, ...] | None = None) -> xr.Dataset:
     return xr.Dataset(variables)
 
 
-def _is_frame(data: Any) -> bool:
+def is_frame(data: Any) -> bool:
+    """Whether it is a DataFrame of pandas, which is not imported to ask."""
     return type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns")
 
 

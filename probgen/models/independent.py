@@ -20,8 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from probgen.contract.columns import columns_of
-from probgen.contract.event import Event
+from probgen.contract.event import Event, columns_of
 from probgen.contract.options import NoOptions, Options, refuse_unused
 from probgen.contract.rows import Moments, Rows
 from probgen.contract.run import Run
@@ -62,6 +61,11 @@ class IndependentColumns(Pair):
             raise InputError(
                 f"likelihood = {options.likelihood!r}: columns have one each, by their kinds; say them by --kind"
             )
+        kinds = {column.support for column in columns_of(event)}
+        if "real" not in kinds:
+            refuse_unused(options, "no column is real", "regularization", "reg_covar")
+        if "count" not in kinds:
+            refuse_unused(options, "no column is a count", "counts")
         self.columns = Columns(
             columns_of(event),
             1,

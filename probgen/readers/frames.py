@@ -116,6 +116,12 @@ def from_frame(
 
     like  columns of a model: those of the same name are read as they were. Errors: `InputError`.
     """
+    names: object = frame.columns
+    if isinstance(names, pd.RangeIndex) and not like and choices == Choices():
+        try:
+            return _of_array(frame)
+        except (TypeError, ValueError):
+            pass  # columns without names that are no numbers
     frame = with_gaps(frame.rename(columns=str), choices.na)
     reads = read_columns(frame, name, choices, like)
     features = [each for each in reads if each.use == "feature"]
@@ -135,11 +141,30 @@ def from_frame(
             variables["weight"] = ("row", frame[each.name].to_numpy(dtype=np.float64, na_value=np.nan))
     coords: dict[str, Any] = {"feature": [column.name for column in columns]}
     index = next((frame[each.name] for each in reads if each.use == "index"), None)
-    if index is not None:
-        coords["row"] = _names_of_rows(index.to_numpy())
-    elif frame.index.nlevels == 1 and not frame.index.equals(pd.RangeIndex(len(frame))):
-        coords["row"] = _names_of_rows(frame.index.to_numpy())
+    coords |= {"row": _names_of_rows(index.to_numpy())} if index is not None else _index_of(frame)
     return marked(xr.Dataset(variables, coords))
+
+
+def _of_array(frame: pd.DataFrame) -> xr.Dataset:
+    """A frame that was made of an array, and whose columns have no names, as that array. Errors: `TypeError`, `ValueError`."""
+    kinds = {np.dtype(getattr(dtype, "numpy_dtype", dtype)).kind for dtype in frame.dtypes}
+    if not kinds <= set("biuf") or not frame.size:
+        raise TypeError("no numbers")
+    whole = len(kinds) == 1 and not frame.isna().to_numpy().any()
+    dtypes = [np.dtype(getattr(dtype, "numpy_dtype", dtype)) for dtype in frame.dtypes]
+    x = (
+        frame.to_numpy(dtype=np.result_type(*dtypes))
+        if whole
+        else frame.to_numpy(dtype=np.float64, na_value=np.nan)
+    )
+    return xr.Dataset({"x": (("row", "feature"), x)}, _index_of(frame))
+
+
+def _index_of(frame: pd.DataFrame) -> dict[str, Any]:
+    """What rows are called, if it is more than their numbers."""
+    if frame.index.nlevels > 1 or frame.index.equals(pd.RangeIndex(len(frame))):
+        return {}
+    return {"row": _names_of_rows(frame.index.to_numpy())}
 
 
 def read_columns(frame: pd.DataFrame, name: str, choices: Choices, like: Sequence[Column] = ()) -> list[Read]:

@@ -11,6 +11,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,6 @@ def table(
         "na_values": [*GAPS, *choices.na],
         "keep_default_na": False,
         "dtype_backend": "numpy_nullable",
-        "float_precision": "round_trip",
         "dtype": dict.fromkeys(texts, "string"),
         "decimal": choices.decimal or ".",
         "thousands": {",": None if sep == "." else ".", ".": "," if sep != "," or '"' in text else None}.get(
@@ -197,7 +197,7 @@ def _names(path: Path, text: str, sep: str, choices: Choices) -> tuple[list[str]
             raise InputError(f"{path} has {len(first)} columns, and --columns names {len(names)}")
         return names, first == names
     numbers = [cell for cell in first if _is_number(cell)]
-    if numbers and choices.columns is None:
+    if numbers and choices.columns is None and not _is_above_numbers(first, text, sep):
         raise InputError(
             f"{path}: its first line holds the number {numbers[0]}, and it should name the columns: name them by --columns a,b,..., "
             f"number them by --columns none, or take it for names by --columns header"
@@ -209,6 +209,16 @@ def _names(path: Path, text: str, sep: str, choices: Choices) -> tuple[list[str]
             "line is a row, by --columns none"
         )
     return [cell or f"Unnamed: {i}" for i, cell in enumerate(first)], True
+
+
+def _is_above_numbers(first: Sequence[str], text: str, sep: str) -> bool:
+    """Whether a first line has a text above a column of numbers, and so is none of the rows."""
+    rows = [row for row in islice(_rows(text, sep), 1, LOOKED_AT) if len(row) == len(first)]
+    for cell, below in zip(first, zip(*rows, strict=True), strict=False):
+        known = [each for each in below if each.strip() not in GAPS]
+        if cell and not _is_number(cell) and known and all(map(_is_number, known)):
+            return True
+    return False
 
 
 def _check_rows(

@@ -166,21 +166,22 @@ def density(fitted: Fitted, data: xr.Dataset, rows: np.ndarray) -> np.ndarray:
     return scores["log_prob"].values.astype(np.float64)
 
 
-def space(fitted: Fitted, data: xr.Dataset) -> tuple[np.ndarray, float]:
-    """Rows to go through, and the volume that each stands for: 1 where probabilities are of values."""
+def space(fitted: Fitted, data: xr.Dataset) -> spaces.Space:
+    """What the density is gone through on; skips where there is no exact density, or too much to go through."""
     need(fitted, "score")
     event = fitted.event
     if event.any_size:  # the size of the test's rows
         event = replace(event, shape=data["x"].shape[1:])
-    first = scored(fitted, data, np.zeros((1, *(length or 1 for length in event.shape))))
+    first = scored(fitted, data, data["x"].values[:1])
     if "log_prob" not in first or first["log_prob"].attrs["kind"] != "exact":
         pytest.skip(f"{fitted.family} has no exact density")
     if first["log_prob"].attrs["measure"] == "counting":
         if spaces.values(event) > spaces.MOST:
             pytest.skip(f"{event} has more than {spaces.MOST} values")
-        return spaces.all_rows(event), 1.0
+        return spaces.of_values(event)
+    need(fitted, "sample")
+    if event.support == "mixed":
+        return spaces.of_table(event.columns, drawn(fitted, data, 2048, seed=4)["x"].values)
     if fitted.event.shape != (2,) or fitted.event.discrete:
         pytest.skip("a density on the reals is gone through in the plane only")
-    need(fitted, "sample")
-    plane = spaces.Plane(drawn(fitted, data, 2048, seed=4)["x"].values.reshape(2048, -1))
-    return plane.rows, plane.area
+    return spaces.of_plane(drawn(fitted, data, 2048, seed=4)["x"].values.reshape(2048, -1))

@@ -68,7 +68,8 @@ class FamilyLaws:
 
     family             a registered name, or a class of the test's own
     options            of the fit; make it short
-    support            real, binary or integer; by default the first that the family takes
+    support            real, binary, integer, count or mixed (a table of columns of four kinds); by default the first of real, binary and
+                       integer that the family takes
     expected_failures  {"test_of_a_law": "why it cannot hold"}; a law that holds after all is a failure
     without_effect     {"hook.option": "why it changes no number"}: memory, or how the work is done
     """
@@ -237,47 +238,35 @@ class FamilyLaws:
 
     def test_density_sums_to_one(self, data: xr.Dataset, fitted: Fitted) -> None:
         """An exact density sums, or integrates, to one over a small space."""
-        rows, volume = space(fitted, data)
-        total = float(np.exp(density(fitted, data, rows)).sum() * volume)
-        assert total == pytest.approx(1.0, abs=1e-5 if fitted.event.discrete and volume == 1 else 2e-3)
+        whole = space(fitted, data)
+        total = float(np.exp(density(fitted, data, whole.rows)).sum() * whole.volume)
+        exact = fitted.event.discrete and whole.volume == 1
+        assert total == pytest.approx(1.0, abs=1e-5 if exact else 2e-3)
 
     def test_missing_values_are_summed_out(self, data: xr.Dataset, fitted: Fitted) -> None:
         """The exact score of a row with a missing value is that of all values that it may have, summed or integrated."""
-        rows, volume = space(fitted, data)
+        whole = space(fitted, data)
         if "observed" not in fitted.definition.accepts:
             pytest.skip(f"{fitted.family} does not take missing values")
-        if volume == 1:
-            known, width, tolerance = rows.astype(float), 1.0, 1e-5
-        else:
-            axis = np.unique(rows[:, -1])
-            known = np.stack([np.full(len(axis), np.median(rows[:, 0])), axis], 1)
-            width, tolerance = float(axis[1] - axis[0]), 2e-3
-        flat = known.reshape(len(known), -1)
+        known, width = whole.line
+        flat = known.reshape(len(known), -1).astype(float)
         missing = flat.copy()
         missing[:, -1] = np.nan
         _, first, group = np.unique(flat[:, :-1], axis=0, return_index=True, return_inverse=True)
-        total = np.bincount(group, np.exp(density(fitted, data, known.astype(rows.dtype)))) * width
+        total = np.bincount(group, np.exp(density(fitted, data, known))) * width
         found = density(fitted, data, missing[first].reshape(len(first), *known.shape[1:]))
-        np.testing.assert_allclose(np.exp(found), total, rtol=tolerance)
+        np.testing.assert_allclose(np.exp(found), total, rtol=1e-5 if width == 1 else 2e-3)
 
     def test_draws_agree_with_density(self, data: xr.Dataset, fitted: Fitted) -> None:
         """Draws fall where the density says: chi-square on at most 64 cells, false-alarm rate 1e-6."""
         need(fitted, "sample")
-        rows, volume = space(fitted, data)
-        p = np.exp(density(fitted, data, rows)) * volume
+        whole = space(fitted, data)
         draws = drawn(fitted, data, DRAWS, seed=3)["x"].values.reshape(DRAWS, -1)
-        if volume == 1:
-            keys = {row.tobytes(): i for i, row in enumerate(rows.reshape(len(rows), -1).astype(np.float64))}
-            found = np.array([keys.get(row.tobytes(), -1) for row in draws.astype(np.float64)])
-            assert (found >= 0).all(), "a draw is outside the event"
-            counts = np.bincount(found, minlength=len(rows))
-        else:
-            plane = spaces.Plane(drawn(fitted, data, DRAWS, seed=4)["x"].values.reshape(DRAWS, -1))
-            cells = plane.coarse**2
-            counts = np.bincount(plane.cell(draws), minlength=cells)
-            p = np.bincount(
-                plane.cell(plane.rows), np.exp(density(fitted, data, plane.rows)) * plane.area, cells
-            )
+        found = whole.cell(draws)
+        assert (found >= 0).all(), "a draw is outside the event"
+        p = np.exp(density(fitted, data, whole.rows)) * whole.volume
+        at = whole.cell(whole.rows.reshape(len(whole.rows), -1))
+        counts, p = np.bincount(found, minlength=whole.cells), np.bincount(at, p, whole.cells)
         assert spaces.p_value(counts, p) > spaces.FALSE_ALARM
 
     # latents

@@ -21,9 +21,8 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from probgen.contract.columns import columns_of
-from probgen.contract.event import Event
-from probgen.contract.options import NoOptions, PosteriorOptions
+from probgen.contract.event import Event, columns_of
+from probgen.contract.options import NoOptions, PosteriorOptions, refuse_unused
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.errors import DivergedError, InputError, NotOffered
@@ -57,6 +56,12 @@ class LatentClass(Pair):
             raise InputError(
                 f"covariance = {options.covariance!r}: real columns beside others are 'full' or 'diagonal'"
             )
+        kinds = {column.support for column in columns_of(event)}
+        if "real" not in kinds:
+            unused = ("covariance", "regularization", "reg_covar")
+            refuse_unused(options, "no column is real", *unused)
+        if "count" not in kinds:
+            refuse_unused(options, "no column is a count", "counts")
         self.log_pi = nn.Parameter(torch.full((options.components,), -math.log(options.components)))
         self.columns = Columns(
             columns_of(event),
@@ -287,4 +292,4 @@ class LatentClass(Pair):
                     for column, n in zip(columns, block.levels, strict=True)
                     for v in range(n)
                 ]
-        return xr.Dataset(found, {name: np.array(values, dtype=object) for name, values in coords.items()})
+        return xr.Dataset(found, {name: np.array(values) for name, values in coords.items()})
