@@ -89,9 +89,15 @@ def check(
             elif name == "attribute":
                 _check_attributes(values, event.attributes, first)
             else:
-                missing |= _check_values(
-                    name, values, event, first, x_dtype if name in ("x", "pair") else dtype
-                )
+                kind = x_dtype if name in ("x", "pair") else dtype
+                try:
+                    missing |= _check_values(name, values, event, first, kind)
+                except InputError as error:
+                    if not learning or name != "x" or "support" not in variable.attrs or event.columns:
+                        raise
+                    raise InputError(
+                        f"{error}, as x.attrs['support'] = {variable.attrs['support']!r} says: drop it where values have changed"
+                    ) from None
             if learning and name == "x" and not known.all():  # as a rule the first slice knows all
                 known |= _known(dataset, values, first)
             first += len(values)

@@ -75,7 +75,7 @@ def load(
     What files hold is kept, refused, or converted with a warning: docs/data.md has the table. Returns a Dataset with `x (row, ...)` and `label (row)` where there are labels. Errors: `InputError`,
     `PluginError`.
     """
-    from probgen.readers import Choices, Reading, read, scaled
+    from probgen.readers import STORED, Choices, Reading, read, scaled
     from probgen.readers.described import marked
 
     how = Reading(rate, size, crop, gray, scale, Choices.of(table), tuple(like))
@@ -83,7 +83,8 @@ def load(
     if path is not None:
         dataset = read(path, split, how)
         dataset = dataset if scale is None else scaled(dataset, scale)
-        return marked(dataset).assign_attrs(path=text, **({"split": split} if split else {}))
+        dataset = dataset if path.suffix.lower() in STORED else marked(dataset)
+        return dataset.assign_attrs(path=text, **({"split": split} if split else {}))
     found = find_set(text)
     if found.sized is not None and how.size is not None:
         height, width = how.sides

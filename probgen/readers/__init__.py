@@ -16,6 +16,7 @@ from probgen.readers.tables import SUFFIXES, csv_file, table
 from probgen.readers.texts import lines_of, read_text, text_file
 
 __all__ = [
+    "STORED",
     "Choices",
     "Reading",
     "from_frame",
@@ -33,6 +34,7 @@ _KNOWN = (
     ".npy, .npz, .csv, .tsv, .tab and these with .gz or .xz, .data, .h5, .hdf5, .nc, .txt, .tsv, .wav, .flac, .ogg, .png, .jpg, .tif and other images, "
     "IDX (-ubyte, .gz), a folder of images or sounds"
 )
+STORED = (".h5", ".hdf5", ".nc")  # of xarray, with the attributes that variables had
 _TO_UNPACK = SOUNDS | IMAGES | {".npy", ".npz", ".txt", ".tsv", ".h5", ".hdf5", ".nc"}
 
 
@@ -80,7 +82,7 @@ def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
     suffix, name = path.suffix.lower(), path.name.lower()
     if suffix == ".npz":
         return npz(path, split)
-    if suffix in (".h5", ".hdf5", ".nc"):
+    if suffix in STORED:
         return hdf5(path, split)
     if suffix == ".txt":
         return text_file(path, split)

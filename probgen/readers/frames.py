@@ -5,6 +5,7 @@ A guess that could be wrong is refused, with the option that decides it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -25,6 +26,8 @@ MOST_CLASSES = 1000
 FEW = 20  # rows of which all may have different classes
 DAY = 86_400_000_000_000  # nanoseconds
 YES_NO = ("False", "True")
+
+PERCENT = re.compile(r"\s*[-+]?\d+([.]\d+)?\s*%\s*")
 
 Use = Literal["feature", "label", "weight", "index", "left out"]
 
@@ -314,6 +317,8 @@ def _of_texts(values: pd.Series[Any], column: str) -> Column | str:
     numeric = pd.to_numeric(pd.Series(different), errors="coerce").notna().to_numpy()
     if numeric.all():
         return "holds numbers as text: say what they are (--kind {0}=real, count or category)"
+    if _percentages(different):
+        return "holds percentages: take the numbers before % (--kind {0}=real), or leave it out (--drop {0})"
     if numeric.mean() > 0.5 and len(different) > 2:
         odd = [str(each) for each in different[~numeric]][:3]
         return f"holds numbers, and {', '.join(map(repr, odd))}: a mark of gaps is said by --na {odd[0]!r}, classes by --kind {{0}}=category"
@@ -375,10 +380,12 @@ def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
     if pd.api.types.is_datetime64_any_dtype(values.dtype) or (
         values.dtype.kind not in "biuf" and _dates(values.dropna().unique())
     ):
-        days = pd.to_datetime(values).dt.tz_localize(None).astype("datetime64[ns]").to_numpy()
+        format = None if pd.api.types.is_datetime64_any_dtype(values.dtype) else "ISO8601"
+        days = pd.to_datetime(values, format=format).dt.tz_localize(None).astype("datetime64[ns]").to_numpy()
         out[~gaps] = days[~gaps].astype(np.int64) / DAY
         return out
-    read = pd.to_numeric(values, errors="coerce")
+    plain = values.str.rstrip("% ") if _percentages(values.dropna().unique()) else values
+    read = pd.to_numeric(plain, errors="coerce")
     wrong = read.isna().to_numpy() & ~gaps
     if wrong.any():
         row = int(wrong.argmax())
@@ -422,6 +429,11 @@ def _dates(different: Any) -> bool:
         .notna()
         .all()
     )
+
+
+def _percentages(different: Any) -> bool:
+    texts = [each for each in different if isinstance(each, str)]
+    return bool(texts) and len(texts) == len(different) and all(PERCENT.fullmatch(text) for text in texts)
 
 
 def _name_of_class(value: Any) -> str:

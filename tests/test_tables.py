@@ -1,0 +1,421 @@
+"""Tables: what files and frames are read as, columns by name, descriptions that do not outlive their values."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+import probgen
+from probgen.cli import app
+from probgen.contract.columns import Column
+from probgen.contract.event import Event
+from probgen.data.describe import event_of
+from probgen.data.ingest import as_dataset
+from probgen.datasets import load
+from probgen.errors import FileError, InputError
+from probgen.readers.described import attributes_of, marked
+
+NAN = float("nan")
+
+# name: (file, content, how it is read, columns as words, values); "" and a message where it is refused
+READ: dict[str, tuple[str, bytes, dict[str, Any], str, list[list[float]]]] = {
+    "plain": ("a.csv", b"a,b\n1.5,2\n3,4\n", {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "semicolons": ("a.csv", b"a;b\n1.5;2\n3;4\n", {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "tabs": ("a.csv", b"a\tb\n1.5\t2\n3\t4\n", {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "bars": ("a.csv", b"a|b\n1.5|2\n3|4\n", {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "a tab file": ("a.tab", b"a\tb\n1.5\t2\n3\t4\n", {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "colons, said": ("a.csv", b"a:b\n1.5:2\n3:4\n", {"sep": ":"}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "blanks after commas": ("a.csv", b"a, b\n1.5, 2\n3, 4\n", {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "Windows": ("a.csv", b"a,b\r\n1.5,2\r\n3,4\r\n", {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "old Macintosh": ("a.csv", b"a,b\r1.5,2\r3,4\r", {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "no last line feed": ("a.csv", b"a,b\n1.5,2\n3,4", {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "empty lines": ("a.csv", b"\n\na,b\n1.5,2\n\n3,4\n\n", {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "a BOM": ("a.csv", "a,b\n1.5,2\n3,4\n".encode("utf-8-sig"), {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "UTF-16": ("a.csv", "a,b\n1.5,2\n3,4\n".encode("utf-16"), {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "Latin-1, said": (
+        "a.csv", "größe,b\n1.5,2\n3,4\n".encode("latin-1"), {"encoding": "latin-1"}, "größe real, b count", [[1.5, 2], [3, 4]],
+    ),
+    "gzip": ("a.csv.gz", gzip.compress(b"a,b\n1.5,2\n3,4\n"), {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "xz": ("a.csv.xz", lzma.compress(b"a,b\n1.5,2\n3,4\n"), {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "decimal commas": ("a.csv", b"a;b\n1,5;2\n3,25;4\n", {}, "a real, b count", [[1.5, 2], [3.25, 4]]),
+    "decimal commas and tabs": ("a.csv", b"a\tb\n1,5\t2,5\n3,25\t4,5\n", {}, "a real, b real", [[1.5, 2.5], [3.25, 4.5]]),
+    "decimal commas in quotes": ("a.csv", b'a,b\n"1,5",2\n"3,25",4\n', {}, "a real, b count", [[1.5, 2], [3.25, 4]]),
+    "decimal commas, points of thousands": (
+        "a.csv", b"a;b\n1.234,5;2\n3,25;4\n", {"decimal": ","}, "a real, b count", [[1234.5, 2], [3.25, 4]],
+    ),
+    "commas of thousands and points": (
+        "a.csv", b'a,b\n"1,234.5",2\n"3,250.25",4\n', {}, "a real, b count", [[1234.5, 2], [3250.25, 4]],
+    ),
+    "millions": ("a.csv", b'a,b\n"1,234,567",2\n"3,250",4\n', {}, "a count, b count", [[1234567, 2], [3250, 4]]),
+    "thousands, said": ("a.csv", b'a,b\n"1,234",2\n"3,250",4\n', {"decimal": "."}, "a count, b count", [[1234, 2], [3250, 4]]),
+    "three decimals, said": ("a.csv", b"a;b\n1,234;2\n3,250;4\n", {"decimal": ","}, "a real, b count", [[1.234, 2], [3.25, 4]]),
+    "quotes": ("a.csv", b'"a","b"\n"1.5","2"\n"3","4"\n', {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "a comma in a class": ("a.csv", b'a,b\n1.5,"x, y"\n3,z\n', {}, "a real, b 'x, y' 'z'", [[1.5, 0], [3, 1]]),
+    "quotes in a class": ("a.csv", b'a,b\n1.5,"x ""y"""\n3,z\n', {}, "a real, b 'x \"y\"' 'z'", [[1.5, 0], [3, 1]]),
+    "classes": ("a.csv", b"a,b\n1.5,x\n3,y\n4,x\n", {}, "a real, b 'x' 'y'", [[1.5, 0], [3, 1], [4, 0]]),
+    "classes of another order": ("a.csv", b"a,b\n1.5,y\n3,x\n", {}, "a real, b 'x' 'y'", [[1.5, 1], [3, 0]]),
+    "truth": ("a.csv", b"a,b\n1.5,True\n3,False\n", {}, "a real, b binary", [[1.5, 1], [3, 0]]),
+    "bits": ("a.csv", b"a,b\n1.5,1\n3,0\n", {}, "a real, b binary", [[1.5, 1], [3, 0]]),
+    "negative": ("a.csv", b"a,b\n1.5,-1\n3,2\n", {}, "a real, b real", [[1.5, -1], [3, 2]]),
+    "exponents": ("a.csv", b"a,b\n1e3,2\n-2.5E-1,4\n", {}, "a real, b count", [[1000, 2], [-0.25, 4]]),
+    "whole numbers with points": ("a.csv", b"a,b\n1.0,2\n3.0,4\n", {}, "a real, b count", [[1, 2], [3, 4]]),
+    "gaps": ("a.csv", b"a,b\n1.5,\n,4\n", {}, "a real, b count", [[1.5, NAN], [NAN, 4]]),
+    "NA": ("a.csv", b"a,b\n1.5,NA\nnan,4\n", {}, "a real, b count", [[1.5, NAN], [NAN, 4]]),
+    "mixed marks": ("a.csv", b"a,b\n1.5,?\nN/A,4\n2,null\n", {}, "a real, b count", [[1.5, NAN], [NAN, 4], [2, NAN]]),
+    "a mark, said": ("a.csv", b"a,b\n1.5,-\n-,4\n2,3\n", {"na": "-"}, "a real, b count", [[1.5, NAN], [NAN, 4], [2, 3]]),
+    "a number as a mark, said": (
+        "a.csv", b"a,b\n1.5,-999\n-999,4\n2,3\n", {"na": ["-999"]}, "a real, b count", [[1.5, NAN], [NAN, 4], [2, 3]],
+    ),
+    "a gap among classes": ("a.csv", b"a,b\n1.5,x\n3,?\n4,y\n", {}, "a real, b 'x' 'y'", [[1.5, 0], [3, NAN], [4, 1]]),
+    "None is a class": ("a.csv", b"a,b\n1.5,x\n3,None\n", {}, "a real, b 'None' 'x'", [[1.5, 1], [3, 0]]),
+    "remarks": ("a.csv", b"# of 2020\n# in cm\na,b\n1.5,2\n3,4\n", {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "a header with #": ("a.csv", b"#a,b\n1.5,2\n3,4\n", {}, "#a real, b count", [[1.5, 2], [3, 4]]),
+    "no header, names said": ("a.csv", b"1.5,2\n3,4\n", {"columns": ["a", "b"]}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "no header, numbered": (
+        "a.csv", b"1.5,2\n3,4\n", {"columns": "none"}, "column 1 real, column 2 count", [[1.5, 2], [3, 4]],
+    ),
+    "years as names": ("a.csv", b"2019,2020\n1.5,2\n3,4\n", {"columns": "header"}, "2019 real, 2020 count", [[1.5, 2], [3, 4]]),
+    "a year beside a name": ("a.csv", b"a,2020\n1.5,2\n3,4\n", {}, "a real, 2020 count", [[1.5, 2], [3, 4]]),
+    "a trailing separator": ("a.csv", b"a,b,\n1.5,2,\n3,4,\n", {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "two trailing separators": ("a.csv", b"a;b;;\n1,5;2;;\n3;4;;\n", {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "row numbers without a name": ("a.csv", b",a,b\n0,1.5,2\n1,3,4\n", {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "row names, said": ("a.csv", b"id,a,b\nx1,1.5,2\nx2,3,4\n", {"index": "id"}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "codes with zeros, said": ("a.csv", b"a,z\n1.5,02139\n3,10001\n", {"kind": {"z": "category"}}, "a real, z '02139' '10001'", [[1.5, 0], [3, 1]]),
+    "numbers as classes, said": ("a.csv", b"a,m\n1.5,10\n3,2\n", {"kind": {"m": "category"}}, "a real, m '2' '10'", [[1.5, 1], [3, 0]]),
+    "an order, said": (
+        "a.csv", b"a,q\n1.5,mid\n3,low\n", {"kind": {"q": "low < mid < high"}}, "a real, q 'low' 'mid' 'high'", [[1.5, 1], [3, 0]],
+    ),
+    "a range, said": ("a.csv", b"a,m\n1.5,3\n3,7\n", {"kind": {"m": "integer"}}, "a real, m integer from 3 to 7", [[1.5, 3], [3, 7]]),
+    "a pattern, said": ("a.csv", b"p1,p2\n1,3\n3,7\n", {"kind": {"p*": "real"}}, "p1 real, p2 real", [[1, 3], [3, 7]]),
+    "dates, left out": ("a.csv", b"a,d\n1.5,2020-01-02\n3,2020-02-03\n", {"drop": "d"}, "a real", [[1.5], [3]]),
+    "dates in days, said": (
+        "a.csv", b"a,d\n1.5,1970-01-02\n3,1970-01-03 12:00\n", {"kind": {"d": "real"}}, "a real, d real", [[1.5, 1], [3, 2.5]],
+    ),
+    "a weight, said": ("a.csv", b"a,weight\n1.5,2\n3,4\n", {"weight": "weight"}, "a real", [[1.5], [3]]),
+    "a weight that is none": ("a.csv", b"a,weight\n1.5,2\n3,4\n", {"kind": {"weight": "real"}}, "a real, weight real", [[1.5, 2], [3, 4]]),
+    "one column": ("a.csv", b"a\n1.5\n3\n", {}, "a real", [[1.5], [3]]),
+    "blanks in names": ("a.csv", b"sepal length,b c\n1.5,2\n3,4\n", {}, "sepal length real, b c count", [[1.5, 2], [3, 4]]),
+    "large whole numbers": ("a.csv", b"a,b\n1.5,9007199254740992\n3,4\n", {}, "a real, b count", [[1.5, 2**53], [3, 4]]),
+    "percentages, left out": ("a.csv", b"a,p\n1.5,12%\n3,30%\n", {"drop": ["p"]}, "a real", [[1.5], [3]]),
+}  # fmt: skip
+
+REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
+    "no header": (b"1.5,2\n3,4\n", {}, r"first line holds the number 1\.5.*--columns a,b,\.\.\."),
+    "no header, of two kinds": (b"39, State-gov\n50, Private\n", {}, r"the number 39.*--columns none"),
+    "two columns of one name": (b"a,a\n1.5,2\n3,4\n", {}, r"two columns 'a'.*--columns"),
+    "a row that is too long": (b"a,b\n1.5,2\n3,4,5\n", {}, r"line 3: 3 fields where there are 2 columns.*--sep"),
+    "a row that is too short": (b"a,b\n1.5,2\n3\n", {}, r"line 3: 1 field where there are 2 columns"),
+    "all rows longer than the names": (b"a,b\n1.5,2,0\n3,4,0\n", {}, r"line 2: 3 fields where there are 2 columns"),
+    "commas of decimals or of thousands": (b'a,b\n"1,234",2\n"3,250",4\n', {}, r"'1,234'.*--decimal ,\) or .*--decimal \.\)"),
+    "a mark in a column of numbers": (b"a,b\n1.5,-\n2,4\n3,5\n", {}, r"column 'b' holds numbers, and '-'.*--na '-'"),
+    "a number as a mark": (
+        b"a,b\n1.5,-999\n2,4\n3,-999\n4,3\n", {}, r"column 'b' holds -999 several times.*--na=-999.*--kind b=real"
+    ),
+    "leading zeros": (b"a,z\n1.5,02139\n3,10001\n", {}, r"column 'z' has numbers with leading zeros.*--kind z=category"),
+    "dates": (b"a,d\n1.5,2020-01-02\n3,2020-02-03\n", {}, r"column 'd' holds dates.*--drop d.*--index d.*--kind d=real"),
+    "times": (b"a,d\n1,2019-03-23 20:21:09\n2,2019-03-24 20:21:09\n", {}, r"column 'd' holds dates"),
+    "names of rows": (
+        ("a,name\n" + "".join(f"1.5,n{i}\n" for i in range(40))).encode(), {}, r"'name' holds 40 different texts.*--drop name.*--index name"
+    ),
+    "percentages": (b"a,p\n1.5,12%\n3,30%\n4,31%\n", {}, r"column 'p' holds percentages.*--kind p=real"),
+    "a weight": (b"a,weight\n1.5,2\n3,4\n", {}, r"'weight' may weigh rows \(--weight weight\).*--kind weight=real"),
+    "an empty column": (b"a,b\n1.5,\n3,\n", {}, r"column 'b' has no value.*--drop b"),
+    "an empty file": (b"", {}, "is empty"),
+    "names alone": (b"a,b\n", {}, "has no rows"),
+    "Latin-1": ("größe,b\n1.5,2\n".encode("latin-1"), {}, "no text in UTF-8.*--encoding"),
+    "an image": (b"\x89PNG\0\0\0", {"encoding": "latin-1"}, "no text"),
+    "an unknown column to drop": (b"a,b\n1.5,2\n", {"drop": ["c"]}, r"no column 'c' \(drop\)"),
+    "an unknown column with a kind": (b"a,b\n1.5,2\n", {"kind": {"c": "real"}}, r"no column 'c' \(kind\)"),
+    "an unknown label": (b"a,bb\n1.5,2\n", {"label": "b"}, r"no column 'b' \(label\); did you mean 'bb'"),
+    "a column asked for twice": (b"a,b\n1.5,2\n", {"label": "b", "drop": ["b"]}, r"'b' is asked for twice, as label, drop"),
+    "an unknown kind": (b"a,b\n1.5,2\n", {"kind": {"b": "counts"}}, "did you mean 'count'"),
+    "a kind that values contradict": (b"a,b\n1.5,2\n3,-4\n", {"kind": {"b": "count"}}, r"row 1, column 'b': -4; allowed is a whole number from 0"),
+    "a text in a column of numbers": (b"a,b\n1.5,2\n3,x\n", {"kind": {"b": "real"}}, r"row 1, column 'b': 'x' is no number.*--na"),
+    "a fraction as a count": (b"a,b\n1.5,2\n3,4\n", {"kind": {"a": "count"}}, r"row 0, column 'a': 1\.5; allowed is a whole number"),
+    "a class that is not in the order": (b"a,q\n1.5,x\n3,y\n", {"kind": {"q": "x<z"}}, r"row 1, column 'q': 'y' is none of its classes"),
+    "names that are too few": (b"1.5,2\n3,4\n", {"columns": ["a"]}, "has 2 columns, and --columns names 1"),
+    "no column left": (b"a\n1.5\n3\n", {"drop": ["a"]}, "no column to model"),
+    "an infinite value": (b"a,b\n1.5,2\n3,inf\n", {}, r"column 'b'.*inf"),
+    "an unknown option": (b"a,b\n1.5,2\n", {"dropped": ["a"]}, "did you mean 'drop'"),
+    "a decimal mark that is none": (b"a,b\n1.5,2\n", {"decimal": ";"}, "a point or a comma"),
+}  # fmt: skip
+
+
+def words(x: xr.DataArray) -> str:
+    """Columns in words: name and kind, or name and classes."""
+    parts = []
+    for column in event_of(x.to_dataset(name="x")).columns:
+        kind = {"integer": f"integer from {column.least} to {column.least + (column.levels or 0) - 1}"}
+        classes = " ".join(map(repr, column.classes))
+        parts.append(
+            f"{column.name} {classes if column.support == 'token' else kind.get(column.support, column.support)}"
+        )
+    return ", ".join(parts)
+
+
+def test_the_corpus_is_large() -> None:
+    assert len(READ) + len(REFUSED) >= 90
+
+
+@pytest.mark.parametrize("name", READ)
+def test_odd_files_are_read_right(name: str, tmp_path: Path) -> None:
+    file, content, how, columns, values = READ[name]
+    (tmp_path / file).write_bytes(content)
+    data = load(tmp_path / file, table=how)
+    assert words(data.x) == columns
+    np.testing.assert_array_equal(data.x.values.astype(float), values)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_files_that_could_be_two_things_are_refused_with_the_option(name: str, tmp_path: Path) -> None:
+    content, how, message = REFUSED[name]
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises((InputError, FileError), match=message) as caught:
+        probgen.fit("independent", load(tmp_path / "a.csv", table=how), out=tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_was_read_is_told(tmp_path: Path) -> None:
+    """`probgen data` names each column, its kind, values, gaps and use; `fit` takes the same options."""
+    (tmp_path / "a.csv").write_text(",age,sex,id,weight\n0,3,f,u1,1\n1,,m,u2,2\n2,5,f,u3,1\n")
+    how = ["--drop", "id", "--weight", "weight"]
+    found = CliRunner().invoke(app, ["data", str(tmp_path / "a.csv"), *how])
+    assert found.exit_code == 0, found.stderr
+    lines = [" ".join(line.split()) for line in found.stdout.splitlines()]
+    for line in (
+        "age count 3 to 5 1 feature",
+        "sex category f, m feature",
+        "id left out",
+        "weight weight",
+        "Unnamed: 0 left out it numbers the rows",
+    ):
+        assert line in lines
+    out = str(tmp_path / "run")
+    done = CliRunner().invoke(
+        app, ["fit", "independent", "--data", str(tmp_path / "a.csv"), "--out", out, *how]
+    )
+    assert done.exit_code == 0, done.stderr
+    assert "age (count), sex (2 classes)" in done.stdout
+    refused = CliRunner().invoke(app, ["data", str(tmp_path / "a.csv")])
+    assert refused.exit_code == 2
+    assert "--weight weight" in refused.stderr
+
+
+# columns by name
+
+TABLE = pd.DataFrame(
+    {
+        "age": [22.5, 38.0, 26.25, 35.0, 54.0, 2.0],
+        "sibs": [1, 1, 0, 3, 0, 2],
+        "sex": ["m", "f", "f", "f", "m", "m"],
+        "alone": [False, True, True, False, True, False],
+    }
+)
+
+
+def frames(frame: pd.DataFrame, folder: Path) -> dict[str, Callable[[], Any]]:
+    """One table in eight kinds of container."""
+    frame.to_csv(folder / "t.csv", index=False)
+    frame.to_csv(folder / "t.tab", index=False, sep="\t")
+    frame.to_csv(folder / "t.csv.gz", index=False)
+    frame.to_csv(folder / "german.csv", index=False, sep=";", decimal=",")
+    as_dataset(frame).to_netcdf(folder / "t.nc", engine="h5netcdf")
+    return {
+        "DataFrame": lambda: frame,
+        "nullable DataFrame": lambda: frame.convert_dtypes(),
+        "categorical DataFrame": lambda: frame.astype({"sex": pd.CategoricalDtype(["m", "f"])}),
+        "Dataset": lambda: as_dataset(frame),
+        "DataArray": lambda: as_dataset(frame).x,
+        "CSV": lambda: folder / "t.csv",
+        "tab": lambda: folder / "t.tab",
+        "packed": lambda: folder / "t.csv.gz",
+        "semicolons and commas": lambda: folder / "german.csv",
+        "netCDF": lambda: folder / "t.nc",
+    }
+
+
+@pytest.mark.parametrize("family", ["independent", "mixture"])
+def test_columns_go_by_their_names(family: str, tmp_path: Path) -> None:
+    """Scores are the same to the bit for every container and every order of the columns."""
+    fitted = probgen.fit(family, TABLE)
+    expected = probgen.score(fitted, TABLE).log_prob.values
+    for order in (
+        ["age", "sibs", "sex", "alone"],
+        ["alone", "sex", "sibs", "age"],
+        ["sex", "age", "alone", "sibs"],
+    ):
+        for name, made in frames(TABLE[order], tmp_path).items():
+            found = probgen.score(fitted, made()).log_prob.values
+            np.testing.assert_array_equal(found, expected, err_msg=f"{name}, {order}")
+
+
+def test_classes_go_by_their_names(tmp_path: Path) -> None:
+    """A part of the rows, in which a class is missing or comes first, has the same numbers."""
+    fitted = probgen.fit("mixture", TABLE)
+    expected = probgen.score(fitted, TABLE).log_prob.values
+    for row in range(6):
+        one = TABLE.iloc[[row]].reset_index(drop=True)
+        one.to_csv(tmp_path / "one.csv", index=False)
+        for made in (one, tmp_path / "one.csv", as_dataset(one)):
+            assert probgen.score(fitted, made).log_prob.item() == pytest.approx(expected[row], rel=1e-12)
+
+
+def test_a_table_back_from_draws_is_a_table() -> None:
+    fitted = probgen.fit("mixture", TABLE)
+    draws = probgen.sample(fitted, 50)
+    assert draws.feature.values.tolist() == list(TABLE.columns)
+    again = probgen.fit("mixture", draws.x.rename(sample="row"))
+    assert again.event == fitted.event
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="sex"), "no column 'sex', which the model was fitted to"),
+        (lambda t: t.rename(columns={"sex": "gender"}), "no column 'sex'.*it has 'gender'"),
+        (lambda t: t.assign(fare=1.0), "column 'fare': the model was not fitted to it"),
+        (
+            lambda t: t.replace({"sex": {"m": "x"}}),
+            "row 0, column 'sex': 'x' is none of its classes; known: f, m",
+        ),
+        (
+            lambda t: t.assign(sibs=-t.sibs),
+            r"row 0, column 'sibs': -1; allowed is a whole number from 0 \(count\)",
+        ),
+        (lambda t: t.assign(age="old"), "row 0, column 'age': 'old' is no number"),
+        (lambda t: t.assign(alone=2), r"row 0, column 'alone': 2; allowed is 0 or 1"),
+        (lambda t: t.assign(age=np.inf), "row 0, column 'age': inf"),
+    ],
+)
+@pytest.mark.parametrize("how", ["score", "given"])
+def test_other_columns_are_refused_by_name(change: Any, message: str, how: str) -> None:
+    fitted = probgen.fit("mixture", TABLE)
+    calls = {
+        "score": lambda: probgen.score(fitted, change(TABLE)),
+        "given": lambda: probgen.sample(fitted, given={"x": change(TABLE)}),
+    }
+    with pytest.raises(InputError, match=message) as caught:
+        calls[how]()
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_keep_their_names() -> None:
+    named = TABLE.set_axis(list("uvwxyz"), axis=0)
+    fitted = probgen.fit("mixture", named)
+    assert probgen.score(fitted, named).row.values.tolist() == list("uvwxyz")
+
+
+def test_what_is_given_goes_by_name() -> None:
+    """A table that is completed comes back in the columns of the fit, what is known as it was."""
+    fitted = probgen.fit("mixture", TABLE)
+    part = TABLE[["sex", "alone", "age", "sibs"]].astype({"sibs": "Int64"})
+    part.loc[::2, "sibs"] = pd.NA
+    drawn = probgen.sample(fitted, 3, given={"x": part}).x
+    np.testing.assert_array_equal(drawn.sel(feature="age").values, np.tile(TABLE.age, (3, 1)))
+    np.testing.assert_array_equal(drawn.sel(feature="sex").values, np.tile(TABLE.sex == "m", (3, 1)))
+    assert (drawn.sel(feature="sibs").values >= 0).all()
+
+
+def test_families_of_one_kind_say_what_they_take() -> None:
+    with pytest.raises(InputError, match=r"nade does not take the column sibs \(count\).*--kind sibs=real"):
+        probgen.fit("nade", TABLE)
+    with pytest.raises(InputError, match="nade takes columns of one kind"):
+        probgen.fit("nade", TABLE.drop(columns="sibs"))
+
+
+# descriptions that do not outlive their values
+
+SIXTEEN = xr.DataArray(
+    np.arange(68).reshape(4, 17) % 17,
+    dims=("row", "feature"),
+    attrs={"support": "integer", "levels": 17},
+    name="x",
+)
+
+
+def described() -> xr.DataArray:
+    return marked(SIXTEEN.copy(deep=True).to_dataset()).x
+
+
+def to_file(x: xr.DataArray, folder: Path) -> Any:
+    x.to_netcdf(folder / "x.nc", engine="h5netcdf")
+    return folder / "x.nc"
+
+
+CHANGES: dict[str, tuple[Callable[[xr.DataArray, Path], Any], str, int | None]] = {
+    "as it is": (lambda x, _: x, "integer", 17),
+    "x > 7": (lambda x, _: x > 7, "binary", None),
+    "(x > 7).astype(int)": (lambda x, _: (x > 7).astype(int), "binary", None),
+    "(x > 7).astype(float32)": (lambda x, _: (x > 7).astype("float32"), "real", None),
+    "x / 16": (lambda x, _: x / 16, "real", None),
+    "x / 16 as a Dataset": (lambda x, _: x.to_dataset() / 16, "real", None),
+    "np.log1p": (lambda x, _: np.log1p(x), "real", None),
+    "x - 8": (lambda x, _: x - 8, "real", None),
+    "2 * x": (lambda x, _: 2 * x, "integer", 33),
+    "16 - x": (lambda x, _: 16 - x, "integer", 17),
+    "astype(float)": (lambda x, _: x.astype(float), "integer", 17),
+    "astype(uint8)": (lambda x, _: x.astype("uint8"), "integer", 17),
+    "astype(bool)": (lambda x, _: x.astype(bool), "binary", None),
+    "where": (lambda x, _: x.where(x > 3), "integer", 17),
+    "isel": (lambda x, _: x.isel(feature=slice(5)), "integer", 17),
+    "isel of 0 and 1": (lambda x, _: x.isel(feature=[0, 1]), "integer", 17),
+    "sortby": (lambda x, _: x.assign_coords(row=[3, 1, 2, 0]).sortby("row"), "integer", 17),
+    "concat": (lambda x, _: xr.concat([x, x], "row"), "integer", 17),
+    "a Dataset": (lambda x, _: x.to_dataset().isel(row=[0]), "integer", 17),
+    "a file": (lambda x, f: to_file(x, f), "integer", 17),
+    "x > 7, in a file": (lambda x, f: to_file(x > 7, f), "binary", None),
+    "(x > 7).astype(int), in a file": (lambda x, f: to_file((x > 7).astype(int), f), "binary", None),
+    "x / 16, in a file": (lambda x, f: to_file(x / 16, f), "real", None),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_event_is_that_of_the_values(name: str, tmp_path: Path) -> None:
+    change, support, levels = CHANGES[name]
+    event = event_of(as_dataset(change(described(), tmp_path)))
+    assert (event.support, event.levels) == (support, levels)
+
+
+def test_a_description_of_ones_own_is_taken_at_its_word() -> None:
+    """And where values contradict it, the message names the attribute."""
+    own = xr.DataArray(
+        np.array([[0, 1], [1, 0]]), dims=("row", "feature"), attrs={"support": "integer", "levels": 5}
+    )
+    assert event_of(as_dataset(own)).levels == 5
+    with pytest.raises(InputError, match=r"row 0.*0\.5.*x\.attrs\['support'\] = 'integer'"):
+        probgen.fit("independent", own / 2 + 0.5)
+
+
+def test_columns_of_a_table_do_not_outlive_their_values() -> None:
+    table = as_dataset(TABLE)
+    assert [c.support for c in event_of(table).columns] == ["real", "count", "token", "binary"]
+    scaled = table.x / 2
+    assert [c.support for c in event_of(as_dataset(scaled)).columns] == ["real", "real", "real", "real"]
+    assert [c.support for c in event_of(as_dataset(table.x[:, 1:3])).columns] == ["count", "token"]
+    assert [c.classes for c in event_of(as_dataset(table.x[:, [2]])).columns] == [("f", "m")]
+    both = xr.concat([table.x, table.x], "row")
+    assert event_of(as_dataset(both)).columns == event_of(table).columns
+
+
+def test_events_of_tables_survive_files(tmp_path: Path) -> None:
+    fitted = probgen.fit("mixture", TABLE)
+    fitted.save(tmp_path / "m.h5")
+    again = probgen.load(tmp_path / "m.h5")
+    assert again.event == fitted.event
+    assert Event.from_dict(fitted.event.to_dict()) == fitted.event
+    columns = [
+        Column("a", "integer", 5, least=-2, unit="m"),
+        Column("b", "token", 2, classes=("x", "y"), ordered=True),
+    ]
+    assert [Column.from_dict(column.to_dict()) for column in columns] == columns
+    assert attributes_of(columns)["support"] == "mixed"
