@@ -70,12 +70,14 @@ def score(
         together = max(1, AT_ONCE // size) if _exact(parts[0]) and not fitted.event.any_size else 1
         parts += [scored(number, _joined(some)) for number, some in enumerate(_some(shards, together), 1)]
     scores = xr.concat(parts, "row", data_vars="all", combine_attrs="override")
+    real = [column.name for column in fitted.event.columns if column.support == "real"]
     facts = {
         "units": "nat",
         "event_size": fitted.event.size,
         "given": " ".join(fitted.event.given),
         "observed": "some" if taken.missing else "all",
         "rows": taken.digest,
+        **({"lebesgue": ", ".join(real)} if fitted.event.measure == "mixed" else {}),
     }
     for variable in scores.data_vars.values():
         if "kind" in variable.attrs:

@@ -13,6 +13,7 @@ from probgen.evaluation.means import mean, rows_of, weights_of
 _SAME = ("measure", "given", "observed", "rows", "event_size")
 _WHY = {
     "measure": "a density and a probability have no common scale",
+    "lebesgue": "a column that is real in one is counted in the other",
     "given": "they are of different conditional distributions",
     "observed": "one is of whole rows, the other of parts of them",
     "rows": "they are of different data",
@@ -71,7 +72,7 @@ def compare(scores: Mapping[str, xr.Dataset]) -> xr.Dataset:
     table["kind"] = ("model", [kinds[name] for name in order])
     table["estimator"] = ("model", [str(scores[name]["log_prob"].attrs["estimator"]) for name in order])
     first = scores[order[0]]["log_prob"].attrs
-    table.attrs = {name: first[name] for name in _SAME}
+    table.attrs = {name: first[name] for name in (*_SAME, "lebesgue") if name in first}
     table.attrs |= {"n": len(best), "over": rows_of(scores[order[0]])}
     return table
 
@@ -94,7 +95,7 @@ def _check(scores: Mapping[str, xr.Dataset]) -> None:
             raise InputError(
                 f"{first!r} and {name!r} cannot be compared: their rows have different weights; score both on the same data"
             )
-        for fact in _SAME:
+        for fact in (*_SAME, "lebesgue"):
             a, b = scores[first]["log_prob"].attrs.get(fact), scores[name]["log_prob"].attrs.get(fact)
             if a != b:
                 raise InputError(
