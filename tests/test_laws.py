@@ -132,6 +132,26 @@ def as_images(support: str, *image: int) -> xr.Dataset:
 PIXELS = {"epochs": 8, "batch_size": 16, "learning_rate": 0.02, "head": 8}
 
 
+class TestMADEMixed(FamilyLaws):
+    family = "made"
+    support = "mixed"
+    options = {
+        "hidden": 8,
+        "epochs": 12,
+        "batch_size": 16,
+        "learning_rate": 0.02,
+        "components": 2,
+        "masks": 2,
+        "ordering": "random",
+    }
+
+
+class TestMADECounts(FamilyLaws):
+    family = "made"
+    support = "count"
+    options = {"hidden": 8, "epochs": 12, "batch_size": 16, "learning_rate": 0.02}
+
+
 class TestPixelCNN(FamilyLaws):
     family = "pixelcnn"
     options = {"channels": 6, "layers": 3, **PIXELS}

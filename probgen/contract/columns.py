@@ -21,6 +21,7 @@ class Column:
     ordered  whether the order of classes means something
     unit     of the numbers, where it is known
     dtype    of the column in the table that it came from, "" where it came from none
+    gaps     whether values were missing among the rows of a fit
     """
 
     name: str
@@ -31,6 +32,7 @@ class Column:
     ordered: bool = False
     unit: str = ""
     dtype: str = ""
+    gaps: bool = False
 
     @property
     def alike(self) -> tuple[Kind, int | None, int]:
@@ -65,7 +67,9 @@ class Column:
         wanted = {"binary": 2}.get(values["support"], levels)
         if (levels is not None and not levels >= 1) or (classes and len(classes) != wanted):
             raise ValueError("column: levels or classes")
-        rest = {name: values[name] for name in ("least", "ordered", "unit", "dtype") if name in values}
+        rest = {
+            name: values[name] for name in ("least", "ordered", "unit", "dtype", "gaps") if name in values
+        }
         return Column(
             str(values["name"]),
             values["support"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import xarray as xr
 
@@ -9,6 +11,7 @@ from probgen.contract.columns import Column
 from probgen.contract.event import Event
 from probgen.data.describe import columns_in, described
 from probgen.errors import InputError, did_you_mean
+from probgen.readers.described import blocks
 
 SAID = 8  # names in a message
 
@@ -66,6 +69,19 @@ def check_supports(event: Event, supports: frozenset[str], family: str) -> None:
         f"{family} takes columns of one kind, and these are {', '.join(map(str, kinds.values()))}: leave some out (--drop), say what "
         "they are (--kind NAME=real), or choose another family (probgen families)"
     )
+
+
+def with_gaps(event: Event, dataset: xr.Dataset) -> Event:
+    """The event with what columns of a table have missing values."""
+    if not event.columns:
+        return event
+    gaps = np.zeros(len(event.columns), bool)
+    for name in ("x", "observed"):
+        for values in blocks(dataset[name]) if name in dataset else ():
+            missing = np.isnan(values) if name == "x" and values.dtype.kind == "f" else values == 0
+            gaps |= missing.any(0) if name == "observed" or values.dtype.kind == "f" else False
+    columns = (replace(column, gaps=bool(gap)) for column, gap in zip(event.columns, gaps, strict=True))
+    return replace(event, columns=tuple(columns))
 
 
 def _same_names(names: list[str], wanted: list[str]) -> None:

@@ -16,7 +16,7 @@ from probgen.contract.event import Event
 from probgen.contract.rows import Rows, numpy_dtype
 from probgen.data.attributes import with_attributes, with_conditions
 from probgen.data.check import check
-from probgen.data.columns import check_supports, in_columns_of
+from probgen.data.columns import check_supports, in_columns_of, with_gaps
 from probgen.data.describe import event_of
 from probgen.data.ingest import as_dataset
 from probgen.data.precision import check_precision
@@ -89,6 +89,7 @@ def prepare(
     kinds = numpy_dtype(dtype), numpy_dtype(x_dtype)
     missing, digest = check(dataset, event, family.accepts, family.name, *kinds, learning=learning)
     if learning:
+        event = with_gaps(event, dataset) if missing or "observed" in dataset else event
         check_precision(dataset, event, family.name, *kinds)
     rows = Rows(
         dataset,

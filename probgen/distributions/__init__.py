@@ -1,6 +1,8 @@
 """Distributions that torch and Pyro lack: legal at any `pyro.sample` site."""
 
 from probgen.distributions.autoregressive import Autoregressive
+from probgen.distributions.columns import ColumnSites
+from probgen.distributions.counts import NegativeBinomialMixture
 from probgen.distributions.discretized import DiscretizedLaplace, DiscretizedNormal
 from probgen.distributions.discretized_logistic import DiscretizedLogistic
 from probgen.distributions.ensemble import Ensemble
@@ -8,6 +10,7 @@ from probgen.distributions.observed_normal import ObservedNormal
 from probgen.distributions.sites import (
     Bernoulli,
     Categorical,
+    Counts,
     Logistic,
     LogisticMixture,
     Normal,
@@ -22,12 +25,15 @@ __all__ = [
     "Bernoulli",
     "BernoulliVector",
     "Categorical",
+    "ColumnSites",
+    "Counts",
     "DiscretizedLaplace",
     "DiscretizedLogistic",
     "DiscretizedNormal",
     "Ensemble",
     "Logistic",
     "LogisticMixture",
+    "NegativeBinomialMixture",
     "Normal",
     "NormalMixture",
     "NormalVector",

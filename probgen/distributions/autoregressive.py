@@ -12,6 +12,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from probgen.distributions.columns import at, ordered
 from probgen.distributions.sites import Site, log_prob_of
 from probgen.errors import InputError
 
@@ -123,7 +124,7 @@ class Autoregressive(TorchDistribution):
     """A distribution on vectors, images, ... whose sites are drawn one after the other.
 
     conditioner  the network: see `Conditioner`; where it is `Cached`, draws go through its cache
-    site         what one site is: `Bernoulli()`, `Categorical(levels)`, `Normal()`, ...: see `probgen.distributions`
+    site         what one site is: `Bernoulli()`, `Categorical(levels)`, `Normal()`, ...: see `probgen.distributions`; `ColumnSites` where they differ
     shape        of one event
     context      (*batch, *context) with `context_dim` dimensions of its own (a vector by default), or None
     ordering     (site,) the place in the flattened event of the first site, the second, ...; by default as they lie
@@ -196,8 +197,27 @@ class Autoregressive(TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         numbers, x, shape = self._numbers(value)
-        log_prob = log_prob_of(self.site, numbers, x).sum(1).reshape(shape)
+        log_prob = self._of_sites(numbers, x).sum(1).reshape(shape)
         return log_prob.expand(torch.broadcast_shapes(shape, self.batch_shape))
+
+    def log_prob_in_part(self, value: Tensor) -> Tensor:
+        """sum_i log p(x_i | what is known of x_<i) over sites i that are known, others being NaN: (*sample, *batch), in nats.
+
+        What a conditioner learns by that takes NaN. It is log p(x) of a row that is known whole; of another it is the product of what is said of
+        each known site when it is its turn, and no marginal of p(x).
+        """
+        numbers, x, shape = self._numbers(value)
+        known = ~torch.isnan(x)
+        each = self._of_sites(numbers, torch.where(known, x, 0))
+        return torch.where(known, each, 0).sum(1).reshape(shape)
+
+    def site_at(self, i: int) -> Site:
+        """The site that is drawn as the i-th, from 0."""
+        return at(self.site, int(self.order[i]))
+
+    def _of_sites(self, numbers: Tensor, x: Tensor) -> Tensor:
+        """log p of each site: (row, site), in the order of the sites."""
+        return log_prob_of(ordered(self.site, self.ordering), numbers, x)
 
     def conditionals(self, value: Tensor) -> Any:
         """p(x_i | x_<i) of every site, as a distribution of batch shape (*sample, *batch, *event)."""
@@ -216,7 +236,7 @@ class Autoregressive(TorchDistribution):
         with torch.no_grad():
             walk = self.walk(batch)
             for i in range(walk.sites):
-                walk.put(i, self.site.p(walk.numbers(i)).sample())
+                walk.put(i, self.site_at(i).p(walk.numbers(i)).sample())
             return self.as_it_lies(walk.x).reshape(shape)
 
     def walk(self, batch: torch.Size, index: Tensor | None = None) -> Walk:

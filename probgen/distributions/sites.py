@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from probgen.distributions.counts import NegativeBinomialMixture
 from probgen.distributions.discretized_logistic import DiscretizedLogistic
 
 
@@ -211,6 +212,35 @@ class NormalMixture(_Number):
         """sum_k softmax(logits)_k Normal(mu_k, sigma_k)."""
         logits, mu, s = numbers.unflatten(-1, (3, self.components)).unbind(-2)
         return dist.MixtureSameFamily(dist.Categorical(logits=logits), dist.Normal(mu, _scale(s)))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """x in {0, 1, 2, ...}, of the weights, means and sizes of K negative binomials; told to the network as log(1 + x)."""
+
+    components: int = 1
+    features = 1
+    levels = dtype = None
+    softmax = one_hot = False
+    support = constraints.nonnegative_integer
+
+    @property
+    def size(self) -> int:
+        """Three numbers a component."""
+        return 3 * self.components
+
+    def p(self, numbers: Tensor) -> Any:
+        """sum_k softmax(logits)_k NegativeBinomial(exp(a_k), exp(s_k))."""
+        logits, log_m, log_r = numbers.unflatten(-1, (3, self.components)).unbind(-2)
+        return NegativeBinomialMixture(logits, log_m, log_r, validate_args=False)
+
+    def mean(self, p: Any) -> Tensor:
+        """Its own."""
+        return p.mean
+
+    def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """log(1 + x)."""
+        return torch.log1p(x[..., None]).to(dtype)
 
 
 def _scale(s: Tensor) -> Tensor:

@@ -67,6 +67,32 @@ def complete(
     return drawn.reshape(x.shape), ess
 
 
+def log_evidence(
+    parts: Sequence[Autoregressive], x: Tensor, observed: Tensor, particles: int, repeats: int = 4
+) -> tuple[Tensor, Tensor]:
+    """log of an estimate of p(x_known) and its standard error, (row,) each: its mean is without bias, so that its logarithm is low on average.
+
+    parts, x, observed: as of `complete`. The error is by `repeats` estimates of so many particles each.
+    """
+    flat, known = x.flatten(1), observed.flatten(1)
+    found = []
+    for _ in range(repeats):
+        each = []
+        for part in parts:
+            state = part.walk(torch.Size((len(x),)), torch.zeros(1).long()).bytes
+            size = max(1, BYTES // (max(1, state) * particles))
+            log_w = [
+                _walk(part, flat[rows], known[rows], rows, len(x), particles, None)[1]
+                for rows in torch.arange(len(x), device=x.device).split(size)
+            ]
+            each.append(torch.cat(log_w).double().logsumexp(1) - math.log(particles))
+        found.append(torch.stack(each).logsumexp(0) - math.log(len(parts)))
+    log_p = torch.stack(found)
+    mean = log_p.logsumexp(0) - math.log(repeats)
+    error = (log_p - mean).exp().std(0) / math.sqrt(repeats)
+    return mean, error
+
+
 def _is_prefix(known: Tensor) -> Tensor:
     """Whether no known site comes after an unknown one: (row, site) -> (row,)."""
     return (known.cummin(1).values == known).all(1)
@@ -95,7 +121,7 @@ def _walk(
             lost = left.logsumexp(1) - numbers.logsumexp(1)  # the probability that it goes on
             log_w = log_w + torch.where(here, lost, 0).reshape(k, size)
             numbers = torch.where((here & (lost > -torch.inf))[:, None], left, numbers)
-        site = p.site.p(numbers)
+        site = p.site_at(i).p(numbers)
         value = site.sample()
         if known[:, i].any():
             here = x[:, i].repeat(k).to(value.dtype)

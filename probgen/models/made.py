@@ -20,15 +20,25 @@ from functools import cached_property
 from typing import Any
 
 import torch
+import xarray as xr
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from probgen.contract.event import Event
 from probgen.contract.options import LAYERS, Sizes, layer_sizes
-from probgen.distributions import Autoregressive
+from probgen.contract.rows import Rows
+from probgen.contract.run import Run
+from probgen.contract.scores import log_prob
+from probgen.distributions import Autoregressive, ColumnSites
 from probgen.distributions.autoregressive import check_context, check_inputs
+from probgen.distributions.columns import at
 from probgen.distributions.sites import Site
+from probgen.errors import InputError, NotOffered
+from probgen.inference.particles import log_evidence
 from probgen.models.bases.dense import DenseOptions, DensePair
+from probgen.models.bases.tables import beginnings
+
+PARTICLES = 100  # of a row that is known in part, for its score
 
 
 class MADEConditioner(nn.Module):
@@ -92,7 +102,7 @@ class MADEMask:
         """(row, site), (row, context) -> (row, site, size); sites in the ordering of the mask."""
         made, site = self.made, self.made.site
         check_inputs(x, context, made.sites, made.context)
-        e = site.encode(x[:, self.rank], made.V.dtype).flatten(1)
+        e = site.encode(x[:, self.rank], made.V.dtype).flatten(1)  # as they lie
         features, outs = self.rank.repeat_interleave(site.features), self.rank.repeat_interleave(site.size)
         h, seen = e, features + 1
         for layer, (W, b, m) in enumerate(zip(made.W, made.b, self.degrees, strict=True)):
@@ -125,7 +135,7 @@ class MADEMask:
         h = e = state["e"]
         if previous is not None:
             j = places[i - 1]
-            e[:, j * site.features : (j + 1) * site.features] = site.encode(previous, e.dtype)
+            e[:, j * site.features : (j + 1) * site.features] = at(site, j).encode(previous, e.dtype)
             for layer, (W, b) in enumerate(zip(made.W, made.b, strict=True)):
                 units = self._completed[layer][i]
                 a = torch.addmm(b[units], h, W[units].mT)
@@ -168,9 +178,15 @@ class MADEOptions(DenseOptions):
 
 
 class MADE(DensePair):
-    """MADE behind the hooks."""
+    """MADE behind the hooks.
+
+    Of a table each column has a site by its kind. Rows with gaps teach what is said of each value that they have, given those before it that they
+    have: the network is told which are missing. A score of such a row is an estimate of its marginal by particles, which draw what is missing.
+    """
 
     Options = MADEOptions
+    accepts = frozenset({"observed"})
+    supports = frozenset({"real", "binary", "count", "integer", "token", "mixed"})
     conditioner: MADEConditioner
 
     def __init__(self, options: Any, event: Event):
@@ -191,6 +207,45 @@ class MADE(DensePair):
             Autoregressive(made[m], self.site, self.shape, context=context, ordering=made.orderings[m])
             for m in masks
         ]
+
+    def learn(self, data: Rows, run: Run) -> None:
+        """Maximum likelihood; of a table from where counts have their means."""
+        if isinstance(self.site, ColumnSites):
+            c = self.conditioner.c
+            with torch.no_grad():
+                c.add_(beginnings(self.event, self.site, data.moments()).to(c).flatten())
+        super().learn(data, run)
+
+    def loss(
+        self, x: Tensor, *, n: int, observed: Tensor | None = None, **given: Tensor
+    ) -> dict[str, Tensor]:
+        """-log p(x), in part where values are missing. Errors: `InputError` for gaps in what is no table."""
+        if observed is None or bool(observed.all()):
+            return super().loss(x, n=n, **given)
+        if not (isinstance(self.site, ColumnSites) and self.site.gaps):
+            raise InputError(
+                "x has missing values, which made learns from in tables alone: give a table whose columns have names"
+            )
+        y = self.standard(x, self.dtype_of_numbers) if self.standardised else x.to(self.dtype_of_numbers)
+        y = torch.where(observed, y, torch.nan)
+        parts = self.parts(self.context(given))
+        found = torch.stack([part.log_prob_in_part(y) for part in parts])
+        scale = (observed * self.standard.scale.log()).sum(1) if self.standardised else 0
+        log_p = found.logsumexp(0) - math.log(len(parts)) - scale
+        return {"loss": -log_p.mean()}
+
+    def assess(self, x: Tensor, options: Any, observed: Tensor | None = None, **given: Tensor) -> xr.Dataset:
+        """The exact log p(x); where values are missing, an estimate by particles, low on average."""
+        if observed is None or bool(observed.all()):
+            return super().assess(x, options, **given)
+        if options.conditionals:
+            raise NotOffered("conditionals: x has missing values")
+        y = self.standard(x, self.dtype_of_numbers) if self.standardised else x.to(self.dtype_of_numbers)
+        log_p, error = log_evidence(self.parts(self.context(given)), y, observed, PARTICLES)
+        if self.standardised:
+            log_p = log_p - (observed * self.standard.scale.log()).flatten(1).sum(1)
+        name = f"particles-{PARTICLES}"
+        return log_prob(log_p, kind="lower_bound", estimator=name, measure=self.measure, se=error)
 
     def weights(self) -> list[Tensor]:
         """W, V and A; a weight that is masked under every mask is punished in vain."""

@@ -28,6 +28,7 @@ from probgen.distributions import (
     Autoregressive,
     Bernoulli,
     Categorical,
+    ColumnSites,
     Ensemble,
     Normal,
     NormalMixture,
@@ -39,6 +40,7 @@ from probgen.errors import InputError, NotOffered
 from probgen.inference.particles import complete
 from probgen.inference.training import SVIOptions
 from probgen.models.bases.choose import site_for
+from probgen.models.bases.tables import is_table, table_sites, units
 from probgen.pair import Pair
 
 
@@ -48,7 +50,7 @@ class DenseOptions(SVIOptions):
     ordering: Literal["natural", "random"] | tuple[int, ...] = Field(
         "natural", description="of the sites: as they lie, drawn at random, or places in the flattened event"
     )
-    components: int = Field(1, ge=1, description="normals of each real site")
+    components: int = Field(1, ge=1, description="normals of each real site; of a table also of counts")
     l1: float = Field(0.0, ge=0, description="L1 penalty of the weights between sites, nats a row")
     given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
 
@@ -78,8 +80,13 @@ class AutoregressivePair(Pair):
         self.shape = event.fixed_shape
         self.site = self.make_site()
         self.register_buffer("ordering", None)
-        if not event.discrete:
+        if self.standardised:
             self.standard = Standardization(self.shape)
+
+    @property
+    def standardised(self) -> bool:
+        """Whether sites are of x in other units than those of the data."""
+        return not self.event.discrete or self.event.support == "mixed"
 
     @abstractmethod
     def make_site(self) -> Site:
@@ -103,7 +110,7 @@ class AutoregressivePair(Pair):
         """p(x | given): batch shape (row,) where something is given."""
         parts = self.parts(self.context(given))
         p = parts[0] if len(parts) == 1 else Ensemble(parts)
-        if self.event.discrete:
+        if not self.standardised:
             return p
         return dist.TransformedDistribution(p, [self.standard.transform(self.dtype_of_numbers)])
 
@@ -119,15 +126,16 @@ class AutoregressivePair(Pair):
 
     def learn(self, data: Rows, run: Run) -> None:
         """Maximum likelihood; real data are standardised by the moments of the rows to fit to."""
-        if not self.event.discrete:
+        if self.standardised:
             seen = data.moments()
-            self.standard.learn(seen.mean, seen.scale)
+            table = isinstance(self.site, ColumnSites)
+            self.standard.learn(*units(self.event, seen) if table else (seen.mean, seen.scale))
         super().learn(data, run)
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
         """A draw of each row given what is known of it, and how many of the particles it was chosen from."""
         parts = self.parts(self.context(given))
-        if self.event.discrete:
+        if not self.standardised:
             drawn, ess = complete(parts, x, observed, options.particles)
             return {"x": drawn, "ess": ess}
         y = self.standard(x, self.dtype_of_numbers)
@@ -159,7 +167,7 @@ class AutoregressivePair(Pair):
         first = parts[0]
         if any(not torch.equal(part.order, first.order) for part in parts):
             raise NotOffered("conditionals: p(x) averages several orderings, and x_<i is another set in each")
-        x = x if self.event.discrete else self.standard(x, self.dtype_of_numbers)
+        x = self.standard(x, self.dtype_of_numbers) if self.standardised else x
         each = [part.conditionals(x) for part in parts]
         log_prob = torch.stack([p.log_prob(x).flatten(1)[:, first.order] for p in each])
         before = (log_prob.cumsum(2) - log_prob)[..., first.order.argsort()]
@@ -169,7 +177,9 @@ class AutoregressivePair(Pair):
             return (log_w + torch.stack([p.log_prob(value) for p in each])).logsumexp(0)
 
         mean = (log_w.exp() * torch.stack([self.site.mean(p) for p in each])).sum(0)
-        if not self.event.discrete:
+        if isinstance(self.site, ColumnSites) and not self.standardised:
+            return {"log_prob": log_p(x), "mean": mean}
+        if self.standardised:
             return {"log_prob": log_p(x) - self.standard.scale.log(), "mean": self.standard.inverse(mean)}
         entropy = torch.zeros_like(mean)
         for level in range(self.site.levels or 0):  # one at a time: all would be as many times the memory
@@ -186,6 +196,8 @@ class DensePair(AutoregressivePair):
     def make_site(self) -> Site:
         """By the event; `components` are of real sites."""
         K = self.options.components
+        if is_table(self.event):
+            return table_sites(self.event, K)
         if K > 1 and self.event.support != "real":
             raise InputError(
                 f"components = {K}: a mixture at each site is for real data, not {self.event.support}"

@@ -1,0 +1,57 @@
+"""Counts without an upper bound: mixtures of negative binomials."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+
+LOG_MEAN, LOG_SIZE = (-12.0, 25.0), (-8.0, 14.0)  # of a component, at most
+
+
+class NegativeBinomialMixture(TorchDistribution):
+    """sum_k w_k NegativeBinomial(mean m_k, size r_k), of variance m_k + m_k^2 / r_k each.
+
+    logits, log_m, log_r  (*batch, component)
+
+    It is worked out in float64, since log Gamma of a count of a million has seven digits before the point. Probabilities are in nats.
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = constraints.nonnegative_integer
+
+    def __init__(self, logits: Tensor, log_m: Tensor, log_r: Tensor, validate_args: bool | None = None):
+        self.logits = logits.double().log_softmax(-1)
+        self.log_m, self.log_r = log_m.double().clamp(*LOG_MEAN), log_r.double().clamp(*LOG_SIZE)
+        self.dtype = log_m.dtype  # of values and probabilities, which is that of a network
+        super().__init__(log_m.shape[:-1], validate_args=validate_args)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> NegativeBinomialMixture:
+        """The same distribution with a larger batch shape."""
+        shape = (*batch_shape, self.logits.shape[-1])
+        logits, log_m, log_r = (part.expand(shape) for part in (self.logits, self.log_m, self.log_r))
+        return NegativeBinomialMixture(logits, log_m, log_r, validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """sum_k w_k m_k."""
+        return (self.logits.exp() * self.log_m.exp()).sum(-1).to(self.dtype)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p(x): the batch shape."""
+        x, r = value.double()[..., None], self.log_r.exp()
+        choose = torch.lgamma(x + r) - torch.lgamma(r) - torch.lgamma(x + 1)
+        total = torch.logaddexp(self.log_m, self.log_r)
+        each = choose - r * torch.log1p((self.log_m - self.log_r).exp()) + x * (self.log_m - total)
+        return (self.logits + each).logsumexp(-1).to(self.dtype)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """A component, a rate of it that is Gamma, a Poisson count: (*sample, *batch)."""
+        shape = self._extended_shape(torch.Size(sample_shape))
+        with torch.no_grad():
+            k = torch.distributions.Categorical(logits=self.logits).sample(sample_shape)[..., None]
+            m, r = (part.expand(*shape, -1).gather(-1, k)[..., 0].exp() for part in (self.log_m, self.log_r))
+            return torch.poisson(torch.distributions.Gamma(r, r / m).sample()).to(self.dtype)
