@@ -232,6 +232,12 @@ class TestVAEReal(FamilyLaws):
     options = {"latent": 1, "prior": "vamp", "sigma": "feature", **CODES}
 
 
+class TestVAEMixed(FamilyLaws):
+    family = "vae"
+    support = "mixed"
+    options = {"latent": 2, "hidden": [8], "epochs": 12, "batch_size": 16, "learning_rate": 0.02}
+
+
 class TestVAECaptured(FamilyLaws):
     family = "vae"
     support = "binary"

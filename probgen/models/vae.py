@@ -100,6 +100,7 @@ class VAE(CodePair):
 
     Options = VAEOptions
     accepts = frozenset({"observed"})
+    supports = frozenset({"real", "binary", "count", "integer", "token", "mixed"})
     latents = {"z": ("latent",)}
     beta: Tensor
 

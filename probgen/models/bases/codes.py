@@ -23,6 +23,7 @@ from probgen.distributions.vectors import BernoulliVector
 from probgen.errors import InputError
 from probgen.inference.training import SVIOptions
 from probgen.models.bases.choose import site_for
+from probgen.models.bases.tables import TableSite, beginnings, is_table
 from probgen.nn.networks import MLP, Doubling, Halving
 from probgen.pair import Pair, PairSampleOptions
 
@@ -106,6 +107,13 @@ class LearntNormal(nn.Module):
 
 def site_of(options: CodeOptions, event: Event) -> Site:
     """The site of each dimension of x. Errors: `InputError` where the likelihood does not suit the data."""
+    if is_table(event):
+        if options.likelihood != "auto":
+            raise InputError(
+                f"likelihood = {options.likelihood!r}: columns have one each, by their kinds; say them by --kind"
+            )
+        refuse_unused(options, "columns have one each, by their kinds", "sigma")
+        return TableSite(event)
     made: dict[str, Callable[[int], Site]] = {
         "bernoulli": lambda levels: Bernoulli(),
         "categorical": Categorical,
@@ -173,13 +181,19 @@ class CodePair(Pair):
 
     @property
     def measure(self) -> str:
-        """Lebesgue for a normal, whatever it is fitted to."""
+        """Lebesgue for a normal, whatever it is fitted to; of a table the product over columns."""
+        if isinstance(self.site, TableSite):
+            return self.event.measure
         return "lebesgue" if self.site.levels is None else "counting"
 
     def standardise(self, data: Rows) -> None:
         """Learn location and scale of the data, where the site has them."""
         if isinstance(self.site, LearntNormal):
             self.site.standardise(data)
+        if isinstance(self.site, TableSite):
+            seen = data.moments()
+            self.site.learn(self.event, seen)
+            self.decoder.begin(beginnings(self.event, self.site.sites, seen))
 
 
 class Encoder(nn.Module):
@@ -233,6 +247,14 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """For images by convolutions, sizes are channels."""
         return self._of_sites(self.net(z, context))
+
+    @torch.no_grad()
+    def begin(self, numbers: Tensor) -> None:
+        """Numbers of each site that are added to what the net gives at first: (*event, size). Of a net without convolutions."""
+        assert isinstance(self.net, MLP)
+        last = self.net.layers[-1]
+        assert isinstance(last, nn.Linear)
+        last.bias.add_(numbers.flatten().to(last.bias))
 
     def way(
         self,

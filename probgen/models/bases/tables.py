@@ -8,14 +8,26 @@ binary    a Bernoulli site;  token, integer: a categorical one
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+from torch.distributions import constraints
 
 from probgen.contract.columns import Column
 from probgen.contract.event import Event, columns_of
 from probgen.contract.rows import Moments
-from probgen.distributions import Bernoulli, Categorical, ColumnSites, Counts, Normal, NormalMixture
+from probgen.distributions import (
+    Bernoulli,
+    Categorical,
+    ColumnSites,
+    Counts,
+    Normal,
+    NormalMixture,
+    Standardization,
+)
 from probgen.distributions.sites import Site
 from probgen.errors import InputError
 
@@ -71,3 +83,64 @@ def beginnings(event: Event, sites: ColumnSites, seen: Moments) -> Tensor:
         if isinstance(site, NormalMixture):  # components that begin alike would stay alike
             numbers[i, site.components : 2 * site.components] = torch.linspace(-1, 1, site.components)
     return numbers
+
+
+class TableSite(nn.Module):
+    """The sites of a table in the units of the data, for networks that see and make all of x at once."""
+
+    levels = dtype = None
+    softmax = one_hot = False
+    support = constraints.real
+
+    def __init__(self, event: Event, components: int = 1):
+        super().__init__()
+        self.sites = replace(table_sites(event, components), gaps=False)
+        self.size, self.features = self.sites.size, self.sites.features
+        self.standard = Standardization(event.fixed_shape)
+
+    def learn(self, event: Event, seen: Moments) -> None:
+        """Locations and scales."""
+        self.standard.learn(*units(event, seen))
+
+    def p(self, numbers: Tensor) -> TableDistribution:
+        """(..., column, size) -> batch shape (..., column)."""
+        return TableDistribution(self, self.sites.p(numbers))
+
+    def mean(self, p: Any) -> Tensor:
+        """Of each column."""
+        found: Tensor = p.mean
+        return found
+
+    def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """(..., column) -> (..., column, features)."""
+        return self.sites.encode(self.standard(x, dtype), dtype)
+
+
+class TableDistribution(TorchDistribution):
+    """Columns in the units of the data: batch shape (..., column)."""
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = constraints.real
+
+    def __init__(self, site: TableSite, p: Any, validate_args: bool | None = None):
+        self.site, self.p = site, p
+        super().__init__(p.batch_shape, validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> TableDistribution:
+        """The same distribution with a larger batch shape."""
+        return TableDistribution(self.site, self.p.expand(batch_shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Of each column: (..., column), in nats."""
+        standard = self.site.standard
+        found: Tensor = self.p.log_prob(standard(value, self.p.numbers.dtype))
+        return found - standard.scale.log().to(found)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """(*sample, ..., column)."""
+        return self.site.standard.inverse(self.p.sample(sample_shape))
+
+    @property
+    def mean(self) -> Tensor:
+        """Of each column; of classes of their numbers."""
+        return self.site.standard.inverse(self.p.mean)
