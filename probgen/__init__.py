@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from probgen.api.diagnosing import diagnose as diagnose
     from probgen.api.encoding import encode as encode
     from probgen.api.fitting import fit as fit
+    from probgen.api.framing import frame as frame
     from probgen.api.loading import load as load
     from probgen.api.picturing import sample_images as sample_images
     from probgen.api.sampling import sample as sample
@@ -59,6 +60,7 @@ _HOME = {
     "encode": "probgen.api.encoding",
     "figures_of": "probgen.api.analyzing",
     "fit": "probgen.api.fitting",
+    "frame": "probgen.api.framing",
     "hookimpl": "probgen.contract.hookspecs",
     "load": "probgen.api.loading",
     "log_prob": "probgen.contract.scores",

@@ -9,6 +9,7 @@ from typing import Any
 import xarray as xr
 
 from probgen.api.common import checked_device, shown
+from probgen.api.framing import frame
 from probgen.api.provenance import stamp
 from probgen.contract.analysis import Call
 from probgen.contract.fitted import Fitted
@@ -115,7 +116,7 @@ def figures_of(found: xr.Dataset, analysis: Any = None) -> dict[str, Any]:
 
 
 def save_analysis(found: xr.Dataset, folder: Path, analysis: Any = None) -> list[Path]:
-    """Write results, figures and texts into a run: `analyses/NAME.h5`, `NAME.FIGURE.png`, `NAME.tsv` of texts by row.
+    """Write results, figures and texts into a run: `analyses/NAME.h5`, `NAME.FIGURE.png`, `NAME.tsv` of texts by row, `NAME.csv` of a `table`.
 
     analysis  where it is the script's own and not registered
 
@@ -136,10 +137,15 @@ def save_analysis(found: xr.Dataset, folder: Path, analysis: Any = None) -> list
         lines = ["\t".join(columns), *("\t".join(row) for row in zip(*columns.values(), strict=True))]
         files.append(place / f"{name}.tsv")
         write_whole(files[-1], ("\n".join(lines) + "\n").encode())
+    if "table" in found:
+        files.append(place / f"{name}.csv")
+        write_whole(files[-1], frame(found["table"]).to_csv(index=False).encode())
     for figure, drawn in figures.items():
         files.append(place / f"{name}.{figure}.png")
         save(drawn, files[-1])
-    for old in {*place.glob(f"{name}.*.png"), *place.glob(f"{name}.tsv")} - set(files):
+    for old in {*place.glob(f"{name}.*.png"), *place.glob(f"{name}.tsv"), *place.glob(f"{name}.csv")} - set(
+        files
+    ):
         old.unlink()  # of results that were there before
     return files
 

@@ -40,6 +40,15 @@ def check_hdf5(path: Path, *more: str) -> None:
         raise InputError(f"--out {path}: results are written as HDF5; give a name that ends in .h5 or .nc")
 
 
+def check_table(path: Path) -> bool:
+    """Whether a name is that of a table, which draws can be written as. Errors: `InputError` for one that is there."""
+    if path.suffix.lower() not in (".csv", ".tsv", ".parquet"):
+        return False
+    if path.exists():
+        raise InputError(f"--out {path}: there is such a file already, which is not replaced")
+    return True
+
+
 Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
 Device = Annotated[str | None, typer.Option("--device", help="Device: cpu, cuda, cuda:1, ...")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

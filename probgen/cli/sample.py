@@ -8,7 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
-from probgen.cli.common import Device, Json, Quiet, Run, Seed, Set, check_hdf5, place, progress, put, settings
+from probgen.cli.common import (
+    Device,
+    Json,
+    Quiet,
+    Run,
+    Seed,
+    Set,
+    check_hdf5,
+    check_table,
+    place,
+    progress,
+    put,
+    settings,
+)
 from probgen.errors import InputError
 
 SHOWN = 10  # texts that are printed
@@ -36,7 +49,8 @@ def command(
         typer.Option(
             "--out",
             parser=place,
-            help="Write to a file, or in parts to a folder; of images that are given, to a .png file or a folder. "
+            help="Write to a file, or in parts to a folder; of a table also to .csv, .tsv or .parquet, with its columns and classes; "
+            "of images that are given, to a .png file or a folder. "
             "Default: RUN/samples.h5.",
         ),
     ] = None,
@@ -91,11 +105,13 @@ def command(
         raise InputError(f"{run} is a file: say where the draws go, --out FILE, --png FILE or --wav FOLDER")
     if wav is not None and not wav.is_dir():
         raise InputError(f"--wav {wav}: there is no such folder")
-    if out is not None and not out.is_dir():
+    table = out is not None and check_table(out)
+    if out is not None and not table and not out.is_dir():
         check_hdf5(out, "")  # without a suffix it is a folder of parts
     for path in (target, png):
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.parent}")
+    from probgen.api.framing import write_table
     from probgen.api.loading import load
     from probgen.api.sampling import sample, sample_to
     from probgen.codecs.texts import texts_of
@@ -118,7 +134,10 @@ def command(
     else:
         draws = sample(fitted, n, **how)
         if target is not None:
-            write_dataset(target, "samples", draws)
+            if table:
+                write_table(draws, target)
+            else:
+                write_dataset(target, "samples", draws)
             written.append(str(target))
     if wav is not None and fitted.event.rate:
         write_sounds(wav, draws["x"].values.reshape(-1, draws["x"].shape[-1]), fitted.event.rate)

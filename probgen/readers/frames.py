@@ -397,6 +397,22 @@ def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
     return out
 
 
+def series(values: np.ndarray, column: Column) -> pd.Series[Any]:
+    """The inverse of `numbers`: a column of a frame, with its classes by name, in the type that it had, a nullable one where values are missing."""
+    gaps = np.isnan(values)
+    if column.support == "token" or (column.support == "binary" and column.classes not in ((), YES_NO)):
+        categories = pd.Index([*column.classes] or [str(v) for v in range(column.levels or 2)])
+        codes = np.where(gaps, -1, values).astype(np.int64)
+        found = pd.Series(pd.Categorical.from_codes(codes, categories, ordered=column.ordered))
+        return found if column.dtype == "category" or column.ordered else found.astype("str")
+    if column.support == "real":
+        return pd.Series(values)
+    whole = pd.Series(values).astype("Int64" if gaps.any() else "int64")
+    if column.support == "binary" and column.classes == YES_NO:
+        return whole.astype("boolean" if gaps.any() else "bool")
+    return whole
+
+
 def _check(found: np.ndarray, values: pd.Series[Any], column: Column) -> None:
     """Errors: `InputError` for a cell that is not of its support; what a model allows is checked later."""
     known = ~np.isnan(found)

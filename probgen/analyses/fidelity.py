@@ -1,0 +1,201 @@
+"""Fidelity of draws of a table: marginals, dependence, a classifier two-sample test, and whether rows of the fit were copied. Held-out rows are held
+against rows of the fit in the same way, as what a perfect model would get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from pydantic import Field
+from sklearn.ensemble import HistGradientBoostingClassifier  # here: its import draws from Python's generator
+from sklearn.model_selection import cross_val_predict
+from sklearn.neighbors import NearestNeighbors
+
+from probgen.api.sampling import sample
+from probgen.contract.analysis import Call
+from probgen.contract.columns import Column
+from probgen.contract.fitted import Fitted
+from probgen.contract.options import Options as BaseOptions
+from probgen.contract.rows import evenly
+from probgen.contract.seeds import key
+from probgen.data.describe import described
+from probgen.errors import InputError
+from probgen.figures.tables import bars, cells
+
+needs = "a table with named columns, drawn without conditions"
+CLASSES = 2  # folds of the classifier test
+
+
+class Options(BaseOptions):
+    """How many rows, and what is predicted."""
+
+    rows: int = Field(2000, ge=20, description="draws, and at most so many real rows, evenly spaced")
+    target: str | None = Field(
+        None,
+        description="a column of classes or bits: a classifier of it learns from draws, and from real rows",
+    )
+
+
+def applies(fitted: Fitted) -> bool:
+    """Of tables without conditions."""
+    return bool(fitted.event.columns) and fitted.definition.offers("sample") and not fitted.event.given
+
+
+def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
+    """`marginal` (feature,): the largest difference of distribution functions, of classes the total variation; `dependence` (feature, feature_): rank
+    correlations, of classes by their numbers, of draws less of real rows; `told_apart`, how often a classifier tells draws from real rows (1/2 is
+    best); `copied`, the share of draws that are nearer to a row of the fit than half of held-out rows are (1/2 is best, 1 is a copy).
+
+    With rows of the fit each is also `_held_out`, of real rows against them. With `target`: `accuracy_of_draws` and `accuracy_of_rows`, on the rows
+    given, of a classifier that has learnt from draws and from rows of the fit; `accuracy_of_most`, of always saying the most frequent class.
+    """
+    columns = fitted.event.columns
+    names = [column.name for column in columns]
+    if options.target is not None and options.target not in names:
+        raise InputError(f"fidelity: target = {options.target!r} is no column: {', '.join(names[:20])}")
+    real = evenly(data, options.rows)["x"].values.astype(np.float64)
+    drawn = sample(fitted, len(real), **call.common)["x"].values.astype(np.float64)
+    known = (
+        None
+        if call.reference is None
+        else evenly(call.reference, 4 * options.rows)["x"].values.astype(np.float64)
+    )
+    seed = key(call.seed, "fidelity") % (1 << 31)
+    found: dict[str, Any] = {
+        "marginal": ("feature", _marginals(drawn, real, columns)),
+        "dependence": (("feature", "feature_"), _ranks(drawn, columns) - _ranks(real, columns)),
+        "told_apart": ((), _told_apart(drawn, real, columns, seed)),
+        "draws": (("sample", "feature"), drawn[:200], described(fitted.event)),
+    }
+    found["marginal_mean"] = ((), float(found["marginal"][1].mean()))
+    found["dependence_mean"] = ((), _off_diagonal(found["dependence"][1]))
+    if known is not None:
+        some = known[: len(real)]
+        found["marginal_held_out"] = ("feature", _marginals(some, real, columns))
+        found["marginal_mean_held_out"] = ((), float(found["marginal_held_out"][1].mean()))
+        found["dependence_mean_held_out"] = ((), _off_diagonal(_ranks(some, columns) - _ranks(real, columns)))
+        found["told_apart_held_out"] = ((), _told_apart(some, real, columns, seed))
+        found["copied"] = ((), _copied(drawn, real, known, columns))
+    if options.target is not None:
+        found |= _useful(names.index(options.target), drawn, real, known, columns, seed)
+    return xr.Dataset(found, {"feature": names, "feature_": names})
+
+
+def _marginals(a: np.ndarray, b: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
+    """Kolmogorov's distance, and of classes the total variation: (row, column) twice -> (column,)."""
+    out = []
+    for i, column in enumerate(columns):
+        one, two = (x[~np.isnan(x[:, i]), i] for x in (a, b))
+        if not len(one) or not len(two):
+            out.append(1.0)
+            continue
+        values = np.unique(np.concatenate([one, two]))
+        if column.support in ("token", "binary"):
+            shares = [(x[:, None] == values).mean(0) for x in (one, two)]
+            out.append(0.5 * float(np.abs(shares[0] - shares[1]).sum()))
+        else:
+            below = [np.searchsorted(np.sort(x), values, side="right") / len(x) for x in (one, two)]
+            out.append(float(np.abs(below[0] - below[1]).max()))
+    return np.array(out)
+
+
+def _ranks(x: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
+    """Rank correlations of all pairs, of rows in which both are known: (row, column) -> (column, column)."""
+    import pandas as pd
+
+    found = pd.DataFrame(x).corr(method="spearman").to_numpy()
+    return np.nan_to_num(found)
+
+
+def _off_diagonal(difference: np.ndarray) -> float:
+    n = len(difference)
+    return float(np.abs(difference[~np.eye(n, dtype=bool)]).mean()) if n > 1 else 0.0
+
+
+def _classifier(columns: tuple[Column, ...], seed: int) -> HistGradientBoostingClassifier:
+    few = [
+        i
+        for i, c in enumerate(columns)
+        if c.support == "token" and 2 < (c.levels or 0) <= 255 and not c.ordered
+    ]
+    return HistGradientBoostingClassifier(max_iter=100, categorical_features=few or None, random_state=seed)
+
+
+def _told_apart(drawn: np.ndarray, real: np.ndarray, columns: tuple[Column, ...], seed: int) -> float:
+    """The accuracy of a classifier on rows that it has not seen (Lopez-Paz & Oquab 2017). Gaps of real rows are drawn into as well."""
+    n = min(len(drawn), len(real))
+    one, two = drawn[:n].copy(), real[:n]
+    one[np.isnan(two)] = np.nan  # what is missing says nothing of a model of values
+    x, y = np.concatenate([one, two]), np.repeat([0, 1], n)
+    order = np.random.default_rng(seed).permutation(2 * n)
+    told = cross_val_predict(_classifier(columns, seed), x[order], y[order], cv=CLASSES)
+    return float((told == y[order]).mean())
+
+
+def _copied(drawn: np.ndarray, real: np.ndarray, known: np.ndarray, columns: tuple[Column, ...]) -> float:
+    """How many draws are nearer to a row of the fit than the median of real rows."""
+    deviation = np.nanstd(known, axis=0)
+    center = np.nanmean(known, axis=0)
+
+    def points(x: np.ndarray) -> np.ndarray:
+        parts = []
+        for i, column in enumerate(columns):
+            if column.support == "token":
+                parts.append((x[:, i, None] == np.arange(column.levels or 1)) * 0.5**0.5)
+            else:
+                parts.append(np.nan_to_num((x[:, i, None] - center[i]) / (deviation[i] or 1.0)))
+        return np.concatenate(parts, 1)
+
+    near = NearestNeighbors(n_neighbors=1).fit(points(known))
+    usual = np.median(near.kneighbors(points(real))[0])
+    distance = near.kneighbors(points(drawn))[0][:, 0]
+    return float((distance < usual).mean() + 0.5 * (distance == usual).mean())
+
+
+def _useful(
+    at: int,
+    drawn: np.ndarray,
+    real: np.ndarray,
+    known: np.ndarray | None,
+    columns: tuple[Column, ...],
+    seed: int,
+) -> dict[str, Any]:
+    """Accuracies on real rows of classifiers of a column."""
+    column = columns[at]
+    if column.support not in ("token", "binary"):
+        raise InputError(f"fidelity: target is a column of classes or bits, not {column}")
+    rest = tuple(c for i, c in enumerate(columns) if i != at)
+    test = real[~np.isnan(real[:, at])]
+    x, y = np.delete(test, at, 1), test[:, at]
+
+    def accuracy(rows: np.ndarray) -> float:
+        rows = rows[~np.isnan(rows[:, at])]
+        if len(np.unique(rows[:, at])) < 2:
+            return float((y == rows[0, at]).mean()) if len(rows) else 0.0
+        learnt = _classifier(rest, seed).fit(np.delete(rows, at, 1), rows[:, at])
+        return float((learnt.predict(x) == y).mean())
+
+    _, counts = np.unique(y, return_counts=True)
+    found = {
+        "accuracy_of_draws": ((), accuracy(drawn)),
+        "accuracy_of_most": ((), float(counts.max() / len(y))),
+    }
+    return found if known is None else found | {"accuracy_of_rows": ((), accuracy(known[: len(drawn)]))}
+
+
+def figures(found: xr.Dataset) -> Mapping[str, Figure]:
+    """`marginals`: how far each column is off; `dependence`: of which pairs it is off."""
+    names, title = [str(name) for name in found["feature"].values], found.attrs["title"]
+    series = {"draws": found["marginal"].values}
+    if "marginal_held_out" in found:
+        series["held-out rows"] = found["marginal_held_out"].values
+    return {
+        "marginals": bars(names, series, "distance of distributions", title),
+        "dependence": cells(
+            found["dependence"].values, names, names, "rank correlation, draws less rows", title
+        ),
+    }

@@ -1,0 +1,165 @@
+"""Imputation: what is missing of rows, drawn given what is known, with intervals; and how good that is, of cells that are hidden to ask.
+
+x_m ~ p(x_m | x_o)          several times: multiple imputation (Rubin 1987)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from pydantic import Field
+
+from probgen.api.sampling import sample
+from probgen.contract.analysis import Call
+from probgen.contract.columns import Column
+from probgen.contract.conditions import conditions_in
+from probgen.contract.event import Event
+from probgen.contract.fitted import Fitted
+from probgen.contract.options import Options as BaseOptions
+from probgen.contract.rows import evenly
+from probgen.contract.seeds import key
+from probgen.data.describe import described
+from probgen.errors import InputError
+from probgen.figures.tables import bars
+
+needs = "a table with named columns, and draws given a part of x"
+
+
+class Options(BaseOptions):
+    """How many draws, and what is hidden."""
+
+    rows: int | None = Field(None, ge=1, description="at most so many rows, evenly spaced; all if not given")
+    draws: int = Field(20, ge=2, description="of each row")
+    level: float = Field(0.9, gt=0, lt=1, description="of the intervals")
+    hide: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the known cells that are hidden at random, and held against what is drawn",
+    )
+
+
+def applies(fitted: Fitted) -> bool:
+    """Of tables."""
+    return bool(fitted.event.columns) and fitted.definition.offers("sample")
+
+
+def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
+    """table (row, feature), gaps filled: by the median of draws, by their most frequent class; low and high (row, feature), draws (draw, row, feature).
+
+    With `hide`: of each column coverage (feature,) of the intervals and nominal_coverage, the share of classes that are found (accuracy), and the root
+    mean square error in deviations of the column (rmse); all of hidden cells.
+    """
+    rows = evenly(data, options.rows)
+    event, x = fitted.event, rows["x"].values.astype(np.float64)
+    known = ~np.isnan(x)
+    if "observed" in rows:
+        known &= rows["observed"].values.astype(bool)
+    rng = np.random.default_rng(key(call.seed, "hide"))
+    hidden = known & (rng.random(x.shape) < options.hide)
+    missing = ~known | hidden
+    if not missing.any():
+        raise InputError("impute: no value is missing; hide some, hide = 0.2, to see how well they are found")
+    given = {"x": np.where(missing, np.nan, x), **conditions_in(rows, event)}
+    draws = sample(fitted, options.draws, given=given, **call.common)["x"].values.astype(np.float64)
+    low, high = _interval(draws, options.level)
+    middle = np.stack([_center(draws[..., i], column) for i, column in enumerate(event.columns)], -1)
+    dims = ("row", "feature")
+    filled = np.where(missing, middle, x)
+    found = xr.Dataset(
+        {
+            "table": (dims, filled, described(event)),
+            "missing": (dims, missing.astype(np.uint8)),
+            "low": (dims, np.where(missing, low, x)),
+            "high": (dims, np.where(missing, high, x)),
+            "draws": (("draw", *dims), draws),
+            "gaps": ("feature", (~known).sum(0)),
+        },
+        {"feature": [column.name for column in event.columns]},
+        {"level": options.level},
+    )
+    if "row" in rows.coords:
+        found = found.assign_coords(row=rows["row"].values)
+    return found.assign(_assessed(x, filled, draws, hidden, event, options)) if hidden.any() else found
+
+
+def _center(draws: np.ndarray, column: Column) -> np.ndarray:
+    """The median of numbers, rounded where they are whole; of classes the most frequent one: (draw, row) -> (row,)."""
+    if column.support in ("token", "binary"):
+        levels = 2 if column.support == "binary" else column.levels or 1
+        return np.asarray((draws[..., None] == np.arange(levels)).sum(0).argmax(-1), dtype=np.float64)
+    median = np.median(draws, axis=0)
+    return median if column.support == "real" else np.round(median)
+
+
+def _beyond(n: int, level: float) -> int:
+    """Which of n sorted draws, from either end, bounds an interval that so large a share of further draws is in, or nearly so: from 1."""
+    return max(1, round((n + 1) * (1 - level) / 2))
+
+
+def _interval(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Its bounds: (draw, ...) -> (...)."""
+    beyond = _beyond(len(draws), level)
+    ordered = np.sort(draws, axis=0)
+    return ordered[beyond - 1], ordered[-beyond]
+
+
+def _assessed(
+    x: np.ndarray, filled: np.ndarray, draws: np.ndarray, hidden: np.ndarray, event: Event, options: Options
+) -> dict[str, object]:
+    """What was hidden against what was drawn."""
+    numbers: dict[str, list[float]] = {"coverage": [], "accuracy": [], "rmse": []}
+    for i, column in enumerate(event.columns):
+        at = hidden[:, i]
+        classes = column.support in ("token", "binary")
+        truth, middle = x[at, i], filled[at, i]
+        low, high = _interval(draws[:, at, i], options.level)
+        deviation = x[~np.isnan(x[:, i]), i].std() or 1.0
+        some = at.any()
+        numbers["coverage"].append(
+            float(((low <= truth) & (truth <= high)).mean()) if some and not classes else math.nan
+        )
+        numbers["accuracy"].append(float((truth == middle).mean()) if some and classes else math.nan)
+        numbers["rmse"].append(
+            float(np.sqrt(np.square(truth - middle).mean()) / deviation) if some and not classes else math.nan
+        )
+    real = [i for i, column in enumerate(event.columns) if column.support == "real" and hidden[:, i].any()]
+    found: dict[str, object] = {}
+    for name, values in numbers.items():
+        kept = np.array(values)
+        if np.isfinite(kept).any():
+            found[f"{name}_mean"] = ((), float(np.nanmean(kept)))
+            found[f"column_{name}"] = (
+                "feature",
+                np.nan_to_num(kept, nan=-1.0),
+                {"long_name": "-1 where it does not apply"},
+            )
+    if real:
+        found["coverage_real"] = ((), float(np.mean([numbers["coverage"][i] for i in real])))
+    beyond = _beyond(len(draws), options.level)
+    said = {"long_name": "of so many draws, where the truth is one more of them"}
+    found["nominal_coverage"] = ((), 1 - 2 * beyond / (len(draws) + 1), said)
+    return found
+
+
+def figures(found: xr.Dataset) -> Mapping[str, Figure]:
+    """`gaps`: how much is missing of each column; `coverage`: of intervals, where cells were hidden."""
+    names, title = [str(name) for name in found["feature"].values], found.attrs["title"]
+    share = found["missing"].values.mean(0)
+    drawn = {"gaps": bars(names, {"missing": share}, "share of rows", title)}
+    if "column_coverage" in found:
+        values = found["column_coverage"].values
+        some = values >= 0
+        if some.any():
+            drawn["coverage"] = bars(
+                [name for name, ok in zip(names, some, strict=True) if ok],
+                {"coverage": values[some]},
+                f"share within intervals of {100 * found.attrs['level']:.0f} %",
+                title,
+                line=float(found["nominal_coverage"]),
+            )
+    return drawn

@@ -1,0 +1,66 @@
+"""frame: a table of draws, or of rows, as the data frame that it came from would be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from probgen.data.describe import columns_in
+from probgen.data.ingest import as_dataset
+from probgen.errors import InputError
+from probgen.readers.frames import series
+from probgen.store.files import checked_path, write_fresh
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLES = (".csv", ".tsv", ".parquet")
+
+
+def frame(data: xr.Dataset | xr.DataArray) -> pd.DataFrame:
+    """Rows of a table, or draws of `probgen.sample`, with the names, types and classes of the columns of the fit.
+
+    Draws of several rows have an index of `sample` and `row`. A gap is NA, in a nullable type. Errors: `InputError` for what is no table.
+    """
+    import pandas as pd
+
+    x = data["x"] if isinstance(data, xr.Dataset) else data
+    if x.dims[-1:] != ("feature",) or "feature" not in x.coords:
+        raise InputError(
+            f"x has dimensions {', '.join(map(str, x.dims))} and is no table: its columns have no names"
+        )
+    flat = x.values.reshape(-1, x.sizes["feature"])
+    alone = xr.DataArray(flat, dims=("row", "feature"), coords={"feature": x["feature"]}, attrs=x.attrs)
+    alone.encoding = x.encoding
+    columns = columns_in(as_dataset(alone)["x"])
+    index = None
+    if x.ndim == 3:
+        rows = x["row"].values if "row" in x.coords else np.arange(x.sizes["row"])
+        index = pd.MultiIndex.from_product([np.arange(len(x)), rows], names=["sample", "row"])
+    elif "row" in x.coords:
+        index = pd.Index(x["row"].values)
+    made = {column.name: series(flat[:, i], column) for i, column in enumerate(columns)}
+    return pd.DataFrame(made).set_axis(index, axis=0) if index is not None else pd.DataFrame(made)
+
+
+def write_table(data: xr.Dataset | xr.DataArray, path: str | Path) -> Path:
+    """The same as a file, `.csv`, `.tsv` or `.parquet`; never over one that is there. Errors: `InputError`, `RunError`."""
+    path = checked_path(path, "path")
+    suffix = path.suffix.lower()
+    if suffix not in TABLES:
+        raise InputError(f"{path}: tables are written as {', '.join(TABLES)}")
+    table = frame(data)
+    indexed = table.index.nlevels > 1
+    if suffix == ".parquet":
+        try:
+            content = table.to_parquet(index=indexed)
+        except ImportError:
+            raise InputError(f"{path}: Parquet needs pyarrow: pip install pyarrow, or write .csv") from None
+        assert isinstance(content, bytes)
+    else:
+        content = table.to_csv(index=indexed, sep="\t" if suffix == ".tsv" else ",").encode()
+    write_fresh(path, content)
+    return path

@@ -1,0 +1,104 @@
+"""Columns of tables: bars by name, and a map of rows and columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from probgen.contract.columns import Column
+
+MOST = 40  # columns of a figure
+MOST_CLASSES = 12  # of a column that are shown, the most frequent ones
+
+
+def bars(
+    names: Sequence[str],
+    values: Mapping[str, np.ndarray],
+    label: str,
+    title: str = "",
+    line: float | None = None,
+) -> Figure:
+    """Bars a column, those of several series side by side: (column,) each. line: a value to be held against."""
+    names = list(names)[:MOST]
+    figure = Figure(figsize=(7, 1.2 + 0.3 * len(names) * max(1, len(values) / 1.5)), layout="constrained")
+    axes = figure.add_subplot()
+    height = 0.8 / len(values)
+    for i, (name, each) in enumerate(values.items()):
+        at = np.arange(len(names)) + (i - (len(values) - 1) / 2) * height
+        axes.barh(at, each[: len(names)], height, label=name)
+    if line is not None:
+        axes.axvline(line, color="black", linewidth=1, linestyle="--", label=f"{line:.3g}")
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel(label)
+    if len(values) > 1 or line is not None:
+        axes.legend(fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def cells(
+    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], label: str, title: str = ""
+) -> Figure:
+    """Numbers of rows and columns as colours about 0: (row, column)."""
+    columns = list(columns)[:MOST]
+    values = values[:, : len(columns)]
+    figure = Figure(figsize=(2 + 0.5 * len(columns), 1.8 + 0.28 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    most = float(np.abs(values).max(initial=1e-9))
+    drawn = axes.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
+    axes.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=8)
+    axes.set_yticks(range(len(rows)), rows, fontsize=8)
+    figure.colorbar(drawn, ax=axes, label=label)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def marginals(
+    drawn: np.ndarray, real: np.ndarray | None, columns: Sequence[Column], title: str = ""
+) -> Figure:
+    """A panel a column: how often values are drawn, and how often they are there: (row, column) each."""
+    columns = list(columns)[:MOST]
+    across = min(4, len(columns))
+    down = -(-len(columns) // across)
+    figure = Figure(figsize=(2.8 * across, 2.1 * down), layout="constrained")
+    grid = np.atleast_1d(figure.subplots(down, across, squeeze=False)).ravel()
+    series = {"draws": drawn} if real is None else {"rows": real, "draws": drawn}
+    for i, (axes, column) in enumerate(zip(grid, columns, strict=False)):
+        values = {name: x[~np.isnan(x[:, i]), i] for name, x in series.items()}
+        both = np.concatenate(list(values.values()))
+        if column.support in ("token", "binary"):
+            levels = 2 if column.support == "binary" else column.levels or 1
+            shown = np.argsort(-np.bincount(both.astype(int), minlength=levels), kind="stable")[:MOST_CLASSES]
+            shown = np.sort(shown)
+            for j, (name, x) in enumerate(values.items()):
+                share = [float((x == v).mean()) if len(x) else 0.0 for v in shown]
+                axes.bar(np.arange(len(shown)) + 0.4 * j, share, 0.4, label=name)
+            called = [column.classes[v] if column.classes else str(v) for v in shown]
+            axes.set_xticks(
+                np.arange(len(shown)) + 0.2,
+                [each[:12] for each in called],
+                rotation=45,
+                ha="right",
+                fontsize=6,
+            )
+        elif len(both):
+            low, high = np.quantile(both, [0.005, 0.995])
+            whole = column.support != "real" and high - low <= 30
+            edges = np.arange(low - 0.5, high + 1) if whole else np.linspace(low, max(high, low + 1e-9), 31)
+            for name, x in values.items():
+                weights = np.full(len(x), 1 / max(1, len(x)))
+                axes.hist(x, edges, weights=weights, histtype="step", linewidth=1.3, label=name)
+            axes.tick_params(labelsize=7)
+        axes.set_title(f"{column.name} [{column.unit}]" if column.unit else column.name, fontsize=8)
+        axes.set_yticks([])
+    for axes in grid[len(columns) :]:
+        axes.set_visible(False)
+    grid[0].legend(fontsize=7)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
