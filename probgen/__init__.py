@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from probgen.api.decoding import decode as decode
     from probgen.api.diagnosing import diagnose as diagnose
     from probgen.api.encoding import encode as encode
+    from probgen.api.estimating import estimator as estimator
     from probgen.api.fitting import fit as fit
     from probgen.api.framing import frame as frame
     from probgen.api.loading import load as load
@@ -58,6 +59,7 @@ _HOME = {
     "decode": "probgen.api.decoding",
     "diagnose": "probgen.api.diagnosing",
     "encode": "probgen.api.encoding",
+    "estimator": "probgen.api.estimating",
     "figures_of": "probgen.api.analyzing",
     "fit": "probgen.api.fitting",
     "frame": "probgen.api.framing",
