@@ -72,7 +72,7 @@ def as_dataset(
     elif isinstance(data, xr.DataArray):
         dataset = data.to_dataset(name="x")
     elif is_frame(data):
-        dataset = datasets.from_frame(data, choices=choices, like=like)
+        dataset = datasets.from_frame(_as_pandas(data), choices=choices, like=like)
     else:
         dataset = from_array(data)
     dataset = _named(dataset)
@@ -125,8 +125,21 @@ def from_array(data: Any, dims: tuple[str, ...] | None = None) -> xr.Dataset:
     return xr.Dataset(variables)
 
 
+def _as_pandas(data: Any) -> Any:
+    """A frame of pandas, of a table of another library through Arrow. Errors: `InputError`."""
+    if type(data).__module__.partition(".")[0] == "pandas":
+        return data
+    try:
+        import pyarrow
+    except ImportError:
+        raise InputError(f"a table of {type(data).__module__}: needs pyarrow: pip install pyarrow") from None
+    return datasets.of_arrow(pyarrow.table(data))
+
+
 def is_frame(data: Any) -> bool:
-    """Whether it is a DataFrame of pandas, which is not imported to ask."""
+    """Whether it is a DataFrame of pandas, which is not imported to ask, or another table that Arrow takes, as of polars."""
+    if hasattr(data, "__arrow_c_stream__") and type(data).__module__.partition(".")[0] != "pandas":
+        return True
     return type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns")
 
 

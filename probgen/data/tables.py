@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from probgen.readers import Choices, table
+from probgen.readers import Choices, arrow_frame, table
+from probgen.readers.tables import ARROW
 from probgen.readers.frames import numbers, read_columns, with_gaps
 
 SHOWN = 6  # classes that are named
@@ -24,10 +26,14 @@ class Summary:
     columns: list[dict[str, Any]]
 
 
+def _frame(path: Path, choices: Choices) -> pd.DataFrame:
+    return arrow_frame(path) if path.suffix.lower() in ARROW else table(path, choices)
+
+
 def summary(path: Path, choices: Mapping[str, Any] | None = None) -> Summary:
     """Read a file as a fit would. Errors: `InputError`, `FileError`."""
     wanted = Choices.of(choices)
-    frame = with_gaps(table(path, wanted).rename(columns=str), wanted.na)
+    frame = with_gaps(_frame(path, wanted).rename(columns=str), wanted.na)
     lines = []
     for read in read_columns(frame, str(path), wanted):
         column = read.column

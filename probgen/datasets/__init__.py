@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from probgen.contract.columns import Column
-    from probgen.readers import Choices, Reading, from_frame, lines_of, pairs, read, read_text, scaled, table
+    from probgen.readers import (
+        Choices,
+        Reading,
+        from_frame,
+        lines_of,
+        of_arrow,
+        pairs,
+        read,
+        read_text,
+        scaled,
+        table,
+    )
 
 __all__ = [
     "Choices",
@@ -24,6 +35,7 @@ __all__ = [
     "find_set",
     "from_frame",
     "lines_of",
+    "of_arrow",
     "load",
     "pairs",
     "path_of",

@@ -12,17 +12,19 @@ from probgen.readers.base import IMAGES, SOUNDS, Reading
 from probgen.readers.frames import Choices, from_frame
 from probgen.readers.pairs import holds_numbers, pair_file, pairs
 from probgen.readers.scaled import scaled
-from probgen.readers.tables import SUFFIXES, csv_file, table
+from probgen.readers.tables import ARROW, SUFFIXES, arrow_file, arrow_frame, csv_file, of_arrow, table
 from probgen.readers.texts import lines_of, read_text, text_file
 
 __all__ = [
     "STORED",
     "Choices",
     "Reading",
+    "arrow_frame",
     "from_frame",
     "idx",
     "kind_of",
     "lines_of",
+    "of_arrow",
     "pairs",
     "read",
     "read_text",
@@ -31,7 +33,7 @@ __all__ = [
 ]
 
 _KNOWN = (
-    ".npy, .npz, .csv, .tsv, .tab and these with .gz or .xz, .data, .h5, .hdf5, .nc, .txt, .tsv, .wav, .flac, .ogg, .png, .jpg, .tif and other images, "
+    ".npy, .npz, .csv, .tsv, .tab and these with .gz or .xz, .data, .parquet, .feather, .arrow, .h5, .hdf5, .nc, .txt, .tsv, .wav, .flac, .ogg, .png, .jpg, .tif and other images, "
     "IDX (-ubyte, .gz), a folder of images or sounds"
 )
 STORED = (".h5", ".hdf5", ".nc")  # of xarray, with the attributes that variables had
@@ -71,6 +73,8 @@ def kind_of(path: Path, place: Path | None = None) -> str:
     """`sounds`, `images`, `tables` or another; a folder is of sounds if there is one in it. place: the part of a folder that is looked into."""
     if not path.is_dir() or path.suffix.lower() in SOUNDS:
         suffix = path.suffix.lower()
+        if suffix in ARROW:
+            return "tables"
         if path.name.lower().endswith(SUFFIXES) and (suffix != ".tsv" or holds_numbers(path)):
             return "tables"
         return "sounds" if suffix in SOUNDS else "images" if suffix in IMAGES else "other"
@@ -96,6 +100,8 @@ def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
         return images(path, how)
     if suffix == ".npy":
         return dataset({"x": npy(path)}, path)
+    if suffix in ARROW:
+        return arrow_file(path, how.table, how.like)
     if name.endswith(SUFFIXES):
         return csv_file(path, how.table, how.like)
     if suffix == ".gz" and Path(path.stem).suffix.lower() in _TO_UNPACK:

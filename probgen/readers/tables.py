@@ -24,6 +24,10 @@ from probgen.readers.base import reason, unpacked
 from probgen.readers.frames import Choices, from_frame
 
 COLUMNS = 1 << 15
+NULLABLE = (
+    "boolean", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64",
+)  # fmt: skip
+ARROW = (".parquet", ".pq", ".feather", ".arrow")
 SUFFIXES = (".csv", ".tsv", ".tab", ".data", ".csv.gz", ".tsv.gz", ".tab.gz", ".csv.xz", ".tsv.xz")
 GAPS = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "#N/A", "<NA>")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -32,6 +36,50 @@ BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-si
 COMMA = re.compile(r"[-+]?\d+,\d+")  # a number as some countries write it
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
 BOTH = re.compile(r"[-+]?\d{1,3}(,\d{3})+\.\d+|[-+]?\d{1,3}(,\d{3}){2,}")  # no decimal comma
+
+
+def arrow_file(
+    path: Path,
+    choices: Choices = Choices(),
+    like: Sequence[Column] = (),
+) -> xr.Dataset:
+    """A Parquet, Feather or Arrow file as `x (row, feature)`. Errors: `InputError`, `FileError`."""
+    for name in ("columns", "sep", "decimal", "encoding"):
+        if getattr(choices, name) is not None:
+            raise InputError(f"{name} is of text files, which {path} is not")
+    return from_frame(arrow_frame(path), str(path), choices, like)
+
+
+def arrow_frame(path: Path) -> pd.DataFrame:
+    """The same as a frame, of nullable types. Errors: `InputError` where pyarrow is missing, `FileError`."""
+    try:
+        import pyarrow
+        import pyarrow.feather
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError(f"{path}: needs pyarrow: pip install pyarrow, or save it as .csv") from None
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            found = pyarrow.parquet.read_table(path)
+        else:
+            found = pyarrow.feather.read_table(path)
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise FileError(f"{path} cannot be read: {reason(error)}") from None
+    return of_arrow(found)
+
+
+def of_arrow(found: Any) -> pd.DataFrame:
+    """A table of Arrow's as a frame; whole numbers with gaps stay whole."""
+    nullable = {str(kind): kind for kind in map(pd.api.types.pandas_dtype, NULLABLE)}
+    kinds = {"bool": "boolean", "float": "Float32", "double": "Float64"}
+
+    def kind_of(arrow: Any) -> Any:
+        name = str(arrow)
+        whole = name.replace("uint", "UInt") if name.startswith("uint") else name.replace("int", "Int")
+        return nullable.get(kinds.get(name, whole))
+
+    frame: pd.DataFrame = found.to_pandas(types_mapper=kind_of, split_blocks=True, self_destruct=True)
+    return frame
 
 
 def csv_file(

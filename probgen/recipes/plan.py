@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from probgen.contract.definition import Definition
 
 
+TABLE = ("columns", "drop", "label", "weight", "index", "kind", "na", "sep", "decimal", "encoding")
 ANALYSED = "models"  # in the table of an analysis: of which models it is
 
 
@@ -38,6 +39,20 @@ class Data(Options):
     scale: int | None = Field(
         None, ge=2, description="of images: with `low`, the same made so many times smaller"
     )
+    columns: tuple[str, ...] | None = Field(
+        None, description="of tables: names of columns; none numbers them, header takes the first line"
+    )
+    drop: tuple[str, ...] = Field((), description="of tables: columns that are left out")
+    label: str | None = Field(None, description="of tables: the column that is the label")
+    weight: str | None = Field(None, description="of tables: the column that weighs rows")
+    index: str | None = Field(None, description="of tables: the column that names rows")
+    kind: dict[str, str] = Field(
+        {}, description="of tables: what columns are: real, binary, count, integer, category, 'low < high'"
+    )
+    na: tuple[str, ...] = Field((), description="of tables: marks of missing values")
+    sep: str | None = Field(None, description="of tables: what parts columns")
+    decimal: str | None = Field(None, description="of tables: the decimal mark")
+    encoding: str | None = Field(None, description="of tables: of the text")
     rows: int | None = Field(None, ge=1, description="of each part at most so many, evenly spaced")
 
     @model_validator(mode="after")
@@ -60,6 +75,7 @@ class Data(Options):
             "crop": self.crop,
             "gray": self.gray,
             "scale": self.scale,
+            "table": {name: value for name in TABLE if (value := getattr(self, name))},
         }
 
     @property

@@ -95,8 +95,8 @@ class Options(BaseOptions):
         "discriminator",
         description="of the perceptual distance: discriminator, pixels (none), or a registered network",
     )
-    perceptual: float = Field(0.02, ge=0, description="weight of the distance of features")
-    adversarial: float = Field(0.004, ge=0, description="weight of the game")
+    perceptual: float = Field(0.005, ge=0, description="weight of the distance of features")
+    adversarial: float = Field(0.001, ge=0, description="weight of the game")
     average: float = Field(0.995, ge=0, lt=1, description="decay of the exponential average of G in the game")
     width: int = Field(32, ge=1, description="features of G")
     blocks: int = Field(8, ge=0, le=1000, description="residual blocks of G")
