@@ -25,6 +25,7 @@ PAGES = [
     "docs/scenes.md",
     "docs/semantics.md",
     "docs/images.md",
+    "docs/tables.md",
     "docs/files.md",
     "docs/plugins.md",
     "docs/diagnosis.md",

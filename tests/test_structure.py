@@ -81,6 +81,6 @@ def test_nothing_is_agreed_by_the_name_of_an_attribute() -> None:
                     found.append(f"{path.relative_to(ROOT)}: {ast.unparse(node)}")
     allowed = {  # of objects of typing and pandas, which declare nothing else
         "probgen/contract/options.py: getattr(kind, '__args__', ())",
-        "probgen/readers/tables.py: getattr(dtype, 'numpy_dtype', dtype)",
+        "probgen/readers/frames.py: getattr(dtype, 'numpy_dtype', dtype)",
     }
     assert set(found) == allowed

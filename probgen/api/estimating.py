@@ -26,7 +26,7 @@ from probgen.api.framing import frame
 from probgen.api.loading import load
 from probgen.api.sampling import sample
 from probgen.api.scoring import score
-from probgen.contract.definition import latents_of
+from probgen.contract.definition import Encoder, latents_of
 from probgen.contract.options import PosteriorOptions
 from probgen.errors import InputError, NotOffered
 from probgen.plugins.family import Family
@@ -56,7 +56,7 @@ def _has_posterior(self: Estimator) -> bool:
 
 
 def _has_encoder(self: Estimator) -> bool:
-    return hasattr(self.definition.source, "encoded")
+    return isinstance(self.definition.source, Encoder)
 
 
 class Estimator(DensityMixin, BaseEstimator):
@@ -189,7 +189,7 @@ def _class_of(family: str) -> type[Estimator]:
         "__module__": __name__,
         "__doc__": f"`{family}` as an estimator of scikit-learn.",
     }
-    bases = (TransformerMixin, Estimator) if hasattr(definition.source, "encoded") else (Estimator,)
+    bases = (TransformerMixin, Estimator) if isinstance(definition.source, Encoder) else (Estimator,)
     return type(_name_of(family), bases, members)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from probgen.readers import Choices, arrow_frame, table
-from probgen.readers.tables import ARROW
 from probgen.readers.frames import numbers, read_columns, with_gaps
+from probgen.readers.tables import ARROW
 
 SHOWN = 6  # classes that are named
 WORDS = {"token": "category"}

@@ -13,6 +13,7 @@ from probgen.errors import InputError
 from probgen.figures.animation import Animation
 from probgen.figures.images import images
 from probgen.figures.sounds import sounds
+from probgen.figures.tables import marginals
 from probgen.figures.vectors import PANELS, lines, raster, scatter
 from probgen.store.files import write_whole
 
@@ -36,6 +37,8 @@ def draw(
         figure = images(x, event)
     elif event.rate:
         figure = sounds(x, event.rate, names)
+    elif event.support in ("mixed", "count") and event.columns:
+        figure = marginals(x, None, event.columns)
     elif len(event.dims) == 1 and event.dims != ("time",) and x.shape[1] <= PANELS:
         figure = scatter(x, names or [f"feature {i}" for i in range(x.shape[1])], gaussians)
     elif len(event.dims) == 1:

@@ -98,6 +98,9 @@ class Choices:
         return next((kind for pattern, kind in self.kind.items() if fnmatchcase(name, pattern)), None)
 
 
+AS_THEY_ARE = Choices()
+
+
 @dataclass(frozen=True)
 class Read:
     """What was made of one column. column: its values, where it is a feature or a label; why: in words, where it was a guess."""
@@ -112,7 +115,7 @@ class Read:
 def from_frame(
     frame: pd.DataFrame,
     name: str = "the table",
-    choices: Choices = Choices(),
+    choices: Choices = AS_THEY_ARE,
     like: Sequence[Column] = (),
 ) -> xr.Dataset:
     """A table as `x (row, feature)`, with `label (row)` and `weight (row)` where there are any.
@@ -120,7 +123,7 @@ def from_frame(
     like  columns of a model: those of the same name are read as they were. Errors: `InputError`.
     """
     names: object = frame.columns
-    if isinstance(names, pd.RangeIndex) and not like and choices == Choices():
+    if isinstance(names, pd.RangeIndex) and not like and choices == AS_THEY_ARE:
         try:
             return _of_array(frame)
         except (TypeError, ValueError):

@@ -21,7 +21,7 @@ import xarray as xr
 from probgen.contract.columns import Column
 from probgen.errors import FileError, InputError
 from probgen.readers.base import reason, unpacked
-from probgen.readers.frames import Choices, from_frame
+from probgen.readers.frames import AS_THEY_ARE, Choices, from_frame
 
 COLUMNS = 1 << 15
 NULLABLE = (
@@ -40,7 +40,7 @@ BOTH = re.compile(r"[-+]?\d{1,3}(,\d{3})+\.\d+|[-+]?\d{1,3}(,\d{3}){2,}")  # no 
 
 def arrow_file(
     path: Path,
-    choices: Choices = Choices(),
+    choices: Choices = AS_THEY_ARE,
     like: Sequence[Column] = (),
 ) -> xr.Dataset:
     """A Parquet, Feather or Arrow file as `x (row, feature)`. Errors: `InputError`, `FileError`."""
@@ -84,7 +84,7 @@ def of_arrow(found: Any) -> pd.DataFrame:
 
 def csv_file(
     path: Path,
-    choices: Choices = Choices(),  # noqa: B008 (frozen)
+    choices: Choices = AS_THEY_ARE,
     like: Sequence[Column] = (),
 ) -> xr.Dataset:
     """A file as `x (row, feature)` and what is beside it. Errors: `InputError`, `FileError`."""
@@ -93,7 +93,7 @@ def csv_file(
 
 def table(
     path: Path,
-    choices: Choices = Choices(),  # noqa: B008 (frozen)
+    choices: Choices = AS_THEY_ARE,
     names: Sequence[str] = (),
 ) -> pd.DataFrame:
     """A file as a frame, its columns as pandas takes them, of nullable types.
