@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.feather
 import pytest
 import xarray as xr
 from typer.testing import CliRunner
@@ -419,3 +421,63 @@ def test_events_of_tables_survive_files(tmp_path: Path) -> None:
     ]
     assert [Column.from_dict(column.to_dict()) for column in columns] == columns
     assert attributes_of(columns)["support"] == "mixed"
+
+
+def test_rare_classes_are_one(tmp_path: Path) -> None:
+    """And so are those that come later; without the option they are refused."""
+    t = pd.DataFrame({"a": np.arange(30) / 7, "k": ["x"] * 14 + ["y"] * 13 + ["p", "q", "r"]})
+    t.to_csv(tmp_path / "t.csv", index=False)
+    fitted = probgen.fit("mixture", load(tmp_path / "t.csv", table={"rare": 5}))
+    assert fitted.event.columns[1].classes == ("x", "y", "(rare)")
+    later = t.assign(k=["new"] * 30)
+    np.testing.assert_array_equal(
+        probgen.score(fitted, later).log_prob, probgen.score(fitted, t.assign(k=["p"] * 30)).log_prob
+    )
+    with pytest.raises(InputError, match="'new' is none of its classes"):
+        probgen.score(probgen.fit("mixture", t), later)
+    with pytest.raises(InputError, match="rare = 0"):
+        load(tmp_path / "t.csv", table={"rare": 0})
+
+
+def test_tables_of_arrow_are_the_same(tmp_path: Path) -> None:
+    """Parquet, Feather and what speaks Arrow; whole numbers with gaps stay whole, and columns go by name."""
+    t = TABLE.assign(
+        size=pd.Categorical(["s", "m"] * 3, ["s", "m", "l"], ordered=True),
+        n=pd.array([1, None, 3, 4, 5, 6], "Int64"),
+    )
+    t.to_parquet(tmp_path / "t.parquet")
+    pyarrow.feather.write_feather(pyarrow.Table.from_pandas(t), tmp_path / "t.feather")
+    fitted = probgen.fit("independent", t)
+    expected = probgen.score(fitted, t).log_prob.values
+    turned = pyarrow.Table.from_pandas(t[t.columns[::-1]])
+    for data in (tmp_path / "t.parquet", tmp_path / "t.feather", turned):
+        np.testing.assert_array_equal(probgen.score(fitted, data).log_prob.values, expected)
+    assert [c.support for c in fitted.event.columns][-1] == "count"
+    assert fitted.event.columns[-2].ordered
+    assert fitted.event.columns[-1].gaps
+    with pytest.raises(InputError, match="sep is of text files"):
+        load(tmp_path / "t.parquet", table={"sep": ";"})
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(FileError, match="cannot be read"):
+        load(tmp_path / "bad.parquet")
+
+
+def test_a_label_goes_by_its_names(tmp_path: Path) -> None:
+    """A condition is asked for by name, and the codes of later rows are those of the fit."""
+    t = pd.DataFrame(
+        {"a": [0.0, 0.1, 5.0, 5.1] * 10, "b": [1.0, 1.2, 3.0, 3.1] * 10, "kind": ["p", "p", "q", "q"] * 10}
+    )
+    t.to_csv(tmp_path / "t.csv", index=False)
+    rows = load(tmp_path / "t.csv", table={"label": "kind"})
+    fitted = probgen.fit("made", rows, given=["label"], hidden=4, epochs=2)
+    assert fitted.event.given["label"].symbols == ("p", "q")
+    drawn = [probgen.sample(fitted, 3, given={"label": label}).x.values for label in ("q", 1)]
+    np.testing.assert_array_equal(*drawn)
+    t.iloc[2:4].to_csv(tmp_path / "q.csv", index=False)  # of one class alone, whose code would be 0
+    found = probgen.score(fitted, load(tmp_path / "q.csv", table={"label": "kind"})).log_prob
+    np.testing.assert_allclose(found, probgen.score(fitted, rows).log_prob[2:4], rtol=1e-6)
+    with pytest.raises(InputError, match="'r'; known: p, q"):
+        probgen.sample(fitted, given={"label": "r"})
+    t.assign(kind="r").to_csv(tmp_path / "r.csv", index=False)
+    with pytest.raises(InputError, match="label, row 0: 'r', which the model has not seen"):
+        probgen.score(fitted, load(tmp_path / "r.csv", table={"label": "kind"}))

@@ -19,6 +19,7 @@ from probgen.cli.common import (
     Set,
     number,
     place,
+    print_table,
     progress,
     put,
     settings,
@@ -66,6 +67,7 @@ def command(
     check_source(data)
     check_folder(out)
     from probgen.api.fitting import fit
+    from probgen.data.tables import told
 
     rows, valid = loaded(data, split, "train", data_dir, how)
     fitted = fit(
@@ -84,8 +86,11 @@ def command(
         "converged": fitted.provenance.get("converged", {}),
         "notes": fitted.notes,
     }
+    columns = told(fitted.event.columns)
+    if columns and not json and not quiet:
+        print_table(columns, list(columns[0]))
     put(
-        {**result, "last_step": last, "figures": figures},
+        {**result, "last_step": last, "figures": figures, **({"columns": columns} if columns else {})},
         json,
         lambda: typer.echo(
             f"{family} fitted to {rows.sizes['row']} rows of {fitted.event} in {result['steps']} steps: {out}\n"

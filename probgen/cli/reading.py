@@ -60,6 +60,14 @@ Kind = Annotated[
         "NAME may be a pattern, as 'pixel*'. Can be given several times.",
     ),
 ]
+Rare = Annotated[
+    int | None,
+    typer.Option(
+        "--rare",
+        metavar="ROWS",
+        help="Tables: classes of fewer rows become one, and so do classes that are new later.",
+    ),
+]
 Na = Annotated[
     list[str] | None,
     typer.Option(
@@ -80,7 +88,7 @@ Encoding = Annotated[
 OPTIONS: dict[str, tuple[Any, Any]] = {
     "size": (Size, None), "crop": (Crop, False), "gray": (Gray, False), "scale": (Scale, None),
     "columns": (Columns, None), "drop": (Drop, None), "label": (Label, None), "weight": (Weight, None),
-    "index": (Index, None), "kind": (Kind, None), "na": (Na, None), "sep": (Sep, None), "decimal": (Decimal, None),
+    "index": (Index, None), "rare": (Rare, None), "kind": (Kind, None), "na": (Na, None), "sep": (Sep, None), "decimal": (Decimal, None),
     "encoding": (Encoding, None),
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
+RARE = "(rare)"  # the class of whatever else a category may be
 Kind = Literal["real", "binary", "count", "integer", "token"]
 
 
@@ -17,7 +18,7 @@ class Column:
     support  `real`; `binary`, 0 or 1; `count`, 0, 1, 2, ...; `integer`, least .. least + levels - 1; `token`, a class by its number from 0
     levels   how many values, of `integer` and `token`
     least    of `integer`, the lowest value
-    classes  what the values are called, of `token` and `binary`; () where they have no names
+    classes  what the values are called, of `token` and `binary`; () where they have no names. `(rare)` stands for all that are not named
     ordered  whether the order of classes means something
     unit     of the numbers, where it is known
     dtype    of the column in the table that it came from, "" where it came from none

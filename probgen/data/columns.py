@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from probgen.contract.columns import Column
+from probgen.contract.columns import RARE, Column
 from probgen.contract.event import Event
 from probgen.data.describe import columns_in, described
 from probgen.errors import InputError, did_you_mean
@@ -100,14 +100,17 @@ def _recoded(values: np.ndarray, found: Column, column: Column) -> np.ndarray:
         numbers = {name: number for number, name in enumerate(column.classes)}
         codes, inverse = np.unique(values[known], return_inverse=True)
         told = [_called(code, found) for code in codes]
-        new = [name for name in told if name not in numbers]
+        new = [name for name in told if name not in numbers and RARE not in numbers]
         if new:
             row = int(np.flatnonzero(known)[inverse == told.index(new[0])][0])
             raise InputError(
                 f"row {row}, column {column.name!r}: {new[0]!r}, which the model has not seen; {did_you_mean(new[0], numbers)}"
             )
         out = np.full(len(values), np.nan)
-        out[known] = np.array([numbers[name] for name in told], dtype=float)[inverse] if told else []
+        other = numbers.get(RARE, -1)
+        out[known] = (
+            np.array([numbers.get(name, other) for name in told], dtype=float)[inverse] if told else []
+        )
         return out
     if found.support == "binary":  # False and True as 0 and 1
         return values

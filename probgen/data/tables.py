@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from probgen.contract.columns import Column
 from probgen.readers import Choices, arrow_frame, table
 from probgen.readers.frames import numbers, read_columns, with_gaps
 from probgen.readers.tables import ARROW
@@ -40,15 +41,29 @@ def summary(path: Path, choices: Mapping[str, Any] | None = None) -> Summary:
         line: dict[str, Any] = {"column": read.name, "used_as": read.use, "why": read.why or None}
         line["gaps"] = read.gaps or None
         if column is not None:
-            kind = WORDS.get(column.support, column.support)
-            line["kind"] = f"ordered {kind}" if column.ordered else kind
-            if column.classes and column.support == "token":
-                more = f", ... ({column.levels})" if len(column.classes) > SHOWN else ""
-                mark = " < " if column.ordered else ", "
-                line["values"] = mark.join(column.classes[:SHOWN]) + more
-            else:
+            line |= _words(column)
+            if "values" not in line:
                 x = numbers(frame[read.name], column)
                 line["values"] = f"{np.nanmin(x):.6g} to {np.nanmax(x):.6g}"
-            line["unit"] = column.unit or None
         lines.append(line)
     return Summary(len(frame), lines)
+
+
+def told(columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """The columns of a model, a line each."""
+    return [
+        {"column": column.name, **_words(column), "gaps": "some" if column.gaps else None}
+        for column in columns
+    ]
+
+
+def _words(column: Column) -> dict[str, Any]:
+    """Kind, classes and unit."""
+    kind = WORDS.get(column.support, column.support)
+    line: dict[str, Any] = {"kind": f"ordered {kind}" if column.ordered else kind}
+    if column.classes and column.support == "token":
+        more = f", ... ({column.levels})" if len(column.classes) > SHOWN else ""
+        line["values"] = (" < " if column.ordered else ", ").join(column.classes[:SHOWN]) + more
+    if column.support == "integer" and column.values is not None:
+        line["values"] = "{} to {}".format(*column.values)
+    return line | ({"unit": column.unit} if column.unit else {})

@@ -81,7 +81,7 @@ def load(
     scale   of images: with `low`, the same made so many times smaller (bicubic, antialiased), for super-resolution; then images may be of
             several sizes, `size (row, side)`
     table   of tables, by name: `sep`, `decimal`, `encoding`, `columns` (how a file is written, names of its columns), `na` (marks of gaps),
-            `drop`, `label`, `weight`, `index`, `kind` (`{"month": "category"}`: what columns are). docs/data.md has each
+            `drop`, `label`, `weight`, `index`, `rare`, `kind` (`{"month": "category"}`: what columns are). docs/data.md has each
     like    columns of a model, as which those of a table are taken
 
     What files hold is kept, refused, or converted with a warning: docs/data.md has the table. Returns a Dataset with `x (row, ...)` and `label (row)` where there are labels. Errors: `InputError`,

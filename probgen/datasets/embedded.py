@@ -64,6 +64,26 @@ def _iris(split: str | None, folder: Path | None) -> xr.Dataset:
     )
 
 
+def _wine(split: str | None, folder: Path | None) -> xr.Dataset:
+    """Rows are shuffled once and for all (the file is sorted by cultivar), then cut into 118 and 60."""
+    from sklearn.datasets import load_wine
+
+    bunch = load_wine()
+    order = np.random.Generator(np.random.PCG64(0)).permutation(len(bunch.target))
+    names = [str(name).replace("_", " ") for name in bunch.feature_names]
+    columns = [
+        *(Column(name, "real") for name in names),
+        Column("cultivar", "token", 3, classes=("0", "1", "2")),
+    ]
+    x = np.column_stack([bunch.data, bunch.target])[order]
+    whole = xr.Dataset(
+        {"x": (("row", "feature"), x, attributes_of(columns))},
+        {"feature": [column.name for column in columns]},
+    )
+    rows = {"train": slice(0, 118), "test": slice(118, 178)}
+    return joined({name: whole.isel(row=part) for name, part in rows.items()}, split)
+
+
 _FAITHFUL = Source(
     "old_faithful/faithful.csv",
     "https://raw.githubusercontent.com/vincentarelbundock/Rdatasets/master/csv/datasets/faithful.csv",
@@ -89,3 +109,6 @@ digits_binary = DataSet(
 )
 iris = DataSet("150 irises, 4 measurements, 3 species (Fisher 1936; in scikit-learn)", (), _iris)
 faithful = DataSet("272 eruptions of Old Faithful: duration and waiting time, minutes", (), _faithful)
+wine = DataSet(
+    "178 wines: 13 measurements, and which of three cultivars (in scikit-learn)", ("train", "test"), _wine
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from probgen.contract.columns import Column
+from probgen.contract.columns import RARE, Column
 from probgen.errors import InputError, did_you_mean
 from probgen.readers.described import attributes_of, marked
 
@@ -41,6 +41,7 @@ class Choices:
     na      further marks of gaps
     drop    columns that are left out
     label, weight, index  the column that is the label, that weighs rows, that names them
+    rare    classes that fewer rows have become one, `(rare)`, as do those that a model has not seen
     kind    by name, or by a pattern as `pixel*`: real, binary, count, integer, category, or the classes in their order, `low < mid < high`
     """
 
@@ -53,6 +54,7 @@ class Choices:
     label: str | None = None
     weight: str | None = None
     index: str | None = None
+    rare: int | None = None
     kind: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -60,6 +62,8 @@ class Choices:
             raise InputError(f"decimal = {self.decimal!r}: a point or a comma is needed")
         if self.sep is not None and len(self.sep) != 1:
             raise InputError(f"sep = {self.sep!r}: one character is needed")
+        if self.rare is not None and self.rare < 1:
+            raise InputError(f"rare = {self.rare}: a number of rows from 1 is needed")
         for name, kind in self.kind.items():
             if kind not in KINDS and "<" not in kind:
                 raise InputError(
@@ -80,8 +84,12 @@ class Choices:
                 if not isinstance(value, Sequence):
                     raise InputError(f"table: {name} = {value!r}: a list of texts is needed")
                 given[name] = tuple(map(str, value))
-            elif not isinstance(value, Mapping if name == "kind" else str):
-                what = "names and kinds" if name == "kind" else "a text"
+            elif (
+                type(value) is not int
+                if name == "rare"
+                else not isinstance(value, Mapping if name == "kind" else str)
+            ):
+                what = {"kind": "names and kinds", "rare": "a whole number"}.get(name, "a text")
                 raise InputError(f"table: {name} = {value!r}: {what} is needed")
         return Choices(**given)
 
@@ -192,6 +200,8 @@ def read_columns(frame: pd.DataFrame, name: str, choices: Choices, like: Sequenc
         if use == "feature" or use == "label":
             as_class = "category" if use == "label" else None
             found = _column(values, column, name, choices.kind_of(column) or as_class, known.get(column))
+            if choices.rare and use == "feature" and column not in known and isinstance(found, Column):
+                found = _without_rare(found, values, choices.rare)
             if isinstance(found, str):
                 problems.append((column, found))
             else:
@@ -332,6 +342,17 @@ def _of_texts(values: pd.Series[Any], column: str) -> Column | str:
     return _classes(column, different, "str")
 
 
+def _without_rare(column: Column, values: pd.Series[Any], least: int) -> Column:
+    """A category whose rare classes are one, at the end."""
+    if column.support != "token" or column.ordered:
+        return column
+    often = values.dropna().map(_name_of_class).value_counts()
+    kept = tuple(name for name in column.classes if often.get(name, 0) >= least)
+    if len(kept) == len(column.classes):
+        return column
+    return replace(column, levels=len(kept) + 1, classes=(*kept, RARE))
+
+
 def _classes(column: str, different: Any, dtype: str) -> Column:
     numbers = pd.to_numeric(pd.Series(list(different)), errors="coerce")
     names = [_name_of_class(each) for each in different]
@@ -370,7 +391,8 @@ def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
     if column.support == "token" or (column.classes and not pd.api.types.is_numeric_dtype(values.dtype)):
         codes = {name: i for i, name in enumerate(column.classes)}
         labels, different = pd.factorize(values)
-        found = np.array([codes.get(_name_of_class(each), -1) for each in different] or [-1])
+        other = codes.get(RARE, -1)
+        found = np.array([codes.get(_name_of_class(each), other) for each in different] or [-1])
         new = ~gaps & (found[labels] < 0)
         if new.any():
             row = int(new.argmax())

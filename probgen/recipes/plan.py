@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from probgen.contract.definition import Definition
 
 
-TABLE = ("columns", "drop", "label", "weight", "index", "kind", "na", "sep", "decimal", "encoding")
+TABLE = ("columns", "drop", "label", "weight", "index", "rare", "kind", "na", "sep", "decimal", "encoding")
 ANALYSED = "models"  # in the table of an analysis: of which models it is
 
 
@@ -46,6 +46,9 @@ class Data(Options):
     label: str | None = Field(None, description="of tables: the column that is the label")
     weight: str | None = Field(None, description="of tables: the column that weighs rows")
     index: str | None = Field(None, description="of tables: the column that names rows")
+    rare: int | None = Field(
+        None, ge=1, description="of tables: classes of fewer rows are one, as are those that are new later"
+    )
     kind: dict[str, str] = Field(
         {}, description="of tables: what columns are: real, binary, count, integer, category, 'low < high'"
     )
