@@ -45,7 +45,7 @@ from probgen.inference.normal_moments import Normals
 from probgen.inference.starts import START_ROWS, clusters, distinct
 from probgen.inference.svi import svi
 from probgen.inference.training import Training
-from probgen.models.bases.latent_class import LatentClass
+from probgen.models.bases.latent_class import LatentClass, checked_z, with_posterior
 from probgen.pair import Pair
 
 ENUMERATED = TraceEnum_ELBO(
@@ -248,17 +248,13 @@ class Mixture(Pair):
     def assess(self, x: Tensor, options: MixtureScoreOptions, **given: Tensor) -> xr.Dataset:
         """Exact scores, and p(z | x) where it is asked for."""
         scores = super().assess(x, options, **given)
-        if options.posterior:
-            p = self.posterior(x, **given)
-            scores["posterior"] = (("row", "component"), p.cpu().numpy(), {"long_name": "p(z | x)"})
-            scores["z"] = ("row", p.argmax(1).cpu().numpy(), {"long_name": "arg max of p(z | x)"})
-        return scores
+        return with_posterior(scores, self.posterior(x, **given)) if options.posterior else scores
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
         """x and z, or x given z: one matrix product a component."""
-        self._check_z(given)
-        z = given["z"] if "z" in given else dist.Categorical(logits=self.log_pi).sample((n,))
-        k, (mu, factor) = z.long(), (self.mu, self.normals().factor)
+        K = self.options.components
+        z = checked_z(given, K) if "z" in given else dist.Categorical(logits=self.log_pi).sample((n,))
+        k, (mu, factor) = z, (self.mu, self.normals().factor)
         e = standard_normal(n, self.event.size, like=mu)
         if self._matrices:
             parts = zip(e.split(k.bincount(minlength=len(mu)).tolist()), mu, factor, strict=True)
@@ -271,21 +267,15 @@ class Mixture(Pair):
 
     def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
         """The means of components. Errors: `InputError` for what is none."""
-        self._check_z(start)
+        if "z" in start:
+            checked_z(start, self.options.components)
         return super().decode(start, until)
-
-    def _check_z(self, given: Mapping[str, Tensor]) -> None:
-        K = self.options.components
-        if "z" in given and not bool(
-            ((given["z"] >= 0) & (given["z"] < K) & (given["z"] == given["z"].round())).all()
-        ):
-            raise InputError(f"given z: a whole number from 0 to {K - 1} is needed")
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
         """z ~ p(z | x_o), then the missing coordinates from p(x_m | x_o, z), in closed form."""
         flat, there = x.flatten(1), observed.flatten(1)
-        self._check_z(given)
-        z = given.get("z", dist.Categorical(probs=self.posterior(x, observed)).sample()).long()
+        drawn_z = dist.Categorical(probs=self.posterior(x, observed)).sample()
+        z = checked_z(given, self.options.components) if "z" in given else drawn_z
         if not self._matrices:
             drawn = torch.where(there, flat, self.likelihood(z).sample())
         else:

@@ -29,7 +29,9 @@ from probgen.errors import DivergedError, InputError, NotOffered
 from probgen.inference.active import say_unused
 from probgen.inference.em import em
 from probgen.inference.starts import START_ROWS, clusters, distinct
-from probgen.models.bases.columns import Classes, Columns, Counts, GivenClass, Normals
+from probgen.models.bases.blocks import Classes, Normals
+from probgen.models.bases.columns import Columns, GivenClass
+from probgen.models.bases.counts import Counts
 from probgen.pair import Pair
 
 AT_ONCE = 1 << 22  # numbers that are worked out together
@@ -105,21 +107,21 @@ class LatentClass(Pair):
     def assess(self, x: Tensor, options: PosteriorOptions, **given: Tensor) -> xr.Dataset:
         """Exact scores, and p(z | x) where it is asked for."""
         scores = super().assess(x, options, **given)
-        if options.posterior:
-            p = self.posterior(x, **given)
-            scores["posterior"] = (("row", "component"), p.cpu().numpy(), {"long_name": "p(z | x)"})
-            scores["z"] = ("row", p.argmax(1).cpu().numpy(), {"long_name": "arg max of p(z | x)"})
-        return scores
+        return with_posterior(scores, self.posterior(x, **given)) if options.posterior else scores
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
         """z, and x given z."""
-        z = self._checked_z(given) if "z" in given else dist.Categorical(logits=self.log_pi).sample((n,))
+        z = (
+            checked_z(given, self.options.components)
+            if "z" in given
+            else dist.Categorical(logits=self.log_pi).sample((n,))
+        )
         return {"x": self.columns.draw(z).reshape(n, *self.event.fixed_shape), "z": z}
 
     def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
         """E[x | z]. Errors: `NotOffered` where there are classes, which have no mean."""
         if "z" in start and until == "x":
-            mean = self.columns.mean(self._checked_z(start))
+            mean = self.columns.mean(checked_z(start, self.options.components))
             if mean is None:
                 raise NotOffered("mixture: classes have no mean; draw x given z")
             return mean.reshape(len(mean), *self.event.fixed_shape)
@@ -129,14 +131,8 @@ class LatentClass(Pair):
         """z ~ p(z | x_o), then what is not known from p(x_m | x_o, z), in closed form."""
         flat, there = x.flatten(1).to(self.log_pi.dtype), observed.flatten(1)
         p = self.posterior(x, observed)
-        z = self._checked_z(given) if "z" in given else dist.Categorical(probs=p).sample()
+        z = checked_z(given, self.options.components) if "z" in given else dist.Categorical(probs=p).sample()
         return {"x": self.columns.complete(flat, there, z).reshape(x.shape), "z": z}
-
-    def _checked_z(self, given: Mapping[str, Tensor]) -> Tensor:
-        z, K = given["z"], self.options.components
-        if not bool(((z >= 0) & (z < K) & (z == z.round())).all()):
-            raise InputError(f"given z: a whole number from 0 to {K - 1} is needed")
-        return z.long()
 
     # learning
 
@@ -293,3 +289,18 @@ class LatentClass(Pair):
                     for v in range(n)
                 ]
         return xr.Dataset(found, {name: np.array(values) for name, values in coords.items()})
+
+
+def with_posterior(scores: xr.Dataset, p: Tensor) -> xr.Dataset:
+    """Scores with p(z | x): (row, component), and the most likely class."""
+    scores["posterior"] = (("row", "component"), p.cpu().numpy(), {"long_name": "p(z | x)"})
+    scores["z"] = ("row", p.argmax(1).cpu().numpy(), {"long_name": "arg max of p(z | x)"})
+    return scores
+
+
+def checked_z(given: Mapping[str, Tensor], K: int) -> Tensor:
+    """The classes that are given. Errors: `InputError` for what is none of K."""
+    z = given["z"]
+    if not bool(((z >= 0) & (z < K) & (z == z.round())).all()):
+        raise InputError(f"given z: a whole number from 0 to {K - 1} is needed")
+    return z.long()
