@@ -481,3 +481,17 @@ def test_a_label_goes_by_its_names(tmp_path: Path) -> None:
     t.assign(kind="r").to_csv(tmp_path / "r.csv", index=False)
     with pytest.raises(InputError, match="label, row 0: 'r', which the model has not seen"):
         probgen.score(fitted, load(tmp_path / "r.csv", table={"label": "kind"}))
+
+
+def test_a_table_by_standard_input(tmp_path: Path) -> None:
+    text = TABLE.to_csv(index=False)
+    run = str(tmp_path / "run")
+    done = CliRunner().invoke(app, ["fit", "mixture", "--data", "-", "--out", run], input=text)
+    assert done.exit_code == 0, done.stderr
+    scored = CliRunner().invoke(app, ["score", run, "--data", "-"], input=text)
+    assert scored.exit_code == 0, scored.stderr
+    assert "6 rows" in scored.stdout
+    for bad, message in (("", "standard input is empty"), ("a,b\n1,2,3\n", "standard input, line 2")):
+        refused = CliRunner().invoke(app, ["score", run, "--data", "-"], input=bad)
+        assert refused.exit_code == 2
+        assert message in refused.stderr

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from probgen import datasets
 from probgen.contract.columns import Column
+from probgen.errors import InputError
 from probgen.readers import Choices, arrow_frame, table
 from probgen.readers.frames import numbers, read_columns, with_gaps
 from probgen.readers.tables import ARROW
@@ -28,6 +30,8 @@ class Summary:
 
 
 def _frame(path: Path, choices: Choices) -> pd.DataFrame:
+    if str(path) == datasets.STDIN:
+        raise InputError("probgen data looks at files: save what comes by standard input to one")
     return arrow_frame(path) if path.suffix.lower() in ARROW else table(path, choices)
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         table,
     )
 
+STDIN = "-"  # a table that comes by standard input
+
 __all__ = [
     "Choices",
     "DataSet",
@@ -70,7 +72,7 @@ def load(
 ) -> xr.Dataset:
     """A data set by its registered name, or a file or folder by its path.
 
-    name    a name that `probgen datasets` lists, or a path: anything with a `/`, a suffix, or that exists
+    name    a name that `probgen datasets` lists, or a path: anything with a `/`, a suffix, or that exists; `-` is a table that comes by standard input
     split   `train`, `valid`, `test`, ...; None is all rows
     folder  where to look for files before they are downloaded; by default `PROBGEN_DATA`
     rate    of sounds: samples a second that they are resampled to, and their channels mixed; None refuses files that differ
@@ -87,13 +89,13 @@ def load(
     What files hold is kept, refused, or converted with a warning: docs/data.md has the table. Returns a Dataset with `x (row, ...)` and `label (row)` where there are labels. Errors: `InputError`,
     `PluginError`.
     """
-    from probgen.readers import STORED, Choices, Reading, read, scaled
+    from probgen.readers import STORED, Choices, Reading, read, read_stdin, scaled
     from probgen.readers.described import marked
 
     how = Reading(rate, size, crop, gray, scale, Choices.of(table), tuple(like))
     text, path = str(name), path_of(name)
     if path is not None:
-        dataset = read(path, split, how)
+        dataset = read(path, split, how) if text != STDIN else read_stdin(how)
         dataset = dataset if scale is None else scaled(dataset, scale)
         dataset = dataset if path.suffix.lower() in STORED else marked(dataset)
         return dataset.assign_attrs(path=text, **({"split": split} if split else {}))
@@ -114,8 +116,8 @@ def load(
 def path_of(name: str | Path) -> Path | None:
     """The file or folder that is meant, or None for a registered data set. Errors: `InputError` if there is neither."""
     text = str(name)
-    if text == "-":
-        raise InputError("standard input is not read: save it to a file, and give its path")
+    if text == STDIN:
+        return Path(STDIN)
     if text in registered("datasets"):
         return None
     path = Path(os.path.expanduser(text))  # Path.expanduser raises for an unknown user

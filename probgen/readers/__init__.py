@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from pathlib import Path
 
 import xarray as xr
 
-from probgen.errors import InputError
+from probgen.errors import FileError, InputError
 from probgen.readers.arrays import dataset, hdf5, idx, npy, npz
 from probgen.readers.base import IMAGES, SOUNDS, Reading
 from probgen.readers.frames import Choices, from_frame
@@ -27,6 +29,7 @@ __all__ = [
     "of_arrow",
     "pairs",
     "read",
+    "read_stdin",
     "read_text",
     "scaled",
     "table",
@@ -67,6 +70,18 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
 
         return images(place, how)
     return _file(path, split, how)
+
+
+def read_stdin(how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (frozen)
+    """A table of separated values that comes by standard input. Errors: `InputError`, `FileError`."""
+    how.only(["table"], "which standard input is not")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "standard input.csv"
+        path.write_bytes(sys.stdin.buffer.read())
+        try:
+            return csv_file(path, how.table, how.like)
+        except (InputError, FileError) as error:
+            raise type(error)(str(error).replace(str(path), "standard input")) from None
 
 
 def kind_of(path: Path, place: Path | None = None) -> str:

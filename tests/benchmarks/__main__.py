@@ -27,6 +27,7 @@ NAMES = (
     "sequences",
     "starts",
     "startup",
+    "tables",
     "vae",
     "vqvae",
 )
