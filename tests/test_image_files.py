@@ -464,7 +464,7 @@ def test_a_mark_of_utf8_is_no_character(tmp_path: Path) -> None:
         ("a.csv.gz", b"\x1f\x8b no", "cannot be read"),
         ("a.csv.gz", gzip.compress(bytes(32 << 20)), "unpacks to more than"),
         ("a.tsv", b"1\t2\n3\t4\n", "name its columns in the first line"),
-        ("a.tsv", b"a\tb\tc\n1\t2\tx\n", r"line 1: 3 columns; .*a table is named \.tab"),
+        ("a.tsv", b"a\tb\n1\t2\tx\nq\tr\n", r"line 2: 3 columns; .*a table is named \.tab"),
         ("a.npy.gz", b"", "unpack it first, with gunzip"),
         ("a.zarr", b"", "Zarr is not read; .*xarray.open_zarr"),
         ("a.tab", b"\t".join([b"a"] * 40_000), "more than 32768 columns"),

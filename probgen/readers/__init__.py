@@ -12,7 +12,7 @@ from probgen.errors import FileError, InputError
 from probgen.readers.arrays import dataset, hdf5, idx, npy, npz
 from probgen.readers.base import IMAGES, SOUNDS, Reading
 from probgen.readers.frames import Choices, from_frame
-from probgen.readers.pairs import holds_numbers, pair_file, pairs
+from probgen.readers.pairs import is_table, pair_file, pairs
 from probgen.readers.scaled import scaled
 from probgen.readers.tables import ARROW, SUFFIXES, arrow_file, arrow_frame, csv_file, of_arrow, table
 from probgen.readers.texts import lines_of, read_text, text_file
@@ -90,7 +90,7 @@ def kind_of(path: Path, place: Path | None = None) -> str:
         suffix = path.suffix.lower()
         if suffix in ARROW:
             return "tables"
-        if path.name.lower().endswith(SUFFIXES) and (suffix != ".tsv" or holds_numbers(path)):
+        if path.name.lower().endswith(SUFFIXES) and (suffix != ".tsv" or is_table(path)):
             return "tables"
         return "sounds" if suffix in SOUNDS else "images" if suffix in IMAGES else "other"
     return "sounds" if any(file.suffix.lower() in SOUNDS for file in (place or path).rglob("*")) else "images"
@@ -105,7 +105,7 @@ def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
         return hdf5(path, split)
     if suffix == ".txt":
         return text_file(path, split)
-    if suffix == ".tsv" and not holds_numbers(path):
+    if suffix == ".tsv" and not is_table(path):
         return pair_file(path, split)
     if split is not None:
         raise InputError(f"{path} has no splits")

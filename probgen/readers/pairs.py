@@ -82,9 +82,11 @@ def pair_file(path: Path, split: str | None = None) -> xr.Dataset:
     return pairs(source[parts[split]], target[parts[split]], symbols)
 
 
-def holds_numbers(path: Path) -> bool:
-    """Whether all that is below the first line is numbers: a table, not pairs of texts. Errors: `FileError`, `InputError`."""
+def is_table(path: Path) -> bool:
+    """Whether it is a table and not pairs of texts: its first line has not two fields, or all below it is numbers. Errors: `FileError`, `InputError`."""
     first, *below = (line.split("\t") for line in lines_of(read_text(path)))
+    if len(first) != 2:
+        return True
     if not below or not all(_number(value) for row in below for value in row):
         return False
     if all(map(_number, first)):
