@@ -495,3 +495,105 @@ def test_a_table_by_standard_input(tmp_path: Path) -> None:
         refused = CliRunner().invoke(app, ["score", run, "--data", "-"], input=bad)
         assert refused.exit_code == 2
         assert message in refused.stderr
+
+
+def test_tables_with_other_classes_are_not_joined() -> None:
+    """Their numbers mean different classes, whatever attributes xarray keeps."""
+    one, other = (probgen.datasets.from_frame(t) for t in (TABLE, TABLE.replace({"sex": {"m": "q"}})))
+    with pytest.warns(FutureWarning), pytest.raises(InputError, match="classes differ"):
+        probgen.fit("mixture", xr.concat([one, other], "row"))
+    with pytest.warns(FutureWarning), pytest.raises(InputError, match="classes differ"):
+        probgen.fit("mixture", xr.concat([one.x, other.x], "row"))
+    both = probgen.datasets.from_frame(
+        pd.concat([TABLE, TABLE.replace({"sex": {"m": "q"}})], ignore_index=True)
+    )
+    assert event_of(as_dataset(both)).columns[2].classes == ("f", "m", "q")
+
+
+@pytest.mark.parametrize(
+    ("content", "how", "message"),
+    [
+        (
+            b"a,b\n18446744073709551615,1\n18446744073709551614,5\n",
+            {},
+            "'a' holds whole numbers beyond 2\\*\\*53.*--index a",
+        ),
+        (
+            b"a,b\n9007199254740993,1\n5,5\n",
+            {"kind": {"a": "real"}},
+            "row 0, column 'a': 9007199254740993 is beyond",
+        ),
+        (
+            b"a;d\n1,5;01.02.2020\n2,5;03.02.2020\n",
+            {"decimal": ",", "kind": {"d": "real"}},
+            "'01.02.2020' is no number",
+        ),
+        (b"a;b\n1,5;1.234\n2,5;3\n", {}, "'b' has '1.234', and other columns decimal commas"),
+        (b"d,a\n2020-13-45,1\n2020-01-03,2\n", {"kind": {"d": "real"}}, "column 'd'"),
+        (b"weight,a\nx,2.5\ny,3.5\n", {"weight": "weight"}, "row 0, column 'weight': 'x' is no number"),
+        (b"a,b\n1,2.5\n9000000000000,3\n", {"kind": {"a": "integer"}}, "too wide a range"),
+        (b"a,k\n1,x\n2,y\n", {"kind": {"k": "x < x < y"}}, "two classes of one name"),
+        (b"a,k\n1,(rare)\n2,y\n3,y\n", {"rare": 2}, "a class that is called '\\(rare\\)'"),
+    ],
+)
+def test_what_would_be_changed_is_refused(
+    content: bytes, how: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        load(tmp_path / "a.csv", table=how)
+
+
+@pytest.mark.parametrize(
+    ("content", "how", "columns", "values"),
+    [
+        (b"a;b\n1.234,5;2\n3,25;1.234.567\n", {"decimal": ","}, "a real, b count", [[1234.5, 2], [3.25, 1234567]]),
+        (b"a,b\nx,1\nNA ,2\n? ,5\n", {}, "a 'x', b count", [[0, 1], [NAN, 2], [NAN, 5]]),
+        (b"a,b\n1.5,1\n? ,2\n2,3\n", {}, "a real, b count", [[1.5, 1], [NAN, 2], [2, 3]]),
+        (b"a,a\n1,2\n3,4\n", {"columns": ["u", "v"]}, "u count, v count", [[1, 2], [3, 4]]),
+        ("name,n\nx\u2028y,1\nz,2\n".encode(), {}, "name 'x\\u2028y' 'z', n count", [[0, 1], [1, 2]]),
+        (b'k,n\n"x\r\ny",1\n"x\ny",2\n', {}, "k 'x\\ny' 'x\\r\\ny', n count", [[1, 1], [0, 2]]),
+        (b"p;n\n10,5%;1\n20%;2\n", {"kind": {"p": "real"}}, "p real, n count", [[10.5, 1], [20, 2]]),
+        (b'"x, y",n,m\n1.5,1,2\n2,2,3\n', {"drop": ["x, y"]}, "n count, m count", [[1, 2], [2, 3]]),
+        (b"d,a\n1970-01-02 00:00:00+02:00,1\n1970-01-02 03:00:00+03:00,2\n", {"kind": {"d": "real"}}, "d real, a count", [[22 / 24, 1], [1, 2]]),
+    ],
+)  # fmt: skip
+def test_more_odd_files(
+    content: bytes, how: dict[str, Any], columns: str, values: list[list[float]], tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    data = load(tmp_path / "a.csv", table=how)
+    assert words(data.x) == columns
+    np.testing.assert_allclose(data.x.values.astype(float), values, rtol=1e-12)
+
+
+def test_classes_of_a_model_stay_as_they_are_written(tmp_path: Path) -> None:
+    """1.50 and 1.5 are two classes, also of a later file for which nothing is said."""
+    (tmp_path / "a.csv").write_text("k,a\n1.50,1.5\n1.5,2.5\n1.50,3.5\n1,2.2\n1.50,3\n")
+    fitted = probgen.fit("mixture", load(tmp_path / "a.csv", table={"kind": {"k": "category"}}), components=1)
+    (tmp_path / "b.csv").write_text("k,a\n1.50,2.5\n1.5,2.5\n1,2.5\n")
+    found = probgen.score(fitted, tmp_path / "b.csv").log_prob.values
+    said = probgen.score(fitted, load(tmp_path / "b.csv", table={"kind": {"k": "category"}})).log_prob.values
+    np.testing.assert_array_equal(found, said)
+    assert found[0] > found[1] == found[2]
+
+
+def test_names_of_rows_are_written(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "id,a,k\n" + "".join(f"r{i},{i * 0.37 % 1:.3f},{'xy'[i % 2]}\n" for i in range(20)) + "r20,,x\n"
+    )
+    run = str(tmp_path / "run")
+    runner, data = CliRunner(), ["--data", str(tmp_path / "a.csv"), "--index", "id"]
+    assert runner.invoke(app, ["fit", "mixture", *data, "--out", run]).exit_code == 0
+    done = runner.invoke(app, ["analyze", "impute", run, *data])
+    assert done.exit_code == 0, done.stderr
+    written = pd.read_csv(tmp_path / "run" / "analyses" / "impute.csv")
+    assert written["id"].tolist() == [f"r{i}" for i in range(21)]
+
+
+@pytest.mark.parametrize("family", ["mixture", "independent"])
+def test_tables_of_counts_are_fitted_in_float64(family: str) -> None:
+    with pytest.raises(InputError, match="is fitted in float64"):
+        probgen.fit(family, TABLE, dtype="float32")
+    with pytest.raises(InputError, match="column 'n' has counts above 16777216"):
+        probgen.fit("made", pd.DataFrame({"n": [1 << 25, 3, 4], "a": [0.5, 1.5, 2.0]}), hidden=4, epochs=1)

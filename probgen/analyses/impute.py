@@ -82,8 +82,11 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         {"feature": [column.name for column in event.columns]},
         {"level": options.level},
     )
+    said = {"long_name": "of so many draws, where the truth is one more of them"}
+    nominal = 1 - 2 * _beyond(options.draws, options.level) / (options.draws + 1)
+    found["nominal_coverage"] = ((), nominal, said)
     if "row" in rows.coords:
-        found = found.assign_coords(row=rows["row"].values)
+        found = found.assign_coords(row=rows["row"].variable)
     return found.assign(_assessed(x, filled, draws, hidden, event, options)) if hidden.any() else found
 
 
@@ -140,9 +143,6 @@ def _assessed(
             )
     if real:
         found["coverage_real"] = ((), float(np.mean([numbers["coverage"][i] for i in real])))
-    beyond = _beyond(len(draws), options.level)
-    said = {"long_name": "of so many draws, where the truth is one more of them"}
-    found["nominal_coverage"] = ((), 1 - 2 * beyond / (len(draws) + 1), said)
     return found
 
 

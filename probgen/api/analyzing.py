@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from probgen.api.common import checked_device, shown
-from probgen.api.framing import frame
+from probgen.api.framing import frame, is_named
 from probgen.api.provenance import stamp
 from probgen.contract.analysis import Call
 from probgen.contract.fitted import Fitted
@@ -139,7 +139,8 @@ def save_analysis(found: xr.Dataset, folder: Path, analysis: Any = None) -> list
         write_whole(files[-1], ("\n".join(lines) + "\n").encode())
     if "table" in found:
         files.append(place / f"{name}.csv")
-        write_whole(files[-1], frame(found["table"]).to_csv(index=False).encode())
+        table = frame(found["table"])
+        write_whole(files[-1], table.to_csv(index=is_named(table)).encode())
     for figure, drawn in figures.items():
         files.append(place / f"{name}.{figure}.png")
         save(drawn, files[-1])

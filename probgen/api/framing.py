@@ -39,9 +39,10 @@ def frame(data: xr.Dataset | xr.DataArray) -> pd.DataFrame:
     index = None
     if x.ndim == 3:
         rows = x["row"].values if "row" in x.coords else np.arange(x.sizes["row"])
-        index = pd.MultiIndex.from_product([np.arange(len(x)), rows], names=["sample", "row"])
+        names = [name if name not in x["feature"].values else f"({name})" for name in ("sample", "row")]
+        index = pd.MultiIndex.from_product([np.arange(len(x)), rows], names=names)
     elif "row" in x.coords:
-        index = pd.Index(x["row"].values)
+        index = pd.Index(x["row"].values, name=x["row"].attrs.get("name"))
     made = {column.name: series(flat[:, i], column) for i, column in enumerate(columns)}
     return pd.DataFrame(made).set_axis(index, axis=0) if index is not None else pd.DataFrame(made)
 
@@ -53,7 +54,7 @@ def write_table(data: xr.Dataset | xr.DataArray, path: str | Path) -> Path:
     if suffix not in TABLES:
         raise InputError(f"{path}: tables are written as {', '.join(TABLES)}")
     table = frame(data)
-    indexed = table.index.nlevels > 1
+    indexed = is_named(table)
     if suffix == ".parquet":
         try:
             content = table.to_parquet(index=indexed)
@@ -64,3 +65,8 @@ def write_table(data: xr.Dataset | xr.DataArray, path: str | Path) -> Path:
         content = table.to_csv(index=indexed, sep="\t" if suffix == ".tsv" else ",").encode()
     write_fresh(path, content)
     return path
+
+
+def is_named(table: pd.DataFrame) -> bool:
+    """Whether its rows are called something, which a file should hold."""
+    return table.index.nlevels > 1 or table.index.name is not None

@@ -124,10 +124,8 @@ def reading(*, size: str | None, crop: bool, gray: bool, scale: int | None, **ta
                 f"--size {size}: a number of pixels, as 32, or HEIGHTxWIDTH, as 32x48, is needed"
             )
         how["size"] = (int(sides[1]), int(sides[2] or sides[1]))
-    for name in ("columns", "drop"):
-        if table[name]:
-            parts = [table[name]] if isinstance(table[name], str) else table[name]
-            table[name] = [each.strip() for part in parts for each in part.split(",")]
+    if table["columns"]:
+        table["columns"] = [each.strip() for each in table["columns"].split(",")]
     if table["kind"]:
         table["kind"] = dict(map(_kind, table["kind"]))
     if table["sep"]:

@@ -202,7 +202,7 @@ def _conditions(path: Path, event: Any, latents: Collection[str]) -> Any:
     if path.suffix == ".txt" and texts:
         return {texts[0]: lines_of(read_text(path))}
     if path.suffix == ".csv" and path.is_file():
-        frame = table(path, Choices(), [column.name for column in event.columns])
+        frame = table(path, Choices(), event.columns)
         if len(frame.columns) and set(frame.columns) <= event.given.keys():  # conditions alone
             return {str(name): _values(frame[name]) for name in frame.columns}
     found = read(path, how=Reading(like=event.columns))

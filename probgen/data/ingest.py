@@ -18,6 +18,7 @@ import xarray as xr
 from probgen import datasets
 from probgen.contract.columns import Column
 from probgen.errors import InputError
+from probgen.readers.described import of_one_table
 
 LAZY = 256 << 20  # bytes from which data are read slice by slice and never held whole
 _DIMS = {1: ("feature",), 2: ("height", "width"), 3: ("channel", "height", "width")}
@@ -170,6 +171,7 @@ def _named(dataset: xr.Dataset) -> xr.Dataset:
     order = usual if len(usual) == len(rest) else rest
     if ("row", *order) != x.dims:
         dataset = dataset.transpose("row", *order, ...)
+    dataset = of_one_table(dataset)
     kept = _kept(dataset)
     dataset = dataset.drop_vars([*dataset.indexes, *(name for name in kept if name in dataset.coords)])
     return dataset.reset_coords().assign_coords(kept).drop_indexes("row" if "row" in kept else [])

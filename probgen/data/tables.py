@@ -14,7 +14,7 @@ from probgen import datasets
 from probgen.contract.columns import Column
 from probgen.errors import InputError
 from probgen.readers import Choices, arrow_frame, table
-from probgen.readers.frames import numbers, read_columns, with_gaps
+from probgen.readers.frames import named, numbers, read_columns, with_gaps
 from probgen.readers.tables import ARROW
 
 SHOWN = 6  # classes that are named
@@ -38,9 +38,11 @@ def _frame(path: Path, choices: Choices) -> pd.DataFrame:
 def summary(path: Path, choices: Mapping[str, Any] | None = None) -> Summary:
     """Read a file as a fit would. Errors: `InputError`, `FileError`."""
     wanted = Choices.of(choices)
-    frame = with_gaps(_frame(path, wanted).rename(columns=str), wanted.na)
+    frame = with_gaps(named(_frame(path, wanted)), wanted.na)
     lines = []
     for read in read_columns(frame, str(path), wanted):
+        if read.use == "weight":
+            numbers(frame[read.name], Column(read.name, "real"))
         column = read.column
         line: dict[str, Any] = {"column": read.name, "used_as": read.use, "why": read.why or None}
         line["gaps"] = read.gaps or None

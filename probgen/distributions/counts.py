@@ -9,6 +9,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from probgen.distributions.gamma import log_negative_binomial
+
 LOG_MEAN, LOG_SIZE = (-12.0, 25.0), (-8.0, 14.0)  # of a component, at most
 
 
@@ -42,10 +44,7 @@ class NegativeBinomialMixture(TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log p(x): the batch shape."""
-        x, r = value.double()[..., None], self.log_r.exp()
-        choose = torch.lgamma(x + r) - torch.lgamma(r) - torch.lgamma(x + 1)
-        total = torch.logaddexp(self.log_m, self.log_r)
-        each = choose - r * torch.log1p((self.log_m - self.log_r).exp()) + x * (self.log_m - total)
+        each = log_negative_binomial(value.double()[..., None], self.log_m, self.log_r)
         return (self.logits + each).logsumexp(-1).to(self.dtype)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:

@@ -26,7 +26,7 @@ from probgen.contract.rows import Moments, Rows
 from probgen.contract.run import Run
 from probgen.errors import InputError
 from probgen.inference.em import em
-from probgen.models.bases.columns import Columns, GivenClass
+from probgen.models.bases.columns import Columns, GivenClass, check_double
 from probgen.pair import Pair
 
 MOST_LEVELS = 1 << 16
@@ -97,6 +97,7 @@ class IndependentColumns(Pair):
 
     def learn(self, data: Rows, run: Run) -> None:
         """Closed forms, and of negative binomials steps that cannot lose, until one gains too little."""
+        check_double(self)
         self.columns.begin(data)
         em(self, data, run, STEPS, TOLERANCE, prior=self.columns.prior)
         self.columns.end()

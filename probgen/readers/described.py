@@ -11,6 +11,7 @@ Attributes that you set yourself have no mark, and are taken at their word.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,7 @@ from probgen.contract.columns import Column
 from probgen.errors import InputError
 
 MARK = "described"
+CLASSES = "classes"  # a coordinate without dimensions: what the classes of a table are, as a number, which differs where others are joined to it
 
 
 def marked(dataset: xr.Dataset) -> xr.Dataset:
@@ -29,7 +31,21 @@ def marked(dataset: xr.Dataset) -> xr.Dataset:
     for variable in dataset.variables.values():
         if "support" in variable.attrs:
             variable.attrs[MARK] = variable.encoding[MARK] = 1
-    return dataset
+    columns = dataset["x"].attrs.get("columns", "") if "x" in dataset else ""
+    if '"classes"' not in columns:
+        return dataset
+    return dataset.assign_coords({CLASSES: zlib.crc32(columns.encode())})
+
+
+def of_one_table(dataset: xr.Dataset) -> xr.Dataset:
+    """The same without the mark of its classes. Errors: `InputError` for rows of tables that name their classes differently, which were joined."""
+    if CLASSES not in dataset.coords:
+        return dataset
+    if dataset[CLASSES].ndim:
+        raise InputError(
+            "x is joined of tables whose columns or classes differ, and its numbers mean different classes: join the DataFrames, or read the files as one"
+        )
+    return dataset.drop_vars(CLASSES)
 
 
 def holds(x: xr.DataArray) -> bool:

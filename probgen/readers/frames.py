@@ -23,11 +23,13 @@ from probgen.readers.described import attributes_of, marked
 KINDS = ("real", "binary", "count", "integer", "category")
 ROW_NAMES = ("rownames", "Unnamed: 0", "index", "")  # of a first column that numbers the rows
 MOST_CLASSES = 1000
+MOST_RANGE = 1 << 16  # of whole numbers that have a probability each
 FEW = 20  # rows of which all may have different classes
-DAY = 86_400_000_000_000  # nanoseconds
+DAY = 86_400_000_000  # microseconds
+EXACT = 1 << 53  # whole numbers up to here are exact in float64
 YES_NO = ("False", "True")
 
-PERCENT = re.compile(r"\s*[-+]?\d+([.]\d+)?\s*%\s*")
+PERCENT = re.compile(r"\s*[-+]?\d+([.,]\d+)?\s*%\s*")
 
 Use = Literal["feature", "label", "weight", "index", "left out"]
 
@@ -99,6 +101,13 @@ class Choices:
             (each.name for each in fields(self) if getattr(self, each.name) not in (None, (), {})), ""
         )
 
+    def dropped(self, names: Sequence[str]) -> list[str]:
+        """The columns that are left out: each entry is a name, or several with commas between them."""
+        parts = (
+            [entry] if entry in names else [each.strip() for each in entry.split(",")] for entry in self.drop
+        )
+        return [each for part in parts for each in part]
+
     def kind_of(self, name: str) -> str | None:
         """What is said of a column: by its name, else by the first pattern that it matches."""
         if name in self.kind:
@@ -136,7 +145,7 @@ def from_frame(
             return _of_array(frame)
         except (TypeError, ValueError):
             pass  # columns without names that are no numbers
-    frame = with_gaps(frame.rename(columns=str), choices.na)
+    frame = with_gaps(named(frame), choices.na)
     reads = read_columns(frame, name, choices, like)
     features = [each for each in reads if each.use == "feature"]
     if not features:
@@ -152,11 +161,23 @@ def from_frame(
             described = {"levels": each.column.levels, "symbols": list(each.column.classes)}
             variables["label"] = ("row", label, described)
         if each.use == "weight":
-            variables["weight"] = ("row", frame[each.name].to_numpy(dtype=np.float64, na_value=np.nan))
+            variables["weight"] = ("row", numbers(frame[each.name], Column(each.name, "real")))
     coords: dict[str, Any] = {"feature": [column.name for column in columns]}
     index = next((frame[each.name] for each in reads if each.use == "index"), None)
-    coords |= {"row": _names_of_rows(index.to_numpy())} if index is not None else _index_of(frame)
+    called = (
+        {"row": ("row", _names_of_rows(index.to_numpy()), {"name": str(index.name)})}
+        if index is not None
+        else {}
+    )
+    coords |= called or _index_of(frame)
     return marked(xr.Dataset(variables, coords))
+
+
+def named(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same with texts for names."""
+    every: list[object] = list(frame.columns)
+    names = [" ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in every]
+    return frame.set_axis(names, axis=1)
 
 
 def _of_array(frame: pd.DataFrame) -> xr.Dataset:
@@ -178,7 +199,8 @@ def _index_of(frame: pd.DataFrame) -> dict[str, Any]:
     """What rows are called, if it is more than their numbers."""
     if frame.index.nlevels > 1 or frame.index.equals(pd.RangeIndex(len(frame))):
         return {}
-    return {"row": _names_of_rows(frame.index.to_numpy())}
+    attrs = {"name": str(frame.index.name)} if frame.index.name is not None else {}
+    return {"row": ("row", _names_of_rows(frame.index.to_numpy()), attrs)}
 
 
 def read_columns(frame: pd.DataFrame, name: str, choices: Choices, like: Sequence[Column] = ()) -> list[Read]:
@@ -192,11 +214,12 @@ def read_columns(frame: pd.DataFrame, name: str, choices: Choices, like: Sequenc
     if not len(frame):
         raise InputError(f"{name} has no rows")
     known = {column.name: column for column in like}
+    dropped = choices.dropped(names)
     reads, problems = [], []
     for i, column in enumerate(names):
         values = frame[column]
         gaps = int(values.isna().sum())
-        use, why = _use_of(column, i, values, choices, known)
+        use, why = _use_of(column, i, values, choices, known, dropped)
         if use == "feature" or use == "label":
             as_class = "category" if use == "label" else None
             found = _column(values, column, name, choices.kind_of(column) or as_class, known.get(column))
@@ -225,7 +248,7 @@ def with_gaps(frame: pd.DataFrame, marks: Sequence[str]) -> pd.DataFrame:
 def _check_names(names: list[str], where: str, choices: Choices) -> None:
     roles = {"label": choices.label, "weight": choices.weight, "index": choices.index}
     asked = [(role, column) for role, column in roles.items() if column is not None]
-    asked += [("drop", column) for column in choices.drop]
+    asked += [("drop", column) for column in choices.dropped(names)]
     for role, column in asked:
         if column not in names:
             raise InputError(f"{where} has no column {column!r} ({role}); {did_you_mean(column, names)}")
@@ -238,14 +261,19 @@ def _check_names(names: list[str], where: str, choices: Choices) -> None:
 
 
 def _use_of(
-    column: str, i: int, values: pd.Series[Any], choices: Choices, known: Mapping[str, Column]
+    column: str,
+    i: int,
+    values: pd.Series[Any],
+    choices: Choices,
+    known: Mapping[str, Column],
+    dropped: Sequence[str],
 ) -> tuple[Use, str]:
     """What a column is used as, and why where nobody has said it."""
     roles: dict[str | None, Use] = {
         choices.label: "label",
         choices.weight: "weight",
         choices.index: "index",
-        **dict.fromkeys(choices.drop, "left out"),
+        **dict.fromkeys(dropped, "left out"),
     }
     if column in roles:
         return roles[column], ""
@@ -282,6 +310,8 @@ def _column(
         return _as_asked(values, column, kind, dtype)
     if isinstance(values.dtype, pd.CategoricalDtype):
         classes = tuple(map(_name_of_class, values.cat.categories))
+        if len(set(classes)) != len(classes):
+            return "has two classes of one name: give them other names, or leave it out (--drop {0})"
         return Column(column, "token", len(classes), 0, classes, bool(values.cat.ordered), dtype="category")
     if pd.api.types.is_bool_dtype(values.dtype):
         return Column(column, "binary", classes=YES_NO, dtype=dtype)
@@ -291,6 +321,11 @@ def _column(
         return "holds complex numbers: leave it out (--drop {0})"
     if pd.api.types.is_integer_dtype(values.dtype):
         least, largest = int(values.min()), int(values.max())
+        if max(-least, largest) > EXACT:
+            return (
+                "holds whole numbers beyond 2**53, which are not exact: leave it out (--drop {0}), name rows by it (--index {0}), "
+                "or take them for classes (--kind {0}=category)"
+            )
         if (mark := _mark(values)) is not None:
             return mark
         if least >= 0:
@@ -346,6 +381,10 @@ def _without_rare(column: Column, values: pd.Series[Any], least: int) -> Column:
     """A category whose rare classes are one, at the end."""
     if column.support != "token" or column.ordered:
         return column
+    if RARE in column.classes:
+        raise InputError(
+            f"column {column.name!r} has a class that is called {RARE!r}, which `rare` makes: call it otherwise"
+        )
     often = values.dropna().map(_name_of_class).value_counts()
     kept = tuple(name for name in column.classes if often.get(name, 0) >= least)
     if len(kept) == len(column.classes):
@@ -367,6 +406,8 @@ def _as_asked(values: pd.Series[Any], column: str, kind: str, dtype: str) -> Col
     """A column of the kind that was asked for. Errors: `InputError`, with the cell that contradicts."""
     if "<" in kind:
         classes = tuple(part.strip() for part in kind.split("<"))
+        if len(set(classes)) != len(classes):
+            raise InputError(f"kind: {column} = {kind!r}: two classes of one name")
         return Column(column, "token", len(classes), 0, classes, True, dtype=dtype)
     if kind == "category":
         found = _classes(column, values.dropna().unique(), dtype)
@@ -380,6 +421,10 @@ def _as_asked(values: pd.Series[Any], column: str, kind: str, dtype: str) -> Col
     least = int(known.min(initial=0)) if kind == "integer" else 0
     if kind == "integer" and known.size:
         least = int(known.min())
+        if int(known.max()) - least >= MOST_RANGE:
+            raise InputError(
+                f"column {column!r}: {least} to {int(known.max())} is too wide a range: say count or real (--kind {column}=count)"
+            )
         return Column(column, asked, int(known.max()) - least + 1, least, dtype=dtype)
     return plain
 
@@ -402,15 +447,31 @@ def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
             )
         out[~gaps] = found[labels[~gaps]]
         return out
-    if pd.api.types.is_datetime64_any_dtype(values.dtype) or (
-        values.dtype.kind not in "biuf" and _dates(values.dropna().unique())
-    ):
-        format = None if pd.api.types.is_datetime64_any_dtype(values.dtype) else "ISO8601"
-        days = pd.to_datetime(values, format=format).dt.tz_localize(None).astype("datetime64[ns]").to_numpy()
-        out[~gaps] = days[~gaps].astype(np.int64) / DAY
+    dated = pd.api.types.is_datetime64_any_dtype(values.dtype)
+    if dated or (values.dtype.kind not in "biuf" and _dates(values.dropna().unique())):
+        try:
+            days = pd.to_datetime(values, format=None if dated else "ISO8601", utc=True)
+            micro = days.dt.tz_localize(None).astype("datetime64[us]").to_numpy()
+        except (ValueError, OverflowError) as error:
+            raise InputError(f"column {column.name!r}: {' '.join(str(error).split())[:120]}") from None
+        out[~gaps] = micro[~gaps].astype(np.int64) / DAY
         return out
-    plain = values.str.rstrip("% ") if _percentages(values.dropna().unique()) else values
+    plain = values
+    if _percentages(values.dropna().unique()):
+        plain = values.str.rstrip("% ").str.replace(",", ".", regex=False)
+    if pd.api.types.is_timedelta64_dtype(values.dtype):
+        out[~gaps] = values[~gaps].dt.total_seconds().to_numpy(dtype=np.float64) / 86_400
+        return out
     read = pd.to_numeric(plain, errors="coerce")
+    if pd.api.types.is_integer_dtype(read.dtype) and len(read) and not gaps.all():
+        beyond = (read.abs() > EXACT).fillna(False).to_numpy(dtype=bool) | (read < -EXACT).fillna(
+            False
+        ).to_numpy(dtype=bool)
+        if beyond.any():
+            row = int(beyond.argmax())
+            raise InputError(
+                f"row {row}, column {column.name!r}: {values.iloc[row]} is beyond 2**53 and not exact as a number"
+            )
     wrong = read.isna().to_numpy() & ~gaps
     if wrong.any():
         row = int(wrong.argmax())
@@ -429,7 +490,11 @@ def series(values: np.ndarray, column: Column) -> pd.Series[Any]:
         categories = pd.Index([*column.classes] or [str(v) for v in range(column.levels or 2)])
         codes = np.where(gaps, -1, values).astype(np.int64)
         found = pd.Series(pd.Categorical.from_codes(codes, categories, ordered=column.ordered))
-        return found if column.dtype == "category" or column.ordered else found.astype("str")
+        if column.dtype == "category" or column.ordered:
+            return found
+        if column.dtype.lower().startswith(("int", "uint", "float")):  # numbers that were taken for classes
+            return pd.to_numeric(found.astype("str"), dtype_backend="numpy_nullable")
+        return found.astype("str")
     if column.support == "real":
         return pd.Series(values)
     whole = pd.Series(values).astype("Int64" if gaps.any() else "int64")
@@ -466,7 +531,9 @@ def _dates(different: Any) -> bool:
     if not some or not all(len(each) >= 8 and each[:4].isdigit() and each[4] in "-/" for each in some):
         return False
     return bool(
-        pd.to_datetime(pd.Series([str(each) for each in different]), errors="coerce", format="ISO8601")
+        pd.to_datetime(
+            pd.Series([str(each) for each in different]), errors="coerce", format="ISO8601", utc=True
+        )
         .notna()
         .all()
     )

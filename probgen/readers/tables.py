@@ -33,6 +33,7 @@ GAPS = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "#N/A", "<NA>
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LOOKED_AT = 200  # lines by which separators are told
 BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+LINE = re.compile(r"\r\n|\n|\r|$")
 COMMA = re.compile(r"[-+]?\d+,\d+")  # a number as some countries write it
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
 BOTH = re.compile(r"[-+]?\d{1,3}(,\d{3})+\.\d+|[-+]?\d{1,3}(,\d{3}){2,}")  # no decimal comma
@@ -88,33 +89,40 @@ def csv_file(
     like: Sequence[Column] = (),
 ) -> xr.Dataset:
     """A file as `x (row, feature)` and what is beside it. Errors: `InputError`, `FileError`."""
-    return from_frame(table(path, choices, [column.name for column in like]), str(path), choices, like)
+    return from_frame(table(path, choices, like), str(path), choices, like)
 
 
 def table(
     path: Path,
     choices: Choices = AS_THEY_ARE,
-    names: Sequence[str] = (),
+    like: Sequence[Column] = (),
 ) -> pd.DataFrame:
     """A file as a frame, its columns as pandas takes them, of nullable types.
 
-    names  columns of a model: a first line without names is then known for what it is
+    like  columns of a model: the classes of those stay as they are written
 
     Errors: `FileError`; `InputError` where its separators, names or decimal points could be one thing or another.
     """
     text = _decoded(path, choices)
-    lines = text.splitlines()
+    lines = LINE.split(text)
     first = next((i for i, line in enumerate(lines) if line.strip()), None)
     if first is None:
         raise InputError(f"{path} is empty")
     sep = choices.sep or _separator(path, lines[first : first + LOOKED_AT])
     skipped = _comments(lines, first, sep)
-    text = "\n".join(lines[skipped:])
+    text = text[
+        sum(
+            len(end.group()) + len(line)
+            for end, line in zip(LINE.finditer(text), lines[:skipped], strict=False)
+        ) :
+    ]
     head, body = _names(path, text, sep, choices)
     left, leading = _check_rows(path, text, sep, len(head), body, skipped)
     kept = [name for i, name in enumerate(head) if i not in left]
-    texts = [name for name in kept if _as_text(name, choices)]
+    classes = {column.name for column in like if column.support == "token"}
+    texts = [name for name in kept if name in classes or _as_text(name, choices)]
     zeros = [head[i] for i in sorted(leading) if head[i] in kept and choices.kind_of(head[i]) is None]
+    zeros = [name for name in zeros if name not in classes and name not in _dropped(head, choices)]
     if zeros:
         raise InputError(
             f"{path}: column {zeros[0]!r} has numbers with leading zeros: they are classes (--kind {zeros[0]}=category), or numbers "
@@ -131,23 +139,55 @@ def table(
         "keep_default_na": False,
         "dtype_backend": "numpy_nullable",
         "dtype": dict.fromkeys(texts, "string"),
-        "decimal": choices.decimal or ".",
-        "thousands": {",": None if sep == "." else ".", ".": "," if sep != "," or '"' in text else None}.get(
-            choices.decimal or ""
-        ),
         "index_col": False,
     }
-    try:
-        frame = pd.read_csv(io.StringIO(text), **how)
-        if choices.decimal is None:
-            decimal = _decimal(path, frame, texts)
-            if decimal is not None:
-                frame = pd.read_csv(io.StringIO(text), **{**how, **decimal})
-    except (ValueError, OverflowError) as error:
-        raise FileError(f"{path} cannot be read as a table: {reason(error)}") from None
+
+    def read(decimal: str) -> pd.DataFrame:
+        try:
+            frame = pd.read_csv(io.StringIO(text, newline=""), decimal=decimal, **how)
+        except (ValueError, OverflowError) as error:
+            raise FileError(f"{path} cannot be read as a table: {reason(error)}") from None
+        marks = [*GAPS, *choices.na]
+        for name in frame.columns:
+            if pd.api.types.is_string_dtype(frame[name].dtype):
+                plain = frame[name].str.strip()
+                frame[name] = plain.mask(plain.isin(marks))
+        return frame
+
+    frame = read(choices.decimal or ".")
+    decimal = choices.decimal or _decimal(path, frame, texts)
+    if decimal != (choices.decimal or "."):
+        frame = read(decimal)
+    return _with_numbers(path, frame, texts, decimal, choices.decimal is not None)
+
+
+def _dropped(names: Sequence[str], choices: Choices) -> set[str]:
+    return set(choices.dropped(names))
+
+
+def _with_numbers(
+    path: Path, frame: pd.DataFrame, texts: Sequence[str], decimal: str, said: bool
+) -> pd.DataFrame:
+    """The same with numbers where texts are numbers with marks of thousands, or what gaps were told of late.
+
+    said  whether somebody said which mark is decimal; else points beside decimal commas are refused
+    """
+    mark = "." if decimal == "," else ","
+    plain = re.compile(rf"[-+]?(\d+([{decimal}]\d*)?|[{decimal}]\d+)([eE][-+]?\d+)?")
+    grouped = re.compile(rf"[-+]?\d{{1,3}}([{mark}]\d{{3}})+([{decimal}]\d+)?")
     for name in frame.columns:
-        if pd.api.types.is_string_dtype(frame[name].dtype):
-            frame[name] = frame[name].str.strip()
+        if name in texts or not pd.api.types.is_string_dtype(frame[name].dtype):
+            continue
+        cells = [str(cell) for cell in frame[name].dropna().unique()]
+        parted = [cell for cell in cells if grouped.fullmatch(cell)]
+        if not cells or not all(plain.fullmatch(cell) or grouped.fullmatch(cell) for cell in cells):
+            continue
+        if parted and decimal == "," and not said:
+            raise InputError(
+                f"{path}: column {name!r} has {parted[0]!r}, and other columns decimal commas: say which mark is decimal (--decimal , or .)"
+            )
+        written = frame[name].str.replace(mark, "", regex=False).str.replace(decimal, ".", regex=False)
+        frame[name] = pd.to_numeric(written, dtype_backend="numpy_nullable")
     return frame
 
 
@@ -188,7 +228,7 @@ def _decoded(path: Path, choices: Choices) -> str:
 
 
 def _rows(text: str, sep: str) -> Iterator[list[str]]:
-    return csv.reader(io.StringIO(text), delimiter=sep, skipinitialspace=True)
+    return csv.reader(io.StringIO(text, newline=""), delimiter=sep, skipinitialspace=True)
 
 
 def _separator(path: Path, lines: Sequence[str]) -> str:
@@ -243,7 +283,7 @@ def _names(path: Path, text: str, sep: str, choices: Choices) -> tuple[list[str]
         names = names or list(choices.columns)
         if len(names) != len(first):
             raise InputError(f"{path} has {len(first)} columns, and --columns names {len(names)}")
-        return names, first == names
+        return names, first == names or _is_above_numbers(first, text, sep)
     numbers = [cell for cell in first if _is_number(cell)]
     if numbers and choices.columns is None and not _is_above_numbers(first, text, sep):
         raise InputError(
@@ -275,7 +315,7 @@ def _check_rows(
     """Columns that have neither name nor value, and those with leading zeros. Errors: `InputError` for a row of another length."""
     empty, zeros = set(range(width)), set()
     try:
-        reader = csv.reader(io.StringIO(text), delimiter=sep, skipinitialspace=True)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=sep, skipinitialspace=True)
         for number, row in enumerate(reader):
             if not any(cell.strip() for cell in row):
                 if row and len(row) > 1 and len(row) != width:
@@ -305,22 +345,20 @@ def _counted(n: int, what: str) -> str:
     return f"{n} {what}{'s' if n != 1 else ''}"
 
 
-def _decimal(path: Path, frame: pd.DataFrame, texts: Sequence[str]) -> dict[str, str] | None:
-    """How numbers are written where pandas has found texts; None where there is nothing to say. Errors: `InputError`."""
-    found: dict[str, str] | None = None
+def _decimal(path: Path, frame: pd.DataFrame, texts: Sequence[str]) -> str:
+    """The decimal mark, where pandas has found texts that are numbers with commas. Errors: `InputError` where it could be either."""
+    found: dict[str, str] = {}
     for name in frame.columns:
         if name in texts or not pd.api.types.is_string_dtype(frame[name].dtype):
             continue
-        cells = [str(cell).strip() for cell in frame[name].dropna().unique()]
-        if not cells or not all(
+        cells = [str(cell) for cell in frame[name].dropna().unique()]
+        commas = [cell for cell in cells if "," in cell]
+        if not commas or not all(
             COMMA.fullmatch(cell) or _is_number(cell) or BOTH.fullmatch(cell) for cell in cells
         ):
             continue
-        commas = [cell for cell in cells if "," in cell]
-        if not commas:
-            continue
         if any(BOTH.fullmatch(cell) for cell in commas):
-            now = {"thousands": ","}
+            found["."] = name
         elif all(THOUSANDS.fullmatch(cell) for cell in commas):
             raise InputError(
                 f"{path}: column {name!r} has {commas[0]!r}: say whether the comma is a decimal one (--decimal ,) or one of thousands (--decimal .)"
@@ -330,13 +368,12 @@ def _decimal(path: Path, frame: pd.DataFrame, texts: Sequence[str]) -> dict[str,
                 f"{path}: column {name!r} has {commas[0]!r} beside decimal points: say which is decimal (--decimal , or .)"
             )
         else:
-            now = {"decimal": ","}
-        if found is not None and found != now:
-            raise InputError(
-                f"{path}: column {name!r} is written otherwise than others: say which mark is decimal (--decimal , or .)"
-            )
-        found = now
-    return found
+            found[","] = name
+    if len(found) > 1:
+        raise InputError(
+            f"{path}: columns {found['.']!r} and {found[',']!r} are written in two ways: say which mark is decimal (--decimal , or .)"
+        )
+    return next(iter(found), ".")
 
 
 def _is_number(text: str) -> bool:

@@ -12,6 +12,7 @@ from torch.distributions import constraints
 
 from probgen.contract.columns import Column
 from probgen.contract.rows import Rows
+from probgen.errors import InputError
 from probgen.models.bases.blocks import Block, Classes, Normals, Statistics
 from probgen.models.bases.counts import Counts, values_of
 
@@ -176,3 +177,12 @@ class GivenClass(TorchDistribution):
 
 def _part(there: Tensor | None, at: Tensor) -> Tensor | None:
     return None if there is None else there[:, at]
+
+
+def check_double(module: nn.Module) -> None:
+    """Errors: `InputError` for parameters that are no float64: sums over counts would lose their digits."""
+    dtype = next(module.parameters()).dtype
+    if dtype != torch.float64:
+        raise InputError(
+            f"dtype = {str(dtype).removeprefix('torch.')!r}: a table with counts or classes is fitted in float64; leave dtype out"
+        )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from probgen.contract.rows import Rows
+from probgen.distributions.gamma import log_negative_binomial
 from probgen.models.bases.blocks import Block, Statistics
 
 LOG_SIZES = (
@@ -51,7 +52,11 @@ class Counts(Block):
     def _p(self, x: Tensor, i: int) -> Tensor:
         """log p(x_i | z): (value,) -> (value, component)."""
         log_m = self.log_m[:, i]
-        return _log_poisson(x, log_m) if self.poisson else _log_p(x, log_m, self.log_r[:, i])
+        return (
+            _log_poisson(x, log_m)
+            if self.poisson
+            else log_negative_binomial(x[:, None].to(log_m.dtype), log_m, self.log_r[:, i])
+        )
 
     def log_prob(self, x: Tensor, there: Tensor | None) -> Tensor:
         """Of each column by itself."""
@@ -123,13 +128,6 @@ def _log_poisson(x: Tensor, log_m: Tensor) -> Tensor:
     return x * log_m - log_m.exp() - torch.lgamma(x + 1)
 
 
-def _log_p(x: Tensor, log_m: Tensor, log_r: Tensor) -> Tensor:
-    """log of the negative binomial: (value,), (component,) -> (value, component)."""
-    x, r = x[:, None].to(log_m.dtype), log_r.exp()
-    choose = torch.lgamma(x + r) - torch.lgamma(r) - torch.lgamma(x + 1)
-    return choose - r * torch.log1p((log_m - log_r).exp()) + x * (log_m - torch.logaddexp(log_m, log_r))
-
-
 def _size(x: Tensor, w: Tensor, log_m: Tensor, start: Tensor) -> Tensor:
     """log r that is more likely than `start`, the most likely one to three digits: x (value,), weights (value, component), log_m and start (component,).
 
@@ -138,6 +136,7 @@ def _size(x: Tensor, w: Tensor, log_m: Tensor, start: Tensor) -> Tensor:
     Jarratt 1971); of both ends the one on the side of `start` is taken, so that no step loses.
     """
     n, m = w.sum(0), log_m.exp()
+    least, most = torch.full_like(log_m, LOG_SIZES[0]), LOG_SIZES[1] + log_m.clamp(min=0)
 
     def slope(s: Tensor) -> Tensor:
         r = s.exp()
@@ -150,7 +149,7 @@ def _size(x: Tensor, w: Tensor, log_m: Tensor, start: Tensor) -> Tensor:
     for _ in range(10):
         same = f_far * way > 0
         near, f_near = torch.where(same, far, near), torch.where(same, f_far, f_near)
-        far = torch.where(same, (near + way * step).clamp(*LOG_SIZES), far)
+        far = torch.where(same, torch.minimum(torch.maximum(near + way * step, least), most), far)
         f_far = torch.where(same, slope(far), f_far)
         step *= 4
     at_end = f_far * way > 0

@@ -30,7 +30,7 @@ from probgen.inference.active import say_unused
 from probgen.inference.em import em
 from probgen.inference.starts import START_ROWS, clusters, distinct
 from probgen.models.bases.blocks import Classes, Normals
-from probgen.models.bases.columns import Columns, GivenClass
+from probgen.models.bases.columns import Columns, GivenClass, check_double
 from probgen.models.bases.counts import Counts
 from probgen.pair import Pair
 
@@ -138,6 +138,7 @@ class LatentClass(Pair):
 
     def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset]:
         """EM from each start; the best one stays."""
+        check_double(self)
         options = self.options
         if options.components > data.n:
             raise InputError(f"components = {options.components}: more than the {data.n} rows of the data")
