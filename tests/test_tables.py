@@ -589,6 +589,13 @@ def test_names_of_rows_are_written(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     written = pd.read_csv(tmp_path / "run" / "analyses" / "impute.csv")
     assert written["id"].tolist() == [f"r{i}" for i in range(21)]
+    given = ["--given", str(tmp_path / "a.csv"), "--out", str(tmp_path / "filled.csv")]
+    done = runner.invoke(app, ["sample", run, "-n", "2", *given])
+    assert done.exit_code == 2
+    assert "--index id" in done.stderr
+    done = runner.invoke(app, ["sample", run, "-n", "2", *given, "--index", "id"])
+    assert done.exit_code == 0, done.stderr
+    assert pd.read_csv(tmp_path / "filled.csv")["row"].tolist() == 2 * [f"r{i}" for i in range(21)]
 
 
 @pytest.mark.parametrize("family", ["mixture", "independent"])

@@ -127,6 +127,9 @@ class _Drawing:
                 stacklevel=4,
             )
         self.names = " ".join(sorted(map(str, given or {})))
+        self.called: dict[str, xr.Variable] = {}  # what rows that are given are called
+        if isinstance(given, xr.Dataset) and self.per_row and "row" in given.coords:
+            self.called["row"] = given.coords["row"].variable
         self.numbers = numbers_of(fitted, self.given)
         self.shard = shard_rows(fitted.event, self.numbers)
 
@@ -170,7 +173,7 @@ class _Drawing:
         columns = self.fitted.event.columns
         coords = {"feature": [column.name for column in columns]} if columns else {}
         found = xr.Dataset(variables, coords, {**stamp(self.family, self.seed), "given": self.names})
-        return marked(found)
+        return marked(found.assign_coords(self.called))
 
     def _shards(self, start: int, end: int) -> Iterator[dict[str, np.ndarray]]:
         observers, family = Observers(), self.family

@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 import typer
 
 from probgen.errors import InputError
-
-IMAGES, TABLES = "Images", "Tables"
 
 Size = Annotated[
     str | None,
@@ -93,25 +91,35 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
 }  # fmt: skip
 
 
-def with_reading(command: Callable[..., None]) -> Callable[..., None]:
+IMAGES = ("size", "crop", "gray", "scale")
+
+
+def with_reading(command: Callable[..., None], leave_out: Collection[str] = ()) -> Callable[..., None]:
     """The command with the options of reading, of which it gets what `probgen.datasets.load` takes, as `how`."""
     own = inspect.signature(command, eval_str=True)
     at = list(own.parameters).index("how")
     options = [
         inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
         for name, (kind, default) in OPTIONS.items()
+        if name not in leave_out
     ]
     parameters = list(own.parameters.values())
     parameters[at : at + 1] = options
 
     @functools.wraps(command)
     def reading_first(**arguments: Any) -> None:
-        command(how=reading(**{name: arguments.pop(name) for name in OPTIONS}), **arguments)
+        chosen = {name: arguments.pop(name, default) for name, (_, default) in OPTIONS.items()}
+        command(how=reading(**chosen), **arguments)
 
     reading_first.__dict__.pop("__wrapped__")  # its own signature is another one
     reading_first.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect reads it
     reading_first.__annotations__ = {each.name: each.annotation for each in parameters}
     return reading_first
+
+
+def with_tables(command: Callable[..., None]) -> Callable[..., None]:
+    """The same with the options of tables alone."""
+    return with_reading(command, IMAGES)
 
 
 def reading(*, size: str | None, crop: bool, gray: bool, scale: int | None, **table: Any) -> dict[str, Any]:

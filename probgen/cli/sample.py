@@ -22,11 +22,13 @@ from probgen.cli.common import (
     put,
     settings,
 )
+from probgen.cli.reading import with_tables
 from probgen.errors import InputError
 
 SHOWN = 10  # texts that are printed
 
 
+@with_tables
 def command(
     run: Run,
     n: Annotated[
@@ -66,6 +68,7 @@ def command(
             help="Write samples of sounds to a folder, one file per sample.",
         ),
     ] = None,
+    how: Any = None,
     set_: Set = None,
     seed: Seed = 0,
     device: Device = None,
@@ -123,16 +126,16 @@ def command(
     if wav is not None and not fitted.event.rate:
         raise InputError(f"--wav: x is no sound, but {fitted.event}")
     latents = latents_of(fitted.module) if given is not None else {}
-    condition: Any = _conditions(given, fitted.event, latents) if given is not None else None
-    how: dict[str, Any] = {"given": condition, "seed": seed, "device": device, "progress": progress(quiet)}
-    how |= options
+    condition: Any = _conditions(given, fitted.event, latents, how) if given is not None else None
+    call: dict[str, Any] = {"given": condition, "seed": seed, "device": device, "progress": progress(quiet)}
+    call |= options
     written = []
     if target is not None and (target.is_dir() or not target.suffix):
-        parts = sample_to(target, fitted, n, **how)
+        parts = sample_to(target, fitted, n, **call)
         draws = read_dataset(parts[0], "samples")  # for the picture
         written.append(f"{target} ({len(parts)} part{'s' * (len(parts) > 1)})")
     else:
-        draws = sample(fitted, n, **how)
+        draws = sample(fitted, n, **call)
         if target is not None:
             if table:
                 write_table(draws, target)
@@ -191,21 +194,22 @@ def _pictures(
     put({"written": names, "seed": seed}, json, lambda: typer.echo("\n".join(names)))
 
 
-def _conditions(path: Path, event: Any, latents: Collection[str]) -> Any:
+def _conditions(path: Path, event: Any, latents: Collection[str], how: Any) -> Any:
     """What the file says of x and of the model's conditions; a label beside x is none where the model has none.
 
     A text is what x begins with; or, of a model that is conditioned on a text, that, line by line. A table may hold conditions alone.
     """
     from probgen.datasets import Choices, Reading, lines_of, read, read_text, table
 
+    choices = Choices.of(how.get("table"))
     texts = [name for name, part in event.given.items() if part.is_text]
     if path.suffix == ".txt" and texts:
         return {texts[0]: lines_of(read_text(path))}
     if path.suffix == ".csv" and path.is_file():
-        frame = table(path, Choices(), event.columns)
+        frame = table(path, choices, event.columns)
         if len(frame.columns) and set(frame.columns) <= event.given.keys():  # conditions alone
             return {str(name): _values(frame[name]) for name in frame.columns}
-    found = read(path, how=Reading(like=event.columns))
+    found = read(path, how=Reading(table=choices, like=event.columns))
     known = {"x", "observed", "length", *event.given, *event.lengths, *latents}
     return found[[name for name in found if name in known]]
 
