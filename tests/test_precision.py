@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas
 import pytest
 import torch
 import xarray as xr
@@ -163,7 +162,8 @@ def test_a_column_that_is_lost_is_refused_by_name() -> None:
 def test_whole_numbers_that_are_lost_are_refused_by_name() -> None:
     """Integers come in the dtype of the parameters: beyond 2^24 float32 has not all of them."""
     seconds = 10**9 + np.random.default_rng(0).integers(0, 50, (60, 2))
-    data = pandas.DataFrame({"start": seconds[:, 0] - 10**9, "end": seconds[:, 1]})
+    seconds[:, 0] -= 10**9
+    data = xr.DataArray(seconds, dims=("row", "feature"), coords={"feature": ["start", "end"]})
     for family, options in (
         ("vae", {"likelihood": "normal", **OPTIONS["vae"]}),
         ("independent", {"likelihood": "normal"}),
@@ -174,7 +174,7 @@ def test_whole_numbers_that_are_lost_are_refused_by_name() -> None:
             probgen.fit(family, data, dtype="float32", **options)
     exact = probgen.fit("independent", data, likelihood="normal")
     np.testing.assert_allclose(probgen.sample(exact, 4000)["x"].values.std(0), seconds.std(0), rtol=0.1)
-    probgen.fit("independent", seconds - 10**9 + 2**24 - 100, likelihood="normal", dtype="float32")
+    probgen.fit("independent", seconds - [0, 10**9] + 2**24 - 100, likelihood="normal", dtype="float32")
 
 
 @pytest.mark.parametrize("options", [{}, {"prior": "mixture", "sigma": "feature"}])

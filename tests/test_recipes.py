@@ -48,7 +48,8 @@ def test_recipe(name: str, tmp_path: Path) -> None:
     for result in drawn:
         for picture in result.pictures:
             assert picture.stat().st_size > 0
-        look = "analyses/conditionals.surprise.png" if result.texts else "samples.png"
+        of_texts = result.texts and result.fitted.event.is_text
+        look = "analyses/conditionals.surprise.png" if of_texts else "samples.png"
         for file in ("recipe.toml", "model.h5", "samples.h5", "scores.h5", "history.jsonl", look):
             assert (result.run / file).stat().st_size > 0
         with xr.open_datatree(result.run / "scores.h5") as tree:

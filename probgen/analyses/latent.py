@@ -65,7 +65,8 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     found = xr.Dataset({name: (("row", "latent"), z)}, attrs={"latent": name, "stride": options.stride})
     label = rows["label"].values if "label" in rows else None
     if label is not None:
-        found["label"] = ("row", label, {"symbols": list(symbols_of(rows["label"]))})
+        names = symbols_of(rows["label"])
+        found["label"] = ("row", label, {"symbols": list(names)} if names else {})
     if options.clusters:
         clusters = cluster(z, options.clusters, call.seed)
         found["cluster"] = ("row", clusters)

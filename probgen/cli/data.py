@@ -7,19 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from probgen.cli.common import Json, print_table, put
+from probgen.cli.common import Json, place, print_table, put
 from probgen.cli.reading import with_reading
 
 
 @with_reading
 def command(
-    file: Annotated[Path, typer.Argument(help="A table: CSV and the like.")],
+    file: Annotated[Path, typer.Argument(parser=place, help="A table: CSV and the like.")],
     how: Any = None,
     json: Json = False,
 ) -> None:
-    """Show how a table is read: each column with its kind, its values and its gaps, and what it is used as.
+    """Show how a table is read, column by column.
 
-    Nothing is fitted. Use it before `probgen fit`, and mend what is wrong by the options below.
+    Each column has a kind, values, gaps, and a use. Nothing is fitted. Use it before `probgen fit`, and mend what is wrong by the options below.
 
     Example: probgen data titanic.csv --drop alive,class --kind pclass=category
     """

@@ -162,7 +162,7 @@ MUTANTS = [
     ),
     *of(
         "distributions/autoregressive.py", AUTOREGRESSIVE,
-        ("log_prob_of(self.site, numbers, x).sum(1)", "log_prob_of(self.site, numbers, x).mean(1)"),
+        ("log_prob = self._of_sites(numbers, x).sum(1)", "log_prob = self._of_sites(numbers, x).mean(1)"),
         ("numbers = numbers[:, self.ordering.argsort()]", "numbers = numbers[:, self.ordering]"),
         ("return x if self.ordering is None else x[:, self.ordering.argsort()]", "return x if self.ordering is None else x[:, self.ordering]"),
         ("found = self.conditioner(self.x, self.context)[:, i]", "found = self.conditioner(self.x, self.context)[:, i - 1]"),
