@@ -530,6 +530,7 @@ def test_tables_with_other_classes_are_not_joined() -> None:
         ),
         (b"a;b\n1,5;1.234\n2,5;3\n", {}, "'b' has '1.234', and other columns decimal commas"),
         (b"d,a\n2020-13-45,1\n2020-01-03,2\n", {"kind": {"d": "real"}}, "column 'd'"),
+        (b"p;n\n1.234;1\n2.500;2\n", {}, "numbers as 1.234 alone, between semicolons.*--decimal ,"),
         (b"weight,a\nx,2.5\ny,3.5\n", {"weight": "weight"}, "row 0, column 'weight': 'x' is no number"),
         (b"a,b\n1,2.5\n9000000000000,3\n", {"kind": {"a": "integer"}}, "too wide a range"),
         (b"a,k\n1,x\n2,y\n", {"kind": {"k": "x < x < y"}}, "two classes of one name"),
@@ -548,6 +549,8 @@ def test_what_would_be_changed_is_refused(
     ("content", "how", "columns", "values"),
     [
         (b"a;b\n1.234,5;2\n3,25;1.234.567\n", {"decimal": ","}, "a real, b count", [[1234.5, 2], [3.25, 1234567]]),
+        (b"p;n\n1.234,50;1\n20,5;2\n", {}, "p real, n count", [[1234.5, 1], [20.5, 2]]),
+        (b"p;n\n1.234;1\n2.500;2\n", {"decimal": ","}, "p count, n count", [[1234, 1], [2500, 2]]),
         (b"a,b\nx,1\nNA ,2\n? ,5\n", {}, "a 'x', b count", [[0, 1], [NAN, 2], [NAN, 5]]),
         (b"a,b\n1.5,1\n? ,2\n2,3\n", {}, "a real, b count", [[1.5, 1], [NAN, 2], [2, 3]]),
         (b"a,a\n1,2\n3,4\n", {"columns": ["u", "v"]}, "u count, v count", [[1, 2], [3, 4]]),
@@ -604,3 +607,13 @@ def test_tables_of_counts_are_fitted_in_float64(family: str) -> None:
         probgen.fit(family, TABLE, dtype="float32")
     with pytest.raises(InputError, match="column 'n' has counts above 16777216"):
         probgen.fit("made", pd.DataFrame({"n": [1 << 25, 3, 4], "a": [0.5, 1.5, 2.0]}), hidden=4, epochs=1)
+
+
+def test_kinds_of_a_frame_are_said() -> None:
+    t = TABLE.assign(month=["3", "4", "3", "10", "4", "3"])
+    with pytest.raises(InputError, match="'month' holds numbers as text"):
+        probgen.fit("independent", t)
+    said = load(t, table={"kind": {"month": "category", "sibs": "real"}, "drop": "sex"})
+    assert words(said.x) == "age real, sibs real, alone binary, month '3' '4' '10'"
+    with pytest.raises(InputError, match="not NoneType"):
+        load(None)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from probgen.errors import InputError, did_you_mean
 from probgen.plugins.registry import find, registered
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
     from probgen.contract.columns import Column
@@ -58,7 +59,7 @@ def __getattr__(name: str) -> Any:
 
 
 def load(
-    name: str | Path,
+    name: str | Path | pd.DataFrame,
     split: str | None = None,
     folder: str | Path | None = None,
     *,
@@ -72,7 +73,7 @@ def load(
 ) -> xr.Dataset:
     """A data set by its registered name, or a file or folder by its path.
 
-    name    a name that `probgen datasets` lists, or a path: anything with a `/`, a suffix, or that exists; `-` is a table that comes by standard input
+    name    a name that `probgen datasets` lists, or a path: anything with a `/`, a suffix, or that exists; `-` is a table that comes by standard input. Or a DataFrame, for which `table` says what its columns are
     split   `train`, `valid`, `test`, ...; None is all rows
     folder  where to look for files before they are downloaded; by default `PROBGEN_DATA`
     rate    of sounds: samples a second that they are resampled to, and their channels mixed; None refuses files that differ
@@ -93,6 +94,9 @@ def load(
     from probgen.readers.described import marked
 
     how = Reading(rate, size, crop, gray, scale, Choices.of(table), tuple(like))
+    if not isinstance(name, str | Path):
+        how.only(("table",), "and a DataFrame is given")
+        return from_table(name, how.table, how.like)
     text, path = str(name), path_of(name)
     if path is not None:
         dataset = read(path, split, how) if text != STDIN else read_stdin(how)
@@ -111,6 +115,15 @@ def load(
     dataset = found.load(split, folder)
     dataset = dataset if scale is None else scaled(dataset, scale)
     return marked(dataset).assign_attrs(name=text, **({"split": split} if split else {}))
+
+
+def from_table(frame: pd.DataFrame, choices: Choices, like: Sequence[Column]) -> xr.Dataset:
+    """A DataFrame with what is said of its columns. Errors: `InputError` for what is none."""
+    from probgen.readers import from_frame
+
+    if not hasattr(frame, "columns"):
+        raise InputError(f"a name, a path or a DataFrame is needed, not {type(frame).__name__}")
+    return from_frame(frame, choices=choices, like=like)
 
 
 def path_of(name: str | Path) -> Path | None:

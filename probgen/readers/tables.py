@@ -36,6 +36,8 @@ BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-si
 LINE = re.compile(r"\r\n|\n|\r|$")
 COMMA = re.compile(r"[-+]?\d+,\d+")  # a number as some countries write it
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
+EURO = re.compile(r"[-+]?\d{1,3}(\.\d{3})+,\d+")  # no decimal point
+POINTS = re.compile(r"[-+]?\d{1,3}\.\d{3}")  # thousands, where commas are decimal
 BOTH = re.compile(r"[-+]?\d{1,3}(,\d{3})+\.\d+|[-+]?\d{1,3}(,\d{3}){2,}")  # no decimal comma
 
 
@@ -117,7 +119,17 @@ def table(
         ) :
     ]
     head, body = _names(path, text, sep, choices)
-    left, leading = _check_rows(path, text, sep, len(head), body, skipped)
+    left, leading, points = _check_rows(path, text, sep, len(head), body, skipped)
+    unclear = [
+        head[i]
+        for i in sorted(points)
+        if choices.kind_of(head[i]) is None and head[i] not in _dropped(head, choices)
+    ]
+    if sep == ";" and choices.decimal is None and unclear:
+        raise InputError(
+            f"{path}: column {unclear[0]!r} has numbers as 1.234 alone, between semicolons: say whether the point is a decimal one (--decimal .) or one "
+            "of thousands (--decimal ,)"
+        )
     kept = [name for i, name in enumerate(head) if i not in left]
     classes = {column.name for column in like if column.support == "token"}
     texts = [name for name in kept if name in classes or _as_text(name, choices)]
@@ -182,7 +194,7 @@ def _with_numbers(
         parted = [cell for cell in cells if grouped.fullmatch(cell)]
         if not cells or not all(plain.fullmatch(cell) or grouped.fullmatch(cell) for cell in cells):
             continue
-        if parted and decimal == "," and not said:
+        if parted and decimal == "," and not said and not any("," in cell for cell in cells):
             raise InputError(
                 f"{path}: column {name!r} has {parted[0]!r}, and other columns decimal commas: say which mark is decimal (--decimal , or .)"
             )
@@ -311,9 +323,10 @@ def _is_above_numbers(first: Sequence[str], text: str, sep: str) -> bool:
 
 def _check_rows(
     path: Path, text: str, sep: str, width: int, named: bool, skipped: int
-) -> tuple[set[int], set[int]]:
-    """Columns that have neither name nor value, and those with leading zeros. Errors: `InputError` for a row of another length."""
-    empty, zeros = set(range(width)), set()
+) -> tuple[set[int], set[int], set[int]]:
+    """Columns that have neither name nor value, those with leading zeros, and those of numbers as 1.234 alone. Errors: `InputError` for a row of another length."""
+    empty, zeros, points = set(range(width)), set(), set(range(width))
+    some: set[int] = set()
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=sep, skipinitialspace=True)
         for number, row in enumerate(reader):
@@ -334,11 +347,15 @@ def _check_rows(
             if empty:
                 empty -= {i for i in empty if row[i].strip()}
             for i, cell in enumerate(row):
+                if i in points and cell.strip() not in GAPS:
+                    some.add(i)
+                    if not POINTS.fullmatch(cell.strip()):
+                        points.discard(i)
                 if cell[:1] == "0" and len(cell) > 1 and cell.isdigit():
                     zeros.add(i)
     except csv.Error as error:
         raise FileError(f"{path} cannot be read as a table: {reason(error)}") from None
-    return empty, zeros
+    return empty, zeros, points & some
 
 
 def _counted(n: int, what: str) -> str:
@@ -354,11 +371,14 @@ def _decimal(path: Path, frame: pd.DataFrame, texts: Sequence[str]) -> str:
         cells = [str(cell) for cell in frame[name].dropna().unique()]
         commas = [cell for cell in cells if "," in cell]
         if not commas or not all(
-            COMMA.fullmatch(cell) or _is_number(cell) or BOTH.fullmatch(cell) for cell in cells
+            COMMA.fullmatch(cell) or _is_number(cell) or BOTH.fullmatch(cell) or EURO.fullmatch(cell)
+            for cell in cells
         ):
             continue
         if any(BOTH.fullmatch(cell) for cell in commas):
             found["."] = name
+        elif any(EURO.fullmatch(cell) for cell in commas):
+            found[","] = name
         elif all(THOUSANDS.fullmatch(cell) for cell in commas):
             raise InputError(
                 f"{path}: column {name!r} has {commas[0]!r}: say whether the comma is a decimal one (--decimal ,) or one of thousands (--decimal .)"
