@@ -191,3 +191,22 @@ def test_draws_are_written_as_a_table(tmp_path: Path) -> None:
     filled = pd.read_csv(run / "analyses" / "impute.csv")
     assert not filled.isna().any(axis=None)
     assert filled["a b"].drop(2).tolist() == table["a b"].drop(2).tolist()
+
+
+def test_an_analysis_reads_files_as_the_fit_did(tmp_path: Path) -> None:
+    """By the kinds of the model; and the rows of the fit may be a file of their own."""
+    t = pd.DataFrame(
+        {"a": np.arange(60) % 7 + 0.5, "code": [f"{i % 3:02d}" for i in range(60)], "n": np.arange(60) % 5}
+    )
+    t[:40].to_csv(tmp_path / "train.csv", index=False)
+    t[40:].to_csv(tmp_path / "test.csv", index=False)
+    run, runner = str(tmp_path / "run"), CliRunner()
+    train, test = str(tmp_path / "train.csv"), str(tmp_path / "test.csv")
+    done = runner.invoke(app, ["fit", "mixture", "--data", train, "--kind", "code=category", "--out", run])
+    assert done.exit_code == 0, done.stderr
+    done = runner.invoke(
+        app, ["analyze", "fidelity", run, "--data", test, "--reference", train, "--set", "rows=20"]
+    )
+    assert done.exit_code == 0, done.stderr
+    assert "copied" in done.stdout
+    assert runner.invoke(app, ["score", run, "--data", test]).exit_code == 0

@@ -68,7 +68,11 @@ def command(
     ] = None,
     split: Split = None,
     reference: Annotated[
-        str | None, typer.Option("--reference", help="Part of the data set that the model was fitted to.")
+        str | None,
+        typer.Option(
+            "--reference",
+            help="Part of the data set that the model was fitted to; of data from a file, another file.",
+        ),
     ] = None,
     how: Any = None,
     set_: Set = None,
@@ -108,7 +112,7 @@ def analyzed(
 ) -> tuple[xr.Dataset, list[Path]]:
     """The results of an analysis of runs, and the files that they were written to."""
     from probgen.cli.loading import check_source, loaded
-    from probgen.plugins.registry import find
+    from probgen.plugins.registry import find, registered
     from probgen.store.folder import model_file
 
     find("analyses", name)
@@ -131,13 +135,15 @@ def analyzed(
     if data is None and not loaded_analysis.rowless:
         raise InputError(f"analysis {name!r} needs rows to analyze: give --data")
     models = {str(run): load(run) for run in runs}
-    rows = loaded(data, split, "test", data_dir, images)[0] if data is not None else None
-    fitted_to = (
-        loaded(data, reference, "train", data_dir, images)[0]
-        if data is not None and reference is not None
-        else None
-    )
-    fitted: Any = models if len(models) > 1 else next(iter(models.values()))
+    first = next(iter(models.values()))
+    how_read = (data_dir, images, first.event.columns)
+    rows = loaded(data, split, "test", *how_read)[0] if data is not None else None
+    fitted_to = None
+    if data is not None and reference is not None:
+        of_file = data not in registered("datasets") and Path(reference).is_file()
+        source, part = (reference, None) if of_file else (data, reference)
+        fitted_to = loaded(source, part, "train", *how_read)[0]
+    fitted: Any = models if len(models) > 1 else first
     folder = out or (runs[0] if runs[0].is_dir() else runs[0].parent)
     found = analyze(name, fitted, rows, reference=fitted_to, folder=folder, **how)
     return found, save_analysis(found, target) if target is not None else []

@@ -29,6 +29,7 @@ def loaded(
     like: Sequence[Column] = (),
 ) -> tuple[xr.Dataset, xr.Dataset | None]:
     """Rows of `split` (or of the usual one, where there is one), and those of `valid` beside `train`.
+
     how   files are read
     like  columns of a model, as which those of a table are taken
     """
