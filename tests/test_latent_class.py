@@ -223,3 +223,30 @@ def test_models_of_one_table_are_compared() -> None:
     )
     with pytest.raises(InputError, match="cannot be compared"):
         probgen.compare(scores | {"other": probgen.score(other, t)})
+
+
+@pytest.mark.parametrize("options", [{"covariance": "diagonal"}, {"covariance": "full"}])
+def test_no_step_loses_where_the_ridge_weighs(options: dict[str, str]) -> None:
+    """Rows that lack a column pay for its ridge as well."""
+    t = hidden(frame(customers("valid", 200)), 0.6, np.random.default_rng(0))
+    fit = probgen.fit("mixture", t, components=3, regularization=0.5, steps=60, **options)
+    assert (np.diff(fit.history["objective"].values) > -1e-10).all()
+    one = probgen.fit("independent", t, regularization=0.5)
+    assert (np.diff(one.history["objective"].values) > -1e-10).all()
+
+
+def test_scores_of_made_with_gaps_are_bounds_wherever_the_gaps_are() -> None:
+    """Of all rows, whichever shard they are in; rows without gaps have their exact score and no error."""
+    t = frame(customers("valid", 3000)).convert_dtypes()
+    fitted = probgen.fit("made", t[:300], hidden=8, epochs=2)
+    exact = probgen.score(fitted, t).log_prob
+    assert exact.attrs["kind"] == "exact"
+    for row in (5, 2990):
+        some = t.copy()
+        some.loc[row, "income"] = pd.NA
+        found = probgen.score(fitted, some)
+        assert found.log_prob.attrs["kind"] == "lower_bound"
+        others = np.arange(3000) != row
+        np.testing.assert_allclose(found.log_prob[others], exact[others], rtol=1e-5)
+        assert (found.log_prob_se[others] == 0).all()
+        assert found.log_prob[row] > exact[row] - 3

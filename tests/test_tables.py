@@ -617,3 +617,62 @@ def test_kinds_of_a_frame_are_said() -> None:
     assert words(said.x) == "age real, sibs real, alone binary, month '3' '4' '10'"
     with pytest.raises(InputError, match="not NoneType"):
         load(None)  # type: ignore[arg-type]
+
+
+def test_cells_with_braces_are_named() -> None:
+    for cell in ({"a": 1}, "{0}"):
+        with pytest.raises(InputError, match="column 'k' holds"):
+            probgen.fit(
+                "mixture",
+                pd.DataFrame(
+                    {"k": pd.Series(["1", "2", "3", cell, "4"], dtype=object), "a": np.arange(5) / 3}
+                ),
+            )
+
+
+def test_conditions_alone_go_by_their_names(tmp_path: Path) -> None:
+    """Whole numbers as classes are asked for by what they are called, not by code."""
+    t = pd.DataFrame({"a": np.arange(30) / 7, "b": np.arange(30) % 4 / 3, "label": [1, 2, 3] * 10})
+    t.to_csv(tmp_path / "t.csv", index=False)
+    run, runner = str(tmp_path / "run"), CliRunner()
+    done = runner.invoke(
+        app,
+        [
+            "fit",
+            "made",
+            "--data",
+            str(tmp_path / "t.csv"),
+            "--set",
+            "given=[label]",
+            "--set",
+            "hidden=4",
+            "--set",
+            "epochs=1",
+            "--out",
+            run,
+        ],
+    )
+    assert done.exit_code == 0, done.stderr
+    (tmp_path / "g.csv").write_text("label\n3\n1\n")
+    done = runner.invoke(
+        app, ["sample", run, "-n", "2", "--given", str(tmp_path / "g.csv"), "--out", str(tmp_path / "s.h5")]
+    )
+    assert done.exit_code == 0, done.stderr
+    expected = probgen.sample(probgen.load(run), 2, given={"label": [2, 0]}).x.values
+    with xr.open_datatree(tmp_path / "s.h5") as tree:
+        np.testing.assert_array_equal(tree["/probgen/samples/x"].values, expected)
+    (tmp_path / "g.csv").write_text('label\n3\n""\n')
+    done = runner.invoke(
+        app, ["sample", run, "--given", str(tmp_path / "g.csv"), "--out", str(tmp_path / "s2.h5")]
+    )
+    assert done.exit_code == 2
+
+
+def test_what_is_observed_goes_with_its_columns() -> None:
+    fitted = probgen.fit("mixture", TABLE)
+    part = TABLE[["alone", "age", "sex", "sibs"]]
+    observed = np.ones((6, 4), bool)
+    observed[:, 1] = False  # age
+    drawn = probgen.sample(fitted, 2, given={"x": part, "observed": observed}).x
+    np.testing.assert_array_equal(drawn.sel(feature="sex").values, np.tile(TABLE.sex == "m", (2, 1)))
+    assert (drawn.sel(feature="age").values != TABLE.age.to_numpy()).all()

@@ -27,7 +27,8 @@ from probgen.errors import InputError
 from probgen.figures.tables import bars, cells
 
 needs = "a table with named columns, drawn without conditions"
-CLASSES = 2  # folds of the classifier test
+FOLDS = 2  # of the classifier test
+MOST = 50_000  # rows of the fit among which copies are looked for
 
 
 class Options(BaseOptions):
@@ -67,19 +68,21 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     seed = key(call.seed, "fidelity") % (1 << 31)
     found: dict[str, Any] = {
         "marginal": ("feature", _marginals(drawn, real, columns)),
-        "dependence": (("feature", "feature_"), _ranks(drawn, columns) - _ranks(real, columns)),
+        "dependence": (("feature", "feature_"), _ranks(drawn) - _ranks(real)),
         "told_apart": ((), _told_apart(drawn, real, columns, seed)),
         "draws": (("sample", "feature"), drawn[:200], described(fitted.event)),
     }
     found["marginal_mean"] = ((), float(found["marginal"][1].mean()))
     found["dependence_mean"] = ((), _off_diagonal(found["dependence"][1]))
-    if known is not None:
+    if known is not None and call.reference is not None:
         some = known[: len(real)]
         found["marginal_held_out"] = ("feature", _marginals(some, real, columns))
         found["marginal_mean_held_out"] = ((), float(found["marginal_held_out"][1].mean()))
-        found["dependence_mean_held_out"] = ((), _off_diagonal(_ranks(some, columns) - _ranks(real, columns)))
+        found["dependence_mean_held_out"] = ((), _off_diagonal(_ranks(some) - _ranks(real)))
         found["told_apart_held_out"] = ((), _told_apart(some, real, columns, seed))
-        found["copied"] = ((), _copied(drawn, real, known, columns))
+        whole = evenly(call.reference, MOST)["x"].values.astype(np.float64)
+        masked = np.where(np.isnan(real), np.nan, drawn)  # with the gaps that real rows have
+        found["copied"] = ((), _copied(masked, real, whole, columns))
     if options.target is not None:
         found |= _useful(names.index(options.target), drawn, real, known, columns, seed)
     return xr.Dataset(found, {"feature": names, "feature_": names})
@@ -103,7 +106,7 @@ def _marginals(a: np.ndarray, b: np.ndarray, columns: tuple[Column, ...]) -> np.
     return np.array(out)
 
 
-def _ranks(x: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
+def _ranks(x: np.ndarray) -> np.ndarray:
     """Rank correlations of all pairs, of rows in which both are known: (row, column) -> (column, column)."""
     import pandas as pd
 
@@ -132,7 +135,7 @@ def _told_apart(drawn: np.ndarray, real: np.ndarray, columns: tuple[Column, ...]
     one[np.isnan(two)] = np.nan  # what is missing says nothing of a model of values
     x, y = np.concatenate([one, two]), np.repeat([0, 1], n)
     order = np.random.default_rng(seed).permutation(2 * n)
-    told = cross_val_predict(_classifier(columns, seed), x[order], y[order], cv=CLASSES)
+    told = cross_val_predict(_classifier(columns, seed), x[order], y[order], cv=FOLDS)
     return float((told == y[order]).mean())
 
 

@@ -51,8 +51,9 @@ def applies(fitted: Fitted) -> bool:
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
     """table (row, feature), gaps filled: by the median of draws, by their most frequent class; low and high (row, feature), draws (draw, row, feature).
 
-    With `hide`: of each column coverage (feature,) of the intervals and nominal_coverage, the share of classes that are found (accuracy), and the root
-    mean square error in deviations of the column (rmse); all of hidden cells.
+    `nominal_coverage` is what intervals should cover; those of unordered classes are NaN. With `hide`, of each column: `column_coverage` (feature,) of
+    the intervals, `column_accuracy`, the share of classes that are found, and `column_rmse`, the root mean square error in deviations of the column; -1
+    where it does not apply; means of these over columns (`coverage_mean`, ...); all of hidden cells.
     """
     rows = evenly(data, options.rows)
     event, x = fitted.event, rows["x"].values.astype(np.float64)
@@ -67,6 +68,11 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     given = {"x": np.where(missing, np.nan, x), **conditions_in(rows, event)}
     draws = sample(fitted, options.draws, given=given, **call.common)["x"].values.astype(np.float64)
     low, high = _interval(draws, options.level)
+    unordered = [
+        i for i, column in enumerate(event.columns) if column.support == "token" and not column.ordered
+    ]
+    for bound in (low, high):
+        bound[:, unordered] = np.nan  # their numbers have no order
     middle = np.stack([_center(draws[..., i], column) for i, column in enumerate(event.columns)], -1)
     dims = ("row", "feature")
     filled = np.where(missing, middle, x)

@@ -15,7 +15,6 @@ from pydantic import Field
 from probgen.api.framing import frame
 from probgen.api.scoring import score
 from probgen.contract.analysis import Call
-from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import Options as BaseOptions
 from probgen.contract.rows import evenly
@@ -91,8 +90,6 @@ def _surprise(fitted: Fitted, rows: xr.Dataset, call: Call) -> np.ndarray:
         without = x.copy()
         without[:, i] = np.nan
         rest = rows.assign(x=(rows["x"].dims, without, rows["x"].attrs))
-        if "observed" in rows:
-            rest = rest.assign(observed=rows["observed"])
         found[:, i] = np.where(np.isnan(x[:, i]), np.nan, _scores(fitted, rest, call) - whole)
     return found
 
@@ -101,7 +98,6 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """`surprise`: which columns make each row odd."""
     names = [str(name) for name in found["feature"].values]
     rows = [str(name) for name in found["called"].values]
-    assert Event.of(found).columns
     return {
         "surprise": cells(found["surprise"].values, rows, names, "nats more than usual", found.attrs["title"])
     }

@@ -77,7 +77,7 @@ class Estimator(DensityMixin, BaseEstimator):
         """Learn p(x). y is not used. Errors: `ValueError` for what is no table of two rows or more."""
         X = self._checked(X, first=True)
         if len(X) < 2:
-            raise InputError("n_samples = 1: at least two rows are needed to fit a model")
+            raise InputError(f"n_samples = {len(X)}: at least two rows are needed to fit a model")
         options = {name: value for name, value in self.get_params().items() if name != "seed"}
         self.fitted_ = fit(self.family, X, seed=self.seed, dtype="float64", **options)
         return self

@@ -69,4 +69,7 @@ def write_table(data: xr.Dataset | xr.DataArray, path: str | Path) -> Path:
 
 def is_named(table: pd.DataFrame) -> bool:
     """Whether its rows are called something, which a file should hold."""
-    return table.index.nlevels > 1 or table.index.name is not None
+    import pandas as pd
+
+    index: object = table.index
+    return not isinstance(index, pd.RangeIndex)

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from probgen.cli.common import Json, place, print_table, put
-from probgen.cli.reading import with_reading
+from probgen.cli.reading import with_tables
 
 
-@with_reading
+@with_tables
 def command(
     file: Annotated[Path, typer.Argument(parser=place, help="A table: CSV and the like.")],
     how: Any = None,

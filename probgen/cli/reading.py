@@ -138,7 +138,7 @@ def reading(*, size: str | None, crop: bool, gray: bool, scale: int | None, **ta
         table["kind"] = dict(map(_kind, table["kind"]))
     if table["sep"]:
         table["sep"] = table["sep"].replace("\\t", "\t")
-    chosen = {name: value for name, value in table.items() if value}
+    chosen = {name: value for name, value in table.items() if value is not None and value != []}
     return {**how, **({"table": chosen} if chosen else {})}
 
 

@@ -208,19 +208,18 @@ def _conditions(path: Path, event: Any, latents: Collection[str], how: Any) -> A
     if path.suffix == ".csv" and path.is_file():
         frame = table(path, choices, event.columns)
         if len(frame.columns) and set(frame.columns) <= event.given.keys():  # conditions alone
-            return {str(name): _values(frame[name]) for name in frame.columns}
+            return {str(name): _values(frame[name], event.given[name]) for name in frame.columns}
     found = read(path, how=Reading(table=choices, like=event.columns))
     known = {"x", "observed", "length", *event.given, *event.lengths, *latents}
     return found[[name for name in found if name in known]]
 
 
-def _values(column: Any) -> Any:
-    """Numbers, or names of classes."""
-    import numpy as np
-
-    numeric = column.dtype.kind in "biuf"
-    return (
-        column.to_numpy(dtype=float if column.dtype.kind == "f" else int)
-        if numeric
-        else np.array(column.tolist(), dtype=str)
-    )
+def _values(column: Any, part: Any) -> Any:
+    """Numbers, or names of classes where the model knows them. Errors: `InputError` for a gap."""
+    if column.isna().any():
+        raise InputError(
+            f"--given: {column.name!r}, row {int(column.isna().to_numpy().argmax())}: a value is missing"
+        )
+    if part.symbols:
+        return [str(value) for value in column.tolist()]
+    return column.to_numpy(dtype=float if column.dtype.kind == "f" else int)

@@ -101,7 +101,11 @@ def _in_columns_of(event: Event, given: Mapping[str, Any] | xr.Dataset) -> Mappi
         table = x.to_dataset(name="x")
     else:
         return given
-    return {**given, "x": in_columns_of(event, table)["x"].drop_vars("row", errors="ignore")}
+    beside = given.get("observed")
+    if isinstance(beside, np.ndarray) and beside.shape == table["x"].shape:
+        table = table.assign(observed=(("row", "feature"), beside))
+    table = in_columns_of(event, table).drop_vars("row", errors="ignore")
+    return {**given, **{str(name): table[name] for name in ("x", "observed") if name in table}}
 
 
 def _dims(event: Event, name: str, latents: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:

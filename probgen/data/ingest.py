@@ -141,7 +141,11 @@ def is_frame(data: Any) -> bool:
     """Whether it is a DataFrame of pandas, which is not imported to ask, or another table that Arrow takes, as of polars."""
     if isinstance(data, xr.Dataset | xr.DataArray):  # which speak Arrow as well
         return False
-    if hasattr(data, "__arrow_c_stream__") and type(data).__module__.partition(".")[0] != "pandas":
+    if (
+        hasattr(data, "__arrow_c_stream__")
+        and hasattr(data, "columns")
+        and type(data).__module__.partition(".")[0] != "pandas"
+    ):
         return True
     return type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns")
 

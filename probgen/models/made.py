@@ -236,15 +236,30 @@ class MADE(DensePair):
         return {"loss": -log_p.mean()}
 
     def assess(self, x: Tensor, options: Any, observed: Tensor | None = None, **given: Tensor) -> xr.Dataset:
-        """The exact log p(x); where values are missing, an estimate by particles, low on average."""
-        if observed is None or bool(observed.all()):
+        """The exact log p(x); of data with missing values a bound: exact of rows without, an estimate by particles of others, low on average."""
+        if observed is None:
             return super().assess(x, options, **given)
         if options.conditionals:
             raise NotOffered("conditionals: x has missing values")
-        y = self.standard(x, self.dtype_of_numbers) if self.standardised else x.to(self.dtype_of_numbers)
-        log_p, error = log_evidence(self.parts(self.context(given)), y, observed, PARTICLES)
-        if self.standardised:
-            log_p = log_p - (observed * self.standard.scale.log()).flatten(1).sum(1)
+        log_p, error = x.new_zeros(len(x), dtype=torch.float64), x.new_zeros(len(x), dtype=torch.float64)
+        whole = observed.flatten(1).all(1)
+        for some in (whole, ~whole):
+            if not some.any():
+                continue
+            conditions = {name: value[some] for name, value in given.items()}
+            if some is whole:
+                log_p[some] = self.log_prob(x[some], **conditions).double()
+                continue
+            y = (
+                self.standard(x[some], self.dtype_of_numbers)
+                if self.standardised
+                else x[some].to(self.dtype_of_numbers)
+            )
+            found, error[some] = log_evidence(
+                self.parts(self.context(conditions)), y, observed[some], PARTICLES
+            )
+            scale = (observed[some] * self.standard.scale.log()).flatten(1).sum(1) if self.standardised else 0
+            log_p[some] = found - scale
         name = f"particles-{PARTICLES}"
         return log_prob(log_p, kind="lower_bound", estimator=name, measure=self.measure, se=error)
 

@@ -222,6 +222,11 @@ def read_columns(frame: pd.DataFrame, name: str, choices: Choices, like: Sequenc
         use, why = _use_of(column, i, values, choices, known, dropped)
         if use == "feature" or use == "label":
             as_class = "category" if use == "label" else None
+            asked = choices.kind_of(column)
+            if use == "label" and asked in KINDS and asked != "category":
+                raise InputError(
+                    f"{name}: the label {column!r} has classes, and kind = {asked!r} is none of them: leave it out"
+                )
             found = _column(values, column, name, choices.kind_of(column) or as_class, known.get(column))
             if choices.rare and use == "feature" and column not in known and isinstance(found, Column):
                 found = _without_rare(found, values, choices.rare)
@@ -492,7 +497,9 @@ def series(values: np.ndarray, column: Column) -> pd.Series[Any]:
         found = pd.Series(pd.Categorical.from_codes(codes, categories, ordered=column.ordered))
         if column.dtype == "category" or column.ordered:
             return found
-        if column.dtype.lower().startswith(("int", "uint", "float")):  # numbers that were taken for classes
+        if (
+            column.dtype.lower().startswith(("int", "uint", "float")) and RARE not in column.classes
+        ):  # numbers that were taken for classes
             return pd.to_numeric(found.astype("str"), dtype_backend="numpy_nullable")
         return found.astype("str")
     if column.support == "real":
@@ -570,5 +577,5 @@ def _said(where: str, problems: Sequence[tuple[str, str]]) -> str:
         which = f"each of the columns {some}" if len(alike) > 1 else f"column {some}"
         if len(alike) > 1:  # kinds are said one by one
             problem = problem.replace("--kind {0}=", "--kind NAME=").replace("--index {0}", "--index NAME")
-        parts.append(f"{which} {problem.format(','.join(alike))}")
+        parts.append(f"{which} {problem.replace('{0}', ','.join(alike))}")
     return f"{where}: {'; '.join(parts)}"

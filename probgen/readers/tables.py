@@ -28,7 +28,7 @@ NULLABLE = (
     "boolean", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64",
 )  # fmt: skip
 ARROW = (".parquet", ".pq", ".feather", ".arrow")
-SUFFIXES = (".csv", ".tsv", ".tab", ".data", ".csv.gz", ".tsv.gz", ".tab.gz", ".csv.xz", ".tsv.xz")
+SUFFIXES = (".csv", ".tsv", ".tab", ".data", ".csv.gz", ".tsv.gz", ".tab.gz", ".csv.xz", ".tsv.xz", ".tab.xz")
 GAPS = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "#N/A", "<NA>")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LOOKED_AT = 200  # lines by which separators are told
@@ -134,7 +134,7 @@ def table(
     classes = {column.name for column in like if column.support == "token"}
     texts = [name for name in kept if name in classes or _as_text(name, choices)]
     zeros = [head[i] for i in sorted(leading) if head[i] in kept and choices.kind_of(head[i]) is None]
-    zeros = [name for name in zeros if name not in classes and name not in _dropped(head, choices)]
+    zeros = [name for name in zeros if name not in texts and name not in _dropped(head, choices)]
     if zeros:
         raise InputError(
             f"{path}: column {zeros[0]!r} has numbers with leading zeros: they are classes (--kind {zeros[0]}=category), or numbers "
@@ -205,7 +205,7 @@ def _with_numbers(
 
 def _as_text(name: str, choices: Choices) -> bool:
     kind = choices.kind_of(name) or ""
-    return kind == "category" or "<" in kind or name == choices.label
+    return kind == "category" or "<" in kind or name in (choices.label, choices.index)
 
 
 def _decoded(path: Path, choices: Choices) -> str:
@@ -274,7 +274,12 @@ def _separator(path: Path, lines: Sequence[str]) -> str:
 def _comments(lines: Sequence[str], first: int, sep: str) -> int:
     """How many lines at the beginning are empty, or remarks that begin with # and have not the fields of the lines below."""
     skipped = first
-    while skipped < len(lines) - 1 and (lines[skipped].startswith("#") or not lines[skipped].strip()):
+    while skipped < len(lines) - 1 and (
+        lines[skipped].startswith("#") or not lines[skipped].strip(sep + " ")
+    ):
+        if not lines[skipped].strip(sep + " "):  # fields without a value are no names
+            skipped += 1
+            continue
         below = next(
             (line for line in lines[skipped + 1 :] if line.strip() and not line.startswith("#")), None
         )

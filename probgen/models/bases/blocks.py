@@ -136,7 +136,8 @@ class Normals(Block):
             d = y[:, None] - self.mu
             w = r[:, :, None] if there is None else r[:, :, None] * there[:, None]
             w = w.expand_as(d)
-            return {"n": w.sum(0), "first": (w * d).sum(0), "second": (w * d.square()).sum(0)}
+            moments = {"n": w.sum(0), "first": (w * d).sum(0), "second": (w * d.square()).sum(0)}
+            return {**moments, "rows": r.sum(0)}
         whole = torch.ones(len(y), dtype=torch.bool, device=y.device) if there is None else there.all(1)
         d = y[whole][None] - self.mu[:, None]
         w = r[whole].T[:, :, None] * d
@@ -159,7 +160,8 @@ class Normals(Block):
         alive = n > 1e-12 * n.sum(0)
         if not self.full:
             d = torch.where(alive, first / n, 0)
-            variance = (second / n - d.square()).clamp(min=0) + self.ridge
+            paid = statistics["rows"][:, None] * self.ridge  # by all rows, also those that lack the column
+            variance = (second / n - d.square()).clamp(min=0) + torch.where(alive, paid / n, 0)
             self._check((variance > 0) | ~alive)
             self.L.copy_(torch.where(alive, 0.5 * variance.log(), self.L))
         else:
