@@ -404,7 +404,7 @@ def test_a_file_of_pairs(tmp_path: Path) -> None:
     assert train.x.attrs == valid.x.attrs
     for content, error, message in (
         ("a\tb\nc\n", InputError, "line 2: 1 columns; source TAB target"),
-        ("a\tb\tc\n", InputError, "line 1: 3 columns"),
+        ("a\tb\nd\te\tf\n", InputError, "line 2: 3 columns"),
         ("", InputError, "is empty"),
     ):
         path.write_text(content)
