@@ -76,10 +76,12 @@ def with_gaps(event: Event, dataset: xr.Dataset) -> Event:
     if not event.columns:
         return event
     gaps = np.zeros(len(event.columns), bool)
-    for name in ("x", "observed"):
-        for values in blocks(dataset[name]) if name in dataset else ():
-            missing = np.isnan(values) if name == "x" and values.dtype.kind == "f" else values == 0
-            gaps |= missing.any(0) if name == "observed" or values.dtype.kind == "f" else False
+    if dataset["x"].dtype.kind == "f":
+        for values in blocks(dataset["x"]):
+            gaps |= np.isnan(values).any(0)
+    if "observed" in dataset:
+        for values in blocks(dataset["observed"]):
+            gaps |= (values == 0).any(0)
     columns = (replace(column, gaps=bool(gap)) for column, gap in zip(event.columns, gaps, strict=True))
     return replace(event, columns=tuple(columns))
 

@@ -90,13 +90,15 @@ def load(
     What files hold is kept, refused, or converted with a warning: docs/data.md has the table. Returns a Dataset with `x (row, ...)` and `label (row)` where there are labels. Errors: `InputError`,
     `PluginError`.
     """
-    from probgen.readers import STORED, Choices, Reading, read, read_stdin, scaled
+    from probgen.readers import STORED, Choices, Reading, from_frame, read, read_stdin, scaled
     from probgen.readers.described import marked
 
     how = Reading(rate, size, crop, gray, scale, Choices.of(table), tuple(like))
     if not isinstance(name, str | Path):
         how.only(("table",), "and a DataFrame is given")
-        return from_table(name, how.table, how.like)
+        if not hasattr(name, "columns"):
+            raise InputError(f"a name, a path or a DataFrame is needed, not {type(name).__name__}")
+        return from_frame(name, choices=how.table, like=how.like)
     text, path = str(name), path_of(name)
     if path is not None:
         dataset = read(path, split, how) if text != STDIN else read_stdin(how)
@@ -115,15 +117,6 @@ def load(
     dataset = found.load(split, folder)
     dataset = dataset if scale is None else scaled(dataset, scale)
     return marked(dataset).assign_attrs(name=text, **({"split": split} if split else {}))
-
-
-def from_table(frame: pd.DataFrame, choices: Choices, like: Sequence[Column]) -> xr.Dataset:
-    """A DataFrame with what is said of its columns. Errors: `InputError` for what is none."""
-    from probgen.readers import from_frame
-
-    if not hasattr(frame, "columns"):
-        raise InputError(f"a name, a path or a DataFrame is needed, not {type(frame).__name__}")
-    return from_frame(frame, choices=choices, like=like)
 
 
 def path_of(name: str | Path) -> Path | None:

@@ -23,7 +23,7 @@ from probgen.readers.described import attributes_of, marked
 KINDS = ("real", "binary", "count", "integer", "category")
 ROW_NAMES = ("rownames", "Unnamed: 0", "index", "")  # of a first column that numbers the rows
 MOST_CLASSES = 1000
-MOST_RANGE = 1 << 16  # of whole numbers that have a probability each
+MOST_RANGE = 1 << 16  # of classes, and of whole numbers that have a probability each
 FEW = 20  # rows of which all may have different classes
 DAY = 86_400_000_000  # microseconds
 EXACT = 1 << 53  # whole numbers up to here are exact in float64
@@ -416,22 +416,21 @@ def _as_asked(values: pd.Series[Any], column: str, kind: str, dtype: str) -> Col
         return Column(column, "token", len(classes), 0, classes, True, dtype=dtype)
     if kind == "category":
         found = _classes(column, values.dropna().unique(), dtype)
-        if (found.levels or 0) > 1 << 16:
+        if (found.levels or 0) > MOST_RANGE:
             raise InputError(f"column {column!r}: {found.levels} classes are too many; leave it out (--drop)")
         return found
     asked: Any = kind
     plain = Column(column, asked, None if kind != "integer" else 1, dtype=dtype)
     known = numbers(values, plain)
     known = known[np.isfinite(known)]
-    least = int(known.min(initial=0)) if kind == "integer" else 0
-    if kind == "integer" and known.size:
-        least = int(known.min())
-        if int(known.max()) - least >= MOST_RANGE:
-            raise InputError(
-                f"column {column!r}: {least} to {int(known.max())} is too wide a range: say count or real (--kind {column}=count)"
-            )
-        return Column(column, asked, int(known.max()) - least + 1, least, dtype=dtype)
-    return plain
+    if kind != "integer" or not known.size:
+        return plain
+    least, largest = int(known.min()), int(known.max())
+    if largest - least >= MOST_RANGE:
+        raise InputError(
+            f"column {column!r}: {least} to {largest} is too wide a range: say count or real (--kind {column}=count)"
+        )
+    return replace(plain, levels=largest - least + 1, least=least)
 
 
 def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:

@@ -10,7 +10,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -112,19 +112,12 @@ def table(
         raise InputError(f"{path} is empty")
     sep = choices.sep or _separator(path, lines[first : first + LOOKED_AT])
     skipped = _comments(lines, first, sep)
-    text = text[
-        sum(
-            len(end.group()) + len(line)
-            for end, line in zip(LINE.finditer(text), lines[:skipped], strict=False)
-        ) :
-    ]
+    ends = [0, *(end.end() for end in islice(LINE.finditer(text), skipped))]
+    text = text[ends[-1] :]
     head, body = _names(path, text, sep, choices)
+    dropped = set(choices.dropped(head))
     left, leading, points = _check_rows(path, text, sep, len(head), body, skipped)
-    unclear = [
-        head[i]
-        for i in sorted(points)
-        if choices.kind_of(head[i]) is None and head[i] not in _dropped(head, choices)
-    ]
+    unclear = [head[i] for i in sorted(points) if choices.kind_of(head[i]) is None and head[i] not in dropped]
     if sep == ";" and choices.decimal is None and unclear:
         raise InputError(
             f"{path}: column {unclear[0]!r} has numbers as 1.234 alone, between semicolons: say whether the point is a decimal one (--decimal .) or one "
@@ -134,7 +127,7 @@ def table(
     classes = {column.name for column in like if column.support == "token"}
     texts = [name for name in kept if name in classes or _as_text(name, choices)]
     zeros = [head[i] for i in sorted(leading) if head[i] in kept and choices.kind_of(head[i]) is None]
-    zeros = [name for name in zeros if name not in texts and name not in _dropped(head, choices)]
+    zeros = [name for name in zeros if name not in texts and name not in dropped]
     if zeros:
         raise InputError(
             f"{path}: column {zeros[0]!r} has numbers with leading zeros: they are classes (--kind {zeros[0]}=category), or numbers "
@@ -171,10 +164,6 @@ def table(
     if decimal != (choices.decimal or "."):
         frame = read(decimal)
     return _with_numbers(path, frame, texts, decimal, choices.decimal is not None)
-
-
-def _dropped(names: Sequence[str], choices: Choices) -> set[str]:
-    return set(choices.dropped(names))
 
 
 def _with_numbers(
@@ -239,7 +228,8 @@ def _decoded(path: Path, choices: Choices) -> str:
     return text
 
 
-def _rows(text: str, sep: str) -> Iterator[list[str]]:
+def _rows(text: str, sep: str) -> Any:
+    """The reader of the csv module: rows as lists of texts, and `line_num`."""
     return csv.reader(io.StringIO(text, newline=""), delimiter=sep, skipinitialspace=True)
 
 
@@ -333,7 +323,7 @@ def _check_rows(
     empty, zeros, points = set(range(width)), set(), set(range(width))
     some: set[int] = set()
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=sep, skipinitialspace=True)
+        reader = _rows(text, sep)
         for number, row in enumerate(reader):
             if not any(cell.strip() for cell in row):
                 if row and len(row) > 1 and len(row) != width:

@@ -177,8 +177,9 @@ class LatentClass(Pair):
         x, K = batch["x"].flatten(1).to(self.log_pi.dtype), self.options.components
         there = batch["observed"].flatten(1) if "observed" in batch else None
         weight = batch["weight"].to(x) if "weight" in batch else torch.ones_like(x[:, 0])
-        first, w = distinct(self._as_points(x, there), weight)
-        labels = clusters(self._as_points(x, there)[first], w, K, run, stage).to(x.device)
+        points = self._as_points(x, there)
+        first, w = distinct(points, weight)
+        labels = clusters(points[first], w, K, run, stage).to(x.device)
         r = nn.functional.one_hot(labels, K).to(x) * w[:, None]
         x, there = x[first], None if there is None else there[first]
         for _, block in self.columns.each():
