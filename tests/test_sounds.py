@@ -217,7 +217,8 @@ def test_a_table_of_conditions_alone_says_what_to_draw(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     labels.write_text("label\n1\n0\n1\n")
     args = ["sample", run, "-n", "2", "--given", str(labels), "--set", "length=20", "--wav", str(tmp_path)]
-    assert CliRunner().invoke(app, args).exit_code == 0
+    done = CliRunner().invoke(app, args)
+    assert done.exit_code == 0, done.output
     assert len(list(tmp_path.glob("samples-*.wav"))) == 6
     fitted = probgen.load(tmp_path / "run")
     drawn = probgen.sample(fitted, 2, given={"label": np.array([1, 0, 1])}, length=20)

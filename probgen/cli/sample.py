@@ -215,11 +215,15 @@ def _conditions(path: Path, event: Any, latents: Collection[str], how: Any) -> A
 
 
 def _values(column: Any, part: Any) -> Any:
-    """Numbers, or names of classes where the model knows them. Errors: `InputError` for a gap."""
+    """Names of classes where the model knows them, or numbers; numbers are codes where no class has a number as its name.
+
+    Errors: `InputError` for a gap.
+    """
     if column.isna().any():
         raise InputError(
             f"--given: {column.name!r}, row {int(column.isna().to_numpy().argmax())}: a value is missing"
         )
-    if part.symbols:
+    numbered = any(str(symbol).lstrip("-").isdecimal() for symbol in part.symbols)
+    if part.symbols and (numbered or column.dtype.kind not in "iu"):
         return [str(value) for value in column.tolist()]
     return column.to_numpy(dtype=float if column.dtype.kind == "f" else int)
