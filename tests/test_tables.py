@@ -28,6 +28,14 @@ from probgen.readers.described import attributes_of, marked
 
 NAN = float("nan")
 
+
+def zstd(content: bytes) -> bytes:
+    with pyarrow.BufferOutputStream() as packed:
+        with pyarrow.CompressedOutputStream(packed, "zstd") as stream:
+            stream.write(content)
+        return bytes(packed.getvalue())
+
+
 # name: (file, content, how it is read, columns as words, values); "" and a message where it is refused
 READ: dict[str, tuple[str, bytes, dict[str, Any], str, list[list[float]]]] = {
     "plain": ("a.csv", b"a,b\n1.5,2\n3,4\n", {}, "a real, b count", [[1.5, 2], [3, 4]]),
@@ -48,6 +56,11 @@ READ: dict[str, tuple[str, bytes, dict[str, Any], str, list[list[float]]]] = {
     ),
     "gzip": ("a.csv.gz", gzip.compress(b"a,b\n1.5,2\n3,4\n"), {}, "a real, b count", [[1.5, 2], [3, 4]]),
     "xz": ("a.csv.xz", lzma.compress(b"a,b\n1.5,2\n3,4\n"), {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "zstd": ("a.csv.zst", zstd(b"a,b\n1.5,2\n3,4\n"), {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "tabs in UTF-16": ("a.tsv", "a\tb\n1.5\t2\n3\t4\n".encode("utf-16"), {}, "a real, b count", [[1.5, 2], [3, 4]]),
+    "tabs in Latin-1, said": (
+        "a.tsv", "größe\tb\n1.5\t2\n3\t4\n".encode("latin-1"), {"encoding": "latin-1"}, "größe real, b count", [[1.5, 2], [3, 4]],
+    ),
     "decimal commas": ("a.csv", b"a;b\n1,5;2\n3,25;4\n", {}, "a real, b count", [[1.5, 2], [3.25, 4]]),
     "decimal commas and tabs": ("a.csv", b"a\tb\n1,5\t2,5\n3,25\t4,5\n", {}, "a real, b real", [[1.5, 2.5], [3.25, 4.5]]),
     "decimal commas in quotes": ("a.csv", b'a,b\n"1,5",2\n"3,25",4\n', {}, "a real, b count", [[1.5, 2], [3.25, 4]]),
@@ -581,6 +594,70 @@ def test_classes_of_a_model_stay_as_they_are_written(tmp_path: Path) -> None:
     assert found[0] > found[1] == found[2]
 
 
+@pytest.mark.parametrize(
+    ("name", "pack"), [("a.csv.gz", gzip.compress), ("a.csv.xz", lzma.compress), ("a.csv.zst", zstd)]
+)
+def test_what_would_unpack_to_far_more_is_refused(
+    name: str, pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(pack(bytes(32 << 20)))
+    with pytest.raises(FileError, match="unpacks to more than 16 MiB and 200 times its size"):
+        load(tmp_path / name)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float64", "bool", "Int32", "str"])
+def test_categories_keep_their_type(dtype: str) -> None:
+    values = pd.Series(
+        {"bool": [True, False, True], "str": ["b", "a", "b"]}.get(dtype, [3, 1, 3]), dtype=dtype
+    )
+    t = pd.DataFrame({"k": values.astype("category"), "a": [0.5, 1.5, 2.5]})
+    pd.testing.assert_frame_equal(probgen.frame(load(t)), t)
+
+
+def test_draws_of_whole_numbers_are_whole() -> None:
+    """Values of a table are as they are; draws of a column of whole numbers, which is real if some are below 0, are rounded."""
+    t = pd.DataFrame({"a": [-4, 3, 7, 2, 5, 1], "b": [0.5, 1.25, 2, 3, 4, 5]})
+    fitted = probgen.fit("independent", load(t))
+    draws = probgen.sample(fitted, 50)
+    table = probgen.frame(draws)
+    assert table.dtypes.astype(str).tolist() == ["int64", "float64"]
+    np.testing.assert_array_equal(table["a"], np.rint(draws.x.values[:, 0]))
+    later = load(t.assign(a=t["a"] + 0.25), like=fitted.event.columns)
+    assert probgen.frame(later)["a"].tolist() == (t["a"] + 0.25).tolist()
+
+
+@pytest.mark.parametrize("date", ["24.12.2020", "12/24/20", "3-4-2021 10:30"])
+def test_dates_that_are_not_of_iso_8601_are_refused(date: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"d,n\n{date},1\n{date},3\n")
+    with pytest.raises(InputError, match=r"column 'd' holds dates as .*--kind d=category"):
+        load(tmp_path / "a.csv")
+
+
+def test_options_in_messages_can_be_pasted(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("pay rate,n\n10%,1\n20%,3\n")
+    with pytest.raises(InputError, match=r"--kind 'pay rate'=real"):
+        load(tmp_path / "a.csv")
+
+
+def test_what_is_said_of_tables_that_are_none(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(20, 2)))
+    run, runner = str(tmp_path / "run"), CliRunner()
+    assert (
+        runner.invoke(app, ["fit", "independent", "--data", str(tmp_path / "a.npy"), "--out", run]).exit_code
+        == 0
+    )
+    for args, message in (
+        (["data", "iris"], "probgen datasets iris"),
+        (["data", str(tmp_path / "a.npy")], "no table whose columns could be shown"),
+        (["sample", run, "--out", str(tmp_path / "a.csv")], "x has no columns with names"),
+        (["sample", run, "--sep", ";"], "--sep: it says how a table is read, and --given is none"),
+    ):
+        done = runner.invoke(app, args)
+        assert done.exit_code == 2, args
+        assert message in " ".join(done.stderr.split())
+    assert not (tmp_path / "a.csv").exists()
+
+
 def test_names_of_rows_are_written(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(
         "id,a,k\n" + "".join(f"r{i},{i * 0.37 % 1:.3f},{'xy'[i % 2]}\n" for i in range(20)) + "r20,,x\n"
@@ -605,8 +682,13 @@ def test_names_of_rows_are_written(tmp_path: Path) -> None:
 def test_tables_of_counts_are_fitted_in_float64(family: str) -> None:
     with pytest.raises(InputError, match="is fitted in float64"):
         probgen.fit(family, TABLE, dtype="float32")
-    with pytest.raises(InputError, match="column 'n' has counts above 16777216"):
-        probgen.fit("made", pd.DataFrame({"n": [1 << 25, 3, 4], "a": [0.5, 1.5, 2.0]}), hidden=4, epochs=1)
+    few = pd.DataFrame({"n": [(1 << 24) + 1, 3, 4], "a": [0.5, 1.5, 2.0]})
+    told = "column 'n', row 0: 16777217.0; allowed is a whole number from 0 to 16777216, as float32"
+    with pytest.raises(InputError, match=told):
+        probgen.fit("made", few, hidden=4, epochs=1)
+    fitted = probgen.fit("made", few.replace((1 << 24) + 1, 1 << 24), hidden=4, epochs=1)
+    with pytest.raises(InputError, match=told):
+        probgen.score(fitted, few)
 
 
 def test_kinds_of_a_frame_are_said() -> None:

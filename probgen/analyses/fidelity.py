@@ -69,7 +69,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     found: dict[str, Any] = {
         "marginal": ("feature", _marginals(drawn, real, columns)),
         "dependence": (("feature", "feature_"), _ranks(drawn) - _ranks(real)),
-        "told_apart": ((), _told_apart(drawn, real, columns, seed)),
+        "told_apart": ((), told_apart(drawn, real, columns, seed)),
         "draws": (("sample", "feature"), drawn[:200], described(fitted.event)),
     }
     found["marginal_mean"] = ((), float(found["marginal"][1].mean()))
@@ -79,12 +79,12 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         found["marginal_held_out"] = ("feature", _marginals(some, real, columns))
         found["marginal_mean_held_out"] = ((), float(found["marginal_held_out"][1].mean()))
         found["dependence_mean_held_out"] = ((), _off_diagonal(_ranks(some) - _ranks(real)))
-        found["told_apart_held_out"] = ((), _told_apart(some, real, columns, seed))
+        found["told_apart_held_out"] = ((), told_apart(some, real, columns, seed))
         whole = evenly(call.reference, MOST)["x"].values.astype(np.float64)
         masked = np.where(np.isnan(real), np.nan, drawn)  # with the gaps that real rows have
         found["copied"] = ((), _copied(masked, real, whole, columns))
     if options.target is not None:
-        found |= _useful(names.index(options.target), drawn, real, known, columns, seed)
+        found |= useful(names.index(options.target), drawn, real, known, columns, seed)
     return xr.Dataset(found, {"feature": names, "feature_": names})
 
 
@@ -128,7 +128,7 @@ def _classifier(columns: tuple[Column, ...], seed: int) -> HistGradientBoostingC
     return HistGradientBoostingClassifier(max_iter=100, categorical_features=few or None, random_state=seed)
 
 
-def _told_apart(drawn: np.ndarray, real: np.ndarray, columns: tuple[Column, ...], seed: int) -> float:
+def told_apart(drawn: np.ndarray, real: np.ndarray, columns: tuple[Column, ...], seed: int) -> float:
     """The accuracy of a classifier on rows that it has not seen (Lopez-Paz & Oquab 2017). Gaps of real rows are drawn into as well."""
     n = min(len(drawn), len(real))
     one, two = drawn[:n].copy(), real[:n]
@@ -159,7 +159,7 @@ def _copied(drawn: np.ndarray, real: np.ndarray, known: np.ndarray, columns: tup
     return float((distance < usual).mean() + 0.5 * (distance == usual).mean())
 
 
-def _useful(
+def useful(
     at: int,
     drawn: np.ndarray,
     real: np.ndarray,

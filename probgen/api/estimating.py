@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from probgen.api.sampling import sample
 from probgen.api.scoring import score
 from probgen.contract.definition import Encoder, latents_of
 from probgen.contract.options import PosteriorOptions
-from probgen.errors import InputError, NotOffered
+from probgen.errors import InputError, NotOffered, PluginError
 from probgen.plugins.family import Family
 from probgen.plugins.family import family as find_family
 
@@ -201,5 +202,6 @@ def __getattr__(name: str) -> Any:
     """Classes by their names, as pickles of other libraries look them up."""
     before, found, family = name.partition("Estimator_")
     if found and not before:
-        return _class_of(family.replace("__", "-"))
+        with suppress(PluginError, InputError):  # no family, as an attribute that is not there
+            return _class_of(family.replace("__", "-"))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,7 @@ TABLES = (".csv", ".tsv", ".parquet")
 def frame(data: xr.Dataset | xr.DataArray) -> pd.DataFrame:
     """Rows of a table, or draws of `probgen.sample`, with the names, types and classes of the columns of the fit.
 
-    Draws of several rows have an index of `sample` and `row`. A gap is NA, in a nullable type. Errors: `InputError` for what is no table.
+    Draws (dimension `sample`) of a column of whole numbers are rounded to such. Draws of several rows have an index of `sample` and `row`. A gap is NA, in a nullable type. Errors: `InputError` for what is no table.
     """
     import pandas as pd
 
@@ -43,7 +43,7 @@ def frame(data: xr.Dataset | xr.DataArray) -> pd.DataFrame:
         index = pd.MultiIndex.from_product([np.arange(len(x)), rows], names=names)
     elif "row" in x.coords:
         index = pd.Index(x["row"].values, name=x["row"].attrs.get("name"))
-    made = {column.name: series(flat[:, i], column) for i, column in enumerate(columns)}
+    made = {column.name: series(flat[:, i], column, "sample" in x.dims) for i, column in enumerate(columns)}
     return pd.DataFrame(made).set_axis(index, axis=0) if index is not None else pd.DataFrame(made)
 
 

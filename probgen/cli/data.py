@@ -9,6 +9,7 @@ import typer
 
 from probgen.cli.common import Json, place, print_table, put
 from probgen.cli.reading import with_tables
+from probgen.errors import InputError
 
 
 @with_tables
@@ -25,7 +26,8 @@ def command(
     """
     from probgen.datasets import path_of
 
-    path_of(file)
+    if path_of(file) is None:
+        raise InputError(f"{file} is a data set: probgen datasets {file} describes it")
     from probgen.data.tables import summary
 
     found = summary(file, how.get("table"))

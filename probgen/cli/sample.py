@@ -91,7 +91,10 @@ def command(
     model_file(run)
     if given is not None and not given.exists():
         raise InputError(f"--given: there is no file {given}")
-    if given is not None and _is_images(given):
+    images = given is not None and _is_images(given)
+    if how.get("table") and (given is None or images):
+        raise InputError(f"--{next(iter(how['table']))}: it says how a table is read, and --given is none")
+    if given is not None and images:
         unused = {"--png": png, "--wav": wav}
         for option, value in unused.items():
             if value is not None:
@@ -123,6 +126,10 @@ def command(
     from probgen.store.trees import read_dataset, write_dataset
 
     fitted = load(run)
+    if table and not fitted.event.columns:
+        raise InputError(
+            f"--out {out}: x has no columns with names, but is {fitted.event}; give a name with .h5"
+        )
     if wav is not None and not fitted.event.rate:
         raise InputError(f"--wav: x is no sound, but {fitted.event}")
     latents = latents_of(fitted.module) if given is not None else {}

@@ -16,8 +16,6 @@ from probgen.data.describe import rate_of
 from probgen.errors import InputError
 from probgen.readers.described import blocks
 
-MOST_COUNT = 1 << 53  # whole numbers up to here are exact in float64
-
 
 def check(
     dataset: xr.Dataset,
@@ -89,9 +87,9 @@ def check(
             elif name == "attribute":
                 _check_attributes(values, event.attributes, first)
             else:
-                kind = x_dtype if name in ("x", "pair") else dtype
+                kinds = (x_dtype if name in ("x", "pair") else dtype), dtype
                 try:
-                    missing |= _check_values(name, values, event, first, kind)
+                    missing |= _check_values(name, values, event, first, *kinds)
                 except InputError as error:
                     if not learning or name != "x" or "support" not in variable.attrs or event.columns:
                         raise
@@ -248,7 +246,9 @@ def _check_lengths(name: str, values: np.ndarray, longest: int, first: int) -> N
     _refuse(name, values, ~fine, first, f"a whole number from 1 to {longest}")
 
 
-def _check_values(name: str, values: np.ndarray, event: Event, first: int, dtype: Any) -> bool:
+def _check_values(
+    name: str, values: np.ndarray, event: Event, first: int, dtype: Any, count_dtype: Any
+) -> bool:
     """Check a slice of one variable; whether it has NaN where NaN may be."""
     if values.dtype.kind not in "biuf":
         raise InputError(f"{name} holds {values.dtype}; numbers are needed")
@@ -266,17 +266,23 @@ def _check_values(name: str, values: np.ndarray, event: Event, first: int, dtype
     part = event if name in ("x", "pair") else event.given[name]
     if part.support == "mixed":
         each = [
-            _check_numbers(f"{name}, column {column.name!r}", values[:, i], column, first, dtype)
+            _check_numbers(f"{name}, column {column.name!r}", values[:, i], column, first, dtype, count_dtype)
             for i, column in enumerate(part.columns)
         ]
         return any(each)
-    return _check_numbers(name, values, part, first, dtype, gaps=name == "x")
+    return _check_numbers(name, values, part, first, dtype, count_dtype, gaps=name == "x")
 
 
 def _check_numbers(
-    name: str, values: np.ndarray, part: Event | Column, first: int, dtype: Any, gaps: bool = True
+    name: str,
+    values: np.ndarray,
+    part: Event | Column,
+    first: int,
+    dtype: Any,
+    count_dtype: Any,
+    gaps: bool = True,
 ) -> bool:
-    """Check values against a support; whether some are missing, where they may be (`gaps`)."""
+    """Check values against a support; whether some are missing, where they may be (`gaps`). dtype: of real values; count_dtype: of counts."""
     nan = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
     if part.support == "real":
         largest = float(np.finfo(dtype).max)
@@ -292,10 +298,13 @@ def _check_numbers(
             )
     else:
         least = part.least if isinstance(part, Column) else 0
-        levels = {"binary": 2, "count": MOST_COUNT + 1}.get(part.support, part.levels or 0)
+        exact = 2 << np.finfo(count_dtype).nmant  # whole numbers up to here are exact in the dtype
+        levels = {"binary": 2, "count": exact + 1}.get(part.support, part.levels or 0)
         allowed = f"a whole number from {least} to {least + levels - 1}"
         if part.support == "count":
             allowed = "a whole number from 0"
+            if not np.can_cast(np.float64, count_dtype) and bool((values > exact).any()):
+                allowed += f" to {exact}, as {np.dtype(count_dtype)} cannot tell others apart: fit in dtype = 'float64'"
         elif (least, levels) == (0, 2):
             allowed = "0 or 1"
         whole = (values >= least) & (values < least + levels)

@@ -13,9 +13,9 @@ import pandas as pd
 from probgen import datasets
 from probgen.contract.columns import Column
 from probgen.errors import InputError
-from probgen.readers import Choices, arrow_frame, table
+from probgen.readers import Choices, arrow_frame, kind_of, table
 from probgen.readers.frames import named, numbers, read_columns, with_gaps
-from probgen.readers.tables import ARROW
+from probgen.readers.tables import ARROW, SUFFIXES
 
 SHOWN = 6  # classes that are named
 WORDS = {"token": "category"}
@@ -32,6 +32,8 @@ class Summary:
 def _frame(path: Path, choices: Choices) -> pd.DataFrame:
     if str(path) == datasets.STDIN:
         raise InputError("probgen data looks at files: save what comes by standard input to one")
+    if kind_of(path) != "tables":
+        raise InputError(f"{path} is no table whose columns could be shown: {', '.join([*SUFFIXES, *ARROW])}")
     return arrow_frame(path) if path.suffix.lower() in ARROW else table(path, choices)
 
 

@@ -36,7 +36,7 @@ from probgen.distributions.sites import Site
 from probgen.errors import InputError, NotOffered
 from probgen.inference.particles import log_evidence
 from probgen.models.bases.dense import DenseOptions, DensePair
-from probgen.models.bases.tables import beginnings, check_counts
+from probgen.models.bases.tables import beginnings
 
 PARTICLES = 100  # of a row that is known in part, for its score
 
@@ -211,7 +211,6 @@ class MADE(DensePair):
     def learn(self, data: Rows, run: Run) -> None:
         """Maximum likelihood; of a table from where counts have their means."""
         if isinstance(self.site, ColumnSites):
-            check_counts(self.event, data, self.dtype_of_numbers)
             c = self.conditioner.c
             with torch.no_grad():
                 c.add_(beginnings(self.event, self.site, data.moments()).to(c).flatten())

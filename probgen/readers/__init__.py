@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 _KNOWN = (
-    ".npy, .npz, .csv, .tsv, .tab and these with .gz or .xz, .data, .parquet, .feather, .arrow, .h5, .hdf5, .nc, .txt, .tsv, .wav, .flac, .ogg, .png, .jpg, .tif and other images, "
+    ".npy, .npz, .csv, .tsv, .tab, .data and these with .gz, .xz or .zst, .parquet, .feather, .arrow, .h5, .hdf5, .nc, .txt, .tsv, .wav, .flac, .ogg, .png, .jpg, .tif and other images, "
     "IDX (-ubyte, .gz), a folder of images or sounds"
 )
 STORED = (".h5", ".hdf5", ".nc")  # of xarray, with the attributes that variables had

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
+from shlex import quote
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +30,8 @@ DAY = 86_400_000_000  # microseconds
 EXACT = 1 << 53  # whole numbers up to here are exact in float64
 YES_NO = ("False", "True")
 
+DAY_FIRST = re.compile(r"\d{1,2}([./-])\d{1,2}\1(\d{2}|\d{4})([ T]\d{1,2}:\d{2}(:\d{2})?)?")  # or the month
+OF_NUMBERS = re.compile(r"category of (bool|(?:u?int|float|U?Int|Float)\d+)")
 PERCENT = re.compile(r"\s*[-+]?\d+([.,]\d+)?\s*%\s*")
 
 Use = Literal["feature", "label", "weight", "index", "left out"]
@@ -317,7 +320,9 @@ def _column(
         classes = tuple(map(_name_of_class, values.cat.categories))
         if len(set(classes)) != len(classes):
             return "has two classes of one name: give them other names, or leave it out (--drop {0})"
-        return Column(column, "token", len(classes), 0, classes, bool(values.cat.ordered), dtype="category")
+        of = f"category of {values.cat.categories.dtype}"
+        of = of if OF_NUMBERS.fullmatch(of) else "category"
+        return Column(column, "token", len(classes), 0, classes, bool(values.cat.ordered), dtype=of)
     if pd.api.types.is_bool_dtype(values.dtype):
         return Column(column, "binary", classes=YES_NO, dtype=dtype)
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
@@ -375,6 +380,11 @@ def _of_texts(values: pd.Series[Any], column: str) -> Column | str:
     if numeric.mean() > 0.5 and len(different) > 2:
         odd = [str(each) for each in different[~numeric]][:3]
         return f"holds numbers, and {', '.join(map(repr, odd))}: a mark of gaps is said by --na {odd[0]!r}, classes by --kind {{0}}=category"
+    if all(DAY_FIRST.fullmatch(str(each)) for each in different):
+        return (
+            f"holds dates as {different[0]!r}, and not as 2020-12-31: leave it out (--drop {{0}}), name rows by it (--index {{0}}), or take them for "
+            "classes (--kind {0}=category)"
+        )
     if _dates(different):
         return "holds dates: leave it out (--drop {0}), name rows by it (--index {0}), or count days from 1970 (--kind {0}=real)"
     if len(different) > MOST_CLASSES or (len(texts) > FEW and len(different) > len(texts) / 2):
@@ -428,7 +438,7 @@ def _as_asked(values: pd.Series[Any], column: str, kind: str, dtype: str) -> Col
     least, largest = int(known.min()), int(known.max())
     if largest - least >= MOST_RANGE:
         raise InputError(
-            f"column {column!r}: {least} to {largest} is too wide a range: say count or real (--kind {column}=count)"
+            f"column {column!r}: {least} to {largest} is too wide a range: say count or real (--kind {quote(column)}=count)"
         )
     return replace(plain, levels=largest - least + 1, least=least)
 
@@ -487,22 +497,29 @@ def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
     return out
 
 
-def series(values: np.ndarray, column: Column) -> pd.Series[Any]:
-    """The inverse of `numbers`: a column of a frame, with its classes by name, in the type that it had, a nullable one where values are missing."""
+def series(values: np.ndarray, column: Column, drawn: bool = False) -> pd.Series[Any]:
+    """The inverse of `numbers`: a column of a frame, with its classes by name, in the type that it had, a nullable one where values are missing.
+
+    drawn  whether a model made the values: then those of a column of whole numbers are rounded
+    """
     gaps = np.isnan(values)
     if column.support == "token" or (column.support == "binary" and column.classes not in ((), YES_NO)):
-        categories = pd.Index([*column.classes] or [str(v) for v in range(column.levels or 2)])
+        categories: pd.Index[Any] = pd.Index([*column.classes] or [str(v) for v in range(column.levels or 2)])
+        of = OF_NUMBERS.fullmatch(column.dtype)
+        if of and RARE not in column.classes:
+            categories = pd.Index(categories == "True") if of[1] == "bool" else categories.astype(of[1])
         codes = np.where(gaps, -1, values).astype(np.int64)
         found = pd.Series(pd.Categorical.from_codes(codes, categories, ordered=column.ordered))
-        if column.dtype == "category" or column.ordered:
+        if column.dtype.startswith("category") or column.ordered:
             return found
         if (
             column.dtype.lower().startswith(("int", "uint", "float")) and RARE not in column.classes
         ):  # numbers that were taken for classes
             return pd.to_numeric(found.astype("str"), dtype_backend="numpy_nullable")
         return found.astype("str")
-    if column.support == "real":
+    if column.support == "real" and not (drawn and column.dtype.lower().startswith(("int", "uint"))):
         return pd.Series(values)
+    values = np.rint(values) if column.support == "real" else values
     whole = pd.Series(values).astype("Int64" if gaps.any() else "int64")
     if column.support == "binary" and column.classes == YES_NO:
         return whole.astype("boolean" if gaps.any() else "bool")
@@ -576,5 +593,5 @@ def _said(where: str, problems: Sequence[tuple[str, str]]) -> str:
         which = f"each of the columns {some}" if len(alike) > 1 else f"column {some}"
         if len(alike) > 1:  # kinds are said one by one
             problem = problem.replace("--kind {0}=", "--kind NAME=").replace("--index {0}", "--index NAME")
-        parts.append(f"{which} {problem.replace('{0}', ','.join(alike))}")
+        parts.append(f"{which} {problem.replace('{0}', quote(','.join(alike)))}")
     return f"{where}: {'; '.join(parts)}"

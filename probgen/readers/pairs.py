@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from probgen.codecs.texts import END, UNKNOWN, encode_all, pieces
-from probgen.errors import InputError
+from probgen.errors import FileError, InputError
 from probgen.readers.texts import lines_of, read_text
 
 MERGES = 2000  # of byte pairs, of either language
@@ -83,8 +83,11 @@ def pair_file(path: Path, split: str | None = None) -> xr.Dataset:
 
 
 def is_table(path: Path) -> bool:
-    """Whether it is a table and not pairs of texts: its first line has not two fields, or all below it is numbers. Errors: `FileError`, `InputError`."""
-    first, *below = (line.split("\t") for line in lines_of(read_text(path)))
+    """Whether it is a table and not pairs of texts: its first line has not two fields, or all below it is numbers. Errors: `InputError`."""
+    try:
+        first, *below = (line.split("\t") for line in lines_of(read_text(path)))
+    except FileError:
+        return True  # in another encoding, which tables can have
     if len(first) != 2:
         return True
     if not below or not all(_number(value) for row in below for value in row):

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pandas as pd
@@ -20,15 +21,17 @@ import xarray as xr
 
 from probgen.contract.columns import Column
 from probgen.errors import FileError, InputError
-from probgen.readers.base import reason, unpacked
+from probgen.readers.base import most_unpacked, reason, unpacked
 from probgen.readers.frames import AS_THEY_ARE, Choices, from_frame
+from probgen.store.guard import UNPACKED
 
 COLUMNS = 1 << 15
 NULLABLE = (
     "boolean", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64",
 )  # fmt: skip
 ARROW = (".parquet", ".pq", ".feather", ".arrow")
-SUFFIXES = (".csv", ".tsv", ".tab", ".data", ".csv.gz", ".tsv.gz", ".tab.gz", ".csv.xz", ".tsv.xz", ".tab.xz")
+PACKED = ("", ".gz", ".xz", ".zst")
+SUFFIXES = tuple(kind + packed for packed in PACKED for kind in (".csv", ".tsv", ".tab", ".data"))
 GAPS = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "#N/A", "<NA>")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LOOKED_AT = 200  # lines by which separators are told
@@ -130,8 +133,8 @@ def table(
     zeros = [name for name in zeros if name not in texts and name not in dropped]
     if zeros:
         raise InputError(
-            f"{path}: column {zeros[0]!r} has numbers with leading zeros: they are classes (--kind {zeros[0]}=category), or numbers "
-            f"(--kind {zeros[0]}=count), or left out (--drop {zeros[0]})"
+            f"{path}: column {zeros[0]!r} has numbers with leading zeros: they are classes (--kind {quote(zeros[0])}=category), or numbers "
+            f"(--kind {quote(zeros[0])}=count), or left out (--drop {quote(zeros[0])})"
         )
     how: dict[str, Any] = {
         "sep": sep,
@@ -205,7 +208,9 @@ def _decoded(path: Path, choices: Choices) -> str:
         if suffix == ".gz":
             raw = unpacked(raw)
         elif suffix == ".xz":
-            raw = lzma.decompress(raw)
+            raw = _bounded(lzma.LZMAFile(io.BytesIO(raw)), len(raw))  # noqa: SIM115 (it is closed there)
+        elif suffix == ".zst":
+            raw = _bounded(_zstd(path), len(raw))
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise FileError(f"{path} cannot be read: {reason(error)}") from None
     encoding = (
@@ -228,6 +233,24 @@ def _decoded(path: Path, choices: Choices) -> str:
     return text
 
 
+def _zstd(path: Path) -> Any:
+    """A stream of what is in it. Errors: `InputError` where pyarrow is missing, `OSError`."""
+    try:
+        import pyarrow
+    except ImportError:
+        raise InputError(f"{path}: needs pyarrow: pip install pyarrow, or unpack it first") from None
+    return pyarrow.input_stream(str(path), compression="zstd")
+
+
+def _bounded(stream: Any, packed: int) -> bytes:
+    """What a stream unpacks, if it is no bomb. Errors: `ValueError`."""
+    with stream:
+        raw: bytes = stream.read(most_unpacked(packed) + 1)
+    if len(raw) > most_unpacked(packed):
+        raise ValueError(UNPACKED)
+    return raw
+
+
 def _rows(text: str, sep: str) -> Any:
     """The reader of the csv module: rows as lists of texts, and `line_num`."""
     return csv.reader(io.StringIO(text, newline=""), delimiter=sep, skipinitialspace=True)
@@ -235,7 +258,10 @@ def _rows(text: str, sep: str) -> Any:
 
 def _separator(path: Path, lines: Sequence[str]) -> str:
     """What parts the fields: the mark by which all lines have equally many. Errors: `InputError` where two do."""
-    if Path(path.name.removesuffix(".gz").removesuffix(".xz")).suffix.lower() in (".tsv", ".tab"):
+    if Path(path.stem if path.suffix.lower() in PACKED[1:] else path).suffix.lower() in (
+        ".tsv",
+        ".tab",
+    ):
         return "\t"
     text = "\n".join(line for line in lines if line.strip() and not line.startswith("#")) or "\n".join(lines)
     widths: dict[str, Counter[int]] = {}

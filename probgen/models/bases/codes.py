@@ -23,7 +23,7 @@ from probgen.distributions.vectors import BernoulliVector
 from probgen.errors import InputError
 from probgen.inference.training import SVIOptions
 from probgen.models.bases.choose import site_for
-from probgen.models.bases.tables import TableSite, beginnings, check_counts, is_table
+from probgen.models.bases.tables import TableSite, beginnings, is_table
 from probgen.nn.networks import MLP, Doubling, Halving
 from probgen.pair import Pair, PairSampleOptions
 
@@ -191,7 +191,6 @@ class CodePair(Pair):
         if isinstance(self.site, LearntNormal):
             self.site.standardise(data)
         if isinstance(self.site, TableSite):
-            check_counts(self.event, data, next(self.parameters()).dtype)
             seen = data.moments()
             self.site.learn(self.event, seen)
             self.decoder.begin(beginnings(self.event, self.site.sites, seen))

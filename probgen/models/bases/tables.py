@@ -18,7 +18,7 @@ from torch.distributions import constraints
 
 from probgen.contract.columns import Column
 from probgen.contract.event import Event, columns_of
-from probgen.contract.rows import Moments, Rows
+from probgen.contract.rows import Moments
 from probgen.distributions import (
     Bernoulli,
     Categorical,
@@ -32,7 +32,6 @@ from probgen.distributions.sites import Site
 from probgen.errors import InputError
 
 MOST_LEVELS = 1 << 12  # of a softmax
-EXACT = 1 << 24  # whole numbers up to here are exact in float32
 
 
 def is_table(event: Event) -> bool:
@@ -84,20 +83,6 @@ def beginnings(event: Event, sites: ColumnSites, seen: Moments) -> Tensor:
         if isinstance(site, NormalMixture):  # components that begin alike would stay alike
             numbers[i, site.components : 2 * site.components] = torch.linspace(-1, 1, site.components)
     return numbers
-
-
-def check_counts(event: Event, data: Rows, dtype: torch.dtype) -> None:
-    """Errors: `InputError` for counts that a network's dtype cannot tell apart."""
-    counts = [i for i, column in enumerate(columns_of(event)) if column.support == "count"]
-    if dtype == torch.float64 or not counts:
-        return
-    for batch in data.chunks():
-        large = batch["x"].flatten(1)[:, counts].amax(0) > EXACT
-        if bool(large.any()):
-            name = columns_of(event)[counts[int(large.nonzero()[0])]].name
-            raise InputError(
-                f"column {name!r} has counts above {EXACT}, which float32 cannot tell apart: fit in dtype = 'float64'"
-            )
 
 
 class TableSite(nn.Module):
