@@ -40,5 +40,5 @@ def command(
         {"model": str(name)} | {str(k): v.sel(model=name).item() for k, v in table.data_vars.items()}
         for name in table["model"].values
     ]
-    title = f"nats a row over {table.attrs['over']}, {table.attrs['measure']} measure"
+    title = f"nats a row over {table.attrs['over']}, {table.attrs['measure']} measure; rank: 1 + the number of models that are certainly better"
     put({"models": rows, **table.attrs}, json, lambda: print_table(rows, list(rows[0]), title))

@@ -74,10 +74,9 @@ def command(
         family, rows, valid=valid, seed=seed, device=device, dtype=dtype, out=out, resume=resume, force=force,
         progress=progress(quiet), **options,
     )  # fmt: skip
-    last = {str(name): float(v[-1]) for name, v in fitted.history.data_vars.items() if v.sizes.get("step")}
-    figures = {
-        str(k): float(v) for g in fitted.groups.values() for k, v in g.data_vars.items() if v.ndim == 0
-    }
+    steps = {str(name): v[-1] for name, v in fitted.history.data_vars.items() if v.sizes.get("step")}
+    criteria = {str(k): v for g in fitted.groups.values() for k, v in g.data_vars.items() if v.ndim == 0}
+    last, figures = ({name: float(v) for name, v in each.items()} for each in (steps, criteria))
     result = {
         "run": str(out),
         "family": family,
@@ -95,6 +94,14 @@ def command(
         lambda: typer.echo(
             f"{family} fitted to {rows.sizes['row']} rows of {fitted.event} in {result['steps']} steps: {out}\n"
             + "".join(f"  {note}\n" for note in fitted.notes)
-            + "\n".join(f"  {name} {number(value, '.6g')}" for name, value in (figures or last).items())
+            + "\n".join(
+                f"  {name} {number(float(v), '.6g')}{_words(v)}" for name, v in (criteria or steps).items()
+            )
         ),
     )
+
+
+def _words(figure: Any) -> str:
+    """What a number is, in brackets, where it says so."""
+    said = [figure.attrs[name] for name in ("units", "long_name") if name in figure.attrs]
+    return f" ({', '.join(said)})" if said else ""

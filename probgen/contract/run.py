@@ -261,7 +261,7 @@ class Run:
             name: (
                 "step",
                 np.array([line.get(name, math.nan) for line in self._lines], dtype=np.float64),
-                {"units": "nat"} if name in NATS else {},
+                {"units": "nat", "long_name": "mean over rows"} if name in NATS else {},
             )
             for name in names
         }

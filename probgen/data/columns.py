@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from shlex import quote
 
 import numpy as np
 import xarray as xr
@@ -62,7 +63,7 @@ def check_supports(event: Event, supports: frozenset[str], family: str) -> None:
     if wanted:
         raise InputError(
             f"{family} does not take the column {wanted[0]}: it takes {', '.join(sorted(supports - {'mixed'}))}; say what it is "
-            f"(--kind {wanted[0].name}=real), leave it out (--drop {wanted[0].name}), or choose another family (probgen families)"
+            f"(--kind {quote(wanted[0].name)}=real), leave it out (--drop {quote(wanted[0].name)}), or choose another family (probgen families)"
         )
     kinds = {column.support: column for column in event.columns}
     raise InputError(

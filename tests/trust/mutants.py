@@ -351,6 +351,62 @@ MUTANTS = [
         ("each = [self.p(level, zs[:level], c).log_prob(z) for level, z in enumerate(zs)]", "each = [self.p(level, zs[:level], c).log_prob(z) for level, z in enumerate(zs)][-1:]"),
         ("said = larger(self.above[level - 1](beside(*maps)), (height, width))", "said = larger(self.above[level - 1](beside(*maps)), (height, width)).flip(2)"),
     ),
+    *of(
+        "models/bases/latent_class.py", "tests/test_latent_class.py",
+        ("return self.log_joint(x, observed).logsumexp(1)", "return self.log_joint(x, observed).amax(1)"),
+        ("paid = log_joint - self.columns.penalties()", "paid = log_joint"),
+        ("r = weight[:, None] * paid.softmax(1)", "r = paid.softmax(1)"),
+        ("parameters = K - 1 + K * self.columns.parameters_of_component", "parameters = K + K * self.columns.parameters_of_component"),
+        ("dist.Categorical(probs=p).sample()", "dist.Categorical(logits=self.log_pi).sample((len(x),))"),
+    ),
+    *of(
+        "models/bases/counts.py", "tests/test_latent_class.py",
+        ("found += part if there is None else part * there[:, i, None]", "found += part"),
+        ("0, self._index(x, there, i), r if there is None else r * there[:, i, None]", "0, self._index(x, there, i), r"),
+        ("torch.full_like(seen[:1], self.smoothing)", "torch.full_like(seen[:1], 0.0)"),
+    ),
+    *of(
+        "models/bases/blocks.py", "tests/test_latent_class.py",
+        ('sums["second"] = sums["second"] + torch.einsum("nk,nkij->kij", r_part, covariance)', 'sums["second"] = sums["second"] + 0 * torch.einsum("nk,nkij->kij", r_part, covariance)'),
+        ('paid = statistics["rows"][:, None] * self.ridge', "paid = n * self.ridge"),
+        ("return D + (D * (D + 1) // 2 if self.full else D)", "return D + (D * (D - 1) // 2 if self.full else D)"),
+    ),
+    *of(
+        "distributions/counts.py", "tests/test_laws.py tests/test_latent_class.py tests/test_distributions.py -k Counts+or+counts+or+count",
+        ("return (self.logits + each).logsumexp(-1).to(self.dtype)", "return (self.logits.exp() * each).sum(-1).to(self.dtype)"),
+        ("torch.distributions.Gamma(r, r / m)", "torch.distributions.Gamma(r, 1 / m)"),
+    ),
+    *of(
+        "distributions/columns.py", "tests/test_laws.py tests/test_table_analyses.py -k Mixed+or+mixed+or+made",
+        ("return ColumnSites(tuple(self.sites[i] for i in ordering.tolist()), self.gaps)", "return self"),
+        ("return torch.cat([e, (~known).to(dtype)], -1) if self.gaps else e", "return torch.cat([e, known.to(dtype)], -1) if self.gaps else e"),
+    ),
+    *of(
+        "readers/frames.py", "tests/test_tables.py",
+        ("out[~gaps] = found[labels[~gaps]]", "out[~gaps] = labels[~gaps]"),
+        ("return \"holds numbers as text", "return \"holds figures as text"),
+        ("micro[~gaps].astype(np.int64) / DAY", "micro[~gaps].astype(np.int64) // DAY"),
+        ("other = codes.get(RARE, -1)", "other = -1"),
+    ),
+    *of(
+        "data/columns.py", "tests/test_tables.py",
+        ("order = [names.index(name) for name in wanted]", "order = list(range(len(wanted)))"),
+        ("            gaps |= (values == 0).any(0)", "            gaps |= (values == 1).any(0)"),
+        ("np.array([numbers.get(name, other) for name in told], dtype=float)[inverse]", "np.array([numbers.get(name, other) for name in told], dtype=float)[np.sort(inverse)]"),
+    ),
+    *of(
+        "data/check.py", "tests/test_tables.py -k counts",
+        ("exact = 2 << np.finfo(count_dtype).nmant", "exact = 2 << np.finfo(dtype).nmant"),
+    ),
+    *of(
+        "analyses/impute.py", "tests/test_table_analyses.py",
+        ("return max(1, round((n + 1) * (1 - level) / 2))", "return max(1, round((n + 1) * (1 - level)))"),
+        ("missing = ~known | hidden", "missing = ~known"),
+    ),
+    *of(
+        "analyses/outliers.py", "tests/test_table_analyses.py",
+        ("surprise = _surprise(fitted, few, call) - np.nanmean(usual, axis=0)", "surprise = _surprise(fitted, few, call)"),
+    ),
 ]  # fmt: skip
 
 
