@@ -8,8 +8,15 @@ import torch
 from scipy import stats
 from torch.distributions import Bernoulli, Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
-from probgen.distributions import BernoulliVector, DiscretizedLogistic, Logistic, NormalMixture, NormalVector
+from probgen.distributions import (
+    BernoulliVector,
+    DiscretizedLogistic,
+    Logistic,
+    NormalMixture,
+    NormalVector,
+)
 from probgen.distributions import Categorical as Categories
+from probgen.distributions.counts import NegativeBinomialMixture
 from probgen.testing import spaces
 
 
@@ -114,3 +121,26 @@ def test_the_other_sites_are_their_formulas() -> None:
     wanted = sum(w * stats.norm(m, d).pdf(x) for w, m, d in zip(weights, mu, sigma, strict=True))
     found = NormalMixture(3).p(numbers).log_prob(torch.from_numpy(x)).exp()
     np.testing.assert_allclose(found, wanted, rtol=1e-7)
+
+
+def test_mixtures_of_counts_are_their_formulas() -> None:
+    """Against SciPy; and draws against the probabilities by chi-square, which passes 60 by chance once in 10,000 times (28 values)."""
+    logits, m, r = (
+        torch.tensor([[0.5, -0.5, 1.0]]),
+        torch.tensor([[1.0, 8.0, 3.0]]),
+        torch.tensor([[2.0, 0.7, 50.0]]),
+    )
+    p = NegativeBinomialMixture(logits, m.log(), r.log())
+    x = np.arange(400)
+    each = stats.nbinom.pmf(x[:, None], r.numpy(), (r / (r + m)).numpy())
+    wanted = (logits.softmax(1).numpy() * each).sum(1)
+    found = p.log_prob(torch.arange(400.0)[:, None]).exp().flatten().numpy()
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-12)
+    assert found.sum() == pytest.approx(1, abs=1e-5)
+    assert p.mean.item() == pytest.approx((x * wanted).sum(), rel=1e-4)
+    drawn = p.sample((20_000,)).flatten().numpy()
+    seen, of = (
+        np.bincount(np.minimum(drawn, 27).astype(int), minlength=28),
+        20_000 * np.append(wanted[:27], wanted[27:].sum()),
+    )
+    assert (np.square(seen - of) / of).sum() < 60

@@ -758,3 +758,21 @@ def test_what_is_observed_goes_with_its_columns() -> None:
     drawn = probgen.sample(fitted, 2, given={"x": part, "observed": observed}).x
     np.testing.assert_array_equal(drawn.sel(feature="sex").values, np.tile(TABLE.sex == "m", (2, 1)))
     assert (drawn.sel(feature="age").values != TABLE.age.to_numpy()).all()
+
+
+def test_what_is_not_observed_is_a_gap() -> None:
+    """Of a column, whichever way it is said."""
+    data = load(pd.DataFrame({"a": [0.5, 1.5, 2.0, 3.0], "k": list("xyxy"), "n": [1, 2, 3, 9]}))
+    seen = xr.ones_like(data.x, dtype=bool)
+    seen[1, 1] = False
+    fitted = probgen.fit("mixture", data.assign(observed=seen), components=1)
+    assert [column.gaps for column in fitted.event.columns] == [False, True, False]
+
+
+def test_classes_in_another_order_are_recoded_row_by_row() -> None:
+    t = pd.DataFrame({"k": ["b", "a", "c", "a", "b", "c", "c"], "a": np.arange(7) / 3})
+    fitted = probgen.fit("mixture", t, components=1)
+    other = t.astype({"k": pd.CategoricalDtype(["c", "b", "a"])})
+    np.testing.assert_array_equal(
+        probgen.score(fitted, load(other)).log_prob, probgen.score(fitted, t).log_prob
+    )
