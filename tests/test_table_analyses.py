@@ -67,9 +67,24 @@ def test_intervals_cover_what_they_say(fitted: Fitted) -> None:
     assert 0.88 < found.coverage_real < 0.92
     # an interval of whole numbers covers at least as much
     assert (found.column_coverage.values[2:4] > 0.86).all()
-    x, table, hidden = (np.asarray(v) for v in (load("customers", "test").x, found.table, found.missing == 1))
-    np.testing.assert_array_equal(table[~hidden], x[~hidden])
-    assert 0.19 < hidden.mean() < 0.21
+    np.testing.assert_array_equal(
+        found.table, load("customers", "test").x
+    )  # what is hidden to ask is not lost
+    assert not found.missing.any()
+
+
+def test_what_is_hidden_to_ask_stays_in_the_table(fitted: Fitted) -> None:
+    """And real gaps are filled from all that is known: as without `hide`, to the bit; each is listed with its interval."""
+    t = probgen.frame(load("customers", "test").isel(row=slice(100))).convert_dtypes()
+    t.loc[[3, 40], "income"], t.loc[[7], "channel"] = pd.NA, pd.NA
+    asked, plain = (probgen.analyze("impute", fitted, t, hide=hide, draws=9) for hide in (0.2, 0.0))
+    xr.testing.assert_identical(asked.table, plain.table)
+    np.testing.assert_array_equal(asked.low, plain.low)
+    assert "coverage_real" in asked and "coverage_real" not in plain
+    cells = list(zip(asked.cell_row.values, asked.column.values, asked.cell_value.values, strict=True))
+    assert [cell[:2] for cell in cells] == [("3", "income"), ("7", "channel"), ("40", "income")]
+    assert cells[1][2] in ("app", "mail", "shop", "web")
+    assert float(asked.cell_low[0]) < float(cells[0][2]) < float(asked.cell_high[0])
 
 
 def test_imputing_is_better_than_the_mean_and_never_touches_what_is_known(fitted: Fitted) -> None:
@@ -103,7 +118,29 @@ def test_a_planted_cell_is_found_and_named(fitted: Fitted) -> None:
 
     usual = surprise(table.iloc[np.arange(200) * 300 // 200]).mean()
     expected = surprise(table.iloc[found.place.values]) - usual
-    np.testing.assert_allclose(found.surprise.sel(feature="spent"), expected, rtol=1e-6, atol=1e-9)
+    first = np.array([why.startswith("spent") or why == "no column by itself" for why in found.why.values])
+    assert first.any()
+    np.testing.assert_allclose(
+        found.surprise.sel(feature="spent")[first], expected[first], rtol=1e-6, atol=1e-9
+    )
+
+
+def test_one_wild_value_is_named_alone(fitted: Fitted) -> None:
+    """What goes with it is surprising given it, and is not named."""
+    table = probgen.frame(load("customers", "test").isel(row=slice(300)))
+    table.loc[17, "income"] = 400.0
+    found = probgen.analyze("outliers", fitted, table, rows=2)
+    assert found.place[0] == 17
+    assert found.why.values[0].startswith("income = 400.0 (+")
+    assert "spent" not in found.why.values[0]
+    assert found.surprise.sel(feature="spent")[0] < 5
+
+
+def test_fidelity_of_rows_of_the_fit_says_so(fitted: Fitted) -> None:
+    rows = load("customers", "train").isel(row=slice(400))
+    found = probgen.analyze("fidelity", fitted, rows, reference=rows, rows=200)
+    assert "rows are those of the fit" in found.attrs["note"]
+    assert not [name for name in found if str(name).endswith("held_out") or name == "copied"]
 
 
 def test_fidelity_knows_a_good_model_a_bad_one_and_a_copy(fitted: Fitted) -> None:

@@ -564,7 +564,7 @@ def test_what_would_be_changed_is_refused(
         (b"a;b\n1.234,5;2\n3,25;1.234.567\n", {"decimal": ","}, "a real, b count", [[1234.5, 2], [3.25, 1234567]]),
         (b"p;n\n1.234,50;1\n20,5;2\n", {}, "p real, n count", [[1234.5, 1], [20.5, 2]]),
         (b"p;n\n1.234;1\n2.500;2\n", {"decimal": ","}, "p count, n count", [[1234, 1], [2500, 2]]),
-        (b"a,b\nx,1\nNA ,2\n? ,5\n", {}, "a 'x', b count", [[0, 1], [NAN, 2], [NAN, 5]]),
+        (b"a,b\nx,1\nNA ,2\n? ,5\n", {"kind": {"a": "category"}}, "a 'x', b count", [[0, 1], [NAN, 2], [NAN, 5]]),
         (b"a,b\n1.5,1\n? ,2\n2,3\n", {}, "a real, b count", [[1.5, 1], [NAN, 2], [2, 3]]),
         (b"a,a\n1,2\n3,4\n", {"columns": ["u", "v"]}, "u count, v count", [[1, 2], [3, 4]]),
         ("name,n\nx\u2028y,1\nz,2\n".encode(), {}, "name 'x\\u2028y' 'z', n count", [[0, 1], [1, 2]]),
@@ -776,3 +776,35 @@ def test_classes_in_another_order_are_recoded_row_by_row() -> None:
     np.testing.assert_array_equal(
         probgen.score(fitted, load(other)).log_prob, probgen.score(fitted, t).log_prob
     )
+
+
+def test_a_table_has_parts(tmp_path: Path) -> None:
+    """Eight, one and one tenths of the rows, each row once, the same every time; classes are those of the whole table."""
+    t = pd.DataFrame({"i": np.arange(50) / 2, "k": ["a"] * 49 + ["z"]})
+    t.to_csv(tmp_path / "t.csv", index=False)
+    parts = [load(tmp_path / "t.csv", split) for split in ("train", "valid", "test")]
+    assert [part.sizes["row"] for part in parts] == [40, 5, 5]
+    assert sorted(np.concatenate([part.x.values[:, 0] for part in parts])) == t["i"].tolist()
+    assert {words(part.x) for part in parts} == {"i real, k 'a' 'z'"}
+    xr.testing.assert_identical(load(tmp_path / "t.csv", "test"), parts[2])
+    with pytest.raises(InputError, match="no split 'dev', but train"):
+        load(tmp_path / "t.csv", "dev")
+    runner, run, data = CliRunner(), str(tmp_path / "run"), ["--data", str(tmp_path / "t.csv")]
+    assert runner.invoke(app, ["fit", "independent", *data, "--split", "train", "--out", run]).exit_code == 0
+    done = runner.invoke(app, ["score", run, *data, "--split", "test"])
+    assert done.exit_code == 0, done.output
+    assert "5 rows" in done.output
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"r,n\nY,1\n,2\nY,3\n", "holds 'Y' or nothing, which may mean another class"),
+        ("p,n\n€1.50,1\n$2.75,2\n€3,3\n".encode(), "holds numbers with [$] and €: take these signs away"),
+        (b'p,n\n"61,700",1\n"72,100",2\nrefused,3\n"1,250",4\n', "--na refused|--na 'refused'"),
+    ],
+)
+def test_what_stands_in_the_way_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        load(tmp_path / "a.csv")

@@ -50,8 +50,10 @@ def applies(fitted: Fitted) -> bool:
 
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
     """table (row, feature), gaps filled: by the median of draws, by their most frequent class; low and high (row, feature), draws (draw, row, feature).
+    Each cell that was filled is also listed, with its interval, in `analyses/impute.tsv`.
 
-    `nominal_coverage` is what intervals should cover; those of unordered classes are NaN. With `hide`, of each column: `column_coverage` (feature,) of
+    `nominal_coverage` is what intervals should cover; those of unordered classes are NaN. What `hide` hides is for these figures alone, and stays in
+    the table as it is. With it, of each column: `column_coverage` (feature,) of
     the intervals, `column_accuracy`, the share of classes that are found, and `column_rmse`, the root mean square error in deviations of the column; -1
     where it does not apply; means of these over columns (`coverage_mean`, ...); all of hidden cells.
     """
@@ -62,28 +64,32 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         known &= rows["observed"].values.astype(bool)
     rng = np.random.default_rng(key(call.seed, "hide"))
     hidden = known & (rng.random(x.shape) < options.hide)
-    missing = ~known | hidden
-    if not missing.any():
+    if known.all() and not hidden.any():
         raise InputError("impute: no value is missing; hide some, hide = 0.2, to see how well they are found")
-    given = {"x": np.where(missing, np.nan, x), **conditions_in(rows, event)}
-    draws = sample(fitted, options.draws, given=given, **call.common)["x"].values.astype(np.float64)
+
+    def drawn(there: np.ndarray) -> np.ndarray:
+        given = {"x": np.where(there, x, np.nan), **conditions_in(rows, event)}
+        return sample(fitted, options.draws, given=given, **call.common)["x"].values.astype(np.float64)
+
+    draws = drawn(known) if not known.all() else np.repeat(x[None], options.draws, 0)
     low, high = _interval(draws, options.level)
     unordered = [
         i for i, column in enumerate(event.columns) if column.support == "token" and not column.ordered
     ]
     for bound in (low, high):
         bound[:, unordered] = np.nan  # their numbers have no order
-    middle = np.stack([_center(draws[..., i], column) for i, column in enumerate(event.columns)], -1)
     dims = ("row", "feature")
-    filled = np.where(missing, middle, x)
+    filled = np.where(known, x, _centers(draws, event))
+    low, high = np.where(known, x, low), np.where(known, x, high)
     found = xr.Dataset(
         {
             "table": (dims, filled, described(event)),
-            "missing": (dims, missing.astype(np.uint8)),
-            "low": (dims, np.where(missing, low, x)),
-            "high": (dims, np.where(missing, high, x)),
+            "missing": (dims, (~known).astype(np.uint8)),
+            "low": (dims, low),
+            "high": (dims, high),
             "draws": (("draw", *dims), draws),
             "gaps": ("feature", (~known).sum(0)),
+            **_listed(filled, low, high, known, rows, event),
         },
         {"feature": [column.name for column in event.columns]},
         {"level": options.level},
@@ -93,7 +99,40 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     found["nominal_coverage"] = ((), nominal, said)
     if "row" in rows.coords:
         found = found.assign_coords(row=rows["row"].variable)
-    return found.assign(_assessed(x, filled, draws, hidden, event, options)) if hidden.any() else found
+    if not hidden.any():
+        return found
+    asked = drawn(known & ~hidden)
+    return found.assign(_assessed(x, _centers(asked, event), asked, hidden, event, options))
+
+
+def _listed(
+    filled: np.ndarray, low: np.ndarray, high: np.ndarray, known: np.ndarray, rows: xr.Dataset, event: Event
+) -> dict[str, object]:
+    """Each cell that was filled: its row and column, by name, its value, and the bounds of its interval, in words."""
+    at = np.argwhere(~known)
+    if not len(at):
+        return {}
+    called = rows["row"].values if "row" in rows.coords else np.arange(len(known))
+    words = {"value": filled, "low": low, "high": high}
+    said = {"cell_row": [str(called[i]) for i, _ in at], "column": [event.columns[j].name for _, j in at]}
+    said |= {name: [_word(x[i, j], event.columns[j]) for i, j in at] for name, x in words.items()}
+    return {
+        name if name in ("cell_row", "column") else f"cell_{name}": ("cell", values)
+        for name, values in said.items()
+    }
+
+
+def _word(value: float, column: Column) -> str:
+    if np.isnan(value):
+        return ""
+    if column.classes:
+        return column.classes[int(value)]
+    return f"{value:.6g}" if column.support == "real" else str(int(value))
+
+
+def _centers(draws: np.ndarray, event: Event) -> np.ndarray:
+    """(draw, row, feature) -> (row, feature)."""
+    return np.stack([_center(draws[..., i], column) for i, column in enumerate(event.columns)], -1)
 
 
 def _center(draws: np.ndarray, column: Column) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Outliers: the rows that a model finds least likely, and the columns that make them so.
 
-Of row x and column i the surprise is -log p(x_i | all other columns) = log p(x_-i) - log p(x); what it is of a usual row is taken off.
+Of row x and column i the surprise is -log p(x_i | all other columns) = log p(x_-i) - log p(x); what it is of a usual row is taken off. Columns
+are named one after the other, and those that are named are no longer among the others.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from probgen.figures.tables import cells
 
 needs = "a table with named columns, and scores of rows with missing values"
 TYPICAL = 200  # rows by which the usual surprise of a column is told
+NAMED = 2.0  # nats more than usual from which on a column is named
 
 
 class Options(BaseOptions):
@@ -45,17 +47,15 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     scores = _scores(fitted, data, call)
     order = np.argsort(scores, kind="stable")[: options.rows]
     few = data.isel(row=order)
-    usual = _surprise(fitted, evenly(data, TYPICAL), call)
-    surprise = _surprise(fitted, few, call) - np.nanmean(usual, axis=0)
+    usual = np.nanmean(_surprise(fitted, evenly(data, TYPICAL), call), axis=0)
+    surprise, named = _explained(fitted, few, usual, options.named, call)
     names = [column.name for column in fitted.event.columns]
     values = frame(few["x"]).astype(object)
-    why = []
-    for i in range(len(order)):
-        best = np.argsort(-np.nan_to_num(surprise[i], nan=-np.inf))[: options.named]
-        parts = [
-            f"{names[j]} = {values.iloc[i, j]} ({surprise[i, j]:+.1f})" for j in best if surprise[i, j] > 0
-        ]
-        why.append(", ".join(parts) or "no column by itself")
+    why = [
+        ", ".join(f"{names[j]} = {values.iloc[i, j]!s} ({surprise[i, j]:+.1f})" for j in columns)
+        or "no column by itself"
+        for i, columns in enumerate(named)
+    ]
     called = data["row"].values[order] if "row" in data.coords else order
     return xr.Dataset(
         {
@@ -80,6 +80,35 @@ def _scores(fitted: Fitted, data: xr.Dataset, call: Call) -> np.ndarray:
     if "log_prob" not in found:
         raise NotOffered(f"{fitted.family} has no likelihood")
     return np.asarray(found["log_prob"].values, dtype=np.float64)
+
+
+def _explained(
+    fitted: Fitted, rows: xr.Dataset, usual: np.ndarray, most: int, call: Call
+) -> tuple[np.ndarray, list[list[int]]]:
+    """The surprise of each cell, more than usual: (row, feature), and the columns that are named of each row.
+
+    The most surprising column is named first, and taken for missing when the others are looked at: one wild value makes all that
+    go with it surprising as well.
+    """
+    x = rows["x"].values.astype(np.float64)
+    left = x.copy()
+    named: list[list[int]] = [[] for _ in x]
+    surprise = np.full(x.shape, np.nan)
+    for _ in range(most + 1):
+        more = _surprise(fitted, rows.assign(x=(rows["x"].dims, left, rows["x"].attrs)), call) - usual
+        open_ = ~np.isnan(left)
+        surprise[open_] = more[open_]
+        before = left.copy()
+        for i, columns in enumerate(named):
+            if np.isnan(before[i]).all() or len(columns) == most:
+                continue
+            j = int(np.argmax(np.where(open_[i], more[i], -np.inf)))
+            if more[i, j] > NAMED:
+                columns.append(j)
+                left[i, j] = np.nan
+        if np.array_equal(before, left, equal_nan=True):
+            break
+    return surprise, named
 
 
 def _surprise(fitted: Fitted, rows: xr.Dataset, call: Call) -> np.ndarray:

@@ -157,9 +157,9 @@ def numbers_of(found: xr.Dataset) -> dict[str, float]:
 
 
 def texts_of_rows(found: xr.Dataset) -> dict[str, list[str]]:
-    """Results that are texts, one a row."""
+    """Results that are texts, one a row, or one a cell."""
     return {
         str(name): [str(text) for text in value.values]
         for name, value in found.data_vars.items()
-        if value.dims == ("row",) and value.dtype.kind in "OUT"
+        if value.dims in (("row",), ("cell",)) and value.dtype.kind in "OUT"
     }

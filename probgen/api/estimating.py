@@ -29,7 +29,7 @@ from probgen.api.sampling import sample
 from probgen.api.scoring import score
 from probgen.contract.definition import Encoder, latents_of
 from probgen.contract.options import PosteriorOptions
-from probgen.errors import InputError, NotOffered, PluginError
+from probgen.errors import InputError, NotOffered, PluginError, did_you_mean
 from probgen.plugins.family import Family
 from probgen.plugins.family import family as find_family
 
@@ -47,7 +47,7 @@ def estimator(family: str, *, seed: int = 0, **options: Any) -> Estimator:
     known = list(inspect.signature(kind).parameters)
     for name in options:
         if name not in known:
-            raise InputError(f"family {family!r} has no option {name!r}: {', '.join(known)}")
+            raise InputError(f"family {family!r} has no option {name!r}; {did_you_mean(name, known)}")
     made: Estimator = kind(seed=seed, **options)
     return made
 

@@ -27,6 +27,10 @@ def frame(data: xr.Dataset | xr.DataArray) -> pd.DataFrame:
     """
     import pandas as pd
 
+    if isinstance(data, xr.Dataset) and "x" not in data:
+        raise InputError(
+            "these are no draws and no rows: they have no x; of an analysis give one variable, as found.table"
+        )
     x = data["x"] if isinstance(data, xr.Dataset) else data
     if x.dims[-1:] != ("feature",) or "feature" not in x.coords:
         raise InputError(

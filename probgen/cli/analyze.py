@@ -162,10 +162,16 @@ def show(found: xr.Dataset, files: list[Path], json: bool) -> None:
 
     def write() -> None:
         if numbers:
-            lines = [{"figure": name, "value": value} for name, value in numbers.items()]
-            print_table(lines, ["figure", "value"], found.attrs["analysis"])
-        for row in list(zip(*texts.values(), strict=True))[:SHOWN]:
+            lines = [
+                {"figure": name, "value": value, "meaning": found[name].attrs.get("long_name")}
+                for name, value in numbers.items()
+            ]
+            print_table(lines, ["figure", "value", "meaning"], found.attrs["analysis"])
+        rows = list(zip(*texts.values(), strict=True))
+        for row in rows[:SHOWN]:
             typer.echo("\n  ".join(row))
+        if len(rows) > SHOWN:
+            typer.echo(f"... and {len(rows) - SHOWN} more")
         for line in [*said.values(), *map(str, files)]:
             typer.echo(line)
 

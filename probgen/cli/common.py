@@ -34,15 +34,21 @@ def place(text: str | Path) -> Path:
     return Path(text)
 
 
-def check_hdf5(path: Path, *more: str) -> None:
-    """Results are HDF5, and a name should not say otherwise. Errors: `InputError`."""
+TABLES = (".csv", ".tsv", ".parquet")  # as which `probgen.api.framing` writes, whose import takes time
+
+
+def check_hdf5(path: Path, *more: str, tables: bool = False) -> None:
+    """Results are HDF5, and a name should not say otherwise; tables: they can be tables as well. Errors: `InputError`."""
     if str(path) == "-" or path.suffix.lower() not in (".h5", ".hdf5", ".nc", *more):
-        raise InputError(f"--out {path}: results are written as HDF5; give a name that ends in .h5 or .nc")
+        also = f"; a table is written to {', '.join(TABLES)}" if tables else ""
+        raise InputError(
+            f"--out {path}: results are written as HDF5; give a name that ends in .h5 or .nc{also}"
+        )
 
 
 def check_table(path: Path) -> bool:
     """Whether a name is that of a table, which draws can be written as. Errors: `InputError` for one that is there."""
-    if path.suffix.lower() not in (".csv", ".tsv", ".parquet"):
+    if path.suffix.lower() not in TABLES:
         return False
     if path.exists():
         raise InputError(f"--out {path}: there is such a file already, which is not replaced")

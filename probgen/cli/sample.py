@@ -113,7 +113,7 @@ def command(
         raise InputError(f"--wav {wav}: there is no such folder")
     table = out is not None and check_table(out)
     if out is not None and not table and not out.is_dir():
-        check_hdf5(out, "")  # without a suffix it is a folder of parts
+        check_hdf5(out, "", tables=True)  # without a suffix it is a folder of parts
     for path in (target, png):
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.parent}")

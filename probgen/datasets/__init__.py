@@ -74,7 +74,7 @@ def load(
     """A data set by its registered name, or a file or folder by its path.
 
     name    a name that `probgen datasets` lists, or a path: anything with a `/`, a suffix, or that exists; `-` is a table that comes by standard input. Or a DataFrame, for which `table` says what its columns are
-    split   `train`, `valid`, `test`, ...; None is all rows
+    split   `train`, `valid`, `test`, ...; None is all rows. Tables and `.npy` files have these three: eight, one and one tenths of their rows, at random
     folder  where to look for files before they are downloaded; by default `PROBGEN_DATA`
     rate    of sounds: samples a second that they are resampled to, and their channels mixed; None refuses files that differ
     size    of images: (height, width), or both in one number, that they are scaled to; None refuses images that differ. Of a

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.colors import Normalize, SymLogNorm
 from matplotlib.figure import Figure
 
 from probgen.contract.columns import Column
 
 MOST = 40  # columns of a figure
+WIDE = 5  # times that the largest number is the nine tenths' one, from where on colours are logarithmic
 MOST_CLASSES = 12  # of a column that are shown, the most frequent ones
 
 
@@ -48,8 +50,10 @@ def cells(
     values = values[:, : len(columns)]
     figure = Figure(figsize=(2 + 0.5 * len(columns), 1.8 + 0.28 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
-    most = float(np.abs(values).max(initial=1e-9))
-    drawn = axes.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
+    most, usual = float(np.abs(values).max(initial=1e-9)), float(np.quantile(np.abs(values), 0.9))
+    wide = most > WIDE * usual > 0  # a few numbers would leave all others white
+    scale = SymLogNorm(usual, vmin=-most, vmax=most) if wide else Normalize(-most, most)
+    drawn = axes.imshow(values, cmap="RdBu_r", norm=scale, aspect="auto")
     axes.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=8)
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
     figure.colorbar(drawn, ax=axes, label=label)
@@ -77,17 +81,19 @@ def marginals(
             shown = np.sort(shown)
             for j, (name, x) in enumerate(values.items()):
                 share = [float((x == v).mean()) if len(x) else 0.0 for v in shown]
-                axes.bar(np.arange(len(shown)) + 0.4 * j, share, 0.4, label=name)
+                axes.bar(np.arange(len(shown)) + 0.4 * (j - (len(values) - 1) / 2), share, 0.4, label=name)
             called = [column.classes[v] if column.classes else str(v) for v in shown]
             axes.set_xticks(
-                np.arange(len(shown)) + 0.2,
-                [each[:12] for each in called],
+                np.arange(len(shown)),
+                [each if len(each) <= 12 else f"{each[:11]}…" for each in called],
                 rotation=45,
                 ha="right",
                 fontsize=6,
             )
         elif len(both):
             low, high = np.quantile(both, [0.005, 0.995])
+            if both.max() - both.min() <= 2 * (high - low):  # else a few values would make all others one bar
+                low, high = both.min(), both.max()
             whole = column.support != "real" and high - low <= 30
             edges = np.arange(low - 0.5, high + 1) if whole else np.linspace(low, max(high, low + 1e-9), 31)
             for name, x in values.items():

@@ -22,11 +22,21 @@ def say_inactive(active: int, threshold: float = THRESHOLD) -> list[str]:
     return [] if active else [said]
 
 
+FEW = 4  # rows of a component, of which more has to be said
+
+
 def say_unused(pi: np.ndarray, rows: float) -> list[str]:
     """What a mixture of weights pi (component,) of so many rows has to say of components that hold less than one."""
     unused = int((pi * rows < 1 - 1e-9).sum())  # a row may be held up to rounding
     if not unused:
-        return []
+        few = int((pi * rows < FEW).sum()) if rows > 20 * FEW else 0
+        return (
+            [
+                f"{few} of {len(pi)} components {'holds' if few == 1 else 'hold'} fewer than {FEW} rows, which may be outliers: a row that has a component of its own is likely under the fit"
+            ]
+            if few
+            else []
+        )
     hold = "holds" if unused == 1 else "hold"
     return [
         f"{unused} of {len(pi)} components {hold} less than one row: the data may have fewer; take fewer components"

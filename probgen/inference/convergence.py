@@ -32,7 +32,7 @@ def settled(metrics: Mapping[str, np.ndarray]) -> tuple[bool | None, str]:
         return True, ""
     loss = metrics["loss"]
     if len(loss) < FEWEST:
-        return None, f"{len(loss)} step{'s' * (len(loss) > 1)} are too few to tell"
+        return None, f"{len(loss)} step{'s' * (len(loss) > 1)} are too few to tell; raise epochs, or steps"
     from scipy.special import stdtrit  # a fit in closed form needs none of it
 
     window = max(len(loss) // 10, min(WINDOW, len(loss) // 4))

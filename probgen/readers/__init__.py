@@ -10,7 +10,7 @@ import xarray as xr
 
 from probgen.errors import FileError, InputError
 from probgen.readers.arrays import dataset, hdf5, idx, npy, npz
-from probgen.readers.base import IMAGES, SOUNDS, Reading
+from probgen.readers.base import IMAGES, SOUNDS, Reading, part_of
 from probgen.readers.frames import Choices, from_frame
 from probgen.readers.pairs import is_table, pair_file, pairs
 from probgen.readers.scaled import scaled
@@ -107,6 +107,8 @@ def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
         return text_file(path, split)
     if suffix == ".tsv" and not is_table(path):
         return pair_file(path, split)
+    if split is not None and (suffix in ARROW or name.endswith(SUFFIXES) or suffix == ".npy"):
+        return part_of(_file(path, None, how), split, str(path))
     if split is not None:
         raise InputError(f"{path} has no splits")
     if suffix in IMAGES:

@@ -32,6 +32,8 @@ YES_NO = ("False", "True")
 
 DAY_FIRST = re.compile(r"\d{1,2}([./-])\d{1,2}\1(\d{2}|\d{4})([ T]\d{1,2}:\d{2}(:\d{2})?)?")  # or the month
 OF_NUMBERS = re.compile(r"category of (bool|(?:u?int|float|U?Int|Float)\d+)")
+WRITTEN = re.compile(r"[-+]?\d{1,3}([.,' ]\d{3})*([.,]\d+)?")  # a number with marks of thousands
+WITH_SIGN = re.compile(r"([^\w\s.,+-]{1,2})?\s?[-+]?[\d.,]*\d\s?([^\d\s.,%]{1,3})?")  # as $ 1.50, or 20 kg
 PERCENT = re.compile(r"\s*[-+]?\d+([.,]\d+)?\s*%\s*")
 
 Use = Literal["feature", "label", "weight", "index", "left out"]
@@ -377,7 +379,23 @@ def _of_texts(values: pd.Series[Any], column: str) -> Column | str:
         return "holds numbers as text: say what they are (--kind {0}=real, count or category)"
     if _percentages(different):
         return "holds percentages: take the numbers before % (--kind {0}=real), or leave it out (--drop {0})"
-    if numeric.mean() > 0.5 and len(different) > 2:
+    like_numbers = np.array(
+        [bool(numeric[i]) or bool(WRITTEN.fullmatch(str(each))) for i, each in enumerate(different)]
+    )
+    signs = {
+        sign
+        for each in different
+        if (found := WITH_SIGN.fullmatch(str(each)))
+        for sign in found.group(1, 2)
+        if sign
+    }
+    if signs and len(different) > 2 and all(WITH_SIGN.fullmatch(str(each)) for each in different):
+        return f"holds numbers with {' and '.join(sorted(signs))}: take these signs away, leave it out (--drop {{0}}), or take them for classes (--kind {{0}}=category)"
+    if like_numbers.mean() > 0.5 and len(different) > 2:
+        if like_numbers.all():
+            marked = next(str(each) for each, plain in zip(different, numeric, strict=True) if not plain)
+            return f"holds numbers, and {marked!r}: say which mark is decimal (--decimal . or --decimal ,), or take them for classes (--kind {{0}}=category)"
+        numeric = like_numbers
         odd = [str(each) for each in different[~numeric]][:3]
         return f"holds numbers, and {', '.join(map(repr, odd))}: a mark of gaps is said by --na {odd[0]!r}, classes by --kind {{0}}=category"
     if all(DAY_FIRST.fullmatch(str(each)) for each in different):
@@ -389,6 +407,11 @@ def _of_texts(values: pd.Series[Any], column: str) -> Column | str:
         return "holds dates: leave it out (--drop {0}), name rows by it (--index {0}), or count days from 1970 (--kind {0}=real)"
     if len(different) > MOST_CLASSES or (len(texts) > FEW and len(different) > len(texts) / 2):
         return f"holds {len(different)} different texts: leave it out (--drop {{0}}), name rows by it (--index {{0}}), or take them for classes (--kind {{0}}=category)"
+    if len(different) == 1 and len(texts) < len(values):
+        return (
+            f"holds {str(different[0])!r} or nothing, which may mean another class: write that into the table, leave the column out (--drop {{0}}), "
+            "or take it as it is (--kind {0}=category)"
+        )
     return _classes(column, different, "str")
 
 
@@ -489,8 +512,14 @@ def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
     wrong = read.isna().to_numpy() & ~gaps
     if wrong.any():
         row = int(wrong.argmax())
+        cell = values.iloc[row]
+        hint = "a mark of gaps is said by --na"
+        if column.support == "binary" and values.nunique() == 2:
+            hint = "two words are classes: leave --kind out"
+        elif DAY_FIRST.fullmatch(str(cell)):
+            hint = "dates are read as 2020-12-31"
         raise InputError(
-            f"row {row}, column {column.name!r}: {values.iloc[row]!r} is no number, and the column is {column.support}; a mark of gaps is said by --na"
+            f"row {row}, column {column.name!r}: {cell!r} is no number, and the column is {column.support}; {hint}"
         )
     out[~gaps] = read.to_numpy(dtype=np.float64, na_value=np.nan)[~gaps]
     _check(out, values, column)

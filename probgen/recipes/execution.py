@@ -38,6 +38,10 @@ from probgen.store.folder import MODEL, PICTURES, REQUEST, SAMPLES, SCORES
 from probgen.store.trees import write_dataset
 
 SHOWN = 5  # rows of an analysis among the texts
+SEEN = (
+    "the rows that were scored are those of the fit, and say nothing of other rows: "
+    "split = 'train' and valid = 'valid' in [data], split = 'test' in [score] divide a table"
+)
 
 
 @dataclass
@@ -96,7 +100,12 @@ def execute(
     data = part(recipe.data.part(recipe.data.split, "train"))
     valid_split = recipe.data.part(recipe.data.valid, "valid")
     valid = part(valid_split) if valid_split is not None else None
-    scored = part(recipe.data.part(recipe.score.split, "test"))
+    scored_split, fit_split = (
+        recipe.data.part(recipe.score.split, "test"),
+        recipe.data.part(recipe.data.split, "train"),
+    )
+    scored = part(scored_split)
+    seen = recipe.data.path is not None and scored_split == fit_split
     _check_data(recipe, data, needed)
     _prepare(recipe, out, resume, force)
     common: dict[str, Any] = {"seed": recipe.seed, "device": device, "progress": progress}
@@ -109,6 +118,8 @@ def execute(
             model.family, data, valid=valid, out=run, resume=resume, force=force, **common, **options
         )
         result = Result(name, model.family, run, fitted)
+        if seen:
+            result.notes.append(SEEN)
         results.append(result)
         title = f"{recipe.title or name}: {name}"
         result.keep(history(fitted, title), run)

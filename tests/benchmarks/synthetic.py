@@ -42,7 +42,7 @@ def main(files: list[str]) -> None:
         drawn = load(Path(file), like=columns)["x"].values.astype(np.float64)[: len(real)]
         told = told_apart(drawn, real, columns, 0)
         found = useful([column.name for column in columns].index("member"), drawn, real, known, columns, 0)
-        accuracies = (f"{name} {value:.3f}" for name, (_, value) in found.items())
+        accuracies = (f"{name} {value:.3f}" for name, (_, value, *_) in found.items())
         print(f"{file}: told apart {told:.3f}, {', '.join(accuracies)}")
 
 
