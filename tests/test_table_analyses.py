@@ -80,7 +80,8 @@ def test_what_is_hidden_to_ask_stays_in_the_table(fitted: Fitted) -> None:
     asked, plain = (probgen.analyze("impute", fitted, t, hide=hide, draws=9) for hide in (0.2, 0.0))
     xr.testing.assert_identical(asked.table, plain.table)
     np.testing.assert_array_equal(asked.low, plain.low)
-    assert "coverage_real" in asked and "coverage_real" not in plain
+    assert "coverage_real" in asked
+    assert "coverage_real" not in plain
     cells = list(zip(asked.cell_row.values, asked.column.values, asked.cell_value.values, strict=True))
     assert [cell[:2] for cell in cells] == [("3", "income"), ("7", "channel"), ("40", "income")]
     assert cells[1][2] in ("app", "mail", "shop", "web")
