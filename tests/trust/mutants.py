@@ -400,11 +400,12 @@ MUTANTS = [
     *of(
         "analyses/impute.py", "tests/test_table_analyses.py",
         ("return max(1, round((n + 1) * (1 - level) / 2))", "return max(1, round((n + 1) * (1 - level)))"),
-        ("missing = ~known | hidden", "missing = ~known"),
+        ("asked = drawn(known & ~hidden)", "asked = drawn(known)"),
     ),
     *of(
         "analyses/outliers.py", "tests/test_table_analyses.py",
-        ("surprise = _surprise(fitted, few, call) - np.nanmean(usual, axis=0)", "surprise = _surprise(fitted, few, call)"),
+        ("            if more[i, j] > NAMED:", "            if more[i, j] > -NAMED:"),
+        ("                left[i, j] = np.nan", "                left[i, j] = 0.0"),
     ),
 ]  # fmt: skip
 
