@@ -63,7 +63,7 @@ def test_a_rise_is_no_fall_and_few_steps_say_nothing() -> None:
     loss = np.random.default_rng(0).normal(size=1000)
     assert settled({"loss": loss + 0.01 * np.arange(1000)}) == (True, "")
     assert settled({"loss": np.zeros(1000)}) == (True, "")
-    assert settled({"loss": loss[:39]}) == (None, "39 steps are too few to tell")
+    assert settled({"loss": loss[:39]}) == (None, "39 steps are too few to tell; raise epochs, or steps")
 
 
 def test_held_out_rows_decide_where_an_earlier_epoch_was_the_best() -> None:
@@ -109,7 +109,9 @@ def test_gradients_say_whether_the_loss_still_falls() -> None:
     assert "the loss still fell by" in falling.notes[0]
     few = probgen.fit("nade", "digits-binary", steps=5)
     assert few.provenance["converged"] == {"fit": None}
-    assert few.notes == ["nobody knows whether it converged: 5 steps are too few to tell"]
+    assert few.notes == [
+        "nobody knows whether it converged: 5 steps are too few to tell; raise epochs, or steps"
+    ]
 
 
 def test_patience_that_ran_out_is_convergence() -> None:

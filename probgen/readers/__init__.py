@@ -54,7 +54,7 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
             f"{path}: Zarr is not read; give the Dataset that xarray.open_zarr makes of it, or save it as .nc"
         )
     place = path / split if split and path.is_dir() else path
-    kind = kind_of(path, place)
+    kind = kind_of(path, place, encoded=how.table.encoding is not None)
     how.only(
         {"sounds": ["rate"], "images": ["size", "crop", "gray", "scale"], "tables": ["table"]}.get(kind, []),
         f"which {path} is not",
@@ -84,13 +84,17 @@ def read_stdin(how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (frozen)
             raise type(error)(str(error).replace(str(path), "standard input")) from None
 
 
-def kind_of(path: Path, place: Path | None = None) -> str:
-    """`sounds`, `images`, `tables` or another; a folder is of sounds if there is one in it. place: the part of a folder that is looked into."""
+def kind_of(path: Path, place: Path | None = None, *, encoded: bool = False) -> str:
+    """`sounds`, `images`, `tables` or another; a folder is of sounds if there is one in it.
+
+    place    the part of a folder that is looked into
+    encoded  whether an encoding is said, which tables alone have
+    """
     if not path.is_dir() or path.suffix.lower() in SOUNDS:
         suffix = path.suffix.lower()
         if suffix in ARROW:
             return "tables"
-        if path.name.lower().endswith(SUFFIXES) and (suffix != ".tsv" or is_table(path)):
+        if path.name.lower().endswith(SUFFIXES) and (suffix != ".tsv" or encoded or is_table(path)):
             return "tables"
         return "sounds" if suffix in SOUNDS else "images" if suffix in IMAGES else "other"
     return "sounds" if any(file.suffix.lower() in SOUNDS for file in (place or path).rglob("*")) else "images"
@@ -105,7 +109,7 @@ def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
         return hdf5(path, split)
     if suffix == ".txt":
         return text_file(path, split)
-    if suffix == ".tsv" and not is_table(path):
+    if suffix == ".tsv" and how.table.encoding is None and not is_table(path):
         return pair_file(path, split)
     if split is not None and (suffix in ARROW or name.endswith(SUFFIXES) or suffix == ".npy"):
         return part_of(_file(path, None, how), split, str(path))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from probgen.codecs.texts import END, UNKNOWN, encode_all, pieces
-from probgen.errors import FileError, InputError
+from probgen.errors import InputError
 from probgen.readers.texts import lines_of, read_text
 
 MERGES = 2000  # of byte pairs, of either language
+
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # what such a text begins with
 
 
 def pairs(
@@ -83,11 +86,11 @@ def pair_file(path: Path, split: str | None = None) -> xr.Dataset:
 
 
 def is_table(path: Path) -> bool:
-    """Whether it is a table and not pairs of texts: its first line has not two fields, or all below it is numbers. Errors: `InputError`."""
-    try:
-        first, *below = (line.split("\t") for line in lines_of(read_text(path)))
-    except FileError:
-        return True  # in another encoding, which tables can have
+    """Whether it is a table and not pairs of texts: its first line has not two fields, or all below it is numbers. Errors: `FileError`, `InputError`."""
+    with suppress(OSError), path.open("rb") as file:  # what cannot be read is told below
+        if file.read(2) in UTF_16:  # which tables can have
+            return True
+    first, *below = (line.split("\t") for line in lines_of(read_text(path)))
     if len(first) != 2:
         return True
     if not below or not all(_number(value) for row in below for value in row):
