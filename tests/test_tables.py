@@ -808,3 +808,15 @@ def test_what_stands_in_the_way_is_named(content: bytes, message: str, tmp_path:
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(InputError, match=message):
         load(tmp_path / "a.csv")
+
+
+def test_years_are_names_of_columns() -> None:
+    """pandas keeps evenly spaced numbers as a range; only 0, 1, 2, ... are no names."""
+    rng = np.random.default_rng(0)
+    t = pd.DataFrame({2019: rng.normal(size=30), 2020: rng.normal(10, 1, 30), 2021: rng.poisson(3, 30)})
+    fitted = probgen.fit("independent", t)
+    assert [column.name for column in fitted.event.columns] == ["2019", "2020", "2021"]
+    found = probgen.score(fitted, t).log_prob
+    np.testing.assert_array_equal(found, probgen.score(fitted, t[[2021, 2020, 2019]]).log_prob)
+    with pytest.raises(InputError, match="no column '2019'"):
+        probgen.score(fitted, t.rename(columns=lambda year: year + 3))

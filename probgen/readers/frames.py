@@ -145,7 +145,8 @@ def from_frame(
     like  columns of a model: those of the same name are read as they were. Errors: `InputError`.
     """
     names: object = frame.columns
-    if isinstance(names, pd.RangeIndex) and not like and choices == AS_THEY_ARE:
+    numbered = isinstance(names, pd.RangeIndex) and names.equals(pd.RangeIndex(len(names)))  # years are names
+    if numbered and not like and choices == AS_THEY_ARE:
         try:
             return _of_array(frame)
         except (TypeError, ValueError):
