@@ -26,7 +26,7 @@ FEW = 4  # rows of a component, of which more has to be said
 
 
 def say_unused(pi: np.ndarray, rows: float) -> list[str]:
-    """What a mixture of weights pi (component,) of so many rows has to say of components that hold less than one."""
+    """What a mixture of weights pi (component,) of so many rows has to say of components that hold less than one; or else of those that hold fewer than `FEW`."""
     unused = int((pi * rows < 1 - 1e-9).sum())  # a row may be held up to rounding
     if not unused:
         few = int((pi * rows < FEW).sum()) if rows > 20 * FEW else 0
