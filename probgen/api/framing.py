@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -11,7 +13,8 @@ import xarray as xr
 from probgen.data.describe import columns_in
 from probgen.data.ingest import as_dataset
 from probgen.errors import InputError
-from probgen.readers.frames import series
+from probgen.readers.series import series
+from probgen.readers.tables import GAPS
 from probgen.store.files import checked_path, write_fresh
 
 if TYPE_CHECKING:
@@ -66,9 +69,31 @@ def write_table(data: xr.Dataset | xr.DataArray, path: str | Path) -> Path:
             raise InputError(f"{path}: Parquet needs pyarrow: pip install pyarrow, or write .csv") from None
         assert isinstance(content, bytes)
     else:
-        content = table.to_csv(index=indexed, sep="\t" if suffix == ".tsv" else ",").encode()
+        content = _separated(table, "\t" if suffix == ".tsv" else ",", indexed)
     write_fresh(path, content)
     return path
+
+
+def _separated(table: pd.DataFrame, sep: str, indexed: bool) -> bytes:
+    """Separated values, in quotes where a text would be another one without. Errors: `InputError` where two things would be one."""
+    texts = [str(name) for name in table.columns]
+    for name in table.columns:
+        if table[name].dtype.kind in "biuf":
+            continue
+        classes = {str(each) for each in table[name].dropna().unique()}
+        if "" in classes and table[name].hasnans:
+            raise InputError(
+                f"column {name!r} has gaps and the class '', which separated values write alike: write .parquet"
+            )
+        if marks := sorted(classes & {*GAPS}):
+            warnings.warn(
+                f"column {name!r} has the class {marks[0]!r}, which readers of separated values take for a gap: .parquet keeps it",
+                stacklevel=3,
+            )
+        texts += classes
+    odd = any(text != text.strip() or "\r" in text or text.startswith("#") for text in texts)
+    quoting: Any = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
+    return table.to_csv(index=indexed, sep=sep, quoting=quoting).encode()
 
 
 def is_named(table: pd.DataFrame) -> bool:

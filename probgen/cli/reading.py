@@ -143,7 +143,7 @@ def reading(*, size: str | None, crop: bool, gray: bool, scale: int | None, **ta
 
 
 def _kind(text: str) -> tuple[str, str]:
-    name, equals, kind = text.partition("=")
+    name, equals, kind = text.partition("=") if "<" in text else text.rpartition("=")  # names may have one
     if not (name and equals and kind):
         raise InputError(f"--kind {text}: NAME=KIND is needed, as age=count")
     return name, kind

@@ -52,7 +52,7 @@ class Column:
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
-            if value not in (None, "", (), 0, False)
+            if name == "name" or value not in (None, "", (), 0, False)
         }
 
     @staticmethod

@@ -16,6 +16,8 @@ from probgen.data.describe import rate_of
 from probgen.errors import InputError
 from probgen.readers.described import blocks
 
+SMALLEST, LARGEST = 1e-140, 1e140  # what can be squared, and the squares added, in float64
+
 
 def check(
     dataset: xr.Dataset,
@@ -54,6 +56,7 @@ def check(
         digest.update(f"size {dataset['size'].values.tolist()}".encode())
     missing = False
     known = np.zeros(shape, dtype=bool)
+    low, high = np.full(shape, np.inf), np.full(shape, -np.inf)
     known_in_part = {"label"} & (accepts - event.given.keys())
     _check_sizes(dataset, event, family)
     if None in event.shape and not event.any_size and "length" not in dataset:
@@ -98,7 +101,10 @@ def check(
                     ) from None
             if learning and name == "x" and not known.all():  # as a rule the first slice knows all
                 known |= _known(dataset, values, first)
+            if learning and name == "x" and values.dtype == np.float64:  # float32 holds no others
+                low, high = np.fmin(low, np.fmin.reduce(values, 0)), np.fmax(high, np.fmax.reduce(values, 0))
             first += len(values)
+    _refuse_scale(x, low, high)
     if "weight" in dataset:
         _refuse_no_weight(dataset["weight"])
     _check_accepts(dataset, missing, accepts, family)
@@ -189,6 +195,18 @@ def _refuse_unknown(x: xr.DataArray, known: np.ndarray, event: Event) -> None:
     raise InputError(
         f"x, {place_of(x, unknown[0])}{also}: no row has a value that counts, so nothing can be learnt of it: leave it out"
     )
+
+
+def _refuse_scale(x: xr.DataArray, low: np.ndarray, high: np.ndarray) -> None:
+    """Errors: `InputError` for a dimension of x whose numbers cannot be squared. low, high: of the values, where there are any."""
+    apart = np.where(high > low, high / 2 - low / 2, 1)
+    bad = (apart < SMALLEST) | ((high >= low) & (np.maximum(np.abs(low), np.abs(high)) > LARGEST))
+    if bad.any():
+        at = tuple(np.argwhere(bad)[0])
+        raise InputError(
+            f"x, {place_of(x, at)}: from {low[at]:.6g} to {high[at]:.6g}; differences from {SMALLEST} and numbers to {LARGEST} can be "
+            "used, as they are squared: use another unit"
+        )
 
 
 def checked_weights(weight: xr.DataArray) -> np.ndarray:
@@ -303,8 +321,9 @@ def _check_numbers(
         allowed = f"a whole number from {least} to {least + levels - 1}"
         if part.support == "count":
             allowed = "a whole number from 0"
-            if not np.can_cast(np.float64, count_dtype) and bool((values > exact).any()):
-                allowed += f" to {exact}, as {np.dtype(count_dtype)} cannot tell others apart: fit in dtype = 'float64'"
+            if bool((values > exact).any()):
+                allowed += f" to {exact}, as {np.dtype(count_dtype)} cannot tell others apart"
+                allowed += "" if np.can_cast(np.float64, count_dtype) else ": fit in dtype = 'float64'"
         elif (least, levels) == (0, 2):
             allowed = "0 or 1"
         whole = (values >= least) & (values < least + levels)

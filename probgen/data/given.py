@@ -20,9 +20,10 @@ from probgen.contract.sizes import sizes_of
 from probgen.data.attributes import with_conditions
 from probgen.data.check import check
 from probgen.data.columns import in_columns_of
-from probgen.data.ingest import as_dataset, is_frame
+from probgen.data.ingest import as_dataset
 from probgen.data.vocabulary import in_symbols, in_symbols_of
 from probgen.errors import InputError, did_you_mean
+from probgen.readers.arrow import is_frame
 
 
 def conditions(
@@ -39,13 +40,15 @@ def conditions(
         given = with_conditions(given, fitted.event.given).drop_dims("factor")
     event, latents = fitted.event, {**latents_of(fitted.module), **(places or {})}
     needed = [name for name in event.given if given is None or name not in given]
-    if needed and places is None:
+    if needed and places is None and not is_frame(given):
         raise InputError(f"this model needs given={{{needed[0]!r}: ...}}: {event.given[needed[0]]}")
     for name, what in fitted.definition.needed.items():
         if places is None and (given is None or name not in given):
             raise InputError(f"{fitted.family} draws x from {what}: given={{{name!r}: ...}}")
     if given is None:
         return {}, 1, False
+    if is_frame(given):
+        raise InputError("given is a table, and says not of what: given={'x': table}")
     given = _in_columns_of(event, given)
     if isinstance(given, xr.Dataset):
         given = _of_one_size(_of_one_length(in_symbols_of(event, given)), event)

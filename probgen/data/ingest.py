@@ -18,6 +18,7 @@ import xarray as xr
 from probgen import datasets
 from probgen.contract.columns import Column
 from probgen.errors import InputError
+from probgen.readers.arrow import as_pandas, is_frame
 from probgen.readers.described import of_one_table
 
 LAZY = 256 << 20  # bytes from which data are read slice by slice and never held whole
@@ -73,7 +74,7 @@ def as_dataset(
     elif isinstance(data, xr.DataArray):
         dataset = data.to_dataset(name="x")
     elif is_frame(data):
-        dataset = datasets.from_frame(_as_pandas(data), choices=choices, like=like)
+        dataset = datasets.from_frame(as_pandas(data), choices=choices, like=like)
     else:
         dataset = from_array(data)
     dataset = _named(dataset)
@@ -124,30 +125,6 @@ def from_array(data: Any, dims: tuple[str, ...] | None = None) -> xr.Dataset:
     if mask is not None and mask.any():
         variables["observed"] = (("row", *dims), ~mask)
     return xr.Dataset(variables)
-
-
-def _as_pandas(data: Any) -> Any:
-    """A frame of pandas, of a table of another library through Arrow. Errors: `InputError`."""
-    if type(data).__module__.partition(".")[0] == "pandas":
-        return data
-    try:
-        import pyarrow
-    except ImportError:
-        raise InputError(f"a table of {type(data).__module__}: needs pyarrow: pip install pyarrow") from None
-    return datasets.of_arrow(pyarrow.table(data))
-
-
-def is_frame(data: Any) -> bool:
-    """Whether it is a DataFrame of pandas, which is not imported to ask, or another table that Arrow takes, as of polars."""
-    if isinstance(data, xr.Dataset | xr.DataArray):  # which speak Arrow as well
-        return False
-    if (
-        hasattr(data, "__arrow_c_stream__")
-        and hasattr(data, "columns")
-        and type(data).__module__.partition(".")[0] != "pandas"
-    ):
-        return True
-    return type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns")
 
 
 def _named(dataset: xr.Dataset) -> xr.Dataset:

@@ -32,7 +32,7 @@ class Summary:
 def _frame(path: Path, choices: Choices) -> pd.DataFrame:
     if str(path) == datasets.STDIN:
         raise InputError("probgen data looks at files: save what comes by standard input to one")
-    if kind_of(path, encoded=choices.encoding is not None) != "tables":
+    if kind_of(path, table=bool(choices.first())) != "tables":
         raise InputError(f"{path} is no table whose columns could be shown: {', '.join([*SUFFIXES, *ARROW])}")
     return arrow_frame(path) if path.suffix.lower() in ARROW else table(path, choices)
 

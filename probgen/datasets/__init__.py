@@ -91,14 +91,15 @@ def load(
     `PluginError`.
     """
     from probgen.readers import STORED, Choices, Reading, from_frame, read, read_stdin, scaled
+    from probgen.readers.arrow import as_pandas
     from probgen.readers.described import marked
 
+    if not isinstance(like, Sequence) or not all(hasattr(each, "support") for each in like):
+        raise InputError("like: the columns of a model are needed, as fitted.event.columns")
     how = Reading(rate, size, crop, gray, scale, Choices.of(table), tuple(like))
     if not isinstance(name, str | Path):
         how.only(("table",), "and a DataFrame is given")
-        if not hasattr(name, "columns"):
-            raise InputError(f"a name, a path or a DataFrame is needed, not {type(name).__name__}")
-        return from_frame(name, choices=how.table, like=how.like)
+        return from_frame(as_pandas(name), choices=how.table, like=how.like)
     text, path = str(name), path_of(name)
     if path is not None:
         dataset = read(path, split, how) if text != STDIN else read_stdin(how)

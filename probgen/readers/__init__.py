@@ -10,11 +10,12 @@ import xarray as xr
 
 from probgen.errors import FileError, InputError
 from probgen.readers.arrays import dataset, hdf5, idx, npy, npz
+from probgen.readers.arrow import of_arrow
 from probgen.readers.base import IMAGES, SOUNDS, Reading, part_of
 from probgen.readers.frames import Choices, from_frame
 from probgen.readers.pairs import is_table, pair_file, pairs
 from probgen.readers.scaled import scaled
-from probgen.readers.tables import ARROW, SUFFIXES, arrow_file, arrow_frame, csv_file, of_arrow, table
+from probgen.readers.tables import ARROW, SUFFIXES, arrow_file, arrow_frame, csv_file, table
 from probgen.readers.texts import lines_of, read_text, text_file
 
 __all__ = [
@@ -54,7 +55,7 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
             f"{path}: Zarr is not read; give the Dataset that xarray.open_zarr makes of it, or save it as .nc"
         )
     place = path / split if split and path.is_dir() else path
-    kind = kind_of(path, place, encoded=how.table.encoding is not None)
+    kind = kind_of(path, place, table=_is_of_tables(how))
     how.only(
         {"sounds": ["rate"], "images": ["size", "crop", "gray", "scale"], "tables": ["table"]}.get(kind, []),
         f"which {path} is not",
@@ -84,20 +85,24 @@ def read_stdin(how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (frozen)
             raise type(error)(str(error).replace(str(path), "standard input")) from None
 
 
-def kind_of(path: Path, place: Path | None = None, *, encoded: bool = False) -> str:
+def kind_of(path: Path, place: Path | None = None, *, table: bool = False) -> str:
     """`sounds`, `images`, `tables` or another; a folder is of sounds if there is one in it.
 
-    place    the part of a folder that is looked into
-    encoded  whether an encoding is said, which tables alone have
+    place  the part of a folder that is looked into
+    table  whether an option of tables is said, or columns of a model: a `.tsv` is then none of pairs of texts
     """
     if not path.is_dir() or path.suffix.lower() in SOUNDS:
         suffix = path.suffix.lower()
         if suffix in ARROW:
             return "tables"
-        if path.name.lower().endswith(SUFFIXES) and (suffix != ".tsv" or encoded or is_table(path)):
+        if path.name.lower().endswith(SUFFIXES) and (suffix != ".tsv" or table or is_table(path)):
             return "tables"
         return "sounds" if suffix in SOUNDS else "images" if suffix in IMAGES else "other"
     return "sounds" if any(file.suffix.lower() in SOUNDS for file in (place or path).rglob("*")) else "images"
+
+
+def _is_of_tables(how: Reading) -> bool:
+    return bool(how.table.first() or how.like)
 
 
 def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
@@ -109,7 +114,7 @@ def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
         return hdf5(path, split)
     if suffix == ".txt":
         return text_file(path, split)
-    if suffix == ".tsv" and how.table.encoding is None and not is_table(path):
+    if suffix == ".tsv" and not _is_of_tables(how) and not is_table(path):
         return pair_file(path, split)
     if split is not None and (suffix in ARROW or name.endswith(SUFFIXES) or suffix == ".npy"):
         return part_of(_file(path, None, how), split, str(path))

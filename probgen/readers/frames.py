@@ -19,6 +19,8 @@ import xarray as xr
 
 from probgen.contract.columns import RARE, Column
 from probgen.errors import InputError, did_you_mean
+from probgen.readers.arrow import without_arrow
+from probgen.readers.classes import OF_NUMBERS, code_of, name_of_class
 from probgen.readers.described import attributes_of, marked
 
 KINDS = ("real", "binary", "count", "integer", "category")
@@ -31,7 +33,6 @@ EXACT = 1 << 53  # whole numbers up to here are exact in float64
 YES_NO = ("False", "True")
 
 DAY_FIRST = re.compile(r"\d{1,2}([./-])\d{1,2}\1(\d{2}|\d{4})([ T]\d{1,2}:\d{2}(:\d{2})?)?")  # or the month
-OF_NUMBERS = re.compile(r"category of (bool|(?:u?int|float|U?Int|Float)\d+)")
 WRITTEN = re.compile(r"[-+]?\d{1,3}([.,' ]\d{3})*([.,]\d+)?")  # a number with marks of thousands
 WITH_SIGN = re.compile(r"([^\w\s.,+-]{1,2})?\s?[-+]?[\d.,]*\d\s?([^\d\s.,%]{1,3})?")  # as $ 1.50, or 20 kg
 PERCENT = re.compile(r"\s*[-+]?\d+([.,]\d+)?\s*%\s*")
@@ -151,7 +152,7 @@ def from_frame(
             return _of_array(frame)
         except (TypeError, ValueError):
             pass  # columns without names that are no numbers
-    frame = with_gaps(named(frame), choices.na)
+    frame = with_gaps(without_arrow(named(frame)), choices.na)
     reads = read_columns(frame, name, choices, like)
     features = [each for each in reads if each.use == "feature"]
     if not features:
@@ -203,7 +204,8 @@ def _of_array(frame: pd.DataFrame) -> xr.Dataset:
 
 def _index_of(frame: pd.DataFrame) -> dict[str, Any]:
     """What rows are called, if it is more than their numbers."""
-    if frame.index.nlevels > 1 or frame.index.equals(pd.RangeIndex(len(frame))):
+    numbered = frame.index.name is None and frame.index.equals(pd.RangeIndex(len(frame)))
+    if frame.index.nlevels > 1 or numbered:
         return {}
     attrs = {"name": str(frame.index.name)} if frame.index.name is not None else {}
     return {"row": ("row", _names_of_rows(frame.index.to_numpy()), attrs)}
@@ -220,6 +222,8 @@ def read_columns(frame: pd.DataFrame, name: str, choices: Choices, like: Sequenc
     if not len(frame):
         raise InputError(f"{name} has no rows")
     known = {column.name: column for column in like}
+    if choices.rare and like and not any(RARE in column.classes for column in like):
+        raise InputError(f"rare = {choices.rare}: the classes of a model are those of its fit, leave it out")
     dropped = choices.dropped(names)
     reads, problems = [], []
     for i, column in enumerate(names):
@@ -233,7 +237,7 @@ def read_columns(frame: pd.DataFrame, name: str, choices: Choices, like: Sequenc
                 raise InputError(
                     f"{name}: the label {column!r} has classes, and kind = {asked!r} is none of them: leave it out"
                 )
-            found = _column(values, column, name, choices.kind_of(column) or as_class, known.get(column))
+            found = _column(values, column, choices.kind_of(column) or as_class, known.get(column))
             if choices.rare and use == "feature" and column not in known and isinstance(found, Column):
                 found = _without_rare(found, values, choices.rare)
             if isinstance(found, str):
@@ -308,19 +312,17 @@ def _counts_rows(values: pd.Series[Any]) -> bool:
     return bool((np.diff(numbers) == 1).all() and numbers[0] in (0, 1))
 
 
-def _column(
-    values: pd.Series[Any], column: str, where: str, kind: str | None, known: Column | None
-) -> Column | str:
+def _column(values: pd.Series[Any], column: str, kind: str | None, known: Column | None) -> Column | str:
     """What a column is, or what has to be said of it."""
     dtype = str(values.dtype)
-    if values.isna().all() and known is None:
-        return "has no value: leave it out (--drop {0})"
     if known is not None:
-        return known
+        return _as_known(known, kind)
+    if values.isna().all():
+        return "has no value: leave it out (--drop {0})"
     if kind is not None:
         return _as_asked(values, column, kind, dtype)
     if isinstance(values.dtype, pd.CategoricalDtype):
-        classes = tuple(map(_name_of_class, values.cat.categories))
+        classes = tuple(map(name_of_class, values.cat.categories))
         if len(set(classes)) != len(classes):
             return "has two classes of one name: give them other names, or leave it out (--drop {0})"
         of = f"category of {values.cat.categories.dtype}"
@@ -349,6 +351,19 @@ def _column(
     if not pd.api.types.is_string_dtype(values.dtype) and values.dtype != object:
         return f"holds {dtype}: leave it out (--drop {{0}})"
     return _of_texts(values, column)
+
+
+def _as_known(column: Column, kind: str | None) -> Column:
+    """The column of a model. Errors: `InputError` where another kind is asked for."""
+    own = {"token": "category"}.get(column.support, column.support)
+    fits = kind is None or kind == own
+    if kind is not None and "<" in kind:
+        fits = column.ordered and tuple(part.strip() for part in kind.split("<")) == column.classes
+    if not fits:
+        raise InputError(
+            f"kind: {column.name} = {kind!r}, and the model was fitted to {column}: leave the option out, or fit again"
+        )
+    return column
 
 
 def _mark(values: pd.Series[Any]) -> str | None:
@@ -413,7 +428,7 @@ def _of_texts(values: pd.Series[Any], column: str) -> Column | str:
             f"holds {str(different[0])!r} or nothing, which may mean another class: write that into the table, leave the column out (--drop {{0}}), "
             "or take it as it is (--kind {0}=category)"
         )
-    return _classes(column, different, "str")
+    return _classes(column, different, str(values.dtype))
 
 
 def _without_rare(column: Column, values: pd.Series[Any], least: int) -> Column:
@@ -424,7 +439,7 @@ def _without_rare(column: Column, values: pd.Series[Any], least: int) -> Column:
         raise InputError(
             f"column {column.name!r} has a class that is called {RARE!r}, which `rare` makes: call it otherwise"
         )
-    often = values.dropna().map(_name_of_class).value_counts()
+    often = values.dropna().map(name_of_class).value_counts()
     kept = tuple(name for name in column.classes if often.get(name, 0) >= least)
     if len(kept) == len(column.classes):
         return column
@@ -433,7 +448,7 @@ def _without_rare(column: Column, values: pd.Series[Any], least: int) -> Column:
 
 def _classes(column: str, different: Any, dtype: str) -> Column:
     numbers = pd.to_numeric(pd.Series(list(different)), errors="coerce")
-    names = [_name_of_class(each) for each in different]
+    names = [name_of_class(each) for each in different]
     order = (
         np.argsort(numbers.to_numpy()) if numbers.notna().all() else np.argsort(np.array(names, dtype=object))
     )
@@ -474,12 +489,11 @@ def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
     if column.support == "token" or (column.classes and not pd.api.types.is_numeric_dtype(values.dtype)):
         codes = {name: i for i, name in enumerate(column.classes)}
         labels, different = pd.factorize(values)
-        other = codes.get(RARE, -1)
-        found = np.array([codes.get(_name_of_class(each), other) for each in different] or [-1])
+        found = np.array([code_of(each, column, codes) for each in different] or [-1])
         new = ~gaps & (found[labels] < 0)
         if new.any():
             row = int(new.argmax())
-            said = _name_of_class(values.iloc[row])
+            said = name_of_class(values.iloc[row])
             raise InputError(
                 f"row {row}, column {column.name!r}: {said!r} is none of its classes; {did_you_mean(said, codes)}"
             )
@@ -501,6 +515,8 @@ def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
         out[~gaps] = values[~gaps].dt.total_seconds().to_numpy(dtype=np.float64) / 86_400
         return out
     read = pd.to_numeric(plain, errors="coerce")
+    if pd.api.types.is_complex_dtype(read.dtype):
+        raise InputError(f"column {column.name!r} holds complex numbers, and the column is {column.support}")
     if pd.api.types.is_integer_dtype(read.dtype) and len(read) and not gaps.all():
         beyond = (read.abs() > EXACT).fillna(False).to_numpy(dtype=bool) | (read < -EXACT).fillna(
             False
@@ -525,35 +541,6 @@ def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
     out[~gaps] = read.to_numpy(dtype=np.float64, na_value=np.nan)[~gaps]
     _check(out, values, column)
     return out
-
-
-def series(values: np.ndarray, column: Column, drawn: bool = False) -> pd.Series[Any]:
-    """The inverse of `numbers`: a column of a frame, with its classes by name, in the type that it had, a nullable one where values are missing.
-
-    drawn  whether a model made the values: then those of a column of whole numbers are rounded
-    """
-    gaps = np.isnan(values)
-    if column.support == "token" or (column.support == "binary" and column.classes not in ((), YES_NO)):
-        categories: pd.Index[Any] = pd.Index([*column.classes] or [str(v) for v in range(column.levels or 2)])
-        of = OF_NUMBERS.fullmatch(column.dtype)
-        if of and RARE not in column.classes:
-            categories = pd.Index(categories == "True") if of[1] == "bool" else categories.astype(of[1])
-        codes = np.where(gaps, -1, values).astype(np.int64)
-        found = pd.Series(pd.Categorical.from_codes(codes, categories, ordered=column.ordered))
-        if column.dtype.startswith("category") or column.ordered:
-            return found
-        if (
-            column.dtype.lower().startswith(("int", "uint", "float")) and RARE not in column.classes
-        ):  # numbers that were taken for classes
-            return pd.to_numeric(found.astype("str"), dtype_backend="numpy_nullable")
-        return found.astype("str")
-    if column.support == "real" and not (drawn and column.dtype.lower().startswith(("int", "uint"))):
-        return pd.Series(values)
-    values = np.rint(values) if column.support == "real" else values
-    whole = pd.Series(values).astype("Int64" if gaps.any() else "int64")
-    if column.support == "binary" and column.classes == YES_NO:
-        return whole.astype("boolean" if gaps.any() else "bool")
-    return whole
 
 
 def _check(found: np.ndarray, values: pd.Series[Any], column: Column) -> None:
@@ -595,12 +582,6 @@ def _dates(different: Any) -> bool:
 def _percentages(different: Any) -> bool:
     texts = [each for each in different if isinstance(each, str)]
     return bool(texts) and len(texts) == len(different) and all(PERCENT.fullmatch(text) for text in texts)
-
-
-def _name_of_class(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def _stacked(values: list[np.ndarray], columns: Sequence[Column]) -> np.ndarray:

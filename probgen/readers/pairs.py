@@ -72,7 +72,7 @@ def pair_file(path: Path, split: str | None = None) -> xr.Dataset:
     for i, row in enumerate(rows):
         if len(row) != 2:
             raise InputError(
-                f"{path}, line {i + 1}: {len(row)} columns; source TAB target is needed (a table is named .tab)"
+                f"{path}, line {i + 1}: {len(row)} columns; source TAB target is needed (a table is named .tab, or read with --sep)"
             )
     source, target = zip(*rows, strict=True)
     symbols = (vocabulary(source), vocabulary([text + END for text in target]))
@@ -97,7 +97,7 @@ def is_table(path: Path) -> bool:
         return False
     if all(map(_number, first)):
         raise InputError(
-            f"{path} holds numbers alone: name its columns in the first line, or save it as .npy"
+            f"{path} holds numbers alone: name its columns in the first line, or by --columns a,b, or save it as .npy"
         )
     return True
 

@@ -10,7 +10,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from shlex import quote
@@ -21,14 +21,12 @@ import xarray as xr
 
 from probgen.contract.columns import Column
 from probgen.errors import FileError, InputError
+from probgen.readers.arrow import of_arrow, without_nullable
 from probgen.readers.base import most_unpacked, reason, unpacked
 from probgen.readers.frames import AS_THEY_ARE, Choices, from_frame
 from probgen.store.guard import UNPACKED
 
 COLUMNS = 1 << 15
-NULLABLE = (
-    "boolean", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64",
-)  # fmt: skip
 ARROW = (".parquet", ".pq", ".feather", ".arrow")
 PACKED = ("", ".gz", ".xz", ".zst")
 SUFFIXES = tuple(kind + packed for packed in PACKED for kind in (".csv", ".tsv", ".tab", ".data"))
@@ -71,21 +69,7 @@ def arrow_frame(path: Path) -> pd.DataFrame:
             found = pyarrow.feather.read_table(path)
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise FileError(f"{path} cannot be read: {reason(error)}") from None
-    return of_arrow(found)
-
-
-def of_arrow(found: Any) -> pd.DataFrame:
-    """A table of Arrow's as a frame; whole numbers with gaps stay whole."""
-    nullable = {str(kind): kind for kind in map(pd.api.types.pandas_dtype, NULLABLE)}
-    kinds = {"bool": "boolean", "float": "Float32", "double": "Float64"}
-
-    def kind_of(arrow: Any) -> Any:
-        name = str(arrow)
-        whole = name.replace("uint", "UInt") if name.startswith("uint") else name.replace("int", "Int")
-        return nullable.get(kinds.get(name, whole))
-
-    frame: pd.DataFrame = found.to_pandas(types_mapper=kind_of, split_blocks=True, self_destruct=True)
-    return frame
+    return of_arrow(found, spent=True)
 
 
 def csv_file(
@@ -104,7 +88,7 @@ def table(
 ) -> pd.DataFrame:
     """A file as a frame, its columns as pandas takes them, of nullable types.
 
-    like  columns of a model: the classes of those stay as they are written
+    like  columns of a model: their names and classes are what they are called there, also where a file could mean something else by them
 
     Errors: `FileError`; `InputError` where its separators, names or decimal points could be one thing or another.
     """
@@ -113,11 +97,12 @@ def table(
     first = next((i for i, line in enumerate(lines) if line.strip()), None)
     if first is None:
         raise InputError(f"{path} is empty")
-    sep = choices.sep or _separator(path, lines[first : first + LOOKED_AT])
-    skipped = _comments(lines, first, sep)
+    known = {column.name: column for column in like}
+    sep = choices.sep or _separator(path, lines[first : first + LOOKED_AT], known)
+    skipped = _comments(path, lines, first, sep, choices, known)
     ends = [0, *(end.end() for end in islice(LINE.finditer(text), skipped))]
     text = text[ends[-1] :]
-    head, body = _names(path, text, sep, choices)
+    head, body = _names(path, text, sep, choices, known)
     dropped = set(choices.dropped(head))
     left, leading, points = _check_rows(path, text, sep, len(head), body, skipped)
     unclear = [head[i] for i in sorted(points) if choices.kind_of(head[i]) is None and head[i] not in dropped]
@@ -127,23 +112,24 @@ def table(
             "of thousands (--decimal ,)"
         )
     kept = [name for i, name in enumerate(head) if i not in left]
-    classes = {column.name for column in like if column.support == "token"}
+    classes = _classes(kept, known, choices)
     texts = [name for name in kept if name in classes or _as_text(name, choices)]
     zeros = [head[i] for i in sorted(leading) if head[i] in kept and choices.kind_of(head[i]) is None]
-    zeros = [name for name in zeros if name not in texts and name not in dropped]
+    zeros = [name for name in zeros if name not in texts and name not in dropped and name not in known]
     if zeros:
         raise InputError(
             f"{path}: column {zeros[0]!r} has numbers with leading zeros: they are classes (--kind {quote(zeros[0])}=category), or numbers "
             f"(--kind {quote(zeros[0])}=count), or left out (--drop {quote(zeros[0])})"
         )
+    marks = [*GAPS, *choices.na]
     how: dict[str, Any] = {
         "sep": sep,
         "header": None,
         "names": head,
         "usecols": [i for i in range(len(head)) if i not in left],
         "skiprows": 1 if body else 0,
-        "skipinitialspace": True,
-        "na_values": [*GAPS, *choices.na],
+        "skipinitialspace": all(name == name.strip() for names in classes.values() for name in names),
+        "na_values": {name: [] if name in classes else marks for name in head},
         "keep_default_na": False,
         "dtype_backend": "numpy_nullable",
         "dtype": dict.fromkeys(texts, "string"),
@@ -155,18 +141,35 @@ def table(
             frame = pd.read_csv(io.StringIO(text, newline=""), decimal=decimal, **how)
         except (ValueError, OverflowError) as error:
             raise FileError(f"{path} cannot be read as a table: {reason(error)}") from None
-        marks = [*GAPS, *choices.na]
         for name in frame.columns:
             if pd.api.types.is_string_dtype(frame[name].dtype):
-                plain = frame[name].str.strip()
-                frame[name] = plain.mask(plain.isin(marks))
+                frame[name] = _cells(frame[name], classes.get(name, ()), marks)
         return frame
 
     frame = read(choices.decimal or ".")
     decimal = choices.decimal or _decimal(path, frame, texts)
     if decimal != (choices.decimal or "."):
         frame = read(decimal)
-    return _with_numbers(path, frame, texts, decimal, choices.decimal is not None)
+    return without_nullable(_with_numbers(path, frame, texts, decimal, choices.decimal is not None))
+
+
+def _classes(
+    names: Sequence[str], known: Mapping[str, Column], choices: Choices
+) -> dict[str, tuple[str, ...]]:
+    """Of columns whose classes a model or you have named, what these are called."""
+    found = {name: known[name].classes for name in names if name in known and known[name].support == "token"}
+    said = {name: choices.kind_of(name) or "" for name in names if name not in found}
+    ordered = {
+        name: tuple(part.strip() for part in kind.split("<")) for name, kind in said.items() if "<" in kind
+    }
+    return found | ordered
+
+
+def _cells(cells: pd.Series[Any], classes: Sequence[str], marks: Sequence[str]) -> pd.Series[Any]:
+    """Texts without spaces around them and without marks of gaps, but where a class is called so."""
+    plain = cells.str.strip()
+    plain = plain.where(~cells.isin(classes), cells)
+    return plain.mask(plain.isin([mark for mark in marks if mark not in classes]))
 
 
 def _with_numbers(
@@ -229,7 +232,9 @@ def _decoded(path: Path, choices: Choices) -> str:
             f"{path} is no text in UTF-8: say how it is written, --encoding latin-1, cp1252 or utf-16"
         ) from None
     if "\0" in text:
-        raise FileError(f"{path} is no text: it holds bytes that are 0")
+        raise FileError(
+            f"{path} is no text: it holds bytes that are 0; if it is in UTF-16, say which, --encoding utf-16-le or utf-16-be"
+        )
     return text
 
 
@@ -251,18 +256,34 @@ def _bounded(stream: Any, packed: int) -> bytes:
     return raw
 
 
-def _rows(text: str, sep: str) -> Any:
-    """The reader of the csv module: rows as lists of texts, and `line_num`."""
-    return csv.reader(io.StringIO(text, newline=""), delimiter=sep, skipinitialspace=True)
+def _rows(text: str, sep: str, *, spaces: bool = False) -> Any:
+    """The reader of the csv module: rows as lists of texts, and `line_num`. spaces: whether those after a separator are kept."""
+    return csv.reader(io.StringIO(text, newline=""), delimiter=sep, skipinitialspace=not spaces)
 
 
-def _separator(path: Path, lines: Sequence[str]) -> str:
-    """What parts the fields: the mark by which all lines have equally many. Errors: `InputError` where two do."""
+def _first(text: str, sep: str, known: Collection[str]) -> list[str]:
+    """The fields of the first line that has some, without spaces around them, but where a column of a model is called so."""
+    cells: list[str]
+    exact: list[str]
+    cells, exact = (
+        next((row for row in _rows(text, sep, spaces=spaces) if any(cell.strip() for cell in row)), [])
+        for spaces in (False, True)
+    )
+    exact = exact if len(exact) == len(cells) else cells  # quotes after spaces
+    called = ((raw, cell, cell.strip()) for raw, cell in zip(exact, cells, strict=True))
+    return [next((name for name in names if name in known), names[-1]) for names in called]
+
+
+def _separator(path: Path, lines: Sequence[str], known: Collection[str]) -> str:
+    """What parts the fields: the mark by which a line has the names of a model's columns, or by which all lines have equally many. Errors: `InputError` where two do."""
     if Path(path.stem if path.suffix.lower() in PACKED[1:] else path).suffix.lower() in (
         ".tsv",
         ".tab",
     ):
         return "\t"
+    naming = [sep for sep in SEPARATORS if any(set(known) <= set(_first(line, sep, known)) for line in lines)]
+    if len(known) > 1 and len(naming) == 1:
+        return naming[0]
     text = "\n".join(line for line in lines if line.strip() and not line.startswith("#")) or "\n".join(lines)
     widths: dict[str, Counter[int]] = {}
     for sep in SEPARATORS:
@@ -287,8 +308,10 @@ def _separator(path: Path, lines: Sequence[str]) -> str:
     raise InputError(f"{path}: {said} may part its columns: say which, --sep '{even[0]}'")
 
 
-def _comments(lines: Sequence[str], first: int, sep: str) -> int:
-    """How many lines at the beginning are empty, or remarks that begin with # and have not the fields of the lines below."""
+def _comments(
+    path: Path, lines: Sequence[str], first: int, sep: str, choices: Choices, known: Collection[str]
+) -> int:
+    """How many lines at the beginning are empty, or remarks that begin with #. Errors: `InputError` for one that could name the columns as well."""
     skipped = first
     while skipped < len(lines) - 1 and (
         lines[skipped].startswith("#") or not lines[skipped].strip(sep + " ")
@@ -299,16 +322,37 @@ def _comments(lines: Sequence[str], first: int, sep: str) -> int:
         below = next(
             (line for line in lines[skipped + 1 :] if line.strip() and not line.startswith("#")), None
         )
-        if below is None or lines[skipped].count(sep) == below.count(sep) > 0:
+        if below is None or (
+            lines[skipped].count(sep) == below.count(sep) > 0
+            and not _is_remark(path, lines[skipped : skipped + LOOKED_AT], sep, choices, known)
+        ):
             break
         skipped += 1
     return skipped
 
 
-def _names(path: Path, text: str, sep: str, choices: Choices) -> tuple[list[str], bool]:
+def _is_remark(path: Path, lines: Sequence[str], sep: str, choices: Choices, known: Collection[str]) -> bool:
+    """Whether a first line with # and as many fields as those below says nothing of columns. Errors: `InputError` where it could."""
+    here, rest = ("\n".join(line for line in part if line.strip()) for part in (lines, lines[1:]))
+    first, second = (_first(text, sep, known) for text in (here, rest))
+    if choices.columns == ("header",) or (known and set(known) <= set(first)):
+        return False
+    if choices.columns is not None or (known and set(known) <= set(second)):
+        return list(choices.columns or ()) != first
+    if _is_above_numbers(first, here, sep):
+        return False
+    if _is_above_numbers(second, rest, sep):
+        return True
+    raise InputError(
+        f"{path}: its first line begins with # and may name the columns (--columns header) or be a remark: then name them by --columns a,b,..."
+    )
+
+
+def _names(
+    path: Path, text: str, sep: str, choices: Choices, known: Collection[str]
+) -> tuple[list[str], bool]:
     """The names of columns, and whether the first line holds them. Errors: `InputError`."""
-    first = next(row for row in _rows(text, sep) if any(cell.strip() for cell in row))
-    first = [cell.strip() for cell in first]
+    first = _first(text, sep, known)
     if len(first) > COLUMNS:
         raise FileError(f"{path} has more than {COLUMNS} columns; give an .npy file")
     if choices.columns is not None and choices.columns != ("header",):
@@ -316,20 +360,23 @@ def _names(path: Path, text: str, sep: str, choices: Choices) -> tuple[list[str]
         names = names or list(choices.columns)
         if len(names) != len(first):
             raise InputError(f"{path} has {len(first)} columns, and --columns names {len(names)}")
+        if twice := [name for name, n in Counter(names).items() if n > 1]:
+            raise InputError(f"--columns names {twice[0]!r} twice: names must differ")
         return names, first == names or _is_above_numbers(first, text, sep)
     numbers = [cell for cell in first if _is_number(cell)]
-    if numbers and choices.columns is None and not _is_above_numbers(first, text, sep):
+    models = bool(known) and set(known) <= set(first)
+    if numbers and choices.columns is None and not models and not _is_above_numbers(first, text, sep):
         raise InputError(
             f"{path}: its first line holds the number {numbers[0]}, and it should name the columns: name them by --columns a,b,..., "
             f"number them by --columns none, or take it for names by --columns header"
         )
-    named = [cell for cell in first if cell]
+    named = [cell for cell in first if cell or cell in known]
     if twice := [cell for cell, n in Counter(named).items() if n > 1]:
         raise InputError(
             f"{path} has two columns {twice[0]!r}: names must differ; give others by --columns a,b,..., or number them, if the first "
             "line is a row, by --columns none"
         )
-    return [cell or f"Unnamed: {i}" for i, cell in enumerate(first)], True
+    return [cell if cell or cell in known else f"Unnamed: {i}" for i, cell in enumerate(first)], True
 
 
 def _is_above_numbers(first: Sequence[str], text: str, sep: str) -> bool:

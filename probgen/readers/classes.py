@@ -1,0 +1,41 @@
+"""What classes are called."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from probgen.contract.columns import RARE, Column
+
+OF_NUMBERS = re.compile(r"(category of )?(bool(?:ean)?|(?:u?int|float|U?Int|Float)\d+)")  # types of columns
+
+
+def name_of_class(value: Any) -> str:
+    """The name of a value that is a class: whole numbers have no point."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def code_of(value: Any, column: Column, codes: dict[str, int]) -> int:
+    """The number of the class that a value is, -1 for none. A number is the same one with and without a point: 2 and 2.0."""
+    return next((codes[name] for name in _names(value, column) if name in codes), codes.get(RARE, -1))
+
+
+def _names(value: Any, column: Column) -> Iterator[str]:
+    """What a value may be called, the likeliest first. A text is a number in a column that was one of numbers."""
+    yield name_of_class(value)
+    number = None
+    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
+        number = float(value)
+    elif isinstance(value, str) and (of := OF_NUMBERS.fullmatch(column.dtype)) and not of[2].startswith("bool"):
+        with suppress(ValueError):
+            number = float(value)
+    if number is not None and math.isfinite(number):
+        yield name_of_class(number)
+        yield repr(number)

@@ -1,0 +1,60 @@
+"""Values of a table as columns of a frame, in the types that they had."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from probgen.contract.columns import RARE, Column
+from probgen.readers.classes import OF_NUMBERS
+from probgen.readers.frames import YES_NO
+
+
+def series(values: np.ndarray, column: Column, drawn: bool = False) -> pd.Series[Any]:
+    """The inverse of `numbers`: a column of a frame, with its classes by name, in the type that it had if that holds all of its values.
+
+    Whole numbers and truth values with gaps are in a nullable type.
+
+    drawn  whether a model made the values: then those of a column of whole numbers are rounded
+    """
+    gaps = np.isnan(values)
+    if column.support == "token" or (column.support == "binary" and column.classes not in ((), YES_NO)):
+        return _of_classes(np.where(gaps, -1, values).astype(np.int64), column)
+    if column.support == "real" and not (drawn and column.dtype.lower().startswith(("int", "uint"))):
+        return _typed(pd.Series(values), column.dtype)
+    values = np.rint(values) if column.support == "real" else values
+    whole: pd.Series[Any] = pd.Series(values).astype("Int64" if gaps.any() else "int64")
+    if column.support == "binary" and column.classes == YES_NO:
+        whole = whole.astype("boolean" if gaps.any() else "bool")
+    return whole if "loat" in column.dtype else _typed(whole, column.dtype)
+
+
+def _of_classes(codes: np.ndarray, column: Column) -> pd.Series[Any]:
+    categories: pd.Index[Any] = pd.Index([*column.classes] or [str(v) for v in range(column.levels or 2)])
+    of = OF_NUMBERS.fullmatch(column.dtype) if RARE not in column.classes else None
+    if of:
+        with suppress(ValueError):  # classes in an order that somebody gave, and that are no numbers
+            categories = pd.Index(categories == "True") if of[2].startswith("bool") else categories.astype(of[2])
+    found = pd.Series(pd.Categorical.from_codes(codes, categories, ordered=column.ordered))
+    if of and not of[1]:  # numbers that were taken for classes
+        numbers: Any = pd.Series(categories).convert_dtypes().dtype
+        return _typed(found.astype(numbers), column.dtype)
+    if column.dtype.startswith("category") or column.ordered:
+        return found
+    plain: Any = column.dtype if column.dtype in ("object", "string") else "str"
+    return found.astype(plain)
+
+
+def _typed(found: pd.Series[Any], dtype: Any) -> pd.Series[Any]:
+    """The same in another type, if that holds all of its values."""
+    if not OF_NUMBERS.fullmatch(dtype):
+        return found
+    with suppress(TypeError, ValueError, OverflowError), np.errstate(all="ignore"):
+        cast = found.astype(dtype)
+        one, other = (each.to_numpy(dtype=np.float64, na_value=np.nan) for each in (cast, found))
+        if np.array_equal(one, other, equal_nan=True):
+            return cast
+    return found

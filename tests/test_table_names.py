@@ -1,0 +1,313 @@
+"""Tables whose names, classes and types could be taken for something else: what a model knows comes back as it was, or is refused."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import probgen
+from probgen.api.framing import write_table
+from probgen.cli.reading import reading
+from probgen.datasets import load
+from probgen.errors import InputError
+
+NUMBERS = np.array([0.5, 1.5, -2.25, 4.0, 3.0, 0.25])
+ODD = {
+    "marks of gaps": ["NA", "?", "b", "null", "NA", "nan"],
+    "nothing": ["", "a", "", "b", "b", "a"],
+    "outer spaces": [" a", "a", "a ", " a", "b", "a"],
+    "returns": ["a\rb", "a b", "a\r\nb", "a", "a\nb", "a"],
+    "separators": ["\u2028x", "x", "x\u2028", "x", "y", "y"],
+    "fields": ["a,b", "a;b", 'a"b', "a\tb", "#a", "'a'"],
+    "numbers": ["1.0", "1", "01", "1e0", "1.00", "1"],
+    "words for truth": ["True", "true", "TRUE", "False", "0", "1"],
+}
+NAMES = {
+    "plain": ("k", "r"),
+    "years": ("2019", "2020"),
+    "fields": ("r;q", "a=b"),
+    "outer spaces": (" a", "a"),
+    "nothing": ("", "r"),
+    "remark": ("#k", "r"),
+    "roles": ("label", "weight"),
+    "quotes": ('say "k"', "it's"),
+    "numbers of rows": ("index", "Unnamed: 0"),
+}
+
+
+def fitted_to(t: pd.DataFrame) -> Any:
+    kinds = {str(name): "category" if i == 0 else "real" for i, name in enumerate(t.columns)}
+    return probgen.fit("independent", load(t, table={"kind": kinds}))
+
+
+def scores(fitted: Any, data: Any) -> np.ndarray:
+    found: np.ndarray = probgen.score(fitted, data).log_prob.values
+    return found
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+@pytest.mark.parametrize("odd", ODD)
+def test_classes_come_back_from_files(odd: str, suffix: str, tmp_path: Path) -> None:
+    """What `write_table` writes is scored as the table it was written of, to the bit."""
+    t = pd.DataFrame({"k": ODD[odd], "r": NUMBERS})
+    fitted = fitted_to(t)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="column 'k' has the class")
+        written = write_table(load(t, like=fitted.event.columns), tmp_path / f"t{suffix}")
+    np.testing.assert_array_equal(scores(fitted, written), scores(fitted, t))
+    pd.testing.assert_frame_equal(probgen.frame(load(written, like=fitted.event.columns)), t)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+@pytest.mark.parametrize("odd", NAMES)
+def test_names_of_columns_come_back_from_files(odd: str, suffix: str, tmp_path: Path) -> None:
+    t = pd.DataFrame({NAMES[odd][0]: ["a;b", "c", "a;b", "c", "d", "d"], NAMES[odd][1]: NUMBERS})
+    fitted = fitted_to(t)
+    written = write_table(load(t, like=fitted.event.columns), tmp_path / f"t{suffix}")
+    np.testing.assert_array_equal(scores(fitted, written), scores(fitted, t))
+
+
+@pytest.mark.parametrize("odd", [odd for odd in ODD if odd != "returns"])  # which they lose
+def test_classes_come_back_from_files_of_pandas(odd: str, tmp_path: Path) -> None:
+    """Also without quotes around spaces."""
+    t = pd.DataFrame({"k": ODD[odd], "r": NUMBERS})
+    fitted = fitted_to(t)
+    t.to_csv(tmp_path / "t.csv", index=False)
+    np.testing.assert_array_equal(scores(fitted, tmp_path / "t.csv"), scores(fitted, t))
+
+
+def test_a_class_that_is_nothing_and_a_gap_are_not_written_alike(tmp_path: Path) -> None:
+    t = pd.DataFrame({"k": ["", "a", None, "b", "b", "a"], "r": NUMBERS})
+    fitted = fitted_to(t)
+    rows = load(t, like=fitted.event.columns)
+    with pytest.raises(InputError, match="gaps and the class ''"):
+        write_table(rows, tmp_path / "t.csv")
+    assert not list(tmp_path.iterdir())
+    written = write_table(rows, tmp_path / "t.parquet")
+    np.testing.assert_array_equal(scores(fitted, written), scores(fitted, t))
+
+
+def test_a_mark_of_gaps_that_is_no_class_is_a_gap(tmp_path: Path) -> None:
+    t = pd.DataFrame({"k": ["a", "b", None, "b"], "r": NUMBERS[:4]})
+    fitted = fitted_to(t)
+    (tmp_path / "t.csv").write_text("k,r\na,0.5\n b ,1.5\nNA,-2.25\nb, 4\n")
+    np.testing.assert_array_equal(scores(fitted, tmp_path / "t.csv"), scores(fitted, t))
+
+
+def test_a_class_that_readers_take_for_a_gap_is_told(tmp_path: Path) -> None:
+    t = pd.DataFrame({"k": ["NA", "b", "b"], "r": NUMBERS[:3]})
+    with pytest.warns(UserWarning, match="'NA', which readers of separated values take for a gap"):
+        write_table(load(t), tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("fit_to", ["frame", "file"])
+@pytest.mark.parametrize("values", [[1.0, 2.0, 3.5], [1e22, 2.0, -0.5], [7.0, 8.0, 9.0]])
+def test_a_number_has_one_name(values: list[float], fit_to: str, tmp_path: Path) -> None:
+    """1.0 of a frame and 1 of a file are one class, whichever a model was fitted to; 1.10 and 1.1 of a file are two."""
+    t = pd.DataFrame({"k": values * 2, "r": NUMBERS})
+    t.to_csv(tmp_path / "t.csv", index=False)
+    kinds = {"kind": {"k": "category"}}
+    fitted = probgen.fit("independent", load(t if fit_to == "frame" else tmp_path / "t.csv", table=kinds))
+    np.testing.assert_array_equal(scores(fitted, t), scores(fitted, tmp_path / "t.csv"))
+    draws = probgen.sample(fitted, 20)
+    written = write_table(draws, tmp_path / "d.csv")
+    np.testing.assert_array_equal(scores(fitted, written), scores(fitted, probgen.frame(draws)))
+
+
+def test_versions_are_no_numbers(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("k,r\n1.10,0.5\n1.1,1.5\n1.10,2.5\n")
+    fitted = probgen.fit("independent", load(tmp_path / "t.csv", table={"kind": {"k": "category"}}))
+    assert fitted.event.columns[0].classes == ("1.10", "1.1") or fitted.event.columns[0].levels == 2
+    with pytest.raises(InputError, match="none of its classes"):
+        scores(fitted, pd.DataFrame({"k": ["1.100"], "r": [0.5]}))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series([0.5, 1.25, 2.5], dtype="float32"),
+        pd.Series([0.5, 1.25, 2.5], dtype="float16"),
+        pd.Series([0.5, None, 2.5], dtype="float64"),
+        pd.Series([5, 1, 2], dtype="int32"),
+        pd.Series([5, 1, 2], dtype="int16"),
+        pd.Series([5, 1, 2], dtype="uint8"),
+        pd.Series([5, 1, 2], dtype="Int64"),
+        pd.Series([5, None, 2], dtype="Int64"),
+        pd.Series([5, None, 2], dtype="UInt8"),
+        pd.Series([-5, 1, 2], dtype="int16"),
+        pd.Series([True, False, True], dtype="bool"),
+        pd.Series([True, False, True], dtype="boolean"),
+        pd.Series([True, None, True], dtype="boolean"),
+        pd.Series(["a", "b", "a"], dtype="object"),
+        pd.Series(["a", "b", "a"], dtype="str"),
+        pd.Series(["a", None, "a", "b"], dtype="string"),
+        pd.Series([3, 1, 3], dtype="category"),
+        pd.Series(["a", "b", "a"], dtype=pd.CategoricalDtype(["b", "a"], ordered=True)),
+        pd.Series([0.5, 1.5, 0.5], dtype="float32").astype("category"),
+    ],
+    ids=lambda column: f"{column.dtype}{' gaps' if column.isna().any() else ''}",
+)
+def test_columns_come_back_in_their_types(column: pd.Series[Any], tmp_path: Path) -> None:
+    t = pd.DataFrame({"k": column, "r": np.arange(len(column)) + 0.5})
+    pd.testing.assert_frame_equal(probgen.frame(load(t)), t)
+    fitted = probgen.fit("independent", load(t), dtype="float64")
+    drawn = probgen.frame(probgen.sample(fitted, 5))["k"].dtype
+    assert drawn == column.dtype or column.dtype in ("float16", "float32")  # draws of float64 are no float32
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (pd.Series([5, 1, 2]), "category"),
+        (pd.Series([5, 1, 2], dtype="int8"), "1 < 2 < 5"),
+        (pd.Series([True, False, True]), "category"),
+        (pd.Series([0.5, 1.0, 2.0]), "category"),
+    ],
+)
+def test_numbers_that_are_taken_for_classes_stay_numbers(values: pd.Series[Any], kind: str) -> None:
+    t = pd.DataFrame({"k": values, "r": [0.5, 1.5, 2.5]})
+    pd.testing.assert_frame_equal(probgen.frame(load(t, table={"kind": {"k": kind}})), t)
+
+
+def test_draws_that_a_type_does_not_hold_have_a_larger_one() -> None:
+    t = pd.DataFrame({"k": pd.Series([120, 127, 90, 110], dtype="int8"), "r": [0.5, 1.5, 2.5, 4]})
+    draws = probgen.sample(probgen.fit("independent", load(t)), 200)
+    assert draws.x.values[:, 0].max() > 127
+    assert probgen.frame(draws)["k"].dtype == "int64"
+
+
+def test_a_named_index_comes_back() -> None:
+    t = pd.DataFrame({"r": NUMBERS}, index=pd.RangeIndex(6, name="id"))
+    assert probgen.frame(load(t)).index.name == "id"
+
+
+@pytest.mark.parametrize("kind", ["string", "dictionary", "int64", "double", "bool"])
+def test_columns_that_are_kept_in_arrow(kind: str) -> None:
+    """`dtype_backend="pyarrow"` changes nothing."""
+    pa = pytest.importorskip("pyarrow")
+    values: list[Any] = {
+        "string": ["a", "b", None, "a"],
+        "dictionary": ["a", "b", None, "a"],
+        "int64": [1, 5, None, 7],
+        "double": [0.5, 1.5, None, 2.5],
+        "bool": [True, False, None, True],
+    }[kind]
+    arrow = pa.array(values)
+    arrow = arrow.dictionary_encode() if kind == "dictionary" else arrow
+    index = [3, 1, 2, 0]
+    column = pd.Series(pd.arrays.ArrowExtensionArray(arrow), index=index)
+    plain = pd.Series(values, index=index, dtype={"int64": "Int64", "bool": "boolean"}.get(kind))
+    one, other = (load(pd.DataFrame({"k": k, "r": NUMBERS[:4]}, index=index)) for k in (column, plain))
+    xr.testing.assert_equal(
+        one.drop_vars("classes", errors="ignore"), other.drop_vars("classes", errors="ignore")
+    )
+    assert one["row"].values.tolist() == index
+
+
+def test_a_table_of_arrow_is_loaded_and_stays() -> None:
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"a": [1, 2, 3], "k": ["a", "b", "a"]})
+    assert load(table).x.shape == load(table).x.shape == (3, 2)
+    assert table["a"].to_pylist() == [1, 2, 3]
+
+
+def test_pairs_and_tables_with_tabs(tmp_path: Path) -> None:
+    """Two columns of words are pairs of texts, unless a model has columns, or an option says that it is a table."""
+    t = pd.DataFrame({"k": ["a", "b", "a"], "m": ["u", "v", "v"]})
+    fitted = probgen.fit("independent", load(t))
+    written = write_table(probgen.sample(fitted, 4), tmp_path / "t.tsv")
+    assert np.isfinite(scores(fitted, written)).all()
+    assert load(written).x.dims == ("row", "time")
+    for table in ({"sep": "\t"}, {"columns": ["header"]}, {"kind": {"k": "category"}}):
+        assert load(written, table=table).x.dims == ("row", "feature")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda f, t: scores(f, load(t, like=f.event.columns, table={"kind": {"r": "count"}})), "kind: r = 'count', and the model was fitted to r .real."),
+        (lambda f, t: scores(f, load(t, like=f.event.columns, table={"rare": 5})), "rare = 5: the classes of a model"),
+        (lambda f, t: load(t, like=f), "fitted.event.columns"),
+        (lambda f, t: load([[1, 2]]), "a name, a path or a DataFrame is needed, not list"),
+        (lambda f, t: probgen.sample(f, 2, given=t), "given={'x': table}"),
+        (lambda f, t: scores(f, t.assign(r=t["r"] + 1j)), "column 'r' holds complex numbers"),
+        (lambda f, t: scores(f, t.assign(r=(t["r"] + 1j).astype(object))), "column 'r'"),
+        (lambda f, t: load(t.assign(r=t["r"] + 1j)), "column 'r' holds complex numbers"),
+        (lambda f, t: probgen.fit("independent", t.assign(r=t["r"] * 1e-200)), "column 'r': from -2.25e-200 to 4e-200"),
+        (lambda f, t: probgen.fit("independent", t.assign(r=t["r"] * 1e155)), "column 'r': from -2.25e.155"),
+    ],
+)  # fmt: skip
+def test_what_would_have_no_effect_or_be_lost_is_refused(call: Any, message: str) -> None:
+    t = pd.DataFrame({"k": list("abcabc"), "r": NUMBERS})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InputError, match=message):
+            call(fitted_to(t), t)
+
+
+def test_options_said_again_are_fine() -> None:
+    t = pd.DataFrame({"k": list("aabbbc"), "r": NUMBERS})
+    how = {"kind": {"k": "category", "r": "real"}, "rare": 2}
+    fitted = probgen.fit("independent", load(t, table=how))
+    again = scores(fitted, load(t, like=fitted.event.columns, table=how))
+    np.testing.assert_array_equal(again, scores(fitted, t))
+
+
+def test_a_name_with_an_equals_sign_has_a_kind() -> None:
+    how = reading(
+        size=None, crop=False, gray=False, scale=None, columns=None, sep=None,
+        kind=["a=b=category", "k=x=1<x=2"],
+    )  # fmt: skip
+    assert how["table"]["kind"] == {"a=b": "category", "k": "x=1<x=2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "columns"),
+    [
+        ("# made on monday, by hand\nname,age\na,3\nb,4\n", {}, ["name", "age"]),
+        ("#,name\n1,a\n2,b\n", {}, ["#", "name"]),
+        ("# x,y\n1.5,2\n3,4\n", {}, ["# x", "y"]),
+        ("# made on monday, by hand\nname,city\na,u\nb,v\n", None, []),
+        ("# made on monday, by hand\nname,city\na,u\nb,v\n", {"columns": ["name", "city"]}, ["name", "city"]),
+        ("# name,city\na,u\nb,v\na,v\n", {"columns": ["header"]}, ["# name", "city"]),
+    ],
+)
+def test_remarks_with_as_many_fields_as_rows(
+    text: str, how: dict[str, Any] | None, columns: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    if how is None:
+        with pytest.raises(InputError, match="or be a remark"):
+            load(tmp_path / "t.csv")
+        return
+    found = load(tmp_path / "t.csv", table=how)
+    assert found["feature"].values.tolist() == columns
+    assert found.sizes["row"] == text.count("\n") - 2 + (
+        text[:2] in ("#,", "# x"[:2]) and text.count("monday") == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "message"),
+    [
+        ("a,b,c\n1,2,3\n", {"columns": ["r", "r", "c"]}, "--columns names 'r' twice"),
+        ("a,b\n18446744073709551616,1\n3,2\n", {}, "column 'a'"),
+    ],
+)
+def test_more_that_is_refused(text: str, how: dict[str, Any], message: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load(tmp_path / "t.csv", table=how)
+
+
+def test_utf_16_without_a_mark_names_the_option(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("a,b\n1,2\n3,4\n".encode("utf-16-le"))
+    with pytest.raises(probgen.errors.FileError, match="--encoding utf-16-le"):
+        load(tmp_path / "t.csv")
+    assert load(tmp_path / "t.csv", table={"encoding": "utf-16-le"}).x.shape == (2, 2)
