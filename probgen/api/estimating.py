@@ -24,7 +24,7 @@ from sklearn.utils.validation import _check_feature_names, check_is_fitted, vali
 from probgen.api.encoding import encode
 from probgen.api.fitting import fit
 from probgen.api.framing import frame
-from probgen.api.loading import load
+from probgen.api.loading import of_bytes
 from probgen.api.sampling import sample
 from probgen.api.scoring import score
 from probgen.contract.definition import Encoder, latents_of
@@ -156,9 +156,7 @@ class Estimator(DensityMixin, BaseEstimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if isinstance(state.get("fitted_"), bytes):
-            with tempfile.TemporaryDirectory() as folder:
-                (Path(folder) / "model.h5").write_bytes(state["fitted_"])
-                state = {**state, "fitted_": load(Path(folder) / "model.h5")}
+            state = {**state, "fitted_": of_bytes(state["fitted_"])}
         super().__setstate__(state)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,13 @@ def load(path: str | Path, family_: Any = None, *, models: Mapping[str, Fitted] 
     `PluginError` if its family is not installed.
     """
     return _load(path, family_, dict(models or {}), ())
+
+
+def of_bytes(content: bytes, family_: Any = None) -> Fitted:
+    """The same of what such a file holds. Errors: `FileError`, `PluginError`."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / MODEL).write_bytes(content)
+        return load(Path(folder), family_)
 
 
 def _load(path: str | Path, family_: Any, models: dict[str, Fitted], within: tuple[Path, ...]) -> Fitted:

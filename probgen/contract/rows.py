@@ -14,10 +14,19 @@ from torch import Tensor
 from probgen.contract.event import Event
 from probgen.contract.seeds import key
 from probgen.contract.sizes import cut, shards_of, sizes_of
+from probgen.contract.world import World
 from probgen.errors import PluginError
 
 BLOCK = 4096  # rows that are read from disk together; fewer where rows are large
 WINDOW = 256 << 20  # bytes of `x` that are shuffled together; smaller data sets are one window
+
+
+def _moments_of(x: Tensor, w: Tensor) -> Tensor:
+    """Sum of weights, mean, and sum of squares about it, of rows x: (3, dimension), float64."""
+    x, w = x.double(), w.double().expand_as(x)
+    part = w.sum(0)
+    mean = (w * x).sum(0) / part.clamp(min=1e-300)
+    return torch.stack([part, mean, (w * (x - mean).square()).sum(0)])
 
 
 @dataclass(frozen=True)
@@ -34,12 +43,13 @@ class Moments:
 
         One pass (Chan, Golub & LeVeque 1983), so that an offset of many deviations costs no digits.
         """
+        return Moments.joined(_moments_of(x, w) for x, w in parts)
+
+    @staticmethod
+    def joined(parts: Iterable[Tensor]) -> Moments:
+        """Of what `_moments_of` has of parts."""
         total = mean = square = torch.zeros((), dtype=torch.float64)
-        for x, w in parts:
-            x, w = x.double(), w.double().expand_as(x)
-            part = w.sum(0)
-            part_mean = (w * x).sum(0) / part.clamp(min=1e-300)
-            part_square = (w * (x - part_mean).square()).sum(0)
+        for part, part_mean, part_square in parts:
             both = (total + part).clamp(min=1e-300)
             step = part_mean - mean
             square = square + part_square + step.square() * total * part / both
@@ -86,6 +96,7 @@ class Rows:
     dataset      the data as given, without rows of weight 0: `x (row, ...)`, and what goes with it
     mean_weight  of the rows; 1 where they have no weights
     valid        the rows to choose by (early stop), or None
+    world        the processes of the fit, which share what has to be done with all rows
 
     Batches and chunks are tensors by name, on the run's device: `x` (`real`, `count` and `mixed` in `x_dtype`, `binary` and `integer` in
     the run's dtype, `token` as int64), `observed` (bool; `x` is 0 where it is False), `weight`, `length` (int64), the conditions of
@@ -108,7 +119,9 @@ class Rows:
         x_dtype: torch.dtype | None = None,
         valid: Rows | None = None,
         beside: Collection[str] = (),
+        world: World | None = None,
     ):
+        self.world = world or World()
         self.mean_weight = 1.0
         if "weight" in dataset:
             weight = dataset["weight"].values
@@ -188,9 +201,8 @@ class Rows:
                 yield self.ready(cut(self._read(rows), self.event, (height, width)))
             return
         if self._window_rows == self.n:
-            tensors = self._all()
-            for start in range(0, self.n, size):
-                yield self.ready({name: tensor[start : start + size] for name, tensor in tensors.items()})
+            blocks = self.blocks(size)
+            yield from (blocks[i] for i in range(blocks.n))
             return
         read = max(size, 16 * self._block // size * size)  # one read for many chunks
         for start in range(0, self.n, read):
@@ -198,16 +210,24 @@ class Rows:
             for inner in range(0, len(tensors["x"]), size):
                 yield self.ready({name: tensor[inner : inner + size] for name, tensor in tensors.items()})
 
+    def blocks(self, size: int = 4096) -> Blocks:
+        """The chunks of `chunks(size)` by number, where rows are of one size."""
+        return Blocks(self, size)
+
     @torch.no_grad()
     def moments(self) -> Moments:
         """Weighted mean and variance of each dimension of x over all rows, of what is observed, in float64."""
-        return Moments.of(self._weighted())
+        if self.event.any_size:
+            return Moments.of(map(_weighted, self.chunks()))
+        blocks, size = self.blocks(), self.event.size
+        each = self.world.each(blocks.n, lambda i: _moments_of(*_weighted(blocks[i])).flatten(), 3 * size)
+        return Moments.joined(part.view(3, size) for part in each)
 
-    def _weighted(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in self.chunks():
-            x = batch["x"].flatten(1)
-            w = batch["weight"].double()[:, None] if "weight" in batch else torch.ones_like(x[:, :1])
-            yield x, w * batch["observed"].flatten(1) if "observed" in batch else w
+    def between(self, start: int, end: int) -> dict[str, Tensor]:
+        """Rows by number, as chunks are; what is not in memory is read."""
+        if self._window_rows == self.n:
+            return self.ready({name: tensor[start:end] for name, tensor in self._all().items()})
+        return self.ready(self._read(slice(start, end)))
 
     def _window(self, stage: str, epoch: int, window: int) -> tuple[dict[str, Tensor], Tensor]:
         """The rows of a window, as they are stored, and the order to take them in."""
@@ -243,6 +263,23 @@ class Rows:
     def ready(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Parts of these data that somebody else has cut out, as batches and chunks are."""
         return ready(tensors, self.event, self._missing, self._device, self._dtype, self._x_dtype)
+
+
+class Blocks:
+    """Rows i size up to (i + 1) size, by number: n of them."""
+
+    def __init__(self, rows: Rows, size: int):
+        self.rows, self.size, self.n = rows, size, -(-rows.n // size)
+
+    def __getitem__(self, i: int) -> dict[str, Tensor]:
+        return self.rows.between(i * self.size, min((i + 1) * self.size, self.rows.n))
+
+
+def _weighted(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """x, flattened, and its weights: 0 where it is not observed."""
+    x = batch["x"].flatten(1)
+    w = batch["weight"].double()[:, None] if "weight" in batch else torch.ones_like(x[:, :1])
+    return x, w * batch["observed"].flatten(1) if "observed" in batch else w
 
 
 def ready(

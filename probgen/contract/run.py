@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import math
 import os
 import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Protocol
@@ -18,11 +20,14 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from probgen.contract.descent import counted, in_parts
 from probgen.contract.seeds import key, seed_torch
-from probgen.contract.state import first_not_finite, flatten, unflatten
-from probgen.errors import DivergedError, FileError, InputError, Interrupted, PluginError
+from probgen.contract.state import digest_of, first_not_finite, flatten, unflatten
+from probgen.contract.world import World
+from probgen.errors import DivergedError, FileError, InputError, Interrupted, PluginError, RunError
 from probgen.store.folder import HISTORY, RunFolder
 from probgen.store.journal import Journal, read_journal
+from probgen.store.trees import arrays_of
 
 STAGE = re.compile(r"[A-Za-z0-9_-]+")
 # metrics of these names are in nats a row
@@ -42,17 +47,15 @@ class Stateful(Protocol):
 
 
 class Run:
-    """One call of a hook: the only thing that knows devices, ranks and workers.
+    """One call of a hook: the only thing that knows devices and processes.
 
     seed, device, dtype   as asked for; `dtype` is that of parameters and of real data
-    rank, world           which process this is, of how many
-    stage, steps          the stage that `train` is in, and how many steps it may take
+    world                 the processes of a fit
+    parts, part, share    of each batch whose gradient is worked out (`descend`): how many, which one is being done, and how much of the batch it is
+    stage, t, steps       the stage and step that `train` is in, and how many steps it may take
     converged             of each stage whether it has, as far as its algorithm can say
     notes                 what a user should know of the result, a sentence each; a family may add some
     """
-
-    rank = 0
-    world = 1
 
     def __init__(
         self,
@@ -62,9 +65,13 @@ class Run:
         dtype: torch.dtype = torch.float32,
         folder: RunFolder | None = None,
         tell: Callable[..., None] | None = None,
+        world: World | None = None,
+        parts: int = 1,
     ):
+        self.world, self.parts, self.part, self.share = world or World(), parts, 0, 1.0
+        self._turn = 0  # descents of this step
         self.seed, self.device, self.dtype = seed, torch.device(device), dtype
-        self.stage, self.steps = "", 0
+        self.stage, self.t, self.steps = "", 0, 0
         self.converged: dict[str, bool | None] = {}
         self.notes: list[str] = []
         self._stages: set[str] = set()
@@ -76,6 +83,8 @@ class Run:
         if folder is not None:
             self._earlier = read_journal(folder.path / HISTORY)
             self._journal = Journal(folder.path / HISTORY)
+        if self.world.size > 1:
+            self._earlier = json.loads(self.world.from_first(json.dumps(self._earlier).encode()))
         self._signal: int | None = None
         self._started = self._saved = time.monotonic()
         self._pause = _pause()
@@ -92,13 +101,67 @@ class Run:
 
     # processes
 
-    def wrap(self, module: nn.Module) -> nn.Module:
-        """The module as it is trained on several processes; itself on one."""
-        return module
+    def sum(self, n: int, block: Callable[[int], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """block(0) + ... + block(n - 1) by name, each done by one of the processes: the same bits however many there are.
 
-    def sum(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Sums over all processes; the tensors themselves on one."""
-        return tensors
+        What a block gives follows from its number alone, and all give tensors of the same shapes. n is at least 1.
+        """
+        like: dict[str, Tensor] = {}
+
+        def flat(i: int) -> Tensor:
+            like.update(block(i))
+            dtype = functools.reduce(torch.promote_types, (value.dtype for value in like.values()))
+            return torch.cat([value.detach().reshape(-1).to(dtype) for value in like.values()])
+
+        total = self.world.sum(n, flat).split([value.numel() for value in like.values()])
+        return {
+            name: part.view(value.shape).to(value.dtype)
+            for (name, value), part in zip(like.items(), total, strict=True)
+        }
+
+    def descend(
+        self, nets: Iterable[nn.Module], weights: Sequence[Tensor], work: Callable[[], Mapping[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """The gradient of the mean loss of a batch, left in the weights; and what `work` returns, of the whole batch.
+
+        nets     whose buffers `work` may change: what the parts leave is averaged
+        weights  that the gradient is of
+        work     takes its rows by `run.rows(batch)`, leaves the gradient of their mean loss in the weights, and returns numbers, which are
+                 averaged, and tensors (row, ...), which are put together
+
+        A batch of several parts has generators of its own for each of them, seeded with (seed, stage, t, descents before in the step, part); each is
+        done by one of the processes. One part is the batch, and nothing is seeded anew. Errors: `InputError` for more processes than parts.
+        """
+        turn, self._turn = self._turn, self._turn + 1
+        if self.world.size > self.parts:
+            raise InputError(
+                f"parts = {self.parts}: {self.world.size} processes are more than a batch has parts; take {self.parts} or fewer, or begin anew with parts = {self.world.size}"
+            )
+        if self.parts == 1:
+            return dict(work())
+        return in_parts(self, nets, weights, work, turn)
+
+    def rows(
+        self, batch: Mapping[str, Tensor], counts: Callable[..., Tensor] | None = None, unit: int = 1
+    ) -> dict[str, Tensor]:
+        """The rows of the part that is being done.
+
+        batch   tensors (row, ...), by name
+        counts  of some rows, named as they are, what they count in means of the loss; by default their weights, or how many they are
+        unit    rows that stay together
+        """
+        if self.parts == 1:
+            return dict(batch)
+        n = len(next(iter(batch.values()))) // unit
+        if n < self.parts:
+            raise InputError(
+                f"parts = {self.parts}: a batch of {n * unit} rows has fewer{'' if unit == 1 else f' than so many times {unit}'}"
+            )
+        rows = slice(n * self.part // self.parts * unit, n * (self.part + 1) // self.parts * unit)
+        found = {name: tensor[rows] for name, tensor in batch.items()}
+        counts = counts or counted
+        self.share = float(counts(**found)) / float(counts(**batch))
+        return found
 
     # the loop
 
@@ -128,19 +191,29 @@ class Run:
         t, ended = self._restore(stage, keep)
         while t < steps and not ended:
             seed_torch(key(self.seed, stage, t))
+            self.t, self._turn = t, 0
             metrics = {name: float(value) for name, value in step(t).items()}
             ended = bool(metrics.pop("done", False))
             self._check(metrics, keep, t)
             self._record(t, metrics)
             t += 1
-            if self._signal is not None:
+            stop, due = self._heard()
+            if stop or due:
                 self._save(keep, t, ended)
+            if stop:
                 self._stop(t)
-            if time.monotonic() - self._saved >= self._pause:
-                self._save(keep, t, ended)
         self._save(keep, t, True)
         self._conclude(t, judge)
         seed_torch(key(self.seed, stage, "after"))
+
+    def _heard(self) -> tuple[bool, bool]:
+        """Whether a process was told to stop, and whether a checkpoint is due: all stop and save after the same step."""
+        stop = self._signal is not None
+        due = self._folder is not None and time.monotonic() - self._saved >= self._pause
+        if self.world.size == 1:
+            return stop, due
+        said = self.world.all(stop, due).any(0)
+        return bool(said[0]), bool(said[1])
 
     def _conclude(self, t: int, judge: Judge | None) -> None:
         """Whether the stage has converged: from its history alone, so that a fit that went on says the same."""
@@ -183,7 +256,7 @@ class Run:
     # checkpoints
 
     def _save(self, keep: Mapping[str, Stateful], t: int, ended: bool) -> None:
-        if self._folder is None or self._journal is None:
+        if self.world.size == 1 and self._folder is None:
             return
         arrays: list[np.ndarray] = []
         state = {name: kept.state_dict() for name, kept in keep.items()}
@@ -192,17 +265,34 @@ class Run:
             raise DivergedError(
                 f"{self.stage} step {t}: {culprit!r} is not finite; the last checkpoint is kept"
             )
-        self._journal.sync()
         structure = {"step": t, "ended": ended, "state": flatten(state, arrays)}
+        self._check_same(arrays, t)
+        if self._folder is None or self._journal is None:
+            return
+        self._journal.sync()
         self._folder.save(self.stage, t, structure, arrays, ended=ended)
         self._saved = time.monotonic()
 
+    def _check_same(self, arrays: list[np.ndarray], t: int) -> None:
+        """Errors: `RunError` where processes have come to different numbers, as other machines or libraries may make them."""
+        if self.world.size == 1:
+            return
+        digest = digest_of({str(i): array for i, array in enumerate(arrays)})
+        all_of_them = self.world.all(float(int(digest[:12], 16)))[:, 0]
+        other = (all_of_them != all_of_them[0]).nonzero()
+        if len(other):
+            raise RunError(
+                f"{self.stage} step {t}: process {int(other[0])} has other numbers than process 0, which has another processor, library or number of "
+                "threads; the last checkpoint is kept"
+            )
+
     def _restore(self, stage: str, keep: Mapping[str, Stateful]) -> tuple[int, bool]:
         """Where the stage goes on, and whether it had ended."""
-        found = self._folder.restore(stage) if self._folder is not None else None
-        if found is None:
+        content = self._folder.restore(stage) if self._folder is not None else None
+        content = self.world.from_first(content)
+        if not content:
             return 0, False
-        structure, arrays = found
+        structure, arrays = arrays_of(content, f"the checkpoint of stage {stage!r}")
         state = unflatten(structure["state"], arrays)
         if state.keys() != keep.keys():
             raise FileError(f"the checkpoint of stage {stage!r} keeps {sorted(state)}, not {sorted(keep)}")
@@ -220,7 +310,8 @@ class Run:
 
         Only where there is a folder to save to, and only in the main thread (Python allows no other).
         """
-        if self._folder is None or threading.current_thread() is not threading.main_thread():
+        nobody = self._folder is None and self.world.size == 1
+        if nobody or threading.current_thread() is not threading.main_thread():
             yield
             return
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -243,13 +334,11 @@ class Run:
             self._stop(len(self._lines))
 
     def _stop(self, t: int) -> None:
-        assert self._signal is not None
-        assert self._folder is not None
-        name = signal.Signals(self._signal).name
+        number = self._signal or signal.SIGTERM  # of another process
+        where = "" if self._folder is None else f", saved in {self._folder.path}"
         raise Interrupted(
-            f"{name}: {self.stage} stopped after step {t} of {self.steps}, saved in {self._folder.path}; "
-            "go on with --resume (resume=True)",
-            self._signal,
+            f"{signal.Signals(number).name}: {self.stage} stopped after step {t} of {self.steps}{where}; go on with --resume (resume=True)",
+            number,
         )
 
     # what is left of it

@@ -18,7 +18,7 @@ class Streams:
     n       how many stretches
     valid   rows to choose by, whole, or None
 
-    Batches are those of `Rows`, with `length` (how much of a stretch is there) and `first` (bool: nothing is remembered there).
+    Batches are those of `Rows`, with `length` (how much of a stretch is there), `first` (bool: nothing is remembered there) and `stream` (its number).
     """
 
     def __init__(self, data: Rows, size: int):
@@ -51,4 +51,5 @@ class Streams:
         conditions = {name: self.data.dataset[name].variable[row].values for name in names}
         parts = {"x": cut, "length": length, **conditions}
         ready = self.data.ready({name: as_tensor(values) for name, values in parts.items()})
-        return ready | {"first": torch.from_numpy(start == 0).to(ready["x"].device)}
+        beside = {"first": torch.from_numpy(start == 0), "stream": torch.arange(len(chosen))}
+        return ready | {name: values.to(ready["x"].device) for name, values in beside.items()}

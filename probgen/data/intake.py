@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from probgen.contract.definition import Definition, conditions_of
 from probgen.contract.event import Event
 from probgen.contract.rows import Rows, numpy_dtype
+from probgen.contract.world import World
 from probgen.data.attributes import with_attributes, with_conditions
 from probgen.data.check import check
 from probgen.data.columns import check_supports, in_columns_of, with_gaps
@@ -58,6 +59,7 @@ def prepare(
     seed: int = 0,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    world: World | None = None,
 ) -> Prepared:
     """Data of any kind as rows that were checked against an event and a family.
 
@@ -101,6 +103,7 @@ def prepare(
         x_dtype=x_dtype,
         valid=valid,
         beside=family.accepts,
+        world=world,
     )
     return Prepared(rows, dataset, digest, missing or "observed" in dataset, weight)
 

@@ -28,7 +28,7 @@ def em(
     """Alternate `pair.e_step` over all rows and `pair.m_step`, until a step gains less than `tolerance` nats a row;
     with a tolerance of 0, which is that of a closed form, nothing is said of convergence.
 
-    `e_step` returns statistics that add up over chunks and processes, among them `log_likelihood`, `rows` (the sum
+    `e_step` returns statistics that add up over blocks of rows, among them `log_likelihood`, `rows` (the sum
     of weights), and, where the likelihood is penalised, `penalty`. What grows at every step is the log-likelihood
     less the penalty, with `prior`, what the parameters have beside it for all rows together, in nats. Exact, and the same whether the rows are in memory or in a file.
     """
@@ -53,13 +53,15 @@ def em(
 
 
 def statistics_of(pair: Statistics, data: Rows, run: Run) -> dict[str, Tensor]:
-    """The statistics of all rows, on all processes."""
-    sums: dict[str, Tensor] = {}
-    size = min(max(4096, (1 << 20) // data.event.size), 1 << 16)  # few chunks, and none of more than a few MB
-    for batch in data.chunks(size):
-        for name, value in pair.e_step(batch).items():
-            sums[name] = sums[name].add_(value) if name in sums else value.clone()
-    return dict(zip(sums, run.sum(*sums.values()), strict=True))
+    """The statistics of all rows, of blocks that the processes share."""
+    blocks = data.blocks(block_size(data))
+    return run.sum(blocks.n, lambda i: pair.e_step(blocks[i]))
+
+
+def block_size(data: Rows) -> int:
+    """Rows a block: as many as have a few MB, but 16 blocks at least, as long as they have 4,096 rows."""
+    most = min(max(4096, (1 << 20) // data.event.size), 1 << 16)
+    return min(most, max(4096, -(-data.n // 16)))
 
 
 class _Last:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from probgen.contract.descent import counted
 from probgen.contract.rows import Rows
 from probgen.contract.run import Stateful
 
@@ -47,9 +48,13 @@ class Objective(nn.Module, ABC):
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
         """What is minimised, as `loss`, in nats a row, and its parts for the history. It changes nothing.
 
-        Entries with dimensions are no metrics: they are handed to `after`. In eval mode it is what validation rows are
+        Entries (row, ...) are no metrics: they are handed to `after`, and put together where a batch is done in parts. In eval mode it is what validation rows are
         judged by.
         """
+
+    def counts(self, **batch: Tensor) -> Tensor:
+        """How much some rows count in the mean that the loss is: their weights, or how many they are."""
+        return counted(**batch)
 
     def penalty(self) -> Tensor | float:
         """What is added to the loss, in nats a row."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run, Stateful
+from probgen.contract.seeds import key, seed_torch
 from probgen.errors import DivergedError
 from probgen.inference.capture import Step, captured, eager
 from probgen.inference.convergence import settled
@@ -31,7 +32,7 @@ def svi(pair: Objective, data: Batches, run: Run, training: Training, stage: str
     optimizer = torch.optim.AdamW(
         pair.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
     )
-    best = Best(training.patience)
+    best, weights = Best(training.patience), list(pair.parameters())
     size, steps = min(training.batch_size, data.n), training.steps_on(data.n)
     work: Step | None = None
 
@@ -48,7 +49,8 @@ def svi(pair: Objective, data: Batches, run: Run, training: Training, stage: str
                 if training.graph
                 else eager(pair, training.autocast)
             )
-        parts = work(batch)
+        done = work
+        parts = run.descend([pair], weights, lambda: done(run.rows(batch, pair.counts)))
         loss = parts["loss"].item()
         if not math.isfinite(loss):
             raise DivergedError(
@@ -60,7 +62,7 @@ def svi(pair: Objective, data: Batches, run: Run, training: Training, stage: str
         metrics: dict[str, Tensor | float] = {k: part.detach() for k, part in parts.items() if not part.ndim}
         epoch_ends = (t + 1) * size // data.n > t * size // data.n or t + 1 == steps
         if data.valid is not None and epoch_ends:
-            valid_loss = mean_loss(pair, data.valid, training.autocast)
+            valid_loss = mean_loss(pair, data.valid, training.autocast, run if run.parts > 1 else None)
             metrics |= {"valid_loss": valid_loss, "done": best.see(valid_loss, pair)}
         return metrics
 
@@ -97,16 +99,31 @@ def _culprit(pair: Objective, batch: dict[str, Tensor]) -> str:
 
 
 @torch.no_grad()
-def mean_loss(pair: Objective, data: Rows, autocast: bool = False) -> float:
-    """The loss of all rows in eval mode, in nats a row, by their weights."""
-    pair.eval()
-    total = rows = 0.0
-    for chunk in data.chunks(pair.at_once):
+def mean_loss(pair: Objective, data: Rows, autocast: bool = False, run: Run | None = None) -> float:
+    """The loss of all rows in eval mode, in nats a row, by their weights.
+
+    run  of several parts: blocks of rows are shared by the processes, and have generators of their own
+    """
+
+    def of(chunk: dict[str, Tensor]) -> tuple[float, float]:
         n = len(chunk["x"])
         counts = float(chunk["weight"].sum()) if "weight" in chunk else n
         with torch.autocast(chunk["x"].device.type, torch.bfloat16, enabled=autocast):
-            total += counts * float(pair.loss(n=n, **chunk)["loss"])
-        rows += counts
+            return counts * float(pair.loss(n=n, **chunk)["loss"]), counts
+
+    pair.eval()
+    if run is None or data.event.any_size:
+        each = map(of, data.chunks(pair.at_once))
+        total, rows = (sum(numbers) for numbers in zip(*each, strict=True))
+    else:
+        blocks = data.blocks(min(pair.at_once, max(1, -(-data.n // 16))))
+
+        def block(i: int) -> dict[str, Tensor]:
+            seed_torch(key(run.seed, run.stage, run.t, "valid", i))
+            return {"both": torch.tensor(of(blocks[i]), dtype=torch.float64)}
+
+        total, rows = run.sum(blocks.n, block)["both"].tolist()
+        seed_torch(key(run.seed, run.stage, run.t, "validated"))
     pair.train()
     return total / rows
 

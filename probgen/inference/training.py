@@ -93,6 +93,10 @@ class Training:
         """What cannot be trained so, before anything is. Errors: `InputError`."""
         if self.patience is not None and data.valid is None:
             raise InputError(f"patience = {self.patience}: there are no rows to choose by; give valid=")
+        if self.graph and run.parts > 1:
+            raise InputError(
+                f"graph = true: operations are recorded of a whole batch, and parts = {run.parts}; leave one of them out"
+            )
         if self.autocast and run.dtype != torch.float32:
             raise InputError(f"autocast = true: the fit is in {run.dtype}; leave it out, or dtype")
 

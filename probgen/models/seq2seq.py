@@ -153,11 +153,18 @@ class Seq2Seq(SequencePair):
             first += len(x)
 
     def loss(
-        self, x: Tensor, *, n: int, length: Tensor | None = None, first: Tensor | None = None, **given: Tensor
+        self,
+        x: Tensor,
+        *,
+        n: int,
+        length: Tensor | None = None,
+        first: Tensor | None = None,
+        stream: Tensor | None = None,
+        **given: Tensor,
     ) -> dict[str, Tensor]:
         """-log p(x | s) a step, of whole rows."""
         x = x if length is None else x[:, : int(length.max())]
-        return super().loss(x, n=n, length=length, first=first, **given)
+        return super().loss(x, n=n, length=length, first=first, stream=stream, **given)
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
         """And how much of it counts."""

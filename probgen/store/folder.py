@@ -10,7 +10,7 @@ from typing import Any
 
 from probgen.errors import FileError, RunError
 from probgen.store.claim import Claim
-from probgen.store.files import read_request, sync_folder, write_request
+from probgen.store.files import read_file, read_request, sync_folder, write_request
 
 REQUEST, MODEL, HISTORY = "recipe.toml", "model.h5", "history.jsonl"
 SAMPLES, SCORES = "samples.h5", "scores.h5"
@@ -69,17 +69,15 @@ class RunFolder(Claim):
         for old in sorted(self.steps(stage))[: -1 if ended else -2]:
             self._checkpoint(stage, old).unlink(missing_ok=True)
 
-    def restore(self, stage: str) -> tuple[Any, list[Any]] | None:
-        """The newest checkpoint of a stage that can be read, or None where there is none.
+    def restore(self, stage: str) -> bytes | None:
+        """What the newest checkpoint of a stage that can be read holds, for `arrays_of`; None where there is none.
 
         Errors: `FileError` if there are some and none can be read.
         """
-        from probgen.store.trees import read_arrays
-
         failure = None
         for step in sorted(self.steps(stage), reverse=True):
             try:
-                return read_arrays(self._checkpoint(stage, step))
+                return read_file(self._checkpoint(stage, step))
             except FileError as error:
                 failure = error
         if failure is not None:

@@ -107,7 +107,12 @@ def write_arrays(path: Path, structure: Any, arrays: list[Any]) -> None:
 
 def read_arrays(path: Path) -> tuple[Any, list[Any]]:
     """The inverse of `write_arrays`. Errors: `FileError`."""
-    with open_hdf5(io.BytesIO(read_file(path)), str(path)) as file:
+    return arrays_of(read_file(path), str(path))
+
+
+def arrays_of(content: bytes, where: str) -> tuple[Any, list[Any]]:
+    """The same from what such a file holds. Errors: `FileError`."""
+    with open_hdf5(io.BytesIO(content), where) as file:
         names = sorted(name for name in file if name.startswith("array-"))
-        structure = from_json(file["structure"][()], f"{path}: 'structure'")
+        structure = from_json(file["structure"][()], f"{where}: 'structure'")
         return structure, [file[name][()] for name in names]

@@ -157,14 +157,16 @@ class Memory:
     def __init__(self) -> None:
         self.state: dict[str, Tensor] = {}
 
-    def recalled(self, start: State, first: Tensor) -> State:
-        """The tensors of a start, but where a stretch goes on what is remembered there; first: (row,)."""
+    def recalled(self, start: State, first: Tensor, stream: Tensor) -> State:
+        """The tensors of a start, but where a stretch goes on what is remembered of its stream there; first, stream: (row,)."""
         if first.all():
             return {}
         found = {}
         for name, before in self.state.items():
             fresh = start[name]
-            found[name] = torch.where(first.reshape(-1, *(1,) * (fresh.dim() - 1)), fresh, before.to(fresh))
+            found[name] = torch.where(
+                first.reshape(-1, *(1,) * (fresh.dim() - 1)), fresh, before[stream].to(fresh)
+            )
         return found
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -247,7 +249,14 @@ class SequencePair(Pair):
         svi(self, streams, run, self.training_plan())
 
     def loss(
-        self, x: Tensor, *, n: int, length: Tensor | None = None, first: Tensor | None = None, **given: Tensor
+        self,
+        x: Tensor,
+        *,
+        n: int,
+        length: Tensor | None = None,
+        first: Tensor | None = None,
+        stream: Tensor | None = None,
+        **given: Tensor,
     ) -> dict[str, Tensor]:
         """-log p(x_t | x_<t) a step of time: of stretches that go on from those before, or of whole rows."""
         context = self.context(given)
@@ -255,11 +264,16 @@ class SequencePair(Pair):
             total = torch.stack([part.sum() for part in self.parts(x, length, context)]).sum()
             return {"loss": -total / (x.numel() if length is None else length.sum())}
         start = self.conditioner.start(n, context)
-        state = start | self.memory.recalled(start, first)
+        assert stream is not None
+        state = start | self.memory.recalled(start, first, stream)
         log_p = log_prob_of(self.site, self.numbers(self.conditioner, x, state), x)
         assert length is not None
         remembered = {MEMORY + name: state[name].to(start[name]) for name in start if name != "context"}
         return {"loss": -(log_p * _within(x, length, 0)).sum() / length.sum(), **remembered}
+
+    def counts(self, *, length: Tensor | None = None, **batch: Tensor) -> Tensor:
+        """Steps of time."""
+        return length.sum() if length is not None else super().counts(**batch)
 
     def after(self, parts: Mapping[str, Tensor]) -> None:
         """Remember what the stretches leave to those that follow."""
