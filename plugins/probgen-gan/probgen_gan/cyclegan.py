@@ -198,7 +198,6 @@ class Cycle:
 
     fakes: list[Tensor]
     reals: list[Tensor]
-    parts: dict[str, Tensor]
 
     def __init__(self, module: CycleGAN, data: Rows):
         self.module, self.options = module, module.options
@@ -228,13 +227,13 @@ class Cycle:
             "d": Player(module.D, adam(module.D), self.d_loss, rate=factor, role="the discriminators D"),
         }
 
-    def g_loss(self, turn: Turn) -> Tensor:
-        """Of new rows of both kinds."""
+    def g_loss(self, turn: Turn) -> dict[str, Tensor]:
+        """Of new rows of both kinds: the loss and its parts."""
         o, module, size = self.options, self.module, self.size
         self.reals = [
             self._seen(rows.batch(turn.number, size, f"kind-{k}")["x"]) for k, rows in enumerate(self.rows)
         ]
-        self.parts = {}
+        self.parts: dict[str, Tensor] = {}
         self.fakes = []
         for kind in (0, 1):
             source = self.reals[1 - kind]
@@ -251,7 +250,7 @@ class Cycle:
         total = p["adversarial"] + o.identity * p.get("identity", 0)
         total = total + o.cycle * (p.get("cycle", 0) + p.get("z_error", 0)) + o.kl * p.get("z_divergence", 0)
         assert isinstance(total, Tensor)
-        return total
+        return {"loss": total, **p}
 
     def _cycle(self, kind: int, source: Tensor, fake: Tensor, z: Tensor | None) -> None:
         """There and back; with z also what was drawn is to be told again, and what is told is to be as the prior."""
@@ -276,10 +275,6 @@ class Cycle:
             )
         return total
 
-    def after(self, t: int) -> dict[str, float]:
-        """The parts of the translators' loss."""
-        return {name: part.item() for name, part in self.parts.items()}
-
     def _add(self, name: str, value: Tensor) -> None:
         self.parts[name] = self.parts[name] + value if name in self.parts else value
 
@@ -296,9 +291,13 @@ def fit(module: CycleGAN, data: Rows, run: Run) -> None:
     """The game of section 3.4."""
     if "size" in data.dataset:
         raise InputError("x has images of several sizes: scale them to one for the fit, --size")
+    if run.parts > 1:
+        raise InputError(
+            f"parts = {run.parts}: cyclegan has pools of past draws, which are of whole batches; fit it on one process"
+        )
     cycle = Cycle(module, data)
     keep = {f"pool-{kind}": pool for kind, pool in enumerate(cycle.pools)}
-    play(run, cycle.players(), module.options.steps, keep=keep, after=cycle.after)
+    play(run, cycle.players(), module.options.steps, keep=keep)
 
 
 @hookimpl

@@ -40,6 +40,10 @@ def fit(module: Adversarial, data: Rows, run: Run) -> dict[str, xr.Dataset]:
     """
     game = module.game
     size = _batch_size(module, data, run)
+    if game.unrolled and run.parts > 1:
+        raise InputError(
+            f"unrolled = {game.unrolled}: D goes ahead on whole batches, and parts = {run.parts}; leave one of them out"
+        )
     if game.autocast and run.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
         run.notes.append(
             "autocast: this processor has no instructions for bfloat16, and float32 is faster on it"
@@ -84,22 +88,24 @@ def parts_of(stages: tuple[Stage, ...], steps: int) -> Iterator[Part]:
         start = end
 
 
-class Duel:
-    """D and G as players. The turn of G goes on from what D has seen in its last turn of the same step."""
+class Seen(NamedTuple):
+    """What D has seen of a part of a batch: rows, their conditions, and what it has said of them."""
 
     x: Tensor
     c: Tensor | None
     real: Tensor
-    d_value: Tensor
-    g_value: Tensor
-    penalty: Tensor | None
+
+
+class Duel:
+    """D and G as players. The turn of G goes on from what D has seen in its last turn of the same step."""
+
     part: Part
     best: Best | None
 
     def __init__(self, module: Adversarial, members: Members, size: int, taken: Snapshots):
         self.module, self.game = module, module.game
         self.members, self.size, self.taken = members, size, taken
-        self.loss = LOSSES[self.game.loss]
+        self.loss, self.seen = LOSSES[self.game.loss], dict[int, Seen]()
         self.d_optimizer, self.g_optimizer = (
             _adam(net, self.game, factor) for net, factor in ((module.D, self.game.d_rate), (module.G, 1.0))
         )
@@ -131,61 +137,73 @@ class Duel:
         g = Player(module.G, self.g_optimizer, self.g_loss, 1, factor, average, role="the generator G")
         return {"d": d, "g": g}
 
-    def d_loss(self, turn: Turn) -> Tensor:
-        """Of a new batch and as many draws, with the penalties on the gradient of D."""
+    def begin_turn(self, turn: Turn, name: str) -> None:
+        """Generators of the members: of a step, which its turns go on with; in parts, of each turn and part."""
+        run, stage = self.members.run, self.part.stage.name
+        if run.parts > 1:
+            self.members.begin(stage, (turn.step, name, turn.i, run.part))
+        elif name == "d" and turn.i == 0:
+            self.members.begin(stage, turn.step)
+
+    def d_loss(self, turn: Turn) -> dict[str, Tensor]:
+        """Of a new batch and as many draws, with the penalties on the gradient of D. The history has means of a member."""
         members, stage, gone = self.members, self.part.stage, self.gone(turn.gone)
+        self.begin_turn(turn, "d")
         if turn.i == 0:
-            members.begin(stage.name, turn.step)
             self.module.at(stage, turn.gone)
         self.sigma = self.game.noise * max(0.0, 1 - gone / QUIET)
-        self.x, self.c = members.batch(turn.number, self.size, self.sigma, stage.name)
+        x, c = members.batch(turn.number, self.size, self.sigma, stage.name)
         with self.autocast():
-            y = members.draws(self.size, self.c, self.sigma)
+            y = members.draws(x.shape[self.module.row_dim], c, self.sigma)
         due = turn.number % self.game.r1_every == 0
-        real, fake, self.penalty = seen(self.module, self.x, y, self.c, gone, members.uniform, due=due)
-        self.real = real.detach()
-        self.d_value = self.loss.discriminator(real, fake).mean(-1).sum()
-        return self.d_value if self.penalty is None else self.d_value + self.penalty
+        real, fake, penalty = seen(self.module, x, y, c, gone, members.uniform, due=due)
+        self.seen[members.run.part] = Seen(x, c, real.detach())
+        value = self.loss.discriminator(real, fake).mean(-1).sum()
+        found = {"loss": value if penalty is None else value + penalty, "d_loss": self._of_member(value)}
+        if self.loss.discriminator is cross_entropy:
+            found["value"] = -found["d_loss"]
+        return found if penalty is None else {**found, "penalty": self._of_member(penalty)}
 
-    def g_loss(self, turn: Turn) -> Tensor:
+    def g_loss(self, turn: Turn) -> dict[str, Tensor]:
         """Of new draws beside the last batch of D, by D as it is or some steps ahead."""
-        module, loss, x, c = self.module, self.loss, self.x, self.c
+        self.begin_turn(turn, "g")
+        module, loss, (x, c, said) = self.module, self.loss, self.seen.pop(self.members.run.part)
         with self.autocast():
-            y = self.members.draws(self.size, c, self.sigma)
+            y = self.members.draws(x.shape[module.row_dim], c, self.sigma)
             theta = None
             if self.game.unrolled:
                 theta = ahead(
-                    module.D, self.d_optimizer, lambda theta: self._d_loss(y, theta), self.game.unrolled
+                    module.D,
+                    self.d_optimizer,
+                    lambda theta: self._d_loss(x, c, y, theta),
+                    self.game.unrolled,
                 )
             fake = module.discriminate(y, c, theta)
-            real = module.discriminate(x, c, theta) if loss.paired else self.real
-        self.g_value = loss.generator(real.to(x), fake.to(x)).mean(-1).sum()
+            real = module.discriminate(x, c, theta) if loss.paired else said
+        value = loss.generator(real.to(x), fake.to(x)).mean(-1).sum()
         extra = module.extra()
-        return self.g_value if extra is None else self.g_value + extra
+        return {"loss": value if extra is None else value + extra, "g_loss": self._of_member(value)}
+
+    def _of_member(self, value: Tensor) -> Tensor:
+        return value.detach().double() / self.module.members
 
     def autocast(self) -> torch.autocast:
         """Products in bfloat16, if that is wanted."""
         return torch.autocast(self.members.device.type, torch.bfloat16, enabled=self.game.autocast)
 
-    def _d_loss(self, y: Tensor, theta: Mapping[str, Tensor]) -> Tensor:
-        real, fake = (self.module.discriminate(rows, self.c, theta) for rows in (self.x, y))
+    def _d_loss(self, x: Tensor, c: Tensor | None, y: Tensor, theta: Mapping[str, Tensor]) -> Tensor:
+        real, fake = (self.module.discriminate(rows, c, theta) for rows in (x, y))
         return self.loss.discriminator(real, fake).mean(-1).sum()
 
     def after(self, t: int) -> dict[str, float]:
-        """What the history says of a step: values of a member, on average."""
+        """Snapshots, and how good draws are, where that is told."""
         done = self.part.start + t + 1
         if self.taken.due(done):
             self.members.stand()
             self.taken.take()
-        members = self.module.members
-        metrics = {"d_loss": self.d_value.item() / members, "g_loss": self.g_value.item() / members}
-        if self.loss.discriminator is cross_entropy:
-            metrics["value"] = -metrics["d_loss"]
-        if self.penalty is not None:
-            metrics["penalty"] = self.penalty.item() / members
         if self.best is not None and self.module.grown:
-            metrics |= self.best.look(t, done, self.part.steps)
-        return metrics
+            return self.best.look(t, done, self.part.steps)
+        return {}
 
 
 def seen(

@@ -41,6 +41,9 @@ class Turn(NamedTuple):
     gone: float
 
 
+Loss = Callable[[Turn], Tensor | Mapping[str, Tensor]]
+
+
 class Average:
     """The exponential average of a network's weights, and of what its normalisations have learnt of their inputs.
 
@@ -65,7 +68,7 @@ class Player:
 
     net        its network, or several in one module
     optimizer  of the weights that it moves
-    loss       what it minimises: a number, at a turn
+    loss       what it minimises, at a turn: a number; or numbers by name for the history, `loss` among them
     turns      how many it has in each step
     rate       the factor of its learning rates after a share of the steps
     average    the average of its weights
@@ -75,7 +78,7 @@ class Player:
 
     net: nn.Module
     optimizer: torch.optim.Optimizer
-    loss: Callable[[Turn], Tensor]
+    loss: Loss
     turns: int = 1
     rate: Callable[[float], float] | None = None
     average: Average | None = None
@@ -98,17 +101,19 @@ def play(
     """One stage of a game. In each step the players move in the order that they are named in.
 
     During a turn only the weights of the player require gradients; all others stand still. What a turn leaves for the
-    next ones of the same step is the losses' own affair. A checkpoint has each player's network, optimizer and average;
+    next ones of the same step is the losses' own affair. Where batches are done in parts (`Run.descend`), a turn is played for each part, `run.part`:
+    a loss takes `run.rows(batch)`, and what it leaves to other turns is that part's. A checkpoint has each player's network, optimizer and average;
     whatever else lives longer than a step goes into `keep`, so that an interrupted game goes on to the same bits.
 
     stage  its name; each stage of a fit needs another
     keep   what else the steps depend on, by name
     after  called after each step with its number. What it returns is added to the history, which has `NAME_loss` of each
-           player, of its last turn in the step; a true `done` ends the stage
+           player, of its last turn in the step, or what its loss gives by name; a true `done` ends the stage
 
     Errors: `DivergedError` where a loss is not finite, before the step that it would lead to.
     """
     weights = {name: _weights(player) for name, player in players.items()}
+    nets = [player.net for player in players.values()]
 
     def step(t: int) -> dict[str, Tensor | float]:
         gone = t / steps
@@ -119,7 +124,8 @@ def play(
             who = f"{stage} step {t}: the loss of {player.role or f'player {name!r}'}"
             for i in range(player.turns):
                 turn = Turn(t, i, t * player.turns + i, gone)
-                metrics[f"{name}_loss"] = _move(player, weights[name], turn, who)
+                found = _move(run, player, nets, weights[name], turn, who)
+                metrics |= {f"{name}_loss": found.pop("loss"), **found}
         if after is not None:
             metrics |= after(t)
         return metrics
@@ -152,19 +158,27 @@ def _set_rates(player: Player, gone: float) -> None:
             group["lr"] = rate * player.rate(gone)
 
 
-def _move(player: Player, weights: list[Tensor], turn: Turn, who: str) -> float:
-    """One step down the player's loss, which is returned. Errors: `DivergedError` before it, where that is not finite."""
+def _move(
+    run: Run, player: Player, nets: list[nn.Module], weights: list[Tensor], turn: Turn, who: str
+) -> dict[str, float]:
+    """One step down the player's loss, which is returned, with what is beside it. Errors: `DivergedError` before it, where that is not finite."""
     for weight in weights:
         weight.requires_grad_(True)
         weight.grad = None
-    loss = player.loss(turn)
-    value = loss.item()
+
+    def work() -> dict[str, Tensor]:
+        found = player.loss(turn)
+        numbers = dict(found) if isinstance(found, Mapping) else {"loss": found}
+        numbers["loss"].backward()
+        return {name: number.detach() for name, number in numbers.items()}
+
+    found = {name: number.item() for name, number in run.descend(nets, weights, work).items()}
+    value = found["loss"]
     if not math.isfinite(value):
         raise DivergedError(
             f"{who} is {value}, and its weights are as they were before the step. A lower learning_rate, "
             "penalties r1 and r2, or spectral normalisation may help"
         )
-    loss.backward()
     player.optimizer.step()
     for weight in weights:
         weight.requires_grad_(False)
@@ -172,7 +186,7 @@ def _move(player: Player, weights: list[Tensor], turn: Turn, who: str) -> float:
         player.constrain()
     if player.average is not None:
         player.average.follow(turn.number)
-    return value
+    return found
 
 
 def _kept(players: Mapping[str, Player], keep: Mapping[str, Stateful]) -> dict[str, Stateful]:

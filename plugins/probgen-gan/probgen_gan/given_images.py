@@ -10,7 +10,6 @@ so that it stands in one table with exact families: 6.02 dB are one bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -22,7 +21,7 @@ from probgen import Event, Options, Rows, Run, log_prob
 from probgen.distributions import DiscretizedNormal
 from probgen.errors import InputError
 from probgen.inference.training import rate
-from probgen_gan.game import Average, Player, Turn
+from probgen_gan.game import Average, Loss, Player
 
 FLOOR = 0.01  # of the learning rate
 
@@ -93,8 +92,8 @@ def rows_of_noise(data: Rows, run: Run) -> Rows:
 
 def d_and_g(
     module: Any,
-    d_loss: Callable[[Turn], Tensor],
-    g_loss: Callable[[Turn], Tensor],
+    d_loss: Loss,
+    g_loss: Loss,
     *,
     learning_rate: float,
     betas: tuple[float, float],

@@ -23,7 +23,7 @@ class Members:
         self.seeds = [run.seed + i for i in range(module.members)]
         self.data = [data.reseeded(seed) for seed in self.seeds]
         self.generators = [torch.Generator(run.device) for _ in self.seeds]
-        self.device = run.device
+        self.run, self.device = run, run.device
         self.like: dict[str, Any] = {"device": run.device, "dtype": run.dtype}
 
     def begin(self, stage: str, t: object) -> None:
@@ -40,8 +40,11 @@ class Members:
         return self._drawn(torch.rand, shape)
 
     def batch(self, t: int, size: int, sigma: float, stage: str = "fit") -> tuple[Tensor, Tensor | None]:
-        """Standardised rows with noise, and their conditions."""
-        batches = [rows.batch(t, size, stage) for rows in self.data]
+        """Standardised rows with noise, and their conditions; those of the part that is being done."""
+        unit = self.module.game.packing
+        return self._seen([self.run.rows(rows.batch(t, size, stage), unit=unit) for rows in self.data], sigma)
+
+    def _seen(self, batches: list[dict[str, Tensor]], sigma: float) -> tuple[Tensor, Tensor | None]:
         x = self.module.standardised(_together([batch["x"] for batch in batches]))
         if sigma:
             x += sigma * self.normal(*x.shape[self.module.row_dim :])
@@ -50,7 +53,7 @@ class Members:
 
     def conditions(self, n: int) -> tuple[Tensor, Tensor | None]:
         """n z, and the conditions of the first rows, over and over: (*member, row, latent), (*member, row, context)."""
-        c = self.batch(0, min(n, SEEN), 0.0)[1]
+        c = self._seen([rows.batch(0, min(n, SEEN)) for rows in self.data], 0.0)[1]
         if c is not None:
             rows = torch.arange(n, device=c.device) % c.shape[-2]
             c = c.index_select(-2, rows)

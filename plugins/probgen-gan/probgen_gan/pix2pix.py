@@ -149,12 +149,9 @@ class Pix2Pix(nn.Module):
 class Pairs:
     """The players: D, then G, which sees what D has seen in the same step."""
 
-    x: Tensor
-    source: Tensor
-    parts: dict[str, Tensor]
-
-    def __init__(self, module: Pix2Pix, data: Rows):
-        self.module, self.data, self.options = module, data, module.options
+    def __init__(self, module: Pix2Pix, data: Rows, run: Run):
+        self.module, self.data, self.run, self.options = module, data, run, module.options
+        self.seen: dict[int, tuple[Tensor, Tensor]] = {}  # x and source of each part
         self.size = min(self.options.batch_size, data.n)
         self.loss = LOSSES[self.options.loss]
 
@@ -167,28 +164,24 @@ class Pairs:
     def d_loss(self, turn: Turn) -> Tensor:
         """Of a new batch of pairs, and of what G makes of its sources."""
         module = self.module
-        batch = self.data.batch(turn.number, self.size)
+        batch = self.run.rows(self.data.batch(turn.number, self.size))
         x, source = standardised(batch["x"], module.event.levels, module.dtype), module.source_of(batch)
         if self.options.mirrored:
             mirrored = (torch.rand(len(x), device=x.device) < 0.5)[:, None, None, None]
             x, source = torch.where(mirrored, x.flip(3), x), torch.where(mirrored, source.flip(3), source)
-        self.x, self.source = x, source
+        self.seen[self.run.part] = x, source
         with torch.no_grad():
             y = module.G(source, module.z(len(x), x))
         said = module.D(torch.cat([source, x], 1)), module.D(torch.cat([source, y], 1))
         return self.loss.discriminator(*said).mean()
 
-    def g_loss(self, turn: Turn) -> Tensor:
-        """Of the same pairs."""
-        module = self.module
-        y = module.G(self.source, module.z(len(self.x), self.x))
-        fake = module.D(torch.cat([self.source, y], 1))
-        self.parts = {"adversarial": self.loss.generator(fake, fake).mean(), "l1": (y - self.x).abs().mean()}
-        return self.parts["adversarial"] + self.options.l1 * self.parts["l1"]
-
-    def after(self, t: int) -> dict[str, float]:
-        """The parts of G's loss."""
-        return {name: part.item() for name, part in self.parts.items()}
+    def g_loss(self, turn: Turn) -> dict[str, Tensor]:
+        """Of the same pairs: the loss and its parts."""
+        module, (x, source) = self.module, self.seen[self.run.part]
+        y = module.G(source, module.z(len(x), x))
+        fake = module.D(torch.cat([source, y], 1))
+        parts = {"adversarial": self.loss.generator(fake, fake).mean(), "l1": (y - x).abs().mean()}
+        return {"loss": parts["adversarial"] + self.options.l1 * parts["l1"], **parts}
 
 
 @hookimpl
@@ -196,8 +189,7 @@ def fit(module: Pix2Pix, data: Rows, run: Run) -> None:
     """The game; then the deviation of x around what is made."""
     if "size" in data.dataset:
         raise InputError("x has images of several sizes: scale them to one for the fit, --size")
-    pairs = Pairs(module, data)
-    play(run, pairs.players(), module.options.steps, after=pairs.after)
+    play(run, Pairs(module, data, run).players(), module.options.steps)
     if module.latents:
         return
     deviation = Deviation()

@@ -226,13 +226,9 @@ class SRGAN(nn.Module):
 class Stages:
     """The players of both stages."""
 
-    x: Tensor
-    up: Tensor
-    low: Tensor
-    parts: dict[str, Tensor]
-
-    def __init__(self, module: SRGAN, data: Rows):
-        self.module, self.options = module, module.options
+    def __init__(self, module: SRGAN, data: Rows, run: Run):
+        self.module, self.run, self.options = module, run, module.options
+        self.seen: dict[int, tuple[Tensor, Tensor, Tensor]] = {}  # low, x and low enlarged, of each part
         self.patches = Patches(data, self.options.patch, turned=self.options.turned)
         self.net = _network(self.options.features, module.pixels.last.weight)
         self.loss = LOSSES["relativistic"]
@@ -249,9 +245,12 @@ class Stages:
 
     def pixel_loss(self, turn: Turn) -> Tensor:
         """|x - G(low)|."""
-        low, x = self.module.pairs(self.patches.batch(turn.number, self.options.batch_size, "pixels"))
+        low, x = self._pairs(turn, self.options.batch_size, "pixels")
         loss: Tensor = (self.module.pixels(low) - x).abs().mean()
         return loss
+
+    def _pairs(self, turn: Turn, size: int, stage: str) -> tuple[Tensor, Tensor]:
+        return self.module.pairs(self.run.rows(self.patches.batch(turn.number, size, stage)))
 
     def of_game(self) -> dict[str, Player]:
         """D, then G."""
@@ -261,34 +260,28 @@ class Stages:
     def d_loss(self, turn: Turn) -> Tensor:
         """Of new patches, and of what G makes of their low."""
         module = self.module
-        self.low, self.x = module.pairs(self.patches.batch(turn.number, self.options.game_batch_size, "game"))
+        low, x = self._pairs(turn, self.options.game_batch_size, "game")
         with torch.no_grad():
-            self.up, y = module.pixels.up(self.low), module.G(self.low)
-        real, fake = (module.D(module.seen(image, self.up)) for image in (self.x, y))
+            up, y = module.pixels.up(low), module.G(low)
+        self.seen[self.run.part] = low, x, up
+        real, fake = (module.D(module.seen(image, up)) for image in (x, y))
         return self.loss.discriminator(real, fake).mean()
 
-    def g_loss(self, turn: Turn) -> Tensor:
-        """Of the same patches."""
-        o, module = self.options, self.module
-        y = module.G(self.low)
+    def g_loss(self, turn: Turn) -> dict[str, Tensor]:
+        """Of the same patches: the loss and its parts."""
+        o, module, (low, x, up) = self.options, self.module, self.seen[self.run.part]
+        y = module.G(low)
         with torch.no_grad():
-            real, wanted = module.D.said(module.seen(self.x, self.up))
-        fake, found = module.D.said(module.seen(y, self.up))
+            real, wanted = module.D.said(module.seen(x, up))
+        fake, found = module.D.said(module.seen(y, up))
         if self.net is not None:
-            wanted, found = _seen(self.net, self.x), _seen(self.net, y)
-        self.parts = {
-            "l1": (y - self.x).abs().mean() / 2,
-            "adversarial": self.loss.generator(real, fake).mean(),
-        }
-        total = self.parts["l1"] + o.adversarial * self.parts["adversarial"]
+            wanted, found = _seen(self.net, x), _seen(self.net, y)
+        parts = {"l1": (y - x).abs().mean() / 2, "adversarial": self.loss.generator(real, fake).mean()}
+        total = parts["l1"] + o.adversarial * parts["adversarial"]
         if o.features != "pixels":
-            self.parts["perceptual"] = distance(found, wanted)
-            total = total + o.perceptual * self.parts["perceptual"]
-        return total
-
-    def after(self, t: int) -> dict[str, float]:
-        """The parts of G's loss."""
-        return {name: part.item() for name, part in self.parts.items()}
+            parts["perceptual"] = distance(found, wanted)
+            total = total + o.perceptual * parts["perceptual"]
+        return {"loss": total, **parts}
 
 
 def distance(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
@@ -323,7 +316,7 @@ def _seen(net: nn.Module, x: Tensor) -> list[Tensor]:
 @hookimpl
 def fit(module: SRGAN, data: Rows, run: Run) -> None:
     """Both stages; then the deviations of x around what both networks make."""
-    o, stages = module.options, Stages(module, data)
+    o, stages = module.options, Stages(module, data, run)
     play(run, stages.of_pixels(), o.pixels, stage="pixels")
     for net in (module.G, module.average):
         net.load_state_dict(module.pixels.state_dict())
@@ -333,7 +326,6 @@ def fit(module: SRGAN, data: Rows, run: Run) -> None:
         o.steps,
         stage="game",
         keep={"features": Unchanged(stages.net)},
-        after=stages.after,
     )
     deviations = Deviation(), Deviation()
     with torch.no_grad():

@@ -11,8 +11,6 @@ The gradient goes from e_k to z as it is (straight-through). Codes that are hard
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
@@ -83,12 +81,9 @@ class Codebook(nn.Module):
         self.e[: len(found.cluster_centers_)] = torch.from_numpy(found.cluster_centers_).to(self.e)
 
     @torch.no_grad()
-    def learn(self, z: Tensor, k: Tensor, total: Callable[..., tuple[Tensor, ...]]) -> None:
-        """Follow the vectors z (vector, number) of codes k (vector,), and let some codes that have none begin anew.
-
-        total  adds up over processes
-        """
-        n, sums = total(*counted(z, k, len(self.e)))
+    def learn(self, z: Tensor, k: Tensor) -> None:
+        """Follow the vectors z (vector, number) of codes k (vector,), and let some codes that have none begin anew."""
+        n, sums = counted(z, k, len(self.e))
         gamma = self.decay if self.decay is not None else 0.99
         self.N.lerp_(n, 1 - gamma)
         used = n > 0

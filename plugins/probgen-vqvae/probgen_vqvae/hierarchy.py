@@ -8,7 +8,7 @@ With moving averages the second term is left out: they minimise it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -76,7 +76,6 @@ class Hierarchy(Objective):
             for i in range(L)
         )
         self.D = decoder(o.latent + c, o.channels, o.halvings, o.blocks, depth * site.size)
-        self.total: Callable[..., tuple[Tensor, ...]] = _alone  # over processes, in a fit
 
     @property
     def levels(self) -> list[Level]:
@@ -113,7 +112,7 @@ class Hierarchy(Objective):
     def after(self, parts: Mapping[str, Tensor]) -> None:
         """Codes follow the vectors of the batch."""
         for i, level in enumerate(self.levels, 1):
-            level.book.learn(parts[f"z_{i}"], parts[f"k_{i}"], self.total)
+            level.book.learn(parts[f"z_{i}"], parts[f"k_{i}"])
 
     def encode(self, x: Tensor, c: Tensor | None) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Of each level what the encoder says, k(z), and the vectors e(k) with the gradient straight through."""
@@ -143,7 +142,3 @@ class Hierarchy(Objective):
             u = level.joined(e, level.raised(u))
         u = beside(u, None if c is None else planes(c, *u.shape[2:]))
         return self.D(u).to(self.dtype).unflatten(1, (self.image[0], -1)).movedim(2, 4)
-
-
-def _alone(*tensors: Tensor) -> tuple[Tensor, ...]:
-    return tensors

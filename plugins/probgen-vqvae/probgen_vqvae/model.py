@@ -184,7 +184,6 @@ class VQPair(Pair):
         if isinstance(self.site, StatedNormal):
             self.site.standardise(data)
         self._begin(data, run)
-        self.codes.total = run.sum
         svi(self.codes, data, run, trainings[0], "codes")
         if self.prior is None:
             return
