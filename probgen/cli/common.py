@@ -104,6 +104,7 @@ RESERVED = {
     "resume",
     "force",
     "progress",
+    "parts",
 }
 
 

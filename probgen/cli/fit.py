@@ -47,6 +47,14 @@ def command(
             "--dtype", help="Type of the parameters: float32 or float64. Default: set by the family."
         ),
     ] = None,
+    parts: Annotated[
+        int | None,
+        typer.Option(
+            "--parts",
+            min=1,
+            help="Parts of a batch, each done by one process; the result is the same on fewer processes. Default: the number of processes.",
+        ),
+    ] = None,
     seed: Seed = 0,
     device: Device = None,
     data_dir: DataDir = None,
@@ -56,6 +64,8 @@ def command(
     """Fit a model p(x) to data.
 
     Example: probgen fit mixture --data iris --set components=3 --out runs/iris
+
+    Example: torchrun --nproc-per-node 2 -m probgen fit vae --data digits --out runs/vae
     """
     from probgen.cli.loading import check_source, loaded
     from probgen.plugins.registry import find
@@ -67,15 +77,18 @@ def command(
     check_source(data)
     check_folder(out)
     from probgen.api.fitting import fit
+    from probgen.contract.world import World
     from probgen.data.tables import told
 
     rows, valid = loaded(data, split, "train", data_dir, how)
     fitted = fit(
         family, rows, valid=valid, seed=seed, device=device, dtype=dtype, out=out, resume=resume, force=force,
-        progress=progress(quiet), **options,
+        progress=progress(quiet), parts=parts, **options,
     )  # fmt: skip
     steps = {str(name): v[-1] for name, v in fitted.history.data_vars.items() if v.sizes.get("step")}
     criteria = {str(k): v for g in fitted.groups.values() for k, v in g.data_vars.items() if v.ndim == 0}
+    if not World.joined().first:
+        return  # process 0 speaks for all
     last, figures = ({name: float(v) for name, v in each.items()} for each in (steps, criteria))
     result = {
         "run": str(out),

@@ -8,15 +8,27 @@ The order of the sum is that of `World.sum`, so the number of processes cannot b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from probgen.contract.seeds import key, seed_torch
+from probgen.contract.world import World
 
-if TYPE_CHECKING:
-    from probgen.contract.run import Run
+
+class Parted(Protocol):
+    """What is needed of a run."""
+
+    seed: int
+    stage: str
+    t: int
+    world: World
+    parts: int
+    part: int
+    share: float
+
+    def sum(self, n: int, block: Callable[[int], Mapping[str, Tensor]]) -> dict[str, Tensor]: ...
 
 
 def counted(weight: Tensor | None = None, **rows: Tensor) -> Tensor:
@@ -25,7 +37,7 @@ def counted(weight: Tensor | None = None, **rows: Tensor) -> Tensor:
 
 
 def in_parts(
-    run: Run,
+    run: Parted,
     nets: Iterable[nn.Module],
     weights: Sequence[Tensor],
     work: Callable[[], Mapping[str, Tensor]],
@@ -70,7 +82,7 @@ def in_parts(
     return means | {name: _together(run, name, rows, like) for name, like in some.items()}
 
 
-def _together(run: Run, name: str, rows: Mapping[int, Mapping[str, Tensor]], like: Tensor) -> Tensor:
+def _together(run: Parted, name: str, rows: Mapping[int, Mapping[str, Tensor]], like: Tensor) -> Tensor:
     """Rows (row, ...) of all parts in their order, as bytes over the wire."""
     if run.world.size == 1:
         return torch.cat([rows[m][name] for m in range(run.parts)])

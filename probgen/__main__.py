@@ -1,0 +1,5 @@
+"""python -m probgen: the command line, for launchers that start modules."""
+
+from probgen.cli import main
+
+main()

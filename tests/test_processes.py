@@ -1,0 +1,210 @@
+"""Several processes: sums in the order of a tree, and fits whose bits do not tell how many processes there were."""
+
+from __future__ import annotations
+
+import json
+import signal
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import probgen
+from probgen.contract import world as w
+from probgen.contract.rows import Moments
+from probgen.contract.run import Run
+from probgen.contract.world import World
+from probgen.errors import InputError
+from tests.launch import ended, started
+
+
+def by_halves(parts: list[Tensor], low: int, width: int) -> Tensor:
+    """The sum of the tree, from its definition: of the parts low .. low + width - 1 that there are, width a power of two."""
+    if width == 1:
+        return parts[low]
+    left = by_halves(parts, low, width // 2)
+    middle = low + width // 2
+    return left + by_halves(parts, middle, width // 2) if middle < len(parts) else left
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 13, 31, 64])
+def test_the_sum_is_that_of_the_tree_whoever_has_which_blocks(n: int) -> None:
+    parts = list(torch.randn(n, 50, generator=torch.Generator().manual_seed(n)).exp())
+    wanted = by_halves(parts, 0, 1 << (n - 1).bit_length())
+    assert torch.equal(World().sum(n, lambda i: parts[i]), wanted)
+    for size in range(1, n + 1):
+        left: dict[w.Node, Tensor] = {}
+        for rank in range(size):
+            mine: dict[w.Node, Tensor] = {}
+            for i in w._share(n, rank, size):
+                w._add(mine, n, (0, i), parts[i])
+            assert sorted(mine) == sorted(w._names(n, w._share(n, rank, size)))
+            assert len(mine) <= 2 * n.bit_length()
+            left |= mine
+        assert torch.equal(w._finish(n, left), wanted)
+
+
+def test_sums_keep_names_shapes_and_types() -> None:
+    def block(i: int) -> dict[str, Tensor]:
+        return {"n": torch.tensor(i), "x": torch.full((2, 3), i / 7, dtype=torch.float64), "y": torch.ones(4)}
+
+    found = Run().sum(5, block)
+    assert {name: (v.dtype, tuple(v.shape)) for name, v in found.items()} == {
+        "n": (torch.int64, ()), "x": (torch.float64, (2, 3)), "y": (torch.float32, (4,)),
+    }  # fmt: skip
+    assert found["n"] == 10
+    torch.testing.assert_close(found["x"], torch.full((2, 3), 10 / 7, dtype=torch.float64))
+
+
+def test_a_gradient_in_parts_is_that_of_the_batch() -> None:
+    """Of a mean loss by weights, in float64; and buffers are the mean of what the parts leave."""
+    x, weight = torch.randn(21, 3, dtype=torch.float64), torch.rand(21, dtype=torch.float64)
+    net = torch.nn.Linear(3, 1).double()
+    run = Run(parts=4)
+
+    def work() -> dict[str, Tensor]:
+        rows = run.rows({"x": x, "weight": weight})
+        loss = (rows["weight"] * net(rows["x"])[:, 0].square()).sum() / rows["weight"].sum()
+        loss.backward()
+        return {"loss": loss, "rows": rows["x"]}
+
+    found = run.descend([net], list(net.parameters()), work)
+    wanted = (weight * net(x)[:, 0].square()).sum() / weight.sum()
+    gradients = torch.autograd.grad(wanted, list(net.parameters()))
+    torch.testing.assert_close(found["loss"], wanted.detach())
+    assert torch.equal(found["rows"], x)
+    for parameter, gradient in zip(net.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+    with pytest.raises(InputError, match="a batch of 3 rows has fewer"):
+        run.rows({"x": x[:3]})
+
+
+def test_moments_of_blocks_are_those_of_all_rows() -> None:
+    x = np.random.default_rng(0).normal(1e6, 1, (10_000, 3))
+    seen = Moments.of((torch.from_numpy(part), torch.ones(len(part), 1)) for part in np.array_split(x, 7))
+    np.testing.assert_allclose(seen.mean, x.mean(0), rtol=1e-14)
+    np.testing.assert_allclose(seen.variance, x.var(0), rtol=1e-8)
+
+
+FITS = """
+import sys, json, numpy as np, probgen, xarray as xr
+from probgen.contract.state import digest_of
+
+rng = np.random.default_rng(0)
+bits = (rng.random((120, 6, 6)) < 0.4).astype(float)
+words = xr.Dataset({"x": (("row", "time"), rng.integers(0, 5, (40, 20)), {"support": "token", "levels": 5})})
+FITS = {
+    "em": ("mixture", rng.normal(size=(20_000, 3)), None, dict(components=3, steps=4, tolerance=0.0)),
+    "vae": ("vae", rng.normal(size=(300, 6)), rng.normal(size=(50, 6)), dict(latent=2, hidden=[8], epochs=3, patience=1, batch_size=50)),
+    "lstm": ("char-rnn", words, None, dict(epochs=2, batch_size=8, window=8, hidden=6)),
+    "pixelcnn": ("pixelcnn", bits, bits[:20], dict(epochs=1, batch_size=30, layers=1, channels=4, dropout=0.2)),
+    "vqvae": ("vqvae", bits[:, :4, :4], bits[:9, :4, :4], dict(epochs=2, batch_size=30, codes=8, hidden=6, latent=3, halvings=1, blocks=1)),
+    "gan": ("gan", rng.normal(size=(200, 2)), None, dict(steps=5, batch_size=32, hidden=[8], members=2)),
+    "dcgan": ("dcgan", rng.random((60, 8, 8)).round(), None, dict(steps=3, batch_size=16, channels=[4])),
+}
+"""
+
+
+def fits(tmp_path: Path, text: str) -> Path:
+    script = tmp_path / "script.py"
+    script.write_text(FITS + textwrap.dedent(text))
+    return script
+
+
+def test_fits_have_the_same_bits_on_any_number_of_processes(tmp_path: Path) -> None:
+    """EM, and gradients in four parts: validation and patience, dropout, batch normalisation, memory, codes that begin anew, two stages, two players."""
+    script = fits(
+        tmp_path,
+        """
+        for name, (family, x, valid, options) in FITS.items():
+            parts = {} if name == "em" else {"parts": 4}
+            fitted = probgen.fit(family, x, valid=valid, **parts, **options)
+            print(name, digest_of(fitted.state), digest_of({k: v.values for k, v in fitted.history.data_vars.items()}), parts and fitted.provenance["parts"])
+        """,
+    )
+    found = {n: ended(started(script, n)) for n in (1, 2, 3)}
+    assert [code for each in found.values() for code, *_ in each] == [0] * 6, found
+    assert len({out for each in found.values() for _, out, _ in each}) == 1
+    lines = found[1][0][1].splitlines()
+    assert len(lines) == 7
+    assert lines[1].endswith(" 4")
+
+
+def test_one_that_is_told_to_stop_stops_all_and_any_number_goes_on(tmp_path: Path) -> None:
+    script = fits(
+        tmp_path,
+        """
+        family, x, valid, options = FITS["vae"]
+        options = {**options, "epochs": 400, "patience": None} | json.loads(sys.argv[2])
+        fitted = probgen.fit(family, x, valid=valid, out=sys.argv[1], resume=True, **options)
+        print(digest_of(fitted.state), digest_of({k: v.values for k, v in fitted.history.data_vars.items()}), len(fitted.history.step))
+        """,
+    )
+    run, parts = tmp_path / "run", json.dumps({"parts": 3})
+    processes = started(script, 2, str(run), parts)
+    deadline = time.monotonic() + 60
+    while not (run / "history.jsonl").exists() or (run / "history.jsonl").stat().st_size < 2000:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    processes[1].send_signal(signal.SIGTERM)
+    stopped = ended(processes)
+    assert all("Interrupted: SIGTERM" in err for _, _, err in stopped), stopped
+    steps = {err.split("after step ")[1].split()[0] for _, _, err in stopped}
+    assert len(steps) == 1
+    gone_on = ended(started(script, 3, str(run), "{}"))
+    assert [code for code, *_ in gone_on] == [0, 0, 0], gone_on
+    alone = ended(started(script, 1, str(tmp_path / "alone"), parts))
+    assert {out for _, out, _ in gone_on} == {alone[0][1]}
+    again = ended(started(script, 2, str(run), "{}"))  # it has ended: all have the model
+    assert {out for _, out, _ in again} == {alone[0][1]}
+
+
+def test_what_one_process_refuses_all_refuse(tmp_path: Path) -> None:
+    script = fits(
+        tmp_path,
+        """
+        import os
+        family, x, valid, options = FITS["vae"]
+        rank, how = int(os.environ["RANK"]), sys.argv[2]
+        if how == "data" and rank == 1:
+            x = x + 1
+        if how == "missing" and rank == 1:
+            x = "nowhere.csv"
+        try:
+            probgen.fit(family, x, valid=valid, out=sys.argv[1], **({"parts": 1} if how == "parts" else {}), **options)
+        except probgen.errors.ProbgenError as error:
+            print(type(error).__name__, error)
+        """,
+    )
+    taken = tmp_path / "taken"
+    probgen.fit("independent", np.random.default_rng(0).normal(size=(20, 2)), out=taken)
+    for how, out, message in (
+        ("data", "a", "other data or options than process 0"),
+        ("missing", "b", "there is no file nowhere.csv"),
+        ("parts", "c", "parts = 1: 2 processes are more than a batch has parts"),
+        ("taken", "taken", "holds a run already"),
+    ):
+        found = ended(started(script, 2, str(tmp_path / out), how), seconds=60)
+        assert [code for code, *_ in found] == [0, 0], found
+        assert all(message in said for _, said, _ in found), found
+        assert out == "taken" or not (tmp_path / out / "model.h5").exists()
+
+
+def test_parts_are_checked_and_kept(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    small = {"latent": 1, "hidden": [4], "epochs": 1}
+    for parts in (0, 1.5, "two", True):
+        with pytest.raises(InputError, match="a whole number from 1"):
+            probgen.fit("vae", x, parts=parts, **small)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="graph = true"):
+        probgen.fit("vae", x, parts=2, graph=True, **small)
+    fitted = probgen.fit("vae", x, parts=2, out=tmp_path / "run", **small)
+    assert fitted.provenance["parts"] == 2
+    assert "parts = 2" in (tmp_path / "run" / "recipe.toml").read_text()
+    assert "parts" not in probgen.fit("vae", x, parts=1, **small).provenance
+    with pytest.raises(InputError, match="begun with parts = 2, not 3"):
+        probgen.fit("vae", x, parts=3, out=tmp_path / "run", resume=True, **small)
