@@ -35,6 +35,10 @@ class RunError(ProbgenError):
     """A run folder that cannot be written: in use, full, or not writable."""
 
 
+class PeerError(RunError):
+    """Another process of a fit is gone, or does not answer."""
+
+
 class PluginError(ProbgenError):
     """A plugin that is missing, broken, blocked, or shares its name with another."""
 

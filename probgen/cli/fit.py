@@ -24,6 +24,7 @@ from probgen.cli.common import (
     put,
     settings,
 )
+from probgen.cli.launching import launched
 from probgen.cli.reading import with_reading
 
 
@@ -55,6 +56,10 @@ def command(
             help="Parts of a batch, each done by one process; the result is the same on fewer processes. Default: the number of processes.",
         ),
     ] = None,
+    processes: Annotated[
+        int,
+        typer.Option("--processes", min=1, help="Share the fit among so many processes of this machine."),
+    ] = 1,
     seed: Seed = 0,
     device: Device = None,
     data_dir: DataDir = None,
@@ -65,7 +70,7 @@ def command(
 
     Example: probgen fit mixture --data iris --set components=3 --out runs/iris
 
-    Example: torchrun --nproc-per-node 2 -m probgen fit vae --data digits --out runs/vae
+    Example: probgen fit vae --data digits --out runs/vae --processes 2
     """
     from probgen.cli.loading import check_source, loaded
     from probgen.plugins.registry import find
@@ -76,6 +81,9 @@ def command(
     find("families", family)
     check_source(data)
     check_folder(out)
+    code = launched(processes)
+    if code is not None:
+        raise typer.Exit(code)
     from probgen.api.fitting import fit
     from probgen.contract.world import World
     from probgen.data.tables import told

@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from probgen import errors
-from probgen.errors import InputError, ProbgenError, RunError
+from probgen.errors import InputError, PeerError, ProbgenError
 
 SMALL = 1 << 16  # numbers up to which all goes to all: one round trip instead of two
 SLAB = 1 << 22  # numbers of blocks that are gathered together
@@ -44,10 +44,10 @@ class World:
         """That of the variables RANK and WORLD_SIZE, which torchrun sets, once all have come. Errors: `InputError`, `RunError`."""
         world = cls(_number("RANK", 0), _number("WORLD_SIZE", 1))
         if world.size > 1 and not dist.is_initialized():
+            seconds, place = _number("PROBGEN_PEERS_SECONDS", 600), os.environ.get("PROBGEN_LAUNCHED")
+            where = {"init_method": place, "rank": world.rank, "world_size": world.size} if place else {}
             with world._talking():
-                dist.init_process_group(
-                    "gloo", timeout=timedelta(seconds=_number("PROBGEN_PEERS_SECONDS", 600))
-                )
+                dist.init_process_group("gloo", timeout=timedelta(seconds=seconds), **where)
         return world
 
     @property
@@ -213,13 +213,13 @@ class World:
 
     @contextmanager
     def _talking(self) -> Iterator[None]:
-        """Errors: `RunError` where another process does not answer; what gloo says of it is no help."""
+        """Errors: `PeerError` where another process does not answer; what gloo says of it is no help."""
         try:
             yield
         except RuntimeError as error:
             if isinstance(error, ProbgenError):
                 raise
-            raise RunError(
+            raise PeerError(
                 f"process {self.rank} of {self.size}: another process of this fit is gone, or does not answer; go on with --resume "
                 "(resume=True), on any number of processes"
             ) from None

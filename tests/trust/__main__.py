@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 
 from tests.test_surroundings import changed_by_threads
-from tests.trust import crash, hostile, mutants, processes
+from tests.trust import crash, hostile, kills, mutants, processes
 from tests.trust.crash import Tally
 
 
@@ -51,6 +51,7 @@ PROMISES: dict[str, tuple[str, Callable[[], Tally]]] = {
     "full": ("a full disk, at every write", crash.disk_full),
     "size": ("a limit on the size of files", lambda: crash.size_limits((*range(20, 300, 20), *range(300, 15_000, 300)))),
     "kill": ("SIGKILL at every step, every family", lambda: together([processes.kill_every_step(f) for f in processes.FITS])),
+    "peers": ("SIGKILL to one of several processes of a fit", lambda: together([kills.killed(name, 50) for name in kills.COMMANDS])),
     "races": ("two writers, and a writer that was killed", races_with_locks_on_and_off),
     "flips": ("bits turned over", lambda: processes.flips(10_000)),
     "threads": ("calls in 8 threads", lambda: Tally(*changed_by_threads(seeds=8, rounds=3))),
