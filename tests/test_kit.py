@@ -256,6 +256,14 @@ class StaysWhereItWas(Good):
         return exact(Normal(fitted.module.mu, fitted.module.sigma).log_prob(x).sum(1))
 
 
+class KnowsItsProcess(Good):
+    @classmethod
+    @hookimpl
+    def fit(cls, module: GoodModule, data: Rows, run: Run) -> None:
+        Good.fit(module=module, data=data, run=run)
+        module.mu.data += run.world.rank
+
+
 class Warns(Good):
     """Where warnings are errors it ends another way."""
 
@@ -352,6 +360,7 @@ BROKEN = {
     KeepsAnAttribute: "test_saved_and_loaded_in_a_fresh_process",
     ForgetsItsAverage: "test_resumed_equals_uninterrupted",
     ReturnsWhatFilesCannotHold: "test_files_open_without_probgen",
+    KnowsItsProcess: "test_several_processes_are_not_seen",
     TakesAnyOption: "test_bad_input_is_refused_by_name",
     IgnoresAnOption: "test_an_option_has_an_effect_or_is_refused",
     TakesMissingValues: "test_missing_values_are_summed_out",

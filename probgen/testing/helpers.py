@@ -7,7 +7,8 @@ import multiprocessing
 import operator
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Literal, get_args, get_origin
 
@@ -18,6 +19,7 @@ import xarray as xr
 from pydantic import BaseModel
 
 from probgen import datasets
+from probgen.api.fitting import fit
 from probgen.api.loading import load
 from probgen.api.sampling import sample
 from probgen.api.scoring import score
@@ -61,14 +63,32 @@ def loaded_results(model: str, home: tuple[str, str] | None, data: str, threads:
     return results(load(model, own or None), data)
 
 
+def fitted_in_parts(
+    rank: int, size: int, place: str, family: str | tuple[str, str], data: str, options: Mapping[str, Any], threads: int
+) -> str:
+    """Digests of what a fit in two parts learns as one of some processes, which meet at a file; family: a name, or module and name of a class."""
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), PROBGEN_LAUNCHED=f"file://{place}", PROBGEN_PEERS_SECONDS="60")
+    torch.set_num_threads(threads)
+    own = family if isinstance(family, str) else operator.attrgetter(family[1])(importlib.import_module(family[0]))
+    fitted = fit(own, datasets.load(data), parts=2, **options)
+    return f"{digest_of(fitted.state)} {digest_of(fitted.history)}"
+
+
 def in_a_new_process(function: Callable[..., str], *args: Any) -> str:
     """What a function returns in a process that has imported this module and done nothing else."""
+    return in_new_processes(function, [args])[0]
+
+
+def in_new_processes(function: Callable[..., str], each: Sequence[tuple[Any, ...]]) -> list[str]:
+    """The same of several at once, each with arguments of its own."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         [__name__, "probgen.api.fitting", "probgen.api.scoring", "h5netcdf", "sklearn.cluster"]
     )
-    with context.Pool(1) as pool:
-        return pool.apply(function, args)
+    with ExitStack() as stack:
+        pools = [stack.enter_context(context.Pool(1)) for _ in each]
+        found = [pool.apply_async(function, args) for pool, args in zip(pools, each, strict=True)]
+        return [answer.get() for answer in found]
 
 
 def offers(fitted: Fitted, hook: str) -> bool:

@@ -40,8 +40,10 @@ from probgen.testing.helpers import (
     density,
     differs,
     drawn,
+    fitted_in_parts,
     given_of,
     in_a_new_process,
+    in_new_processes,
     loaded_results,
     need,
     offers,
@@ -431,6 +433,25 @@ class FamilyLaws:
             assert resumed.groups.keys() == fitted.groups.keys()
             for name, group in fitted.groups.items():
                 assert digest_of(resumed.groups[name]) == digest_of(group)
+
+    def test_several_processes_are_not_seen(self, data: xr.Dataset, fitted: Fitted, tmp_path: Path) -> None:
+        """A fit in two parts ends in the same bits on one process and on two."""
+        if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
+            pytest.skip("torch has no gloo here")
+        try:
+            alone = fit(self.family, data, parts=2, **self.options)
+        except InputError as error:
+            pytest.skip(f"it is not fitted in parts: {error}")
+        data.to_netcdf(tmp_path / "data.nc", engine="h5netcdf")
+        home = (
+            self.family
+            if isinstance(self.family, str)
+            else (self.family.__module__, self.family.__qualname__)
+        )
+        what = home, str(tmp_path / "data.nc"), self.options, torch.get_num_threads()
+        place = str(tmp_path / "meeting")
+        found = in_new_processes(fitted_in_parts, [(rank, 2, place, *what) for rank in range(2)])
+        assert found == [f"{digest_of(alone.state)} {digest_of(alone.history)}"] * 2
 
     def test_an_accelerator_says_the_same(self, data: xr.Dataset, fitted: Fitted, tmp_path: Path) -> None:
         """Exact scores do not hang on the device, and a fit on an accelerator ends, is gone on with, and draws."""

@@ -20,7 +20,7 @@ from tests.trust.crash import Tally
 COMMANDS = {
     "em": "mixture --set components=4 --set steps=80 --set tolerance=0.0 --set restarts=2",
     "vae": "vae --set latent=2 --set hidden=[8] --set epochs=40 --set batch_size=100 --parts 4",
-    "vqvae": "vqvae --set epochs=4 --set batch_size=60 --set codes=8 --set hidden=8 --set latent=3 --set halvings=1 --set blocks=1 --set layers=2 --set channels=8 --parts 4",
+    "vqvae": "vqvae --set epochs=4 --set batch_size=60 --set codes=8 --set hidden=8 --set latent=3 --set halvings=1 --set blocks=1 --set prior={epochs=2} --parts 4",
 }
 SECONDS = 5.0  # in which the others are to end
 
