@@ -6,6 +6,7 @@ import json
 import signal
 import textwrap
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -35,16 +36,16 @@ def by_halves(parts: list[Tensor], low: int, width: int) -> Tensor:
 def test_the_sum_is_that_of_the_tree_whoever_has_which_blocks(n: int) -> None:
     parts = list(torch.randn(n, 50, generator=torch.Generator().manual_seed(n)).exp())
     wanted = by_halves(parts, 0, 1 << (n - 1).bit_length())
-    assert torch.equal(World().sum(n, lambda i: parts[i]), wanted)
+    assert torch.equal(World().sum(n, lambda i: [parts[i]])[0], wanted)
     for size in range(1, n + 1):
         left: dict[w.Node, Tensor] = {}
         for rank in range(size):
-            mine: dict[w.Node, Tensor] = {}
+            mine: dict[w.Node, list[Tensor]] = {}
             for i in w._share(n, rank, size):
-                w._add(mine, n, (0, i), parts[i])
+                w._add(mine, n, (0, i), [parts[i]])
             assert sorted(mine) == sorted(w._names(n, w._share(n, rank, size)))
             assert len(mine) <= 2 * n.bit_length()
-            left |= mine
+            left |= {name: value[0] for name, value in mine.items()}
         assert torch.equal(w._finish(n, left), wanted)
 
 
@@ -208,3 +209,43 @@ def test_parts_are_checked_and_kept(tmp_path: Path) -> None:
     assert "parts" not in probgen.fit("vae", x, parts=1, **small).provenance
     with pytest.raises(InputError, match="begun with parts = 2, not 3"):
         probgen.fit("vae", x, parts=3, out=tmp_path / "run", resume=True, **small)
+
+
+def test_the_journal_has_the_bytes_of_the_formula(tmp_path: Path) -> None:
+    """EM: the nodes of the tree that a process has left, in one round. Gradients: a slice of all numbers to each, and its sum to all, in two; what is float64 in
+    one more. A round of two numbers tells of signals.
+    """
+    script = fits(
+        tmp_path,
+        """
+        family, x, valid, options = FITS[sys.argv[2]]
+        parts = {} if sys.argv[2] == "em" else {"parts": 4}
+        probgen.fit(family, x, out=sys.argv[1], **parts, **options | json.loads(sys.argv[3]))
+        """,
+    )
+
+    def steps(name: str, size: int, **options: object) -> tuple[set[int], set[int]]:
+        """Bytes and rounds of each step, without those that tell of signals."""
+        out = tmp_path / f"{name}-{size}"
+        done = ended(started(script, size, str(out), name, json.dumps(options)))
+        assert [code for code, *_ in done] == [0] * size, done
+        lines = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+        told = (size - 1) * 2 * 8
+        pairs = list(pairwise(lines))
+        return {b["sent"] - a["sent"] - told for a, b in pairs}, {
+            b["rounds"] - a["rounds"] - 1 for a, b in pairs
+        }
+
+    D, K, blocks = 3, 3, 5  # blocks of 4,096 of 20,000 rows
+    of_em = K * (1 + D + D * D + 1) + 3
+    assert steps("em", 2) == ({2 * of_em * 8}, {1})  # blocks 2, 3, 4 are two nodes
+    nodes = max(len(w._names(blocks, w._share(blocks, rank, 3))) for rank in range(3))
+    assert steps("em", 3) == ({2 * nodes * of_em * 8}, {1})
+
+    sent, rounds = steps("vae", 2, hidden=[8000], patience=None)
+    module = probgen.load(tmp_path / "vae-2").module
+    state = [*module.parameters(), *module.buffers()]
+    numbers = {size: sum(each.numel() for each in state if each.itemsize == size) for size in (4, 8)}
+    assert rounds == {3}
+    assert 0 <= sent.pop() - (numbers[4] * 4 + numbers[8] * 8) <= 8 * 4  # parts of the loss
+    assert not sent

@@ -89,7 +89,9 @@ Split = Annotated[
     str | None, typer.Option("--split", help="Part of the data set. Default: test, if there is one.")
 ]
 
-LAUNCHED = "PROBGEN_LAUNCHED"  # in processes that `probgen.cli.launching` has started: where they find one another
+LAUNCHED = (
+    "PROBGEN_LAUNCHED"  # in processes that `probgen.cli.launching` has started: where they find one another
+)
 GONE = 75  # their exit code where another one is gone
 
 RESERVED = {
@@ -124,7 +126,9 @@ def report(command: Callable[..., Any]) -> Callable[..., Any]:
         except (ProbgenError, Interrupted, KeyboardInterrupt, MemoryError, OSError) as error:
             if os.environ.get("PROBGEN_TRACEBACK"):
                 traceback.print_exc()
-            if isinstance(error, PeerError) and LAUNCHED in os.environ:  # its launcher says which is gone, and why
+            if (
+                isinstance(error, PeerError) and LAUNCHED in os.environ
+            ):  # its launcher says which is gone, and why
                 raise typer.Exit(GONE) from None
             complain(str(error) or type(error).__name__)
             if isinstance(error, ProbgenError | Interrupted):

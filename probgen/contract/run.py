@@ -23,13 +23,14 @@ from torch import Tensor, nn
 from probgen.contract.descent import counted, in_parts
 from probgen.contract.seeds import key, seed_torch
 from probgen.contract.state import digest_of, first_not_finite, flatten, unflatten
-from probgen.contract.world import World
+from probgen.contract.world import SMALL, World
 from probgen.errors import DivergedError, FileError, InputError, Interrupted, PluginError, RunError
 from probgen.store.folder import HISTORY, RunFolder
 from probgen.store.journal import Journal, read_journal
 from probgen.store.trees import arrays_of
 
 STAGE = re.compile(r"[A-Za-z0-9_-]+")
+BESIDE = {"stage", "step", "seconds", "sent", "rounds", "crc"}  # in lines of the journal, and no metrics
 # metrics of these names are in nats a row
 NATS = ("loss", "valid_loss", "reconstruction", "kl", "log_likelihood", "objective", "elbo")
 
@@ -108,16 +109,21 @@ class Run:
         """
         like: dict[str, Tensor] = {}
 
-        def flat(i: int) -> Tensor:
+        def flat(i: int) -> list[Tensor]:
             like.update(block(i))
-            dtype = functools.reduce(torch.promote_types, (value.dtype for value in like.values()))
-            return torch.cat([value.detach().reshape(-1).to(dtype) for value in like.values()])
+            return [
+                torch.cat([like[name].detach().reshape(-1).to(dtype) for name in names])
+                for dtype, names in _together(like).items()
+            ]
 
-        total = self.world.sum(n, flat).split([value.numel() for value in like.values()])
-        return {
-            name: part.view(value.shape).to(value.dtype)
-            for (name, value), part in zip(like.items(), total, strict=True)
-        }
+        found = {}
+        for whole, names in zip(self.world.sum(n, flat), _together(like).values(), strict=True):
+            parts = whole.split([like[name].numel() for name in names])
+            found |= {
+                name: part.view(like[name].shape).to(like[name].dtype)
+                for name, part in zip(names, parts, strict=True)
+            }
+        return {name: found[name] for name in like}
 
     def descend(
         self, nets: Iterable[nn.Module], weights: Sequence[Tensor], work: Callable[[], Mapping[str, Tensor]]
@@ -230,12 +236,12 @@ class Run:
 
     def _metrics(self, stage: str) -> dict[str, np.ndarray]:
         lines = [line for line in self._lines if line["stage"] == stage]
-        names = {name for line in lines for name in line} - {"stage", "step", "seconds", "crc"}
+        names = {name for line in lines for name in line} - BESIDE
         return {name: np.array([line.get(name, math.nan) for line in lines]) for name in names}
 
     def _check(self, metrics: Mapping[str, float], keep: Mapping[str, Stateful], t: int) -> None:
         for name, value in metrics.items():
-            if name in ("stage", "step", "seconds", "crc"):
+            if name in BESIDE:
                 raise PluginError(f"{self.stage}: a metric cannot be called {name!r}")
             if not math.isfinite(value):
                 culprit = first_not_finite({n: kept.state_dict() for n, kept in keep.items()})
@@ -249,7 +255,10 @@ class Run:
         line = {"stage": self.stage, "step": t, **metrics}
         self._lines.append(line)
         if self._journal is not None:
-            self._journal.write({**line, "seconds": round(time.monotonic() - self._started, 3)})
+            beside = {"seconds": round(time.monotonic() - self._started, 3)}
+            if self.world.size > 1:
+                beside |= {"sent": self.world.sent, "rounds": self.world.rounds}
+            self._journal.write({**line, **beside})
         if self._tell is not None:
             self._tell("step", run=self, stage=self.stage, step=t, metrics=metrics)
 
@@ -345,7 +354,7 @@ class Run:
 
     def history(self) -> xr.Dataset:
         """The metrics of every step: dimension `step`, with coordinates `step` (within its stage) and `stage`."""
-        names = sorted({name for line in self._lines for name in line} - {"stage", "step", "seconds", "crc"})
+        names = sorted({name for line in self._lines for name in line} - BESIDE)
         variables = {
             name: (
                 "step",
@@ -364,6 +373,17 @@ class Run:
         """Let go of the journal."""
         if self._journal is not None:
             self._journal.close()
+
+
+def _together(like: Mapping[str, Tensor]) -> dict[torch.dtype, list[str]]:
+    """Which tensors are summed as one, and as what: all where they are few numbers, which one round carries; else those of one type."""
+    dtypes = [value.dtype for value in like.values()]
+    if sum(value.numel() for value in like.values()) <= SMALL:
+        return {functools.reduce(torch.promote_types, dtypes): list(like)}
+    return {
+        dtype: [name for name, value in like.items() if value.dtype == dtype]
+        for dtype in dict.fromkeys(dtypes)
+    }
 
 
 def _pause() -> float:

@@ -26,6 +26,7 @@ SMALL = 1 << 16  # numbers up to which all goes to all: one round trip instead o
 SLAB = 1 << 22  # numbers of blocks that are gathered together
 
 Node = tuple[int, int]  # height above the blocks, and number at that height
+Summands = list[Tensor]
 
 
 class World:
@@ -59,19 +60,20 @@ class World:
         """The blocks of this process."""
         return _share(n, self.rank, self.size)
 
-    def sum(self, n: int, block: Callable[[int], Tensor]) -> Tensor:
-        """block(0) + ... + block(n - 1), flat tensors of one size, in the order of the tree. n is at least 1.
+    def sum(self, n: int, block: Callable[[int], Summands]) -> Summands:
+        """block(0) + ... + block(n - 1), some flat tensors, in the order of the tree. n is at least 1.
 
         Fewer blocks than processes are done by all of them.
         """
         alone = n < self.size or self.size == 1
-        nodes: dict[Node, Tensor] = {}
+        nodes: dict[Node, Summands] = {}
         for i in range(n) if alone else self.share(n):
             _add(nodes, n, (0, i), block(i))
         if alone:
             return nodes[_top(n)]
         with self._talking():
-            return self._joined(n, nodes)
+            each = range(len(next(iter(nodes.values()))))
+            return [self._joined(n, {name: parts[k] for name, parts in nodes.items()}) for k in each]
 
     def each(self, n: int, block: Callable[[int], Tensor], numbers: int) -> Iterator[Tensor]:
         """block(0), block(1), ..., block(n - 1), flat tensors of so many float64 numbers, each done by one of the processes, in their order."""
@@ -168,8 +170,8 @@ class World:
         P, device = like.numel(), like.device
         if P <= SMALL:
             found = self._gathered([part.cpu() for part in mine], list(map(len, names)), P)
-            total = _finish(n, dict(zip((name for part in names for name in part), found, strict=True)))
-            return total.to(device)
+            every = (name for part in names for name in part)
+            return _finish(n, dict(zip(every, found, strict=True))).to(device)
         # each process adds up one slice of the numbers: as much traffic as a ring has, in a fixed order
         width = -(-P // self.size)
         padded = [
@@ -244,7 +246,7 @@ def _top(n: int) -> Node:
     return ((n - 1).bit_length(), 0)
 
 
-def _add(nodes: dict[Node, Tensor], n: int, node: Node, value: Tensor) -> None:
+def _add(nodes: dict[Node, Summands], n: int, node: Node, value: Summands) -> None:
     """Put a node to the others, and make of it and its neighbour the one above, as far as that goes."""
     while True:
         h, j = node
@@ -256,7 +258,8 @@ def _add(nodes: dict[Node, Tensor], n: int, node: Node, value: Tensor) -> None:
             node = (h + 1, j // 2)
         elif beside in nodes:
             other = nodes.pop(beside)
-            value = other + value if j % 2 else value + other
+            first, second = (other, value) if j % 2 else (value, other)
+            value = [a + b for a, b in zip(first, second, strict=True)]
             node = (h + 1, j // 2)
         else:
             nodes[node] = value
@@ -265,15 +268,14 @@ def _add(nodes: dict[Node, Tensor], n: int, node: Node, value: Tensor) -> None:
 
 def _names(n: int, blocks: range) -> list[Node]:
     """The nodes that are left to somebody who has added up some blocks, in their order."""
-    nodes: dict[Node, Tensor] = {}
-    nothing = torch.zeros(0)
+    nodes: dict[Node, Summands] = {}
     for i in blocks:
-        _add(nodes, n, (0, i), nothing)
+        _add(nodes, n, (0, i), [])
     return sorted(nodes, key=lambda node: node[1] << node[0])
 
 
 def _finish(n: int, nodes: Mapping[Node, Tensor]) -> Tensor:
-    left: dict[Node, Tensor] = {}
+    left: dict[Node, Summands] = {}
     for node, value in nodes.items():
-        _add(left, n, node, value)
-    return left[_top(n)]
+        _add(left, n, node, [value])
+    return left[_top(n)][0]

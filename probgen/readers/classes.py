@@ -33,7 +33,9 @@ def _names(value: Any, column: Column) -> Iterator[str]:
     number = None
     if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
         number = float(value)
-    elif isinstance(value, str) and (of := OF_NUMBERS.fullmatch(column.dtype)) and not of[2].startswith("bool"):
+    elif (
+        isinstance(value, str) and (of := OF_NUMBERS.fullmatch(column.dtype)) and not of[2].startswith("bool")
+    ):
         with suppress(ValueError):
             number = float(value)
     if number is not None and math.isfinite(number):

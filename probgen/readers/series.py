@@ -37,7 +37,9 @@ def _of_classes(codes: np.ndarray, column: Column) -> pd.Series[Any]:
     of = OF_NUMBERS.fullmatch(column.dtype) if RARE not in column.classes else None
     if of:
         with suppress(ValueError):  # classes in an order that somebody gave, and that are no numbers
-            categories = pd.Index(categories == "True") if of[2].startswith("bool") else categories.astype(of[2])
+            categories = (
+                pd.Index(categories == "True") if of[2].startswith("bool") else categories.astype(of[2])
+            )
     found = pd.Series(pd.Categorical.from_codes(codes, categories, ordered=column.ordered))
     if of and not of[1]:  # numbers that were taken for classes
         numbers: Any = pd.Series(categories).convert_dtypes().dtype

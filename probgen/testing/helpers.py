@@ -64,12 +64,24 @@ def loaded_results(model: str, home: tuple[str, str] | None, data: str, threads:
 
 
 def fitted_in_parts(
-    rank: int, size: int, place: str, family: str | tuple[str, str], data: str, options: Mapping[str, Any], threads: int
+    rank: int,
+    size: int,
+    place: str,
+    family: str | tuple[str, str],
+    data: str,
+    options: Mapping[str, Any],
+    threads: int,
 ) -> str:
     """Digests of what a fit in two parts learns as one of some processes, which meet at a file; family: a name, or module and name of a class."""
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), PROBGEN_LAUNCHED=f"file://{place}", PROBGEN_PEERS_SECONDS="60")
+    os.environ.update(
+        RANK=str(rank), WORLD_SIZE=str(size), PROBGEN_LAUNCHED=f"file://{place}", PROBGEN_PEERS_SECONDS="60"
+    )
     torch.set_num_threads(threads)
-    own = family if isinstance(family, str) else operator.attrgetter(family[1])(importlib.import_module(family[0]))
+    own = (
+        family
+        if isinstance(family, str)
+        else operator.attrgetter(family[1])(importlib.import_module(family[0]))
+    )
     fitted = fit(own, datasets.load(data), parts=2, **options)
     return f"{digest_of(fitted.state)} {digest_of(fitted.history)}"
 

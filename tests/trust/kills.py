@@ -100,7 +100,11 @@ def killed(name: str, trials: int, seed: int = 0) -> Tally:
                 continue  # its work was done
             tally.points += 1
             where = f"{name}, {processes} processes, {rank} killed {'early' if early else f'at step {step}'}"
-            if took > SECONDS or said.count("\n") != 1 or f"process {rank} of {processes} was ended by SIGKILL" not in said:
+            if (
+                took > SECONDS
+                or said.count("\n") != 1
+                or f"process {rank} of {processes} was ended by SIGKILL" not in said
+            ):
                 tally.faults.append(f"{where}: {took:.1f} s: {said!r}")
             on = draw.choice([1, 2, 3])
             gone_on = begun(name, folder, on, "--resume")
