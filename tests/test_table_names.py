@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 import probgen
+from probgen.api.analyzing import save_analysis
 from probgen.api.framing import write_table
 from probgen.cli.reading import reading
 from probgen.datasets import load
@@ -311,3 +312,219 @@ def test_utf_16_without_a_mark_names_the_option(tmp_path: Path) -> None:
     with pytest.raises(probgen.errors.FileError, match="--encoding utf-16-le"):
         load(tmp_path / "t.csv")
     assert load(tmp_path / "t.csv", table={"encoding": "utf-16-le"}).x.shape == (2, 2)
+
+
+def test_a_large_file_is_read_as_a_small_one(tmp_path: Path) -> None:
+    """A column whose first pieces are numbers and whose last are texts has one type."""
+    n = 20_000
+    wide = pd.DataFrame(np.round(np.random.default_rng(0).normal(size=(n, 60)), 3)).rename(
+        columns=lambda i: f"f{i}"
+    )
+    price = np.r_[np.linspace(1, 999, n - 500), np.linspace(1000, 5000, 500)].round(2)
+    wide.assign(price=[f"{v:,.2f}" for v in price]).to_csv(tmp_path / "t.csv", index=False)
+    np.testing.assert_array_equal(load(tmp_path / "t.csv").x.values[:, -1], price)
+    late = [*map(str, range(n - 2)), "? ", "7"]
+    wide.assign(price=late).to_csv(tmp_path / "u.csv", index=False)
+    assert np.isnan(load(tmp_path / "u.csv").x.values[:, -1]).sum() == 1
+
+
+def test_draws_of_whole_numbers_are_whole_in_analyses(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    t = pd.DataFrame({"z": np.rint(rng.normal(size=600) * 2).astype(int), "r": rng.normal(size=600)})
+    fitted = probgen.fit("mixture", load(t), components=1)
+    made = probgen.frame(probgen.analyze("synthesize", fitted, n=50).table)
+    assert made["z"].dtype == "int64"
+    hidden = load(t.astype({"z": "Int64"}).mask(rng.random((600, 2)) < 0.1), like=fitted.event.columns)
+    found = probgen.analyze("impute", fitted, hidden, draws=3)
+    assert (found["draws"].values[..., 0] % 1 == 0).all()
+    assert probgen.frame(found.table)["z"].dtype == "int64"
+    told = probgen.analyze("fidelity", fitted, load(t, like=fitted.event.columns), rows=600)
+    assert told.told_apart < 0.6  # unrounded draws are told apart always; 0.5 +- 0.02 of right ones
+
+
+def test_held_out_figures_do_not_hang_on_the_order_of_a_file() -> None:
+    rng = np.random.default_rng(0)
+    c = np.sort(rng.integers(0, 3, 3000))
+    t = pd.DataFrame({"x": rng.normal(size=3000) + 5 * c, "c": np.array(list("abc"))[c]})
+    rows = load(t)
+    part = rng.permutation(3000)
+    fitted = probgen.fit("mixture", rows.isel(row=part[:2400]), components=3)
+    ordered = rows.isel(row=np.sort(part[:2400])), rows.isel(row=np.sort(part[2400:]))
+    found = probgen.analyze("fidelity", fitted, ordered[1], reference=ordered[0], target="c", rows=300)
+    assert found.marginal_mean_held_out < 0.15
+    assert found.told_apart_held_out < 0.6
+    assert found.accuracy_of_rows > 0.95
+
+
+def test_what_is_not_observed_is_missing_in_analyses() -> None:
+    rng = np.random.default_rng(0)
+    t = pd.DataFrame(rng.normal(size=(400, 2)), columns=["a", "b"])
+    hidden = rng.random(t.shape) < 0.2
+    fitted = probgen.fit("mixture", load(t), components=1)
+    gaps = load(t.mask(hidden))
+    masked = load(t.mask(hidden, 999.0)).assign(observed=(("row", "feature"), ~hidden))
+    for name in ("fidelity", "outliers"):
+        one, other = (probgen.analyze(name, fitted, rows) for rows in (gaps, masked))
+        for variable in set(one) - {"x", "why", "place", "called"}:
+            np.testing.assert_array_equal(one[variable].values, other[variable].values, err_msg=variable)
+
+
+def test_splits_of_tables_that_come_otherwise() -> None:
+    t = pd.DataFrame({"a": np.arange(100) + 0.5, "b": np.arange(100) * 2.5})
+    sizes = [load(t, split).sizes["row"] for split in ("train", "valid", "test")]
+    assert sizes == [80, 10, 10]
+    with pytest.raises(InputError, match="has no split 'nonsense'"):
+        load(t, "nonsense")
+
+
+@pytest.mark.parametrize("names", [["a", "b"], [2020, 2019]])
+def test_names_of_xarray_are_names_of_columns(names: list[Any]) -> None:
+    t = pd.DataFrame(np.random.default_rng(0).normal([50, 0], 1, (60, 2)), columns=names)
+    fitted = probgen.fit("independent", t)
+    wanted = scores(fitted, t)
+    other = t[names[::-1]]
+    for array in (
+        xr.DataArray(other),
+        xr.DataArray(other.to_numpy(), dims=("row", "feature"), coords={"feature": names[::-1]}),
+        other.to_xarray().to_array("feature").transpose(),
+    ):
+        np.testing.assert_array_equal(scores(fitted, array), wanted)
+
+
+def test_labels_of_two_tables_are_not_joined() -> None:
+    one = load(pd.DataFrame({"x": NUMBERS[:4], "y": NUMBERS[1:5], "label": ["b", "ba", "b", "ba"]}))
+    two = load(pd.DataFrame({"x": NUMBERS[:4], "y": NUMBERS[1:5], "label": ["ab", "b", "ab", "b"]}))
+    with pytest.warns(FutureWarning), pytest.raises(InputError, match="joined of tables"):
+        probgen.fit("made", xr.concat([one, two], "row"), given=["label"], epochs=1)
+
+
+def test_one_class_survives_a_file(tmp_path: Path) -> None:
+    t = pd.DataFrame({"x": np.tile(NUMBERS, 4), "y": np.arange(24) / 7, "label": ["ab", "b", "ba"] * 8})
+    fitted = probgen.fit("made", load(t), given=["label"], epochs=1)
+    one = load(t.assign(label="ba"))
+    one.to_netcdf(tmp_path / "l.nc", engine="h5netcdf")
+    np.testing.assert_array_equal(scores(fitted, tmp_path / "l.nc"), scores(fitted, one))
+
+
+@pytest.mark.parametrize("kind", ["array", "list", "frame", "named"])
+def test_what_is_observed_goes_by_names(kind: str) -> None:
+    t = pd.DataFrame(np.random.default_rng(0).normal([50, 0], 1, (60, 2)), columns=["a", "b"])
+    fitted = probgen.fit("mixture", t, components=1)
+    row, mask = pd.DataFrame({"b": [1.0], "a": [50.0]}), pd.DataFrame({"a": [0], "b": [1]})
+    there: Any = {
+        "array": np.array([[1, 0]]),
+        "list": [[1, 0]],
+        "frame": mask,
+        "named": xr.DataArray([[0, 1]], dims=("row", "feature"), coords={"feature": ["a", "b"]}),
+    }[kind]
+    drawn = probgen.sample(fitted, 20, given={"x": row, "observed": there}).x.values[:, 0]
+    np.testing.assert_array_equal(drawn[:, 1], 1.0)
+    assert drawn[:, 0].std() > 0
+
+
+def test_numbers_that_floats_confuse_are_other_classes() -> None:
+    t = pd.DataFrame({"id": np.array([2**60, 2**60 + 2048, 5] * 3), "x": np.arange(9) / 2})
+    fitted = probgen.fit("independent", load(t, table={"kind": {"id": "category"}}))
+    assert np.isfinite(scores(fitted, t)).all()
+    with pytest.raises(InputError, match="1152921504606846977"):
+        scores(fitted, pd.DataFrame({"id": [2**60 + 1], "x": [0.0]}))
+
+
+@pytest.mark.parametrize("text", ["1_0", "010", "１０", "+10", " 1 0"])
+def test_texts_that_python_takes_for_numbers_are_no_classes_of_numbers(text: str) -> None:
+    t = pd.DataFrame({"k": [1, 2, 3, 10] * 2, "x": np.arange(8) / 2})
+    fitted = probgen.fit("independent", load(t, table={"kind": {"k": "category"}}))
+    assert np.isfinite(scores(fitted, t.assign(k=t["k"].astype(str)))).all()
+    with pytest.raises(InputError, match="none of its classes"):
+        scores(fitted, pd.DataFrame({"k": [text], "x": [0.0]}))
+
+
+def test_marks_of_gaps_leave_the_type(tmp_path: Path) -> None:
+    t = pd.DataFrame({"k": [1, -9, 3, 4], "b": [True, False, True, True], "r": NUMBERS[:4]})
+    t.to_csv(tmp_path / "t.csv", index=False)
+    how = {"na": ["-9", "1"]}
+    frame, file = load(t, table=how), load(tmp_path / "t.csv", table=how)
+    xr.testing.assert_equal(frame, file)
+    assert np.isnan(frame.x.values).sum() == 2
+    assert [column.support for column in probgen.fit("independent", frame).event.columns] == [
+        "count",
+        "binary",
+        "real",
+    ]
+
+
+def test_names_that_an_estimator_would_not_use_are_refused() -> None:
+    t = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)))
+    probgen.estimator("independent").fit(t)
+    with pytest.raises(InputError, match="are no texts"):
+        probgen.estimator("independent").fit(t[[1, 0]])
+    with pytest.raises(InputError, match="'label'"):
+        probgen.estimator("independent").fit(t.set_axis(["a", "label"], axis=1))
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "message"),
+    [
+        ("a\n1.5\n\n3.25\n", {}, "line 3: nothing, which may be a gap"),
+        (
+            "x;y\n1.234;3\n0.5;4\n2.5;8\n2.75;7\n",
+            {"decimal": ",", "kind": {"x": "real"}},
+            "the decimal mark is a comma",
+        ),
+        ("a,b\n1,x\n2,x\n-01,y\n", {}, "leading zeros"),
+        ("x y z\n1 2 3\n4 5 6\n", {}, "--sep ' '"),
+        ("x:y\n1:2\n3:4\n", {}, "--sep ':'"),
+        ("x,y,c\n1,2,3\n", {"columns": ["y", "x", "c"]}, "in another order"),
+        ("a,b\n1\u00a0000,2\n2\u00a0500,3\n900,4\n", {}, "holds numbers"),
+        ('a,b\n"1,00,000",2\n"2,50,000",3\n"9,000",4\n', {}, "holds numbers"),
+        ("a,b\n1.5D+03,2\n2.5D+03,3\n1,4\n", {}, "holds numbers"),
+        ("a,b\n1,2\n3,4\n", {"rare": 3}, "has no column of classes"),
+    ],
+)
+def test_more_that_could_be_two_things(text: str, how: dict[str, Any], message: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        load(tmp_path / "t.csv", table=how)
+
+
+def test_digits_of_other_scripts_are_texts(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n١,1.5\n٢,2.5\n", encoding="utf-8")
+    assert probgen.fit("independent", load(tmp_path / "t.csv")).event.columns[0].classes == ("١", "٢")
+
+
+def test_frames_of_other_processors_are_read() -> None:
+    t = pd.DataFrame({"a": np.array([1.5, 2.5], dtype=">f8"), "k": np.array([1, 7], dtype=">i4")})
+    xr.testing.assert_equal(load(t), load(t.astype({"a": "f8", "k": "i4"})))
+
+
+def test_a_number_and_a_text_of_one_name_are_refused() -> None:
+    with pytest.raises(InputError, match="two classes of one name"):
+        load(pd.DataFrame({"k": pd.Series([2, "2", 3], dtype=object)}), table={"kind": {"k": "category"}})
+
+
+def test_names_of_rows_are_exact() -> None:
+    t = pd.DataFrame({"id": pd.array([2**60 + 1, None, 2**60 + 2], dtype="Int64"), "r": NUMBERS[:3]})
+    assert load(t, table={"index": "id"})["row"].values.tolist() == [str(2**60 + 1), "", str(2**60 + 2)]
+
+
+def test_periods_are_refused() -> None:
+    t = pd.DataFrame({"p": pd.period_range("2020-01", periods=3, freq="M"), "r": NUMBERS[:3]})
+    with pytest.raises(InputError, match="holds periods"):
+        load(t, table={"kind": {"p": "real"}})
+
+
+def test_lists_of_analyses_can_be_read(tmp_path: Path) -> None:
+    """Also where classes have tabs, line feeds and carriage returns."""
+    t = pd.DataFrame({"k": ["b\r", "t\tab", "new\nline", "b\r"] * 5, "r": np.arange(20) / 3})
+    fitted = probgen.fit("independent", load(t), out=tmp_path / "run")
+    found = probgen.analyze(
+        "impute", fitted, load(t.mask(np.eye(20, 2).astype(bool)), like=fitted.event.columns), draws=3
+    )
+    save_analysis(found, tmp_path / "run")
+    place = tmp_path / "run" / "analyses"
+    listed = pd.read_csv(place / "impute.tsv", sep="\t", dtype=str, keep_default_na=False)
+    assert listed.shape[0] == 2
+    xr.testing.assert_equal(
+        load(place / "impute.csv", like=fitted.event.columns).x.drop_vars("classes").drop_attrs(),
+        found.table.rename("x").drop_attrs(),
+    )

@@ -22,9 +22,10 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import Options as BaseOptions
 from probgen.contract.rows import evenly
 from probgen.contract.seeds import key
-from probgen.data.describe import described
+from probgen.data.describe import described, known_values
 from probgen.errors import InputError
 from probgen.figures.tables import bars, cells
+from probgen.readers.series import rounded
 
 needs = "a table with named columns, drawn without conditions"
 SEEN = "the rows are those of the fit, so nothing is said of copies, and a model that has learnt rows by heart looks good: give others (--split test)"
@@ -59,14 +60,12 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     names = [column.name for column in columns]
     if options.target is not None and options.target not in names:
         raise InputError(f"fidelity: target = {options.target!r} is no column: {', '.join(names[:20])}")
-    real = evenly(data, options.rows)["x"].values.astype(np.float64)
-    drawn = sample(fitted, len(real), **call.common)["x"].values.astype(np.float64)
+    real = known_values(evenly(data, options.rows))
+    drawn = rounded(sample(fitted, len(real), **call.common)["x"].values.astype(np.float64), columns)
     seen = call.reference is not None and call.reference["x"].equals(data["x"])
-    known = (
-        None
-        if call.reference is None or seen
-        else evenly(call.reference, 4 * options.rows)["x"].values.astype(np.float64)
-    )
+    known = None if call.reference is None or seen else known_values(evenly(call.reference, 4 * options.rows))
+    if known is not None:  # a part of them is to be of all of the file, which may be in an order
+        known = np.random.default_rng(key(call.seed, "order")).permutation(known)
     seed = key(call.seed, "fidelity") % (1 << 31)
     found: dict[str, Any] = {
         "marginal": ("feature", _marginals(drawn, real, columns)),
@@ -94,7 +93,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         found["marginal_mean_held_out"] = ((), float(found["marginal_held_out"][1].mean()))
         found["dependence_mean_held_out"] = ((), _off_diagonal(_ranks(some) - _ranks(real)))
         found["told_apart_held_out"] = ((), told_apart(some, real, columns, seed))
-        whole = evenly(call.reference, MOST)["x"].values.astype(np.float64)
+        whole = known_values(evenly(call.reference, MOST))
         masked = np.where(np.isnan(real), np.nan, drawn)  # with the gaps that real rows have
         said = _said(
             "share of draws nearer to a row of the fit than half of held-out rows; 1/2 is best, 1 is copies"

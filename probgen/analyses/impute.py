@@ -22,9 +22,10 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import Options as BaseOptions
 from probgen.contract.rows import evenly
 from probgen.contract.seeds import key
-from probgen.data.describe import described
+from probgen.data.describe import described, known_values
 from probgen.errors import InputError
 from probgen.figures.tables import bars
+from probgen.readers.series import rounded
 
 needs = "a table with named columns, and draws given a part of x"
 
@@ -58,10 +59,8 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     where it does not apply; means of these over columns (`coverage_mean`, ...); all of hidden cells.
     """
     rows = evenly(data, options.rows)
-    event, x = fitted.event, rows["x"].values.astype(np.float64)
+    event, x = fitted.event, known_values(rows)
     known = ~np.isnan(x)
-    if "observed" in rows:
-        known &= rows["observed"].values.astype(bool)
     rng = np.random.default_rng(key(call.seed, "hide"))
     hidden = known & (rng.random(x.shape) < options.hide)
     if known.all() and not hidden.any():
@@ -69,7 +68,8 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
 
     def drawn(there: np.ndarray) -> np.ndarray:
         given = {"x": np.where(there, x, np.nan), **conditions_in(rows, event)}
-        return sample(fitted, options.draws, given=given, **call.common)["x"].values.astype(np.float64)
+        found = sample(fitted, options.draws, given=given, **call.common)["x"].values.astype(np.float64)
+        return np.where(there, found, rounded(found, event.columns))
 
     draws = drawn(known) if not known.all() else np.repeat(x[None], options.draws, 0)
     low, high = _interval(draws, options.level)
@@ -141,7 +141,7 @@ def _center(draws: np.ndarray, column: Column) -> np.ndarray:
         levels = 2 if column.support == "binary" else column.levels or 1
         return np.asarray((draws[..., None] == np.arange(levels)).sum(0).argmax(-1), dtype=np.float64)
     median = np.median(draws, axis=0)
-    return median if column.support == "real" else np.round(median)
+    return median if column.support == "real" and not column.whole else np.round(median)
 
 
 def _beyond(n: int, level: float) -> int:

@@ -19,6 +19,7 @@ from probgen.contract.analysis import Call
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import Options as BaseOptions
 from probgen.contract.rows import evenly
+from probgen.data.describe import known_values
 from probgen.errors import NotOffered
 from probgen.figures.tables import cells
 
@@ -44,6 +45,9 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     """Of the least likely rows, least likely first: `place` in the data, `log_prob` (row,), `surprise` (row, feature) in nats more than usual, x, and
     `why`: the columns that are most surprising, with their values. `log_prob_rows` is of all rows.
     """
+    data = data.assign(x=(data["x"].dims, known_values(data), data["x"].attrs)).drop_vars(
+        "observed", errors="ignore"
+    )
     scores = _scores(fitted, data, call)
     order = np.argsort(scores, kind="stable")[: options.rows]
     few = data.isel(row=order)

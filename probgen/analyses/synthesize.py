@@ -13,8 +13,10 @@ from probgen.contract.analysis import Call
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import Options as BaseOptions
-from probgen.data.describe import described
+from probgen.contract.rows import evenly
+from probgen.data.describe import described, known_values
 from probgen.figures.tables import marginals
+from probgen.readers.series import rounded
 
 needs = "a table with named columns, drawn without conditions"
 rowless = True
@@ -33,10 +35,10 @@ def applies(fitted: Fitted) -> bool:
 
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
     """table (row, feature), which is also `analyses/synthesize.csv`; and of real rows as many (real_row, feature), if there are some."""
-    drawn = sample(fitted, options.n, **call.common)["x"]
-    found = xr.Dataset({"table": (("row", "feature"), drawn.values, described(fitted.event))})
+    drawn = rounded(sample(fitted, options.n, **call.common)["x"].values, fitted.event.columns)
+    found = xr.Dataset({"table": (("row", "feature"), drawn, described(fitted.event))})
     if data is not None:
-        found["real"] = (("real_row", "feature"), data["x"].values[: options.n].astype(float))
+        found["real"] = (("real_row", "feature"), known_values(evenly(data, options.n)))
     return found.assign_coords(feature=[column.name for column in fitted.event.columns])
 
 

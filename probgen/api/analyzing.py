@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import xarray as xr
 
 from probgen.api.common import checked_device, shown
-from probgen.api.framing import frame, is_named
+from probgen.api.framing import frame, is_named, separated
 from probgen.api.provenance import stamp
 from probgen.contract.analysis import Call
 from probgen.contract.fitted import Fitted
@@ -134,13 +136,16 @@ def save_analysis(found: xr.Dataset, folder: Path, analysis: Any = None) -> list
         ) from error
     columns = texts_of_rows(found)
     if columns:
-        lines = ["\t".join(columns), *("\t".join(row) for row in zip(*columns.values(), strict=True))]
+        lines = io.StringIO()
+        csv.writer(lines, delimiter="\t", lineterminator="\n").writerows(
+            [list(columns), *zip(*columns.values(), strict=True)]
+        )
         files.append(place / f"{name}.tsv")
-        write_whole(files[-1], ("\n".join(lines) + "\n").encode())
+        write_whole(files[-1], lines.getvalue().encode())
     if "table" in found:
         files.append(place / f"{name}.csv")
         table = frame(found["table"])
-        write_whole(files[-1], table.to_csv(index=is_named(table)).encode())
+        write_whole(files[-1], separated(table, ",", is_named(table)))
     for figure, drawn in figures.items():
         files.append(place / f"{name}.{figure}.png")
         save(drawn, files[-1])

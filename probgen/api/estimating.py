@@ -126,6 +126,8 @@ class Estimator(DensityMixin, BaseEstimator):
         if not first:
             check_is_fitted(self, "fitted_")
         gaps = "observed" in self.definition.accepts
+        if isinstance(X, pd.DataFrame):
+            _check_names(X)
         if isinstance(X, pd.DataFrame) and all(isinstance(name, str) for name in X.columns):
             _check_feature_names(self, X, reset=first)
             if first:
@@ -158,6 +160,19 @@ class Estimator(DensityMixin, BaseEstimator):
         if isinstance(state.get("fitted_"), bytes):
             state = {**state, "fitted_": of_bytes(state["fitted_"])}
         super().__setstate__(state)
+
+
+def _check_names(X: pd.DataFrame) -> None:
+    """Errors: `InputError` for columns whose names would not be used."""
+    names: Any = X.columns
+    if not all(isinstance(name, str) for name in names) and not names.equals(pd.RangeIndex(len(names))):
+        raise InputError(
+            "the names of columns are no texts, and would not be used: give X.rename(columns=str)"
+        )
+    if used := {"label", "weight"} & set(names):
+        raise InputError(
+            f"X has a column {used.pop()!r}, which is none of x in a table: give it another name, or leave it out"
+        )
 
 
 @cache

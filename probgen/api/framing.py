@@ -13,7 +13,7 @@ import xarray as xr
 from probgen.data.describe import columns_in
 from probgen.data.ingest import as_dataset
 from probgen.errors import InputError
-from probgen.readers.series import series
+from probgen.readers.series import rounded, series
 from probgen.readers.tables import GAPS
 from probgen.store.files import checked_path, write_fresh
 
@@ -50,7 +50,8 @@ def frame(data: xr.Dataset | xr.DataArray) -> pd.DataFrame:
         index = pd.MultiIndex.from_product([np.arange(len(x)), rows], names=names)
     elif "row" in x.coords:
         index = pd.Index(x["row"].values, name=x["row"].attrs.get("name"))
-    made = {column.name: series(flat[:, i], column, "sample" in x.dims) for i, column in enumerate(columns)}
+    flat = rounded(flat, columns) if "sample" in x.dims else flat
+    made = {column.name: series(flat[:, i], column) for i, column in enumerate(columns)}
     return pd.DataFrame(made).set_axis(index, axis=0) if index is not None else pd.DataFrame(made)
 
 
@@ -69,12 +70,12 @@ def write_table(data: xr.Dataset | xr.DataArray, path: str | Path) -> Path:
             raise InputError(f"{path}: Parquet needs pyarrow: pip install pyarrow, or write .csv") from None
         assert isinstance(content, bytes)
     else:
-        content = _separated(table, "\t" if suffix == ".tsv" else ",", indexed)
+        content = separated(table, "\t" if suffix == ".tsv" else ",", indexed)
     write_fresh(path, content)
     return path
 
 
-def _separated(table: pd.DataFrame, sep: str, indexed: bool) -> bytes:
+def separated(table: pd.DataFrame, sep: str, indexed: bool) -> bytes:
     """Separated values, in quotes where a text would be another one without. Errors: `InputError` where two things would be one."""
     texts = [str(name) for name in table.columns]
     for name in table.columns:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from probgen.cli.common import GONE, LAUNCHED, complain
 
@@ -52,7 +53,7 @@ def _started(rank: int, n: int, folder: Path) -> subprocess.Popen[bytes]:
     """A process in a session of its own, so that Ctrl-C reaches it through its launcher alone."""
     world = {"RANK": str(rank), "WORLD_SIZE": str(n), LAUNCHED: f"file://{folder / 'meeting'}"}
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    streams = {}
+    streams: dict[str, Any] = {}
     if rank:
         streams = {"stdout": subprocess.DEVNULL, "stderr": (folder / f"{rank}").open("wb")}
     return subprocess.Popen(

@@ -226,11 +226,13 @@ def _values(column: Any, part: Any) -> Any:
 
     Errors: `InputError` for a gap.
     """
+    from probgen.readers.classes import NUMBER, name_of_class
+
     if column.isna().any():
         raise InputError(
             f"--given: {column.name!r}, row {int(column.isna().to_numpy().argmax())}: a value is missing"
         )
-    numbered = any(str(symbol).lstrip("-").isdecimal() for symbol in part.symbols)
+    numbered = any(NUMBER.fullmatch(symbol) for symbol in part.symbols)
     if part.symbols and (numbered or column.dtype.kind not in "iu"):
-        return [str(value) for value in column.tolist()]
+        return [name_of_class(value) for value in column.tolist()]
     return column.to_numpy(dtype=float if column.dtype.kind == "f" else int)

@@ -79,6 +79,11 @@ class Column:
             **rest,
         )
 
+    @property
+    def whole(self) -> bool:
+        """Whether its numbers are whole, though it is taken for real: some are below 0."""
+        return self.support == "real" and self.dtype.lower().startswith(("int", "uint"))
+
     def __str__(self) -> str:
         match self.support:
             case "token":

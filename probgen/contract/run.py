@@ -116,7 +116,7 @@ class Run:
                 for dtype, names in _together(like).items()
             ]
 
-        found = {}
+        found: dict[str, Tensor] = {}
         for whole, names in zip(self.world.sum(n, flat), _together(like).values(), strict=True):
             parts = whole.split([like[name].numel() for name in names])
             found |= {

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import accumulate, pairwise
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -46,9 +47,9 @@ class World:
         world = cls(_number("RANK", 0), _number("WORLD_SIZE", 1))
         if world.size > 1 and not dist.is_initialized():
             seconds, place = _number("PROBGEN_PEERS_SECONDS", 600), os.environ.get("PROBGEN_LAUNCHED")
-            where = {"init_method": place, "rank": world.rank, "world_size": world.size} if place else {}
+            where: dict[str, Any] = {"init_method": place, "rank": world.rank, "world_size": world.size}
             with world._talking():
-                dist.init_process_group("gloo", timeout=timedelta(seconds=seconds), **where)
+                dist.init_process_group("gloo", timeout=timedelta(seconds=seconds), **where if place else {})
         return world
 
     @property

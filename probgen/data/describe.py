@@ -135,12 +135,21 @@ def described(event: Event) -> dict[str, Any]:
     return {"support": "token", "levels": event.levels, "symbols": list(event.symbols)}
 
 
+def known_values(rows: xr.Dataset) -> np.ndarray:
+    """x as float64, NaN where a value is missing or is not observed."""
+    x = rows["x"].values.astype(np.float64)
+    return np.where(rows["observed"].values.astype(bool), x, np.nan) if "observed" in rows else x
+
+
 def rate_of(x: xr.DataArray) -> int | None:
     return int(x.attrs["rate"]) if x.attrs.get("encoding") == MU_LAW and "rate" in x.attrs else None
 
 
 def symbols_of(x: xr.DataArray) -> tuple[str, ...]:
-    return tuple(map(str, x.attrs.get("symbols", ())))
+    found = x.attrs.get("symbols", ())
+    if isinstance(found, str) and x.attrs.get("levels") in (None, 1):  # as files keep a list of one text
+        return (found,)
+    return tuple(map(str, found))
 
 
 def _support(x: xr.DataArray) -> tuple[Support, int | None]:

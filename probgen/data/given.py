@@ -23,7 +23,7 @@ from probgen.data.columns import in_columns_of
 from probgen.data.ingest import as_dataset
 from probgen.data.vocabulary import in_symbols, in_symbols_of
 from probgen.errors import InputError, did_you_mean
-from probgen.readers.arrow import is_frame
+from probgen.readers.arrow import as_pandas, is_frame
 
 
 def conditions(
@@ -105,10 +105,26 @@ def _in_columns_of(event: Event, given: Mapping[str, Any] | xr.Dataset) -> Mappi
     else:
         return given
     beside = given.get("observed")
-    if isinstance(beside, np.ndarray) and beside.shape == table["x"].shape:
-        table = table.assign(observed=(("row", "feature"), beside))
+    if beside is not None:
+        table = table.assign(observed=(("row", "feature"), _in_columns(beside, table["x"])))
     table = in_columns_of(event, table).drop_vars("row", errors="ignore")
     return {**given, **{str(name): table[name] for name in ("x", "observed") if name in table}}
+
+
+def _in_columns(observed: Any, x: xr.DataArray) -> np.ndarray:
+    """What is observed of a table, in the order of its columns: by their names, where it has names. Errors: `InputError`."""
+    names = [str(name) for name in x["feature"].values]
+    if is_frame(observed):
+        observed = as_pandas(observed)
+        if sorted(map(str, observed.columns)) != sorted(names):
+            raise InputError("given 'observed' has other columns than x")
+        observed = observed.set_axis(list(map(str, observed.columns)), axis=1)[names]
+    elif isinstance(observed, xr.DataArray) and "feature" in observed.coords:
+        observed = observed.sel(feature=names)
+    found = np.asarray(observed.detach().cpu() if isinstance(observed, Tensor) else observed)
+    if found.shape != x.shape:
+        raise InputError(f"given 'observed' has shape {found.shape}, and x {x.shape}")
+    return found
 
 
 def _dims(event: Event, name: str, latents: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:

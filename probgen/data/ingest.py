@@ -21,6 +21,7 @@ from probgen.errors import InputError
 from probgen.readers.arrow import as_pandas, is_frame
 from probgen.readers.described import of_one_table
 
+USUAL = ("channel", "height", "width", "time")
 LAZY = 256 << 20  # bytes from which data are read slice by slice and never held whole
 _DIMS = {1: ("feature",), 2: ("height", "width"), 3: ("channel", "height", "width")}
 
@@ -146,11 +147,13 @@ def _named(dataset: xr.Dataset) -> xr.Dataset:
     if x.dtype.kind == "f" and x.dtype.itemsize > 8:
         x = x.astype(np.float64)
         dataset = dataset.assign(x=x)
+    dataset = _with_names(dataset)
+    x = dataset["x"]
     if x.ndim == 1:
         x = x.expand_dims("feature", axis=1)
         dataset = dataset.assign(x=x)
     rest = [dim for dim in x.dims if dim != "row"]
-    usual = [dim for dim in ("channel", "height", "width", "time", "feature") if dim in rest]
+    usual = [dim for dim in (*USUAL, "feature") if dim in rest]
     order = usual if len(usual) == len(rest) else rest
     if ("row", *order) != x.dims:
         dataset = dataset.transpose("row", *order, ...)
@@ -158,6 +161,21 @@ def _named(dataset: xr.Dataset) -> xr.Dataset:
     kept = _kept(dataset)
     dataset = dataset.drop_vars([*dataset.indexes, *(name for name in kept if name in dataset.coords)])
     return dataset.reset_coords().assign_coords(kept).drop_indexes("row" if "row" in kept else [])
+
+
+def _with_names(dataset: xr.Dataset) -> xr.Dataset:
+    """The same with names of columns as texts at `feature`, where the second dimension of a table has names under another name, or years for names."""
+    x = dataset["x"]
+    if x.ndim != 2 or x.dims[1] in USUAL or x.dims[1] not in x.coords:
+        return dataset
+    dim = str(x.dims[1])
+    names = x.coords[dim]
+    numbered = names.dtype.kind in "iu" and np.array_equal(names.values, np.arange(len(names)))
+    plain = dim in ("feature", f"dim_{1}")
+    if numbered or names.dims != (dim,) or not (_texts(names) or (plain and names.dtype.kind in "iu")):
+        return dataset
+    renamed = dataset if dim == "feature" else dataset.rename({dim: "feature"})
+    return renamed.assign_coords(feature=[str(name) for name in names.values])
 
 
 def _kept(dataset: xr.Dataset) -> dict[str, xr.Variable]:

@@ -92,6 +92,7 @@ def load(
     """
     from probgen.readers import STORED, Choices, Reading, from_frame, read, read_stdin, scaled
     from probgen.readers.arrow import as_pandas
+    from probgen.readers.base import part_of
     from probgen.readers.described import marked
 
     if not isinstance(like, Sequence) or not all(hasattr(each, "support") for each in like):
@@ -99,10 +100,15 @@ def load(
     how = Reading(rate, size, crop, gray, scale, Choices.of(table), tuple(like))
     if not isinstance(name, str | Path):
         how.only(("table",), "and a DataFrame is given")
-        return from_frame(as_pandas(name), choices=how.table, like=how.like)
+        rows = from_frame(as_pandas(name), choices=how.table, like=how.like)
+        return rows if split is None else part_of(rows, split, "the table")
     text, path = str(name), path_of(name)
     if path is not None:
-        dataset = read(path, split, how) if text != STDIN else read_stdin(how)
+        if text == STDIN:
+            dataset = read_stdin(how)
+            dataset = dataset if split is None else part_of(dataset, split, "standard input")
+        else:
+            dataset = read(path, split, how)
         dataset = dataset if scale is None else scaled(dataset, scale)
         dataset = dataset if path.suffix.lower() in STORED else marked(dataset)
         return dataset.assign_attrs(path=text, **({"split": split} if split else {}))

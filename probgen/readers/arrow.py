@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -46,12 +47,25 @@ def of_arrow(found: Any, *, spent: bool = False) -> pd.DataFrame:
         whole = name.replace("uint", "UInt") if name.startswith("uint") else name.replace("int", "Int")
         return nullable.get(kinds.get(name, whole))
 
-    frame: pd.DataFrame = found.to_pandas(types_mapper=kind_of, split_blocks=True, self_destruct=spent)
+    try:
+        frame: pd.DataFrame = found.to_pandas(types_mapper=kind_of, split_blocks=True, self_destruct=spent)
+    except NotImplementedError as error:
+        raise InputError(
+            f"the table has a column that pandas cannot hold: {' '.join(str(error).split())[:120]}"
+        ) from None
     return without_nullable(frame)
 
 
-def without_arrow(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same, with columns that pandas keeps in Arrow in types of its own. Errors: `InputError` for two columns of one name."""
+def in_own_types(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same, with columns that pandas keeps in Arrow, or as another processor has them, in types of its own. Errors: `InputError` for two columns of one name."""
+    swapped = [
+        i for i, dtype in enumerate(frame.dtypes) if isinstance(dtype, np.dtype) and not dtype.isnative
+    ]
+    if swapped:
+        frame = frame.copy(deep=False)
+        for i in swapped:
+            values = frame.iloc[:, i].to_numpy()
+            frame.isetitem(i, values.astype(values.dtype.newbyteorder("=")))
     kept = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.ArrowDtype)]
     if not kept:
         return frame

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,11 @@ import numpy as np
 from probgen.contract.columns import RARE, Column
 
 OF_NUMBERS = re.compile(r"(category of )?(bool(?:ean)?|(?:u?int|float|U?Int|Float)\d+)")  # types of columns
+
+
+NUMBER = re.compile(
+    r"-?(0|[1-9]\d*)(\.\d*)?([eE][-+]?\d+)?", re.ASCII
+)  # as a number is written, and no other text
 
 
 def name_of_class(value: Any) -> str:
@@ -30,14 +34,16 @@ def code_of(value: Any, column: Column, codes: dict[str, int]) -> int:
 def _names(value: Any, column: Column) -> Iterator[str]:
     """What a value may be called, the likeliest first. A text is a number in a column that was one of numbers."""
     yield name_of_class(value)
-    number = None
-    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
-        number = float(value)
-    elif (
-        isinstance(value, str) and (of := OF_NUMBERS.fullmatch(column.dtype)) and not of[2].startswith("bool")
-    ):
-        with suppress(ValueError):
-            number = float(value)
-    if number is not None and math.isfinite(number):
-        yield name_of_class(number)
-        yield repr(number)
+    of = OF_NUMBERS.fullmatch(column.dtype)
+    text = (
+        isinstance(value, str) and of is not None and not of[2].startswith("bool") and NUMBER.fullmatch(value)
+    )
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if (text or number) and math.isfinite(float(value)) and not _is_changed(value):
+        yield name_of_class(float(value))
+        yield repr(float(value))
+
+
+def _is_changed(value: Any) -> bool:
+    """Whether a whole number is another one as a float."""
+    return str(value).lstrip("-").isdecimal() and int(float(value)) != int(value)

@@ -32,9 +32,15 @@ def marked(dataset: xr.Dataset) -> xr.Dataset:
         if "support" in variable.attrs:
             variable.attrs[MARK] = variable.encoding[MARK] = 1
     columns = dataset["x"].attrs.get("columns", "") if "x" in dataset else ""
-    if '"classes"' not in columns:
+    called = [columns] if '"classes"' in columns else []
+    called += [
+        json.dumps(list(each.attrs["symbols"]))
+        for each in dataset.variables.values()
+        if each.dims == ("row",) and "symbols" in each.attrs
+    ]
+    if not called:
         return dataset
-    return dataset.assign_coords({CLASSES: zlib.crc32(columns.encode())})
+    return dataset.assign_coords({CLASSES: zlib.crc32("\n".join(called).encode())})
 
 
 def of_one_table(dataset: xr.Dataset) -> xr.Dataset:

@@ -19,7 +19,7 @@ import xarray as xr
 
 from probgen.contract.columns import RARE, Column
 from probgen.errors import InputError, did_you_mean
-from probgen.readers.arrow import without_arrow
+from probgen.readers.arrow import in_own_types
 from probgen.readers.classes import OF_NUMBERS, code_of, name_of_class
 from probgen.readers.described import attributes_of, marked
 
@@ -33,7 +33,9 @@ EXACT = 1 << 53  # whole numbers up to here are exact in float64
 YES_NO = ("False", "True")
 
 DAY_FIRST = re.compile(r"\d{1,2}([./-])\d{1,2}\1(\d{2}|\d{4})([ T]\d{1,2}:\d{2}(:\d{2})?)?")  # or the month
-WRITTEN = re.compile(r"[-+]?\d{1,3}([.,' ]\d{3})*([.,]\d+)?")  # a number with marks of thousands
+WRITTEN = re.compile(
+    r"[-+]?\d{1,3}([.,'\s]\d{2,3})*([.,]\d+)?([dD][-+]?\d+)?"
+)  # a number with marks of thousands
 WITH_SIGN = re.compile(r"([^\w\s.,+-]{1,2})?\s?[-+]?[\d.,]*\d\s?([^\d\s.,%]{1,3})?")  # as $ 1.50, or 20 kg
 PERCENT = re.compile(r"\s*[-+]?\d+([.,]\d+)?\s*%\s*")
 
@@ -152,7 +154,7 @@ def from_frame(
             return _of_array(frame)
         except (TypeError, ValueError):
             pass  # columns without names that are no numbers
-    frame = with_gaps(without_arrow(named(frame)), choices.na)
+    frame = with_gaps(in_own_types(named(frame)), choices.na)
     reads = read_columns(frame, name, choices, like)
     features = [each for each in reads if each.use == "feature"]
     if not features:
@@ -172,9 +174,7 @@ def from_frame(
     coords: dict[str, Any] = {"feature": [column.name for column in columns]}
     index = next((frame[each.name] for each in reads if each.use == "index"), None)
     called = (
-        {"row": ("row", _names_of_rows(index.to_numpy()), {"name": str(index.name)})}
-        if index is not None
-        else {}
+        {"row": ("row", _names_of_rows(index), {"name": str(index.name)})} if index is not None else {}
     )
     coords |= called or _index_of(frame)
     return marked(xr.Dataset(variables, coords))
@@ -208,7 +208,7 @@ def _index_of(frame: pd.DataFrame) -> dict[str, Any]:
     if frame.index.nlevels > 1 or numbered:
         return {}
     attrs = {"name": str(frame.index.name)} if frame.index.name is not None else {}
-    return {"row": ("row", _names_of_rows(frame.index.to_numpy()), attrs)}
+    return {"row": ("row", _names_of_rows(frame.index), attrs)}
 
 
 def read_columns(frame: pd.DataFrame, name: str, choices: Choices, like: Sequence[Column] = ()) -> list[Read]:
@@ -248,16 +248,36 @@ def read_columns(frame: pd.DataFrame, name: str, choices: Choices, like: Sequenc
             reads.append(Read(column, use, gaps, None, why))
     if problems:
         raise InputError(_said(name, problems))
+    categories = [
+        read for read in reads if read.use == "feature" and read.column and read.column.support == "token"
+    ]
+    if choices.rare and not like and not categories:
+        raise InputError(f"rare = {choices.rare}: {name} has no column of classes")
     return reads
 
 
 def with_gaps(frame: pd.DataFrame, marks: Sequence[str]) -> pd.DataFrame:
     """The same without the values that mark gaps, be they numbers or texts."""
-    wanted: list[Any] = list(marks)
+    numbers = []
     for mark in marks:
         with suppress(ValueError):
-            wanted.append(float(mark))
-    return frame.mask(frame.isin(wanted)) if wanted else frame
+            numbers.append(float(mark))
+
+    def without(column: pd.Series[Any]) -> pd.Series[Any]:
+        if pd.api.types.is_bool_dtype(column.dtype):
+            hits = column.astype("str").isin(marks)
+        else:
+            numeric = pd.api.types.is_numeric_dtype(column.dtype)
+            hits = column.isin(numbers if numeric else [*marks, *numbers])
+        if not hits.any():
+            return column
+        whole = pd.api.types.is_integer_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)
+        return (column.convert_dtypes() if whole else column).mask(hits)
+
+    if not marks:
+        return frame
+    columns = [without(frame.iloc[:, i]) for i in range(frame.shape[1])]
+    return pd.concat(columns, axis=1).set_axis(frame.columns, axis=1)
 
 
 def _check_names(names: list[str], where: str, choices: Choices) -> None:
@@ -453,6 +473,11 @@ def _classes(column: str, different: Any, dtype: str) -> Column:
         np.argsort(numbers.to_numpy()) if numbers.notna().all() else np.argsort(np.array(names, dtype=object))
     )
     classes = tuple(names[i] for i in order)
+    if len(set(classes)) != len(classes):
+        twice = next(name for name in classes if classes.count(name) > 1)
+        raise InputError(
+            f"column {column!r} has two classes of one name, {twice!r}: a number and a text, or two texts; make them one kind"
+        )
     return Column(column, "token", len(classes), 0, classes, dtype=dtype)
 
 
@@ -514,6 +539,10 @@ def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
     if pd.api.types.is_timedelta64_dtype(values.dtype):
         out[~gaps] = values[~gaps].dt.total_seconds().to_numpy(dtype=np.float64) / 86_400
         return out
+    if isinstance(values.dtype, pd.PeriodDtype):
+        raise InputError(
+            f"column {column.name!r} holds periods: take their beginnings, .dt.to_timestamp(), or leave it out (--drop)"
+        )
     read = pd.to_numeric(plain, errors="coerce")
     if pd.api.types.is_complex_dtype(read.dtype):
         raise InputError(f"column {column.name!r} holds complex numbers, and the column is {column.support}")
@@ -591,8 +620,12 @@ def _stacked(values: list[np.ndarray], columns: Sequence[Column]) -> np.ndarray:
     return x.astype(np.int64) if whole else x
 
 
-def _names_of_rows(values: np.ndarray) -> np.ndarray:
-    return values if values.dtype.kind in "biufM" else np.array([str(each) for each in values])
+def _names_of_rows(names: pd.Series[Any] | pd.Index[Any]) -> np.ndarray:
+    some: Any = names.astype(object) if names.hasnans and pd.api.types.is_integer_dtype(names.dtype) else names
+    values = some.to_numpy()
+    if values.dtype.kind in "biufM":
+        return np.asarray(values)
+    return np.array(["" if pd.isna(each) else str(each) for each in values])
 
 
 def _said(where: str, problems: Sequence[tuple[str, str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,19 +14,28 @@ from probgen.readers.classes import OF_NUMBERS
 from probgen.readers.frames import YES_NO
 
 
-def series(values: np.ndarray, column: Column, drawn: bool = False) -> pd.Series[Any]:
+def rounded(x: np.ndarray, columns: Sequence[Column]) -> np.ndarray:
+    """Draws (..., feature), of which those of columns of whole numbers are rounded to such; data are not."""
+    whole = [i for i, column in enumerate(columns) if column.whole]
+    if not whole:
+        return x
+    x = x.copy()
+    x[..., whole] = np.rint(x[..., whole])
+    return x
+
+
+def series(values: np.ndarray, column: Column) -> pd.Series[Any]:
     """The inverse of `numbers`: a column of a frame, with its classes by name, in the type that it had if that holds all of its values.
 
     Whole numbers and truth values with gaps are in a nullable type.
-
-    drawn  whether a model made the values: then those of a column of whole numbers are rounded
     """
     gaps = np.isnan(values)
     if column.support == "token" or (column.support == "binary" and column.classes not in ((), YES_NO)):
         return _of_classes(np.where(gaps, -1, values).astype(np.int64), column)
-    if column.support == "real" and not (drawn and column.dtype.lower().startswith(("int", "uint"))):
+    if column.support == "real" and not (column.whole and gaps.any()):
         return _typed(pd.Series(values), column.dtype)
-    values = np.rint(values) if column.support == "real" else values
+    if column.support == "real" and (values[~gaps] != np.rint(values[~gaps])).any():
+        return pd.Series(values)
     whole: pd.Series[Any] = pd.Series(values).astype("Int64" if gaps.any() else "int64")
     if column.support == "binary" and column.classes == YES_NO:
         whole = whole.astype("boolean" if gaps.any() else "bool")

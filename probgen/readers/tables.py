@@ -34,12 +34,13 @@ GAPS = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "#N/A", "<NA>
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LOOKED_AT = 200  # lines by which separators are told
 BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+ZEROS = re.compile(r"[-+]?0\d+", re.ASCII)
 LINE = re.compile(r"\r\n|\n|\r|$")
-COMMA = re.compile(r"[-+]?\d+,\d+")  # a number as some countries write it
-THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
-EURO = re.compile(r"[-+]?\d{1,3}(\.\d{3})+,\d+")  # no decimal point
-POINTS = re.compile(r"[-+]?\d{1,3}\.\d{3}")  # thousands, where commas are decimal
-BOTH = re.compile(r"[-+]?\d{1,3}(,\d{3})+\.\d+|[-+]?\d{1,3}(,\d{3}){2,}")  # no decimal comma
+COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)  # a number as some countries write it
+THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+", re.ASCII)
+EURO = re.compile(r"[-+]?\d{1,3}(\.\d{3})+,\d+", re.ASCII)  # no decimal point
+POINTS = re.compile(r"[-+]?\d{1,3}\.\d{3}", re.ASCII)  # thousands, where commas are decimal
+BOTH = re.compile(r"[-+]?\d{1,3}(,\d{3})+\.\d+|[-+]?\d{1,3}(,\d{3}){2,}", re.ASCII)  # no decimal comma
 
 
 def arrow_file(
@@ -134,6 +135,7 @@ def table(
         "dtype_backend": "numpy_nullable",
         "dtype": dict.fromkeys(texts, "string"),
         "index_col": False,
+        "low_memory": False,  # or each piece of a large file has columns of types of its own
     }
 
     def read(decimal: str) -> pd.DataFrame:
@@ -180,14 +182,19 @@ def _with_numbers(
     said  whether somebody said which mark is decimal; else points beside decimal commas are refused
     """
     mark = "." if decimal == "," else ","
-    plain = re.compile(rf"[-+]?(\d+([{decimal}]\d*)?|[{decimal}]\d+)([eE][-+]?\d+)?")
-    grouped = re.compile(rf"[-+]?\d{{1,3}}([{mark}]\d{{3}})+([{decimal}]\d+)?")
+    plain = re.compile(rf"[-+]?(\d+([{decimal}]\d*)?|[{decimal}]\d+)([eE][-+]?\d+)?", re.ASCII)
+    grouped = re.compile(rf"[-+]?\d{{1,3}}([{mark}]\d{{3}})+([{decimal}]\d+)?", re.ASCII)
     for name in frame.columns:
         if name in texts or not pd.api.types.is_string_dtype(frame[name].dtype):
             continue
         cells = [str(cell) for cell in frame[name].dropna().unique()]
         parted = [cell for cell in cells if grouped.fullmatch(cell)]
         if not cells or not all(plain.fullmatch(cell) or grouped.fullmatch(cell) for cell in cells):
+            points = [cell for cell in cells if "." in cell and not grouped.fullmatch(cell)]
+            if decimal == "," and points and all(map(_is_number, [cell.replace(",", ".") for cell in cells])):
+                raise InputError(
+                    f"{path}: column {name!r} has {points[0]!r}, and the decimal mark is a comma (--decimal .)"
+                )
             continue
         if parted and decimal == "," and not said and not any("," in cell for cell in cells):
             raise InputError(
@@ -301,11 +308,24 @@ def _separator(path: Path, lines: Sequence[str], known: Collection[str]) -> str:
     if len(even) == 1:
         return even[0]
     if not even and not widths:
+        _refuse_other_marks(path, text)
         return ","  # one column
     if not even:  # rows that are ragged are told by their numbers
         return max(widths, key=lambda sep: (widths[sep].most_common(1)[0][1], max(widths[sep])))
     said = " or ".join(SEPARATORS[sep] for sep in even)
     raise InputError(f"{path}: {said} may part its columns: say which, --sep '{even[0]}'")
+
+
+def _refuse_other_marks(path: Path, text: str) -> None:
+    """Errors: `InputError` for lines that a space or a colon parts in equally many fields, most of them numbers."""
+    for mark, name in ((" ", "spaces"), (":", "colons")):
+        rows = [[cell for cell in line.split(mark) if cell] for line in text.split("\n")[1:] if line.strip()]
+        cells = [cell for row in rows for cell in row]
+        numbers = sum(map(_is_number, cells))
+        if len({len(row) for row in rows}) == 1 and len(rows[0]) > 1 and 2 * numbers > len(cells):
+            raise InputError(
+                f"{path}: {name} may part its columns: say so, --sep '{mark}', or name the one column, --columns NAME"
+            )
 
 
 def _comments(
@@ -362,6 +382,10 @@ def _names(
             raise InputError(f"{path} has {len(first)} columns, and --columns names {len(names)}")
         if twice := [name for name, n in Counter(names).items() if n > 1]:
             raise InputError(f"--columns names {twice[0]!r} twice: names must differ")
+        if first != names and sorted(first) == sorted(names):
+            raise InputError(
+                f"{path} names its columns itself, in another order, {','.join(first)}: leave --columns out, or give these names"
+            )
         return names, first == names or _is_above_numbers(first, text, sep)
     numbers = [cell for cell in first if _is_number(cell)]
     models = bool(known) and set(known) <= set(first)
@@ -395,15 +419,22 @@ def _check_rows(
     """Columns that have neither name nor value, those with leading zeros, and those of numbers as 1.234 alone. Errors: `InputError` for a row of another length."""
     empty, zeros, points = set(range(width)), set(), set(range(width))
     some: set[int] = set()
+    gap: int | None = None
     try:
         reader = _rows(text, sep)
         for number, row in enumerate(reader):
             if not any(cell.strip() for cell in row):
+                if width == 1 and gap is None:
+                    gap = reader.line_num + skipped
                 if row and len(row) > 1 and len(row) != width:
                     raise InputError(
                         f"{path}, line {reader.line_num + skipped}: {len(row)} fields where there are {width} columns"
                     )
                 continue
+            if gap is not None:
+                raise InputError(
+                    f"{path}, line {gap}: nothing, which may be a gap of the one column: write NA there, or take the line out"
+                )
             if len(row) != width:
                 raise InputError(
                     f"{path}, line {reader.line_num + skipped}: {_counted(len(row), 'field')} where there are {_counted(width, 'column')}: "
@@ -419,7 +450,7 @@ def _check_rows(
                     some.add(i)
                     if not POINTS.fullmatch(cell.strip()):
                         points.discard(i)
-                if cell[:1] == "0" and len(cell) > 1 and cell.isdigit():
+                if ZEROS.fullmatch(cell):
                     zeros.add(i)
     except csv.Error as error:
         raise FileError(f"{path} cannot be read as a table: {reason(error)}") from None
@@ -467,6 +498,6 @@ def _decimal(path: Path, frame: pd.DataFrame, texts: Sequence[str]) -> str:
 def _is_number(text: str) -> bool:
     """Whether it is a number that is written in digits: a column may be called nan, or infinity."""
     try:
-        return math.isfinite(float(text.strip().strip("\"'"))) and "_" not in text
+        return math.isfinite(float(text.strip().strip("\"'"))) and "_" not in text and text.isascii()
     except ValueError:
         return False
