@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from probgen.api.sampling import sample as sample
     from probgen.api.sampling import sample_to as sample_to
     from probgen.api.scoring import score as score
+    from probgen.api.scoring import score_to as score_to
     from probgen.contract.event import Event as Event
     from probgen.contract.fitted import Fitted as Fitted
     from probgen.contract.hookspecs import hookimpl as hookimpl
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from probgen.evaluation import compare as compare
     from probgen.pair import Pair as Pair
     from probgen.plugins.observers import observing as observing
+    from probgen.store.opened import open_parts as open_parts
 
 _HOME = {
     "Event": "probgen.contract.event",
@@ -67,10 +69,12 @@ _HOME = {
     "load": "probgen.api.loading",
     "log_prob": "probgen.contract.scores",
     "observing": "probgen.plugins.observers",
+    "open_parts": "probgen.store.opened",
     "sample": "probgen.api.sampling",
     "sample_images": "probgen.api.picturing",
     "sample_to": "probgen.api.sampling",
     "score": "probgen.api.scoring",
+    "score_to": "probgen.api.scoring",
 }
 _PACKAGES = (
     "datasets",

@@ -2,4 +2,5 @@
 
 from probgen.cli import main
 
-main()
+if __name__ == "__main__":  # processes that it starts import it, and have no command line
+    main()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import xarray as xr
@@ -20,7 +21,7 @@ from probgen.contract.surroundings import isolated
 from probgen.errors import FileError, InputError, PluginError
 from probgen.plugins.family import family
 from probgen.store import trees
-from probgen.store.files import checked_path
+from probgen.store.files import checked_path, sealed
 from probgen.store.folder import MODEL, model_file
 
 
@@ -37,11 +38,34 @@ def load(path: str | Path, family_: Any = None, *, models: Mapping[str, Fitted] 
     return _load(path, family_, dict(models or {}), ())
 
 
-def of_bytes(content: bytes, family_: Any = None) -> Fitted:
+def of_bytes(content: bytes, family_: Any = None, *, models: Mapping[str, Fitted] | None = None) -> Fitted:
     """The same of what such a file holds. Errors: `FileError`, `PluginError`."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / MODEL).write_bytes(content)
-        return load(Path(folder), family_)
+        return load(Path(folder), family_, models=models)
+
+
+Packed: TypeAlias = tuple[bytes, tuple[tuple[str, "Packed"], ...]]
+
+
+def packed(fitted: Fitted) -> Packed:
+    """A model as it travels to another process: what its file holds, and the same of those that it builds on.
+
+    Errors: `InputError` for a family that other processes do not find, `PluginError`.
+    """
+    if fitted.definition.origin != family(fitted.family).origin:
+        raise InputError(
+            f"{fitted.family} is a class of the script's own, which workers do not find: register it"
+        )
+    below = tuple((name, packed(model)) for name, model in fitted.models.items())
+    return sealed(trees.content_of(fitted.to_tree())), below
+
+
+@lru_cache(maxsize=2)
+def unpacked(model: Packed) -> Fitted:
+    """The inverse, kept for the next call. Errors: `FileError`, `PluginError`."""
+    content, below = model
+    return of_bytes(content, models={name: unpacked(each) for name, each in below})
 
 
 def _load(path: str | Path, family_: Any, models: dict[str, Fitted], within: tuple[Path, ...]) -> Fitted:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 import xarray as xr
+from pydantic import BaseModel
 from torch import Tensor
 
 from probgen.api.common import numbers_of, run_for, seeded, shard_rows, shown, told
+from probgen.api.loading import Packed, packed, unpacked
+from probgen.api.parting import PART, fill
 from probgen.api.provenance import stamp
 from probgen.contract.definition import Definition, deterministic, latents_of, long_names_of
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import ConditionalMeanOptions, Options, checked
+from probgen.contract.rows import as_tensor
+from probgen.contract.run import Run
 from probgen.contract.seeds import checked_seed
 from probgen.contract.state import digest_of
 from probgen.contract.surroundings import isolated
@@ -28,10 +35,13 @@ from probgen.errors import InputError, PluginError
 from probgen.plugins.observers import Observers
 from probgen.readers.described import marked
 from probgen.store.files import checked_path
-from probgen.store.parts import Parts
+from probgen.store.parts import Parts, write_part
+from probgen.store.trees import dataset_content, dataset_of
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 AT_ONCE = 1 << 20  # numbers that are looked at together
-PART = 64 << 20  # bytes of x in a part, about
 
 
 @isolated
@@ -54,12 +64,11 @@ def sample(
     Returns `x (sample, ...)`, or `x (sample, row, ...)`, and the latents. Draws come in shards, of 256 rows or more where x is small, each
     with a seed of its own. Errors: `InputError`, `NotOffered`, `PluginError`.
     """
-    drawing = _Drawing(fitted, n, given, seed, device, options)
+    drawing = _asked(fitted, n, given, seed, device, options)
     with shown(progress):
         return drawing.dataset(0, drawing.n)
 
 
-@isolated
 def sample_to(
     folder: str | Path,
     fitted: Fitted,
@@ -69,25 +78,40 @@ def sample_to(
     seed: int = 0,
     device: str | torch.device | None = None,
     progress: bool = False,
+    client: Client | str | int | None = None,
     **options: Any,
 ) -> list[Path]:
-    """Draw into a folder of parts, of 64 MiB or so each: for more draws than fit into memory.
+    """Draw into a folder of parts, of 16 MiB of x or so each: for more draws than fit into memory.
 
-    The same draws as those of `sample`. Parts that are there already are kept, so that the same call goes on after an
-    interruption; a folder with other draws is refused. Returns the files; each holds `/probgen/samples` with some of
-    the samples, in order. Errors: as for `sample`, and `RunError`.
+    client  workers that share the work: a `distributed.Client`, the address of a scheduler, or a number of processes to start here.
+            They write to the folder, and need the file system of this process
+
+    The same draws as those of `sample`, to the bit, whoever makes them. Parts that are there already are kept, so that the same call goes
+    on after an interruption; a folder with other draws is refused. Returns the files; each holds `/probgen/samples` with some of
+    the samples, in order; `open_parts` reads them as one. Errors: as for `sample`, and `RunError`.
     """
-    drawing = _Drawing(fitted, n, given, seed, device, options)
+    drawing = isolated(_asked)(fitted, n, given, seed, device, options)
     size = drawing.part_size(PART)
     starts = range(0, drawing.n, size)
-    with (
-        shown(progress),
-        Parts(checked_path(folder, "folder"), drawing.request() | {"part_size": size}, len(starts)) as parts,
-    ):
-        for i, start in enumerate(starts):
-            if not parts.has(i):
-                parts.write(i, "samples", drawing.dataset(start, min(start + size, drawing.n)))
+
+    def span(i: int) -> tuple[int, int]:
+        return starts[i], min(starts[i] + size, drawing.n)
+
+    request = drawing.request() | {"part_size": size}
+    with shown(progress), Parts(checked_path(folder, "folder"), "samples", request, len(starts)) as parts:
+        fill(
+            parts, client, lambda i: drawing.dataset(*span(i)), _draw_part, drawing.packed, span, "sample",
+            drawing.family, drawing.run,
+        )  # fmt: skip
         return parts.files
+
+
+def _draw_part(
+    model: Packed, about: dict[str, Any], given: bytes, place: tuple[str, str], i: int, start: int, end: int
+) -> str:
+    """What a worker does for a part; its checksum."""
+    drawing = _Drawing.unpacked(model, about, given)
+    return write_part(place, "samples", i, drawing.dataset(start, end))
 
 
 def checked_n(n: object) -> int:
@@ -97,41 +121,97 @@ def checked_n(n: object) -> int:
     return int(n)
 
 
-class _Drawing:
-    """A checked request for draws."""
+def _asked(
+    fitted: Fitted,
+    n: int,
+    given: Mapping[str, Any] | xr.Dataset | None,
+    seed: int,
+    device: str | torch.device | None,
+    options: Mapping[str, Any],
+) -> _Drawing:
+    """Check a request for draws."""
+    family = fitted.definition
+    family.require("sample")
+    seed, n = checked_seed(seed), checked_n(n)
+    wanted = checked(family.options("sample"), options, f"family {family.name!r}, sample")
+    run = run_for(fitted, seed, device)
+    tensors, rows, per_row = conditions(fitted, given, run)
+    if isinstance(wanted, Options):
+        problem = wanted.unused(x=_how_much(tensors, fitted.event))
+        if problem is not None:
+            raise InputError(f"family {family.name!r}, sample: {problem}")
+    mean = isinstance(wanted, ConditionalMeanOptions) and wanted.mean
+    if n > 1 and (mean or deterministic(fitted.module)):
+        warnings.warn(
+            f"{fitted.family} is a function of what it is given here: its {n} draws are the same",
+            stacklevel=4,
+        )
+    called: dict[str, xr.Variable] = {}
+    if isinstance(given, xr.Dataset) and per_row and "row" in given.coords:
+        called["row"] = given.coords["row"].variable
+    names = " ".join(sorted(map(str, given or {})))
+    return _Drawing(fitted, n, seed, wanted, run, tensors, rows, per_row, names, called)
 
-    def __init__(
-        self,
-        fitted: Fitted,
-        n: int,
-        given: Mapping[str, Any] | xr.Dataset | None,
-        seed: int,
-        device: str | torch.device | None,
-        options: Mapping[str, Any],
-    ):
-        self.fitted, self.family = fitted, fitted.definition
-        self.family.require("sample")
-        self.seed = checked_seed(seed)
-        self.n = checked_n(n)
-        self.options = checked(self.family.options("sample"), options, f"family {self.family.name!r}, sample")
-        self.run = run_for(fitted, self.seed, device)
-        self.given, self.rows, self.per_row = conditions(fitted, given, self.run)
-        if isinstance(self.options, Options):
-            problem = self.options.unused(x=_how_much(self.given, fitted.event))
-            if problem is not None:
-                raise InputError(f"family {self.family.name!r}, sample: {problem}")
-        mean = isinstance(self.options, ConditionalMeanOptions) and self.options.mean
-        if self.n > 1 and (mean or deterministic(fitted.module)):
-            warnings.warn(
-                f"{fitted.family} is a function of what it is given here: its {self.n} draws are the same",
-                stacklevel=4,
-            )
-        self.names = " ".join(sorted(map(str, given or {})))
-        self.called: dict[str, xr.Variable] = {}  # what rows that are given are called
-        if isinstance(given, xr.Dataset) and self.per_row and "row" in given.coords:
-            self.called["row"] = given.coords["row"].variable
-        self.numbers = numbers_of(fitted, self.given)
-        self.shard = shard_rows(fitted.event, self.numbers)
+
+@dataclass(frozen=True)
+class _Drawing:
+    """A checked request for draws.
+
+    given    what is conditioned on, `rows` rows of it; per_row: whether rows were given, or one condition
+    names    of what is given
+    called   what rows that are given are called
+    """
+
+    fitted: Fitted
+    n: int
+    seed: int
+    options: BaseModel
+    run: Run
+    given: dict[str, Tensor]
+    rows: int
+    per_row: bool
+    names: str
+    called: dict[str, xr.Variable]
+
+    @property
+    def family(self) -> Definition:
+        return self.fitted.definition
+
+    @cached_property
+    def numbers(self) -> int:
+        """That a draw has."""
+        return numbers_of(self.fitted, self.given)
+
+    @cached_property
+    def shard(self) -> int:
+        """Draws that share a seed."""
+        return shard_rows(self.fitted.event, self.numbers)
+
+    def packed(self) -> tuple[Packed, dict[str, Any], bytes]:
+        """As it travels: the model, what is asked for, what is given."""
+        about = {
+            "n": self.n, "seed": self.seed, "device": str(self.run.device), "rows": self.rows, "per_row": self.per_row,
+            "names": self.names, "options": self.options.model_dump(mode="json"),
+        }  # fmt: skip
+        given = {
+            name: (("row", *(f"{name}_{i}" for i in range(t.ndim - 1))), t.cpu().numpy())
+            for name, t in self.given.items()
+        }
+        return packed(self.fitted), about, dataset_content(xr.Dataset(given, self.called))
+
+    @classmethod
+    def unpacked(cls, model: Packed, about: Mapping[str, Any], given: bytes) -> Self:
+        """The inverse."""
+        fitted = unpacked(model)
+        run = run_for(fitted, about["seed"], about["device"])
+        found = dataset_of(given, "what is given")
+        tensors = {str(name): as_tensor(v.values).to(run.device) for name, v in found.data_vars.items()}
+        called = {str(name): v.variable for name, v in found.coords.items()}
+        options = fitted.definition.options("sample").model_validate(about["options"])
+        return cls(
+            fitted, about["n"], about["seed"], options, run, tensors, about["rows"], about["per_row"],
+            about["names"], called,
+        )  # fmt: skip
 
     def request(self) -> dict[str, Any]:
         """What is asked for, to be compared with what a folder holds."""
@@ -150,6 +230,7 @@ class _Drawing:
         step = self.shard // math.gcd(self.shard, self.rows)
         return step * max(1, size // (4 * self.numbers * self.rows * step))
 
+    @isolated
     def dataset(self, start: int, end: int) -> xr.Dataset:
         """Samples `start` to `end`; `start` is at the start of a shard."""
         shards = list(self._shards(start * self.rows, end * self.rows))

@@ -55,6 +55,24 @@ def check_table(path: Path) -> bool:
     return True
 
 
+def is_of_parts(out: Path) -> bool:
+    """Whether results go there in parts: a folder, or a name without a suffix."""
+    return out.is_dir() or not out.suffix
+
+
+def cluster_of(cluster: str | None, out: Path | None) -> int | str | None:
+    """How many processes, or the address of a scheduler. Errors: `InputError`, also where no folder is named."""
+    if cluster is None:
+        return None
+    if not (cluster.isdecimal() and int(cluster) >= 1) and "://" not in cluster:
+        raise InputError(
+            f"--cluster {cluster}: give a number of processes from 1, or the address of a scheduler, tcp://HOST:8786"
+        )
+    if out is None or not is_of_parts(out) or out.is_file():
+        raise InputError("--cluster: workers write parts; give a folder, --out FOLDER")
+    return int(cluster) if cluster.isdecimal() else cluster
+
+
 Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
 Device = Annotated[str | None, typer.Option("--device", help="Device: cpu, cuda, cuda:1, ...")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -79,6 +97,14 @@ Data = Annotated[
     str,
     typer.Option(
         "--data", autocompletion=completion.datasets, help="Name of a data set (probgen datasets), or a file."
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="N|ADDRESS",
+        help="Share the work among N processes, or the workers of a Dask scheduler.",
     ),
 ]
 Run = Annotated[
@@ -110,6 +136,7 @@ RESERVED = {
     "force",
     "progress",
     "parts",
+    "client",
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probgen.datasets import find_set, path_of
+from probgen.datasets import STDIN, find_set, path_of
 from probgen.plugins.registry import registered
 
 if TYPE_CHECKING:
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 def check_source(data: str) -> None:
     """Look the data up by name or path, which needs no torch. Errors: `InputError`."""
     path_of(data)
+
+
+def as_it_is(data: str, split: str | None, how: Mapping[str, Any] | None) -> Path | None:
+    """The path of all rows of a file that is read without options, which workers can open by themselves."""
+    return path_of(data) if data != STDIN and split is None and not any((how or {}).values()) else None
 
 
 def loaded(

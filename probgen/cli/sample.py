@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from probgen.cli.common import (
+    Cluster,
     Device,
     Json,
     Quiet,
@@ -17,6 +18,8 @@ from probgen.cli.common import (
     Set,
     check_hdf5,
     check_table,
+    cluster_of,
+    is_of_parts,
     place,
     progress,
     put,
@@ -68,6 +71,7 @@ def command(
             help="Write samples of sounds to a folder, one file per sample.",
         ),
     ] = None,
+    cluster: Cluster = None,
     how: Any = None,
     set_: Set = None,
     seed: Seed = 0,
@@ -83,6 +87,8 @@ def command(
 
     Example: probgen sample runs/iris -n 100 --png iris.png
 
+    Example: probgen sample runs/iris -n 1000000 --cluster 4 --out draws
+
     Example: probgen sample runs/sr --given photo.png --out photo-x4.png
     """
     from probgen.store.folder import SAMPLES, model_file
@@ -95,6 +101,8 @@ def command(
     if how.get("table") and (given is None or images):
         raise InputError(f"--{next(iter(how['table']))}: it says how a table is read, and --given is none")
     if given is not None and images:
+        if cluster is not None:
+            raise InputError("--cluster: images that are given are not shared among processes: leave it out")
         unused = {"--png": png, "--wav": wav}
         for option, value in unused.items():
             if value is not None:
@@ -106,6 +114,7 @@ def command(
         _pictures(run, given, out, 1 if n is None else n, options, seed, device, json, quiet)
         return
     n = 64 if n is None else n
+    client = cluster_of(cluster, out)
     target = out if out is not None else run / SAMPLES if run.is_dir() else None
     if run.is_file() and target is None and png is None and wav is None:
         raise InputError(f"{run} is a file: say where the draws go, --out FILE, --png FILE or --wav FOLDER")
@@ -137,8 +146,8 @@ def command(
     call: dict[str, Any] = {"given": condition, "seed": seed, "device": device, "progress": progress(quiet)}
     call |= options
     written = []
-    if target is not None and (target.is_dir() or not target.suffix):
-        parts = sample_to(target, fitted, n, **call)
+    if target is not None and is_of_parts(target):
+        parts = sample_to(target, fitted, n, client=client, **call)
         draws = read_dataset(parts[0], "samples")  # for the picture
         written.append(f"{target} ({len(parts)} part{'s' * (len(parts) > 1)})")
     else:

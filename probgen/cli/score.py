@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from probgen.cli.common import (
+    Cluster,
     Data,
     DataDir,
     Device,
@@ -18,6 +19,8 @@ from probgen.cli.common import (
     Set,
     Split,
     check_hdf5,
+    cluster_of,
+    is_of_parts,
     place,
     print_table,
     progress,
@@ -35,8 +38,11 @@ def command(
     split: Split = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", parser=place, help="Write to a file. Default: RUN/scores.h5."),
+        typer.Option(
+            "--out", parser=place, help="Write to a file, or in parts to a folder. Default: RUN/scores.h5."
+        ),
     ] = None,
+    cluster: Cluster = None,
     how: Any = None,
     set_: Set = None,
     seed: Seed = 0,
@@ -50,28 +56,40 @@ def command(
     The result states whether it is exact, a bound or an estimate.
 
     Example: probgen score runs/iris --data iris
+
+    Example: probgen score runs/big --data big.h5 --cluster tcp://HOST:8786 --out scores
     """
-    from probgen.cli.loading import check_source, loaded
+    from probgen.cli.loading import as_it_is, check_source, loaded
     from probgen.store.folder import SCORES, model_file
 
     options = settings(set_)
     model_file(run)
     check_source(data)
     target = out if out is not None else run / SCORES if run.is_dir() else None
-    if out is not None:
-        check_hdf5(out)
+    client = cluster_of(cluster, out)
+    if out is not None and not out.is_dir():
+        check_hdf5(out, "")  # without a suffix it is a folder of parts
     if target is not None and not target.parent.is_dir():
         raise InputError(f"{target}: there is no folder {target.parent}")
     from probgen.api.loading import load
-    from probgen.api.scoring import score
+    from probgen.api.scoring import score, score_to
     from probgen.evaluation.means import rows_of, summary
+    from probgen.store.opened import open_parts
     from probgen.store.trees import write_dataset
 
     fitted = load(run)
-    rows, _ = loaded(data, split, "test", data_dir, how, fitted.event.columns)
-    scores = score(fitted, rows, seed=seed, device=device, progress=progress(quiet), **options)
-    if target is not None:
-        write_dataset(target, "scores", scores)
+    call: dict[str, Any] = {"seed": seed, "device": device, "progress": progress(quiet), **options}
+    in_parts = target is not None and is_of_parts(target)
+    rows: Any = as_it_is(data, split, how) if in_parts else None
+    if rows is None:
+        rows, _ = loaded(data, split, "test", data_dir, how, fitted.event.columns)
+    if target is not None and in_parts:
+        score_to(target, fitted, rows, client=client, **call)
+        scores = open_parts(target).load()
+    else:
+        scores = score(fitted, rows, **call)
+        if target is not None:
+            write_dataset(target, "scores", scores)
     lines = summary(scores)
     put(
         {"written": str(target) if target else None, "weighted": "weight" in scores, "scores": lines},

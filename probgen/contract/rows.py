@@ -155,6 +155,11 @@ class Rows:
         """Of the order of batches."""
         return self._seed
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the variables that batches and chunks have."""
+        return tuple(self._names)
+
     def some(self, rows: np.ndarray) -> Rows:
         """Some of the rows, by number, shuffled by themselves."""
         other = copy.copy(self)

@@ -83,8 +83,7 @@ def prepare(
         event = event_of(dataset, given, attributes=tells, any_size="size" in family.accepts)
         check_supports(event, family.supports, family.name)
     else:
-        dataset = in_symbols_of(event, with_conditions(in_columns_of(event, dataset), event.given))
-        dataset = with_attributes(dataset, event.attributes) if tells else dataset
+        dataset = arranged(dataset, family, event)
     weight = dataset.get("weight") if "weight" in without else None
     dataset = dataset.drop_vars(set(without) - event.given.keys(), errors="ignore")
     x_dtype = family.dtype_of_x(dtype)
@@ -93,19 +92,41 @@ def prepare(
     if learning:
         event = with_gaps(event, dataset) if missing or "observed" in dataset else event
         check_precision(dataset, event, family.name, *kinds)
-    rows = Rows(
+    rows = rows_of(dataset, event, family, missing, device, dtype, seed=seed, valid=valid, world=world)
+    return Prepared(rows, dataset, digest, missing or "observed" in dataset, weight)
+
+
+def rows_of(
+    dataset: xr.Dataset,
+    event: Event,
+    family: Definition,
+    missing: bool,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    *,
+    seed: int = 0,
+    valid: Rows | None = None,
+    world: World | None = None,
+) -> Rows:
+    """Data that were checked as rows for the hooks of a family; missing: whether values are."""
+    return Rows(
         dataset,
         event,
         missing=missing,
         seed=seed,
         device=device,
         dtype=dtype,
-        x_dtype=x_dtype,
+        x_dtype=family.dtype_of_x(dtype),
         valid=valid,
         beside=family.accepts,
         world=world,
     )
-    return Prepared(rows, dataset, digest, missing or "observed" in dataset, weight)
+
+
+def arranged(dataset: xr.Dataset, family: Definition, event: Event) -> xr.Dataset:
+    """Data in the columns, symbols and conditions of an event. Errors: `InputError`."""
+    dataset = in_symbols_of(event, with_conditions(in_columns_of(event, dataset), event.given))
+    return with_attributes(dataset, event.attributes) if "attribute" in family.accepts else dataset
 
 
 def say_unused(weight: xr.DataArray | None) -> None:

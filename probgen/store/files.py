@@ -40,6 +40,22 @@ def write_file(path: Path, content: bytes | memoryview) -> None:
     write_whole(path, content, _seal(content))
 
 
+def sealed(content: bytes | memoryview) -> bytes:
+    """Content and its checksum, as they stand in such a file."""
+    return b"".join((content, _seal(content)))
+
+
+def seal_of(path: Path) -> str | None:
+    """The SHA-256 that a file ends in, without a look at its content; None where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-_SEAL, os.SEEK_END)
+            seal = file.read()
+    except OSError:
+        return None
+    return seal[len(_MARK) : -1].decode() if seal.startswith(_MARK) else None
+
+
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:
     """Write `parts`, one after the other, to `path`, whole or not at all. Errors: `RunError`."""
     if path.exists() and not path.is_file():  # a device or a pipe would be replaced by the file

@@ -6,14 +6,15 @@ so that no path is ever read from a file. A part that is missing or damaged is o
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from probgen.errors import FileError, InputError
+from probgen.errors import FileError, InputError, RunError
 from probgen.store.claim import Claim
-from probgen.store.files import read_file, read_request, without_none, write_request
+from probgen.store.files import read_file, read_request, seal_of, without_none, write_request
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,11 +23,15 @@ PARTS = "parts.toml"
 
 
 class Parts(Claim):
-    """A folder of `count` parts, held by one writer. Errors: `InputError` where it is of another request; `RunError`."""
+    """A folder of `count` parts of `group`, samples or scores, held by one writer.
 
-    def __init__(self, path: Path, request: dict[str, Any], count: int):
+    Errors: `InputError` where it is of another request; `RunError`.
+    """
+
+    def __init__(self, path: Path, group: str, request: dict[str, Any], count: int):
         super().__init__(path)
-        self.request, self.count = without_none({**request, "parts": count}), count
+        self.group, self.count = group, count
+        self.request = without_none({**request, "group": group, "parts": count})
 
     def entered(self) -> None:
         """Agree with what was asked for before, or say what is asked for."""
@@ -41,10 +46,13 @@ class Parts(Claim):
             write_request(asked, self.request)
             return
         before = read_request(asked)
+        if before.get("group") != self.group:
+            raise InputError(f"{self.path} holds no {self.group}: choose another folder")
+        what = "draws" if self.group == "samples" else self.group
         for name in sorted({*before, *self.request}):
             if before.get(name) != self.request.get(name):
                 raise InputError(
-                    f"{self.path} holds draws with {name} = {before.get(name)!r}, not {self.request.get(name)!r}: "
+                    f"{self.path} holds {what} with {name} = {before.get(name)!r}, not {self.request.get(name)!r}: "
                     "ask for the same, or choose another folder"
                 )
 
@@ -62,21 +70,51 @@ class Parts(Claim):
     @property
     def files(self) -> list[Path]:
         """All parts, in order."""
-        return [self._part(i) for i in range(self.count)]
+        return [part_file(self.path, i) for i in range(self.count)]
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where another process writes parts to: the folder, and the checksum of what was asked for."""
+        return str(self.path.resolve()), str(seal_of(self.path / PARTS))
 
     def has(self, i: int) -> bool:
         """Whether a part is there, and whole."""
         try:
-            read_file(self._part(i))
+            read_file(part_file(self.path, i))
         except FileError:
             return False
         return True
 
-    def write(self, i: int, group: str, dataset: xr.Dataset) -> None:
+    def write(self, i: int, dataset: xr.Dataset) -> None:
         """Write one part. Errors: `RunError`."""
-        from probgen.store.trees import write_dataset  # xarray: to look at a folder needs none
+        write_part(self.place, self.group, i, dataset)
 
-        write_dataset(self._part(i), group, dataset.assign_attrs(part=i))
+    def received(self, i: int, digest: str) -> None:
+        """Hold what another process says that it wrote against what is there. Errors: `RunError`."""
+        if seal_of(part_file(self.path, i)) != digest:
+            raise RunError(
+                f"{part_file(self.path, i)} was written elsewhere: workers need the file system of this process"
+            )
 
-    def _part(self, i: int) -> Path:
-        return self.path / f"part-{i:06d}.h5"
+
+def part_file(folder: Path, i: int) -> Path:
+    """Where part i of a folder is."""
+    return folder / f"part-{i:06d}.h5"
+
+
+def write_part(place: tuple[str, str], group: str, i: int, dataset: xr.Dataset) -> str:
+    """Write part i to a folder that is held by this process, or by the one that this one works for; its checksum.
+
+    place  `Parts.place`
+    Errors: `RunError`, also where the folder is not of this request (any more).
+    """
+    from probgen.store.trees import write_dataset  # xarray: to look at a folder needs none
+
+    folder, asked = Path(place[0]), place[1]
+    if seal_of(folder / PARTS) != asked:
+        raise RunError(
+            f"{folder} on {os.uname().nodename} is not the folder that these parts were asked for in: workers need the file system of "
+            "the process that they work for"
+        )
+    write_dataset(part_file(folder, i), group, dataset.assign_attrs(part=i))
+    return str(seal_of(part_file(folder, i)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +22,30 @@ SCHEMA = 1  # of the files; a reader refuses a newer one
 
 def write_tree(path: Path, tree: xr.DataTree) -> None:
     """Write a tree to one file, whole or not at all. Errors: `RunError`."""
+    write_file(path, content_of(tree))
+
+
+def content_of(tree: xr.DataTree) -> bytes | memoryview:
+    """What such a file holds, without its checksum."""
     tree = tree.copy()
     tree.attrs = {"probgen_schema": SCHEMA, **tree.attrs}
-    write_file(path, tree.to_netcdf(engine="h5netcdf"))
+    with _no_cluster():
+        return tree.to_netcdf(engine="h5netcdf")
+
+
+def _no_cluster() -> AbstractContextManager[Any]:
+    """Where dask is connected to a cluster, xarray would ask that for a lock named after the bytes that are written."""
+    dask: Any = sys.modules.get("dask")
+    return nullcontext() if dask is None else dask.config.set(scheduler="synchronous")
 
 
 def read_tree(path: Path) -> xr.DataTree:
     """Read a file of `write_tree` into memory. Errors: `FileError`."""
-    return _tree(read_file(path), str(path))
+    return tree_of(read_file(path), str(path))
 
 
-def _tree(content: bytes, name: str) -> xr.DataTree:
+def tree_of(content: bytes, name: str) -> xr.DataTree:
+    """The inverse of `content_of`; name: for messages. Errors: `FileError`."""
     if not content.startswith(SIGNATURE):
         raise FileError(f"{name} is not an HDF5 file")
     with open_hdf5(io.BytesIO(content), name) as file:
@@ -64,6 +79,16 @@ def read_dataset(path: Path, group: str) -> xr.Dataset:
         return read_tree(path)[f"/probgen/{group}"].to_dataset()
     except KeyError:
         raise FileError(f"{path} holds no {group}") from None
+
+
+def dataset_content(dataset: xr.Dataset) -> bytes:
+    """A Dataset as bytes, for another process."""
+    return bytes(content_of(xr.DataTree(dataset)))
+
+
+def dataset_of(content: bytes, name: str) -> xr.Dataset:
+    """The inverse; name: for messages. Errors: `FileError`."""
+    return tree_of(content, name).to_dataset()
 
 
 def open_arrays(path: Path) -> xr.Dataset:

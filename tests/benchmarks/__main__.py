@@ -24,6 +24,7 @@ NAMES = (
     "nade",
     "pixels",
     "planted",
+    "pools",
     "sequences",
     "starts",
     "startup",
