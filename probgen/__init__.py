@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from probgen.api.sampling import sample_to as sample_to
     from probgen.api.scoring import score as score
     from probgen.api.scoring import score_to as score_to
+    from probgen.api.searching import search as search
     from probgen.contract.event import Event as Event
     from probgen.contract.fitted import Fitted as Fitted
     from probgen.contract.hookspecs import hookimpl as hookimpl
@@ -75,6 +76,7 @@ _HOME = {
     "sample_to": "probgen.api.sampling",
     "score": "probgen.api.scoring",
     "score_to": "probgen.api.scoring",
+    "search": "probgen.api.searching",
 }
 _PACKAGES = (
     "datasets",

@@ -29,6 +29,7 @@ PAGES = [
     "docs/files.md",
     "docs/plugins.md",
     "docs/diagnosis.md",
+    "docs/search.md",
     "plugins/probgen-gan/README.md",
     "plugins/probgen-vqvae/README.md",
 ]

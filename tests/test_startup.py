@@ -52,6 +52,7 @@ RECIPES = {
     "table": '[data]\nname = "iris"\n[models.a]\nfamily = "mixture"\n[latnt]\nrows = 3\n',
     "key": '[data]\nname = "iris"\nspilt = "train"\n[models.a]\nfamily = "mixture"\n',
     "family": '[data]\nname = "iris"\n[models.a]\nfamily = "mixtur"\n[latent]\nrows = 3\n',
+    "range": '[data]\nname = "iris"\n[models.a]\nfamily = "mixture"\n[search.options.components]\nlow = 1\nhgh = 3\n',
     "data": '[data]\nname = "irs"\n[models.a]\nfamily = "mixture"\n',
 }
 REFUSED = [
@@ -76,6 +77,10 @@ REFUSED = [
     ("run family.toml", 3, "did you mean 'mixture'"),
     ("run data.toml", 2, "did you mean 'iris'"),
     ("run quickstart --set modles.a=1", 2, "did you mean 'models'"),
+    ("search iris", 2, "[search.options]"),
+    ("search quickstrt", 2, "did you mean 'quickstart'"),
+    ("search quickstart --out file", 1, "file is a file"),
+    ("search range.toml", 2, "did you mean 'high'"),
     ("analyze latnt file --data iris", 3, "did you mean 'latent'"),
     ("analyze latent none --data iris", 2, "none: No such file"),
     ("analyze latent file --data none.csv", 2, "no file none.csv"),

@@ -22,6 +22,7 @@ from probgen.cli import (
     run,
     sample,
     score,
+    search,
     show,
 )
 from probgen.cli.common import complain, open_streams, report, writing
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 for command in (
     run,
+    search,
     fit,
     sample,
     score,

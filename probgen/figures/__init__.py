@@ -5,6 +5,7 @@ from probgen.figures.curves import curves, stretches
 from probgen.figures.diagnosis import diagnosis
 from probgen.figures.draws import draw, save
 from probgen.figures.images import columns, greys_of, images, strips
+from probgen.figures.search import importance, search_history
 from probgen.figures.semantics import by_layer, table
 from probgen.figures.sounds import sounds
 from probgen.figures.suiting import suiting
@@ -23,10 +24,12 @@ __all__ = [
     "draw",
     "greys_of",
     "images",
+    "importance",
     "lines",
     "raster",
     "save",
     "scatter",
+    "search_history",
     "sounds",
     "stretches",
     "strips",

@@ -9,18 +9,22 @@ if TYPE_CHECKING:
     from probgen.recipes.catalog import has_fast, shipped
     from probgen.recipes.draws import picture_of, write_sounds
     from probgen.recipes.execution import Result, execute, expectations, table
-    from probgen.recipes.plan import Recipe, check
+    from probgen.recipes.plan import Recipe, check, check_search
     from probgen.recipes.reading import read
+    from probgen.recipes.searching import Searched, search
 
 _HOME = {
     "Recipe": "plan",
     "Result": "execution",
+    "Searched": "searching",
     "check": "plan",
+    "check_search": "plan",
     "execute": "execution",
     "expectations": "execution",
     "has_fast": "catalog",
     "picture_of": "draws",
     "read": "reading",
+    "search": "searching",
     "shipped": "catalog",
     "table": "execution",
     "write_sounds": "draws",
@@ -29,12 +33,15 @@ _HOME = {
 __all__ = [
     "Recipe",
     "Result",
+    "Searched",
     "check",
+    "check_search",
     "execute",
     "expectations",
     "has_fast",
     "picture_of",
     "read",
+    "search",
     "shipped",
     "table",
     "write_sounds",

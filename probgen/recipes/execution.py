@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,7 @@ def execute(
     check(recipe)
 
     needed = {name for model in recipe.models.values() for name in conditioned_on(model, recipe.models)}
-
-    def part(split: str | None) -> xr.Dataset:
-        rows = as_dataset(recipe.data.source, split, data_dir, **recipe.data.reading)
-        return with_conditions(evenly(rows, recipe.data.rows), sorted(needed))
-
+    part = partial(rows_of_split, recipe, sorted(needed), data_dir)
     data = part(recipe.data.part(recipe.data.split, "train"))
     valid_split = recipe.data.part(recipe.data.valid, "valid")
     valid = part(valid_split) if valid_split is not None else None
@@ -145,6 +142,14 @@ def execute(
         some = [result for result in results if result.model in recipe.analysed(analysis)]
         models = {result.model: result.fitted for result in some}
         _analyze(recipe, analysis, models, (data, scored), some, out, recipe.title, common)
+
+
+def rows_of_split(
+    recipe: Recipe, needed: Sequence[str], data_dir: str | None, split: str | None
+) -> xr.Dataset:
+    """The rows of a split, with the conditions that are needed. Errors: `InputError`."""
+    rows = as_dataset(recipe.data.source, split, data_dir, **recipe.data.reading)
+    return with_conditions(evenly(rows, recipe.data.rows), needed)
 
 
 def _draw(
@@ -290,7 +295,9 @@ def _prepare(recipe: Recipe, out: Path, resume: bool, force: bool) -> None:
         raise InputError(
             f"{out} holds the run of one fit; a recipe needs a folder of its own: choose another --out"
         )
-    request = recipe.model_dump(mode="json", exclude_defaults=True) | {"seed": recipe.seed}
+    request = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"search"}) | {
+        "seed": recipe.seed
+    }
     if (out / REQUEST).exists() and resume and read_request(out / REQUEST) != without_none(request):
         raise InputError(
             f"{out} was begun with another recipe, {out / REQUEST}: ask for the same, or choose another --out"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from probgen import datasets
 from probgen.contract.options import Options, checked
+from probgen.contract.ranges import Choice, Range, fitting_space, space_of
 from probgen.errors import InputError, did_you_mean
 from probgen.plugins.registry import find, registered
 
@@ -150,6 +151,19 @@ class Bound(Options):
         return self
 
 
+class Search(Options):
+    """What `probgen search` chooses, by the validation rows."""
+
+    model: str | None = Field(None, description="which one; may be left out where there is one")
+    trials: int = Field(20, ge=1, description="fits, the first of them with the recipe's own options")
+    prune: bool = Field(
+        True, description="whether fits end early whose validation is worse than that of half of the others"
+    )
+    options: dict[str, Any] = Field(
+        description="of each option a range { low, high, log }, or a list of values"
+    )
+
+
 class Recipe(Options):
     """A plan: data, models, what to draw and score, what to expect; and beside these a table for each analysis, by its name."""
 
@@ -163,6 +177,7 @@ class Recipe(Options):
     sample: Draw = Field(default_factory=Draw)
     score: Score = Field(default_factory=Score)
     expect: dict[str, dict[str, Bound]] = Field(default_factory=dict)
+    search: Search | None = Field(None, description="of `probgen search` alone")
 
     @property
     def analyses(self) -> dict[str, dict[str, Any]]:
@@ -193,6 +208,8 @@ class Recipe(Options):
         for name in self.expect:
             if name not in self.models:
                 raise ValueError(f"expect.{name}: {did_you_mean(name, self.models)}")
+        if self.search is not None and self.search.model not in (None, *self.models):
+            raise ValueError(f"search.model: {did_you_mean(str(self.search.model), self.models)}")
         for name in self.models:
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"models.{name!r}: a name of letters, digits, '-' and '_' is needed")
@@ -238,6 +255,33 @@ def check(recipe: Recipe) -> None:
     for split in (recipe.data.split, recipe.data.valid, recipe.score.split):
         if split is not None and recipe.data.splits and split not in recipe.data.splits:
             raise InputError(f"split = {split!r}: {did_you_mean(split, recipe.data.splits)}")
+
+
+def check_search(recipe: Recipe) -> tuple[str, dict[str, Range | Choice]]:
+    """The model that is searched, and what may be chosen of its options. Errors: `InputError`, `NotOffered`."""
+    search = recipe.search
+    if search is None:
+        raise InputError(
+            "the recipe does not say what to search: add a table, e.g. [search.options] with the line hidden = { low = 16, high = 512 }"
+        )
+    if search.model is None and len(recipe.models) > 1:
+        raise InputError(f"search.model is missing: say which of the models, {', '.join(recipe.models)}")
+    name = search.model or next(iter(recipe.models))
+    model, space = recipe.models[name], space_of(search.options, "search.options")
+    valid, fitted = recipe.data.part(recipe.data.valid, "valid"), recipe.data.part(recipe.data.split, "train")
+    if valid is None or fitted in (None, valid):  # a fit to all rows is one to these as well
+        raise InputError(
+            "a search chooses by validation rows, and the recipe has none: in [data] give valid = 'NAME', and another one as split = 'NAME'"
+        )
+    if named_in(model.options):
+        raise InputError(
+            f"search.model = {name!r}: it builds on another model; one that stands alone is needed"
+        )
+    from probgen.plugins.family import family as find_family  # it imports torch
+
+    definition = find_family(model.family)
+    definition.require("score")
+    return name, fitting_space(space, definition.options("fit"), model.options, "search.options")
 
 
 def check_names(recipe: Recipe) -> None:

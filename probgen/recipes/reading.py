@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from probgen.contract.options import checked
+from probgen.contract.ranges import space_of
 from probgen.errors import FileError, InputError, did_you_mean
 from probgen.plugins.registry import registered
 from probgen.recipes.catalog import shipped
@@ -59,7 +60,10 @@ def _checked(values: dict[str, Any], where: str) -> Recipe:
         if name not in registered("analyses"):
             known = [*Recipe.model_fields, *registered("analyses")]
             raise InputError(f"{where}: unknown option {name!r}; {did_you_mean(name, known)}")
-    return checked(Recipe, values, where)
+    recipe = checked(Recipe, values, where)
+    if recipe.search is not None:
+        space_of(recipe.search.options, f"{where}: search.options")
+    return recipe
 
 
 def _check_options(recipe: Recipe, where: str) -> None:

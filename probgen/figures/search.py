@@ -1,0 +1,106 @@
+"""A search: values of its trials in their order, and against each option."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+
+def search_history(
+    trial: np.ndarray, value: np.ndarray, title: str = "", value_name: str = "nats a row"
+) -> Figure:
+    """The value of each trial (trial,), NaN where there is none, and the best so far."""
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.subplots()
+    there = np.isfinite(value)
+    axes.scatter(trial[there], value[there], s=14, color="0.5", linewidths=0, label="trial")
+    best = np.fmax.accumulate(np.where(there, value, np.nan))
+    axes.step(trial, best, where="post", color="C0", lw=1.3, label="best so far")
+    axes.scatter(
+        trial[:1], value[:1], s=30, facecolors="none", edgecolors="C3", label="the recipe's own options"
+    )
+    below = axes.get_xaxis_transform()
+    axes.plot(
+        trial[~there], np.zeros((~there).sum()), "|", color="0.6", transform=below, label="without a value"
+    )
+    axes.set_ylim(*_room(value[there]))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("trial")
+    axes.set_ylabel(f"{value_name}, validation rows")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def importance(
+    importances: Mapping[str, float],
+    options: Mapping[str, np.ndarray],
+    value: np.ndarray,
+    logs: Collection[str] = (),
+    texts: Mapping[str, Sequence[str]] = {},
+    title: str = "",
+    value_name: str = "nats a row",
+) -> Figure:
+    """How much each option matters, and the values of the trials against each option.
+
+    importances  by option, in parts of 1; none where it is not known
+    options      of each trial (trial,): numbers, or texts
+    value        (trial,), NaN where there is none
+    logs         options whose axis is logarithmic
+    texts        of options that are texts: which ones there are, in their order
+    """
+    panels = len(options) + bool(importances)
+    across = min(3, panels)
+    down = math.ceil(panels / across)
+    figure = Figure(figsize=(3.2 * across, 2.6 * down), layout="constrained")
+    grid: Any = figure.subplots(down, across, squeeze=False)
+    places = iter(grid.flat)
+    if importances:
+        axes = next(places)
+        names = sorted(importances, key=lambda name: importances[name])
+        axes.barh(names, [importances[name] for name in names], color="C0")
+        axes.set_xlabel("importance")
+        axes.tick_params(labelsize=8)
+    there = np.isfinite(value)
+    limits = _room(value[there])
+    for name, values in options.items():
+        axes = next(places)
+        if name in texts:
+            x = np.array([texts[name].index(each) for each in values])
+            axes.set_xticks(range(len(texts[name])), texts[name])
+        else:
+            x = values
+        axes.scatter(x[there], value[there], s=14, color="0.5", linewidths=0)
+        axes.scatter(x[:1], value[:1], s=30, facecolors="none", edgecolors="C3")
+        if name in logs:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_ylim(*limits)
+        axes.set_xlabel(name)
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.3)
+    for axes in places:
+        axes.set_axis_off()
+    figure.supylabel(f"{value_name}, validation rows", fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _room(value: np.ndarray) -> tuple[float, float]:
+    """Limits of the axis of values: a few that are far below the others would leave no room for them."""
+    value = value[np.isfinite(value)]
+    if not len(value):
+        return 0.0, 1.0
+    low, high = np.quantile(value, 0.1), value.max()
+    room = 0.1 * (high - low) + 1e-9 + 1e-6 * abs(high)
+    return float(min(low, value[0]) - room), float(high + room)

@@ -1,0 +1,208 @@
+"""A recipe's `[search]` carried out: options of one model chosen by the validation rows, and the best model scored on test rows at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import tomli_w
+import xarray as xr
+
+from probgen import evaluation, figures
+from probgen.api import searching
+from probgen.api.loading import load
+from probgen.api.proposing import importances
+from probgen.api.scoring import score
+from probgen.api.trials import Job, Receipt, attempt
+from probgen.contract.options import checked
+from probgen.contract.ranges import Choice, Range, Space
+from probgen.errors import InputError
+from probgen.plugins.family import family as find_family
+from probgen.recipes.execution import rows_of_split
+from probgen.recipes.plan import Recipe, check, check_search, conditioned_on, own_options
+from probgen.store.files import without_none, write_whole
+from probgen.store.folder import SCORES
+from probgen.store.trees import write_dataset
+
+OWN = "recipe"  # what the options of the recipe are called, beside `best`
+
+
+class Pool(Protocol):
+    """Workers that do trials side by side."""
+
+    def each(
+        self, work: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], shared: tuple[Any, ...] = ()
+    ) -> Iterator[tuple[int, Any]]:
+        """`(i, work(*shared, *job))` for each job, as they are done."""
+
+
+@dataclass
+class Searched:
+    """What came of a search.
+
+    model     which one of the recipe
+    best      the number of the best trial; trial 0 has the recipe's own options
+    options   those that are searched, of trial 0 and of the best one: {"recipe": {...}, "best": {...}}
+    trials    a row a trial: see `probgen.api.searching.Found`
+    test      `probgen.compare` of both on test rows, by `model`; None where there are no such rows
+    pictures  PNG files
+    notes     what was left out, and why
+    """
+
+    model: str
+    out: Path
+    best: int
+    options: dict[str, dict[str, Any]]
+    trials: xr.Dataset = field(repr=False)
+    test: xr.Dataset | None = field(default=None, repr=False)
+    pictures: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def search(
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    device: str | None = None,
+    data_dir: str | None = None,
+    progress: bool = False,
+    pool: Pool | None = None,
+    told: Callable[[int, Receipt], None] | None = None,
+) -> Searched:
+    """Try options of one model of a recipe, and keep in `out` a study, all trials, and of the best one a run and a recipe.
+
+    pool  does trials side by side, on machines that have `out` as well; their options then follow from the order in which they end, and
+          are not the same a second time
+    told  is told of every trial that is done, first of earlier ones: its number and what came of it
+
+    Fits and choices see the rows to fit to and those of `valid`. The test rows are read when all trials are done.
+    Errors: `InputError`, `NotOffered`, `RunError`, and those of `fit` and `score`.
+    """
+    name, space = check_search(recipe)
+    check(recipe)
+    asked, model = recipe.search, recipe.models[name]
+    assert asked is not None
+    usual = checked(find_family(model.family).options("fit"), model.options, name).model_dump(mode="json")
+    request = recipe.model_dump(mode="json", exclude_defaults=True) | {"seed": recipe.seed}
+    request["search"].pop("trials", None)  # a search can go on with more of them
+    if pool is None:
+        rows = _rows(recipe, data_dir)
+
+        def each(jobs: Iterator[Job]) -> Iterator[tuple[int, Receipt]]:
+            shared = (model.family, *rows, recipe.seed, device, progress)
+            return ((i, attempt(*shared, *job)) for i, job in enumerate(jobs))
+    else:
+        plain = recipe.model_dump(mode="json", exclude_defaults=True)
+        if recipe.data.path is not None:  # workers may stand elsewhere
+            plain["data"]["path"] = str(Path(recipe.data.path).resolve())
+        folder = None if data_dir is None else str(Path(data_dir).resolve())
+
+        def each(jobs: Iterator[Job]) -> Iterator[tuple[int, Receipt]]:
+            return pool.each(trial, jobs, shared=(json.dumps(plain), name, folder, device))
+
+    place = out.resolve()
+    with searching.opened(place, request, resume=resume, force=force) as study:
+        receipts = searching.tried(
+            place, study, space, usual, model.options, asked.trials, recipe.seed, asked.prune, each, told
+        )
+        best = searching.best_of(receipts)
+        searching.keep_best(place, best)
+        found = Searched(
+            name,
+            out,
+            best,
+            {OWN: searching.chosen(space, receipts[0]), "best": searching.chosen(space, receipts[best])},
+            searching.table_of(space, receipts),
+        )
+        _write_table(found)
+        _write_recipe(recipe, found)
+        _draw(found, space, importances(study), f"{recipe.title or name}: {name}")
+        _test(recipe, found, device, data_dir)
+    return found
+
+
+def trial(
+    text: str,
+    name: str,
+    data_dir: str | None,
+    device: str | None,
+    number: int,
+    options: str,
+    medians: str,
+    folder: str,
+) -> Receipt:
+    """One trial by plain values alone, as another process is told of it: the recipe as JSON, which of its models, and a `Job`."""
+    recipe = checked(Recipe, json.loads(text), "the recipe of the search")
+    rows = _rows(recipe, data_dir)
+    family = recipe.models[name].family
+    return attempt(family, *rows, recipe.seed, device, False, number, options, medians, folder)
+
+
+def _rows(recipe: Recipe, data_dir: str | None) -> tuple[xr.Dataset, xr.Dataset]:
+    """Those that are fitted to, and those to choose by."""
+    return _split(recipe, data_dir, recipe.data.split, "train"), _split(
+        recipe, data_dir, recipe.data.valid, "valid"
+    )
+
+
+def _split(recipe: Recipe, data_dir: str | None, wanted: str | None, usual: str) -> xr.Dataset:
+    needed = {given for model in recipe.models.values() for given in conditioned_on(model, recipe.models)}
+    return rows_of_split(recipe, sorted(needed), data_dir, recipe.data.part(wanted, usual))
+
+
+def _write_table(found: Searched) -> None:
+    text = found.trials.to_dataframe().to_csv(sep="\t")
+    write_whole(found.out / searching.TABLE, text.encode())
+
+
+def _write_recipe(recipe: Recipe, found: Searched) -> None:
+    """The recipe with the best options written in. It is there to be run and changed, and has no checksum."""
+    values = without_none(recipe.model_dump(mode="json", exclude_defaults=True))
+    values["models"][found.model] |= without_none(found.options["best"])
+    write_whole(found.out / searching.RECIPE, tomli_w.dumps(values).encode())
+
+
+def _draw(found: Searched, space: Space, mattering: dict[str, float], title: str) -> None:
+    value, options = found.trials["value"].values, {n: found.trials[f"options.{n}"].values for n in space}
+    logs = [name for name, part in space.items() if isinstance(part, Range) and part.log]
+    texts = {name: part.texts for name, part in space.items() if isinstance(part, Choice)}
+    for name, figure in (
+        (searching.HISTORY, figures.search_history(found.trials["trial"].values, value, title)),
+        (searching.IMPORTANCE, figures.importance(mattering, options, value, logs, texts, title)),
+    ):
+        found.pictures.append(found.out / name)
+        figures.save(figure, found.pictures[-1])
+    if not mattering:
+        found.notes.append(
+            "importances were left out: too few trials came to their end, or all to the same value"
+        )
+
+
+def _test(recipe: Recipe, found: Searched, device: str | None, data_dir: str | None) -> None:
+    """The best model and that of the recipe's own options, on rows that nothing was chosen by."""
+    seen = recipe.data.part(recipe.data.split, "train"), recipe.data.part(recipe.data.valid, "valid")
+    if recipe.data.part(recipe.score.split, "test") in (None, *seen):
+        found.notes.append(
+            "there are no test rows: give split = 'NAME' in [score], of which nothing was chosen by"
+        )
+        return
+    rows = _split(recipe, data_dir, recipe.score.split, "test")
+
+    def scored(run: Path) -> xr.Dataset:
+        fitted = load(run)
+        options = own_options(recipe.score.model_extra or {}, fitted.definition, "score")
+        return score(fitted, rows, seed=recipe.seed, device=device, **options)
+
+    scores = {"best": scored(found.out / searching.BEST)}
+    write_dataset(found.out / searching.BEST / SCORES, "scores", scores["best"])
+    if found.best and str(found.trials["state"].values[0]) == "done":
+        scores[OWN] = scored(found.out / searching.TRIALS / "0")
+    try:
+        found.test = evaluation.compare(scores)
+    except InputError as error:
+        found.notes.append(f"test rows: {error}")
