@@ -466,7 +466,7 @@ def test_a_mark_of_utf8_is_no_character(tmp_path: Path) -> None:
         ("a.tsv", b"1\t2\n3\t4\n", "name its columns in the first line"),
         ("a.tsv", b"a\tb\n1\t2\tx\nq\tr\n", r"line 2: 3 columns; .*a table is named \.tab"),
         ("a.npy.gz", b"", "unpack it first, with gunzip"),
-        ("a.zarr", b"", "Zarr is not read; .*xarray.open_zarr"),
+        ("a.zarr", b"", "is a file, and a Zarr store is a folder"),
         ("a.tab", b"\t".join([b"a"] * 40_000), "more than 32768 columns"),
     ],
 )  # fmt: skip
@@ -475,13 +475,6 @@ def test_tables_and_texts_that_are_not_read(name: str, content: bytes, message: 
     with pytest.raises((InputError, FileError), match=message) as caught:
         datasets.load(tmp_path / name)
     assert "\n" not in str(caught.value)
-
-
-def test_a_folder_of_zarr_and_standard_input_are_named(tmp_path: Path) -> None:
-    (tmp_path / "zarr.json").write_text("{}")
-    for path, message in ((tmp_path, "Zarr is not read"),):
-        with pytest.raises(InputError, match=message):
-            datasets.load(path)
 
 
 @pytest.mark.filterwarnings("ignore:Sparse:UserWarning")

@@ -307,7 +307,7 @@ def test_a_file_gives_what_memory_gives(tmp_path: Path, monkeypatch: pytest.Monk
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["x"] = x
     monkeypatch.setattr("probgen.contract.rows.WINDOW", 4096 * 12 * 2)
-    monkeypatch.setattr("probgen.data.ingest.LAZY", 1000)
+    monkeypatch.setattr("probgen.readers.groups.LAZY", 1000)
     from_file = probgen.fit("mixture", tmp_path / "x.h5", components=3, steps=5)
     from_memory = probgen.fit("mixture", x, components=3, steps=5)
     for name in from_memory.state.variables:

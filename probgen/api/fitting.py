@@ -78,14 +78,16 @@ def fit(
     how: dict[str, Any] = {"seed": seed, "device": device, "dtype": dtype, "world": world}
     with world.agreed():
         parts = _checked_parts(parts)
-        taken = prepare(data, definition, options=wanted, **how)
-        event, chosen_by = taken.event, None
+    world.check_same({"data or options": f"{definition.name} {wanted} {valid is None}"})
+    taken = prepare(data, definition, options=wanted, **how)
+    event, chosen_by = taken.event, None
+    with world.agreed():
         models = models_of(wanted)
         if place is not None:
             refuse_to_replace(place, models, wanted)
-        if valid is not None:
-            chosen_by = prepare(valid, definition, event=event, **how)
-            taken.rows.valid = chosen_by.rows
+    if valid is not None:
+        chosen_by = prepare(valid, definition, event=event, **how)
+        taken.rows.valid = chosen_by.rows
     with generators_kept():
         seed_torch(key(seed, "build"))
         module = definition.build(wanted, event, **models).to(device, dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 4096  # rows of an exact score that go over together, at least
 SHARDS = 16  # that are a part at most where each may take long
-OPENED = (".h5", ".hdf5", ".nc", ".npy")  # files of which rows are read where they are scored
+OPENED = (".h5", ".hdf5", ".nc", ".npy", ".parquet", ".pq")  # files of which rows are read where they are scored
 
 
 @isolated
@@ -294,13 +294,17 @@ class _Scoring:
         with told(observers, "score", self.family, self.run), torch.no_grad():
             self.fitted.module.to(self.run.device)
             shards = rows.chunks(self.size)  # of images of any size it makes them smaller by itself
-            parts: list[xr.Dataset] = []
-            together = 1 if shard == 0 else together
-            while some := list(islice(shards, together)):
-                parts.append(self._scored(shard, _joined(some)))
-                observers.tell("step", run=self.run, stage="score", step=shard, metrics={})
-                shard, together = shard + len(some), self._together(parts[0])
-        scores = xr.concat(parts, "row", data_vars="all", combine_attrs="override")
+
+            def each(shard: int, together: int) -> Iterator[xr.Dataset]:
+                while some := list(islice(shards, together)):
+                    found = self._scored(shard, _joined(some))
+                    observers.tell("step", run=self.run, stage="score", step=shard, metrics={})
+                    shard, together = shard + len(some), self._together(found)
+                    yield found
+
+            # put together as they come: many small arrays, between large ones that come and go, would keep these from being used again
+            some = _some(each(shard, 1 if shard == 0 else together), 64)
+            scores = _concatenated([_concatenated(few) for few in some])
         real = [column.name for column in event.columns if column.support == "real"]
         facts = {
             "units": "nat",
@@ -339,6 +343,16 @@ class _Scoring:
 
 def _exact(scores: xr.Dataset) -> bool:
     return "log_prob" in scores and scores["log_prob"].attrs.get("kind") == "exact"
+
+
+def _some(each: Iterator[xr.Dataset], n: int) -> Iterator[list[xr.Dataset]]:
+    """They, n at a time."""
+    while some := list(islice(each, n)):
+        yield some
+
+
+def _concatenated(parts: list[xr.Dataset]) -> xr.Dataset:
+    return xr.concat(parts, "row", data_vars="all", combine_attrs="override")
 
 
 def _joined(chunks: list[dict[str, Tensor]]) -> dict[str, Tensor]:

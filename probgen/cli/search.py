@@ -11,10 +11,12 @@ import typer
 
 from probgen.cli import completion
 from probgen.cli.common import (
+    Cluster,
     DataDir,
     Device,
     Json,
     Quiet,
+    cluster_of,
     number,
     place,
     print_table,
@@ -63,6 +65,7 @@ def command(
     ] = None,
     device: Device = None,
     data_dir: DataDir = None,
+    cluster: Cluster = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -92,10 +95,13 @@ def command(
             best, said = value, f"{said}, the best so far"
         typer.echo(f"trial {trial}: {said}, {receipt['steps']} steps, {receipt['seconds']:.1f} s", err=True)
 
-    found = recipes.search(
-        plan, out, resume=resume, force=force, device=device, data_dir=str(data_dir) if data_dir else None,
-        progress=progress(quiet), told=None if quiet else told,
-    )  # fmt: skip
+    from probgen.api.pools import pool_of
+
+    with pool_of(cluster_of(cluster, out)) as pool:
+        found = recipes.search(
+            plan, out, resume=resume, force=force, device=device, data_dir=str(data_dir) if data_dir else None,
+            progress=progress(quiet), pool=pool, told=None if quiet else told,
+        )  # fmt: skip
     if not quiet:
         for note in found.notes:
             typer.echo(note, err=True)

@@ -250,8 +250,17 @@ class Rows:
         blocks = torch.cat([blocks[blocks != len(blocks) - 1], torch.tensor([len(blocks) - 1])])
         each = self._window_rows // self._block
         picked = sorted(blocks[window * each : (window + 1) * each].tolist())
-        parts = [self._read(slice(b * self._block, min((b + 1) * self._block, self.n))) for b in picked]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        rows = [slice(b * self._block, min((b + 1) * self._block, self.n)) for b in picked]
+        whole: dict[str, Tensor] = {}  # put together as they are read: never twice in memory
+        done = 0
+        for part in map(self._read, rows):
+            n = len(part["x"])
+            for name, tensor in part.items():
+                if name not in whole:
+                    whole[name] = tensor.new_empty((sum(r.stop - r.start for r in rows), *tensor.shape[1:]))
+                whole[name][done : done + n] = tensor
+            done += n
+        return whole
 
     def _shuffled(self, n: int, *name: object) -> Tensor:
         return torch.randperm(n, generator=torch.Generator().manual_seed(key(self._seed, *name)))

@@ -108,7 +108,9 @@ class World:
         with self._talking():
             sizes = [
                 int(size)
-                for size in self._gathered([torch.tensor([float(len(part))]) for part in mine], counts, 1)
+                for size in self._gathered(
+                    [torch.tensor([len(part)], dtype=torch.float64) for part in mine], counts, 1
+                )
             ]
             starts = [sum(counts[:rank]) for rank in range(self.size + 1)]
             each = [sum(sizes[a:b]) for a, b in pairwise(starts)]

@@ -1,9 +1,12 @@
-"""Data checked against an event and a family, in one pass."""
+"""Data checked against an event and a family, in one pass over blocks of rows, which several processes may share."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +15,13 @@ import xarray as xr
 from probgen.contract.columns import Column
 from probgen.contract.event import Event
 from probgen.contract.sizes import sizes_of
+from probgen.contract.world import World
 from probgen.data.describe import rate_of
 from probgen.errors import InputError
 from probgen.readers.described import blocks
 
+BLOCK = 16 << 20  # bytes of a block: a change of it changes all digests
+SHARED = 16  # blocks from which processes share them; fewer are looked at by all
 SMALLEST, LARGEST = 1e-140, 1e140  # what can be squared, and the squares added, in float64
 
 
@@ -28,14 +34,85 @@ def check(
     x_dtype: Any,
     *,
     learning: bool = False,
+    world: World | None = None,
 ) -> tuple[bool, str]:
     """Check data against an event and a family, in one pass; whether values are missing, and the digest.
 
     learning  whether a model is to be learnt from them: then every dimension of x needs a value that counts
+    world     processes that all call this, and share the pass
 
-    The digest is the SHA-256 of names, types, shapes and values, the same for every layout in memory and on disk.
-    Errors: `InputError`, which names the field, the value and what is allowed.
+    The digest is the SHA-256 of names, types, shapes, and of the SHA-256s of blocks of rows: the same for every layout in memory and on disk, and on any
+    number of processes. Errors: `InputError`, which names the field, the value and what is allowed; of several that of the first variable and row,
+    which all processes raise.
     """
+    world = world or World()
+    with world.agreed():
+        names = _checked_names(dataset, event, accepts, family)
+        blocks_of = {name: _blocks_of(dataset[name]) for name in names}
+        blocks = [(name, rows) for name in names for rows in blocks_of[name]]
+        heads = {name: _head(name, dataset[name]) for name in names}
+        # where each process looks at some of the data, all look whether they have the same, at both ends of each variable
+        ends = [(name, blocks_of[name][i]) for name in names for i in (0, -1)] if world.size > 1 else []
+        same = f"{heads} {[_hashed(_values(dataset, *block)).hex() for block in ends]}"
+    world.check_same({"data or options": same})
+    sharing = world if len(blocks) >= max(SHARED, world.size) else World()
+    seen, mine = _Seen.nothing(dataset["x"].shape[1:]), {}
+    with world.agreed():  # of several errors it raises that of the first process, which has the first blocks
+        for i in sharing.share(len(blocks)):
+            values = _values(dataset, *blocks[i])
+            mine[i] = _hashed(values)
+            here = _look(dataset, *blocks[i], values, event, dtype, x_dtype, learning, not seen.known.all())
+            seen = seen.joined(here)
+    hashes = sharing.bytes_of_each(len(blocks), mine.__getitem__)
+    if sharing.size > 1:
+        others = sharing.bytes_of_each(sharing.size, lambda _: seen.packed())
+        seen = functools.reduce(_Seen.joined, (seen.unpacked(part) for part in others))
+    with world.agreed():
+        _check_seen(dataset, event, accepts, family, seen, learning)
+    digest = hashlib.sha256()
+    if "size" in dataset:
+        digest.update(f"size {dataset['size'].values.tolist()}".encode())
+    each = iter(hashes)
+    for name in names:
+        digest.update(heads[name].encode())
+        for _ in blocks_of[name]:
+            digest.update(next(each))
+    return seen.missing, digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Of blocks of rows: whether values are missing; of which dimensions of x one counts, and the least and the largest number of each."""
+
+    missing: bool
+    known: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @staticmethod
+    def nothing(shape: tuple[int, ...], missing: bool = False) -> _Seen:
+        return _Seen(missing, np.zeros(shape, dtype=bool), np.full(shape, np.inf), np.full(shape, -np.inf))
+
+    def joined(self, other: _Seen) -> _Seen:
+        return _Seen(
+            self.missing | other.missing,
+            self.known | other.known,
+            np.fmin(self.low, other.low),
+            np.fmax(self.high, other.high),
+        )
+
+    def packed(self) -> bytes:
+        parts = (np.full(self.known.shape, self.missing), self.known, self.low, self.high)
+        return np.stack(parts).astype(np.float64).tobytes()
+
+    def unpacked(self, content: bytes) -> _Seen:
+        """Another one of the same shape."""
+        missing, known, low, high = np.frombuffer(content).reshape(4, *self.known.shape)
+        return _Seen(bool(missing.any()), known.astype(bool), low, high)
+
+
+def _checked_names(dataset: xr.Dataset, event: Event, accepts: frozenset[str], family: str) -> list[str]:
+    """The variables that are of use, in their order. Errors: `InputError` for dimensions and sizes that are not those of the event."""
     x = dataset["x"]
     if x.sizes["row"] == 0:
         raise InputError("the data have no rows")
@@ -51,12 +128,6 @@ def check(
     rate = rate_of(x)
     if event.rate and rate and rate != event.rate:
         raise InputError(f"x has {rate} samples a second; {family} was fitted to {event.rate}: resample it")
-    digest = hashlib.sha256()
-    if "size" in dataset:
-        digest.update(f"size {dataset['size'].values.tolist()}".encode())
-    missing = False
-    known = np.zeros(shape, dtype=bool)
-    low, high = np.full(shape, np.inf), np.full(shape, -np.inf)
     known_in_part = {"label"} & (accepts - event.given.keys())
     _check_sizes(dataset, event, family)
     if None in event.shape and not event.any_size and "length" not in dataset:
@@ -64,58 +135,109 @@ def check(
             f"{family} was fitted to rows of several lengths: say how long each is, length (row)"
         )
     beside = (("attribute",) if event.attributes else ()) + (("pair",) if "pair" in accepts else ())
-    for name in ("x", "observed", "weight", "length", *event.given, *event.lengths, *known_in_part, *beside):
-        if name not in dataset:
-            continue
-        variable = dataset[name]
-        part = event.given.get(name)
-        wanted = x.dims if name in ("x", "observed", "pair") else ("row", *part.dims) if part else ("row",)
-        wanted = ("row", "factor") if name == "attribute" else wanted
-        if variable.dims != wanted or (name in ("observed", "pair") and variable.shape != x.shape):
-            raise InputError(f"{name} has dimensions {variable.dims}, not {wanted}")
-        if part and None not in part.shape and f"{name}_length" in dataset:
-            raise InputError(
-                f"{family} was fitted to {name} of one length, {part.shape[0]}: cut it to that, and drop {name}_length"
-            )
-        if part and any(b not in (None, a) for a, b in zip(variable.shape[1:], part.shape, strict=True)):
-            raise InputError(f"a row of {name} has shape {variable.shape[1:]}; {family} was fitted to {part}")
-        digest.update(f"{name} {variable.dtype.newbyteorder('<').str} {variable.shape}".encode())
-        first = 0
-        for values in blocks(variable):
-            digest.update(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data)
-            if name == "length":
-                _check_lengths(name, values, x.sizes["time"], first)
-            elif name in event.lengths:
-                _check_lengths(name, values, dataset[event.lengths[name]].shape[1], first)
-            elif name == "attribute":
-                _check_attributes(values, event.attributes, first)
-            else:
-                kinds = (x_dtype if name in ("x", "pair") else dtype), dtype
-                try:
-                    missing |= _check_values(name, values, event, first, *kinds)
-                except InputError as error:
-                    if not learning or name != "x" or "support" not in variable.attrs or event.columns:
-                        raise
-                    raise InputError(
-                        f"{error}, as x.attrs['support'] = {variable.attrs['support']!r} says: drop it where values have changed"
-                    ) from None
-            if learning and name == "x" and not known.all():  # as a rule the first slice knows all
-                known |= _known(dataset, values, first)
-            if learning and name == "x" and values.dtype == np.float64:  # float32 holds no others
-                low, high = np.fmin(low, np.fmin.reduce(values, 0)), np.fmax(high, np.fmax.reduce(values, 0))
-            first += len(values)
-    _refuse_scale(x, low, high)
+    wanted = ("x", "observed", "weight", "length", *event.given, *event.lengths, *known_in_part, *beside)
+    names = [name for name in wanted if name in dataset]
+    for name in names:
+        _check_dims(dataset, name, event, family)
+    return names
+
+
+def _check_dims(dataset: xr.Dataset, name: str, event: Event, family: str) -> None:
+    x, variable, part = dataset["x"], dataset[name], event.given.get(name)
+    wanted = x.dims if name in ("x", "observed", "pair") else ("row", *part.dims) if part else ("row",)
+    wanted = ("row", "factor") if name == "attribute" else wanted
+    if variable.dims != wanted or (name in ("observed", "pair") and variable.shape != x.shape):
+        raise InputError(f"{name} has dimensions {variable.dims}, not {wanted}")
+    if part and None not in part.shape and f"{name}_length" in dataset:
+        raise InputError(
+            f"{family} was fitted to {name} of one length, {part.shape[0]}: cut it to that, and drop {name}_length"
+        )
+    if part and any(b not in (None, a) for a, b in zip(variable.shape[1:], part.shape, strict=True)):
+        raise InputError(f"a row of {name} has shape {variable.shape[1:]}; {family} was fitted to {part}")
+
+
+def _head(name: str, variable: xr.DataArray) -> str:
+    return f"{name} {variable.dtype.newbyteorder('<').str} {variable.shape}"
+
+
+def _blocks_of(variable: xr.DataArray) -> list[slice]:
+    """The rows of its blocks: as many as have a number of bytes, however they lie."""
+    rows = variable.shape[0]
+    each = max(1, BLOCK // max(1, variable.dtype.itemsize * math.prod(variable.shape[1:])))
+    return [slice(start, min(start + each, rows)) for start in range(0, rows, each)]
+
+
+def _values(dataset: xr.Dataset, name: str, rows: slice) -> np.ndarray:
+    found: np.ndarray = dataset[name][rows].values
+    return found
+
+
+def _hashed(values: np.ndarray) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data).digest()
+
+
+def _look(
+    dataset: xr.Dataset,
+    name: str,
+    rows: slice,
+    values: np.ndarray,
+    event: Event,
+    dtype: Any,
+    x_dtype: Any,
+    learning: bool,
+    some_unknown: bool,
+) -> _Seen:
+    """Check a block of rows of one variable. Errors: `InputError`."""
+    first, x = rows.start, dataset["x"]
+    seen = _Seen.nothing(x.shape[1:])
+    if name == "length":
+        _check_lengths(name, values, x.sizes["time"], first)
+        return seen
+    if name in event.lengths:
+        _check_lengths(name, values, dataset[event.lengths[name]].shape[1], first)
+        return seen
+    if name == "attribute":
+        _check_attributes(values, event.attributes, first)
+        return seen
+    try:
+        missing = _check_values(
+            name, values, event, first, x_dtype if name in ("x", "pair") else dtype, dtype
+        )
+    except InputError as error:
+        if not learning or name != "x" or "support" not in x.attrs or event.columns:
+            raise
+        raise InputError(
+            f"{error}, as x.attrs['support'] = {x.attrs['support']!r} says: drop it where values have changed"
+        ) from None
+    seen = replace(seen, missing=missing)
+    if learning and name == "x" and some_unknown:  # as a rule the first block knows all
+        seen = replace(seen, known=_known(dataset, values, first))
+    if learning and name == "x" and values.dtype == np.float64:  # float32 holds no others
+        seen = replace(seen, low=np.fmin.reduce(values, 0), high=np.fmax.reduce(values, 0))
+    return seen
+
+
+def _check_seen(
+    dataset: xr.Dataset,
+    event: Event,
+    accepts: frozenset[str],
+    family: str,
+    seen: _Seen,
+    learning: bool,
+) -> None:
+    """Errors: `InputError` for what no block alone can tell."""
+    x = dataset["x"]
+    _refuse_scale(x, seen.low, seen.high)
     if "weight" in dataset:
         _refuse_no_weight(dataset["weight"])
-    _check_accepts(dataset, missing, accepts, family)
+    _check_accepts(dataset, seen.missing, accepts, family)
     if learning:
-        _refuse_unknown(x, known, event)
+        _refuse_unknown(x, seen.known, event)
     for name in (*event.given, *event.lengths):
         if name not in dataset:
             scale = event.given[name].scale if name in event.given else None
             how = f": scale = {scale}, or --scale {scale}, makes it" if (scale or 1) > 1 else ""
             raise InputError(f"{family} is conditioned on {name!r}, which the data do not have{how}")
-    return missing, digest.hexdigest()
 
 
 def _check_sizes(dataset: xr.Dataset, event: Event, family: str) -> None:

@@ -37,20 +37,28 @@ def in_columns_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
     names, wanted = [column.name for column in own], [column.name for column in event.columns]
     _same_names(names, wanted)
     order = [names.index(name) for name in wanted]
-    changed = [own[i] for i in order] != list(event.columns)
-    if order == list(range(len(order))) and not changed:
+    found = [own[i] for i in order]
+    if found == list(event.columns) and names == wanted:
         return dataset
-    dataset = dataset.isel(feature=order)
+    dataset = dataset if names == wanted else dataset.isel(feature=order)
     x = dataset["x"]
-    values = x.values.copy() if changed else x.values
-    for i, (found, column) in enumerate(zip((own[i] for i in order), event.columns, strict=True)):
-        if (found.support, found.classes) != (column.support, column.classes) and (
-            found.classes or column.classes
-        ):
-            values = values if values.dtype.kind == "f" else values.astype(np.float64)
-            values[:, i] = _recoded(values[:, i], found, column)
     attrs = {name: value for name, value in x.attrs.items() if name not in ("support", "levels", "columns")}
-    return dataset.assign(x=(x.dims, values, attrs | described(event)))
+    attrs |= described(event)
+    others = {
+        i: pair
+        for i, pair in enumerate(zip(found, event.columns, strict=True))
+        if len({(column.support, column.classes) for column in pair}) > 1
+        and any(column.classes for column in pair)
+    }
+    if not others:  # as it lies, be it larger than memory
+        x = x.copy(deep=False)
+        x.attrs = attrs
+        return dataset.assign(x=x)
+    values = x.values.copy()
+    for i, (was, column) in others.items():
+        values = values if values.dtype.kind == "f" else values.astype(np.float64)
+        values[:, i] = _recoded(values[:, i], was, column)
+    return dataset.assign(x=(x.dims, values, attrs))
 
 
 def check_supports(event: Event, supports: frozenset[str], family: str) -> None:

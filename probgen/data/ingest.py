@@ -18,11 +18,11 @@ import xarray as xr
 from probgen import datasets
 from probgen.contract.columns import Column
 from probgen.errors import InputError
+from probgen.readers import groups
 from probgen.readers.arrow import as_pandas, is_frame
 from probgen.readers.described import of_one_table
 
 USUAL = ("channel", "height", "width", "time")
-LAZY = 256 << 20  # bytes from which data are read slice by slice and never held whole
 _DIMS = {1: ("feature",), 2: ("height", "width"), 3: ("channel", "height", "width")}
 
 
@@ -42,7 +42,7 @@ def as_dataset(
     """Data of any kind as one Dataset with `x`.
 
     data     NumPy array, torch tensor, DataFrame, DataArray or Dataset; the name of a registered data set; a path
-             to `.npy .npz .csv .h5 .hdf5 .nc`, an IDX file, a sound, an image, or a folder of them
+             to `.npy .npz .csv .parquet .h5 .hdf5 .nc .zarr`, an IDX file, a sound, an image, or a folder of them
     split    the part of a named data set
     folder   where named data sets are looked for first
     rate     samples a second that sounds are resampled to
@@ -79,7 +79,7 @@ def as_dataset(
     else:
         dataset = from_array(data)
     dataset = _named(dataset)
-    return dataset if dataset.nbytes > LAZY else dataset.load()
+    return dataset if dataset.nbytes > groups.LAZY else dataset.load()
 
 
 def from_array(data: Any, dims: tuple[str, ...] | None = None) -> xr.Dataset:

@@ -66,32 +66,24 @@ def prepare(
     event    what a row must be; None: whatever the data are, as a fit with `options` wants them
     without  variables that the call has no use for
     valid    rows that a fit chooses by
+    world    the processes of a fit, which all call this, and share the pass over the values
 
     Errors: `InputError`, which names the field, the value and what is allowed; `FileError`.
     """
-    dataset = as_dataset(data, like=event.columns if event is not None else ())
-    if event is None or "pair" not in family.accepts:
-        dataset = dataset.drop_vars("pair", errors="ignore")  # nothing is learnt of it
-    learning, tells = event is None, "attribute" in family.accepts
-    if event is None:
-        assert options is not None  # of a fit
-        given = conditions_of(options)
-        if twice := {name for name in given if given.count(name) > 1}:
-            raise InputError(f"given names {', '.join(sorted(twice))} more than once")
-        dataset = family.prepared(with_conditions(dataset, given), options)
-        dataset = with_attributes(dataset, None) if tells else dataset
-        event = event_of(dataset, given, attributes=tells, any_size="size" in family.accepts)
-        check_supports(event, family.supports, family.name)
-    else:
-        dataset = arranged(dataset, family, event)
-    weight = dataset.get("weight") if "weight" in without else None
-    dataset = dataset.drop_vars(set(without) - event.given.keys(), errors="ignore")
+    world, learning = world or World(), event is None
+    with world.agreed():
+        dataset, event = _described(data, family, event, options)
+        weight = dataset.get("weight") if "weight" in without else None
+        dataset = dataset.drop_vars(set(without) - event.given.keys(), errors="ignore")
     x_dtype = family.dtype_of_x(dtype)
     kinds = numpy_dtype(dtype), numpy_dtype(x_dtype)
-    missing, digest = check(dataset, event, family.accepts, family.name, *kinds, learning=learning)
+    missing, digest = check(
+        dataset, event, family.accepts, family.name, *kinds, learning=learning, world=world
+    )
     if learning:
-        event = with_gaps(event, dataset) if missing or "observed" in dataset else event
-        check_precision(dataset, event, family.name, *kinds)
+        with world.agreed():
+            event = with_gaps(event, dataset) if missing or "observed" in dataset else event
+            check_precision(dataset, event, family.name, *kinds)
     rows = rows_of(dataset, event, family, missing, device, dtype, seed=seed, valid=valid, world=world)
     return Prepared(rows, dataset, digest, missing or "observed" in dataset, weight)
 
@@ -127,6 +119,27 @@ def arranged(dataset: xr.Dataset, family: Definition, event: Event) -> xr.Datase
     """Data in the columns, symbols and conditions of an event. Errors: `InputError`."""
     dataset = in_symbols_of(event, with_conditions(in_columns_of(event, dataset), event.given))
     return with_attributes(dataset, event.attributes) if "attribute" in family.accepts else dataset
+
+
+def _described(
+    data: Any, family: Definition, event: Event | None, options: BaseModel | None
+) -> tuple[xr.Dataset, Event]:
+    """Data as one Dataset in the symbols of the event, and the event; None: what the data are."""
+    dataset = as_dataset(data, like=event.columns if event is not None else ())
+    if event is None or "pair" not in family.accepts:
+        dataset = dataset.drop_vars("pair", errors="ignore")  # nothing is learnt of it
+    if event is not None:
+        return arranged(dataset, family, event), event
+    assert options is not None  # of a fit
+    given = conditions_of(options)
+    if twice := {name for name in given if given.count(name) > 1}:
+        raise InputError(f"given names {', '.join(sorted(twice))} more than once")
+    dataset = family.prepared(with_conditions(dataset, given), options)
+    tells = "attribute" in family.accepts
+    dataset = with_attributes(dataset, None) if tells else dataset
+    event = event_of(dataset, given, attributes=tells, any_size="size" in family.accepts)
+    check_supports(event, family.supports, family.name)
+    return dataset, event
 
 
 def say_unused(weight: xr.DataArray | None) -> None:

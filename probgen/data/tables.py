@@ -15,6 +15,7 @@ from probgen.contract.columns import Column
 from probgen.errors import InputError
 from probgen.readers import Choices, arrow_frame, kind_of, table
 from probgen.readers.frames import named, numbers, read_columns, with_gaps
+from probgen.readers.parquet import Parquet, is_parquet, specimens
 from probgen.readers.tables import ARROW, SUFFIXES
 
 SHOWN = 6  # classes that are named
@@ -29,20 +30,28 @@ class Summary:
     columns: list[dict[str, Any]]
 
 
-def _frame(path: Path, choices: Choices) -> pd.DataFrame:
+def _frame(path: Path, choices: Choices) -> tuple[pd.DataFrame, int, dict[str, int] | None]:
+    """A table, or of one that is larger than memory some rows that say as much; how many rows there are, and, of the latter, gaps by column."""
     if str(path) == datasets.STDIN:
         raise InputError("probgen data looks at files: save what comes by standard input to one")
     if kind_of(path, table=bool(choices.first())) != "tables":
         raise InputError(f"{path} is no table whose columns could be shown: {', '.join([*SUFFIXES, *ARROW])}")
-    return arrow_frame(path) if path.suffix.lower() in ARROW else table(path, choices)
+    if is_parquet(path) or path.is_dir():
+        found = Parquet.of(path)
+        if found.is_large:
+            small, gaps = specimens(found, choices)
+            return small, found.rows, gaps
+    whole = arrow_frame(path) if path.suffix.lower() in ARROW or path.is_dir() else table(path, choices)
+    frame = with_gaps(named(whole), choices.na)
+    return frame, len(frame), None
 
 
 def summary(path: Path, choices: Mapping[str, Any] | None = None) -> Summary:
     """Read a file as a fit would. Errors: `InputError`, `FileError`."""
     wanted = Choices.of(choices)
-    frame = with_gaps(named(_frame(path, wanted)), wanted.na)
+    frame, rows, gaps = _frame(path, wanted)
     lines = []
-    for read in read_columns(frame, str(path), wanted):
+    for read in read_columns(frame, str(path), wanted, counted=gaps):
         if read.use == "weight":
             numbers(frame[read.name], Column(read.name, "real"))
         column = read.column
@@ -54,7 +63,7 @@ def summary(path: Path, choices: Mapping[str, Any] | None = None) -> Summary:
                 x = numbers(frame[read.name], column)
                 line["values"] = f"{np.nanmin(x):.6g} to {np.nanmax(x):.6g}"
         lines.append(line)
-    return Summary(len(frame), lines)
+    return Summary(rows, lines)
 
 
 def told(columns: Sequence[Column]) -> list[dict[str, Any]]:

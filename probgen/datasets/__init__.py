@@ -90,7 +90,7 @@ def load(
     What files hold is kept, refused, or converted with a warning: docs/data.md has the table. Returns a Dataset with `x (row, ...)` and `label (row)` where there are labels. Errors: `InputError`,
     `PluginError`.
     """
-    from probgen.readers import STORED, Choices, Reading, from_frame, read, read_stdin, scaled
+    from probgen.readers import Choices, Reading, from_frame, read, read_stdin, scaled, stored
     from probgen.readers.arrow import as_pandas
     from probgen.readers.base import part_of
     from probgen.readers.described import marked
@@ -110,7 +110,7 @@ def load(
         else:
             dataset = read(path, split, how)
         dataset = dataset if scale is None else scaled(dataset, scale)
-        dataset = dataset if path.suffix.lower() in STORED else marked(dataset)
+        dataset = dataset if stored(path) else marked(dataset)
         return dataset.assign_attrs(path=text, **({"split": split} if split else {}))
     found = find_set(text)
     if found.sized is not None and how.size is not None:

@@ -40,7 +40,7 @@ from probgen.distributions.normal import standard_normal
 from probgen.errors import DivergedError, InputError
 from probgen.inference import normal_moments as moments
 from probgen.inference.active import say_unused
-from probgen.inference.em import em
+from probgen.inference.em import block_size, em
 from probgen.inference.normal_moments import Normals
 from probgen.inference.starts import START_ROWS, clusters, distinct
 from probgen.inference.svi import svi
@@ -328,7 +328,7 @@ class Mixture(Pair):
                 options.batch_size, options.learning_rate, options.steps, schedule=options.schedule
             )
             svi(self, data, run, training, stage)
-        return self.criteria(data)
+        return self.criteria(data, run)
 
     def standardise(self, data: Rows) -> None:
         """Learn the centre and scale of the data, for the fit alone. Errors: `InputError` if no two rows differ."""
@@ -526,17 +526,21 @@ class Mixture(Pair):
         )
 
     @torch.no_grad()
-    def criteria(self, data: Rows) -> xr.Dataset:
+    def criteria(self, data: Rows, run: Run) -> xr.Dataset:
         """The log-likelihood of all rows, and what it says with the number of parameters taken into account."""
-        log_likelihood = objective = rows = 0.0
-        t = self.penalties()[:, None]
-        for batch in data.chunks():
+        blocks, t = data.blocks(block_size(data)), self.penalties()[:, None]
+
+        def sums(i: int) -> dict[str, Tensor]:
+            batch = blocks[i]
             parts = self._log_joint(batch["x"], batch.get("observed"))
             both = torch.cat([torch.stack([p.logsumexp(0), (p - t).logsumexp(0)]) for p in parts], 1)
             weight = batch.get("weight", torch.ones_like(both[0]))
-            log_likelihood += float(weight @ both[0])
-            objective += float(weight @ both[1])
-            rows += float(weight.sum())
+            return {"log_likelihood": both[0] @ weight, "objective": both[1] @ weight, "rows": weight.sum()}
+
+        total = run.sum(blocks.n, sums)
+        log_likelihood, objective, rows = (
+            float(total[name]) for name in ("log_likelihood", "objective", "rows")
+        )
         K, D = self.mu.shape
         covariance = {
             "full": K * D * (D + 1) // 2,

@@ -1,4 +1,4 @@
-"""Files that people have: arrays, tables, texts, pairs of texts, sounds, images; and folders of images or of sounds."""
+"""Files that people have: arrays, tables, texts, pairs of texts, sounds, images; and folders of images, of sounds, or of the parts of a table."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from probgen.readers.arrow import of_arrow
 from probgen.readers.base import IMAGES, SOUNDS, Reading, part_of
 from probgen.readers.frames import Choices, from_frame
 from probgen.readers.pairs import is_table, pair_file, pairs
+from probgen.readers.parquet import is_parts
 from probgen.readers.scaled import scaled
+from probgen.readers.stores import is_zarr, zarr_store
 from probgen.readers.tables import ARROW, SUFFIXES, arrow_file, arrow_frame, csv_file, table
 from probgen.readers.texts import lines_of, read_text, text_file
 
 __all__ = [
-    "STORED",
     "Choices",
     "Reading",
     "arrow_frame",
@@ -33,14 +34,15 @@ __all__ = [
     "read_stdin",
     "read_text",
     "scaled",
+    "stored",
     "table",
 ]
 
 _KNOWN = (
-    ".npy, .npz, .csv, .tsv, .tab, .data and these with .gz, .xz or .zst, .parquet, .feather, .arrow, .h5, .hdf5, .nc, .txt, .tsv, .wav, .flac, .ogg, .png, .jpg, .tif and other images, "
-    "IDX (-ubyte, .gz), a folder of images or sounds"
+    ".npy, .npz, .csv, .tsv, .tab, .data and these with .gz, .xz or .zst, .parquet, .feather, .arrow, .h5, .hdf5, .nc, .zarr, .txt, .tsv, .wav, .flac, .ogg, .png, .jpg, .tif and other images, "
+    "IDX (-ubyte, .gz), a folder of images, of sounds or of Parquet files"
 )
-STORED = (".h5", ".hdf5", ".nc")  # of xarray, with the attributes that variables had
+_STORED = (".h5", ".hdf5", ".nc")
 _TO_UNPACK = SOUNDS | IMAGES | {".npy", ".npz", ".txt", ".tsv", ".h5", ".hdf5", ".nc"}
 
 
@@ -50,10 +52,6 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
         raise InputError(f"there is no file {path}")
     if not (path.is_file() or path.is_dir()):  # it would be waited for
         raise InputError(f"{path} is a device or a pipe: save what it gives to a file, and give its path")
-    if path.suffix.lower() == ".zarr" or (path / ".zgroup").exists() or (path / "zarr.json").exists():
-        raise InputError(
-            f"{path}: Zarr is not read; give the Dataset that xarray.open_zarr makes of it, or save it as .nc"
-        )
     place = path / split if split and path.is_dir() else path
     kind = kind_of(path, place, table=_is_of_tables(how))
     how.only(
@@ -66,11 +64,22 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
         from probgen.readers.sounds import sounds  # it imports scipy.signal
 
         return sounds(place, how.rate)
+    if is_zarr(path):
+        return zarr_store(path, split)
+    if is_parts(place):
+        return arrow_file(place, how.table, how.like)
+    if is_parts(path) and split is not None:
+        return part_of(arrow_file(path, how.table, how.like), split, str(path))
     if path.is_dir():
         from probgen.readers.images import images  # it imports Pillow
 
         return images(place, how)
     return _file(path, split, how)
+
+
+def stored(path: Path) -> bool:
+    """Whether a file is one of xarray's, with the attributes that variables had."""
+    return path.suffix.lower() in _STORED or is_zarr(path)
 
 
 def read_stdin(how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (frozen)
@@ -91,6 +100,10 @@ def kind_of(path: Path, place: Path | None = None, *, table: bool = False) -> st
     place  the part of a folder that is looked into
     table  whether an option of tables is said, or columns of a model: a `.tsv` is then none of pairs of texts
     """
+    if is_zarr(path):
+        return "other"
+    if is_parts(path) or (place is not None and is_parts(place)):
+        return "tables"
     if not path.is_dir() or path.suffix.lower() in SOUNDS:
         suffix = path.suffix.lower()
         if suffix in ARROW:
@@ -110,7 +123,7 @@ def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
     suffix, name = path.suffix.lower(), path.name.lower()
     if suffix == ".npz":
         return npz(path, split)
-    if suffix in STORED:
+    if suffix in _STORED:
         return hdf5(path, split)
     if suffix == ".txt":
         return text_file(path, split)

@@ -13,6 +13,7 @@ import xarray as xr
 
 from probgen.errors import FileError, InputError
 from probgen.readers.base import most_unpacked, reason, unpacked
+from probgen.readers.groups import in_groups
 from probgen.store.guard import UNPACKED
 from probgen.store.trees import open_arrays
 
@@ -74,7 +75,11 @@ def npz(path: Path, split: str | None) -> xr.Dataset:
 
 def hdf5(path: Path, split: str | None) -> xr.Dataset:
     """Arrays `x`, `label`, ... at the root, read slice by slice when they are needed."""
-    dataset = open_arrays(path)
+    return in_groups(of_arrays(open_arrays(path), path, split), path)
+
+
+def of_arrays(dataset: xr.Dataset, path: Path, split: str | None) -> xr.Dataset:
+    """What is of use in anybody's Dataset: `x`, and numbers a row. Errors: `InputError`."""
     if split is not None:
         raise InputError(f"{path} has no splits")
     if "x" not in dataset:

@@ -39,6 +39,11 @@ def of_arrow(found: Any, *, spent: bool = False) -> pd.DataFrame:
 
     spent  whether nobody uses the table after this: then its memory is given back column by column
     """
+    return without_nullable(nullable(found, spent=spent))
+
+
+def nullable(found: Any, *, spent: bool = False) -> pd.DataFrame:
+    """The same, in types of columns that follow from those of the table alone, and not from whether there are gaps."""
     nullable = {str(kind): kind for kind in map(pd.api.types.pandas_dtype, NULLABLE)}
     kinds = {"bool": "boolean", "float": "Float32", "double": "Float64"}
 
@@ -53,7 +58,7 @@ def of_arrow(found: Any, *, spent: bool = False) -> pd.DataFrame:
         raise InputError(
             f"the table has a column that pandas cannot hold: {' '.join(str(error).split())[:120]}"
         ) from None
-    return without_nullable(frame)
+    return frame
 
 
 def in_own_types(frame: pd.DataFrame) -> pd.DataFrame:

@@ -164,20 +164,25 @@ def from_frame(
     variables: dict[str, Any] = {"x": (("row", "feature"), _stacked(values, columns), attributes_of(columns))}
     for each in reads:
         if each.use == "label" and each.column is not None:
-            codes = numbers(frame[each.name], each.column)
-            known = np.isfinite(codes)
-            label = np.where(known, codes, -1).astype(np.int64)
-            described = {"levels": each.column.levels, "symbols": list(each.column.classes)}
-            variables["label"] = ("row", label, described)
+            codes = label_of(numbers(frame[each.name], each.column))
+            variables["label"] = ("row", codes, described_label(each.column))
         if each.use == "weight":
             variables["weight"] = ("row", numbers(frame[each.name], Column(each.name, "real")))
     coords: dict[str, Any] = {"feature": [column.name for column in columns]}
     index = next((frame[each.name] for each in reads if each.use == "index"), None)
-    called = (
-        {"row": ("row", _names_of_rows(index), {"name": str(index.name)})} if index is not None else {}
-    )
-    coords |= called or _index_of(frame)
+    called = {"row": ("row", names_of_rows(index), {"name": str(index.name)})} if index is not None else {}
+    coords |= called or index_of(frame)
     return marked(xr.Dataset(variables, coords))
+
+
+def label_of(codes: np.ndarray) -> np.ndarray:
+    """Classes by number as labels, int64: -1 for a gap."""
+    return np.where(np.isfinite(codes), codes, -1).astype(np.int64)
+
+
+def described_label(column: Column) -> dict[str, Any]:
+    """The attributes of a label."""
+    return {"levels": column.levels, "symbols": list(column.classes)}
 
 
 def named(frame: pd.DataFrame) -> pd.DataFrame:
@@ -199,20 +204,26 @@ def _of_array(frame: pd.DataFrame) -> xr.Dataset:
         if whole
         else frame.to_numpy(dtype=np.float64, na_value=np.nan)
     )
-    return xr.Dataset({"x": (("row", "feature"), x)}, _index_of(frame))
+    return xr.Dataset({"x": (("row", "feature"), x)}, index_of(frame))
 
 
-def _index_of(frame: pd.DataFrame) -> dict[str, Any]:
+def index_of(frame: pd.DataFrame) -> dict[str, Any]:
     """What rows are called, if it is more than their numbers."""
     numbered = frame.index.name is None and frame.index.equals(pd.RangeIndex(len(frame)))
     if frame.index.nlevels > 1 or numbered:
         return {}
     attrs = {"name": str(frame.index.name)} if frame.index.name is not None else {}
-    return {"row": ("row", _names_of_rows(frame.index), attrs)}
+    return {"row": ("row", names_of_rows(frame.index), attrs)}
 
 
-def read_columns(frame: pd.DataFrame, name: str, choices: Choices, like: Sequence[Column] = ()) -> list[Read]:
-    """What is made of each column, in their order. Errors: `InputError`."""
+def read_columns(
+    frame: pd.DataFrame,
+    name: str,
+    choices: Choices,
+    like: Sequence[Column] = (),
+    counted: Mapping[str, int] | None = None,
+) -> list[Read]:
+    """What is made of each column, in their order. counted: gaps, where the frame is a digest (`readers.digests`). Errors: `InputError`."""
     names = [str(column) for column in frame.columns]
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise InputError(
@@ -228,7 +239,7 @@ def read_columns(frame: pd.DataFrame, name: str, choices: Choices, like: Sequenc
     reads, problems = [], []
     for i, column in enumerate(names):
         values = frame[column]
-        gaps = int(values.isna().sum())
+        gaps = int(values.isna().sum()) if counted is None else counted[column]
         use, why = _use_of(column, i, values, choices, known, dropped)
         if use == "feature" or use == "label":
             as_class = "category" if use == "label" else None
@@ -507,8 +518,8 @@ def _as_asked(values: pd.Series[Any], column: str, kind: str, dtype: str) -> Col
     return replace(plain, levels=largest - least + 1, least=least)
 
 
-def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
-    """A column as float64, NaN where there is no value; classes by number. Errors: `InputError`, with the cell that is none."""
+def numbers(values: pd.Series[Any], column: Column, first: int = 0) -> np.ndarray:
+    """A column as float64, NaN where there is no value; classes by number. first: the number of its first row. Errors: `InputError`, with the cell that is none."""
     gaps = values.isna().to_numpy()
     out = np.full(len(values), np.nan)
     if column.support == "token" or (column.classes and not pd.api.types.is_numeric_dtype(values.dtype)):
@@ -520,9 +531,13 @@ def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
             row = int(new.argmax())
             said = name_of_class(values.iloc[row])
             raise InputError(
-                f"row {row}, column {column.name!r}: {said!r} is none of its classes; {did_you_mean(said, codes)}"
+                f"row {first + row}, column {column.name!r}: {said!r} is none of its classes; {did_you_mean(said, codes)}"
             )
         out[~gaps] = found[labels[~gaps]]
+        return out
+    if pd.api.types.is_float_dtype(values.dtype):
+        out = values.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
+        _check(out, values, column, first)
         return out
     dated = pd.api.types.is_datetime64_any_dtype(values.dtype)
     if dated or (values.dtype.kind not in "biuf" and _dates(values.dropna().unique())):
@@ -534,7 +549,7 @@ def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
         out[~gaps] = micro[~gaps].astype(np.int64) / DAY
         return out
     plain = values
-    if _percentages(values.dropna().unique()):
+    if not pd.api.types.is_numeric_dtype(values.dtype) and _percentages(values.dropna().unique()):
         plain = values.str.rstrip("% ").str.replace(",", ".", regex=False)
     if pd.api.types.is_timedelta64_dtype(values.dtype):
         out[~gaps] = values[~gaps].dt.total_seconds().to_numpy(dtype=np.float64) / 86_400
@@ -553,7 +568,7 @@ def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
         if beyond.any():
             row = int(beyond.argmax())
             raise InputError(
-                f"row {row}, column {column.name!r}: {values.iloc[row]} is beyond 2**53 and not exact as a number"
+                f"row {first + row}, column {column.name!r}: {values.iloc[row]} is beyond 2**53 and not exact as a number"
             )
     wrong = read.isna().to_numpy() & ~gaps
     if wrong.any():
@@ -565,14 +580,14 @@ def numbers(values: pd.Series[Any], column: Column) -> np.ndarray:
         elif DAY_FIRST.fullmatch(str(cell)):
             hint = "dates are read as 2020-12-31"
         raise InputError(
-            f"row {row}, column {column.name!r}: {cell!r} is no number, and the column is {column.support}; {hint}"
+            f"row {first + row}, column {column.name!r}: {cell!r} is no number, and the column is {column.support}; {hint}"
         )
     out[~gaps] = read.to_numpy(dtype=np.float64, na_value=np.nan)[~gaps]
-    _check(out, values, column)
+    _check(out, values, column, first)
     return out
 
 
-def _check(found: np.ndarray, values: pd.Series[Any], column: Column) -> None:
+def _check(found: np.ndarray, values: pd.Series[Any], column: Column, first: int) -> None:
     """Errors: `InputError` for a cell that is not of its support; what a model allows is checked later."""
     known = ~np.isnan(found)
     fine = np.isfinite(found)
@@ -590,7 +605,7 @@ def _check(found: np.ndarray, values: pd.Series[Any], column: Column) -> None:
     if wrong.any():
         row = int(wrong.argmax())
         raise InputError(
-            f"row {row}, column {column.name!r}: {values.iloc[row]}; allowed is {allowed} ({column.support})"
+            f"row {first + row}, column {column.name!r}: {values.iloc[row]}; allowed is {allowed} ({column.support})"
         )
 
 
@@ -620,8 +635,11 @@ def _stacked(values: list[np.ndarray], columns: Sequence[Column]) -> np.ndarray:
     return x.astype(np.int64) if whole else x
 
 
-def _names_of_rows(names: pd.Series[Any] | pd.Index[Any]) -> np.ndarray:
-    some: Any = names.astype(object) if names.hasnans and pd.api.types.is_integer_dtype(names.dtype) else names
+def names_of_rows(names: pd.Series[Any] | pd.Index[Any]) -> np.ndarray:
+    """What rows are called: numbers and times as they are, else texts."""
+    some: Any = (
+        names.astype(object) if names.hasnans and pd.api.types.is_integer_dtype(names.dtype) else names
+    )
     values = some.to_numpy()
     if values.dtype.kind in "biufM":
         return np.asarray(values)

@@ -24,6 +24,7 @@ from probgen.errors import FileError, InputError
 from probgen.readers.arrow import of_arrow, without_nullable
 from probgen.readers.base import most_unpacked, reason, unpacked
 from probgen.readers.frames import AS_THEY_ARE, Choices, from_frame
+from probgen.readers.parquet import Parquet, is_parquet, row_groups
 from probgen.store.guard import UNPACKED
 
 COLUMNS = 1 << 15
@@ -48,26 +49,28 @@ def arrow_file(
     choices: Choices = AS_THEY_ARE,
     like: Sequence[Column] = (),
 ) -> xr.Dataset:
-    """A Parquet, Feather or Arrow file as `x (row, feature)`. Errors: `InputError`, `FileError`."""
+    """A Parquet, Feather or Arrow file, or a folder of Parquet files, as `x (row, feature)`. Errors: `InputError`, `FileError`."""
     for name in ("columns", "sep", "decimal", "encoding"):
         if getattr(choices, name) is not None:
             raise InputError(f"{name} is of text files, which {path} is not")
+    if is_parquet(path) or path.is_dir():
+        found = Parquet.of(path)
+        if found.is_large:
+            return row_groups(found, choices, like)
+        return from_frame(found.frame(), str(path), choices, like)
     return from_frame(arrow_frame(path), str(path), choices, like)
 
 
 def arrow_frame(path: Path) -> pd.DataFrame:
     """The same as a frame, of nullable types. Errors: `InputError` where pyarrow is missing, `FileError`."""
+    if is_parquet(path) or path.is_dir():
+        return Parquet.of(path).frame()
     try:
-        import pyarrow
         import pyarrow.feather
-        import pyarrow.parquet
     except ImportError:
         raise InputError(f"{path}: needs pyarrow: pip install pyarrow, or save it as .csv") from None
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            found = pyarrow.parquet.read_table(path)
-        else:
-            found = pyarrow.feather.read_table(path)
+        found = pyarrow.feather.read_table(path)
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise FileError(f"{path} cannot be read: {reason(error)}") from None
     return of_arrow(found, spent=True)

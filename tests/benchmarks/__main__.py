@@ -20,6 +20,7 @@ NAMES = (
     "images",
     "inversion",
     "laboratory",
+    "large",
     "layered",
     "nade",
     "pixels",

@@ -27,7 +27,7 @@ from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.errors import DivergedError, InputError, NotOffered
 from probgen.inference.active import say_unused
-from probgen.inference.em import em
+from probgen.inference.em import block_size, em
 from probgen.inference.starts import START_ROWS, clusters, distinct
 from probgen.models.bases.blocks import Classes, Normals
 from probgen.models.bases.columns import Columns, GivenClass, check_double
@@ -168,7 +168,7 @@ class LatentClass(Pair):
             self.log_pi.copy_(self.log_pi.log_softmax(0))
         pi = self.log_pi.detach().exp().cpu().numpy()
         run.notes += say_unused(pi, data.n)
-        return {"criteria": self.criteria(data), "components": self.describe()}
+        return {"criteria": self.criteria(data, run), "components": self.describe()}
 
     @torch.no_grad()
     def start(self, data: Rows, run: Run, stage: str) -> None:
@@ -244,14 +244,18 @@ class LatentClass(Pair):
     # what is kept
 
     @torch.no_grad()
-    def criteria(self, data: Rows) -> xr.Dataset:
+    def criteria(self, data: Rows, run: Run) -> xr.Dataset:
         """The log-likelihood of all rows, and what it says with the number of parameters taken into account."""
-        log_likelihood = rows = 0.0
-        for batch in data.chunks():
+        blocks = data.blocks(block_size(data))
+
+        def sums(i: int) -> dict[str, Tensor]:
+            batch = blocks[i]
             log_p = self.log_prob(batch["x"], batch.get("observed"))
             weight = batch["weight"].to(log_p) if "weight" in batch else torch.ones_like(log_p)
-            log_likelihood += float(weight @ log_p)
-            rows += float(weight.sum())
+            return {"log_likelihood": weight @ log_p, "rows": weight.sum()}
+
+        total = run.sum(blocks.n, sums)
+        log_likelihood, rows = float(total["log_likelihood"]), float(total["rows"])
         K = self.options.components
         parameters = K - 1 + K * self.columns.parameters_of_component
         bic = parameters * math.log(rows) - 2 * log_likelihood
