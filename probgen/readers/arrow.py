@@ -92,7 +92,7 @@ def in_own_types(frame: pd.DataFrame) -> pd.DataFrame:
 def without_nullable(frame: pd.DataFrame) -> pd.DataFrame:
     """The same, with columns without gaps in types of NumPy, as pandas reads them."""
     plain: dict[Any, Any] = {
-        name: getattr(dtype, "numpy_dtype", "str")
+        name: "str" if str(dtype) == "string" else dtype.numpy_dtype
         for name, dtype in frame.dtypes.items()
         if (str(dtype) in NULLABLE and not frame[name].hasnans) or str(dtype) == "string"
     }

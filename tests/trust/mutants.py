@@ -75,7 +75,7 @@ MUTANTS = [
         "readers/classes.py", "tests/test_tables.py tests/test_table_names.py",
         ("codes.get(RARE, -1))", "-1)"),
         ("if name in codes), codes", "if name in codes and name != name.strip()), codes"),
-        ("        yield repr(number)\n", ""),
+        ("        yield repr(float(value))\n", ""),
         ("yield name_of_class(value)", "yield str(value)"),
     ),
     *of(
