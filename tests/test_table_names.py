@@ -528,3 +528,21 @@ def test_lists_of_analyses_can_be_read(tmp_path: Path) -> None:
         load(place / "impute.csv", like=fitted.event.columns).x.drop_vars("classes").drop_attrs(),
         found.table.rename("x").drop_attrs(),
     )
+
+
+def test_scores_of_one_table_are_compared_whatever_the_order_of_columns_and_classes() -> None:
+    """And those of tables that only their names tell apart are not."""
+    rng = np.random.default_rng(0)
+    t = pd.DataFrame({"a": list("xyzx") * 10, "b": rng.normal(size=40), "c": list("xxyz") * 10})
+    kinds = {"kind": {"a": "z < x < y"}}
+    one = probgen.score(probgen.fit("independent", load(t)), t)
+    other = probgen.score(probgen.fit("mixture", load(t[["c", "b", "a"]], table=kinds), components=1), t)
+    found = probgen.compare({"one": one, "other": other})
+    assert np.isfinite(found.mean_log_prob.values).all() if "mean_log_prob" in found else found.sizes
+    renamed = t.rename(columns={"a": "c", "c": "a"})
+    with pytest.raises(InputError, match="different data"):
+        probgen.compare({"one": one, "renamed": probgen.score(probgen.fit("independent", renamed), renamed)})
+    gaps = t.assign(a=t["a"].mask(t["a"] == "y"))
+    fitted = [probgen.fit("mixture", load(t, table=how), components=1) for how in ({}, kinds)]
+    digests = {probgen.score(each, gaps).log_prob.attrs["rows"] for each in fitted}
+    assert len(digests) == 1

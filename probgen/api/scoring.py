@@ -45,7 +45,14 @@ if TYPE_CHECKING:
 
 AT_ONCE = 4096  # rows of an exact score that go over together, at least
 SHARDS = 16  # that are a part at most where each may take long
-OPENED = (".h5", ".hdf5", ".nc", ".npy", ".parquet", ".pq")  # files of which rows are read where they are scored
+OPENED = (
+    ".h5",
+    ".hdf5",
+    ".nc",
+    ".npy",
+    ".parquet",
+    ".pq",
+)  # files of which rows are read where they are scored
 
 
 @isolated

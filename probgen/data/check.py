@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,16 +51,17 @@ def check(
         blocks_of = {name: _blocks_of(dataset[name]) for name in names}
         blocks = [(name, rows) for name in names for rows in blocks_of[name]]
         heads = {name: _head(name, dataset[name]) for name in names}
+        heads["x"] += _told(event.columns)
         # where each process looks at some of the data, all look whether they have the same, at both ends of each variable
         ends = [(name, blocks_of[name][i]) for name in names for i in (0, -1)] if world.size > 1 else []
-        same = f"{heads} {[_hashed(_values(dataset, *block)).hex() for block in ends]}"
+        same = f"{heads} {[_hashed(_values(dataset, *block), block[0], event).hex() for block in ends]}"
     world.check_same({"data or options": same})
     sharing = world if len(blocks) >= max(SHARED, world.size) else World()
     seen, mine = _Seen.nothing(dataset["x"].shape[1:]), {}
     with world.agreed():  # of several errors it raises that of the first process, which has the first blocks
         for i in sharing.share(len(blocks)):
             values = _values(dataset, *blocks[i])
-            mine[i] = _hashed(values)
+            mine[i] = _hashed(values, blocks[i][0], event)
             here = _look(dataset, *blocks[i], values, event, dtype, x_dtype, learning, not seen.known.all())
             seen = seen.joined(here)
     hashes = sharing.bytes_of_each(len(blocks), mine.__getitem__)
@@ -172,7 +173,25 @@ def _values(dataset: xr.Dataset, name: str, rows: slice) -> np.ndarray:
     return found
 
 
-def _hashed(values: np.ndarray) -> bytes:
+def _told(columns: Sequence[Column]) -> str:
+    """What columns and classes are called, in whatever order a model has them; nothing where they have no names."""
+    return (
+        f" {sorted((column.name, column.support, sorted(column.classes)) for column in columns)}"
+        if columns
+        else ""
+    )
+
+
+def _hashed(values: np.ndarray, name: str, event: Event) -> bytes:
+    """The SHA-256; of a table with its columns, and the numbers of classes, in the order of their names."""
+    if name == "x" and event.columns:
+        columns = event.columns
+        values = values[:, sorted(range(len(columns)), key=lambda i: columns[i].name)]
+        for j, column in enumerate(sorted(columns, key=lambda column: column.name)):
+            if column.support == "token" and list(column.classes) != sorted(column.classes):
+                rank = np.argsort(np.argsort(np.array(column.classes, dtype=object)))
+                known = values[:, j] == values[:, j]
+                values[known, j] = rank[values[known, j].astype(int)]
     return hashlib.sha256(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data).digest()
 
 

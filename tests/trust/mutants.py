@@ -96,7 +96,7 @@ MUTANTS = [
     ),
     *of(
         "data/check.py", "tests/test_table_names.py",
-        ("    _refuse_scale(x, low, high)\n", ""),
+        ("    _refuse_scale(x, seen.low, seen.high)\n", ""),
     ),
     *of(
         "inference/elbo.py", f"{LATENT} -k bound_is+or+parts+or+latents_one+or+without+or+scaled+or+another_order",
