@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import textwrap
 import time
 from itertools import pairwise
@@ -18,6 +21,7 @@ import probgen
 from probgen.contract import world as w
 from probgen.contract.rows import Moments
 from probgen.contract.run import Run
+from probgen.contract.state import digest_of
 from probgen.contract.world import World
 from probgen.errors import InputError
 from tests.launch import ended, started
@@ -249,3 +253,106 @@ def test_the_journal_has_the_bytes_of_the_formula(tmp_path: Path) -> None:
     assert rounds == {3}
     assert 0 <= sent.pop() - (numbers[4] * 4 + numbers[8] * 8) <= 8 * 4  # parts of the loss
     assert not sent
+
+
+def command(folder: Path, *more: str, checkpoints: str = "60") -> subprocess.Popen[str]:
+    """`probgen fit` of a small VAE in parts."""
+    np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(300, 6)))
+    settings = {"latent": 2, "hidden": [8], "epochs": 200, "batch_size": 50}
+    options = [*(f"--set={name}={value}" for name, value in settings.items()), "--parts=4"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "probgen", "fit", "vae", "--data", "x.npy", "--out", "run", *options, *more],
+        cwd=folder, env={**os.environ, "PROBGEN_CHECKPOINT_SECONDS": checkpoints, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def children_under_way(process: subprocess.Popen[str], folder: Path) -> list[int]:
+    """The processes that a launcher has started, once their fit is going."""
+    deadline, journal = time.monotonic() + 60, folder / "run" / "history.jsonl"
+    size = journal.stat().st_size if journal.exists() else 0
+    while not journal.exists() or journal.stat().st_size < size + 2000:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return list(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
+
+
+def test_one_command_starts_processes_and_ends_those_that_are_left(tmp_path: Path) -> None:
+    """SIGKILL to one: one line, the others are gone; on with it on another number; SIGTERM to the launcher: all stop after the same step."""
+    first = command(tmp_path, "--processes", "2", checkpoints="0")
+    victims = children_under_way(first, tmp_path)
+    assert len(victims) == 2
+    os.kill(victims[1], signal.SIGKILL)
+    at = time.monotonic()
+    out, err = first.communicate(timeout=60)
+    assert time.monotonic() - at < 5
+    assert (first.returncode, out) == (1, "")
+    assert (
+        err
+        == "probgen: process 1 of 2 was ended by SIGKILL; go on with --resume, on any number of processes\n"
+    )
+    assert not any(Path(f"/proc/{pid}").exists() for pid in victims)
+
+    second = command(tmp_path, "--processes", "3", "--resume", checkpoints="0")
+    children_under_way(second, tmp_path)
+    second.send_signal(signal.SIGTERM)
+    _, err = second.communicate(timeout=60)
+    assert second.returncode in (0, 143)
+    if second.returncode:  # it had not ended before
+        assert err.count("\n") == 1
+        assert "SIGTERM" in err
+    third = command(tmp_path, "--resume")
+    assert third.communicate(timeout=120)[1] == ""
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    assert command(alone).communicate(timeout=120)[1] == ""
+    one, other = probgen.load(tmp_path / "run"), probgen.load(alone / "run")
+    assert digest_of(one.state) == digest_of(other.state)
+    assert digest_of(one.history) == digest_of(other.history)
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (["--processes", "5"], 2, "parts = 4: 5 processes are more than a batch has parts"),
+        (["--processes", "0"], 2, "Invalid value for '--processes'"),
+        (["--processes", "2", "--set", "latnt=2"], 2, "unknown option 'latnt'"),
+    ],
+)
+def test_what_several_processes_refuse_is_one_line(
+    more: list[str], code: int, message: str, tmp_path: Path
+) -> None:
+    process = command(tmp_path, *more)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert message in err
+    assert err.count("probgen:") <= 1
+    assert not (tmp_path / "run" / "model.h5").exists()
+
+
+def test_checkpoints_are_those_of_one_process_byte_for_byte(tmp_path: Path) -> None:
+    script = fits(
+        tmp_path,
+        """
+        import os, shutil
+        from probgen.store.folder import RunFolder
+        os.environ["PROBGEN_CHECKPOINT_SECONDS"] = "0"
+        save, kept = RunFolder.save, []
+        def saved(self, stage, step, *rest, **how):
+            save(self, stage, step, *rest, **how)
+            kept.append((stage, step, self._checkpoint(stage, step).read_bytes()))
+        RunFolder.save = saved
+        for name in ("em", "vae", "vqvae", "gan"):
+            family, x, valid, options = FITS[name]
+            probgen.fit(family, x, valid=valid, out=f"{sys.argv[1]}-{name}", **({} if name == "em" else {"parts": 4}), **options)
+        import hashlib
+        if kept:
+            print(len(kept), hashlib.sha256(repr(kept).encode()).hexdigest())
+        """,
+    )
+    found = [ended(started(script, n, str(tmp_path / f"run-{n}"))) for n in (1, 2, 3)]
+    assert all(code == 0 for each in found for code, *_ in each), found
+    assert len({each[0][1] for each in found}) == 1
+    assert int(found[0][0][1].split()[0]) > 20
+    assert [out for each in found for _, out, _ in each[1:]] == [""] * 3

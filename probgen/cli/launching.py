@@ -33,8 +33,9 @@ def launched(n: int) -> int | None:
         return None
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        processes = [_started(rank, n, folder) for rank in range(n)]
+        processes: list[subprocess.Popen[bytes]] = []
         told = stack.enter_context(_forwarding(processes))
+        processes += (_started(rank, n, folder) for rank in range(n) if not told)
         failed_at = None
         killed: set[int] = set()
         while any(process.poll() is None for process in processes):
@@ -45,6 +46,8 @@ def launched(n: int) -> int | None:
                 for rank in killed:
                     processes[rank].kill()
             time.sleep(LOOK)
+        if len(processes) < n:
+            return 128 + told[0]
         codes = [GONE if rank in killed else process.wait() for rank, process in enumerate(processes)]
         return _told(codes, told, folder)
 
@@ -53,13 +56,12 @@ def _started(rank: int, n: int, folder: Path) -> subprocess.Popen[bytes]:
     """A process in a session of its own, so that Ctrl-C reaches it through its launcher alone."""
     world = {"RANK": str(rank), "WORLD_SIZE": str(n), LAUNCHED: f"file://{folder / 'meeting'}"}
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    streams: dict[str, Any] = {}
-    if rank:
-        streams = {"stdout": subprocess.DEVNULL, "stderr": (folder / f"{rank}").open("wb")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "probgen", *sys.argv[1:]],
-        env={**os.environ, **world, **threads}, stdin=subprocess.DEVNULL, start_new_session=True, **streams,
-    )  # fmt: skip
+    with (folder / f"{rank}").open("wb") as errors:
+        streams: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": errors} if rank else {}
+        return subprocess.Popen(
+            [sys.executable, "-m", "probgen", *sys.argv[1:]],
+            env={**os.environ, **world, **threads}, stdin=subprocess.DEVNULL, start_new_session=True, **streams,
+        )  # fmt: skip
 
 
 @contextmanager
