@@ -22,6 +22,7 @@ from distributed import Client
 from typer.testing import CliRunner
 
 import probgen
+from probgen import recipes
 from probgen.api import pools, sampling, scoring
 from probgen.api.loading import packed
 from probgen.api.pools import Pool, pool_of
@@ -501,3 +502,24 @@ def test_commands_share_the_work(exact: Fitted, x: np.ndarray, two: Client, tmp_
             )
             assert done.exit_code == 0, done.output
             assert bits(out) == digest_of(wanted)
+
+
+def test_models_of_a_recipe_are_fitted_side_by_side(two: Client, tmp_path: Path) -> None:
+    """Those that are built on others after these; with the bits of a recipe that is run alone."""
+    (tmp_path / "r.toml").write_text(
+        '[data]\nname = "iris"\n[models.one]\nfamily = "mixture"\ncomponents = 2\nsteps = 5\n'
+        '[models.two]\nfamily = "independent"\n[models.three]\nfamily = "vae"\nlatent = 1\nhidden = [4]\nepochs = 2\n'
+    )
+    plan = recipes.read(str(tmp_path / "r.toml"), {})
+    alone = list(recipes.execute(plan, tmp_path / "alone"))
+    shared = list(recipes.execute(plan, tmp_path / "shared", pool=Pool(two)))
+    for one, other in zip(alone, shared, strict=True):
+        assert digest_of(one.fitted.state) == digest_of(other.fitted.state)
+        assert one.figures == other.figures
+        assert (other.run / "model.h5").read_bytes()
+    again = list(recipes.execute(plan, tmp_path / "shared", resume=True, pool=Pool(two)))
+    assert [result.figures for result in again] == [result.figures for result in alone]
+    built = recipes.read("rooms-inversion", {})
+    chains = {name: built.built_on(name) for name in built.models}
+    assert any(chains.values())
+    assert all(chain <= set(built.models) for chain in chains.values())

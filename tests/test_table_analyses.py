@@ -248,3 +248,12 @@ def test_an_analysis_reads_files_as_the_fit_did(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert "copied" in done.stdout
     assert runner.invoke(app, ["score", run, "--data", test]).exit_code == 0
+
+
+def test_options_of_reading_need_data(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    probgen.fit("independent", pd.DataFrame(x, columns=["a", "b"]), out=tmp_path / "run")
+    for option in ("--drop=a", "--kind=a=count", "--sep=;", "--gray"):
+        done = CliRunner().invoke(app, ["analyze", "synthesize", str(tmp_path / "run"), option])
+        assert done.exit_code == 2
+        assert "says how data are read: give --data" in done.output

@@ -122,6 +122,9 @@ def analyzed(
         for option, value in (("--split", split), ("--reference", reference)):
             if value is not None:
                 raise InputError(f"{option} {value} needs --data: give --data")
+        read = {**images, **images.get("table", {})}
+        if said := [option for option, value in read.items() if value and option != "table"]:
+            raise InputError(f"--{said[0]} says how data are read: give --data")
     else:
         check_source(data)
     target = out if out is not None else runs[0] if runs[0].is_dir() else None

@@ -10,10 +10,12 @@ import typer
 
 from probgen.cli import completion
 from probgen.cli.common import (
+    Cluster,
     DataDir,
     Device,
     Json,
     Quiet,
+    cluster_of,
     number,
     place,
     print_table,
@@ -60,6 +62,7 @@ def command(
     ] = None,
     device: Device = None,
     data_dir: DataDir = None,
+    cluster: Cluster = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -73,6 +76,7 @@ def command(
     changes = settings(set_) | ({"seed": seed} if seed is not None else {})
     out = out or Path("runs") / (Path(recipe).stem + ("-fast" if fast else ""))
     check_folder(out)
+    cluster_of(cluster, out)
     plan = recipes.read(recipe, changes, fast=fast)
     recipes.check(plan)
     if dry_run:
@@ -84,15 +88,18 @@ def command(
         )
         return
     results = []
-    for result in recipes.execute(
-        plan, out, resume=resume, force=force, device=device,
-        data_dir=str(data_dir) if data_dir else None, progress=progress(quiet),
-    ):  # fmt: skip
-        results.append(result)
-        if not quiet:
-            for note in (*result.fitted.notes, *result.notes):
-                typer.echo(f"{result.model}: {note}", err=True)
-            typer.echo(f"{result.model}: done in {result.seconds:.1f} s, {result.run}", err=True)
+    from probgen.api.pools import pool_of
+
+    with pool_of(cluster_of(cluster, out)) as pool:
+        for result in recipes.execute(
+            plan, out, resume=resume, force=force, device=device,
+            data_dir=str(data_dir) if data_dir else None, progress=progress(quiet), pool=pool,
+        ):  # fmt: skip
+            results.append(result)
+            if not quiet:
+                for note in (*result.fitted.notes, *result.notes):
+                    typer.echo(f"{result.model}: {note}", err=True)
+                typer.echo(f"{result.model}: done in {result.seconds:.1f} s, {result.run}", err=True)
     notes = {result.model: result.notes for result in results if result.notes}
     said = {result.model: result.fitted.notes for result in results if result.fitted.notes}
     rows = recipes.table(results)

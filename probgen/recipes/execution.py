@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -43,6 +44,15 @@ SEEN = (
     "the rows that were scored are those of the fit, and say nothing of other rows: "
     "split = 'train' and valid = 'valid' in [data], split = 'test' in [score] divide a table"
 )
+
+
+class Pool(Protocol):
+    """Workers that do things side by side."""
+
+    def each(
+        self, work: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], shared: tuple[Any, ...] = ()
+    ) -> Iterator[tuple[int, Any]]:
+        """`(i, work(*shared, *job))` for each job, as they are done."""
 
 
 @dataclass
@@ -84,8 +94,11 @@ def execute(
     device: str | None = None,
     data_dir: str | None = None,
     progress: bool = False,
+    pool: Pool | None = None,
 ) -> Iterator[Result]:
     """Fit, draw from, score and analyze each model; each is a run of its own in `out`.
+
+    pool  workers that have `out` as well, and fit models side by side first; the result is the same
 
     Analyses of several models come last, into `out` itself; what they say of each model is among its figures once all
     results were taken. Errors: as of `fit`, `sample`, `score` and `analyze`.
@@ -108,6 +121,10 @@ def execute(
     common: dict[str, Any] = {"seed": recipe.seed, "device": device, "progress": progress}
     several = {name for name in recipe.analyses if find_analysis(name).several}
     results: list[Result] = []
+    spent = dict.fromkeys(recipe.models, 0.0)
+    if pool is not None:
+        spent = _fitted_by(pool, recipe, out, resume, force, device, data_dir)
+        resume, force = True, False
     for name, model in recipe.models.items():
         begun, run = time.monotonic(), out / name
         options = located(model.options, out, recipe.models)
@@ -136,12 +153,46 @@ def execute(
             result.figures |= numbers_of(group)
         for analysis in (a for a in recipe.analyses if a not in several and name in recipe.analysed(a)):
             _analyze(recipe, analysis, fitted, (data, scored), [result], run, title, common)
-        result.seconds = time.monotonic() - begun
+        result.seconds = spent[name] + time.monotonic() - begun
         yield result
     for analysis in sorted(several):
         some = [result for result in results if result.model in recipe.analysed(analysis)]
         models = {result.model: result.fitted for result in some}
         _analyze(recipe, analysis, models, (data, scored), some, out, recipe.title, common)
+
+
+def _fitted_by(
+    pool: Pool, recipe: Recipe, out: Path, resume: bool, force: bool, device: str | None, data_dir: str | None
+) -> dict[str, float]:
+    """Fit the models side by side, those that are built on others after these; the seconds that each took."""
+    shared = (*recipe.travelling(data_dir), str(out.resolve()), device, resume, force)
+    spent: dict[str, float] = {}
+    while len(spent) < len(recipe.models):
+        ready = [
+            name for name in recipe.models if name not in spent and recipe.built_on(name) <= spent.keys()
+        ]
+        for i, seconds in pool.each(fit_one, ((name,) for name in ready), shared=shared):
+            spent[ready[i]] = seconds
+    return spent
+
+
+def fit_one(
+    text: str, data_dir: str | None, out: str, device: str | None, resume: bool, force: bool, name: str
+) -> float:
+    """Fit one model of a recipe into its run, by plain values alone, as another process is told of it; the seconds that it took."""
+    begun, recipe = time.monotonic(), checked(Recipe, json.loads(text), "the recipe")
+    needed = sorted(
+        {given for model in recipe.models.values() for given in conditioned_on(model, recipe.models)}
+    )
+    valid = recipe.data.part(recipe.data.valid, "valid")
+    part = partial(rows_of_split, recipe, needed, data_dir)
+    model = recipe.models[name]
+    fit(
+        model.family, part(recipe.data.part(recipe.data.split, "train")), valid=part(valid) if valid is not None else None,
+        out=Path(out) / name, resume=resume, force=force, seed=recipe.seed, device=device,
+        **located(model.options, Path(out), recipe.models),
+    )  # fmt: skip
+    return time.monotonic() - begun
 
 
 def rows_of_split(

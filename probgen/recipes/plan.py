@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -202,6 +203,24 @@ class Recipe(Options):
             if name not in self.models:
                 raise InputError(f"{analysis}.{ANALYSED}: {did_you_mean(str(name), self.models)}")
         return list(names)
+
+    def built_on(self, name: str) -> set[str]:
+        """The models that one is built on: those that its options name as `{ model = "NAME" }`."""
+
+        def named(value: Any) -> set[str]:
+            if isinstance(value, Mapping):
+                own = {str(value["model"])} if set(value) == {"model"} else set()
+                return own.union(*map(named, value.values()))
+            return set().union(*map(named, value)) if isinstance(value, list | tuple) else set()
+
+        return named(self.models[name].options)
+
+    def travelling(self, data_dir: str | None) -> tuple[str, str | None]:
+        """As plain values, for processes that stand elsewhere: the recipe as JSON, and the folder of data sets."""
+        plain = self.model_dump(mode="json", exclude_defaults=True)
+        if self.data.path is not None:
+            plain["data"]["path"] = str(Path(self.data.path).resolve())
+        return json.dumps(plain), None if data_dir is None else str(Path(data_dir).resolve())
 
     @model_validator(mode="after")
     def _known(self) -> Recipe:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import tomli_w
 import xarray as xr
@@ -21,22 +21,13 @@ from probgen.contract.options import checked
 from probgen.contract.ranges import Choice, Range, Space
 from probgen.errors import InputError
 from probgen.plugins.family import family as find_family
-from probgen.recipes.execution import rows_of_split
+from probgen.recipes.execution import Pool, rows_of_split
 from probgen.recipes.plan import Recipe, check, check_search, conditioned_on, own_options
 from probgen.store.files import without_none, write_whole
 from probgen.store.folder import SCORES
 from probgen.store.trees import write_dataset
 
 OWN = "recipe"  # what the options of the recipe are called, beside `best`
-
-
-class Pool(Protocol):
-    """Workers that do trials side by side."""
-
-    def each(
-        self, work: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], shared: tuple[Any, ...] = ()
-    ) -> Iterator[tuple[int, Any]]:
-        """`(i, work(*shared, *job))` for each job, as they are done."""
 
 
 @dataclass
@@ -97,13 +88,10 @@ def search(
             shared = (model.family, *rows, recipe.seed, device, progress)
             return ((i, attempt(*shared, *job)) for i, job in enumerate(jobs))
     else:
-        plain = recipe.model_dump(mode="json", exclude_defaults=True)
-        if recipe.data.path is not None:  # workers may stand elsewhere
-            plain["data"]["path"] = str(Path(recipe.data.path).resolve())
-        folder = None if data_dir is None else str(Path(data_dir).resolve())
+        shared = (*recipe.travelling(data_dir), name, device)
 
         def each(jobs: Iterator[Job]) -> Iterator[tuple[int, Receipt]]:
-            return pool.each(trial, jobs, shared=(json.dumps(plain), name, folder, device))
+            return pool.each(trial, jobs, shared=shared)
 
     place = out.resolve()
     with searching.opened(place, request, resume=resume, force=force) as study:
@@ -128,8 +116,8 @@ def search(
 
 def trial(
     text: str,
-    name: str,
     data_dir: str | None,
+    name: str,
     device: str | None,
     number: int,
     options: str,

@@ -26,6 +26,7 @@ NAMES = (
     "pixels",
     "planted",
     "pools",
+    "scale",
     "sequences",
     "starts",
     "startup",
