@@ -356,3 +356,25 @@ def test_checkpoints_are_those_of_one_process_byte_for_byte(tmp_path: Path) -> N
     assert len({each[0][1] for each in found}) == 1
     assert int(found[0][0][1].split()[0]) > 20
     assert [out for each in found for _, out, _ in each[1:]] == [""] * 3
+
+
+def test_a_full_disk_at_process_0_ends_all_with_one_line(tmp_path: Path) -> None:
+    limit = textwrap.dedent(
+        """
+        import resource, runpy, sys
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+        sys.argv[0] = "probgen"
+        runpy.run_module("probgen", run_name="__main__")
+        """
+    )
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(300, 6)))
+    settings = {"latent": 2, "hidden": [200], "epochs": 5, "batch_size": 50}
+    options = [*(f"--set={name}={value}" for name, value in settings.items()), "--parts=2"]
+    done = subprocess.run(
+        [sys.executable, "-c", limit, "fit", "vae", "--data", "x.npy", "--out", "run", *options, "--processes", "2"],
+        cwd=tmp_path, env={**os.environ, "PROBGEN_CHECKPOINT_SECONDS": "0"}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "File too large" in done.stderr
+    assert not (tmp_path / "run" / "model.h5").exists()
