@@ -88,9 +88,9 @@ class DrawsWithOneSeed(Good):
 class ChangesTheData(Good):
     @classmethod
     @hookimpl
-    def score(cls, fitted: Fitted, data: dict[str, Tensor]) -> Any:
-        values = Normal(0.0, 1.0).log_prob(data["x"].sub_(fitted.module.mu).div_(fitted.module.sigma)).sum(1)
-        return exact(values - fitted.module.sigma.log().sum())
+    def fit(cls, module: GoodModule, data: Rows, run: Run) -> None:
+        next(data.chunks(8))["x"].add_(1)
+        Good.fit(module=module, data=data, run=run)
 
 
 class DrawsFromNumPy(Good):

@@ -404,3 +404,36 @@ def test_the_digest_is_of_values_and_not_of_how_they_lie(monkeypatch: pytest.Mon
         changed = x.copy()
         changed[999, 4] = np.nextafter(changed[999, 4], 9)
         assert len({wanted, digest(changed), digest(x[::-1]), digest(x[:, ::-1]), digest(x[:-1])}) == 5
+
+
+def test_a_store_is_inspected_as_it_is_read(tmp_path: Path) -> None:
+    """Consolidated metadata beside those of an array say nothing of it."""
+
+    path = tmp_path / "x.zarr"
+    xr.Dataset({"x": (("row", "feature"), np.zeros((8, 2)))}).to_zarr(path, zarr_format=2, consolidated=True)
+    assert (path / ".zmetadata").exists()
+    told = json.loads((path / "x" / ".zarray").read_text())
+    (path / "x" / ".zarray").write_text(json.dumps({**told, "shape": [1 << 34, 2]}))
+    with pytest.raises(FileError, match="declares"):
+        datasets.load(path)
+
+
+def test_parts_that_differ_in_what_may_be_null_are_one_table(tmp_path: Path) -> None:
+
+    for i, nullable in enumerate((True, False)):
+        schema = pa.schema([pa.field("a", pa.float64(), nullable=nullable), pa.field("b", pa.float64())])
+        pq.write_table(
+            pa.table({"a": [1.5, 2.5], "b": [0.5, float(i)]}, schema=schema), tmp_path / f"part-{i}.parquet"
+        )
+    assert datasets.load(tmp_path).x.shape == (4, 2)
+
+
+def test_codes_that_are_no_classes_are_refused_also_where_classes_are_in_no_order() -> None:
+    t = pd.DataFrame({"k": pd.Categorical(["b", "a", "b", "a"], ["b", "a"]), "r": [0.5, 1.5, 2.5, 4.0]})
+    rows = datasets.load(t)
+    for code in (7.0, -5.0, np.inf):
+        values = np.r_[[[code, 0.5]], rows.x.values[1:]]
+        said = {name: value for name, value in rows.x.attrs.items() if name != "described"}
+        wrong = xr.Dataset({"x": (("row", "feature"), values, said)}, {"feature": ["k", "r"]})
+        with pytest.raises(InputError, match=r"column 'k', row 0"):
+            probgen.fit("independent", wrong)

@@ -31,6 +31,7 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.state import digest_of
 from probgen.errors import FileError, InputError, RunError
 from probgen.plugins.family import Family
+from probgen.recipes.plan import named_in
 from probgen.store import opened as module
 from probgen.store.parts import PARTS
 from probgen.store.trees import read_dataset
@@ -520,6 +521,6 @@ def test_models_of_a_recipe_are_fitted_side_by_side(two: Client, tmp_path: Path)
     again = list(recipes.execute(plan, tmp_path / "shared", resume=True, pool=Pool(two)))
     assert [result.figures for result in again] == [result.figures for result in alone]
     built = recipes.read("rooms-inversion", {})
-    chains = {name: built.built_on(name) for name in built.models}
+    chains = {name: named_in(model.options) for name, model in built.models.items()}
     assert any(chains.values())
     assert all(chain <= set(built.models) for chain in chains.values())

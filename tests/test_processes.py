@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 import probgen
+from probgen import recipes
 from probgen.contract import world as w
 from probgen.contract.rows import Moments
 from probgen.contract.run import Run
@@ -251,7 +252,8 @@ def test_the_journal_has_the_bytes_of_the_formula(tmp_path: Path) -> None:
     state = [*module.parameters(), *module.buffers()]
     numbers = {size: sum(each.numel() for each in state if each.itemsize == size) for size in (4, 8)}
     assert rounds == {3}
-    assert 0 <= sent.pop() - (numbers[4] * 4 + numbers[8] * 8) <= 8 * 4  # parts of the loss
+    beside = len(list(module.parameters())) + 8  # whether each has a gradient, and parts of the loss
+    assert 0 <= sent.pop() - (numbers[4] * 4 + numbers[8] * 8) <= beside * 4
     assert not sent
 
 
@@ -378,3 +380,26 @@ def test_a_full_disk_at_process_0_ends_all_with_one_line(tmp_path: Path) -> None
     assert done.stderr.count("\n") == 1
     assert "File too large" in done.stderr
     assert not (tmp_path / "run" / "model.h5").exists()
+
+
+def test_weights_without_a_gradient_have_none_in_parts() -> None:
+    """Adam would let them decay."""
+    used, unused = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    run = Run(parts=3)
+
+    def work() -> dict[str, Tensor]:
+        loss = (run.rows({"x": torch.arange(6.0)[:, None]})["x"] * used).mean()
+        loss.backward()
+        return {"loss": loss}
+
+    run.descend([], [used, unused], work)
+    assert used.grad is not None
+    assert unused.grad is None
+
+
+def test_what_is_no_work_of_one_fit_is_refused_under_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="without torchrun"):
+        probgen.search("mixture", np.zeros((3, 2)), valid=np.zeros((3, 2)), options={"components": [1, 2]})
+    with pytest.raises(InputError, match="without torchrun"):
+        next(iter(recipes.execute(recipes.read("quickstart", {}), Path("nowhere"))))

@@ -45,9 +45,8 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     """Of the least likely rows, least likely first: `place` in the data, `log_prob` (row,), `surprise` (row, feature) in nats more than usual, x, and
     `why`: the columns that are most surprising, with their values. `log_prob_rows` is of all rows.
     """
-    data = data.assign(x=(data["x"].dims, known_values(data), data["x"].attrs)).drop_vars(
-        "observed", errors="ignore"
-    )
+    if "observed" in data:
+        data = data.assign(x=(data["x"].dims, known_values(data), data["x"].attrs)).drop_vars("observed")
     scores = _scores(fitted, data, call)
     order = np.argsort(scores, kind="stable")[: options.rows]
     few = data.isel(row=order)

@@ -122,26 +122,29 @@ def fit(
                 folder.clear()
             return fitted
         tell = observers.tell if world.first else None
-        run = Run(seed, device=device, dtype=dtype, folder=folder, tell=tell, world=world, parts=parts)
+        run = Run(
+            seed, device=device, dtype=dtype, folder=folder, out=place, tell=tell, world=world, parts=parts
+        )
         stack.callback(run.close)
         with told(observers, "fit", definition, run), run.minding_signals():
             module.train()
             groups = definition.call("fit", module=module, data=taken.rows, options=wanted, run=run)
-        try:
-            fitted = _fitted(definition, wanted, event, module, models, groups, run, request)
-            if folder is not None:
-                fitted.save(folder.path / MODEL)
-                folder.clear()
-        except (
-            ValueError,
-            TypeError,
-        ) as error:  # of xarray: names, dimensions or types that a file cannot hold
-            if isinstance(error, ProbgenError):
-                raise
-            raise PluginError(
-                f"family {definition.name!r} ({definition.origin}), fit: what it learnt or returned cannot be kept: "
-                f"{' '.join(str(error).split())}"
-            ) from error
+        with world.agreed():
+            try:
+                fitted = _fitted(definition, wanted, event, module, models, groups, run, request)
+                if folder is not None:
+                    fitted.save(folder.path / MODEL)
+                    folder.clear()
+            except (
+                ValueError,
+                TypeError,
+            ) as error:  # of xarray: names, dimensions or types that a file cannot hold
+                if isinstance(error, ProbgenError):
+                    raise
+                raise PluginError(
+                    f"family {definition.name!r} ({definition.origin}), fit: what it learnt or returned cannot be kept: "
+                    f"{' '.join(str(error).split())}"
+                ) from error
     return fitted
 
 

@@ -11,6 +11,7 @@ import os
 import platform
 import signal
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -89,7 +90,7 @@ def _started(n: int) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
-    before = dict(os.environ)
+    before, theirs = set(os.environ), set[str]()
     quiet: dict[str, Any] = {"distributed.nanny.pre-spawn-environ": {}}
     try:
         with (
@@ -107,6 +108,7 @@ def _started(n: int) -> Iterator[Client]:
             ) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
+            theirs = os.environ.keys() - before
             cluster.scale(n)
             try:
                 client.wait_for_workers(n, timeout=START)
@@ -114,8 +116,8 @@ def _started(n: int) -> Iterator[Client]:
                 raise RunError(f"{n} processes have not started within {START} seconds") from None
             yield client
     finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
+        for name in theirs:
+            os.environ.pop(name, None)
 
 
 def dask_setup(worker: Any) -> None:
@@ -142,7 +144,11 @@ class Pool:
             _refuse_others(theirs, versions(), worker)
 
     def each(
-        self, work: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], shared: tuple[Any, ...] = ()
+        self,
+        work: Callable[..., Any],
+        jobs: Iterable[tuple[Any, ...]],
+        shared: tuple[Any, ...] = (),
+        spare: int | None = None,
     ) -> Iterator[tuple[int, Any]]:
         """`(i, work(*shared, *job))` for each job, as they are done.
 
@@ -150,11 +156,13 @@ class Pool:
         jobs    tuples of bytes, text, numbers, dictionaries and tuples of these; asked for when they are needed
         shared  what all jobs have in common, sent to a worker once
 
-        At most two jobs a worker, and two, are under way. One whose worker dies is done by another. What has begun when the iterator is
+        spare   jobs under way beside one a worker; by default one more a worker, and two
+
+        A job is asked for when the result that made room for it was taken. One whose worker dies is done by another. What has begun when the iterator is
         closed may still be done. What workers warn of is said here, once. Errors: those of probgen as `work` raises them; `RunError` for others, and where workers die of a job.
         """
         import dask
-        from distributed import KilledWorker, as_completed
+        from distributed import KilledWorker
 
         def submit(job: tuple[Any, ...]) -> Future:
             return client.submit(_done, versions(), torch.get_num_threads(), work, common, job, pure=False)
@@ -168,10 +176,11 @@ class Pool:
             # computed and not scattered: where the worker that holds it dies, it is made again
             common = client.submit(_same, shared, pure=False)
             try:
-                for i, job in islice(queue, 2 * len(client.nthreads()) + 2):
+                workers = len(client.nthreads())
+                for i, job in islice(queue, workers + (workers + 2 if spare is None else spare)):
                     running[submit(job)] = (i, job, 0)
-                done = as_completed(list(running), loop=client.loop)
-                for future in done:
+                while running:
+                    future = _ended(client, list(running))
                     i, job, deaths = running.pop(future)
                     try:
                         result, said = future.result()
@@ -182,9 +191,7 @@ class Pool:
                             raise RunError(
                                 f"job {i}: its workers died, again and again; give them more memory, or look at their logs"
                             ) from None
-                        again = submit(job)
-                        running[again] = (i, job, deaths + 1)
-                        done.add(again)
+                        running[submit(job)] = (i, job, deaths + 1)
                         continue
                     except CancelledError:
                         raise RunError("the scheduler is gone: start it, and do the same again") from None
@@ -194,13 +201,30 @@ class Pool:
                         if text not in told:
                             told.add(text)
                             warnings.warn(text, stacklevel=3)
-                    for k, following in islice(queue, 1):
-                        future = submit(following)
-                        running[future] = (k, following, 0)
-                        done.add(future)
                     yield i, result
+                    for k, following in islice(queue, 1):
+                        running[submit(following)] = (k, following, 0)
             finally:
                 client.cancel([common, *running])
+
+
+def _ended(client: Client, futures: list[Future]) -> Future:
+    """One of them that has ended. Errors: `RunError` where there are no workers for long."""
+    from distributed import wait
+
+    missed = time.monotonic()
+    while True:
+        try:
+            with client.as_current():
+                done: Future = next(iter(wait(futures, timeout=ANSWER, return_when="FIRST_COMPLETED").done))
+            return done
+        except TimeoutError:
+            if client.nthreads():
+                missed = time.monotonic()
+            elif time.monotonic() - missed > START:
+                raise RunError(
+                    f"there have been no workers for {START} seconds: start some, and do the same again, which goes on"
+                ) from None
 
 
 def versions() -> dict[str, str]:

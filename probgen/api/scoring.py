@@ -90,7 +90,7 @@ def score_to(
 ) -> list[Path]:
     """Score into a folder of parts, each of the scores of 16 MiB of x or so, or of 16 shards where scores are no exact ones.
 
-    data    as for `score`. A path to HDF5, netCDF or .npy is opened by each worker; other rows are sent, part by part
+    data    as for `score`. A path to HDF5, netCDF, Parquet or .npy is opened by each worker; other rows are sent, part by part
     client  workers that share the work: a `distributed.Client`, the address of a scheduler, or a number of processes to start here.
             They write to the folder, and need the file system of this process
 

@@ -22,7 +22,9 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
 from probgen.contract.ranges import Choice, Range, Space, fitting_space, space_of
 from probgen.contract.seeds import checked_seed
+from probgen.contract.world import refuse_several
 from probgen.data import as_dataset
+from probgen.data.intake import prepare
 from probgen.errors import InputError, RunError
 from probgen.plugins.family import family as find_family
 from probgen.store.claim import Claim
@@ -84,6 +86,7 @@ def search(
 
     Errors: `InputError`, `NotOffered` for a family without a log-probability, `RunError`, and those of `fit` and `score`.
     """
+    refuse_several("search")
     definition, seed, device = find_family(family), checked_seed(seed), checked_device(device)
     definition.require("score")
     where, kind = f"search, family {definition.name!r}", definition.options("fit")
@@ -94,13 +97,18 @@ def search(
         name: part.model_dump() if isinstance(part, Range) else list(part.ends)
         for name, part in space.items()
     }
-    request = {
+    request: dict[str, Any] = {
         "family": definition.name,
         "options": given,
         "seed": seed,
         "search": {"options": asked, "prune": prune},
     }
     rows, chosen_by = as_dataset(data), as_dataset(valid)
+    taken = prepare(rows, definition, options=checked(kind, given, where))
+    request["data"] = {
+        "sha256": taken.digest,
+        "valid_sha256": prepare(chosen_by, definition, event=taken.event).digest,
+    }
 
     def each(jobs: Iterator[Job]) -> Iterator[tuple[int, Receipt]]:
         return (
@@ -204,7 +212,11 @@ def tried(
             if number not in begun:
                 begin(study, space, values)
             options = json.dumps({**given, **values})
-            same = [r for r in receipts.values() if r["options"] == options and r["state"] == "done"]
+            same = [
+                r
+                for n, r in receipts.items()
+                if n < number and (r["options"], r["state"]) == (options, "done")
+            ]
             if same:  # it would have the same bits
                 done(number, same[0] | {"seconds": 0.0})
                 continue

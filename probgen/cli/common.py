@@ -60,16 +60,14 @@ def is_of_parts(out: Path) -> bool:
     return out.is_dir() or not out.suffix
 
 
-def cluster_of(cluster: str | None, out: Path | None) -> int | str | None:
-    """How many processes, or the address of a scheduler. Errors: `InputError`, also where no folder is named."""
+def cluster_of(cluster: str | None) -> int | str | None:
+    """How many processes, or the address of a scheduler. Errors: `InputError`."""
     if cluster is None:
         return None
     if not (cluster.isdecimal() and int(cluster) >= 1) and "://" not in cluster:
         raise InputError(
             f"--cluster {cluster}: give a number of processes from 1, or the address of a scheduler, tcp://HOST:8786"
         )
-    if out is None or not is_of_parts(out) or out.is_file():
-        raise InputError("--cluster: workers write parts; give a folder, --out FOLDER")
     return int(cluster) if cluster.isdecimal() else cluster
 
 

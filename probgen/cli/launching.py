@@ -19,7 +19,9 @@ from typing import Any
 
 from probgen.cli.common import GONE, LAUNCHED, complain
 
-PATIENCE = 3.0  # seconds that others have to end when one has failed
+PATIENCE = 3.0  # seconds that others have to end when one has failed,
+WHEN_TOLD = 30.0  # or when one has ended after a signal, and process 0 may still write
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOK = 0.05  # seconds between looks at them
 
 
@@ -36,12 +38,16 @@ def launched(n: int) -> int | None:
         processes: list[subprocess.Popen[bytes]] = []
         told = stack.enter_context(_forwarding(processes))
         processes += (_started(rank, n, folder) for rank in range(n) if not told)
+        if told:  # it came while they were started
+            for process in processes:
+                process.send_signal(told[0])
         failed_at = None
         killed: set[int] = set()
         while any(process.poll() is None for process in processes):
             if failed_at is None and any(process.poll() for process in processes):
                 failed_at = time.monotonic()
-            if failed_at is not None and not told and time.monotonic() - failed_at > PATIENCE:
+            patience = WHEN_TOLD if told else PATIENCE
+            if failed_at is not None and time.monotonic() - failed_at > patience:
                 killed = {rank for rank, process in enumerate(processes) if process.poll() is None}
                 for rank in killed:
                     processes[rank].kill()
@@ -56,10 +62,13 @@ def _started(rank: int, n: int, folder: Path) -> subprocess.Popen[bytes]:
     """A process in a session of its own, so that Ctrl-C reaches it through its launcher alone."""
     world = {"RANK": str(rank), "WORLD_SIZE": str(n), LAUNCHED: f"file://{folder / 'meeting'}"}
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    safe = (
+        [] if sys.path[0] in ("", os.getcwd()) else ["-P"]
+    )  # the current folder holds modules only where it did before
     with (folder / f"{rank}").open("wb") as errors:
         streams: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": errors} if rank else {}
         return subprocess.Popen(
-            [sys.executable, "-m", "probgen", *sys.argv[1:]],
+            [sys.executable, *safe, "-m", "probgen", *sys.argv[1:]],
             env={**os.environ, **world, **threads}, stdin=subprocess.DEVNULL, start_new_session=True, **streams,
         )  # fmt: skip
 
@@ -72,10 +81,12 @@ def _forwarding(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[i
     def forward(number: int, frame: FrameType | None) -> None:
         for process in processes:
             if process.poll() is None:
-                process.send_signal(signal.SIGKILL if told else number)
+                process.send_signal(
+                    signal.SIGKILL if told else signal.SIGTERM if number == signal.SIGHUP else number
+                )
         told.append(number)
 
-    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, forward) for number in SIGNALS}
     try:
         yield told
     finally:

@@ -114,7 +114,9 @@ def command(
         _pictures(run, given, out, 1 if n is None else n, options, seed, device, json, quiet)
         return
     n = 64 if n is None else n
-    client = cluster_of(cluster, out)
+    client = cluster_of(cluster)
+    if client is not None and (out is None or not is_of_parts(out) or out.is_file()):
+        raise InputError("--cluster: workers write parts; give a folder, --out FOLDER")
     target = out if out is not None else run / SAMPLES if run.is_dir() else None
     if run.is_file() and target is None and png is None and wav is None:
         raise InputError(f"{run} is a file: say where the draws go, --out FILE, --png FILE or --wav FOLDER")

@@ -66,7 +66,9 @@ def command(
     model_file(run)
     check_source(data)
     target = out if out is not None else run / SCORES if run.is_dir() else None
-    client = cluster_of(cluster, out)
+    client = cluster_of(cluster)
+    if client is not None and (out is None or not is_of_parts(out) or out.is_file()):
+        raise InputError("--cluster: workers write parts; give a folder, --out FOLDER")
     if out is not None and not out.is_dir():
         check_hdf5(out, "")  # without a suffix it is a folder of parts
     if target is not None and not target.parent.is_dir():

@@ -97,7 +97,7 @@ def command(
 
     from probgen.api.pools import pool_of
 
-    with pool_of(cluster_of(cluster, out)) as pool:
+    with pool_of(cluster_of(cluster)) as pool:
         found = recipes.search(
             plan, out, resume=resume, force=force, device=device, data_dir=str(data_dir) if data_dir else None,
             progress=progress(quiet), pool=pool, told=None if quiet else told,

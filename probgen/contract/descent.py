@@ -64,13 +64,19 @@ def in_parts(
         numbers = {name: value.detach() * share for name, value in found.items() if not value.ndim}
         return (
             {f"g{i}": g for i, g in enumerate(gradients)}
+            | {
+                "there": torch.tensor(
+                    [float(w.grad is not None) for w in weights], device=gradients[0].device
+                )
+            }
             | {f"b{i}": b for i, b in enumerate(moved)}
             | {f"m{k}": v for k, v in numbers.items()}
         )
 
     total = run.sum(run.parts, part)
+    there = total.pop("there").tolist()
     for i, weight in enumerate(weights):
-        weight.grad = total[f"g{i}"]
+        weight.grad = total[f"g{i}"] if there[i] else None
     floating = (i for i, buffer in enumerate(buffers) if buffer.is_floating_point())
     with torch.no_grad():
         for j, i in enumerate(floating):  # all others, counts of steps, are left the same by each part

@@ -98,8 +98,10 @@ def fitting_space(
             raise InputError(f"{where}: unknown option {name!r}; {did_you_mean(name, kind.model_fields)}")
         if isinstance(part, Range):
             part = _of_numbers(part, _plain_types(kind.model_fields[name].annotation), f"{where}.{name}")
-        for value in part.ends:
-            checked(kind, {**own, name: value}, where)
+        taken = [
+            checked(kind, {**own, name: value}, where).model_dump(mode="json")[name] for value in part.ends
+        ]
+        part = Choice(taken) if isinstance(part, Choice) else part
         usual = given.model_dump(mode="json")[name]
         if usual not in part:
             said = "given" if name in own else "its default"

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
@@ -65,6 +66,7 @@ class Run:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         folder: RunFolder | None = None,
+        out: Path | None = None,
         tell: Callable[..., None] | None = None,
         world: World | None = None,
         parts: int = 1,
@@ -77,13 +79,15 @@ class Run:
         self.notes: list[str] = []
         self._stages: set[str] = set()
         self._folder = folder
+        self._out = folder.path if folder is not None else out
         self._tell = tell
         self._lines: list[dict[str, Any]] = []
         self._earlier: list[dict[str, Any]] = []
         self._journal: Journal | None = None
-        if folder is not None:
-            self._earlier = read_journal(folder.path / HISTORY)
-            self._journal = Journal(folder.path / HISTORY)
+        with self.world.agreed():
+            if folder is not None:
+                self._earlier = read_journal(folder.path / HISTORY)
+                self._journal = Journal(folder.path / HISTORY)
         if self.world.size > 1:
             self._earlier = json.loads(self.world.from_first(json.dumps(self._earlier).encode()))
         self._signal: int | None = None
@@ -276,11 +280,11 @@ class Run:
             )
         structure = {"step": t, "ended": ended, "state": flatten(state, arrays)}
         self._check_same(arrays, t)
-        if self._folder is None or self._journal is None:
-            return
-        self._journal.sync()
-        self._folder.save(self.stage, t, structure, arrays, ended=ended)
-        self._saved = time.monotonic()
+        with self.world.agreed():
+            if self._folder is not None and self._journal is not None:
+                self._journal.sync()
+                self._folder.save(self.stage, t, structure, arrays, ended=ended)
+                self._saved = time.monotonic()
 
     def _check_same(self, arrays: list[np.ndarray], t: int) -> None:
         """Errors: `RunError` where processes have come to different numbers, as other machines or libraries may make them."""
@@ -297,7 +301,8 @@ class Run:
 
     def _restore(self, stage: str, keep: Mapping[str, Stateful]) -> tuple[int, bool]:
         """Where the stage goes on, and whether it had ended."""
-        content = self._folder.restore(stage) if self._folder is not None else None
+        with self.world.agreed():
+            content = self._folder.restore(stage) if self._folder is not None else None
         content = self.world.from_first(content)
         if not content:
             return 0, False
@@ -344,9 +349,9 @@ class Run:
 
     def _stop(self, t: int) -> None:
         number = self._signal or signal.SIGTERM  # of another process
-        where = "" if self._folder is None else f", saved in {self._folder.path}"
+        where = "" if self._out is None else f", saved in {self._out}; go on with --resume (resume=True)"
         raise Interrupted(
-            f"{signal.Signals(number).name}: {self.stage} stopped after step {t} of {self.steps}{where}; go on with --resume (resume=True)",
+            f"{signal.Signals(number).name}: {self.stage} stopped after step {t} of {self.steps}{where}",
             number,
         )
 

@@ -65,6 +65,9 @@ def digest_of(arrays: xr.Dataset | Mapping[str, Any]) -> str:
     named = arrays.variables if isinstance(arrays, xr.Dataset) else arrays
     for name in sorted(map(str, named)):
         values = np.asarray(named[name])
+        values = (
+            values.astype(str) if values.dtype == object else values
+        )  # of objects there are addresses alone
         whole.update(f"{name} {values.dtype} {values.shape}".encode())
         whole.update(np.ascontiguousarray(values).tobytes())
     return whole.hexdigest()

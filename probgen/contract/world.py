@@ -8,6 +8,7 @@ This is the only file that knows torch.distributed. What goes over the wire is n
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from probgen import errors
-from probgen.errors import InputError, PeerError, ProbgenError
+from probgen.errors import InputError, PeerError, ProbgenError, RunError
 
 SMALL = 1 << 16  # numbers up to which all goes to all: one round trip instead of two
 SLAB = 1 << 22  # numbers of blocks that are gathered together
@@ -50,6 +51,7 @@ class World:
             where: dict[str, Any] = {"init_method": place, "rank": world.rank, "world_size": world.size}
             with world._talking():
                 dist.init_process_group("gloo", timeout=timedelta(seconds=seconds), **where if place else {})
+            atexit.register(dist.destroy_process_group)  # its threads would end the process with an error
         return world
 
     @property
@@ -142,6 +144,9 @@ class World:
             yield
         except ProbgenError as raised:
             error = raised
+        except Exception as raised:
+            error = RunError(f"process {self.rank}: {type(raised).__name__}: {' '.join(str(raised).split())}")
+            error.__cause__ = raised
         with self._talking():
             failed = self.all(float(error is not None))[:, 0]
             if not failed.any():
@@ -227,7 +232,13 @@ class World:
             raise PeerError(
                 f"process {self.rank} of {self.size}: another process of this fit is gone, or does not answer; go on with --resume "
                 "(resume=True), on any number of processes"
-            ) from None
+            ) from error
+
+
+def refuse_several(what: str) -> None:
+    """Errors: `InputError` under torchrun, for what is no fit."""
+    if _number("WORLD_SIZE", 1) > 1:
+        raise InputError(f"{what} is no work of the processes of one fit: start it once, without torchrun")
 
 
 def _number(name: str, default: int) -> int:

@@ -49,22 +49,22 @@ def check(
     with world.agreed():
         names = _checked_names(dataset, event, accepts, family)
         blocks_of = {name: _blocks_of(dataset[name]) for name in names}
-        blocks = [(name, rows) for name in names for rows in blocks_of[name]]
+        pieces = [(name, rows) for name in names for rows in blocks_of[name]]
         heads = {name: _head(name, dataset[name]) for name in names}
         heads["x"] += _told(event.columns)
         # where each process looks at some of the data, all look whether they have the same, at both ends of each variable
         ends = [(name, blocks_of[name][i]) for name in names for i in (0, -1)] if world.size > 1 else []
         same = f"{heads} {[_hashed(_values(dataset, *block), block[0], event).hex() for block in ends]}"
     world.check_same({"data or options": same})
-    sharing = world if len(blocks) >= max(SHARED, world.size) else World()
+    sharing = world if len(pieces) >= max(SHARED, world.size) else World()
     seen, mine = _Seen.nothing(dataset["x"].shape[1:]), {}
     with world.agreed():  # of several errors it raises that of the first process, which has the first blocks
-        for i in sharing.share(len(blocks)):
-            values = _values(dataset, *blocks[i])
-            mine[i] = _hashed(values, blocks[i][0], event)
-            here = _look(dataset, *blocks[i], values, event, dtype, x_dtype, learning, not seen.known.all())
+        for i in sharing.share(len(pieces)):
+            values = _values(dataset, *pieces[i])
+            mine[i] = _hashed(values, pieces[i][0], event)
+            here = _look(dataset, *pieces[i], values, event, dtype, x_dtype, learning, not seen.known.all())
             seen = seen.joined(here)
-    hashes = sharing.bytes_of_each(len(blocks), mine.__getitem__)
+    hashes = sharing.bytes_of_each(len(pieces), mine.__getitem__)
     if sharing.size > 1:
         others = sharing.bytes_of_each(sharing.size, lambda _: seen.packed())
         seen = functools.reduce(_Seen.joined, (seen.unpacked(part) for part in others))
@@ -190,7 +190,7 @@ def _hashed(values: np.ndarray, name: str, event: Event) -> bytes:
         for j, column in enumerate(sorted(columns, key=lambda column: column.name)):
             if column.support == "token" and list(column.classes) != sorted(column.classes):
                 rank = np.argsort(np.argsort(np.array(column.classes, dtype=object)))
-                known = values[:, j] == values[:, j]
+                known = (values[:, j] >= 0) & (values[:, j] < len(rank))  # others are refused elsewhere
                 values[known, j] = rank[values[known, j].astype(int)]
     return hashlib.sha256(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data).digest()
 

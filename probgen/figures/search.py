@@ -11,9 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 
-def search_history(
-    trial: np.ndarray, value: np.ndarray, title: str = "", value_name: str = "nats a row"
-) -> Figure:
+def search_history(trial: np.ndarray, value: np.ndarray, title: str = "") -> Figure:
     """The value of each trial (trial,), NaN where there is none, and the best so far."""
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.subplots()
@@ -31,7 +29,7 @@ def search_history(
     axes.set_ylim(*_room(value[there]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial")
-    axes.set_ylabel(f"{value_name}, validation rows")
+    axes.set_ylabel("nats a row, validation rows")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     if title:
@@ -46,7 +44,6 @@ def importance(
     logs: Collection[str] = (),
     texts: Mapping[str, Sequence[str]] = {},
     title: str = "",
-    value_name: str = "nats a row",
 ) -> Figure:
     """How much each option matters, and the values of the trials against each option.
 
@@ -90,7 +87,7 @@ def importance(
         axes.grid(alpha=0.3)
     for axes in places:
         axes.set_axis_off()
-    figure.supylabel(f"{value_name}, validation rows", fontsize=9)
+    figure.supylabel("nats a row, validation rows", fontsize=9)
     if title:
         figure.suptitle(title, fontsize=10)
     return figure

@@ -223,7 +223,7 @@ def read_columns(
     like: Sequence[Column] = (),
     counted: Mapping[str, int] | None = None,
 ) -> list[Read]:
-    """What is made of each column, in their order. counted: gaps, where the frame is a digest (`readers.digests`). Errors: `InputError`."""
+    """What is made of each column, in their order. counted: gaps, where the frame is of specimens (`readers.specimens`). Errors: `InputError`."""
     names = [str(column) for column in frame.columns]
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise InputError(

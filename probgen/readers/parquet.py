@@ -81,7 +81,7 @@ class Parquet:
             with _reading(file), pq.ParquetFile(file) as opened:
                 if schema is None:
                     schema = opened.schema_arrow
-                if not opened.schema_arrow.equals(schema):
+                if (opened.schema_arrow.names, opened.schema_arrow.types) != (schema.names, schema.types):
                     raise InputError(f"{file}: {_difference(opened.schema_arrow, schema)} {files[0].name}")
                 of_file = (opened.metadata.row_group(i).num_rows for i in range(opened.num_row_groups))
                 found += [(file, i, rows) for i, rows in enumerate(of_file) if rows]
@@ -125,7 +125,14 @@ class Parquet:
         for file in self.files:
             with _reading(file), pq.ParquetFile(file) as opened:
                 parts.append(opened.read(columns=names))
-        return parts[0] if len(parts) == 1 else pyarrow.concat_tables(parts)
+        if len(parts) == 1:
+            return parts[0]
+        plain = pyarrow.schema(
+            [self.schema.field(name).with_nullable(True) for name in parts[0].schema.names]
+        )
+        return pyarrow.concat_tables(
+            [part.cast(plain) for part in parts]
+        )  # what may be null differs between writers
 
     def series(self, group: int, names: Sequence[str]) -> Iterator[pd.Series[Any]]:
         """Columns of a row group, one after the other, in nullable types. Errors: `FileError`."""
@@ -262,7 +269,7 @@ def _names(found: Parquet, read: Read) -> dict[str, Any]:
     """What rows are called by a column of numbers or dates. Errors: `InputError` for texts."""
     if not _is_short(found.schema.field(found.columns[read.name]).type):
         raise InputError(
-            f"{found.path}: {read.name!r} is not of numbers, and the table is larger than memory: leave it out (--drop {read.name})"
+            f"{found.path}: {read.name!r} is not of numbers, and the table is larger than memory: leave it out (--drop {quote(read.name)})"
         )
     parts = [values for g in range(len(found.groups)) for values in found.series(g, [read.name])]
     values = without_nullable(pd.DataFrame({read.name: pd.concat(parts, ignore_index=True)}))[read.name]

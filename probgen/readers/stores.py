@@ -36,12 +36,13 @@ def zarr_store(path: Path, split: str | None) -> xr.Dataset:
         raise InputError(f"{path}: needs zarr: pip install 'probgen[scale]'") from None
     if not path.is_dir():
         raise FileError(f"{path} is a file, and a Zarr store is a folder")
+    stored = _stored(path)
     try:
-        group = zarr.open_group(path, mode="r")
+        group = zarr.open_group(path, mode="r", use_consolidated=False)  # as xarray below
         arrays = dict(group.arrays())
     except Exception as error:  # zarr raises what the store makes it raise
         raise FileError(f"{path} cannot be read as a Zarr group: {reason(error)}") from None
-    _inspect(path, arrays)
+    _inspect(path, arrays, stored)
     unnamed = [name for name, array in arrays.items() if _dims(array) is None]
     if unnamed:
         raise InputError(
@@ -64,8 +65,8 @@ def _dims(array: Any) -> Any:
     return metadata.dimension_names
 
 
-def _inspect(path: Path, arrays: dict[str, Any]) -> None:
-    """Errors: `FileError` for what could reach outside the store, run code, or unpack to far more than is stored."""
+def _stored(path: Path) -> int:
+    """Bytes of all files. Errors: `FileError` for a link, which could reach outside the store."""
     stored = 0
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
@@ -75,6 +76,11 @@ def _inspect(path: Path, arrays: dict[str, Any]) -> None:
                     f"{path}: {entry.relative_to(path).as_posix()!r} is a link to somewhere else; refused"
                 )
             stored += entry.stat().st_size if name in files else 0
+    return stored
+
+
+def _inspect(path: Path, arrays: dict[str, Any], stored: int) -> None:
+    """Errors: `FileError` for what could run code, or unpack to far more than is stored."""
     declared = 0
     for name, array in arrays.items():
         unknown = set(_codecs(array.metadata)) - CODECS

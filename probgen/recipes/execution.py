@@ -25,6 +25,7 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
 from probgen.contract.rows import evenly
 from probgen.contract.sizes import shards_of, sizes_of
+from probgen.contract.world import refuse_several
 from probgen.data import as_dataset
 from probgen.data.attributes import with_conditions
 from probgen.data.describe import event_of
@@ -34,7 +35,7 @@ from probgen.evaluation.means import mean, mean_bits_per_dim, rows_of, weights_o
 from probgen.plugins.analysis import analysis as find_analysis
 from probgen.plugins.family import family as find_family
 from probgen.recipes.draws import history, names_of, picture_of, write_sounds
-from probgen.recipes.plan import Recipe, check, conditioned_on, located, own_options
+from probgen.recipes.plan import Recipe, check, conditioned_on, located, named_in, needed_in, own_options
 from probgen.store.files import read_request, without_none, write_request
 from probgen.store.folder import MODEL, PICTURES, REQUEST, SAMPLES, SCORES
 from probgen.store.trees import write_dataset
@@ -50,7 +51,11 @@ class Pool(Protocol):
     """Workers that do things side by side."""
 
     def each(
-        self, work: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], shared: tuple[Any, ...] = ()
+        self,
+        work: Callable[..., Any],
+        jobs: Iterable[tuple[Any, ...]],
+        shared: tuple[Any, ...] = (),
+        spare: int | None = None,
     ) -> Iterator[tuple[int, Any]]:
         """`(i, work(*shared, *job))` for each job, as they are done."""
 
@@ -103,10 +108,10 @@ def execute(
     Analyses of several models come last, into `out` itself; what they say of each model is among its figures once all
     results were taken. Errors: as of `fit`, `sample`, `score` and `analyze`.
     """
+    refuse_several("a recipe")
     check(recipe)
 
-    needed = {name for model in recipe.models.values() for name in conditioned_on(model, recipe.models)}
-    part = partial(rows_of_split, recipe, sorted(needed), data_dir)
+    part = partial(rows_of_split, recipe, data_dir)
     data = part(recipe.data.part(recipe.data.split, "train"))
     valid_split = recipe.data.part(recipe.data.valid, "valid")
     valid = part(valid_split) if valid_split is not None else None
@@ -116,7 +121,7 @@ def execute(
     )
     scored = part(scored_split)
     seen = recipe.data.path is not None and scored_split == fit_split
-    _check_data(recipe, data, needed)
+    _check_data(recipe, data, set(needed_in(recipe)))
     _prepare(recipe, out, resume, force)
     common: dict[str, Any] = {"seed": recipe.seed, "device": device, "progress": progress}
     several = {name for name in recipe.analyses if find_analysis(name).several}
@@ -169,7 +174,9 @@ def _fitted_by(
     spent: dict[str, float] = {}
     while len(spent) < len(recipe.models):
         ready = [
-            name for name in recipe.models if name not in spent and recipe.built_on(name) <= spent.keys()
+            name
+            for name in recipe.models
+            if name not in spent and named_in(recipe.models[name].options) <= spent.keys()
         ]
         for i, seconds in pool.each(fit_one, ((name,) for name in ready), shared=shared):
             spent[ready[i]] = seconds
@@ -181,11 +188,8 @@ def fit_one(
 ) -> float:
     """Fit one model of a recipe into its run, by plain values alone, as another process is told of it; the seconds that it took."""
     begun, recipe = time.monotonic(), checked(Recipe, json.loads(text), "the recipe")
-    needed = sorted(
-        {given for model in recipe.models.values() for given in conditioned_on(model, recipe.models)}
-    )
     valid = recipe.data.part(recipe.data.valid, "valid")
-    part = partial(rows_of_split, recipe, needed, data_dir)
+    part = partial(rows_of_split, recipe, data_dir)
     model = recipe.models[name]
     fit(
         model.family, part(recipe.data.part(recipe.data.split, "train")), valid=part(valid) if valid is not None else None,
@@ -195,12 +199,10 @@ def fit_one(
     return time.monotonic() - begun
 
 
-def rows_of_split(
-    recipe: Recipe, needed: Sequence[str], data_dir: str | None, split: str | None
-) -> xr.Dataset:
-    """The rows of a split, with the conditions that are needed. Errors: `InputError`."""
+def rows_of_split(recipe: Recipe, data_dir: str | None, split: str | None) -> xr.Dataset:
+    """The rows of a split, with the conditions that models need. Errors: `InputError`."""
     rows = as_dataset(recipe.data.source, split, data_dir, **recipe.data.reading)
-    return with_conditions(evenly(rows, recipe.data.rows), needed)
+    return with_conditions(evenly(rows, recipe.data.rows), needed_in(recipe))
 
 
 def _draw(

@@ -204,17 +204,6 @@ class Recipe(Options):
                 raise InputError(f"{analysis}.{ANALYSED}: {did_you_mean(str(name), self.models)}")
         return list(names)
 
-    def built_on(self, name: str) -> set[str]:
-        """The models that one is built on: those that its options name as `{ model = "NAME" }`."""
-
-        def named(value: Any) -> set[str]:
-            if isinstance(value, Mapping):
-                own = {str(value["model"])} if set(value) == {"model"} else set()
-                return own.union(*map(named, value.values()))
-            return set().union(*map(named, value)) if isinstance(value, list | tuple) else set()
-
-        return named(self.models[name].options)
-
     def travelling(self, data_dir: str | None) -> tuple[str, str | None]:
         """As plain values, for processes that stand elsewhere: the recipe as JSON, and the folder of data sets."""
         plain = self.model_dump(mode="json", exclude_defaults=True)
@@ -330,6 +319,11 @@ def conditioned_on(model: Model, models: Collection[str]) -> tuple[str, ...]:
     told = located(model.options, Path(), models)
     options = checked(find_family(model.family).options("fit"), told, f"family {model.family!r}")
     return conditions_of(options)
+
+
+def needed_in(recipe: Recipe) -> list[str]:
+    """What its models are conditioned on."""
+    return sorted({name for model in recipe.models.values() for name in conditioned_on(model, recipe.models)})
 
 
 def own_options(asked: Mapping[str, Any], definition: Definition, hook: str) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from probgen.api.scoring import score
 from probgen.api.trials import Job, Receipt, attempt
 from probgen.contract.options import checked
 from probgen.contract.ranges import Choice, Range, Space
+from probgen.contract.world import refuse_several
 from probgen.errors import InputError
 from probgen.plugins.family import family as find_family
 from probgen.recipes.execution import Pool, rows_of_split
-from probgen.recipes.plan import Recipe, check, check_search, conditioned_on, own_options
+from probgen.recipes.plan import Recipe, check, check_search, own_options
 from probgen.store.files import without_none, write_whole
 from probgen.store.folder import SCORES
 from probgen.store.trees import write_dataset
@@ -74,6 +75,7 @@ def search(
     Fits and choices see the rows to fit to and those of `valid`. The test rows are read when all trials are done.
     Errors: `InputError`, `NotOffered`, `RunError`, and those of `fit` and `score`.
     """
+    refuse_several("search")
     name, space = check_search(recipe)
     check(recipe)
     asked, model = recipe.search, recipe.models[name]
@@ -91,7 +93,7 @@ def search(
         shared = (*recipe.travelling(data_dir), name, device)
 
         def each(jobs: Iterator[Job]) -> Iterator[tuple[int, Receipt]]:
-            return pool.each(trial, jobs, shared=shared)
+            return pool.each(trial, jobs, shared=shared, spare=0)  # each sees what came of those before
 
     place = out.resolve()
     with searching.opened(place, request, resume=resume, force=force) as study:
@@ -139,8 +141,7 @@ def _rows(recipe: Recipe, data_dir: str | None) -> tuple[xr.Dataset, xr.Dataset]
 
 
 def _split(recipe: Recipe, data_dir: str | None, wanted: str | None, usual: str) -> xr.Dataset:
-    needed = {given for model in recipe.models.values() for given in conditioned_on(model, recipe.models)}
-    return rows_of_split(recipe, sorted(needed), data_dir, recipe.data.part(wanted, usual))
+    return rows_of_split(recipe, data_dir, recipe.data.part(wanted, usual))
 
 
 def _write_table(found: Searched) -> None:

@@ -100,13 +100,18 @@ class _Parts:
             yield int(i), numbers[places] - self.borders[i], places
 
 
+def _kind_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Of texts objects, since those of each part have a width of their own."""
+    return np.dtype(object) if dtype.kind in "UT" else dtype
+
+
 class _Joined(BackendArray):
     """One variable of all parts, as xarray indexes a file."""
 
     def __init__(self, parts: _Parts, name: str):
         first = parts.read(0)[name]
         self.parts, self.name, self.dims = parts, name, first.dims
-        self.dtype, self.shape = first.dtype, (parts.n, *first.shape[1:])
+        self.dtype, self.shape = _kind_of(first.dtype), (parts.n, *first.shape[1:])
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         """Some of the values."""
@@ -121,7 +126,7 @@ class _Joined(BackendArray):
         out: np.ndarray | None = None
         for i, inner, places in self.parts.touched(rows):
             variable = self.parts.read(i)[self.name].variable
-            if variable.dtype != self.dtype:
+            if _kind_of(variable.dtype) != self.dtype:
                 raise FileError(
                     f"{part_file(self.parts.path, i)}: {self.name} holds {variable.dtype}, in part 0 {self.dtype}: read them one by one"
                 )
@@ -129,5 +134,9 @@ class _Joined(BackendArray):
             out = np.empty((len(rows), *values.shape[1:]), self.dtype) if out is None else out
             out[places] = values
         if out is None:  # no rows
-            out = self.parts.read(0)[self.name].variable.isel({self.dims[0]: slice(0), **rest}).values
+            out = (
+                self.parts.read(0)[self.name]
+                .variable.isel({self.dims[0]: slice(0), **rest})
+                .values.astype(self.dtype)
+            )
         return out[0] if single else out

@@ -100,7 +100,7 @@ def in_new_processes(function: Callable[..., str], each: Sequence[tuple[Any, ...
     with ExitStack() as stack:
         pools = [stack.enter_context(context.Pool(1)) for _ in each]
         found = [pool.apply_async(function, args) for pool, args in zip(pools, each, strict=True)]
-        return [answer.get() for answer in found]
+        return [answer.get(timeout=300) for answer in found]
 
 
 def offers(fitted: Fitted, hook: str) -> bool:
