@@ -76,7 +76,7 @@ def command(
     changes = settings(set_) | ({"seed": seed} if seed is not None else {})
     out = out or Path("runs") / (Path(recipe).stem + ("-fast" if fast else ""))
     check_folder(out)
-    cluster_of(cluster)
+    workers = cluster_of(cluster)
     plan = recipes.read(recipe, changes, fast=fast)
     recipes.check(plan)
     if dry_run:
@@ -90,7 +90,7 @@ def command(
     results = []
     from probgen.api.pools import pool_of
 
-    with pool_of(cluster_of(cluster)) as pool:
+    with pool_of(workers) as pool:
         for result in recipes.execute(
             plan, out, resume=resume, force=force, device=device,
             data_dir=str(data_dir) if data_dir else None, progress=progress(quiet), pool=pool,

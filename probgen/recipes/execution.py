@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,6 +16,7 @@ import xarray as xr
 from probgen import evaluation, figures
 from probgen.api.analyzing import analyze, numbers_of, save_analysis, texts_of_rows
 from probgen.api.fitting import fit
+from probgen.api.pools import Pool
 from probgen.api.sampling import sample
 from probgen.api.scoring import score
 from probgen.codecs.texts import encode_all, texts_of
@@ -45,19 +45,6 @@ SEEN = (
     "the rows that were scored are those of the fit, and say nothing of other rows: "
     "split = 'train' and valid = 'valid' in [data], split = 'test' in [score] divide a table"
 )
-
-
-class Pool(Protocol):
-    """Workers that do things side by side."""
-
-    def each(
-        self,
-        work: Callable[..., Any],
-        jobs: Iterable[tuple[Any, ...]],
-        shared: tuple[Any, ...] = (),
-        spare: int | None = None,
-    ) -> Iterator[tuple[int, Any]]:
-        """`(i, work(*shared, *job))` for each job, as they are done."""
 
 
 @dataclass
@@ -111,15 +98,12 @@ def execute(
     refuse_several("a recipe")
     check(recipe)
 
-    part = partial(rows_of_split, recipe, data_dir)
-    data = part(recipe.data.part(recipe.data.split, "train"))
-    valid_split = recipe.data.part(recipe.data.valid, "valid")
-    valid = part(valid_split) if valid_split is not None else None
+    data, valid = _rows_of_fit(recipe, data_dir)
     scored_split, fit_split = (
         recipe.data.part(recipe.score.split, "test"),
         recipe.data.part(recipe.data.split, "train"),
     )
-    scored = part(scored_split)
+    scored = rows_of_split(recipe, data_dir, scored_split)
     seen = recipe.data.path is not None and scored_split == fit_split
     _check_data(recipe, data, set(needed_in(recipe)))
     _prepare(recipe, out, resume, force)
@@ -188,15 +172,20 @@ def fit_one(
 ) -> float:
     """Fit one model of a recipe into its run, by plain values alone, as another process is told of it; the seconds that it took."""
     begun, recipe = time.monotonic(), checked(Recipe, json.loads(text), "the recipe")
-    valid = recipe.data.part(recipe.data.valid, "valid")
-    part = partial(rows_of_split, recipe, data_dir)
+    data, valid = _rows_of_fit(recipe, data_dir)
     model = recipe.models[name]
     fit(
-        model.family, part(recipe.data.part(recipe.data.split, "train")), valid=part(valid) if valid is not None else None,
-        out=Path(out) / name, resume=resume, force=force, seed=recipe.seed, device=device,
+        model.family, data, valid=valid, out=Path(out) / name, resume=resume, force=force, seed=recipe.seed, device=device,
         **located(model.options, Path(out), recipe.models),
     )  # fmt: skip
     return time.monotonic() - begun
+
+
+def _rows_of_fit(recipe: Recipe, data_dir: str | None) -> tuple[xr.Dataset, xr.Dataset | None]:
+    """Those to fit to, and those to choose by, if there are any."""
+    valid = recipe.data.part(recipe.data.valid, "valid")
+    data = rows_of_split(recipe, data_dir, recipe.data.part(recipe.data.split, "train"))
+    return data, rows_of_split(recipe, data_dir, valid) if valid is not None else None
 
 
 def rows_of_split(recipe: Recipe, data_dir: str | None, split: str | None) -> xr.Dataset:

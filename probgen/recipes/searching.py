@@ -14,6 +14,7 @@ import xarray as xr
 from probgen import evaluation, figures
 from probgen.api import searching
 from probgen.api.loading import load
+from probgen.api.pools import Pool
 from probgen.api.proposing import importances
 from probgen.api.scoring import score
 from probgen.api.trials import Job, Receipt, attempt
@@ -22,7 +23,7 @@ from probgen.contract.ranges import Choice, Range, Space
 from probgen.contract.world import refuse_several
 from probgen.errors import InputError
 from probgen.plugins.family import family as find_family
-from probgen.recipes.execution import Pool, rows_of_split
+from probgen.recipes.execution import rows_of_split
 from probgen.recipes.plan import Recipe, check, check_search, own_options
 from probgen.store.files import without_none, write_whole
 from probgen.store.folder import SCORES
