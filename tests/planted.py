@@ -118,7 +118,7 @@ class PlantedNet(nn.Module):
 
 
 class planted:
-    """The planted generator as a family: nothing is learnt."""
+    """The planted generator as a family: nothing is learned."""
 
     Options = NoOptions
 

@@ -96,7 +96,7 @@ def test_the_loss_is_that_of_what_is_known() -> None:
 
 
 def test_a_label_is_an_attribute_too() -> None:
-    """A class, or the factors that make it; of rows whose label is not known the rest is learnt."""
+    """A class, or the factors that make it; of rows whose label is not known the rest is learned."""
     data = bars(600)
     side = data["attribute"].values[:, 1].astype(int)
     high = (data["attribute"].values[:, 0] > 15).astype(int)
@@ -190,7 +190,7 @@ def changed(value: float, column: int) -> xr.Dataset:
         (bars(40).rename(factor="kind"), r"it needs \('row', 'factor'\)"),
     ],
 )
-def test_attributes_that_cannot_be_learnt(data: xr.Dataset, message: str) -> None:
+def test_attributes_that_cannot_be_learned(data: xr.Dataset, message: str) -> None:
     with pytest.raises(InputError, match=message):
         probgen.fit("attributes", data, **SMALL)
 
@@ -379,7 +379,9 @@ def test_registered_functions_and_ones_of_your_own() -> None:
     assert list(told["factor"].values) == ["area", "thickness", "length", "slant", "width", "height"]
     area = digits["x"].values.sum((1, 2)) / 16
     np.testing.assert_allclose(told.sel(factor="area"), area)
-    model = probgen.fit("attributes", digits.assign(attribute=told), **SMALL)  # learnt from what was computed
+    model = probgen.fit(
+        "attributes", digits.assign(attribute=told), **SMALL
+    )  # learned from what was computed
     assert list(model.event.attributes) == list(told["factor"].values)
 
     def left(x: np.ndarray) -> dict[str, np.ndarray]:
@@ -390,7 +392,7 @@ def test_registered_functions_and_ones_of_your_own() -> None:
     )
     with pytest.raises(PluginError, match="'few' gives 'a' of shape"):
         probgen.attributes(few, digits)
-    with pytest.raises(InputError, match="functions of pixels take grey images"):
+    with pytest.raises(InputError, match="functions of pixels take gray images"):
         probgen.attributes("morphology", example("real"))
 
 

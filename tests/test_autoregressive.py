@@ -228,7 +228,7 @@ def test_real_sites_integrate_to_one(site: str) -> None:
             assert second.sum() * 0.01 == pytest.approx(1, abs=1e-3)
 
 
-def test_ordering_is_a_relabelling() -> None:
+def test_ordering_is_a_relabeling() -> None:
     net = conditioner("nade")
     order = torch.from_numpy(np.random.default_rng(2).permutation(D))
     x = torch.randint(0, 2, (20, D)).double()

@@ -25,7 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {
 FAMILIES = list(SMALL)
 
 
-def labelled(rows: int = 400) -> xr.Dataset:
+def labeled(rows: int = 400) -> xr.Dataset:
     """Four bits that are mostly those of the label (0, 1, 2) in binary, twice over."""
     rng = np.random.default_rng(0)
     label = rng.integers(0, 3, rows)
@@ -37,7 +37,7 @@ def labelled(rows: int = 400) -> xr.Dataset:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_class_conditional(family: str) -> None:
     """p(x | label) sums to one for every label, and knows which bits belong to it."""
-    data = labelled()
+    data = labeled()
     fitted = probgen.fit(family, data, given=["label"], dtype="float64", **SMALL[family])
     rows = spaces.all_rows(fitted.event)
     p = []
@@ -91,7 +91,7 @@ def test_a_fit_with_validation_resumes_to_the_same_bits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_penalties_make_weights_smaller(family: str) -> None:
-    data = labelled(200).drop_vars("label")
+    data = labeled(200).drop_vars("label")
 
     def size(**more: Any) -> float:
         fitted = probgen.fit(family, data, **{**SMALL[family], **more})
@@ -112,7 +112,7 @@ def test_learning_rate_schedules(schedule: str, hold: float, monkeypatch: pytest
     monkeypatch.setattr(
         torch.optim.AdamW, "step", lambda self, *a: rates.append(self.param_groups[0]["lr"]) or step(self, *a)
     )
-    data = labelled().drop_vars("label")
+    data = labeled().drop_vars("label")
     probgen.fit("fvsbn", data, steps=8, learning_rate=0.5, schedule=schedule, hold=hold)
     t = np.maximum(0, (np.arange(8) / 8 - hold) / (1 - hold))
     expected = {"constant": 0 * t + 1, "cosine": (1 + np.cos(math.pi * t)) / 2, "linear": 1 - t}[schedule]
@@ -142,7 +142,7 @@ def test_fused_adam_is_adam() -> None:
 @pytest.mark.parametrize("ordering", ["natural", (3, 1, 0, 2)])
 def test_conditionals_are_ratios_of_marginals(family: str, ordering: Any) -> None:
     """site_log_prob and site_mean against p(x_i | x_<i) by enumeration, also of an ensemble of masks."""
-    data = labelled().drop_vars("label")
+    data = labeled().drop_vars("label")
     fitted = probgen.fit(family, data, ordering=ordering, dtype="float64", **SMALL[family])
     rows = spaces.all_rows(fitted.event)
     found = probgen.score(fitted, rows, conditionals=True)
@@ -166,7 +166,7 @@ def test_conditionals_of_reals_are_in_units_of_x() -> None:
 
 
 def test_orderings_have_no_common_conditionals() -> None:
-    fitted = probgen.fit("made", labelled().drop_vars("label"), ordering="random", **SMALL["made"])
+    fitted = probgen.fit("made", labeled().drop_vars("label"), ordering="random", **SMALL["made"])
     with pytest.raises(NotOffered, match="orderings"):
         probgen.score(fitted, spaces.all_rows(fitted.event), conditionals=True)
 
@@ -199,7 +199,7 @@ def test_validation_comes_once_an_epoch() -> None:
 
 
 def test_completion_keeps_what_is_known_and_says_how_good_it_is() -> None:
-    fitted = probgen.fit("made", labelled().drop_vars("label"), **SMALL["made"])
+    fitted = probgen.fit("made", labeled().drop_vars("label"), **SMALL["made"])
     x = np.array([[np.nan, np.nan, 1, 0], [1, np.nan, np.nan, np.nan]])
     draws = probgen.sample(fitted, 200, given={"x": x}, particles=50)
     assert draws.x.dims == ("sample", "row", "feature")

@@ -112,9 +112,9 @@ def test_the_bounds_of_m2() -> None:
         truth = exact(pair, x)
         assert float(truth.exp().sum()) == pytest.approx(1, abs=1e-9)
         for y in range(3):
-            found = torch.stack([pair.labelled(x, torch.full((8,), y)) for _ in range(400)])
+            found = torch.stack([pair.labeled(x, torch.full((8,), y)) for _ in range(400)])
             assert (found.mean(0) - truth[:, y] < 5 * found.std(0) / 20).all()
-        found = torch.stack([pair.unlabelled(x) for _ in range(400)])
+        found = torch.stack([pair.unlabeled(x) for _ in range(400)])
         assert (found.mean(0) - truth.logsumexp(1) < 5 * found.std(0) / 20).all()
         scores = pair.assess(x, M2.ScoreOptions(k=5000))
     off = np.abs(scores["log_prob"].values - truth.logsumexp(1).numpy())
@@ -132,7 +132,7 @@ def test_the_loss_of_m2_is_that_of_the_paper() -> None:
         found = pair.loss(x, n=8, label=label)["loss"]
         torch.manual_seed(3)
         known = label >= 0
-        total = pair.labelled(x[known], label[known]).sum() + pair.unlabelled(x[~known]).sum()
+        total = pair.labeled(x[known], label[known]).sum() + pair.unlabeled(x[~known]).sum()
         named = torch.log_softmax(pair.classifier(x[known]), 1)[torch.arange(4), label[known]].sum()
     torch.testing.assert_close(found, -(total / 8 + 0.7 * named / (8 * 0.5)))
 

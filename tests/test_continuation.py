@@ -76,7 +76,7 @@ def log_p(name: str) -> np.ndarray:
 
 
 def test_of(drawn: np.ndarray, p: np.ndarray) -> float:
-    """Of a G-test of draws (sample, step) of the words, whose probabilities (word,) are normalised here."""
+    """Of a G-test of draws (sample, step) of the words, whose probabilities (word,) are normalized here."""
     number = drawn.astype(int) @ LEVELS ** np.arange(STEPS)[::-1]
     p = p / p.sum()
     assert not (p[number] == 0).any(), f"{drawn[p[number] == 0][0]} has probability 0"
@@ -125,7 +125,7 @@ def test_completions_have_the_conditional_probabilities(name: str, x: list[float
 )
 @pytest.mark.parametrize("name", FAMILIES)
 def test_what_follows_a_prompt_minds_every_option(name: str, options: dict[str, Any]) -> None:
-    """The conditionals, tempered or cut, and normalised anew; without the option the draws are another distribution's."""
+    """The conditionals, tempered or cut, and normalized anew; without the option the draws are another distribution's."""
     each = log_p(name)
     x = [2, NAN, NAN, NAN]
     changed = np.zeros(len(WORDS))

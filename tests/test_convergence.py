@@ -27,7 +27,7 @@ def verdicts(loss: np.ndarray) -> float:
 
 @pytest.mark.parametrize(("steps", "memory"), [(40, 0.0), (250, 0.0), (1000, 0.0), (2000, 0.8)])
 def test_false_alarms_on_a_loss_that_no_longer_falls(steps: int, memory: float) -> None:
-    """4,000 stationary histories, of independent losses and of losses that resemble their neighbours (AR(1)) for a shorter time
+    """4,000 stationary histories, of independent losses and of losses that resemble their neighbors (AR(1)) for a shorter time
     than a block lasts: 4 alarms are expected, and 14 or more come once in 9,000 times. With memory blocks still resemble
     each other a little, and as many are allowed.
     """

@@ -96,7 +96,7 @@ def test_odd_layouts_give_what_the_plain_array_gives(name: str, tmp_path: Path) 
     assert same == (name != "pandas with names")  # which are part of the data
 
 
-def test_a_mask_is_honoured() -> None:
+def test_a_mask_is_honored() -> None:
     masked = np.ma.MaskedArray(np.where(X > 1, 999.0, X), mask=X > 1)
     nan = np.where(X > 1, np.nan, X)
     one, other = probgen.fit("mixture", masked), probgen.fit("mixture", nan)

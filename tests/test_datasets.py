@@ -163,7 +163,7 @@ def test_folders_of_images(tmp_path: Path) -> None:
     assert dataset["x"].attrs["levels"] == 256
     assert dataset["label"].values.tolist() == [0, 0, 1, 1]
     Image.fromarray(np.zeros((5, 4, 3), np.uint8)).save(tmp_path / "cat" / "z.png")
-    with pytest.warns(UserWarning, match="grey to RGB, the same values: 4 of 5 files"):
+    with pytest.warns(UserWarning, match="gray to RGB, the same values: 4 of 5 files"):
         assert datasets.load(tmp_path)["x"].shape == (5, 3, 5, 4)
     Image.fromarray(np.zeros((6, 4), np.uint8)).save(tmp_path / "dog" / "z.png")
     with pytest.raises(InputError, match="images of one size"):

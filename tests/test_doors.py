@@ -210,7 +210,7 @@ def test_rows_of_no_weight_do_not_count() -> None:
     assert np.isnan(mean(x, np.array([1.0, 0, 0, 0]))[1])
 
 
-def test_a_score_means_what_the_fit_maximised(tmp_path: Path) -> None:
+def test_a_score_means_what_the_fit_maximized(tmp_path: Path) -> None:
     """The mixture's own weighted log-likelihood is the weighted mean of its scores; in the file, the table and JSON."""
     data = weighted(np.random.default_rng(1).gamma(1.0, size=40))
     fitted = probgen.fit("mixture", data, components=1)

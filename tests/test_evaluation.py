@@ -17,7 +17,7 @@ from probgen.errors import InputError
 from probgen.evaluation.diagnosis import ALARM, _missing, _tests, diagnose
 from probgen.evaluation.distances import MMD, frechet
 from probgen.evaluation.histograms import same_histogram, same_ranks
-from probgen.evaluation.manifold import nearest, neighbours
+from probgen.evaluation.manifold import nearest, neighbors
 from probgen.evaluation.modes import CEILING, Located, Modes, captured, cells, modes_of, reverse_kl, spread
 from probgen.evaluation.support import Pairs, pairs, relative_support, support_size
 from probgen.evaluation.twosample import classifier_two_sample
@@ -63,7 +63,7 @@ def test_balls_are_those_of_the_definition(k: int, monkeypatch: pytest.MonkeyPat
     rng = np.random.default_rng(k)
     real, fake = rng.normal(size=(57, 3)), 1.3 * rng.normal(size=(43, 3)) + 0.4
     for shift in (0.0, 1e4):
-        found = neighbours(real + shift, fake + shift, k)
+        found = neighbors(real + shift, fake + shift, k)
         for name, value in naive(real, fake, k).items():
             assert getattr(found, name).mean() == pytest.approx(value, abs=1e-12)
 
@@ -71,7 +71,7 @@ def test_balls_are_those_of_the_definition(k: int, monkeypatch: pytest.MonkeyPat
 def test_one_law_has_density_1_and_the_coverage_of_the_closed_form() -> None:
     """E[density] = 1, E[coverage] = 1 - 2^-k nearly (Naeem et al. 2020); 5 standard errors over 20 pairs of sets."""
     rng = np.random.default_rng(0)
-    found = [neighbours(rng.normal(size=(500, 4)), rng.normal(size=(500, 4)), 5) for _ in range(20)]
+    found = [neighbors(rng.normal(size=(500, 4)), rng.normal(size=(500, 4)), 5) for _ in range(20)]
     for name, truth in (("density", 1.0), ("coverage", 1 - 2**-5)):
         values = np.array([getattr(each, name).mean() for each in found])
         assert abs(values.mean() - truth) < 5 * values.std(ddof=1) / math.sqrt(20) + 0.005
@@ -79,7 +79,7 @@ def test_one_law_has_density_1_and_the_coverage_of_the_closed_form() -> None:
 
 def test_duplicates_of_discrete_data_are_inside() -> None:
     bits = np.random.default_rng(0).integers(0, 2, size=(400, 6))
-    found = neighbours(bits, bits[::-1], 3)
+    found = neighbors(bits, bits[::-1], 3)
     for values in (found.precision, found.recall, found.coverage):
         assert values.all()
 
@@ -95,7 +95,7 @@ def test_nearest_rows() -> None:
 
 def test_too_few_rows_are_refused() -> None:
     with pytest.raises(InputError, match="k = 5: between 1 and one less than the rows, which are 5 and 9"):
-        neighbours(np.zeros((5, 2)), np.zeros((9, 2)))
+        neighbors(np.zeros((5, 2)), np.zeros((9, 2)))
     with pytest.raises(InputError, match="label 1 has 1 rows"):
         modes_of(np.arange(6.0).reshape(3, 2), np.array([0, 0, 1]))
     with pytest.raises(InputError, match="at least 50 of each"):
@@ -251,16 +251,16 @@ def test_planted_faults_are_named(fault: str) -> None:
     assert ((values["low"] <= values["value"] + 1e-12) & (values["value"] <= values["high"] + 1e-12)).all()
 
 
-@pytest.mark.parametrize("labelled", [True, False])
-def test_a_family_is_diagnosed_by_labels_or_by_cells(labelled: bool) -> None:
+@pytest.mark.parametrize("labeled", [True, False])
+def test_a_family_is_diagnosed_by_labels_or_by_cells(labeled: bool) -> None:
     data = probgen.datasets.load("ring", "train")[{"row": slice(3000)}]
     unseen = probgen.datasets.load("ring", "test")[{"row": slice(4000)}]
-    if not labelled:
+    if not labeled:
         data, unseen = data.drop_vars("label"), unseen.drop_vars("label")
     true = probgen.fit("mixture", data, components=8, restarts=5)
     found = probgen.diagnose(true, unseen)
     assert found.attrs["n"] == found.attrs["rows"] == 2000
-    assert found.sizes["mode"] == (8 if labelled else 20)
+    assert found.sizes["mode"] == (8 if labeled else 20)
     assert "no fault found" in found.attrs["verdict"]
     xr.testing.assert_equal(found, probgen.diagnose(true, unseen))
     few = probgen.diagnose(probgen.fit("independent", data), unseen, n=500)
@@ -398,7 +398,7 @@ def test_a_classifier_tells_the_factors_of_a_label_and_a_collapse() -> None:
         assert ("no fault found" in report.attrs["verdict"]) == (not dropped)
 
 
-def test_labelled_images_are_diagnosed_by_a_classifier() -> None:
+def test_labeled_images_are_diagnosed_by_a_classifier() -> None:
     """Digits by pixels that know nothing of each other: no digit is one, whatever the classes say."""
     digits = probgen.datasets.load("digits", "train")
     unseen = probgen.datasets.load("digits", "test")

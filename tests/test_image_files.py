@@ -29,7 +29,7 @@ from probgen.recipes.plan import Recipe
 
 RNG = np.random.default_rng(0)
 H, W = 5, 7
-GREY = RNG.integers(0, 256, (H, W), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (H, W), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (H, W, 3), dtype=np.uint8)
 BITS = RNG.integers(0, 2, (H, W)).astype(bool)
 DEEP = RNG.integers(0, 65_536, (H, W)).astype(np.uint16)
@@ -38,7 +38,7 @@ WHOLE = RNG.integers(-(2**31), 2**31, (H, W)).astype(np.int32)
 REAL = (RNG.normal(size=(H, W)) * 1e4).astype(np.float32)
 DEEP3 = RNG.integers(0, 65_536, (H, W, 3)).astype(np.uint16)
 INDEX = RNG.integers(0, 5, (H, W), dtype=np.uint8)
-COLOURS = RNG.integers(0, 256, (5, 3), dtype=np.uint8)
+COLORS = RNG.integers(0, 256, (5, 3), dtype=np.uint8)
 OPAQUE, HALF = np.full((H, W), 255, np.uint8), np.full((H, W), 128, np.uint8)
 
 
@@ -51,7 +51,7 @@ def plain(array: np.ndarray, **options: Any) -> Make:
 
 def palette(**options: Any) -> Make:
     image = Image.frombytes("P", (W, H), INDEX.tobytes())
-    image.putpalette(COLOURS.tobytes())
+    image.putpalette(COLORS.tobytes())
     return lambda path: image.save(path, **options)
 
 
@@ -124,25 +124,25 @@ def jpeg_pixels(array: np.ndarray) -> np.ndarray:
     return np.asarray(Image.open(content))
 
 
-IN_COLOUR = COLOURS[INDEX]
+IN_COLOR = COLORS[INDEX]
 RGBA = np.dstack([RGB, OPAQUE])
 PALETTE, ALPHA, UPRIGHT = "palette to RGB", "alpha that was opaque", "turned upright"
 EIGHT, SIXTEEN, BINARY, REALS = ("integer", 256), ("integer", 65_536), ("binary", None), ("real", None)
 
 # of each file: how it is made, its pixels, support and levels, and what is reported of it
 RIGHT: dict[str, tuple[Make, np.ndarray, tuple[str, int | None], list[str]]] = {
-    "grey.png": (plain(GREY), GREY, EIGHT, []),
-    "grey.bmp": (plain(GREY), GREY, EIGHT, []),
-    "grey.tif": (plain(GREY), GREY, EIGHT, []),
-    "grey.jpg": (plain(GREY, quality=95), jpeg_pixels(GREY), EIGHT, []),
-    "grey.gif": (plain(GREY), np.dstack([GREY] * 3), EIGHT, [PALETTE]),
-    "grey, white is 0.tif": (tiff(255 - GREY, photometric=0), GREY, EIGHT, []),
-    "colour.png": (plain(RGB), RGB, EIGHT, []),
-    "colour.bmp": (plain(RGB), RGB, EIGHT, []),
-    "colour.tiff": (plain(RGB, compression="tiff_lzw"), RGB, EIGHT, []),
-    "colour.webp": (plain(RGB, lossless=True), RGB, EIGHT, []),
-    "colour.jpeg": (plain(RGB, quality=95), jpeg_pixels(RGB), EIGHT, []),
-    "COLOUR.PNG": (plain(RGB), RGB, EIGHT, []),
+    "gray.png": (plain(GRAY), GRAY, EIGHT, []),
+    "gray.bmp": (plain(GRAY), GRAY, EIGHT, []),
+    "gray.tif": (plain(GRAY), GRAY, EIGHT, []),
+    "gray.jpg": (plain(GRAY, quality=95), jpeg_pixels(GRAY), EIGHT, []),
+    "gray.gif": (plain(GRAY), np.dstack([GRAY] * 3), EIGHT, [PALETTE]),
+    "gray, white is 0.tif": (tiff(255 - GRAY, photometric=0), GRAY, EIGHT, []),
+    "color.png": (plain(RGB), RGB, EIGHT, []),
+    "color.bmp": (plain(RGB), RGB, EIGHT, []),
+    "color.tiff": (plain(RGB, compression="tiff_lzw"), RGB, EIGHT, []),
+    "color.webp": (plain(RGB, lossless=True), RGB, EIGHT, []),
+    "color.jpeg": (plain(RGB, quality=95), jpeg_pixels(RGB), EIGHT, []),
+    "COLOR.PNG": (plain(RGB), RGB, EIGHT, []),
     "1 bit.png": (plain(BITS), BITS, BINARY, []),
     "1 bit.tif": (plain(BITS, compression="group4"), BITS, BINARY, []),
     "1 bit.bmp": (plain(BITS), BITS, BINARY, []),
@@ -167,12 +167,12 @@ RIGHT: dict[str, tuple[Make, np.ndarray, tuple[str, int | None], list[str]]] = {
     "opaque.tif": (plain(RGBA), RGB, EIGHT, [ALPHA]),
     "opaque premultiplied.tif": (tiff(RGBA, extra=1), RGB, EIGHT, [ALPHA]),
     "opaque.webp": (plain(RGBA, lossless=True), RGB, EIGHT, []),  # WebP stores no alpha then
-    "opaque grey.png": (mode("LA"), np.asarray(Image.fromarray(RGB).convert("L")), EIGHT, [ALPHA]),
-    "palette.png": (palette(), IN_COLOUR, EIGHT, [PALETTE]),
-    "palette.gif": (palette(), IN_COLOUR, EIGHT, [PALETTE]),
-    "palette.bmp": (palette(), IN_COLOUR, EIGHT, [PALETTE]),
-    "palette.tif": (palette(), IN_COLOUR, EIGHT, [PALETTE]),
-    "palette, opaque.png": (palette(transparency=bytes([255] * 5)), IN_COLOUR, EIGHT, [PALETTE, ALPHA]),
+    "opaque gray.png": (mode("LA"), np.asarray(Image.fromarray(RGB).convert("L")), EIGHT, [ALPHA]),
+    "palette.png": (palette(), IN_COLOR, EIGHT, [PALETTE]),
+    "palette.gif": (palette(), IN_COLOR, EIGHT, [PALETTE]),
+    "palette.bmp": (palette(), IN_COLOR, EIGHT, [PALETTE]),
+    "palette.tif": (palette(), IN_COLOR, EIGHT, [PALETTE]),
+    "palette, opaque.png": (palette(transparency=bytes([255] * 5)), IN_COLOR, EIGHT, [PALETTE, ALPHA]),
     "turned 16 bits.png": (oriented(6, DEEP), upright(6, DEEP), SIXTEEN, [UPRIGHT]),
     "turned floats.tif": (oriented(5, REAL), upright(5, REAL), REALS, [UPRIGHT]),
     "turned.webp": (oriented(8, lossless=True), upright(8, RGB), EIGHT, [UPRIGHT]),
@@ -192,29 +192,29 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "transparent.png": (plain(np.dstack([RGB, HALF])), f"transparent pixels.*{BACKGROUND}"),
     "transparent.tif": (plain(np.dstack([RGB, HALF])), f"transparent pixels.*{BACKGROUND}"),
     "transparent.webp": (plain(np.dstack([RGB, HALF]), lossless=True), f"transparent pixels.*{BACKGROUND}"),
-    "transparent grey.png": (lambda path: Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(HALF)]).save(path), BACKGROUND),
+    "transparent gray.png": (lambda path: Image.merge("LA", [Image.fromarray(GRAY), Image.fromarray(HALF)]).save(path), BACKGROUND),
     "transparent in a palette.png": (palette(transparency=2), BACKGROUND),
     "transparent in a palette.gif": (palette(transparency=2), BACKGROUND),
-    "transparent colour.png": (plain(RGB, transparency=(1, 2, 3)), BACKGROUND),
-    "transparent grey of 16 bits.png": (png(0, 16, DEEP.astype(">u2"), (b"tRNS", b"\0\7")), BACKGROUND),
-    "cmyk.jpg": (mode("CMYK"), "has the colours CMYK.*save it as RGB"),
-    "cmyk.tif": (mode("CMYK"), "has the colours CMYK"),
-    "lab.tif": (mode("LAB"), "has the colours LAB"),
-    "ycbcr.tif": (mode("YCbCr"), "has the colours YCbCr"),
-    "16 bits a colour.png": (png(2, 16, DEEP3.astype(">u2")), f"16 bits a channel.*{NPY}"),
-    "16 bits a colour and alpha.png": (png(6, 16, np.dstack([DEEP3, DEEP]).astype(">u2")), f"16 bits a channel.*{NPY}"),
-    "16 bits of grey and alpha.png": (png(4, 16, DEEP3[..., :2].astype(">u2")), f"16 bits a channel.*{NPY}"),
-    "16 bits a colour.tif": (tiff(DEEP3), f"16 bits a channel.*{NPY}"),
-    "8 bits with a sign.tif": (tiff(GREY.view(np.int8)), f"with a sign.*{NPY}"),
+    "transparent color.png": (plain(RGB, transparency=(1, 2, 3)), BACKGROUND),
+    "transparent gray of 16 bits.png": (png(0, 16, DEEP.astype(">u2"), (b"tRNS", b"\0\7")), BACKGROUND),
+    "cmyk.jpg": (mode("CMYK"), "has the colors CMYK.*save it as RGB"),
+    "cmyk.tif": (mode("CMYK"), "has the colors CMYK"),
+    "lab.tif": (mode("LAB"), "has the colors LAB"),
+    "ycbcr.tif": (mode("YCbCr"), "has the colors YCbCr"),
+    "16 bits a color.png": (png(2, 16, DEEP3.astype(">u2")), f"16 bits a channel.*{NPY}"),
+    "16 bits a color and alpha.png": (png(6, 16, np.dstack([DEEP3, DEEP]).astype(">u2")), f"16 bits a channel.*{NPY}"),
+    "16 bits of gray and alpha.png": (png(4, 16, DEEP3[..., :2].astype(">u2")), f"16 bits a channel.*{NPY}"),
+    "16 bits a color.tif": (tiff(DEEP3), f"16 bits a channel.*{NPY}"),
+    "8 bits with a sign.tif": (tiff(GRAY.view(np.int8)), f"with a sign.*{NPY}"),
     "16 bits, white is 0.tif": (tiff(DEEP, photometric=0), "stores white as 0"),
-    "a channel of no meaning.tif": (tiff(RGBA, extra=0), f"channel beside its colours.*{NPY}"),
+    "a channel of no meaning.tif": (tiff(RGBA, extra=0), f"channel beside its colors.*{NPY}"),
     "large 32 bits.tif": (tiff(np.full((H, W), 3 << 30, np.uint32)), rf"from 2\^31 on.*{NPY}"),
     "64-bit floats.tif": (tiff(REAL.astype(np.float64)), "cannot be read as an image"),
     "no image.png": (lambda path: (path.write_bytes(b"no"), None)[1], "cannot be read as an image"),
     "cut off.png": (lambda path: cut(path, plain(RGB)), "cannot be read as an image"),
     "cut off.jpg": (lambda path: cut(path, plain(RGB)), "cannot be read as an image"),
     "postscript.png": (mode("RGB", format="EPS"), "cannot be read as an image"),
-    "absurd.png": (png(0, 8, GREY, size=(1 << 20, 1 << 20)), "cannot be read as an image: .*pixels"),
+    "absurd.png": (png(0, 8, GRAY, size=(1 << 20, 1 << 20)), "cannot be read as an image: .*pixels"),
 }  # fmt: skip
 
 
@@ -265,33 +265,33 @@ def test_the_tables_are_long_enough() -> None:
 # folders
 
 
-def test_a_transparent_colour_that_no_pixel_has_is_no_loss(tmp_path: Path) -> None:
+def test_a_transparent_color_that_no_pixel_has_is_no_loss(tmp_path: Path) -> None:
     palette(transparency=200)(tmp_path / "a.gif")
     data = loaded(tmp_path, [PALETTE, ALPHA])
-    assert (data.x.values[0] == np.moveaxis(IN_COLOUR, 2, 0)).all()
+    assert (data.x.values[0] == np.moveaxis(IN_COLOR, 2, 0)).all()
 
 
 def test_each_conversion_is_reported_once_with_the_number_of_files(tmp_path: Path) -> None:
     for i in range(3):
         oriented(3)(tmp_path / f"turned {i}.png")
     palette()(tmp_path / "palette.png")
-    plain(GREY)(tmp_path / "grey.png")
+    plain(GRAY)(tmp_path / "gray.png")
     plain(BITS)(tmp_path / "bits.png")
     (tmp_path / "photo.heic").write_bytes(b"?")
     (tmp_path / "notes.txt").write_text("not an image")
-    data = loaded(tmp_path, [".heic is not read, left out: 1 of 8", PALETTE, "upright by the orientation in EXIF: 3 of 6", "1 bit to grey", "grey to RGB"])  # fmt: skip
-    assert data.attrs["converted"].endswith("grey to RGB, the same values: 2 of 6 files")
-    bits, grey, colour = data.x.values[:3]
+    data = loaded(tmp_path, [".heic is not read, left out: 1 of 8", PALETTE, "upright by the orientation in EXIF: 3 of 6", "1 bit to gray", "gray to RGB"])  # fmt: skip
+    assert data.attrs["converted"].endswith("gray to RGB, the same values: 2 of 6 files")
+    bits, gray, color = data.x.values[:3]
     assert (bits == BITS * 255).all()
-    assert (grey == GREY).all()
-    assert (colour == np.moveaxis(IN_COLOUR, 2, 0)).all()
+    assert (gray == GRAY).all()
+    assert (color == np.moveaxis(IN_COLOR, 2, 0)).all()
     assert event_of(data).levels == 256
 
 
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        (plain(GREY), plain(DEEP), r"b\.tif has 16 bits of grey, a\.tif has 8 bits of grey: images of one depth"),
+        (plain(GRAY), plain(DEEP), r"b\.tif has 16 bits of gray, a\.tif has 8 bits of gray: images of one depth"),
         (plain(REAL), plain(WHOLE), "32-bit whole numbers, .* 32-bit floating-point"),
         (plain(BITS), plain(REAL), "one depth"),
         (plain(DEEP), plain(RGB), "one depth"),
@@ -321,7 +321,7 @@ def bicubic(x: np.ndarray, size: int, start: float, end: float) -> np.ndarray:
     return np.tensordot(weight / weight.sum(1, keepdims=True), x, 1)
 
 
-@pytest.mark.parametrize("array", [REAL, DEEP, GREY, RGB], ids=["floats", "16 bits", "grey", "colour"])
+@pytest.mark.parametrize("array", [REAL, DEEP, GRAY, RGB], ids=["floats", "16 bits", "gray", "color"])
 @pytest.mark.parametrize("shape", [(10, 14), (3, 4)])
 def test_images_are_scaled_without_aliases(array: np.ndarray, shape: tuple[int, int], tmp_path: Path) -> None:
     """By the formula of bicubic interpolation in NumPy; within the rounding of Pillow's weights."""
@@ -364,20 +364,20 @@ def test_what_is_cut_off_is_beside_the_middle(tmp_path: Path) -> None:
     assert (datasets.load(tmp_path, size=4, crop="center").x == 9).all()
 
 
-def test_bits_that_are_scaled_become_grey(tmp_path: Path) -> None:
+def test_bits_that_are_scaled_become_gray(tmp_path: Path) -> None:
     plain(np.repeat(np.repeat(BITS, 2, 0), 2, 1))(tmp_path / "a.png")
-    data = loaded(tmp_path, ["1 bit to grey"], size=(H, W))
+    data = loaded(tmp_path, ["1 bit to gray"], size=(H, W))
     assert event_of(data).levels == 256
     assert (abs(data.x.values[0].astype(int) - BITS * 255) < 128).all()
 
 
-def test_colours_become_grey(tmp_path: Path) -> None:
+def test_colors_become_gray(tmp_path: Path) -> None:
     """ITU-R 601-2: 0.299 R + 0.587 G + 0.114 B, to the nearest level."""
     plain(RGB)(tmp_path / "a.png")
-    plain(GREY)(tmp_path / "b.png")
+    plain(GRAY)(tmp_path / "b.png")
     data = loaded(tmp_path, [], gray=True)
     assert (abs(data.x.values[0] - RGB @ [0.299, 0.587, 0.114]) <= 0.501).all()
-    assert (data.x.values[1] == GREY).all()
+    assert (data.x.values[1] == GRAY).all()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from probgen.analyses.image_judges import Kinds, readable, told_apart
 from probgen.codecs.images import resized, rounded
 from probgen.contract.seeds import key
 from probgen.errors import InputError, NotOffered
-from probgen.evaluation.colors import Colours, moved
+from probgen.evaluation.colors import Colors, moved
 from probgen.evaluation.pictures import psnr, ssim
 from tests.test_superresolution import TINY, photographs
 
@@ -87,8 +87,8 @@ def test_the_classifier_tells_noise_from_photographs_and_not_draws_from_draws() 
         return [rounded(one + rng.normal(0, noise, (64, 64))) for one in smooth]
 
     def told(noise: float) -> float:
-        learnt, asked = (Kinds(kind(n, noise), kind(n, 4.0)) for n in (60, 50))
-        share = told_apart(asked, learnt, 0)
+        learned, asked = (Kinds(kind(n, noise), kind(n, 4.0)) for n in (60, 50))
+        share = told_apart(asked, learned, 0)
         assert share is not None
         return share
 
@@ -96,15 +96,15 @@ def test_the_classifier_tells_noise_from_photographs_and_not_draws_from_draws() 
     assert abs(told(4.0) - 0.5) < 4.9 * 0.5 / math.sqrt(400)
 
 
-def test_colours_moved_are_those_of_the_other_kind() -> None:
+def test_colors_moved_are_those_of_the_other_kind() -> None:
     """Means and covariances become those of the target, where nothing is cut; an affine style is undone."""
     rng = np.random.default_rng(0)
     x = rng.uniform(80, 120, (30, 3, 8, 8))
     A = np.array([[0.7, 0.1, 0.0], [0.1, 0.6, 0.2], [0.0, 0.2, 0.5]])
     y = np.einsum("ij,njhw->nihw", A, x) + 20
-    got = moved(x, Colours.of(x), Colours.of(y), 256)
-    assert np.abs(Colours.of(got).mean - Colours.of(y).mean).max() < 1e-6
-    np.testing.assert_allclose(Colours.of(got).covariance, Colours.of(y).covariance, atol=0.5)
+    got = moved(x, Colors.of(x), Colors.of(y), 256)
+    assert np.abs(Colors.of(got).mean - Colors.of(y).mean).max() < 1e-6
+    np.testing.assert_allclose(Colors.of(got).covariance, Colors.of(y).covariance, atol=0.5)
     np.testing.assert_allclose(got, y, atol=0.3)  # A is symmetric and positive: the optimal map
 
 

@@ -173,7 +173,7 @@ def test_degradations_are_what_they_say() -> None:
     [
         (lambda x: degradations.shrink(5)(x), "8 x 12 cannot be shrunk by 5"),
         (lambda x: degradations.shrink(1), "factor = 1"),
-        (lambda x: degradations.gray(x[:, :2]), "3 colours"),
+        (lambda x: degradations.gray(x[:, :2]), "3 colors"),
         (lambda x: degradations.blur(0.0), "above 0"),
         (lambda x: degradations.blur(3.0)(x), "too much"),
         (lambda x: degradations.mask(torch.ones(3, 8, 8, dtype=torch.bool))(x), "3 x 8 x 8, x is 3 x 8 x 12"),
@@ -356,7 +356,7 @@ def test_memory_grows_with_what_is_kept_for_a_gradient() -> None:
 
 
 def test_a_hole_is_filled_by_what_is_harmonic() -> None:
-    """Planes are; inside a hole each pixel is the mean of its neighbours; what is known stays."""
+    """Planes are; inside a hole each pixel is the mean of its neighbors; what is known stays."""
     y, x = np.mgrid[:9, :7].astype(float)
     known = np.ones((9, 7), dtype=bool)
     known[3:6, 2:5] = False

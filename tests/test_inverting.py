@@ -146,7 +146,7 @@ def test_what_cannot_be_searched_for_is_one_line(
     refused("hole has no effect with a mask", hole=0.5, mask=image("some.png", np.eye(10) * 255))
     refused("feature_weight", analysis="inversion", scorer=factors, feature_weight=0.1)
     refused("attribute = 'd'", analysis="inversion", attribute="d", scorer=factors)
-    refused("colorization is of images of three colours", tasks=["colorization"])
+    refused("colorization is of images of three colors", tasks=["colorization"])
     refused("hides nothing", mask=image("none.png", np.zeros((10, 10))))
     refused("hides everything", mask=image("all.png", np.full((10, 10), 255)))
     refused("is 12 x 8, the images are 10 x 10", mask=image("other.png", np.eye(8, 12) * 255))
@@ -241,7 +241,7 @@ def test_any_family_that_decodes_is_inverted(name: str, digits: xr.Dataset) -> N
 
 
 def test_log_p_of_x_given_z_is_that_of_the_decoder() -> None:
-    """Of a VAE of real rows: a Normal around the decoded mean, of the deviation that is learnt."""
+    """Of a VAE of real rows: a Normal around the decoded mean, of the deviation that is learned."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 1)) @ rng.normal(size=(1, 6)) + 0.1 * rng.normal(size=(200, 6)) + 50
     fitted = probgen.fit("vae", x, latent=2, hidden=(8,), likelihood="normal", epochs=20)
@@ -446,7 +446,7 @@ def test_codes_of_a_conditional_model_stay_with_their_condition(digits: xr.Datas
 
 
 def test_pictures_of_a_user_go_in_by_their_files(runs: Path, tmp_path: Path) -> None:
-    """One, a folder, of another size and colours; each wrong one is one line that says what to do."""
+    """One, a folder, of another size and colors; each wrong one is one line that says what to do."""
     rng = np.random.default_rng(0)
     pictures = tmp_path / "pictures"
     pictures.mkdir()
@@ -495,13 +495,13 @@ def recipe(**tables: Any) -> Recipe:
 def test_the_table_of_an_analysis_says_of_which_models_it_is() -> None:
     wanted = recipe(latent={"models": ["b"], "rows": 3}, complete={})
     assert wanted.analyses == {"latent": {"rows": 3}, "complete": {}}
-    assert wanted.analysed("latent") == ["b"]
-    assert wanted.analysed("complete") == ["a", "b"]
+    assert wanted.analyzed("latent") == ["b"]
+    assert wanted.analyzed("complete") == ["a", "b"]
     with pytest.raises(InputError, match=r"latent\.models: .*known: a, b"):
-        recipe(latent={"models": ["c"]}).analysed("latent")
+        recipe(latent={"models": ["c"]}).analyzed("latent")
     for wrong in ("b", [], [{"model": "b"}], ["b", "b"]):
         with pytest.raises(InputError, match="a list of different models"):
-            recipe(latent={"models": wrong}).analysed("latent")
+            recipe(latent={"models": wrong}).analyzed("latent")
 
 
 class TestInversion(AnalysisLaws):

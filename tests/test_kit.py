@@ -178,7 +178,7 @@ class DrawsTransposed(Good):
 
 
 class KeepsAnAttribute(Good):
-    """What is learnt is not in the state_dict."""
+    """What is learned is not in the state_dict."""
 
     @classmethod
     @hookimpl

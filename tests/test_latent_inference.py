@@ -236,7 +236,7 @@ def test_chains_tell_the_truth_within_a_tenth(start: Any, steps: int) -> None:
 
 
 class _Narrow(LinearGaussian):
-    """A factorised guide that is off and too narrow, as those of VAEs are."""
+    """A factorized guide that is off and too narrow, as those of VAEs are."""
 
     def guide(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
         assert x is not None
@@ -279,7 +279,7 @@ def test_weights_are_unbiased_in_both_directions() -> None:
         assert float(w.std()) / math.sqrt(n) < 0.01  # a bias of a twentieth would be found
 
 
-def test_a_latent_without_a_guide_is_learnt_by_its_score() -> None:
+def test_a_latent_without_a_guide_is_learned_by_its_score() -> None:
     """p(c) of a mixture whose guide is empty goes to where the data are."""
 
     class Coin(probgen.Pair):

@@ -162,7 +162,7 @@ class TestPixelCNN(FamilyLaws):
         return as_images("binary", 2, 2)
 
 
-class TestPixelCNNColours(FamilyLaws):
+class TestPixelCNNColors(FamilyLaws):
     family = "pixelcnn"
     options = {
         "channels": 6,
@@ -175,7 +175,7 @@ class TestPixelCNNColours(FamilyLaws):
 
     @pytest.fixture
     def data(self) -> xr.Dataset:
-        """Images of two pixels of two colours, of two levels."""
+        """Images of two pixels of two colors, of two levels."""
         data = as_images("binary", 2, 2, 1)
         data["x"].attrs = {"support": "integer", "levels": 2}
         return data

@@ -118,14 +118,14 @@ def random_problem(seed: int) -> tuple[Mixture, Rows]:
     event = event_of(dataset)
     data = Rows(dataset, event, missing=bool(np.isnan(x).any()), seed=seed, dtype=torch.float64)
     pair = Mixture(options, event).double()
-    pair.standardise(data)
+    pair.standardize(data)
     pair.start(data, Run(seed, dtype=torch.float64), "fit")
     return pair, data
 
 
 @pytest.mark.parametrize("group", range(10))
 def test_em_never_loses(group: int) -> None:
-    """1,000 random problems: no step lowers the penalised log-likelihood by more than 1e-9 nats a row."""
+    """1,000 random problems: no step lowers the penalized log-likelihood by more than 1e-9 nats a row."""
     worst = 0.0
     for seed in range(group * 100, group * 100 + 100):
         pair, data = random_problem(seed)
@@ -177,7 +177,7 @@ def test_same_as_scikit_learn_from_the_same_start(covariance: str) -> None:
     pair = Mixture(
         MixtureOptions(components=3, covariance=covariance, regularization=0.0), data.event
     ).double()
-    pair.standardise(data)
+    pair.standardize(data)
     from probgen.inference.em import em
 
     with torch.no_grad():
@@ -391,7 +391,7 @@ def test_a_column_that_tells_nothing_changes_no_component(covariance: str) -> No
 
 
 def test_a_weight_scales_the_penalty_too() -> None:
-    """With every weight 100, EM and SVI maximise the same: the variance of a Gaussian with a strong ridge."""
+    """With every weight 100, EM and SVI maximize the same: the variance of a Gaussian with a strong ridge."""
     x = np.random.default_rng(0).standard_normal((100, 1))
     weighted = as_dataset(x).assign(weight=("row", np.full(100, 100.0)))
     for data in (x, weighted):

@@ -1,4 +1,4 @@
-"""Image files to image files: colours by luma, alpha, orientation, folders, and nothing replaced."""
+"""Image files to image files: colors by luma, alpha, orientation, folders, and nothing replaced."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_gray_image_is_what_sample_makes_of_it(gray: Fitted, tmp_path: Path) -
     np.testing.assert_array_equal(np.stack([pixels(path) for path in draws]), expected)
 
 
-def test_of_colours_the_model_makes_luma_and_the_kernel_chroma(gray: Fitted, tmp_path: Path) -> None:
+def test_of_colors_the_model_makes_luma_and_the_kernel_chroma(gray: Fitted, tmp_path: Path) -> None:
     (out,) = pictures(gray, saved(tmp_path / "a.png", RGB), tmp_path / "b.png")
     parts = ycbcr(np.moveaxis(RGB, 2, 0))
     y = probgen.sample(gray, given={"low": rounded(parts[0])}, mean=True)["x"].values[0]
@@ -66,7 +66,7 @@ def test_of_colours_the_model_makes_luma_and_the_kernel_chroma(gray: Fitted, tmp
     np.testing.assert_array_equal(np.moveaxis(pixels(out), 2, 0), expected)
 
 
-def test_colours_as_they_were_fitted(colors: Fitted, tmp_path: Path) -> None:
+def test_colors_as_they_were_fitted(colors: Fitted, tmp_path: Path) -> None:
     (out,) = pictures(colors, saved(tmp_path / "a.png", RGB), tmp_path / "b.png")
     expected = probgen.sample(colors, given={"low": np.moveaxis(RGB, 2, 0)}, mean=True)["x"].values[0]
     np.testing.assert_array_equal(np.moveaxis(pixels(out), 2, 0), rounded(expected))
@@ -129,8 +129,8 @@ def test_bad_files_and_names(gray: Fitted, colors: Fitted, tmp_path: Path) -> No
         (gray, a, tmp_path / "b.jpg", "written as PNG"),
         (gray, a, tmp_path / "no" / "b.png", "there is no folder"),
         (gray, a, a, "is there already"),
-        (gray, wide, tmp_path / "b.png", "16 bits of grey, the fit is of 256 levels"),
-        (colors, a, tmp_path / "b.png", "is grey, the fit is of 3 channels"),
+        (gray, wide, tmp_path / "b.png", "16 bits of gray, the fit is of 256 levels"),
+        (colors, a, tmp_path / "b.png", "is gray, the fit is of 3 channels"),
         (probgen.fit("mixture", RNG.random((20, 2))), a, tmp_path / "b.png", "does not make images"),
     ]
     for fitted, given, out, said in cases:

@@ -36,7 +36,7 @@ FAMILIES = list(SMALL)
 DIMS = ("row", "height", "width")
 
 
-def labelled(rows: int = 400) -> xr.Dataset:
+def labeled(rows: int = 400) -> xr.Dataset:
     """Images of 2 x 2 bits that are mostly those of the label (0, 1, 2) in binary, twice over."""
     rng = np.random.default_rng(0)
     label = rng.integers(0, 3, rows)
@@ -48,7 +48,7 @@ def labelled(rows: int = 400) -> xr.Dataset:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_class_conditional(family: str) -> None:
     """p(x | label) sums to one for every label, and knows which image belongs to it."""
-    fitted = probgen.fit(family, labelled(), given=["label"], dtype="float64", **SMALL[family])
+    fitted = probgen.fit(family, labeled(), given=["label"], dtype="float64", **SMALL[family])
     rows = spaces.all_rows(fitted.event)
     for label, bits in enumerate(([0, 0, 0, 0], [0, 1, 0, 1], [1, 0, 1, 0])):
         every = xr.Dataset({"x": (DIMS, rows), "label": ("row", np.full(len(rows), label))})
@@ -62,7 +62,7 @@ def test_class_conditional(family: str) -> None:
 @cache
 def without_labels(family: str) -> probgen.Fitted:
     """One fit for all that is known of an image."""
-    return probgen.fit(family, labelled().drop_vars("label"), dtype="float64", **SMALL[family])
+    return probgen.fit(family, labeled().drop_vars("label"), dtype="float64", **SMALL[family])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -85,7 +85,7 @@ def test_completion_has_the_posterior(family: str, known: list[int]) -> None:
 
 def test_bfloat16_products_change_the_fit_little() -> None:
     """Weights and scores stay float32, and a stopped fit goes on to the same bits."""
-    data = labelled().drop_vars("label")
+    data = labeled().drop_vars("label")
     options = SMALL["pixelcnn"]
     exact = probgen.fit("pixelcnn", data, **options)
     cast = probgen.fit("pixelcnn", data, valid=data, autocast=True, **options)
@@ -97,7 +97,7 @@ def test_bfloat16_products_change_the_fit_little() -> None:
 
 
 def test_a_fit_in_bfloat16_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    data = labelled(60).drop_vars("label")
+    data = labeled(60).drop_vars("label")
     options = {**SMALL["pixelcnn"], "epochs": 4, "autocast": True}
     whole = probgen.fit("pixelcnn", data, **options)
     with pytest.raises(Interrupted), probgen.observing(Stop(5)):
@@ -128,15 +128,15 @@ def folder(path: Path, mode: str = "L", size: int = 4, n: int = 6) -> Path:
 
 
 def test_a_folder_of_images(tmp_path: Path) -> None:
-    """Colour images are drawn colour by colour; bits a dimension of noise are about 8."""
-    path = folder(tmp_path / "colour", "RGB")
+    """Color images are drawn color by color; bits a dimension of noise are about 8."""
+    path = folder(tmp_path / "color", "RGB")
     options = {**SMALL["pixelcnn"], "likelihood": "logistic", "epochs": 2}
     fitted = probgen.fit("pixelcnn", path, chain=[2, 1, 0], **options)
     assert fitted.event.shape == (3, 4, 4)
     assert probgen.sample(fitted, 2).x.shape == (2, 3, 4, 4)
     assert 6 < float(-probgen.score(fitted, path).log_prob.mean() / 48 / np.log(2)) < 12
     with pytest.raises(InputError, match="channel"):
-        probgen.score(fitted, folder(tmp_path / "grey"))
+        probgen.score(fitted, folder(tmp_path / "gray"))
 
 
 def test_a_broken_image_is_named(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_images_of_mixed_sizes_are_refused(tmp_path: Path) -> None:
         ("pixelcnn", {"dilation": [1, 16]}, "dilation: 16 beside layers that see .* blind spot"),
         ("pixelrnn", {"kernel": 6}, "leaves a blind spot"),
         ("pixelcnn", {"likelihood": "logistic"}, "likelihood = 'logistic' does not suit"),
-        ("pixelcnn", {"chain": [0, 1]}, "each of the colours 0 .. 0 once"),
+        ("pixelcnn", {"chain": [0, 1]}, "each of the colors 0 .. 0 once"),
         ("pixelcnn", {"channels": 0}, "channels"),
         ("pixelcnn", {"given": ["label"]}, "label"),
         ("pixelrnn", {"cell": "column"}, "cell"),
@@ -170,12 +170,12 @@ def test_images_of_mixed_sizes_are_refused(tmp_path: Path) -> None:
 )
 def test_bad_options_are_told_in_a_line(family: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as told:
-        probgen.fit(family, labelled().drop_vars("label"), **options)
+        probgen.fit(family, labeled().drop_vars("label"), **options)
     assert "\n" not in str(told.value)
 
 
 def test_bad_data_are_told_in_a_line() -> None:
-    fitted = probgen.fit("pixelcnn", labelled().drop_vars("label"), steps=1, channels=2, layers=1)
+    fitted = probgen.fit("pixelcnn", labeled().drop_vars("label"), steps=1, channels=2, layers=1)
     for x, message in (
         (np.full((3, 2, 2), 2), r"x.* 2\b"),
         (np.zeros((3, 3, 2)), r"\(3, 2\); pixelcnn was fitted to rows of 2 x 2"),
@@ -194,21 +194,21 @@ def test_bad_data_are_told_in_a_line() -> None:
         probgen.fit("pixelcnn", many, steps=1)
     probgen.fit("pixelcnn", many, steps=1, channels=2, layers=1, likelihood="logistic")
     with pytest.raises(InputError, match=r"autocast = true: the fit is in torch\.float64"):
-        probgen.fit("pixelcnn", labelled().drop_vars("label"), steps=1, autocast=True, dtype="float64")
-    colours = np.zeros((5, 3, 2, 2), dtype=np.uint8)
-    with pytest.raises(InputError, match="2 features are too few for 3 colours"):
-        probgen.fit("pixelcnn", colours, steps=1, channels=2)
+        probgen.fit("pixelcnn", labeled().drop_vars("label"), steps=1, autocast=True, dtype="float64")
+    colors = np.zeros((5, 3, 2, 2), dtype=np.uint8)
+    with pytest.raises(InputError, match="2 features are too few for 3 colors"):
+        probgen.fit("pixelcnn", colors, steps=1, channels=2)
 
 
-def test_the_chain_is_the_order_of_the_colours() -> None:
-    """With chain 2, 0, 1 a colour depends on what is before it in that order, in the data as they lie."""
+def test_the_chain_is_the_order_of_the_colors() -> None:
+    """With chain 2, 0, 1 a color depends on what is before it in that order, in the data as they lie."""
     x = np.random.default_rng(0).integers(0, 4, (40, 3, 2, 2)).astype(np.uint8)
     x[0] = 3
     fitted = probgen.fit("pixelcnn", x, channels=24, layers=2, chain=[2, 0, 1], steps=60, dtype="float64")
     [p] = fitted.module.parts(None)  # type: ignore[operator]  # of an autoregressive pair
     rank = torch.empty(3, 2, 2, dtype=torch.long)
-    for i, (row, column, colour) in enumerate(np.ndindex(2, 2, 3)):
-        rank[[2, 0, 1][colour], row, column] = i
+    for i, (row, column, color) in enumerate(np.ndindex(2, 2, 3)):
+        rank[[2, 0, 1][color], row, column] = i
     rows = torch.from_numpy(x)
     base = p.conditionals(rows).logits
     for at in np.ndindex(3, 2, 2):
@@ -217,7 +217,7 @@ def test_the_chain_is_the_order_of_the_colours() -> None:
         changed = (p.conditionals(moved).logits != base).any(-1).any(0)
         assert (changed == (rank > rank[at])).all()
     observed = np.zeros((3, 2, 2), dtype=bool)
-    observed[:, 0], observed[[2, 0], 1, 0] = True, True  # the first row, and two colours of the next pixel
+    observed[:, 0], observed[[2, 0], 1, 0] = True, True  # the first row, and two colors of the next pixel
     draws = probgen.sample(fitted, given={"x": x[:3], "observed": np.broadcast_to(observed, (3, 3, 2, 2))})
     assert (draws.ess == 100).all()
     observed[0, 1, 0], observed[1, 1, 0] = False, True  # the first and the last of them are no prefix
@@ -227,7 +227,7 @@ def test_the_chain_is_the_order_of_the_colours() -> None:
 
 def test_images_that_are_scored_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each image has its own label and conditionals, also in the last part, which is smaller."""
-    data = labelled(50)
+    data = labeled(50)
     options = {**SMALL["pixelcnn"], "epochs": 2, "dtype": "float64"}
     fitted = probgen.fit("pixelcnn", data, given=["label"], **options)
     whole = probgen.score(fitted, data, conditionals=True)
@@ -240,7 +240,7 @@ def test_images_that_are_scored_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_particles_go_together_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     """In as many groups as it takes; each draw has the particles that were asked for."""
-    fitted = probgen.fit("pixelcnn", labelled().drop_vars("label"), **{**SMALL["pixelcnn"], "epochs": 1})
+    fitted = probgen.fit("pixelcnn", labeled().drop_vars("label"), **{**SMALL["pixelcnn"], "epochs": 1})
     observed = np.tile(np.array([[0, 1], [1, 0]], dtype=bool), (9, 1, 1))
     sizes = []
     walk = Autoregressive.walk
@@ -257,7 +257,7 @@ def test_particles_go_together_as_memory_allows(monkeypatch: pytest.MonkeyPatch)
     assert max(sizes) < 9 * 20
 
 
-def test_tokens_are_told_in_numbers_that_are_learnt() -> None:
+def test_tokens_are_told_in_numbers_that_are_learned() -> None:
     """Codes of more levels than features: as a prior over the codes of a VQ-VAE has them."""
     rng = np.random.default_rng(0)
     x = np.repeat(rng.integers(0, 50, (200, 2, 1)), 2, 2)  # the second of a row is the first
@@ -277,5 +277,5 @@ def test_photographs_are_light_where_levels_are_high_and_drawings_are_ink(levels
     x = np.array([[[0, levels - 1], [levels - 1, 0]]])
     for figure in (images(x, event), columns([x], ["x"], event)):
         [shown] = figure.axes[0].images
-        grey = shown.to_rgba(shown.get_array())[..., :3].mean(2)
-        np.testing.assert_allclose(grey, x[0] == lightest, atol=1e-6)
+        gray = shown.to_rgba(shown.get_array())[..., :3].mean(2)
+        np.testing.assert_allclose(gray, x[0] == lightest, atol=1e-6)

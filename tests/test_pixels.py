@@ -22,7 +22,7 @@ from probgen.distributions import (
 from probgen.errors import InputError
 from probgen.models.pixelcnn import GatedLayer, PixelCNNConditioner
 from probgen.models.pixelrnn import PixelRNNConditioner
-from probgen.nn.masked import Horizontal, Vertical, check_dilation, colours_of
+from probgen.nn.masked import Horizontal, Vertical, check_dilation, colors_of
 from tests.test_autoregressive import FALSE_ALARM, Uncached, g_test
 
 NETS = ["cnn", "cnn-wide", "cnn-far", "row", "diagonal"]
@@ -76,13 +76,13 @@ def test_the_vertical_stack_sees_the_rows_above(mask: Any, dilation: int, kernel
     torch.testing.assert_close(layer.last(window)[:, :, 0], layer(rows)[:, :, 4])
 
 
-@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("colors", [1, 3])
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize(("mask", "dilation"), MASKS)
-def test_the_horizontal_stack_sees_the_left_and_the_colours_before(
-    mask: Any, dilation: int, kernel: int, colours: int
+def test_the_horizontal_stack_sees_the_left_and_the_colors_before(
+    mask: Any, dilation: int, kernel: int, colors: int
 ) -> None:
-    of = colours_of(6, colours)
+    of = colors_of(6, colors)
     seen = sight(Horizontal(of, of, kernel, mask, dilation).double(), (6, 3, 5))
     i, j, a, b = np.ogrid[:3, :5, :3, :5]
     left = (a == i) & (j - kernel // 2 * dilation <= b) & (b < j) & ((b - j) % dilation == 0)
@@ -95,8 +95,8 @@ def test_the_horizontal_stack_sees_the_left_and_the_colours_before(
 @pytest.mark.parametrize("stack", ["vertical", "horizontal"])
 def test_both_stacks_of_a_net(stack: str) -> None:
     """The vertical one knows the rows above and no pixel of its own row; the horizontal one all that is before."""
-    colours = 2
-    image = (colours, 4, 4)
+    colors = 2
+    image = (colors, 4, 4)
     made = net("cnn", Ordinal(4), image)
 
     def features(e: Tensor) -> Tensor:
@@ -106,10 +106,10 @@ def test_both_stacks_of_a_net(stack: str) -> None:
         return v if stack == "vertical" else h
 
     seen = sight(features, image)
-    of = colours_of(24, colours).numpy()
+    of = colors_of(24, colors).numpy()
     i, j, a, b = np.ogrid[:4, :4, :4, :4]
     above, left, here = a < i, (a == i) & (b < j), (a == i) & (b == j)
-    before = of[:, None] > np.arange(colours)
+    before = of[:, None] > np.arange(colors)
     expected = np.broadcast_to(above[None, :, :, None], seen.shape)
     if stack == "horizontal":
         expected = (
@@ -123,7 +123,7 @@ def test_both_stacks_of_a_net(stack: str) -> None:
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("image", [(1, 3, 4), (2, 3, 2), (3, 2, 3)])
 @pytest.mark.parametrize("context", [0, 2, "map"])
-def test_each_colour_sees_all_before_it_and_nothing_else(name: str, image: Any, context: Any) -> None:
+def test_each_color_sees_all_before_it_and_nothing_else(name: str, image: Any, context: Any) -> None:
     """Gradients to the present and the future are exactly 0; to everything before they are not: no blind spot."""
     sites = image[0] * image[1] * image[2]
     given: Any = (2, *image[1:]) if context == "map" else context
@@ -148,8 +148,8 @@ class Told:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_the_order_of_the_colours_is_the_chain(name: str) -> None:
-    """With chain 2, 0, 1 the second colour sees the third and the first of its own pixel, in the data as they lie."""
+def test_the_order_of_the_colors_is_the_chain(name: str) -> None:
+    """With chain 2, 0, 1 the second color sees the third and the first of its own pixel, in the data as they lie."""
     image = (3, 2, 2)
     places = torch.arange(12).reshape(image).permute(1, 2, 0)[:, :, [2, 0, 1]].flatten()
     made = net(name, Ordinal(5), image)
@@ -171,7 +171,7 @@ SPACES = {
     "levels 2 x 2": (Ordinal(3), (1, 2, 2)),
     "tokens 2 x 2": (Categorical(3), (1, 2, 2)),
     "logistics 2 x 2": (LogisticMixture(3, 2), (1, 2, 2)),
-    "colours 1 x 2": (Ordinal(2), (3, 1, 2)),
+    "colors 1 x 2": (Ordinal(2), (3, 1, 2)),
 }
 
 
@@ -225,7 +225,7 @@ def head(w: dict[str, np.ndarray], h: np.ndarray) -> np.ndarray:
 
 
 def cnn_by_hand(made: Any, e: np.ndarray) -> np.ndarray:
-    """Figure 2 of van den Oord et al. 2016b, for images of one colour: (channel, i, j) -> (number, i, j)."""
+    """Figure 2 of van den Oord et al. 2016b, for images of one color: (channel, i, j) -> (number, i, j)."""
     w, v, h = weights(made), e, e
     height, width = e.shape[1:]
     for n in range(len(made.layers)):
@@ -453,8 +453,8 @@ def test_a_conditioner_that_would_not_be_one_is_refused() -> None:
 
 def test_dropout_is_of_the_fit_alone() -> None:
     """What a layer adds is dropped in a fit and scaled so that its mean stays (3,000 features, 6 standard errors); then nothing."""
-    plain = GatedLayer(colours_of(4, 1), 4, 1, 3, "B", 0).double()
-    layer = GatedLayer(colours_of(4, 1), 4, 1, 3, "B", 0, dropout=0.3).double()
+    plain = GatedLayer(colors_of(4, 1), 4, 1, 3, "B", 0).double()
+    layer = GatedLayer(colors_of(4, 1), 4, 1, 3, "B", 0, dropout=0.3).double()
     layer.load_state_dict(plain.state_dict())
     layer.out.weight.data = torch.eye(4, dtype=torch.float64)[:, :, None, None]
     plain.out.weight.data = layer.out.weight.data
@@ -475,5 +475,5 @@ def test_dropout_is_of_the_fit_alone() -> None:
 def test_images_of_another_size_are_refused() -> None:
     with pytest.raises(InputError, match="1 x 3 x 4, not for 10 sites"):
         net("cnn", Bernoulli(), (1, 3, 4))(torch.zeros(5, 10, dtype=torch.float64))
-    with pytest.raises(InputError, match="2 features are too few for 3 colours"):
+    with pytest.raises(InputError, match="2 features are too few for 3 colors"):
         PixelCNNConditioner(Ordinal(4), (3, 2, 2), 2)

@@ -99,7 +99,7 @@ def test_blocking(blocked: str, distribution: Make, monkeypatch: pytest.MonkeyPa
         (("run.train(", "module.dims = {'weight': ('a', 'a')}; run.train("), "fit: .*cannot be kept"),
     ],
 )
-def test_misbehaviour_at_fit_is_named(change: tuple[str, str], message: str, distribution: Make) -> None:
+def test_misbehavior_at_fit_is_named(change: tuple[str, str], message: str, distribution: Make) -> None:
     distribution("rogue", family("rogue", "rogue_family"), {"rogue_family.py": GOOD.replace(*change)})
     with pytest.raises(PluginError, match=message) as caught:
         probgen.fit("rogue", X)
@@ -110,7 +110,7 @@ def test_misbehaviour_at_fit_is_named(change: tuple[str, str], message: str, dis
     ("result", "message"),
     [("None", "returned NoneType"), ("{'y': 1}", "with 'x'"), ("{'x': torch.zeros(n + 1, 2)}", "must be")],
 )
-def test_misbehaviour_at_sample_is_named(result: str, message: str, distribution: Make) -> None:
+def test_misbehavior_at_sample_is_named(result: str, message: str, distribution: Make) -> None:
     text = GOOD.replace('{"x": torch.zeros(n, 2)}', result)
     distribution("rogue", family("rogue", "rogue_family"), {"rogue_family.py": text})
     with pytest.raises(PluginError, match=message):

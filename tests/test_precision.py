@@ -121,7 +121,7 @@ def test_what_is_known_is_kept_to_the_bit(family: str) -> None:
 
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64", "int64"])
 def test_data_of_any_dtype_with_an_offset(kind: str) -> None:
-    """What the dtype of the data holds is what is modelled."""
+    """What the dtype of the data holds is what is modeled."""
     offset = 1000.0 if kind == "float16" else 1.6e7
     x = (offset + 8 * standard("made")).round().astype(kind)
     data = xr.Dataset({"x": (("row", "feature"), x, {"support": "real"})})

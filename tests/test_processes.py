@@ -123,7 +123,7 @@ def fits(tmp_path: Path, text: str) -> Path:
 
 
 def test_fits_have_the_same_bits_on_any_number_of_processes(tmp_path: Path) -> None:
-    """EM, and gradients in four parts: validation and patience, dropout, batch normalisation, memory, codes that begin anew, two stages, two players."""
+    """EM, and gradients in four parts: validation and patience, dropout, batch normalization, memory, codes that begin anew, two stages, two players."""
     script = fits(
         tmp_path,
         """

@@ -79,10 +79,10 @@ def test_a_new_analysis_works(analysis: Path) -> None:
     )
     files = sorted(file.name for file in (analysis / "analyses").iterdir())
     assert files == ["my_own.features.png", "my_own.h5"]
-    labelled = probgen.datasets.load("iris")
-    conditional = probgen.fit("nade", labelled, given=("label",), hidden=2, steps=1)
+    labeled = probgen.datasets.load("iris")
+    conditional = probgen.fit("nade", labeled, given=("label",), hidden=2, steps=1)
     with pytest.raises(NotOffered, match="it needs samples that depend on no condition"):
-        probgen.analyze("my_own", conditional, labelled)
+        probgen.analyze("my_own", conditional, labeled)
 
 
 def test_a_new_analysis_passes_its_check(analysis: Path) -> None:

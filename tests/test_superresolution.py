@@ -77,7 +77,7 @@ def test_the_protocol_is_that_of_published_tables(real_data: Path) -> None:
 @pytest.mark.parametrize(
     ("n", "m"), [(12, 3), (12, 4), (12, 6), (7, 21), (5, 5), (9, 4), (3, 12), (1, 4), (4, 1)]
 )
-def test_the_kernel_is_a_weighted_mean_of_neighbours(n: int, m: int) -> None:
+def test_the_kernel_is_a_weighted_mean_of_neighbors(n: int, m: int) -> None:
     """Against sums written out: Keys' kernel, widened by the reduction, the border mirrored, weights of sum 1."""
     matrix = resize_matrix(n, m)
     np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-12)
@@ -115,7 +115,7 @@ def test_differentiable_scaling_is_the_kernel(scale: int, shape: tuple[int, ...]
     np.testing.assert_allclose(reduced(x, scale).numpy(), resized(x.numpy(), *shape[-2:]), atol=1e-12)
 
 
-def test_colours_and_luma() -> None:
+def test_colors_and_luma() -> None:
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (2, 3, 4, 5)).astype(np.uint8)
     np.testing.assert_allclose(rgb_of(ycbcr(rgb)), rgb, atol=1e-10)

@@ -58,7 +58,7 @@ def test_pieces_are_the_longest_that_fit() -> None:
     assert encode("ba ba b", across).tolist() == [1, 3, 3]
 
 
-def test_the_most_frequent_neighbours_are_joined_first() -> None:
+def test_the_most_frequent_neighbors_are_joined_first() -> None:
     """By hand: of low x 5, lowest x 2, newer x 6 and wider x 3 (Sennrich et al. 2016) e-r comes 9 times, and so on."""
     lines = ["low"] * 5 + ["lowest"] * 2 + ["newer"] * 6 + ["wider"] * 3
     letters = sorted(set("".join(lines)))

@@ -123,7 +123,7 @@ def test_a_claim_that_lets_everybody_in_is_found(monkeypatch: pytest.MonkeyPatch
     assert processes.races(4).faults
 
 
-def test_the_catalogues_are_large() -> None:
+def test_the_catalogs_are_large() -> None:
     assert len(hostile.ALL) >= 60
     assert len(mutants.MUTANTS) >= 60
     assert not mutants.check_places()

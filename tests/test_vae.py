@@ -366,15 +366,15 @@ def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
 
 
 def test_data_that_do_not_suit() -> None:
-    grey = np.random.default_rng(0).integers(0, 256, (40, 4, 4))
+    gray = np.random.default_rng(0).integers(0, 256, (40, 4, 4))
     with pytest.raises(InputError, match=r"'bernoulli' does not suit x .*or binarize x"):
-        probgen.fit("vae", grey, likelihood="bernoulli", **FAST)
+        probgen.fit("vae", gray, likelihood="bernoulli", **FAST)
     with pytest.raises(InputError, match="conditioned on 'label', which the data do not have"):
         probgen.fit("vae", bits().drop_vars("label"), given=("label",), **FAST)
     with pytest.raises(InputError, match="; use network = 'mlp'"):
         probgen.fit("vae", np.eye(4, dtype=int), network="conv", **FAST)
     with pytest.raises(InputError, match="levels, more than 256"):
-        probgen.fit("vae", grey * 4, likelihood="categorical", **FAST)
+        probgen.fit("vae", gray * 4, likelihood="categorical", **FAST)
     with pytest.raises(InputError, match="for discrete x"):
         probgen.fit("vae", np.random.default_rng(0).standard_normal((9, 3)), decoder="nade", **FAST)
     fitted = probgen.fit("vae", bits(), **FAST)

@@ -42,7 +42,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`surprise` of a text; `sites` of images: x, what was expected, entropy and surprise, summed over the colours of a pixel."""
+    """`surprise` of a text; `sites` of images: x, what was expected, entropy and surprise, summed over the colors of a pixel."""
     event, title = Event.of(found), found.attrs["title"]
     if event.symbols:
         length = min(int(found["length"][0]) if "length" in found else found.sizes["time"], SEEN)

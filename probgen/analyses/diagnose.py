@@ -27,7 +27,7 @@ class Options(BaseOptions):
     n: int | None = Field(
         default=None, ge=1, description="draws; by default as many as rows they are compared with"
     )
-    k: int = Field(default=5, ge=1, description="neighbours of precision, recall, density and coverage")
+    k: int = Field(default=5, ge=1, description="neighbors of precision, recall, density and coverage")
     given: dict[str, tuple[int, ...]] = Field(
         default_factory=dict, description="values of a latent, e.g. member; a diagnosis for each"
     )

@@ -28,7 +28,7 @@ from probgen.figures.tables import bars, cells
 from probgen.readers.series import rounded
 
 needs = "a table with named columns, drawn without conditions"
-SEEN = "the rows are those of the fit, so nothing is said of copies, and a model that has learnt rows by heart looks good: give others (--split test)"
+SEEN = "the rows are those of the fit, so nothing is said of copies, and a model that has learned rows by heart looks good: give others (--split test)"
 FOLDS = 2  # of the classifier test
 MOST = 50_000  # rows of the fit among which copies are looked for
 
@@ -54,7 +54,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     best); `copied`, the share of draws that are nearer to a row of the fit than half of held-out rows are (1/2 is best, 1 is a copy).
 
     With rows of the fit each is also `_held_out`, of real rows against them. With `target`: `accuracy_of_draws` and `accuracy_of_rows`, on the rows
-    given, of a classifier that has learnt from draws and from rows of the fit; `accuracy_of_most`, of always saying the most frequent class.
+    given, of a classifier that has learned from draws and from rows of the fit; `accuracy_of_most`, of always saying the most frequent class.
     """
     columns = fitted.event.columns
     names = [column.name for column in columns]
@@ -196,8 +196,8 @@ def useful(
         rows = rows[~np.isnan(rows[:, at])]
         if len(np.unique(rows[:, at])) < 2:
             return float((y == rows[0, at]).mean()) if len(rows) else 0.0
-        learnt = _classifier(rest, seed).fit(np.delete(rows, at, 1), rows[:, at])
-        return float((learnt.predict(x) == y).mean())
+        learned = _classifier(rest, seed).fit(np.delete(rows, at, 1), rows[:, at])
+        return float((learned.predict(x) == y).mean())
 
     _, counts = np.unique(y, return_counts=True)
     found: dict[str, Any] = {

@@ -18,7 +18,7 @@ PATCH, PATCHES = 32, 2000  # of the classifier: side, most patches of a kind
 STEPS, FINE = (
     800,
     8.0,
-)  # of the classifier, and how much more of differences from neighbours it sees beside luma
+)  # of the classifier, and how much more of differences from neighbors it sees beside luma
 RIDGE, POINTS = 10.0, 12  # of the regression, and pixels a side that it sees
 
 
@@ -29,13 +29,13 @@ class Kinds(NamedTuple):
     real: Sequence[np.ndarray]
 
 
-def told_apart(asked: Kinds, learnt: Kinds | None, seed: int) -> float | None:
+def told_apart(asked: Kinds, learned: Kinds | None, seed: int) -> float | None:
     """How often patches are told right: by a classifier of other images; of the same by turns, where no others are known.
 
     1/2 is best (a classifier two-sample test: Lopez-Paz & Oquab 2017). None for images smaller than 8 x 8, and for too few.
     """
-    if learnt is not None:
-        turns = [(learnt, asked)]
+    if learned is not None:
+        turns = [(learned, asked)]
     elif min(len(asked.made), len(asked.real)) > 1:
         first, second = (Kinds(asked.made[i::2], asked.real[i::2]) for i in (0, 1))
         turns = [(first, second), (second, first)]
@@ -79,11 +79,11 @@ def _cells(x: np.ndarray, side: int) -> np.ndarray:
     )
 
 
-def class_found(learnt: xr.Dataset, images: Sequence[np.ndarray], classes: np.ndarray, seed: int) -> float:
-    """How often a classifier of `learnt` (x and label) finds the class of images: (channel, height, width) each, classes (image,)."""
-    teller = fit("attributes", learnt, seed=seed)
-    x = np.stack(images).reshape(len(images), *learnt["x"].shape[1:])
-    told = attributes(teller, xr.Dataset({"x": (learnt["x"].dims, x, learnt["x"].attrs)})).values[:, 0]
+def class_found(learned: xr.Dataset, images: Sequence[np.ndarray], classes: np.ndarray, seed: int) -> float:
+    """How often a classifier of `learned` (x and label) finds the class of images: (channel, height, width) each, classes (image,)."""
+    teller = fit("attributes", learned, seed=seed)
+    x = np.stack(images).reshape(len(images), *learned["x"].shape[1:])
+    told = attributes(teller, xr.Dataset({"x": (learned["x"].dims, x, learned["x"].attrs)})).values[:, 0]
     return float((told == classes).mean())
 
 

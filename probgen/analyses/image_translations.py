@@ -4,9 +4,9 @@ Of a family that goes from one kind of images to another and back (`label`, and 
 Approaches: of a smaller image `bicubic`; of one of the same size `copying` and `colors_moved`, which no translation should lose to; the
 `mean` where the family has one, a `draw`, and the `mean_of_draws`. Means and draws are never in one column: what is nearest in squares is no draw.
 
-psnr, ssim     luma, 8 bits, a border of `scale` pixels left off (BT.601; grey images as they are), where x or its pair is known: (approach, row)
-psnr_colors    of all channels, of images in colour; l1, the mean |error| in the range of levels
-gradients      energy of differences of neighbours over that of real images
+psnr, ssim     luma, 8 bits, a border of `scale` pixels left off (BT.601; gray images as they are), where x or its pair is known: (approach, row)
+psnr_colors    of all channels, of images in color; l1, the mean |error| in the range of levels
+gradients      energy of differences of neighbors over that of real images
 low_again      dB of the image that is given, from what was made of it brought down again: (approach, row)
 band_distance, band_highest   of 63 bands of the cosine transform of 8 x 8 pixels: the mean |log2| of energies over the real ones, and the highest ratio
 told_apart     share of patches of 32 x 32 that a small classifier, trained on others, tells from real ones: 1/2 is best
@@ -39,7 +39,7 @@ from probgen.contract.rows import evenly
 from probgen.contract.seeds import key
 from probgen.contract.sizes import sizes_of
 from probgen.errors import NotOffered
-from probgen.evaluation.colors import Colours, moved
+from probgen.evaluation.colors import Colors, moved
 from probgen.evaluation.pictures import WINDOW, band_ratios, bands, psnr, ssim
 
 IMAGES, MANY = 40, 1000  # that the classifier is trained on: of several sizes, of one size
@@ -127,13 +127,13 @@ def run(fitted: Fitted, data: xr.Dataset, options: Any, call: Call) -> xr.Datase
     ways = directions(fitted, data, options.rows)
     if not ways:
         raise NotOffered("translate needs images to translate, and real ones of what is to be made")
-    learnt: dict[str, Direction] = {}
+    learned: dict[str, Direction] = {}
     if call.reference is not None:
         most = IMAGES if "size" in call.reference else MANY
-        learnt = {way.suffix: way for way in directions(fitted, call.reference, most)}
+        learned = {way.suffix: way for way in directions(fitted, call.reference, most)}
     out = xr.Dataset()
     for way in ways:
-        found = _measured(fitted, way, learnt.get(way.suffix), options, call)
+        found = _measured(fitted, way, learned.get(way.suffix), options, call)
         names = map(str, (*found.data_vars, "column", "row", "shown_row"))
         out = out.merge(
             found.rename({name: f"{name}{way.suffix}" for name in names}) if way.suffix else found
@@ -145,10 +145,10 @@ MEASURES = ("psnr", "ssim", "psnr_colors", "l1", "low_again")  # of each approac
 
 
 def _measured(
-    fitted: Fitted, way: Direction, learnt: Direction | None, options: Any, call: Call
+    fitted: Fitted, way: Direction, learned: Direction | None, options: Any, call: Call
 ) -> xr.Dataset:
     draws = 1 if deterministic(fitted.module) else options.draws
-    plain = _Plain(fitted.event, way, learnt)
+    plain = _Plain(fitted.event, way, learned)
     made = [_Made(fitted, way, i, draws, plain, call) for i in range(len(way.pairs))]
     approaches = list(made[0].images)
     out = xr.Dataset(coords={"approach": approaches})
@@ -166,14 +166,14 @@ def _measured(
         out = out.assign(coverage_nominal=inside[0][1])
     if options.judge:
         others = (
-            [_Made(fitted, learnt, i, 1, plain, call) for i in range(len(learnt.pairs))]
-            if learnt is not None
+            [_Made(fitted, learned, i, 1, plain, call) for i in range(len(learned.pairs))]
+            if learned is not None
             else []
         )
         for a in (a for a in approaches if a in JUDGED):
             known = (
-                Kinds([m.y(a) for m in others], [_luma(x, x, plain.levels) for x in learnt.real])
-                if learnt is not None
+                Kinds([m.y(a) for m in others], [_luma(x, x, plain.levels) for x in learned.real])
+                if learned is not None
                 else None
             )
             share = told_apart(Kinds([m.y(a) for m in made], real), known, call.seed)
@@ -192,7 +192,7 @@ def _measured(
 
 
 def _spectra(made: list[_Made], real: list[np.ndarray], approaches: list[str]) -> xr.Dataset:
-    """Energy of differences of neighbours, and of bands, against real images."""
+    """Energy of differences of neighbors, and of bands, against real images."""
     energy = max(1e-12, float(np.mean([_gradients(y) for y in real])))
     out = xr.Dataset(
         {
@@ -238,7 +238,7 @@ def _luma(x: np.ndarray, truth: np.ndarray, levels: int) -> np.ndarray:
 
 
 def _gradients(y: np.ndarray) -> float:
-    """Mean square of the differences of neighbours."""
+    """Mean square of the differences of neighbors."""
     y = y.astype(np.float64)
     return float(np.square(np.diff(y, axis=-1)).mean() + np.square(np.diff(y, axis=-2)).mean())
 
@@ -256,19 +256,19 @@ def _images(rows: xr.Dataset, event: Event, name: str) -> Iterator[tuple[np.ndar
 class _Plain:
     """What is made of an image without a model, in levels of x."""
 
-    def __init__(self, event: Event, way: Direction, learnt: Direction | None):
+    def __init__(self, event: Event, way: Direction, learned: Direction | None):
         self.levels = event.levels or 2
         part = event.given.get(way.name, event)
         self.factor = (self.levels - 1) / ((part.levels or 2) - 1)  # levels of what is given to those of x
         given, x = way.pairs[0][0], way.real[0]
         self.scale = part.scale or (x.shape[-1] // given.shape[-1] if way.name in event.given else 1)
         self.alike, self.colors = len(given) == len(x), None
-        if self.scale == 1 and self.alike and learnt is not None:
-            kinds = [self.factor * pair[0] for pair in learnt.pairs], learnt.real
+        if self.scale == 1 and self.alike and learned is not None:
+            kinds = [self.factor * pair[0] for pair in learned.pairs], learned.real
             flat = (
                 np.concatenate([image.reshape(len(image), -1) for image in images], 1) for images in kinds
             )
-            source, target = (Colours.of(pixels[None, :, None]) for pixels in flat)
+            source, target = (Colors.of(pixels[None, :, None]) for pixels in flat)
             self.colors = source, target
 
     def of(self, given: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -340,7 +340,7 @@ class _Made:
         )
 
     def psnr_colors(self, approach: str) -> float | None:
-        """Of all channels; None of grey images."""
+        """Of all channels; None of gray images."""
         if self.truth is None or len(self.truth) == 1:
             return None
         return float(
@@ -392,12 +392,12 @@ def _class_kept(made: list[_Made], way: Direction, call: Call) -> dict[str, floa
     column = int((levels > 1).argmax())
     of_kind = np.all([reference[name].values == value for name, value in way.conditions.items()], 0)
     label = reference["attribute"].values[of_kind, column].astype(np.int64)
-    learnt = xr.Dataset(
+    learned = xr.Dataset(
         {"x": reference["x"].isel(row=of_kind), "label": ("row", label, {"levels": int(levels[column])})}
     )
     classes = rows["attribute"].values[:, column]
     drawn_, true = (
-        class_found(learnt, images, classes, call.seed)
+        class_found(learned, images, classes, call.seed)
         for images in ([m.images["draw"] for m in made], truth)
     )
     return {"class_draw": drawn_, "class_pair": true, "class_kept": drawn_ / max(true, 1e-12)}

@@ -1,4 +1,4 @@
-"""Restoration: pictures of which something is lost, and what a generator that has learnt such pictures puts there.
+"""Restoration: pictures of which something is lost, and what a generator that has learned such pictures puts there.
 
 Of each task the same rows are degraded, restored by codes of which the generator makes what is seen, and compared with the truth, beside
 plain baselines that know no picture but the one (Gu, Shen & Zhou, CVPR 2020).
@@ -41,7 +41,7 @@ __all__ = ["Options", "applies", "check", "figures", "needs", "run"]
 Task = Literal["inpainting", "colorization", "super-resolution", "denoising", "deblurring", "dequantization"]
 METHODS = {
     "plain": "what is known, made a picture: the mean of known pixels, gray, bicubic, or as it is seen",
-    "smooth": "what is hidden by its neighbours (harmonic), or a Gaussian of one pixel over noise",
+    "smooth": "what is hidden by its neighbors (harmonic), or a Gaussian of one pixel over noise",
     "one": "one code, searched for from the draws that are nearest to what is seen",
     "codes": "several codes, mixed at a place of the generator, from around the same",
     "posterior": "a draw from p(x given what is known)",
@@ -63,7 +63,7 @@ class Options(SearchOptions):
     """What is lost."""
 
     tasks: tuple[Task, ...] | None = Field(
-        None, min_length=1, description="by default the first four, colorization of colours"
+        None, min_length=1, description="by default the first four, colorization of colors"
     )
     n: int = Field(2000, ge=10, description="codes of draws")
     codes: int = Field(5, ge=1, description="of the method of several codes")
@@ -83,7 +83,7 @@ class Options(SearchOptions):
         0.1, gt=0, description="denoising: deviation of the noise, as a share of the peak of x"
     )
     blur: float = Field(1.5, gt=0, description="deblurring: deviation of the Gaussian, in pixels")
-    levels: int = Field(4, ge=2, description="dequantization: values that are left of each colour")
+    levels: int = Field(4, ge=2, description="dequantization: values that are left of each color")
 
     @model_validator(mode="after")
     def _used_by_tasks(self) -> Options:
@@ -115,8 +115,8 @@ def check(event: Event, options: Options) -> None:
     """Errors: `InputError` for an event that is no image, and for a task that does not suit it."""
     event.image()
     for task in options.tasks or ():
-        if task == "colorization" and not _coloured(event):
-            raise InputError("colorization is of images of three colours: leave it out of tasks")
+        if task == "colorization" and not _colored(event):
+            raise InputError("colorization is of images of three colors: leave it out of tasks")
     if "inpainting" in (options.tasks or USUAL) and _suits("inpainting", event, options):
         _hidden(event, options)
 
@@ -286,14 +286,14 @@ def _suits(task: str, event: Event, options: Options) -> bool:
     """Whether an image can be damaged so; what is not asked for by name is then left out."""
     height, width = event.fixed_shape[-2:]
     fits = {
-        "colorization": _coloured(event),
+        "colorization": _colored(event),
         "super-resolution": not (height % options.factor or width % options.factor),
         "inpainting": options.mask is not None or height * width > 1,
     }
     return fits.get(task, True)
 
 
-def _coloured(event: Event) -> bool:
+def _colored(event: Event) -> bool:
     return len(event.dims) == 3 and event.shape[0] == 3
 
 

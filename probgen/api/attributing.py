@@ -34,7 +34,7 @@ def attributes(
 ) -> xr.DataArray:
     """What is told of each row: `attribute (row, factor)`.
 
-    by    a registered function of pixels (`morphology`, `clothing`), which take grey images; or one of your own, which gets x (row, ...),
+    by    a registered function of pixels (`morphology`, `clothing`), which take gray images; or one of your own, which gets x (row, ...),
           levels as 0 to 1, and gives {name: (row,)}; or a fitted model whose score is `attribute`, as one of the family
           `attributes`, or its run
     data  whatever `probgen.data.as_dataset` takes

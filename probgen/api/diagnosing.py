@@ -29,7 +29,7 @@ from probgen.evaluation.diagnosis import check_sizes
 from probgen.evaluation.modes import Located
 
 CELLS = 20  # modes of data without labels
-LABELLED = 1000  # images with labels that a classifier is worth training on
+LABELED = 1000  # images with labels that a classifier is worth training on
 CHANNELS, BATCH = (32, 64), 128  # of its fit
 EPOCHS, LEAST, MOST = 10, 200, 3000  # epochs, in so many steps at least and at most
 AT_ONCE = 1000  # rows whose features are worked out together
@@ -88,7 +88,7 @@ def diagnose(
     found = diagnosed(real, space.of(fake), space.locate, space.modes, k=k, seed=seed)
     found.attrs |= {**stamp(fitted.definition, seed), "features": space.name, "data_sha256": digest}
     if space.classifier is not None:
-        known = _labelled(second)
+        known = _labeled(second)
         if known.any():
             label = second["label"].values[known]
             found.attrs["classifier_accuracy"] = float((space.locate(real[known]).mode == label).mean())
@@ -107,7 +107,7 @@ def _whole(fitted: Fitted, data: Any) -> tuple[xr.Dataset, str]:
     return taken.dataset, taken.digest
 
 
-def _labelled(dataset: xr.Dataset) -> np.ndarray:
+def _labeled(dataset: xr.Dataset) -> np.ndarray:
     """Which rows have a label: (row,)."""
     if "label" not in dataset:
         return np.zeros(dataset.sizes["row"], dtype=bool)
@@ -151,9 +151,9 @@ def classified(first: xr.Dataset, seed: int) -> Space:
 
 
 def _space(first: xr.Dataset, features: Callable[[np.ndarray], np.ndarray] | None, seed: int) -> Space:
-    label, known = first["label"].values if "label" in first else None, _labelled(first)
+    label, known = first["label"].values if "label" in first else None, _labeled(first)
     image = first["x"].dims[-2:] == ("height", "width")
-    if features is None and image and label is not None and known.sum() >= LABELLED:
+    if features is None and image and label is not None and known.sum() >= LABELED:
         return classified(first.isel(row=np.flatnonzero(known)), seed)
 
     def of(x: np.ndarray) -> np.ndarray:

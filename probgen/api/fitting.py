@@ -142,7 +142,7 @@ def fit(
                 if isinstance(error, ProbgenError):
                     raise
                 raise PluginError(
-                    f"family {definition.name!r} ({definition.origin}), fit: what it learnt or returned cannot be kept: "
+                    f"family {definition.name!r} ({definition.origin}), fit: what it learned or returned cannot be kept: "
                     f"{' '.join(str(error).split())}"
                 ) from error
     return fitted

@@ -1,6 +1,6 @@
 """sample_images: image files to image files, each what a model makes of one: super-resolution of photographs, translations.
 
-A colour image and a fit of one channel: the model makes the luma, chroma goes up by the bicubic kernel, as in all published tables.
+A color image and a fit of one channel: the model makes the luma, chroma goes up by the bicubic kernel, as in all published tables.
 Orientations in EXIF are applied; how opaque pixels are goes up likewise. No file is ever replaced.
 """
 
@@ -119,7 +119,7 @@ class _Picture:
     """An image as a model takes it, and what is put back beside what it makes.
 
     input   ([channel,] h, w), uint8
-    chroma  (2, h, w), of a colour image whose luma the model gets; None
+    chroma  (2, h, w), of a color image whose luma the model gets; None
     alpha   (h, w); None
     """
 
@@ -159,11 +159,11 @@ def _read(file: Path, what: _Asked, done: Counter[str]) -> _Picture:
     chroma = None
     if len(x) == 3 and what.channels == 1:
         if what.scale == 1:
-            raise InputError(f"{file} is in colour, the fit is of grey images: save it as grey")
+            raise InputError(f"{file} is in color, the fit is of gray images: save it as gray")
         parts = ycbcr(x)
         x, chroma = rounded(parts[:1]), parts[1:]
     if len(x) != what.channels:
-        raise InputError(f"{file} is grey, the fit is of {what.channels} channels: save it as RGB")
+        raise InputError(f"{file} is gray, the fit is of {what.channels} channels: save it as RGB")
     return _Picture(x if len(what.event.dims) == 3 else x[0], chroma, alpha)
 
 

@@ -41,7 +41,7 @@ def command(
         int | None, typer.Option("-n", help="Number of samples. Default: the number of rows.")
     ] = None,
     k: Annotated[
-        int, typer.Option("-k", help="Number of neighbours for precision, recall, density and coverage.")
+        int, typer.Option("-k", help="Number of neighbors for precision, recall, density and coverage.")
     ] = 5,
     out: Annotated[
         Path | None,

@@ -60,7 +60,7 @@ def rounded(x: np.ndarray, levels: int = 256) -> np.ndarray:
 
 
 def ycbcr(rgb: np.ndarray) -> np.ndarray:
-    """Luma and chroma of colours in 0 .. 255: (..., 3, height, width), float64, not rounded (BT.601; Y is 16 .. 235)."""
+    """Luma and chroma of colors in 0 .. 255: (..., 3, height, width), float64, not rounded (BT.601; Y is 16 .. 235)."""
     mixed = np.einsum("ij,...jhw->...ihw", LUMA / 255, rgb.astype(np.float64))
     return np.asarray(mixed + OFFSET[:, None, None])
 
@@ -71,11 +71,11 @@ def rgb_of(ycbcr: np.ndarray) -> np.ndarray:
 
 
 def luma(x: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
-    """What an image is compared by: Y of colours, (3, height, width) -> (height, width), float64; of a grey image its levels.
+    """What an image is compared by: Y of colors, (3, height, width) -> (height, width), float64; of a gray image its levels.
 
-    like  the image that it is compared with, which says whether both are grey
+    like  the image that it is compared with, which says whether both are gray
 
-    An image whose three channels are equal is grey: its levels are left as they are and not squeezed into 16 .. 235.
+    An image whose three channels are equal is gray: its levels are left as they are and not squeezed into 16 .. 235.
     """
     if x.ndim < 3:
         return x.astype(np.float64)

@@ -29,10 +29,10 @@ def symbols_of(text: str) -> list[str]:
 
 
 def pieces(texts: Iterable[str], merges: int) -> list[str]:
-    """The characters of some texts, and what comes of joining the most frequent neighbours so many times, within words.
+    """The characters of some texts, and what comes of joining the most frequent neighbors so many times, within words.
 
     A word begins with the space before it. Byte-pair encoding, Sennrich, Haddow & Birch 2016, algorithm 1; of equally frequent
-    neighbours the first by their characters.
+    neighbors the first by their characters.
     """
     counts = Counter(word for text in texts for word in WORD.findall(text))
     words = [list(word) for word in counts]

@@ -1,4 +1,4 @@
-"""What `probgen.fit` returns: a model that is learnt, as values."""
+"""What `probgen.fit` returns: a model that is learned, as values."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Fitted:
     family      its registered name
     options     what it was fitted with
     event       what one datum is
-    state       every learnt array, by name (the module's `state_dict`)
+    state       every learned array, by name (the module's `state_dict`)
     groups      further results of the fit, by name
     history     the metrics of every step: dimension `step`, with the `stage` it belongs to
     provenance  how it came to be: versions, seed, digest of the data, ...; `converged` by stage (None where its algorithm

@@ -101,7 +101,7 @@ class Rows:
     Batches and chunks are tensors by name, on the run's device: `x` (`real`, `count` and `mixed` in `x_dtype`, `binary` and `integer` in
     the run's dtype, `token` as int64), `observed` (bool; `x` is 0 where it is False), `weight`, `length` (int64), the conditions of
     `event.given` and their lengths, and where it is asked for in `beside`, a `label` that is not known of every row (int64; -1 where it is not).
-    `pair` (row, ...), where it is asked for: what x is of the other kind, which scores are held against and nothing is learnt of.
+    `pair` (row, ...), where it is asked for: what x is of the other kind, which scores are held against and nothing is learned of.
     Where the event has attributes, `attribute` (row, factor), float64, NaN where one is not known.
 
     Images of any size come in chunks of one size; for batches of them patches are cut (`contract.patches`).

@@ -10,7 +10,7 @@ from probgen.contract.rows import Rows, as_tensor
 
 
 class Streams:
-    """Stretches that follow one another: what a batch has learnt to remember is what the next one goes on from.
+    """Stretches that follow one another: what a batch has learned to remember is what the next one goes on from.
 
     All rows, end to end, are laid into as many streams as a batch has rows; step t is the stretch number t of each. So every step
     of time of every row comes once an epoch, and none is copied but into its batch.

@@ -261,14 +261,14 @@ def _top(n: int) -> Node:
 
 
 def _add(nodes: dict[Node, Summands], n: int, node: Node, value: Summands) -> None:
-    """Put a node to the others, and make of it and its neighbour the one above, as far as that goes."""
+    """Put a node to the others, and make of it and its neighbor the one above, as far as that goes."""
     while True:
         h, j = node
         beside = (h, j ^ 1)
         if node == _top(n):
             nodes[node] = value
             return
-        if j % 2 == 0 and (j + 1) << h >= n:  # it has no neighbour
+        if j % 2 == 0 and (j + 1) << h >= n:  # it has no neighbor
             node = (h + 1, j // 2)
         elif beside in nodes:
             other = nodes.pop(beside)

@@ -60,7 +60,7 @@ def with_conditions(dataset: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
 
 
 def with_attributes(dataset: xr.Dataset, wanted: Mapping[str, int] | None) -> xr.Dataset:
-    """The same with attributes: those that a model learnt, if it is said; of data that have none the factors of their label.
+    """The same with attributes: those that a model learned, if it is said; of data that have none the factors of their label.
 
     Errors: `InputError` for data with attributes of which a wanted one is none.
     """

@@ -38,7 +38,7 @@ def check(
 ) -> tuple[bool, str]:
     """Check data against an event and a family, in one pass; whether values are missing, and the digest.
 
-    learning  whether a model is to be learnt from them: then every dimension of x needs a value that counts
+    learning  whether a model is to be learned from them: then every dimension of x needs a value that counts
     world     processes that all call this, and share the pass
 
     The digest is the SHA-256 of names, types, shapes, and of the SHA-256s of blocks of rows: the same for every layout in memory and on disk, and on any
@@ -334,7 +334,7 @@ def _refuse_unknown(x: xr.DataArray, known: np.ndarray, event: Event) -> None:
     more = len(unknown) - 1
     also = f" (and {more} more)" if more else ""
     raise InputError(
-        f"x, {place_of(x, unknown[0])}{also}: no row has a value that counts, so nothing can be learnt of it: leave it out"
+        f"x, {place_of(x, unknown[0])}{also}: no row has a value that counts, so nothing can be learned of it: leave it out"
     )
 
 
@@ -492,7 +492,7 @@ def _refuse(name: str, values: np.ndarray, bad: np.ndarray, first: int, allowed:
 
 
 def _rescaling(shape: tuple[int, ...], event: Event) -> str:
-    """What to do with images of another size, or of colours."""
+    """What to do with images of another size, or of colors."""
     if event.dims[-2:] != ("height", "width") or len(shape) not in (2, 3):
         return ""
     advice = []

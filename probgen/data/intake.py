@@ -127,7 +127,7 @@ def _described(
     """Data as one Dataset in the symbols of the event, and the event; None: what the data are."""
     dataset = as_dataset(data, like=event.columns if event is not None else ())
     if event is None or "pair" not in family.accepts:
-        dataset = dataset.drop_vars("pair", errors="ignore")  # nothing is learnt of it
+        dataset = dataset.drop_vars("pair", errors="ignore")  # nothing is learned of it
     if event is not None:
         return arranged(dataset, family, event), event
     assert options is not None  # of a fit

@@ -80,7 +80,7 @@ def load(
     size    of images: (height, width), or both in one number, that they are scaled to; None refuses images that differ. Of a
             data set that is painted, the side that it is painted at
     crop    "center": what is beside the middle of an image is cut off where its shape is not that of `size`; None refuses it
-    gray    of images: colours become grey
+    gray    of images: colors become gray
     scale   of images: with `low`, the same made so many times smaller (bicubic, antialiased), for super-resolution; then images may be of
             several sizes, `size (row, side)`
     table   of tables, by name: `sep`, `decimal`, `encoding`, `columns` (how a file is written, names of its columns), `na` (marks of gaps),

@@ -1,6 +1,6 @@
 """Antialiased shapes painted over images, all rows at once: a shape is a signed distance, its coverage clip(1/2 - d / pixel, 0, 1).
 
-Lengths are in units of the image's side, y goes down, colours are in 0 .. 1. Numbers of a shape are one for all rows or one a row: (row,).
+Lengths are in units of the image's side, y goes down, colors are in 0 .. 1. Numbers of a shape are one for all rows or one a row: (row,).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Canvas:
     def paint(
         self,
         distance: Distance,
-        colour: Any,
+        color: Any,
         box: tuple[Any, Any, Any, Any],
         *,
         rows: np.ndarray | None = None,
@@ -36,11 +36,11 @@ class Canvas:
         """Paint a shape over what is there.
 
         distance  to the shape, below 0 inside; called with the coordinates of some pixels
-        colour    (3,) or (row, 3)
+        color    (3,) or (row, 3)
         box       left, right, top, bottom that hold the shape: only these pixels are touched
         rows      which rows have the shape; None: all. Numbers of the other arguments are of these rows
         alpha     how opaque it is, 0 .. 1: (row,)
-        shade     a factor of the colour at each pixel
+        shade     a factor of the color at each pixel
         """
         left, right = (self._pixel(edge, least) for edge, least in ((box[0], True), (box[1], False)))
         top, bottom = (self._pixel(edge, least) for edge, least in ((box[2], True), (box[3], False)))
@@ -54,7 +54,7 @@ class Canvas:
             cover = cover * column(alpha)
         where = slice(None) if rows is None else rows
         part = self.x[where, :, top:bottom, left:right]
-        told = np.asarray(colour, np.float32).reshape(-1, 3, 1, 1)
+        told = np.asarray(color, np.float32).reshape(-1, 3, 1, 1)
         if shade is not None:
             told = told * shade(x, y)[:, None]
         part += cover[:, None] * (told - part)
@@ -72,7 +72,7 @@ def column(value: Any) -> np.ndarray:
 
 
 def mixed(a: Any, b: Any, t: np.ndarray) -> np.ndarray:
-    """Colours from a to b, (3,) or (row, 3) each, a share t (row,) of the way: (row, 3)."""
+    """Colors from a to b, (3,) or (row, 3) each, a share t (row,) of the way: (row, 3)."""
     a, b, t = np.asarray(a, np.float32), np.asarray(b, np.float32), t[:, None]
     return np.asarray(a * (1 - t) + b * t)
 
@@ -102,7 +102,7 @@ def ellipse(cx: Any, cy: Any, rx: Any, ry: Any) -> Distance:
         u, v = (x - cx) / rx, (y - cy) / ry
         k = np.sqrt(u * u + v * v)
         slope = np.sqrt(u * u / (rx * rx) + v * v / (ry * ry))
-        # at the centre, where k / slope has no value, as far inside as the shorter radius
+        # at the center, where k / slope has no value, as far inside as the shorter radius
         ratio = np.where(k > 0, k / np.maximum(slope, np.float32(1e-6)), np.minimum(rx, ry))
         return np.asarray((k - 1) * ratio)
 

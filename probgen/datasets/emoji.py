@@ -1,4 +1,4 @@
-"""The same 3,786 emoji in two styles, Noto and Twemoji, 32 x 32 in colour, on white.
+"""The same 3,786 emoji in two styles, Noto and Twemoji, 32 x 32 in color, on white.
 
 emoji           pairs: `source` in Noto, x in Twemoji
 emoji-unpaired  kind 0 is Noto, kind 1 Twemoji, in `train` of other subjects each; `valid` and `test` have each emoji in both kinds, its `pair`

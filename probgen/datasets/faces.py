@@ -3,7 +3,7 @@
 yaw      -1 .. 1   to which side the head is turned
 smile    -1 .. 1   how the mouth is bent; it opens where one smiles
 glasses   0, 1     whether there are some
-age       0 .. 1   grey hair that recedes, and lines
+age       0 .. 1   gray hair that recedes, and lines
 hair      0 .. 1   how long it is
 beard     0 .. 1   how full it is; 0 for more than half of all faces
 skin      0 .. 1   from light to dark
@@ -203,7 +203,7 @@ def _glasses(
     canvas.paint(rectangle(*bridge), BLACK, bridge, rows=rows)
 
 
-_HELD = "27,000 painted faces, 32 x 32 in colour, of nine known factors"
+_HELD = "27,000 painted faces, 32 x 32 in color, of nine known factors"
 scene = Scene(LEVELS, drawn_with(CORRELATED), paint, label, (2, 2))
 uncorrelated = Scene(LEVELS, drawn_with({}), paint, label, (2, 2))
 faces = data_set(scene, f"{_HELD}, which go together as in people")

@@ -1,4 +1,4 @@
-"""Flowers: 17 kinds, 80 photographs each, 64 x 64 in colour (Nilsback & Zisserman 2006); and white and yellow ones, for translation.
+"""Flowers: 17 kinds, 80 photographs each, 64 x 64 in color (Nilsback & Zisserman 2006); and white and yellow ones, for translation.
 
 Of each kind the last 10 are `test`, the 10 before them `valid`.
 """

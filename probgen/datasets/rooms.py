@@ -7,7 +7,7 @@ light      0 .. 1   how bright it is, with a warm cast from above
 wood       0 .. 1   carpet or planks, painted or wooden furniture
 foliage    0 .. 1   how high leaves stand in the window
 clutter    0 .. 1   how many of eight things lie on the floor
-colour     0 .. 1   walls from warm to cool; cloth has the other colour
+color     0 .. 1   walls from warm to cool; cloth has the other color
 
 The label tells six modes: the category, and whether light is above 1/2.
 """
@@ -30,9 +30,9 @@ LEVELS = {
     "wood": 0,
     "foliage": 0,
     "clutter": 0,
-    "colour": 0,
+    "color": 0,
 }
-THINGS = (  # where they lie, and their colours
+THINGS = (  # where they lie, and their colors
     (0.12, 0.86, (0.8, 0.2, 0.2)),
     (0.84, 0.90, (0.2, 0.3, 0.7)),
     (0.30, 0.95, (0.9, 0.8, 0.2)),
@@ -67,17 +67,15 @@ class _Room:
         self.foot, self.scale = 0.5 + 0.18 * f["view"], self.half / 0.30
         self.frame = mixed((0.95, 0.95, 0.95), (0.45, 0.26, 0.12), f["wood"])
         self.wood = mixed((0.82, 0.80, 0.78), (0.48, 0.26, 0.10), f["wood"])
-        self.cloth = mixed((0.25, 0.42, 0.66), (0.74, 0.30, 0.24), f["colour"])
+        self.cloth = mixed((0.25, 0.42, 0.66), (0.74, 0.30, 0.24), f["color"])
         self.lamp = mixed((0.35, 0.33, 0.30), (1, 0.95, 0.6), f["light"])
 
-    def box(
-        self, canvas: Canvas, rows: np.ndarray, box: tuple[float, ...], colour: Any, r: float = 0
-    ) -> None:
+    def box(self, canvas: Canvas, rows: np.ndarray, box: tuple[float, ...], color: Any, r: float = 0) -> None:
         """A rectangle x0, x1, y0, y1 in units of the room from the middle of the wall's foot."""
         x0, x1, y0, y1 = box
         x, y, s = self.foot, self.bottom, self.scale
         edges = (x + x0 * s, x + x1 * s, y + y0 * s, y + y1 * s)
-        canvas.paint(rectangle(*edges, r), colour, edges, rows=rows)
+        canvas.paint(rectangle(*edges, r), color, edges, rows=rows)
 
     def top_of(
         self,
@@ -85,7 +83,7 @@ class _Room:
         rows: np.ndarray,
         halves: tuple[float, float],
         ys: tuple[float, float],
-        colour: Any,
+        color: Any,
     ) -> None:
         """What lies flat, narrower at the back."""
         x, (h0, h1), (y0, y1) = (
@@ -94,14 +92,14 @@ class _Room:
             (self.bottom + y * self.scale for y in ys),
         )
         shape = polygon((x - h0, y0), (x + h0, y0), (x + h1, y1), (x - h1, y1))
-        canvas.paint(shape, colour, (x - h1, x + h1, y0, y1), rows=rows)
+        canvas.paint(shape, color, (x - h1, x + h1, y0, y1), rows=rows)
 
 
 def paint(f: Factors, side: int) -> np.ndarray:
     """Images of factors (row,) each: (row, 3, side, side) in 0 .. 1."""
     f = {name: np.asarray(values, np.float32) for name, values in f.items()}
     room = _Room(f)
-    wall = mixed((0.86, 0.66, 0.52), (0.50, 0.66, 0.86), f["colour"])
+    wall = mixed((0.86, 0.66, 0.52), (0.50, 0.66, 0.86), f["color"])
     canvas = Canvas(wall, side)
     _walls(canvas, room, f, wall)
     _window(canvas, room, f["foliage"])
@@ -190,4 +188,4 @@ def _living_room(canvas: Canvas, rows: np.ndarray, room: _Room) -> None:
 
 FURNITURE: tuple[Callable[[Canvas, np.ndarray, _Room], None], ...] = (_bedroom, _dining_room, _living_room)
 scene = Scene(LEVELS, draw, paint, label, (3, 2))
-rooms = data_set(scene, "27,000 painted rooms, 32 x 32 in colour, of eight known factors")
+rooms = data_set(scene, "27,000 painted rooms, 32 x 32 in color, of eight known factors")

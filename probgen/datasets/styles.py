@@ -1,9 +1,9 @@
 """Two kinds of images without pairs, whose pairs are known all the same, to hold translations against: `pair (row, ...)`, which no fit sees.
 
-fashion-ink   clothing in grey, and in two inks on paper: one to one
-fashion-tint  clothing in a colour each, and in grey: of the colour nothing is left
+fashion-ink   clothing in gray, and in two inks on paper: one to one
+fashion-tint  clothing in a color each, and in gray: of the color nothing is left
 Kind 0 and kind 1 of `train` are of different rows of Fashion-MNIST (Xiao et al. 2017), brought to 32 x 32; `valid` and `test` have each row in both
-kinds. `attribute` has the class, and of fashion-tint cosine and sine of the hue, NaN of grey images.
+kinds. `attribute` has the class, and of fashion-tint cosine and sine of the hue, NaN of gray images.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def _ink(g: np.ndarray, rng: np.random.Generator) -> Kinds:
 
 def _tint(g: np.ndarray, rng: np.random.Generator) -> Kinds:
     hue = rng.random(len(g)) * 6
-    colour = np.stack([np.clip(np.abs((hue + shift) % 6 - 3) - 1, 0, 1) for shift in (0, 4, 2)], 1)
-    return g[:, None] * (0.25 + 0.75 * colour)[:, :, None, None], np.repeat(g[:, None], 3, 1), hue
+    color = np.stack([np.clip(np.abs((hue + shift) % 6 - 3) - 1, 0, 1) for shift in (0, 4, 2)], 1)
+    return g[:, None] * (0.25 + 0.75 * color)[:, :, None, None], np.repeat(g[:, None], 3, 1), hue
 
 
 def _read(
@@ -74,7 +74,5 @@ def _read(
 
 
 _HELD = "23,000 pictures of clothing, 3 x 32 x 32, 0..255, of two kinds without pairs"
-fashion_ink = DataSet(f"{_HELD}: in grey, and in two inks", tuple(ROWS), lambda s, f: _read(_ink, s, f))
-fashion_tint = DataSet(
-    f"{_HELD}: each in a colour, and in grey", tuple(ROWS), lambda s, f: _read(_tint, s, f)
-)
+fashion_ink = DataSet(f"{_HELD}: in gray, and in two inks", tuple(ROWS), lambda s, f: _read(_ink, s, f))
+fashion_tint = DataSet(f"{_HELD}: each in a color, and in gray", tuple(ROWS), lambda s, f: _read(_tint, s, f))

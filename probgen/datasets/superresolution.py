@@ -1,7 +1,7 @@
-"""Photographs of several sizes that super-resolution is learnt from and measured on.
+"""Photographs of several sizes that super-resolution is learned from and measured on.
 
-set5   5 images (Bevilacqua et al. 2012), in colour
-t91    91 images (Yang, Wright, Huang & Ma 2010), in colour
+set5   5 images (Bevilacqua et al. 2012), in color
+t91    91 images (Yang, Wright, Huang & Ma 2010), in color
 bsd    luma, 8 bits, as it is measured: `train` is T91 and 190 of the 200 training images of BSDS300 (Martin et al. 2001), the rest of them
        is `valid`, Set5 is `test`. With T91 these are the 291 images of VDSR (Kim et al. 2016).
 
@@ -57,7 +57,7 @@ def _dataset(images: Sequence[np.ndarray]) -> xr.Dataset:
     return xr.Dataset({"x": (dims, x, {"support": "integer", "levels": 256}), **size})
 
 
-def _colour(name: str, folder: Path | None) -> xr.Dataset:
+def _color(name: str, folder: Path | None) -> xr.Dataset:
     return _dataset([np.moveaxis(image, 2, 0) for image in _files(name, folder)])
 
 
@@ -79,14 +79,14 @@ def _bsd(split: str | None, folder: Path | None) -> xr.Dataset:
 
 
 set5 = DataSet(
-    "5 photographs of 228 to 512 pixels a side, in colour: Set5",
+    "5 photographs of 228 to 512 pixels a side, in color: Set5",
     (),
-    lambda split, folder: _colour("set5", folder),
+    lambda split, folder: _color("set5", folder),
 )
 t91 = DataSet(
-    "91 photographs of 78 to 508 pixels a side, in colour: T91",
+    "91 photographs of 78 to 508 pixels a side, in color: T91",
     (),
-    lambda split, folder: _colour("t91", folder),
+    lambda split, folder: _color("t91", folder),
 )
 bsd = DataSet(
     "296 photographs, luma, of 78 to 512 pixels a side: T91 and BSDS300 to learn from, Set5 to test",

@@ -40,15 +40,15 @@ def _synthetic(
     return read
 
 
-def _around(centres: np.ndarray, sigma: float) -> tuple[Draw, Callable[[np.ndarray], np.ndarray]]:
-    """Draws from, and log density of, an equal mixture of normals at `centres`: (component, 2)."""
+def _around(centers: np.ndarray, sigma: float) -> tuple[Draw, Callable[[np.ndarray], np.ndarray]]:
+    """Draws from, and log density of, an equal mixture of normals at `centers`: (component, 2)."""
 
     def draw(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-        k = rng.integers(len(centres), size=n)
-        return centres[k] + sigma * rng.standard_normal((n, 2)), k
+        k = rng.integers(len(centers), size=n)
+        return centers[k] + sigma * rng.standard_normal((n, 2)), k
 
     def of_some(x: np.ndarray) -> np.ndarray:
-        squares = ((x[:, None] - centres) ** 2).sum(2) / sigma**2
+        squares = ((x[:, None] - centers) ** 2).sum(2) / sigma**2
         least = squares.min(1)
         total = np.exp(-0.5 * (squares - least[:, None])).mean(1)
         return np.log(total) - 0.5 * least - math.log(2 * math.pi * sigma**2)
@@ -77,10 +77,10 @@ def _along(
     return draw, density
 
 
-def _circle(centre: tuple[float, float], start: float, sign: float) -> Callable[[np.ndarray], np.ndarray]:
+def _circle(center: tuple[float, float], start: float, sign: float) -> Callable[[np.ndarray], np.ndarray]:
     def curve(t: np.ndarray) -> np.ndarray:
         angle = start + math.pi * t
-        return np.stack([centre[0] + np.cos(angle), centre[1] + sign * np.sin(angle)], 1)
+        return np.stack([center[0] + np.cos(angle), center[1] + sign * np.sin(angle)], 1)
 
     return curve
 

@@ -260,7 +260,7 @@ def _between(x: Tensor, levels: int, dtype: torch.dtype) -> Tensor:
 
 
 def log_prob_of(site: Site, numbers: Tensor, x: Tensor) -> Tensor:
-    """log p of values: (..., size), (...) -> (...). Of a softmax in one pass, where its distribution would first normalise all logits."""
+    """log p of values: (..., size), (...) -> (...). Of a softmax in one pass, where its distribution would first normalize all logits."""
     if not site.softmax:
         found: Tensor = site.p(numbers).log_prob(x)
         return found

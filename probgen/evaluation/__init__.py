@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from probgen.evaluation.comparison import compare
     from probgen.evaluation.diagnosis import diagnose
     from probgen.evaluation.distances import MMD, frechet
-    from probgen.evaluation.manifold import nearest, neighbours
+    from probgen.evaluation.manifold import nearest, neighbors
     from probgen.evaluation.modes import Modes, cells, modes_of
     from probgen.evaluation.support import support_size
     from probgen.evaluation.translation import bleu
@@ -26,7 +26,7 @@ _HOME = {
     "frechet": "distances",
     "modes_of": "modes",
     "nearest": "manifold",
-    "neighbours": "manifold",
+    "neighbors": "manifold",
     "support_size": "support",
 }
 
@@ -41,7 +41,7 @@ __all__ = [
     "frechet",
     "modes_of",
     "nearest",
-    "neighbours",
+    "neighbors",
     "support_size",
 ]
 

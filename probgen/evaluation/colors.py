@@ -1,4 +1,4 @@
-"""The baseline of every translation of images: colours moved, and nothing else."""
+"""The baseline of every translation of images: colors moved, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RIDGE = 1e-6  # of the range of levels squared: a colour that does not vary
+RIDGE = 1e-6  # of the range of levels squared: a color that does not vary
 
 
 @dataclass(frozen=True)
-class Colours:
+class Colors:
     """Mean (channel,) and covariance (channel, channel) of the pixels of images."""
 
     mean: np.ndarray
     covariance: np.ndarray
 
     @staticmethod
-    def of(x: np.ndarray) -> Colours:
+    def of(x: np.ndarray) -> Colors:
         """Images (row, channel, height, width)."""
         pixels = x.astype(np.float64).transpose(1, 0, 2, 3).reshape(x.shape[1], -1)
-        return Colours(pixels.mean(1), np.atleast_2d(np.cov(pixels)))
+        return Colors(pixels.mean(1), np.atleast_2d(np.cov(pixels)))
 
 
-def moved(x: np.ndarray, source: Colours, target: Colours, levels: int) -> np.ndarray:
-    """Each pixel by the optimal transport between the normal laws of two kinds of colours (Pitie & Kokaram 2007), kept within the levels.
+def moved(x: np.ndarray, source: Colors, target: Colors, levels: int) -> np.ndarray:
+    """Each pixel by the optimal transport between the normal laws of two kinds of colors (Pitie & Kokaram 2007), kept within the levels.
 
     x  (row, channel, height, width)
     """

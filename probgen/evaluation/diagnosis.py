@@ -23,10 +23,10 @@ from probgen.evaluation.distances import MMD, frechet
 from probgen.evaluation.histograms import same_histogram, same_ranks
 from probgen.evaluation.manifold import (
     TIE,
-    centred,
+    centered,
     check_k,
-    neighbour_intervals,
-    neighbours,
+    neighbor_intervals,
+    neighbors,
     squared_distances,
 )
 from probgen.evaluation.modes import Located, captured, reverse_kl, reverse_kl_variances, spread
@@ -76,7 +76,7 @@ def diagnose(
     at, drawn = locate(real), locate(fake)
     found: dict[str, tuple[float, float, float]] = {}
     _by_mode(found, at, drawn, modes)
-    _by_neighbours(found, real, fake, k, seed)
+    _by_neighbors(found, real, fake, k, seed)
     _by_distance(found, real, fake, seed)
     apart = classifier_two_sample(real, fake, seed)
     found["accuracy"] = (apart.accuracy, *intervals.of_share(apart.accuracy, len(apart.right)))
@@ -122,11 +122,11 @@ def _by_mode(found: dict[str, tuple[float, float, float]], at: Located, drawn: L
     found["spread"] = (spread(at.distance, drawn.distance), *wide)
 
 
-def _by_neighbours(
+def _by_neighbors(
     found: dict[str, tuple[float, float, float]], real: np.ndarray, fake: np.ndarray, k: int, seed: int
 ) -> None:
-    near = neighbours(real, fake, k)
-    for name, ends in neighbour_intervals(near, real, fake, k, seed).items():
+    near = neighbors(real, fake, k)
+    for name, ends in neighbor_intervals(near, real, fake, k, seed).items():
         found[name] = (float(getattr(near, name).mean()), *ends)
 
 
@@ -168,7 +168,7 @@ def _notes(found: dict[str, tuple[float, float, float]]) -> str:
 
 def _nearest_pairs(x: np.ndarray) -> float:
     """The way between the rows of the pair that is the `NEAR`-th nearest."""
-    x, _ = centred(x, x)
+    x, _ = centered(x, x)
     least: np.ndarray = np.empty(0)
     for rows, d in squared_distances(x, x):
         i = np.arange(len(x))[rows][:, None]

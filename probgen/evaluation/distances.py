@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import eigvalsh
 
-from probgen.evaluation.manifold import centred, squared_distances
+from probgen.evaluation.manifold import centered, squared_distances
 
 
 def frechet(real: np.ndarray, fake: np.ndarray) -> float:
@@ -36,7 +36,7 @@ class MMD:
     """
 
     def __init__(self, real: np.ndarray, fake: np.ndarray):
-        real, fake = centred(real, fake)
+        real, fake = centered(real, fake)
         x = np.concatenate([real, fake])
         d = np.concatenate([some for _, some in squared_distances(x, x)])
         between = d[np.triu_indices(len(x), 1)]

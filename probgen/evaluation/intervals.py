@@ -1,6 +1,6 @@
 """95 % intervals of measures of two sets of rows. Both sets are random: intervals hold the expected value of the measure.
 
-Rows that come twice change what a nearest neighbour is, so nothing here resamples with replacement. How much a measure varies is
+Rows that come twice change what a nearest neighbor is, so nothing here resamples with replacement. How much a measure varies is
 read off halves of the rows without a row in common, which are independent sets:
 
     E (T(A) - T(B))^2 / 2 = Var T        A and B of n / 2 rows each (Politis, Romano & Wolf 1999, chapter 2)

@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: fidelity and diversity of draws by balls around their nearest neighbours.
+"""Precision, recall, density and coverage: fidelity and diversity of draws by balls around their nearest neighbors.
 
 A set's manifold is the union of balls around its rows, each as wide as the way to the k-th nearest row of the same set
 (Kynkäänniemi et al. 2019); density and coverage count balls of the real rows alone (Naeem et al. 2020). Balls are closed: what
@@ -23,7 +23,7 @@ MOST = 1000  # rows of each set from which variances are read off
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbors:
     """What each row adds to the four figures, which are the means.
 
     precision  (fake,) whether the draw lies in a ball of a real row
@@ -38,14 +38,14 @@ class Neighbours:
     coverage: np.ndarray
 
 
-def neighbours(real: np.ndarray, fake: np.ndarray, k: int = 5) -> Neighbours:
+def neighbors(real: np.ndarray, fake: np.ndarray, k: int = 5) -> Neighbors:
     """Of real rows and draws, both (row, feature).
 
     Memory is bounded, time is that of three products of all rows with all rows. Errors: `InputError` for k below 1 or sets
     of k rows or fewer.
     """
     check_k(k, len(real), len(fake))
-    real, fake = centred(real, fake)
+    real, fake = centered(real, fake)
     of_real, of_fake = _radii(real, k), _radii(fake, k)
     precision, density = np.empty(len(fake)), np.empty(len(fake))
     recall, coverage = np.zeros(len(real), dtype=bool), np.zeros(len(real), dtype=bool)
@@ -54,13 +54,13 @@ def neighbours(real: np.ndarray, fake: np.ndarray, k: int = 5) -> Neighbours:
         precision[rows], density[rows] = inside.any(1), inside.sum(1) / k
         coverage |= inside.any(0)
         recall |= (d <= of_fake[rows, None]).any(0)
-    return Neighbours(precision, density, recall.astype(np.float64), coverage.astype(np.float64))
+    return Neighbors(precision, density, recall.astype(np.float64), coverage.astype(np.float64))
 
 
-def neighbour_intervals(
-    near: Neighbours, real: np.ndarray, fake: np.ndarray, k: int, seed: int
+def neighbor_intervals(
+    near: Neighbors, real: np.ndarray, fake: np.ndarray, k: int, seed: int
 ) -> dict[str, intervals.Interval]:
-    """The 95 % interval of each of the four figures, of what `neighbours` found.
+    """The 95 % interval of each of the four figures, of what `neighbors` found.
 
     What is inside the balls varies with the rows that are held against them, and the balls with the rows that they are made of:
 
@@ -73,7 +73,7 @@ def neighbour_intervals(
     """
     rng = np.random.default_rng(seed)
     n, m = len(real), len(fake)
-    x, y = centred(real, fake)
+    x, y = centered(real, fake)
     ((rows, draws),) = intervals.split((n, m), 1, rng, MOST)
     x, y = x[rows], y[draws]
     of_real, of_fake, between = _all(x, x), _all(y, y), _all(y, x)  # between: (fake, real)
@@ -114,19 +114,19 @@ def _apart(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 
 def check_k(k: int, real: int, fake: int) -> None:
-    """Errors: `InputError` where k neighbours cannot be found among so many rows and draws."""
+    """Errors: `InputError` where k neighbors cannot be found among so many rows and draws."""
     if k < 1 or min(real, fake) <= k:
         raise InputError(f"k = {k}: between 1 and one less than the rows, which are {real} and {fake}")
 
 
 def nearest(x: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The nearest row of `among` to each row of x, and the way to it: two of (row, feature) -> (row,), (row,)."""
-    x, among = centred(x, among)
+    x, among = centered(x, among)
     found = [(d.argmin(1), np.sqrt(d.min(1))) for _, d in squared_distances(x, among)]
     return np.concatenate([index for index, _ in found]), np.concatenate([way for _, way in found])
 
 
-def centred(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def centered(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both in float64 about their common mean, for squares of what is far from 0 have few digits left for differences."""
     a, b = (np.asarray(x, dtype=np.float64).reshape(len(x), -1) for x in (a, b))
     middle = (a.sum(0) + b.sum(0)) / (len(a) + len(b))
@@ -163,7 +163,7 @@ def _radii(x: np.ndarray, k: int) -> np.ndarray:
     """Squared, of the balls around rows: (row,)."""
     radii = np.empty(len(x))
     for rows, d in squared_distances(x, x):
-        d[np.arange(len(d)), np.arange(len(x))[rows]] = np.inf  # a row is no neighbour of its own
+        d[np.arange(len(d)), np.arange(len(x))[rows]] = np.inf  # a row is no neighbor of its own
         radii[rows] = np.partition(d, k - 1, axis=1)[:, k - 1]
     return radii * (1 + TIE)
 

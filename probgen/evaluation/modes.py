@@ -43,7 +43,7 @@ class Located:
 
 @dataclass(frozen=True)
 class Modes:
-    """Centres (mode, feature), and standard deviations around them (mode, feature)."""
+    """Centers (mode, feature), and standard deviations around them (mode, feature)."""
 
     mean: np.ndarray
     scale: np.ndarray

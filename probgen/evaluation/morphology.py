@@ -28,7 +28,7 @@ def morphology(x: np.ndarray) -> dict[str, np.ndarray]:
     width      of the ink from left to right, and
     height     from top to bottom, without the outermost 2 % on either side, as if ink were spread evenly
     """
-    _check_grey(x)
+    _check_gray(x)
     area = x.sum((1, 2))
     thickness = np.array([_thickness(image) for image in x])
     slant, width, height = _extents(x)
@@ -48,9 +48,9 @@ def clothing(x: np.ndarray) -> dict[str, np.ndarray]:
     aspect     height / width
     intensity  mean of the pixels that have ink
     symmetry   correlation of the image with its mirror image, left for right
-    texture    root mean square step between neighbours that both have ink, over the intensity
+    texture    root mean square step between neighbors that both have ink, over the intensity
     """
-    _check_grey(x)
+    _check_gray(x)
     area = x.sum((1, 2))
     _, width, height = _extents(x)
     on = x > FAINT * x.max((1, 2), keepdims=True)
@@ -73,10 +73,10 @@ def clothing(x: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.where(area > EMPTY, values, np.nan) for name, values in found.items()}
 
 
-def _check_grey(x: np.ndarray) -> None:
+def _check_gray(x: np.ndarray) -> None:
     if x.ndim != 3:
         raise InputError(
-            f"functions of pixels take grey images (row, height, width), not {x.ndim} dimensions"
+            f"functions of pixels take gray images (row, height, width), not {x.ndim} dimensions"
         )
 
 

@@ -24,7 +24,7 @@ def psnr(x: np.ndarray, truth: np.ndarray, peak: float) -> np.ndarray:
 
 
 def harmonic(x: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Hidden pixels by the mean of their neighbours, which they are then equal to: (row, ..., height, width), known (..., height, width)."""
+    """Hidden pixels by the mean of their neighbors, which they are then equal to: (row, ..., height, width), known (..., height, width)."""
     planes, masks = x.reshape(len(x), -1, *x.shape[-2:]), known.reshape(-1, *known.shape[-2:])
     filled = planes.copy()
     for c, mask in enumerate(masks):

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from probgen.evaluation import intervals
-from probgen.evaluation.manifold import TIE, centred, squared_distances
+from probgen.evaluation.manifold import TIE, centered, squared_distances
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Pairs:
 
 
 def pairs(x: np.ndarray, radius: float) -> Pairs:
-    """Pairs of rows (row, feature) that are no further apart than that; ties as of `neighbours`.
+    """Pairs of rows (row, feature) that are no further apart than that; ties as of `neighbors`.
 
     Their number is a U-statistic (Hoeffding 1948, eq. 5.13):  Var = N p (1 - p) + 6 C(n, 3) (q - p^2),  of N = n (n - 1) / 2
     pairs of which each is the same with probability p; q: that two others are the same as one, d_i (d_i - 1) of each row
     with d_i others.
     """
-    x, _ = centred(x, x)
+    x, _ = centered(x, x)
     n, others = len(x), np.zeros(len(x))
     for rows, d in squared_distances(x, x):
         d[np.arange(len(d)), np.arange(n)[rows]] = np.inf  # a row is no pair

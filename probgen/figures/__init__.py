@@ -4,7 +4,7 @@ from probgen.figures.animation import Animation, animation
 from probgen.figures.curves import curves, stretches
 from probgen.figures.diagnosis import diagnosis
 from probgen.figures.draws import draw, save
-from probgen.figures.images import columns, greys_of, images, strips
+from probgen.figures.images import columns, grays_of, images, strips
 from probgen.figures.search import importance, search_history
 from probgen.figures.semantics import by_layer, table
 from probgen.figures.sounds import sounds
@@ -22,7 +22,7 @@ __all__ = [
     "curves",
     "diagnosis",
     "draw",
-    "greys_of",
+    "grays_of",
     "images",
     "importance",
     "lines",

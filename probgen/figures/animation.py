@@ -34,12 +34,12 @@ class Animation:
 
 def animation(x: np.ndarray, event: Event, milliseconds: int = 80) -> Animation:
     """Images one after the other: (frame, *event). Errors: `InputError` for an event that is no image of one or three channels."""
-    colours = event.shape[0] if event.dims == ("channel", "height", "width") else 1
-    if event.dims not in (("height", "width"), ("channel", "height", "width")) or colours not in (1, 3):
+    colors = event.shape[0] if event.dims == ("channel", "height", "width") else 1
+    if event.dims not in (("height", "width"), ("channel", "height", "width")) or colors not in (1, 3):
         raise InputError(f"no picture suits an event of {event}")
     low, high = (0, (event.levels or 2) - 1) if event.discrete else (float(x.min()), float(x.max()))
-    grey = np.clip((np.asarray(x, dtype=float) - low) / max(high - low, 1e-12), 0, 1)
-    images = grey.reshape(len(x), -1, *x.shape[-2:])
+    gray = np.clip((np.asarray(x, dtype=float) - low) / max(high - low, 1e-12), 0, 1)
+    images = gray.reshape(len(x), -1, *x.shape[-2:])
     if images.shape[1] == 1 and (event.levels or 0) < 256:
         images = 1 - images  # ink on paper
     pixels = np.rint(255 * np.moveaxis(np.repeat(images, 3 // images.shape[1], 1), 1, 3)).astype(np.uint8)

@@ -14,7 +14,7 @@ from probgen.errors import InputError
 def curves(history: Mapping[str, np.ndarray], x: np.ndarray, xlabel: str, title: str = "") -> Figure:
     """Metrics of a fit in nats a row, on average over up to 200 stretches: each (step,), NaN where it was not measured.
 
-    `loss` and `valid_loss` are drawn upside down, as what is maximised (a log-likelihood or a bound, say), with
+    `loss` and `valid_loss` are drawn upside down, as what is maximized (a log-likelihood or a bound, say), with
     `reconstruction` beside them, and `kl` in a panel of its own. Errors: `InputError` where there is neither.
     """
     shown = [(name, -history[name]) for name in ("loss", "valid_loss") if name in history]

@@ -32,13 +32,13 @@ def images(x: np.ndarray, event: Event, across: int | None = None) -> Figure:
     if channels == 3:
         axes.imshow(np.moveaxis(np.nan_to_num(grid, nan=1.0), 0, 2), interpolation="nearest")
     else:
-        greys = matplotlib.colormaps[greys_of(event)].with_extremes(bad="white")
-        axes.imshow(grid[0], cmap=greys, vmin=0, vmax=1, interpolation="nearest")
+        grays = matplotlib.colormaps[grays_of(event)].with_extremes(bad="white")
+        axes.imshow(grid[0], cmap=grays, vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
     return figure
 
 
-def greys_of(event: Event) -> str:
+def grays_of(event: Event) -> str:
     """The highest level is light, as on a screen, where there are 256 as in a photograph; ink on paper where there are fewer."""
     return "gray" if (event.levels or 0) >= 256 else "gray_r"
 
@@ -59,8 +59,8 @@ def columns(
 
     Errors: `InputError` for an event that is no image of one or three channels.
     """
-    colours = event.shape[0] if len(event.dims) == 3 else 1
-    if event.dims[-2:] != ("height", "width") or colours not in (1, 3):
+    colors = event.shape[0] if len(event.dims) == 3 else 1
+    if event.dims[-2:] != ("height", "width") or colors not in (1, 3):
         raise InputError(f"no picture suits an event of {event}")
     rows = len(parts[0])
     figure = Figure(figsize=(1.1 * len(parts), 1.1 * rows + 0.5), layout="constrained")
@@ -68,15 +68,15 @@ def columns(
     unknown = "#a6bddb"
     for j, part in enumerate(parts):
         shown = np.asarray(part, dtype=float)
-        grey = colours == 1 or shown.ndim == 3
-        shown = shown.reshape(rows, *event.shape[-2:]) if grey else np.moveaxis(shown, 1, 3)
-        ink = matplotlib.colormaps[greys_of(event) if colours == 1 else "magma"].with_extremes(bad=unknown)
+        gray = colors == 1 or shown.ndim == 3
+        shown = shown.reshape(rows, *event.shape[-2:]) if gray else np.moveaxis(shown, 1, 3)
+        ink = matplotlib.colormaps[grays_of(event) if colors == 1 else "magma"].with_extremes(bad=unknown)
         scale = np.asarray(parts[0] if shared is None or j < shared else part)
         low, high = min(0.0, float(scale.min())), float(scale.max())
         if event.discrete and scale is parts[0]:
             high = (event.levels or 2) - 1
         high = max(high, low + 1e-12)
-        if not grey:
+        if not gray:
             rgb = ((shown - low) / (high - low)).clip(0, 1)
             shown = np.where(np.isnan(rgb), matplotlib.colors.to_rgb(unknown), rgb)
         for i in range(rows):

@@ -1,4 +1,4 @@
-"""What directions in a space of codes do: tables of numbers in colours, and effects by layer."""
+"""What directions in a space of codes do: tables of numbers in colors, and effects by layer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def table(
     beside: str = "",
     above: str = "",
 ) -> Figure:
-    """Numbers as colours and as text: (row, column). Blue is below 0, red above; NaN is left empty."""
+    """Numbers as colors and as text: (row, column). Blue is below 0, red above; NaN is left empty."""
     down, across = values.shape
     figure = Figure(figsize=(1.6 + 0.55 * across, 1.2 + 0.38 * down), layout="constrained")
     axes = figure.add_subplot()
@@ -71,7 +71,7 @@ def by_layer(
         axes.set_xticks(places, layers)
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=7)
-    figure.supxlabel("layer; grey band: the largest change by random directions", fontsize=8)
+    figure.supxlabel("layer; gray band: the largest change by random directions", fontsize=8)
     figure.supylabel("change in deviations", fontsize=8)
     if title:
         figure.suptitle(title, fontsize=10)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from probgen.contract.columns import Column
 
 MOST = 40  # columns of a figure
-WIDE = 5  # times that the largest number is the nine tenths' one, from where on colours are logarithmic
+WIDE = 5  # times that the largest number is the nine tenths' one, from where on colors are logarithmic
 MOST_CLASSES = 12  # of a column that are shown, the most frequent ones
 
 
@@ -45,7 +45,7 @@ def bars(
 def cells(
     values: np.ndarray, rows: Sequence[str], columns: Sequence[str], label: str, title: str = ""
 ) -> Figure:
-    """Numbers of rows and columns as colours about 0: (row, column)."""
+    """Numbers of rows and columns as colors about 0: (row, column)."""
     columns = list(columns)[:MOST]
     values = values[:, : len(columns)]
     figure = Figure(figsize=(2 + 0.5 * len(columns), 1.8 + 0.28 * len(rows)), layout="constrained")

@@ -19,18 +19,18 @@ PANELS = 6  # features of a scatter matrix
 def codes(
     z: np.ndarray, label: np.ndarray | None = None, names: Sequence[str] = (), title: str = ""
 ) -> Figure:
-    """Codes in the plane, coloured by label: (row, 2), (row,)."""
+    """Codes in the plane, colored by label: (row, 2), (row,)."""
     figure = Figure(figsize=(6.5, 6), layout="constrained")
     axes = figure.add_subplot()
     if label is None:
         axes.scatter(z[:, 0], z[:, 1], s=5, color="0.35", linewidths=0)
     else:
         values = np.unique(label)
-        colours = matplotlib.colormaps["tab10" if len(values) <= 10 else "tab20"]
+        colors = matplotlib.colormaps["tab10" if len(values) <= 10 else "tab20"]
         for i, value in enumerate(values):
             at = label == value
             name = names[int(value)] if len(names) > value else str(value)
-            axes.scatter(z[at, 0], z[at, 1], s=8, color=colours(i % colours.N), linewidths=0, label=name)
+            axes.scatter(z[at, 0], z[at, 1], s=8, color=colors(i % colors.N), linewidths=0, label=name)
         axes.legend(markerscale=2.5, fontsize=8, loc="best", framealpha=0.8)
     axes.set(xlabel="first axis", ylabel="second axis")
     if title:

@@ -2,7 +2,7 @@
 
     f_b(z) = s(z)^(1 - b) p(x, z)^b,    b from 0 to 1
 
-A chain starts at a normalised s, the prior or the guide, and is weighted by the ratio of each f_b to the one before (Neal
+A chain starts at a normalized s, the prior or the guide, and is weighted by the ratio of each f_b to the one before (Neal
 2001); the mean weight of many chains is p(x) in expectation, so its logarithm is a lower bound on log p(x) in expectation.
 A chain that starts at an exact draw of the posterior and goes the other way gives an upper bound. There are such draws
 where x was simulated together with z, and the truth is then held between the two (Grosse, Ghahramani & Adams 2015; Wu et

@@ -8,7 +8,7 @@ import numpy as np
 
 ALARM = 1e-3  # how often a loss that no longer falls is said to
 LEAST = 1e-3  # a fall of less than that is none: tables of scores have three decimals
-BLOCKS = 10  # means that a window is cut into: neighbouring losses may resemble each other for a tenth of it
+BLOCKS = 10  # means that a window is cut into: neighboring losses may resemble each other for a tenth of it
 FEWEST = 40  # steps of a history that says anything
 WINDOW = 50  # steps of a window, of short histories up to a quarter: fewer would be too noisy
 
@@ -53,7 +53,7 @@ def settled(metrics: Mapping[str, np.ndarray]) -> tuple[bool | None, str]:
 
 
 def _blocks(window: np.ndarray) -> np.ndarray:
-    """Means of neighbouring steps; of as many whole blocks as there are, the last steps of the window among them."""
+    """Means of neighboring steps; of as many whole blocks as there are, the last steps of the window among them."""
     size = max(1, len(window) // BLOCKS)
     return window[len(window) % size :].reshape(-1, size).mean(1)
 

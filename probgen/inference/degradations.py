@@ -45,7 +45,7 @@ def gray(x: Tensor) -> Tensor:
     """Brightness by ITU-R 601-2: (row, 3, height, width) -> (row, 1, height, width)."""
     _real(x)
     if x.ndim != 4 or x.shape[1] != len(LUMA):
-        raise InputError(f"gray is of images of 3 colours, not of {_size(x.shape[1:])}")
+        raise InputError(f"gray is of images of 3 colors, not of {_size(x.shape[1:])}")
     return (x * x.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
 
 

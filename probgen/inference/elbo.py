@@ -47,7 +47,7 @@ class ELBO:
 def elbo(pair: Program, x: Tensor, **given: Tensor) -> ELBO:
     """The bound of each row of x: (row, *event), at one draw of the guide.
 
-    Gradients flow through draws that are reparameterised; a latent that cannot be is followed by its score function
+    Gradients flow through draws that are reparameterized; a latent that cannot be is followed by its score function
     (Williams 1992), with values unchanged. A latent that the guide leaves out is drawn from the model, q being p.
     """
     n = len(x)

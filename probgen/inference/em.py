@@ -1,4 +1,4 @@
-"""Expectation maximisation (Dempster, Laird & Rubin 1977) over a pair with sufficient statistics."""
+"""Expectation maximization (Dempster, Laird & Rubin 1977) over a pair with sufficient statistics."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def em(
     with a tolerance of 0, which is that of a closed form, nothing is said of convergence.
 
     `e_step` returns statistics that add up over blocks of rows, among them `log_likelihood`, `rows` (the sum
-    of weights), and, where the likelihood is penalised, `penalty`. What grows at every step is the log-likelihood
+    of weights), and, where the likelihood is penalized, `penalty`. What grows at every step is the log-likelihood
     less the penalty, with `prior`, what the parameters have beside it for all rows together, in nats. Exact, and the same whether the rows are in memory or in a file.
     """
     last = _Last()

@@ -103,7 +103,7 @@ class Inverted(NamedTuple):
     codes  (row, *dims)
     x      of them, without noise: (row, *event)
     error  the mean square of what is known, in units of x squared: (row,)
-    objective  what was minimised: the error, and what is added to it by weights: (row,)
+    objective  what was minimized: the error, and what is added to it by weights: (row,)
     """
 
     codes: Tensor

@@ -56,7 +56,7 @@ class Normals:
 
     @property
     def by_features(self) -> bool:
-        """Whether the features of standardised x serve: not where they are too many, or their products would cancel."""
+        """Whether the features of standardized x serve: not where they are too many, or their products would cancel."""
         wide = self.matrices and self.mu.shape[1] > WIDE
         return not wide and bool(self.sigma.min() > torch.finfo(self.mu.dtype).eps ** NARROW)
 

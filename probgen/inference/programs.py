@@ -46,7 +46,7 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
-        """What is minimised, as `loss`, in nats a row, and its parts for the history. It changes nothing.
+        """What is minimized, as `loss`, in nats a row, and its parts for the history. It changes nothing.
 
         Entries (row, ...) are no metrics: they are handed to `after`, and put together where a batch is done in parts. In eval mode it is what validation rows are
         judged by.

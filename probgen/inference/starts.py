@@ -13,9 +13,9 @@ from torch import Tensor
 from probgen.contract.run import Run
 
 START_ROWS = 20_000  # k-means sees this many rows at most
-SEED_ROWS = 8_000  # and its first centres are chosen among so many, or 20 a component
+SEED_ROWS = 8_000  # and its first centers are chosen among so many, or 20 a component
 CANDIDATES = (
-    128  # tried for each centre: with few of them separated components share one, and EM does not part them
+    128  # tried for each center: with few of them separated components share one, and EM does not part them
 )
 
 

@@ -23,7 +23,7 @@ from probgen.inference.training import Training, rate
 
 
 def svi(pair: Objective, data: Batches, run: Run, training: Training, stage: str = "fit") -> None:
-    """Maximise the ELBO of a pair less its penalty, in nats a row, by AdamW (Loshchilov & Hutter 2019); in place.
+    """Maximize the ELBO of a pair less its penalty, in nats a row, by AdamW (Loshchilov & Hutter 2019); in place.
 
     With `data.valid` the loss of those rows is measured after every epoch, and the weights of the best epoch are
     what is left in the end. The learning rate is a function of the step, so there is no scheduler to keep.

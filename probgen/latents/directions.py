@@ -39,7 +39,7 @@ def sensitive(
 
     Of a linear layer these are the factorized weights without a look at them.
 
-    made   (row, *dims) -> (row, ...), of codes in the neighbourhood of `codes`
+    made   (row, *dims) -> (row, ...), of codes in the neighborhood of `codes`
     codes  where J is taken: (row, *dims)
     among  codes whose span has the directions, more of them than it has dimensions; `codes`, if they are left out
 

@@ -115,8 +115,8 @@ class Autoencoder(CodePair):
         return {"x": drawn["x"], "z": drawn["z"]}
 
     def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset] | None:
-        """Maximise the reconstruction, then take the Gaussian of the codes."""
-        self.standardise(data)
+        """Maximize the reconstruction, then take the Gaussian of the codes."""
+        self.standardize(data)
         super().learn(data, run)
         self.eval()
         with torch.no_grad():

@@ -129,7 +129,7 @@ class BayesianMixture(Pair):
             self.q_factor = nn.Parameter(torch.zeros(P, P))  # lower; its diagonal as logarithms
             self.dims |= {"q_mean": ("parameter",), "q_factor": ("parameter", "parameter_")}
 
-    # the model, of standardised x
+    # the model, of standardized x
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
         """pi, mu, Sigma ~ p, x ~ sum_k pi_k Normal(mu_k, Sigma_k)."""

@@ -2,7 +2,7 @@
 
     y ~ Categorical(pi),    z ~ Normal(0, 1),    x ~ p(x | y, z),    q(y | x) = Categorical(f(x)),    q(z | x, y) = Normal
 
-For rows whose class y is known the fit maximises L(x, y) + alpha log q(y | x) (eq. 6, 9), for the others, with y summed out,
+For rows whose class y is known the fit maximizes L(x, y) + alpha log q(y | x) (eq. 6, 9), for the others, with y summed out,
 
     U(x) = sum_y q(y | x) L(x, y) + H(q(y | x)) <= log p(x)                                     (eq. 7)
 
@@ -113,36 +113,36 @@ class M2(CodePair):
         if label is None:
             label = torch.full((n,), -1, device=x.device)
         known = label >= 0
-        bound = torch.cat([self.labelled(x[known], label[known]), self.unlabelled(x[~known])])
+        bound = torch.cat([self.labeled(x[known], label[known]), self.unlabeled(x[~known])])
         loss = -bound.mean()
         if known.any():
             rows = n * self.known if self.training else known.sum()
             loss = loss - self.options.alpha * self.posterior(x[known]).log_prob(label[known]).sum() / rows
         return {"loss": loss, "elbo": bound.mean()}
 
-    def labelled(self, x: Tensor, y: Tensor) -> Tensor:
+    def labeled(self, x: Tensor, y: Tensor) -> Tensor:
         """L(x, y), a bound on log p(x, y): (row,)."""
         return elbo(self, x, y=y).bound if len(x) else x.new_zeros(0)
 
-    def unlabelled(self, x: Tensor) -> Tensor:
+    def unlabeled(self, x: Tensor) -> Tensor:
         """U(x), a bound on log p(x): (row,)."""
         if not len(x):
             return x.new_zeros(0)
         K, n = self.options.classes, len(x)
         y = torch.arange(K, device=x.device).repeat_interleave(n)
-        each = self.labelled(x.expand(K, *x.shape).flatten(0, 1), y).reshape(K, n)
+        each = self.labeled(x.expand(K, *x.shape).flatten(0, 1), y).reshape(K, n)
         q = self.posterior(x)
         return (q.probs.T * each).sum(0) + q.entropy()
 
     def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset] | None:
-        """Maximise both bounds. Errors: `InputError` where no class is known, or one is out of range."""
+        """Maximize both bounds. Errors: `InputError` where no class is known, or one is out of range."""
         known = self._known(data)
         if not known:
             raise InputError("m2 needs the class of some rows: no row has a label of 0 or more")
         if data.valid is not None:
             self._known(data.valid)
         self.known.fill_(known / data.n)
-        self.standardise(data)
+        self.standardize(data)
         return super().learn(data, run)
 
     def _known(self, data: Rows) -> int:

@@ -226,11 +226,11 @@ class MADE(DensePair):
             raise InputError(
                 "x has missing values, which made learns from in tables alone: give a table whose columns have names"
             )
-        y = self.standard(x, self.dtype_of_numbers) if self.standardised else x.to(self.dtype_of_numbers)
+        y = self.standard(x, self.dtype_of_numbers) if self.standardized else x.to(self.dtype_of_numbers)
         y = torch.where(observed, y, torch.nan)
         parts = self.parts(self.context(given))
         found = torch.stack([part.log_prob_in_part(y) for part in parts])
-        scale = (observed * self.standard.scale.log()).sum(1) if self.standardised else 0
+        scale = (observed * self.standard.scale.log()).sum(1) if self.standardized else 0
         log_p = found.logsumexp(0) - math.log(len(parts)) - scale
         return {"loss": -log_p.mean()}
 
@@ -251,13 +251,13 @@ class MADE(DensePair):
                 continue
             y = (
                 self.standard(x[some], self.dtype_of_numbers)
-                if self.standardised
+                if self.standardized
                 else x[some].to(self.dtype_of_numbers)
             )
             found, error[some] = log_evidence(
                 self.parts(self.context(conditions)), y, observed[some], PARTICLES
             )
-            scale = (observed[some] * self.standard.scale.log()).flatten(1).sum(1) if self.standardised else 0
+            scale = (observed[some] * self.standard.scale.log()).flatten(1).sum(1) if self.standardized else 0
             log_p[some] = found - scale
         name = f"particles-{PARTICLES}"
         return log_prob(log_p, kind="lower_bound", estimator=name, measure=self.measure, se=error)

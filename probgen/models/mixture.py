@@ -5,7 +5,7 @@
     log p(x) = log sum_k pi_k Normal(x; mu_k, Sigma_k)
     p(z = k | x) = pi_k Normal(x; mu_k, Sigma_k) / p(x)
 
-Both methods maximise the same thing, of each row
+Both methods maximize the same thing, of each row
 
     log sum_k pi_k Normal(x; mu_k, Sigma_k) exp(-tr(Sigma_k^-1 Lambda) / 2)
 
@@ -13,7 +13,7 @@ which is log p(x) less a penalty. Lambda is diagonal: `regularization` times the
 `reg_covar`. In EM the penalty takes part in the responsibilities and adds Lambda to each covariance, so that none becomes
 singular, no step loses, and a column that does not vary, or is made of others, tells nothing of the components.
 
-Of a table with columns of other kinds x | z is a product over columns: `models.bases.latent_class`. Missing coordinates are integrated out everywhere. During a fit the parameters are those of centred and scaled data.
+Of a table with columns of other kinds x | z is a product over columns: `models.bases.latent_class`. Missing coordinates are integrated out everywhere. During a fit the parameters are those of centered and scaled data.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ class Mixture(Pair):
         return torch.cat([part.logsumexp(0) for part in self._log_joint(x, observed)])
 
     def objective(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """What a fit maximises, of each row: (row,), in nats."""
+        """What a fit maximizes, of each row: (row,), in nats."""
         t = self.penalties()[:, None]
         return torch.cat([(part - t).logsumexp(0) for part in self._log_joint(x, observed)])
 
@@ -291,7 +291,7 @@ class Mixture(Pair):
         options = self.options
         if options.components > data.n:
             raise InputError(f"components = {options.components}: more than the {data.n} rows of the data")
-        self.standardise(data)
+        self.standardize(data)
         self.mean_weight = data.mean_weight
         best: tuple[xr.Dataset, dict[str, Tensor]] | None = None
         singular: list[DivergedError] = []
@@ -330,8 +330,8 @@ class Mixture(Pair):
             svi(self, data, run, training, stage)
         return self.criteria(data, run)
 
-    def standardise(self, data: Rows) -> None:
-        """Learn the centre and scale of the data, for the fit alone. Errors: `InputError` if no two rows differ."""
+    def standardize(self, data: Rows) -> None:
+        """Learn the center and scale of the data, for the fit alone. Errors: `InputError` if no two rows differ."""
         seen, options = data.moments(), self.options
         typical = float(seen.variance.mean())
         if data.n > 1 and not seen.varies.any():
@@ -477,7 +477,7 @@ class Mixture(Pair):
         return _responsibilities((log_likelihood + self.log_pi - t).T.contiguous(), t, weight)
 
     def normals(self) -> Normals:
-        """p(y | z) of the centred and scaled data y."""
+        """p(y | z) of the centered and scaled data y."""
         K, D = self.mu.shape
         match self.options.covariance:
             case "spherical":
@@ -552,7 +552,7 @@ class Mixture(Pair):
         return xr.Dataset(
             {
                 "log_likelihood": ((), log_likelihood, {"units": "nat", "long_name": "sum over rows"}),
-                "objective": ((), objective, {"units": "nat", "long_name": "what is maximised"}),
+                "objective": ((), objective, {"units": "nat", "long_name": "what is maximized"}),
                 "parameters": ((), parameters),
                 "bic": (
                     (),
@@ -565,7 +565,7 @@ class Mixture(Pair):
 
     @torch.no_grad()
     def to_data_units(self) -> None:
-        """Fold centre and scale into the parameters."""
+        """Fold center and scale into the parameters."""
         self.mu.copy_(self.center + self.scale * self.mu)
         if self.options.covariance == "spherical":
             self.L.add_(self.scale[0].log())

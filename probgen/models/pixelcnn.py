@@ -31,7 +31,7 @@ from probgen.distributions.sites import Site
 from probgen.errors import InputError
 from probgen.models.bases.pixels import Context, PixelConditioner, PixelOptions, PixelPair, row_of
 from probgen.models.bases.scaling import enlarged
-from probgen.nn.masked import Horizontal, Mask, Vertical, check_dilation, check_kernel, colours_of
+from probgen.nn.masked import Horizontal, Mask, Vertical, check_dilation, check_kernel, colors_of
 from probgen.nn.residual import Residual
 
 BLOCKS = 2  # of the network that makes maps of an image that is given
@@ -40,7 +40,7 @@ BLOCKS = 2  # of the network that makes maps of an image that is given
 class GatedLayer(nn.Module):
     """One layer of both stacks: v, h (row, width, height, width) and s to v and h.
 
-    seen      of the channels that the layer is told, the colour that each is about
+    seen      of the channels that the layer is told, the color that each is about
     given     channels of s
     dilation  how far apart the pixels are that it sees
     dropout   share of the gated features that the horizontal stack is not told in a fit
@@ -50,7 +50,7 @@ class GatedLayer(nn.Module):
         self,
         seen: Tensor,
         width: int,
-        colours: int,
+        colors: int,
         kernel: int,
         mask: Mask,
         given: int,
@@ -58,7 +58,7 @@ class GatedLayer(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        mine = colours_of(width, colours)
+        mine = colors_of(width, colors)
         gates = torch.cat([mine, mine])
         self.residual = mask == "B"
         self.vertical = Vertical(len(seen), 2 * width, kernel, mask, dilation)
@@ -90,7 +90,7 @@ def gated(a: Tensor, dim: int) -> Tensor:
 
 
 class PixelCNNConditioner(PixelConditioner):
-    """Numbers for each colour of each pixel from `layers` gated layers of `width` features.
+    """Numbers for each color of each pixel from `layers` gated layers of `width` features.
 
     kernel    of the first layer, and of the others: odd, or pixels to one side would not be seen
     dilation  of the layers after the first, in turn: how far apart the pixels are that a layer sees
@@ -112,12 +112,12 @@ class PixelCNNConditioner(PixelConditioner):
         if layers < 1:
             raise InputError(f"layers = {layers}: at least 1, without which a pixel would be told itself")
         super().__init__(site, image, width, hidden, kernel[0] // 2, context)
-        colours = image[0]
+        colors = image[0]
         self.layers = nn.ModuleList()
         for i, d in enumerate(dilations(layers, kernel, dilation)):
-            seen = colours_of(width, colours) if i else self.seen
+            seen = colors_of(width, colors) if i else self.seen
             mask: Mask = "B" if i else "A"
-            self.layers.append(GatedLayer(seen, width, colours, kernel[i > 0], mask, self.given, d, dropout))
+            self.layers.append(GatedLayer(seen, width, colors, kernel[i > 0], mask, self.given, d, dropout))
 
     @property
     def _gated(self) -> list[GatedLayer]:

@@ -27,7 +27,7 @@ from probgen.contract.options import LAYERS, Sizes, equal_sizes
 from probgen.distributions.autoregressive import State
 from probgen.distributions.sites import Site
 from probgen.models.bases.pixels import Context, PixelConditioner, PixelOptions, PixelPair, row_of
-from probgen.nn.masked import Horizontal, Vertical, check_kernel, colours_of
+from probgen.nn.masked import Horizontal, Vertical, check_kernel, colors_of
 
 
 def cell(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,9 +40,9 @@ def cell(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 class RowLSTM(nn.Module):
     """From above, row by row: x (row, 2 hidden, height, width) to the same."""
 
-    def __init__(self, hidden: int, colours: int, given: int):
+    def __init__(self, hidden: int, colors: int, given: int):
         super().__init__()
-        mine, twice = colours_of(hidden, colours), colours_of(2 * hidden, colours)
+        mine, twice = colors_of(hidden, colors), colors_of(2 * hidden, colors)
         self.hidden = hidden
         self.K_is = Horizontal(twice, mine.repeat(4), 3, "B")
         self.K_ss = nn.Conv1d(hidden, 4 * hidden, 3, padding=1, bias=False)
@@ -92,11 +92,11 @@ class RowLSTM(nn.Module):
 class Sideways(nn.Module):
     """From the upper left along the diagonals: x (row, 2 hidden, height, width) to h (row, hidden, height, width)."""
 
-    def __init__(self, hidden: int, colours: int, given: int):
+    def __init__(self, hidden: int, colors: int, given: int):
         super().__init__()
-        mine = colours_of(hidden, colours)
+        mine = colors_of(hidden, colors)
         self.hidden = hidden
-        self.K_is = Horizontal(colours_of(2 * hidden, colours), mine.repeat(4), 1, "B")
+        self.K_is = Horizontal(colors_of(2 * hidden, colors), mine.repeat(4), 1, "B")
         self.K_ss = nn.Linear(
             2 * hidden, 4 * hidden, bias=False
         )  # of the pixel above and of the one to the left
@@ -120,10 +120,10 @@ class Sideways(nn.Module):
 class DiagonalLSTM(nn.Module):
     """From both upper corners: x (row, 2 hidden, height, width) to the same."""
 
-    def __init__(self, hidden: int, colours: int, given: int):
+    def __init__(self, hidden: int, colors: int, given: int):
         super().__init__()
-        mine, twice = colours_of(hidden, colours), colours_of(2 * hidden, colours)
-        self.left, self.right = Sideways(hidden, colours, given), Sideways(hidden, colours, given)
+        mine, twice = colors_of(hidden, colors), colors_of(2 * hidden, colors)
+        self.left, self.right = Sideways(hidden, colors, given), Sideways(hidden, colors, given)
         self.up = Horizontal(mine, twice, 1, "B")
         self.up_right = Horizontal(mine, twice, 1, "B", bias=False)
 
@@ -197,7 +197,7 @@ CELLS = {"row": RowLSTM, "diagonal": DiagonalLSTM}
 
 
 class PixelRNNConditioner(PixelConditioner):
-    """Numbers for each colour of each pixel from `layers` LSTMs of `units` and a convolution before them.
+    """Numbers for each color of each pixel from `layers` LSTMs of `units` and a convolution before them.
 
     cell    `row` or `diagonal`
     kernel  side of the convolution: odd
@@ -216,10 +216,10 @@ class PixelRNNConditioner(PixelConditioner):
     ):
         check_kernel(kernel)
         super().__init__(site, image, 2 * units, hidden, kernel // 2, context, int(cell == "diagonal"))
-        colours = image[0]
+        colors = image[0]
         self.vertical = Vertical(len(self.seen), self.width, kernel, "A")
-        self.horizontal = Horizontal(self.seen, colours_of(self.width, colours), kernel, "A", bias=False)
-        self.layers = nn.ModuleList(CELLS[cell](units, colours, self.given) for _ in range(layers))
+        self.horizontal = Horizontal(self.seen, colors_of(self.width, colors), kernel, "A", bias=False)
+        self.layers = nn.ModuleList(CELLS[cell](units, colors, self.given) for _ in range(layers))
 
     @property
     def _lstms(self) -> list[RowLSTM | DiagonalLSTM]:

@@ -3,8 +3,8 @@
     p(x | low) = prod_i p(x_i; f_i(low)),    f = residual network at the size of low, pixel shuffle, around the bicubic enlargement
 
     noise = "logistics"   sum_k pi_ik DiscretizedLogistic(x_i; mu_ik, s_ik)       says of each pixel how sure it is
-    noise = "laplace"     DiscretizedLaplace(x_i; mu_i, s), one s for all          minimises |x - mu|
-    noise = "normal"      DiscretizedNormal(x_i; mu_i, s), one s for all           minimises |x - mu|^2: 6.02 dB are one bit a pixel
+    noise = "laplace"     DiscretizedLaplace(x_i; mu_i, s), one s for all          minimizes |x - mu|
+    noise = "normal"      DiscretizedNormal(x_i; mu_i, s), one s for all           minimizes |x - mu|^2: 6.02 dB are one bit a pixel
 
 What is measured in decibels is the mean of the mixture, or mu, both before they are rounded to levels. s of the latter two is in the end the most likely one of the rows to choose by (of those of the
 fit, if there are none), so that a network that is fitted for decibels stands in one table of likelihoods with the others.
@@ -49,7 +49,7 @@ class SRResNetOptions(PatchOptions):
 
     noise: Literal["logistics", "laplace", "normal"] = Field(
         "logistics",
-        description="what x is around the network's image; laplace and normal have one scale, and minimise |x - mu| or its square",
+        description="what x is around the network's image; laplace and normal have one scale, and minimize |x - mu| or its square",
     )
     components: int = Field(
         5, ge=1, description="of the mixture of each pixel", json_schema_extra=only(noise="logistics")

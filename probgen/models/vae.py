@@ -40,8 +40,8 @@ from probgen.models.nade import NADEConditioner
 class VAEOptions(CodeOptions):
     """Options of `vae`."""
 
-    decoder: Literal["factorised", "nade", "made"] = Field(
-        "factorised",
+    decoder: Literal["factorized", "nade", "made"] = Field(
+        "factorized",
         description="p(x | z): dimensions independent given z, or autoregressive (for discrete x)",
     )
     context: int = Field(
@@ -57,7 +57,7 @@ class VAEOptions(CodeOptions):
         description="Gaussians of the mixture, pseudo-inputs of the VampPrior",
         json_schema_extra=only(prior=("mixture", "vamp")),
     )
-    bound: Literal["elbo", "iwae", "renyi"] = Field("elbo", description="what the fit maximises")
+    bound: Literal["elbo", "iwae", "renyi"] = Field("elbo", description="what the fit maximizes")
     k: int = Field(
         1,
         ge=1,
@@ -207,8 +207,8 @@ class VAE(CodePair):
         return {"loss": self.beta * paid - reconstruction, "reconstruction": reconstruction, "kl": kl.sum()}
 
     def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset]:
-        """Maximise the bound; then say which dimensions of z are in use."""
-        self.standardise(data)
+        """Maximize the bound; then say which dimensions of z are in use."""
+        self.standardize(data)
         if isinstance(self.prior, VampPrior):
             some = data.batch(0, len(self.prior.u), "pseudo-inputs")["x"]
             start = self.site.encode(some, self.prior.u.dtype)
@@ -234,7 +234,7 @@ class VAE(CodePair):
 
     def _conditioner(self) -> nn.Module | None:
         options, sites = self.options, self.event.size
-        if options.decoder == "factorised":
+        if options.decoder == "factorized":
             return None
         if self.site.levels is None:
             raise InputError(f"decoder = {options.decoder!r} is for discrete x, not for x of {self.event}")

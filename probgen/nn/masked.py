@@ -3,8 +3,8 @@
 What is before a pixel are two rectangles, the rows above it and its own row to the left of it, so two stacks of
 convolutions see all of it: a vertical one and a horizontal one (van den Oord et al. 2016b, section 2.2). One stack with
 masked square kernels would leave a blind spot to the right of the pixel. At the pixel itself the mask decides which
-of its colours are seen (van den Oord et al. 2016a, section 3.4): with mask A those before the colour that is predicted, with
-mask B that colour, too.
+of its colors are seen (van den Oord et al. 2016a, section 3.4): with mask A those before the color that is predicted, with
+mask B that color, too.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def check_dilation(reach: int, dilation: Sequence[int], kernel: int) -> None:
         reach += d * (kernel // 2)
 
 
-def colours_of(channels: int, colours: int) -> Tensor:
-    """The colour that each of the channels is about, in equal blocks: (channel,)."""
-    return torch.arange(channels) * colours // channels
+def colors_of(channels: int, colors: int) -> Tensor:
+    """The color that each of the channels is about, in equal blocks: (channel,)."""
+    return torch.arange(channels) * colors // channels
 
 
 class Vertical(nn.Conv2d):
@@ -73,26 +73,26 @@ class Vertical(nn.Conv2d):
 
 
 class Horizontal(nn.Conv2d):
-    """Each pixel and those left of it as far as half the kernel reaches; at the pixel itself the colours that the mask lets through.
+    """Each pixel and those left of it as far as half the kernel reaches; at the pixel itself the colors that the mask lets through.
 
     (row, inputs, height, width) -> (row, outputs, height, width)
 
-    seen, colours  of the inputs and of the outputs, the colour that each is about: (inputs,), (outputs,); -1 is about none
+    seen, colors  of the inputs and of the outputs, the color that each is about: (inputs,), (outputs,); -1 is about none
     dilation       pixels that are seen are so far apart
     """
 
     mask: Tensor
 
     def __init__(
-        self, seen: Tensor, colours: Tensor, kernel: int, mask: Mask, dilation: int = 1, *, bias: bool = True
+        self, seen: Tensor, colors: Tensor, kernel: int, mask: Mask, dilation: int = 1, *, bias: bool = True
     ):
         taps, self.reach = kernel // 2 + 1, kernel // 2 * dilation
         super().__init__(
-            len(seen), len(colours), (1, taps), padding=(0, self.reach), dilation=(1, dilation), bias=bias
+            len(seen), len(colors), (1, taps), padding=(0, self.reach), dilation=(1, dilation), bias=bias
         )
         self.sight = self.reach, dilation
         through = torch.ones(self.weight.shape, dtype=torch.bool)
-        here = colours[:, None] > seen if mask == "A" else colours[:, None] >= seen
+        here = colors[:, None] > seen if mask == "A" else colors[:, None] >= seen
         through[:, :, 0, -1] = here
         self.register_buffer("mask", through, persistent=False)  # follows from the options
         self.whole = bool(here.all())

@@ -37,7 +37,7 @@ class Recurrent(nn.Module):
         return next(self.parameters()).new_zeros(rows, self.layers, self.width)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """All of a stretch, and the state after it; in the dtype of the weights, since what is remembered in bfloat16 is learnt badly."""
+        """All of a stretch, and the state after it; in the dtype of the weights, since what is remembered in bfloat16 is learned badly."""
         parts = tuple(part.transpose(0, 1).contiguous() for part in state.split(self.hidden, 2))
         with torch.autocast(x.device.type, enabled=False):
             if self.cell == "lstm":

@@ -38,7 +38,7 @@ HOOKS = ("fit", "sample", "score")
 class Family:
     """A loaded family: its source (a module, an object or a `Pair` class), its hooks, and what it declares.
 
-    Errors: `PluginError` for a source without `Options` or `build`, or with a hook that is misspelt.
+    Errors: `PluginError` for a source without `Options` or `build`, or with a hook that is misspelled.
     """
 
     def __init__(self, name: str, source: Any, origin: str):

@@ -10,7 +10,7 @@ from probgen.errors import PluginError
 
 
 def manager(definition: Any, specs: type, hooks: tuple[str, ...], name: str) -> pluggy.PluginManager:
-    """A manager for this one definition. Errors: `PluginError` for a hook that is misspelt or lacks its marker."""
+    """A manager for this one definition. Errors: `PluginError` for a hook that is misspelled or lacks its marker."""
     manager = pluggy.PluginManager("probgen")
     manager.add_hookspecs(specs)
     try:

@@ -17,15 +17,15 @@ from probgen.readers.pixels import MODES, opened
 from probgen.readers.scaled import stacked
 
 _EIGHT = ("1", "L", "RGB")  # each holds all that those before it hold
-_GREY = "1 bit to grey, 0 and 255"
+_GRAY = "1 bit to gray, 0 and 255"
 _UNREAD = {".heic", ".heif", ".jxl", ".avif", ".svg"}  # images that Pillow may not know
 
 
 def images(path: Path, how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (frozen)
     """A folder of images of one size, or one image; with a scale also of several sizes; subfolders are classes.
 
-    how  size: what images are scaled to, antialiased (bicubic); crop: what is beside their middle is cut off for it; gray: colours
-         to grey by ITU-R 601-2; scale: see `readers.scaled`
+    how  size: what images are scaled to, antialiased (bicubic); crop: what is beside their middle is cut off for it; gray: colors
+         to gray by ITU-R 601-2; scale: see `readers.scaled`
 
     What files hold is kept as it is: one bit is `binary`, 8 and 16 bits are 256 and 65,536 levels, 32 bits are `real`. Whatever is
     converted is reported by a warning, and is in the attribute `converted`. Errors: `FileError`, `InputError`, which name the file.
@@ -93,7 +93,7 @@ def _scaled(image: Image.Image, file: Path, how: Reading, done: Counter[str]) ->
     if width > image.width or height > image.height:
         done["smaller than size, enlarged"] += 1
     if image.mode == "1":
-        done[_GREY] += 1
+        done[_GRAY] += 1
         image = image.convert("L")
     return ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
 
@@ -112,10 +112,10 @@ def _common(files: list[Path], modes: list[str]) -> str:
 
 def _raised(array: np.ndarray, own: str, mode: str, done: Counter[str]) -> np.ndarray:
     if own == "1" and mode != "1":
-        done[_GREY] += 1
+        done[_GRAY] += 1
         array = array.astype(np.uint8) * np.uint8(255)
     if own != "RGB" and mode == "RGB":
-        done["grey to RGB, the same values"] += 1
+        done["gray to RGB, the same values"] += 1
         array = np.repeat(array[..., None], 3, axis=2)
     return array.astype(np.float64) if mode == "I" else array
 

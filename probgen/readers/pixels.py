@@ -19,9 +19,9 @@ from probgen.readers.base import reason
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")  # others run programs (EPS), whatever the suffix
 MODES = {  # what there is in the end, by Pillow's names
     "1": "1 bit a pixel",
-    "L": "8 bits of grey",
-    "RGB": "8 bits a colour",
-    "I;16": "16 bits of grey",
+    "L": "8 bits of gray",
+    "RGB": "8 bits a color",
+    "I;16": "16 bits of gray",
     "I": "32-bit whole numbers",
     "F": "32-bit floating-point numbers",
 }
@@ -33,7 +33,7 @@ def opened(file: Path, done: Counter[str]) -> Image.Image:
     image, alpha = opened_with_alpha(file, done)
     if alpha is not None:
         raise InputError(
-            f"{file} has transparent pixels, whose colour is not known: put it on a background and save it without alpha"
+            f"{file} has transparent pixels, whose color is not known: put it on a background and save it without alpha"
         )
     return image
 
@@ -80,7 +80,7 @@ def _check_bits(image: ImageFile.ImageFile) -> None:
             raise InputError("stores white as 0: save it with black as 0")
         if 0 in tags.get(TiffImagePlugin.EXTRASAMPLES, ()):
             raise InputError(
-                f"has a channel beside its colours that nothing says the meaning of: save it without, or {_NPY}"
+                f"has a channel beside its colors that nothing says the meaning of: save it without, or {_NPY}"
             )
     if deep:
         raise InputError(f"has 16 bits a channel, of which Pillow reads 8: save it with 8, or {_NPY}")
@@ -91,17 +91,17 @@ def _plain(
 ) -> tuple[Image.Image, Image.Image | None]:
     """The same pixels without palette, and their alpha apart; source: the file that it was read from."""
     if image.mode in ("P", "PA"):
-        done["palette to RGB, the same colours"] += 1
+        done["palette to RGB, the same colors"] += 1
         image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
     elif "transparency" in image.info and (
         source.format != "GIF" or (np.asarray(image) == image.info["transparency"]).any()
     ):
         raise InputError(
-            "has a colour that stands for transparent: put it on a background and save it without"
+            "has a color that stands for transparent: put it on a background and save it without"
         )
     if image.mode in ("RGBA", "LA", "La"):
-        *colours, alpha = image.split()
-        plain = Image.merge("RGB", colours) if len(colours) == 3 else colours[0]
+        *colors, alpha = image.split()
+        plain = Image.merge("RGB", colors) if len(colors) == 3 else colors[0]
         if alpha.getextrema() != (255, 255):
             return plain, alpha
         done["alpha that was opaque everywhere was left out"] += 1
@@ -112,7 +112,7 @@ def _plain(
         raise InputError(f"holds whole numbers from 2^31 on, which Pillow makes negative: {_NPY}")
     if image.mode not in MODES:
         raise InputError(
-            f"has the colours {image.mode}, of which RGB cannot be made without a profile: save it as RGB"
+            f"has the colors {image.mode}, of which RGB cannot be made without a profile: save it as RGB"
         )
     return image, None
 

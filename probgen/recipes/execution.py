@@ -140,12 +140,12 @@ def execute(
             result.figures |= _means(result.scores)
         for group in fitted.groups.values():
             result.figures |= numbers_of(group)
-        for analysis in (a for a in recipe.analyses if a not in several and name in recipe.analysed(a)):
+        for analysis in (a for a in recipe.analyses if a not in several and name in recipe.analyzed(a)):
             _analyze(recipe, analysis, fitted, (data, scored), [result], run, title, common)
         result.seconds = spent[name] + time.monotonic() - begun
         yield result
     for analysis in sorted(several):
-        some = [result for result in results if result.model in recipe.analysed(analysis)]
+        some = [result for result in results if result.model in recipe.analyzed(analysis)]
         models = {result.model: result.fitted for result in some}
         _analyze(recipe, analysis, models, (data, scored), some, out, recipe.title, common)
 
@@ -154,7 +154,7 @@ def _fitted_by(
     pool: Pool, recipe: Recipe, out: Path, resume: bool, force: bool, device: str | None, data_dir: str | None
 ) -> dict[str, float]:
     """Fit the models side by side, those that are built on others after these; the seconds that each took."""
-    shared = (*recipe.travelling(data_dir), str(out.resolve()), device, resume, force)
+    shared = (*recipe.traveling(data_dir), str(out.resolve()), device, resume, force)
     spent: dict[str, float] = {}
     while len(spent) < len(recipe.models):
         ready = [

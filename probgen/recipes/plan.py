@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 TABLE = ("columns", "drop", "label", "weight", "index", "rare", "kind", "na", "sep", "decimal", "encoding")
-ANALYSED = "models"  # in the table of an analysis: of which models it is
+ANALYZED = "models"  # in the table of an analysis: of which models it is
 
 
 class Data(Options):
@@ -37,7 +37,7 @@ class Data(Options):
     crop: Literal["center"] | None = Field(
         None, description="of images: cut off what is beside the middle where the shape is not that of size"
     )
-    gray: bool = Field(False, description="of images: colours become grey")
+    gray: bool = Field(False, description="of images: colors become gray")
     scale: int | None = Field(
         None, ge=2, description="of images: with `low`, the same made so many times smaller"
     )
@@ -187,24 +187,24 @@ class Recipe(Options):
         for name, table in tables.items():
             if not isinstance(table, Mapping):
                 raise InputError(f"{name}: a table of options is needed, not {table!r}")
-        return {name: {k: v for k, v in table.items() if k != ANALYSED} for name, table in tables.items()}
+        return {name: {k: v for k, v in table.items() if k != ANALYZED} for name, table in tables.items()}
 
-    def analysed(self, analysis: str) -> Collection[str]:
+    def analyzed(self, analysis: str) -> Collection[str]:
         """The models that an analysis is of: all, or those that its table names. Errors: `InputError` for an unknown one."""
-        names = (self.model_extra or {})[analysis].get(ANALYSED)
+        names = (self.model_extra or {})[analysis].get(ANALYZED)
         if names is None:
             return list(self.models)
         texts = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
         if not texts or not names or len(set(names)) < len(names):
             raise InputError(
-                f"{analysis}.{ANALYSED} = {names!r}: a list of different models of the recipe is needed, by name"
+                f"{analysis}.{ANALYZED} = {names!r}: a list of different models of the recipe is needed, by name"
             )
         for name in names:
             if name not in self.models:
-                raise InputError(f"{analysis}.{ANALYSED}: {did_you_mean(str(name), self.models)}")
+                raise InputError(f"{analysis}.{ANALYZED}: {did_you_mean(str(name), self.models)}")
         return list(names)
 
-    def travelling(self, data_dir: str | None) -> tuple[str, str | None]:
+    def traveling(self, data_dir: str | None) -> tuple[str, str | None]:
         """As plain values, for processes that stand elsewhere: the recipe as JSON, and the folder of data sets."""
         plain = self.model_dump(mode="json", exclude_defaults=True)
         if self.data.path is not None:
@@ -252,7 +252,7 @@ def check(recipe: Recipe) -> None:
                 )
     for table, options in recipe.analyses.items():
         told = named_in(options) & set(names)
-        first = min((names.index(name) for name in recipe.analysed(table) if name not in told), default=0)
+        first = min((names.index(name) for name in recipe.analyzed(table) if name not in told), default=0)
         for name in sorted(told):
             if names.index(name) > first:
                 raise InputError(f"{table} is told of model {name!r}: put [models.{name}] before the others")

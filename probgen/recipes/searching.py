@@ -91,7 +91,7 @@ def search(
             shared = (model.family, *rows, recipe.seed, device, progress)
             return ((i, attempt(*shared, *job)) for i, job in enumerate(jobs))
     else:
-        shared = (*recipe.travelling(data_dir), name, device)
+        shared = (*recipe.traveling(data_dir), name, device)
 
         def each(jobs: Iterator[Job]) -> Iterator[tuple[int, Receipt]]:
             return pool.each(trial, jobs, shared=shared, spare=0)  # each sees what came of those before

@@ -23,9 +23,9 @@ MODES, WIDTH = 8, 0.5
 
 
 def modes_in(dimensions: int) -> Modes:
-    """The centres of the simulated modes, the same at every call."""
-    centres = 3 * np.random.default_rng(5).normal(size=(MODES, dimensions))
-    return Modes(centres, np.full_like(centres, WIDTH))
+    """The centers of the simulated modes, the same at every call."""
+    centers = 3 * np.random.default_rng(5).normal(size=(MODES, dimensions))
+    return Modes(centers, np.full_like(centers, WIDTH))
 
 
 def shares(law: str, modes: int = MODES) -> np.ndarray:
@@ -36,10 +36,10 @@ def shares(law: str, modes: int = MODES) -> np.ndarray:
 
 def rows_of(law: str, dimensions: int, n: int, rng: np.random.Generator, wider: float = 1.0) -> np.ndarray:
     """n rows of a law, or of what is wider about its modes: (row, feature)."""
-    centres = modes_in(dimensions).mean
-    x = centres[rng.choice(MODES, n, p=shares(law))] + wider * WIDTH * rng.normal(size=(n, dimensions))
+    centers = modes_in(dimensions).mean
+    x = centers[rng.choice(MODES, n, p=shares(law))] + wider * WIDTH * rng.normal(size=(n, dimensions))
     if law == "an atom":
-        x[rng.random(n) < 0.1] = centres[0]
+        x[rng.random(n) < 0.1] = centers[0]
     return np.round(x) if law == "whole numbers" else x
 
 

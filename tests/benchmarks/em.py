@@ -43,7 +43,7 @@ def ours(x: np.ndarray, start: np.ndarray) -> tuple[float, float]:
         pair = Mixture(
             MixtureOptions(components=K, steps=STEPS, tolerance=0.0, regularization=0.0), data.event
         ).double()
-        pair.standardise(data)
+        pair.standardize(data)
         pair.mu.copy_((torch.from_numpy(start) - pair.center) / pair.scale)
         eye = torch.diag(-pair.scale.log())  # covariances start as the identity in units of the data
         pair.L.copy_(eye.expand(K, D, D))

@@ -26,14 +26,14 @@ def ratio(fitted: probgen.Fitted, data: xr.Dataset, **options: Any) -> float:
 def main() -> None:
     """One line an estimator."""
     digits = probgen.datasets.load("digits-binary")
-    plain, labelled = digits.drop_vars("label"), digits.assign(label=digits["label"].astype(float))
+    plain, labeled = digits.drop_vars("label"), digits.assign(label=digits["label"].astype(float))
     few = plain.isel(row=slice(0, ROWS))
     models = {
         "vae": (probgen.fit("vae", plain, latent=4, hidden=(50,), epochs=5), few),
         "vae, one step of a fit": (probgen.fit("vae", plain, latent=4, hidden=(50,), steps=1), few),
         "m2": (
-            probgen.fit("m2", labelled, latent=4, hidden=(50,), epochs=5, classes=10),
-            labelled.isel(row=slice(0, ROWS)),
+            probgen.fit("m2", labeled, latent=4, hidden=(50,), epochs=5, classes=10),
+            labeled.isel(row=slice(0, ROWS)),
         ),
     }
     ways: list[dict[str, Any]] = [{"estimator": "elbo", "k": k} for k in (2, 10, 100)]

@@ -1,6 +1,6 @@
 """Inverting 100 rows of 32 x 32: all together, one by one, and a plain loop of as many gradients; Adam against Gauss-Newton.
 
-The generator is `stylegan` as it begins: times do not depend on what it has learnt. Times are those of the processor, on one thread;
+The generator is `stylegan` as it begins: times do not depend on what it has learned. Times are those of the processor, on one thread;
 memory is what a process of its own needs above that before the search.
 """
 

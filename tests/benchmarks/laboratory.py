@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from probgen.evaluation.diagnosis import diagnose
-from probgen.evaluation.manifold import neighbours
+from probgen.evaluation.manifold import neighbors
 from tests.test_evaluation import PLANTED, ring, ring_modes
 
 SEEDS = 100
@@ -35,7 +35,7 @@ def main() -> None:
     figures = []
     for seed in range(7):
         rng = np.random.default_rng(seed)
-        found = neighbours(rng.normal(size=(10_000, 1000)), rng.normal(size=(10_000, 1000)), 5)
+        found = neighbors(rng.normal(size=(10_000, 1000)), rng.normal(size=(10_000, 1000)), 5)
         figures.append([getattr(found, name).mean() for name in names])
     for name, values in zip(names, np.array(figures).T, strict=True):
         print(

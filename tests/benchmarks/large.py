@@ -45,7 +45,7 @@ def write(folder: Path) -> None:
 
 
 def fit(path: str) -> None:
-    """Seconds until the first EM step has ended, seconds a step after that, peak memory, and a digest of what was learnt."""
+    """Seconds until the first EM step has ended, seconds a step after that, peak memory, and a digest of what was learned."""
     import probgen
     from probgen.contract.state import digest_of
 

@@ -76,7 +76,7 @@ def main() -> None:
         duel.begin(Part(Stage(f"s{count}"), 0, 10**9), None)
         play(run, duel.players(), STEPS, stage=f"s{count}", after=duel.after)
 
-    x = module.standardised(torch.from_numpy(data["x"].values))
+    x = module.standardized(torch.from_numpy(data["x"].values))
     ways = {
         "ours": ours,
         "plain loop": loop(plain.train(), x),

@@ -1,4 +1,4 @@
-"""Gaps of a table: `mixture` and `made` against mean imputation, nearest neighbours and chained regressions, of cells that are hidden in the same rows.
+"""Gaps of a table: `mixture` and `made` against mean imputation, nearest neighbors and chained regressions, of cells that are hidden in the same rows.
 
     python -m tests.benchmarks tables
 
@@ -30,7 +30,7 @@ def main() -> None:
     deviation = x.std(0)
     for name, imputer in (
         ("mean", SimpleImputer()),
-        ("nearest neighbours", KNNImputer(n_neighbors=20)),
+        ("nearest neighbors", KNNImputer(n_neighbors=20)),
         ("chained regressions", IterativeImputer(max_iter=10, random_state=0)),
     ):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A quantisation step of 65,536 vectors of 64 numbers against 512 codes, beside the matrix product that it needs; its scratch memory."""
+"""A quantization step of 65,536 vectors of 64 numbers against 512 codes, beside the matrix product that it needs; its scratch memory."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Files that somebody sent: each is refused in one line, quickly, and nothing outside it is read.
 
-The catalogue builds every file itself. A file is opened by the command line in a child that may take two seconds and
+The catalog builds every file itself. A file is opened by the command line in a child that may take two seconds and
 300 MB more than it has, while a canary beside it is watched by the kernel (inotify): no part of it may be opened.
 """
 
@@ -558,7 +558,7 @@ def refuse(name: str) -> list[str]:
 
 
 def refuse_all(names: list[str] | None = None) -> Tally:
-    """The whole catalogue."""
+    """The whole catalog."""
     tally = Tally()
     for name in names or list(ALL):
         tally.points += 1

@@ -49,7 +49,7 @@ def children(pid: int) -> list[int]:
 
 
 def digest(folder: Path) -> str:
-    """Of what was learnt, and of how."""
+    """Of what was learned, and of how."""
     fitted = probgen.load(folder)
     history = {name: variable.values for name, variable in fitted.history.data_vars.items()}
     return digest_of(fitted.state) + digest_of(history)

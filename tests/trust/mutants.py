@@ -249,8 +249,8 @@ MUTANTS = [
     ),
     *of(
         "nn/masked.py", "tests/test_pixels.py -k stack+or+sees+or+dilation",
-        ('here = colours[:, None] > seen if mask == "A" else colours[:, None] >= seen', "here = colours[:, None] >= seen"),
-        ("return torch.arange(channels) * colours // channels", "return torch.arange(channels) % colours"),
+        ('here = colors[:, None] > seen if mask == "A" else colors[:, None] >= seen', "here = colors[:, None] >= seen"),
+        ("return torch.arange(channels) * colors // channels", "return torch.arange(channels) % colors"),
         ("reach += d * (kernel // 2)", "reach += d"),
         ("self.reach = reach = kernel // 2 * dilation", "self.reach = reach = kernel // 2"),
     ),
@@ -319,7 +319,7 @@ MUTANTS = [
     ),
     *of(
         "models/bases/pixels.py", "tests/test_pixel_families.py -k chain+or+parts+or+memory",
-        ("places[:, :, list(options.chain or range(colours))].flatten()", "places[:, :, list(range(colours))].flatten()"),
+        ("places[:, :, list(options.chain or range(colors))].flatten()", "places[:, :, list(range(colors))].flatten()"),
         ("{k: v[i : i + rows] for k, v in given.items()}", "{k: v[: len(x[i : i + rows])] for k, v in given.items()}"),
     ),
     *of(

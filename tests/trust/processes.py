@@ -27,7 +27,7 @@ from tests.trust.child import run
 from tests.trust.crash import Tally, arrays_of, place
 
 SMALL = {"epochs": 10, "batch_size": 20}  # 80 rows: 40 steps
-LABELLED = spaces.example("binary").assign(label=("row", np.where(np.arange(80) % 3, -1, np.arange(80) % 2)))
+LABELED = spaces.example("binary").assign(label=("row", np.where(np.arange(80) % 3, -1, np.arange(80) % 2)))
 IMAGES = spaces.example("binary")["x"].values.reshape(-1, 2, 2)
 TEXT = xr.Dataset(
     {"x": (("row", "time"), np.arange(120).reshape(4, 30) % 7 % 3, {"support": "token", "levels": 3})}
@@ -53,14 +53,14 @@ def _generator() -> str:
 
 
 FITS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "attributes": (LABELLED, {"hidden": 4, **SMALL}),
+    "attributes": (LABELED, {"hidden": 4, **SMALL}),
     "autoencoder": (spaces.example("integer"), {"latent": 1, "hidden": (4,), "corruption": 0.2, **SMALL}),
     "bayesian-mixture": (spaces.example("real"), {"draws": 30, "warm_up": 10, "chains": 1, "depth": 2}),
     "char-rnn": (TEXT, {"hidden": 4, "window": 3, "epochs": 5, "batch_size": 4, "autocast": True}),
     "fvsbn": (spaces.example("binary"), {"l1": 0.001, **SMALL}),
     "independent": (spaces.example("real"), {}),
     "inverter": (spaces.example("real"), {"generator": _generator(), "hidden": (4,), **SMALL}),
-    "m2": (LABELLED, {"latent": 1, "classes": 2, "hidden": (4,), **SMALL}),
+    "m2": (LABELED, {"latent": 1, "classes": 2, "hidden": (4,), **SMALL}),
     "made": (spaces.example("binary"), {"hidden": 8, "masks": 2, "schedule": "cosine", **SMALL}),
     "mixture": (spaces.example("real"), {"components": 3, "restarts": 3, "steps": 10, "tolerance": 0.0}),
     "ngram": (TEXT, {"order": 1}),

@@ -2,7 +2,7 @@
 
     d_i = |mean_i(samples) - mean_i(data)| / std_i(data)
 
-A model that has learnt p(x) has a d_i near 1 / sqrt(n), and a ratio of standard deviations near 1.
+A model that has learned p(x) has a d_i near 1 / sqrt(n), and a ratio of standard deviations near 1.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class DuelOptions(Options):
     """What can be chosen of every game of two networks; these are the families' own."""
 
     loss: Literal["minimax", "nonsaturating", "least_squares", "wasserstein", "hinge", "relativistic"] = (
-        Field("nonsaturating", description="what generator and discriminator minimise")
+        Field("nonsaturating", description="what generator and discriminator minimize")
     )
     latent: int = Field(2, ge=1, description="dimensions of z")
     steps: int = Field(5000, ge=1, description="steps of the generator")
@@ -71,7 +71,7 @@ class GameOptions(DuelOptions):
     clip: float | None = Field(None, gt=0, description="largest absolute weight of the discriminator")
     packing: int = Field(1, ge=1, description="rows that the discriminator sees together")
     minibatch: int = Field(0, ge=0, description="kernels of minibatch discrimination")
-    spectral: bool = Field(False, description="spectral normalisation of the discriminator")
+    spectral: bool = Field(False, description="spectral normalization of the discriminator")
     noise: float = Field(
         0.0, ge=0, description="deviation of noise on what D sees, 0 after 40 % of the steps"
     )
@@ -200,12 +200,12 @@ class Adversarial(nn.Module, ABC):
         """G, in its initial state."""
 
     def generate(self, net: nn.Module, z: Tensor, c: Tensor | None) -> Tensor:
-        """Standardised draws y of G or its average."""
+        """Standardized draws y of G or its average."""
         y = net(z, c)
         return y.tanh() if self.event.discrete else y
 
     def discriminate(self, x: Tensor, c: Tensor | None, theta: Mapping[str, Tensor] | None = None) -> Tensor:
-        """D of standardised rows, by its own parameters or by theta: (*member, pack)."""
+        """D of standardized rows, by its own parameters or by theta: (*member, pack)."""
         if theta is None:
             return self.D(x, c)
         return functional_call(self.D, dict(theta), (x, c))
@@ -217,7 +217,7 @@ class Adversarial(nn.Module, ABC):
 
     def realism(self, x: Tensor, **given: Tensor) -> Tensor:
         """log p_data(x) / p_G(x) by the calibrated D, whatever its loss; of several members on average: (row,), in nats."""
-        said = self.critic(self.of_each(self.standardised(x)), self.of_each(self.condition(given)))
+        said = self.critic(self.of_each(self.standardized(x)), self.of_each(self.condition(given)))
         ratio = self.calibration[..., :1] * said + self.calibration[..., 1:]
         return ratio if self.members == 1 else ratio.mean(0)
 
@@ -235,7 +235,7 @@ class Adversarial(nn.Module, ABC):
         return True
 
     def extra(self) -> Tensor | None:
-        """What the generator minimises beside its loss."""
+        """What the generator minimizes beside its loss."""
         return None
 
     def stand(self, some: Some) -> None:
@@ -300,14 +300,14 @@ class Adversarial(nn.Module, ABC):
         """The same rows for each member: (row, ...) -> (*member, row, ...)."""
         return rows if rows is None or self.members == 1 else rows.expand(self.members, *rows.shape)
 
-    def standardised(self, x: Tensor) -> Tensor:
+    def standardized(self, x: Tensor) -> Tensor:
         """(..., *event) -> (..., *form)."""
         before = x.shape[: x.ndim - len(self.shape)]
         y: Tensor = self.standard(x.reshape(*before, *self.form), self.dtype)
         return y
 
     def original(self, y: Tensor) -> Tensor:
-        """Standardised rows in the units of the data, not rounded: (row, *form) -> (row, *event), in float64."""
+        """Standardized rows in the units of the data, not rounded: (row, *form) -> (row, *event), in float64."""
         return self.standard.inverse(y).reshape(len(y), *self.shape)
 
     @property

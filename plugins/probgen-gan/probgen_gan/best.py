@@ -35,7 +35,7 @@ class Best:
             )
         self.module, self.members, self.run = module, members, run
         batch = data.valid.reseeded(0).batch(0, min(data.valid.n, ROWS), "best")
-        x = self._flat(module.standardised(batch["x"]))
+        x = self._flat(module.standardized(batch["x"]))
         self.c = module.condition(batch)
         self.middle = x.mean(0)
         # eigenvectors by those of the products of rows, which are fewer than pixels

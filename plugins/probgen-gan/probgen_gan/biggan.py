@@ -61,7 +61,7 @@ class Options(HalvingOptions):
     """What can be chosen of networks and game. The defaults suit images of 32 x 32 and one thread."""
 
     loss: Literal["minimax", "nonsaturating", "least_squares", "wasserstein", "hinge", "relativistic"] = (
-        Field("hinge", description="what generator and discriminator minimise")
+        Field("hinge", description="what generator and discriminator minimize")
     )
     embedding: int = Field(32, ge=1, description="numbers that stand for a class, with `given`")
     learning_rate: float = Field(4e-4, gt=0, description="of Adam, of G")
@@ -137,7 +137,7 @@ class Generator(nn.Module):
             Block(n, out, self.style) for n, out in zip(o.channels, o.channels[1:], strict=False)
         )
         self.norm = nn.BatchNorm2d(o.channels[-1])
-        self.colours = nn.Conv2d(o.channels[-1], image[0], 3, padding=1)
+        self.colors = nn.Conv2d(o.channels[-1], image[0], 3, padding=1)
 
     def styles(self, z: Tensor, c: Tensor | None) -> Tensor:
         """(row, latent), (row, context) -> (row, layer, style)."""
@@ -156,7 +156,7 @@ class Generator(nn.Module):
 
     def image(self, x: Tensor) -> Tensor:
         """An image of the last maps."""
-        y: Tensor = self.colours(relu(self.norm(x)))
+        y: Tensor = self.colors(relu(self.norm(x)))
         return y
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:

@@ -32,7 +32,7 @@ def calibrate(module: Adversarial, data: Rows, members: Members) -> None:
     most = min(ROWS, max(AT_ONCE, NUMBERS // module.event.size))
     for t in range(min(rows.n, most) // min(rows.n, AT_ONCE)):
         batch = rows.batch(t, AT_ONCE, "calibration")
-        x, c = module.of_each(module.standardised(batch["x"])), module.of_each(module.condition(batch))
+        x, c = module.of_each(module.standardized(batch["x"])), module.of_each(module.condition(batch))
         z = members.normal(len(batch["x"]), module.options.latent)
         said[0].append(module.critic(x, c))
         said[1].append(module.critic(module.generate(module.average, z, c), c))

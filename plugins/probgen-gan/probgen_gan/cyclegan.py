@@ -4,7 +4,7 @@
 
     loss of T = L_GAN(T_1, D_1) + L_GAN(T_0, D_0)
               + cycle (|T_0(T_1(x)) - x| + |T_1(T_0(y)) - y|)              (eq. 2)
-              + identity (|T_1(y) - y| + |T_0(x) - x|)                     (section 5.2; 0 by default: it holds colours where they are)
+              + identity (|T_1(y) - y| + |T_0(x) - x|)                     (section 5.2; 0 by default: it holds colors where they are)
 
 with least squares as L_GAN, (D(T(x)) - 1)^2 and halves of (D(y) - 1)^2 + D(T(x))^2, and past draws beside new ones before D (section 4). Rows are images of both kinds, `label` says which. The image that is
 translated is a latent without a prior, `source`: `sample(given={"source": horses, "label": 1})`.
@@ -35,7 +35,7 @@ from probgen.contract.rows import evenly
 from probgen.errors import DivergedError, InputError
 from probgen.inference.training import rate
 from probgen_gan.game import Player, Turn, play
-from probgen_gan.given_images import check_levels, original, standardised
+from probgen_gan.given_images import check_levels, original, standardized
 from probgen_gan.pool import Pool
 from probgen_gan.translators import Norm, PatchDiscriminator, Translator
 
@@ -150,12 +150,12 @@ class CycleGAN(nn.Module):
         """Of the networks."""
         return next(self.parameters()).dtype
 
-    def standardised(self, x: Tensor) -> Tensor:
+    def standardized(self, x: Tensor) -> Tensor:
         """Levels as numbers from -1 to 1: (row, *event) -> (row, channel, height, width)."""
-        return standardised(x, self.event.levels, self.dtype)
+        return standardized(x, self.event.levels, self.dtype)
 
     def translated(self, x: Tensor, kind: Tensor, z: Tensor | None) -> Tensor:
-        """Standardised images brought to kinds: (row,)."""
+        """Standardized images brought to kinds: (row,)."""
         y = torch.empty_like(x)
         for k, translator in enumerate(self.T):
             rows = (kind == k).nonzero()[:, 0]
@@ -178,7 +178,7 @@ class CycleGAN(nn.Module):
         """x = T_k(source, z)."""
 
         def x(at: Mapping[str, Tensor]) -> Tensor:
-            source = self.standardised(at["source"])
+            source = self.standardized(at["source"])
             z = at["z"].to(self.dtype) if self.options.latent else None
             if z is not None and z.shape[1:] != (self.options.latent,):
                 raise InputError(
@@ -279,7 +279,7 @@ class Cycle:
         self.parts[name] = self.parts[name] + value if name in self.parts else value
 
     def _seen(self, x: Tensor) -> Tensor:
-        y = self.module.standardised(x)
+        y = self.module.standardized(x)
         if not self.options.mirrored:
             return y
         mirrored = torch.rand(len(y), device=y.device) < 0.5
@@ -337,14 +337,14 @@ def score(fitted: Fitted, data: dict[str, Tensor], options: Any, run: Run) -> xr
     what was drawn less the cycle from the pair: what T hides there of x; 0 is honest.
     """
     module = cyclegan(fitted)
-    x, kind = module.standardised(data["x"]), data[module.name].long()
+    x, kind = module.standardized(data["x"]), data[module.name].long()
     z = (
         torch.randn(len(x), module.options.latent, device=x.device, dtype=x.dtype)
         if module.options.latent
         else None
     )
     y = module.translated(x, 1 - kind, z)
-    y = module.standardised(original(y, module.event).round())
+    y = module.standardized(original(y, module.event).round())
     noise = 2 * DISTURBED * torch.randn_like(y)
 
     def back(y: Tensor) -> Tensor:
@@ -365,7 +365,7 @@ def score(fitted: Fitted, data: dict[str, Tensor], options: Any, run: Run) -> xr
         ),
     }
     if "pair" in data:
-        pair = module.standardised(data["pair"])
+        pair = module.standardized(data["pair"])
         found["translation"] = (
             decibels(y, pair),
             "an image brought to the other kind, against its pair",
@@ -389,7 +389,7 @@ def score(fitted: Fitted, data: dict[str, Tensor], options: Any, run: Run) -> xr
 
 
 def decibels(x: Tensor, truth: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of standardised images, at most 120: (row,)."""
+    """Peak signal-to-noise ratio of standardized images, at most 120: (row,)."""
     error = (x - truth).square().flatten(1).mean(1).clamp(min=4e-12)
     return 10 * torch.log10(4 / error)
 

@@ -1,8 +1,8 @@
 """Generative adversarial networks of images with convolutions (DCGAN; Radford, Metz & Chintala, ICLR 2016).
 
-Convolutions of stride 2 in place of pooling, batch normalisation in G and, where nothing else holds D back, in D; ReLU in G,
-leaky ReLU in D. Batch normalisation makes D a function of whole batches, which its gradient at a row is not: with spectral
-normalisation or a penalty on the gradient, D has none (Gulrajani et al. 2017, section 4).
+Convolutions of stride 2 in place of pooling, batch normalization in G and, where nothing else holds D back, in D; ReLU in G,
+leaky ReLU in D. Batch normalization makes D a function of whole batches, which its gradient at a row is not: with spectral
+normalization or a penalty on the gradient, D has none (Gulrajani et al. 2017, section 4).
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ class Discriminator(nn.Module):
         super().__init__()
         self.packing = options.packing
         depth, height, width = image
-        penalised = options.spectral or options.r1 + options.r2 + options.gradient_penalty > 0
+        penalized = options.spectral or options.r1 + options.r2 + options.gradient_penalty > 0
         layers: list[nn.Module] = []
         before = options.packing * (depth + context)
         for i, n in enumerate(options.channels):
-            layers.append(_normalised(nn.Conv2d(before, n, 4, stride=2, padding=1), options.spectral))
-            if i and not penalised:
+            layers.append(_normalized(nn.Conv2d(before, n, 4, stride=2, padding=1), options.spectral))
+            if i and not penalized:
                 layers.append(nn.BatchNorm2d(n))
             layers.append(nn.LeakyReLU(0.2))
             before = n
@@ -81,7 +81,7 @@ class Discriminator(nn.Module):
         self.minibatch = (
             MinibatchDiscrimination(1, features, options.minibatch) if options.minibatch else nn.Identity()
         )
-        self.last = _normalised(nn.Linear(features + options.minibatch, 1), options.spectral)
+        self.last = _normalized(nn.Linear(features + options.minibatch, 1), options.spectral)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """A context is constant over the image."""
@@ -125,7 +125,7 @@ class Generator(nn.Module):
         return y
 
 
-def _normalised(layer: nn.Module, spectral: bool) -> nn.Module:
+def _normalized(layer: nn.Module, spectral: bool) -> nn.Module:
     return spectral_norm(layer) if spectral else layer
 
 

@@ -270,7 +270,7 @@ def _batch_size(module: Adversarial, data: Rows, run: Run) -> int:
     if size == 0 or data.n < 2:
         raise InputError(f"{data.n} rows: a GAN needs at least 2, and as many as are packed ({game.packing})")
     if any(isinstance(part, nn.BatchNorm2d) for part in module.modules()) and size // game.packing < 2:
-        raise InputError(f"batch_size = {size}: batch normalisation needs at least 2 packs of {game.packing}")
+        raise InputError(f"batch_size = {size}: batch normalization needs at least 2 packs of {game.packing}")
     return size
 
 

@@ -45,7 +45,7 @@ Loss = Callable[[Turn], Tensor | Mapping[str, Tensor]]
 
 
 class Average:
-    """The exponential average of a network's weights, and of what its normalisations have learnt of their inputs.
+    """The exponential average of a network's weights, and of what its normalizations have learned of their inputs.
 
     net   the network that is followed
     held  a copy of it, which holds the average and is never trained
@@ -68,7 +68,7 @@ class Player:
 
     net        its network, or several in one module
     optimizer  of the weights that it moves
-    loss       what it minimises, at a turn: a number; or numbers by name for the history, `loss` among them
+    loss       what it minimizes, at a turn: a number; or numbers by name for the history, `loss` among them
     turns      how many it has in each step
     rate       the factor of its learning rates after a share of the steps
     average    the average of its weights
@@ -177,7 +177,7 @@ def _move(
     if not math.isfinite(value):
         raise DivergedError(
             f"{who} is {value}, and its weights are as they were before the step. A lower learning_rate, "
-            "penalties r1 and r2, or spectral normalisation may help"
+            "penalties r1 and r2, or spectral normalization may help"
         )
     player.optimizer.step()
     for weight in weights:

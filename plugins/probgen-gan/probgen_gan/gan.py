@@ -47,7 +47,7 @@ class Options(GameOptions):
     @model_validator(mode="after")
     def _sizes(self) -> Options:
         if self.members > 1 and self.spectral:
-            raise ValueError("spectral normalisation is of one member; fit them one by one")
+            raise ValueError("spectral normalization is of one member; fit them one by one")
         return self
 
 

@@ -49,7 +49,7 @@ def check_images(event: Event, name: str) -> Event:
     return given
 
 
-def standardised(x: Tensor, levels: int | None, dtype: torch.dtype) -> Tensor:
+def standardized(x: Tensor, levels: int | None, dtype: torch.dtype) -> Tensor:
     """Levels as numbers from -1 to 1: (row, [channel,] height, width) -> (row, channel, height, width)."""
     y = x.to(dtype) * (2 / ((levels or 2) - 1)) - 1
     return y if y.dim() == 4 else y[:, None]

@@ -128,7 +128,7 @@ def score(fitted: Fitted, data: dict[str, Tensor], options: ScoreOptions, run: R
                 f"these are {module.members} GANs: take one of them, probgen_gan.member(fitted, 0)"
             )
         return _annealed(module, data, options)
-    x, c = module.of_each(module.standardised(data["x"])), module.of_each(module.condition(data))
+    x, c = module.of_each(module.standardized(data["x"])), module.of_each(module.condition(data))
     critic = module.critic(x, c)
     attrs = {
         "kind": "surrogate",

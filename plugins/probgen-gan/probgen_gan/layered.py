@@ -91,7 +91,7 @@ class Layered(Adversarial):
         return torch.randn(n, self.options.latent, device=run.device, dtype=run.dtype)
 
     def finished(self, y: Tensor) -> Tensor:
-        """Standardised images of what the last layer gives, in the units of the data: (row, *event)."""
+        """Standardized images of what the last layer gives, in the units of the data: (row, *event)."""
         y = y.to(self.dtype)
         return self.original(y.tanh() if self.event.discrete else y)
 

@@ -1,7 +1,7 @@
-"""What discriminator and generator minimise, of D(x) and D(G(z)), the outputs of the discriminator before any sigmoid.
+"""What discriminator and generator minimize, of D(x) and D(G(z)), the outputs of the discriminator before any sigmoid.
 
 Each loss is two functions of `real` and `fake`, which have one shape and whose values are paired in the order that they
-stand in; that matters to the relativistic loss alone. Their means are what is minimised.
+stand in; that matters to the relativistic loss alone. Their means are what is minimized.
 """
 
 from __future__ import annotations

@@ -40,12 +40,12 @@ class Members:
         return self._drawn(torch.rand, shape)
 
     def batch(self, t: int, size: int, sigma: float, stage: str = "fit") -> tuple[Tensor, Tensor | None]:
-        """Standardised rows with noise, and their conditions; those of the part that is being done."""
+        """Standardized rows with noise, and their conditions; those of the part that is being done."""
         unit = self.module.game.packing
         return self._seen([self.run.rows(rows.batch(t, size, stage), unit=unit) for rows in self.data], sigma)
 
     def _seen(self, batches: list[dict[str, Tensor]], sigma: float) -> tuple[Tensor, Tensor | None]:
-        x = self.module.standardised(_together([batch["x"] for batch in batches]))
+        x = self.module.standardized(_together([batch["x"] for batch in batches]))
         if sigma:
             x += sigma * self.normal(*x.shape[self.module.row_dim :])
         parts = [part for batch in batches if (part := self.module.condition(batch)) is not None]
@@ -66,7 +66,7 @@ class Members:
         self.module.stand(self.conditions)
 
     def draws(self, n: int, c: Tensor | None, sigma: float) -> Tensor:
-        """G(z) with noise, standardised."""
+        """G(z) with noise, standardized."""
         y = self.module.generate(self.module.G, self.normal(n, self.module.options.latent), c)
         return y + sigma * self.normal(*y.shape[self.module.row_dim :]) if sigma else y
 

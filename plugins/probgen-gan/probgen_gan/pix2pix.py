@@ -31,7 +31,7 @@ from probgen_gan.given_images import (
     d_and_g,
     original,
     rows_of_noise,
-    standardised,
+    standardized,
     under_noise,
 )
 from probgen_gan.losses import LOSSES
@@ -60,7 +60,7 @@ class Options(BaseOptions):
     steps: int = Field(3000, ge=1, description="of both players")
     batch_size: int = Field(16, ge=1, description="rows a step")
     loss: Literal["nonsaturating", "least_squares", "hinge"] = Field(
-        "nonsaturating", description="what G and D minimise beside l1"
+        "nonsaturating", description="what G and D minimize beside l1"
     )
     l1: float = Field(50.0, ge=0, description="weight of |x - G(source)|")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam, of G")
@@ -120,8 +120,8 @@ class Pix2Pix(nn.Module):
         return next(self.parameters()).dtype
 
     def source_of(self, given: Mapping[str, Tensor]) -> Tensor:
-        """Standardised: (row, channel, height, width)."""
-        return standardised(given[self.name], self.event.given[self.name].levels, self.dtype)
+        """Standardized: (row, channel, height, width)."""
+        return standardized(given[self.name], self.event.given[self.name].levels, self.dtype)
 
     def z(self, n: int, like: Tensor) -> Tensor | None:
         """z ~ Normal(0, 1): (row, latent)."""
@@ -165,7 +165,7 @@ class Pairs:
         """Of a new batch of pairs, and of what G makes of its sources."""
         module = self.module
         batch = self.run.rows(self.data.batch(turn.number, self.size))
-        x, source = standardised(batch["x"], module.event.levels, module.dtype), module.source_of(batch)
+        x, source = standardized(batch["x"], module.event.levels, module.dtype), module.source_of(batch)
         if self.options.mirrored:
             mirrored = (torch.rand(len(x), device=x.device) < 0.5)[:, None, None, None]
             x, source = torch.where(mirrored, x.flip(3), x), torch.where(mirrored, source.flip(3), source)
@@ -225,7 +225,7 @@ def score(fitted: Fitted, data: dict[str, Tensor], options: ScoreOptions, run: R
         return under_noise(
             data["x"], module.decode({module.name: data[module.name]}), module.log_s.exp(), module.event
         )
-    x = standardised(data["x"], module.event.levels, module.dtype)
+    x = standardized(data["x"], module.event.levels, module.dtype)
     return critic(module.D(torch.cat([module.source_of(data), x], 1)), module.options.loss)
 
 

@@ -81,7 +81,7 @@ class Options(LayeredOptions):
 
 
 class Generator(nn.Module):
-    """Blocks of two convolutions, each after a doubling; colours of every level."""
+    """Blocks of two convolutions, each after a doubling; colors of every level."""
 
     def __init__(self, o: Options, image: tuple[int, int, int], smallest: tuple[int, int], context: int):
         super().__init__()
@@ -93,7 +93,7 @@ class Generator(nn.Module):
         for n, out in zip(o.channels, o.channels[1:], strict=False):
             blocks.append(nn.Sequential(EqualizedConv(n, out, 3, up=True), EqualizedConv(out, out, 3)))
         self.blocks = nn.ModuleList(blocks)
-        self.colours = nn.ModuleList(EqualizedConv(n, image[0], 1, gain=1.0) for n in o.channels)
+        self.colors = nn.ModuleList(EqualizedConv(n, image[0], 1, gain=1.0) for n in o.channels)
 
     def start(self, z: Tensor, c: Tensor | None) -> Tensor:
         """What the first block sees."""
@@ -112,9 +112,9 @@ class Generator(nn.Module):
         x = before = self.start(z, c)
         for i in range(level + 1):
             before, x = x, self.block(i, x)
-        y = self.colours[level](x)
+        y = self.colors[level](x)
         if alpha < 1:
-            y = (1 - alpha) * doubled(self.colours[level - 1](before)) + alpha * y
+            y = (1 - alpha) * doubled(self.colors[level - 1](before)) + alpha * y
         return doubled(y, 2 ** (len(self.blocks) - 1 - level))
 
 
@@ -124,7 +124,7 @@ class Discriminator(nn.Module):
     def __init__(self, o: Options, image: tuple[int, int, int], smallest: tuple[int, int], context: int):
         super().__init__()
         n = o.channels[0]
-        self.colours = nn.ModuleList(EqualizedConv(image[0], width, 1) for width in o.channels)
+        self.colors = nn.ModuleList(EqualizedConv(image[0], width, 1) for width in o.channels)
         self.blocks = nn.ModuleList(
             nn.Sequential(EqualizedConv(b, b, 3), EqualizedConv(b, a, 3))
             for a, b in zip(o.channels, o.channels[1:], strict=False)
@@ -141,13 +141,13 @@ class Discriminator(nn.Module):
         y = halved(x, 2 ** (top - level))
         if alpha < 1:
             y = (1 - alpha) * doubled(halved(y)) + alpha * y
-        h = leaky(self.colours[level](y.contiguous(memory_format=torch.channels_last)))
+        h = leaky(self.colors[level](y.contiguous(memory_format=torch.channels_last)))
         for i in range(level, 0, -1):
             for layer in self.blocks[i - 1].children():
                 h = leaky(layer(h))
             h = halved(h)
             if i == level and alpha < 1:
-                h = (1 - alpha) * leaky(self.colours[level - 1](halved(y))) + alpha * h
+                h = (1 - alpha) * leaky(self.colors[level - 1](halved(y))) + alpha * h
         h = leaky(self.conv(self.deviation(h)))
         return self.last(leaky(self.features(h.flatten(1))), c)
 
@@ -233,7 +233,7 @@ class ProGAN(Layered):
 
         return {
             **{name: maps(i) for i, name in enumerate(self.maps)},
-            "x": lambda at: self.finished(G.colours[-1](at[self.maps[-1]])),
+            "x": lambda at: self.finished(G.colors[-1](at[self.maps[-1]])),
         }
 
     def latents_of(self, n: int, given: Mapping[str, Tensor], options: Any, run: Run) -> dict[str, Tensor]:

@@ -41,7 +41,7 @@ from probgen_gan.given_images import (
     d_and_g,
     original,
     rows_of_noise,
-    standardised,
+    standardized,
     under_noise,
 )
 from probgen_gan.given_images import ScoreOptions as GivenScoreOptions
@@ -140,7 +140,7 @@ class ScoreOptions(GivenScoreOptions):
 
 
 class Enlarger(nn.Module):
-    """low standardised to x standardised: (row, channel, h, w) -> (row, out, scale h, scale w)."""
+    """low standardized to x standardized: (row, channel, h, w) -> (row, out, scale h, scale w)."""
 
     def __init__(self, n: int, out: int, scale: int, o: Options):
         super().__init__()
@@ -193,12 +193,12 @@ class SRGAN(nn.Module):
         return next(self.parameters()).dtype
 
     def low_of(self, given: Mapping[str, Tensor]) -> Tensor:
-        """Standardised: (row, channel, h, w)."""
-        return standardised(given[self.name], self.event.given[self.name].levels, self.dtype)
+        """Standardized: (row, channel, h, w)."""
+        return standardized(given[self.name], self.event.given[self.name].levels, self.dtype)
 
     def pairs(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """low and x, standardised."""
-        return self.low_of(batch), standardised(batch["x"], self.event.levels, self.dtype)
+        """low and x, standardized."""
+        return self.low_of(batch), standardized(batch["x"], self.event.levels, self.dtype)
 
     def seen(self, y: Tensor, up: Tensor) -> Tensor:
         """What D sees."""

@@ -3,7 +3,7 @@
     z ~ Normal(0, 1),   w = f(z),   styles_l = w for each layer l,   x = g(styles, noise)
 
 A layer scales its input by a style of w and its output back to unit variance (2020, eq. 1 and 3), which has the effect of AdaIN on what
-a layer is expected to give and not on what an image is; it adds noise of a learnt weight. While training some images have the w of
+a layer is expected to give and not on what an image is; it adds noise of a learned weight. While training some images have the w of
 one z in their first layers and that of another in the rest (2019, section 3.1). Draws may be truncated,
 
     w' = c + psi (w - c),                                                         (2019, appendix B)
@@ -132,7 +132,7 @@ class StyledConv(nn.Module):
 
 
 class Generator(nn.Module):
-    """f, and g: a learnt constant, then one styled convolution, and two for each doubling."""
+    """f, and g: a learned constant, then one styled convolution, and two for each doubling."""
 
     def __init__(self, o: Options, image: tuple[int, int, int], smallest: tuple[int, int], context: int):
         super().__init__()
@@ -148,7 +148,7 @@ class Generator(nn.Module):
                 nn.ModuleList([StyledConv(n, out, o.style, up=True), StyledConv(out, out, o.style, up=False)])
             )
         self.blocks = nn.ModuleList(blocks)
-        self.colours = EqualizedConv(o.channels[-1], image[0], 1, gain=1.0)
+        self.colors = EqualizedConv(o.channels[-1], image[0], 1, gain=1.0)
         self.layers = sum(len(block) for block in blocks)
 
     def w(self, z: Tensor, c: Tensor | None) -> Tensor:
@@ -183,7 +183,7 @@ class Generator(nn.Module):
         for i in range(len(self.blocks)):
             x = self.block(i, x, styles, self.training)
         assert x is not None
-        return self.colours(x)
+        return self.colors(x)
 
 
 class Discriminator(nn.Module):
@@ -215,7 +215,7 @@ class StyleGAN(Layered):
     """A style-based generator.
 
     w_mean     of all draws of w: (style,)
-    w_cluster  centres of k-means of w: (cluster, style)
+    w_cluster  centers of k-means of w: (cluster, style)
     """
 
     options: Options
@@ -256,7 +256,7 @@ class StyleGAN(Layered):
             "w": lambda at: G.w(at["z"], self.condition(at)),
             "styles": lambda at: at["w"][:, None].expand(-1, G.layers, -1),
             **{name: maps(i) for i, name in enumerate(self.maps)},
-            "x": lambda at: self.finished(G.colours(at[self.maps[-1]])),
+            "x": lambda at: self.finished(G.colors(at[self.maps[-1]])),
         }
 
     def latents_of(
@@ -297,8 +297,8 @@ class StyleGAN(Layered):
         w = self.average.w(z, c)
         self.w_mean.copy_(w.mean(0))
         found = KMeans(self.options.clusters, n_init=3, random_state=run.key("clusters"))
-        centres = found.fit(w.double().cpu().numpy()).cluster_centers_
-        self.w_cluster.copy_(torch.from_numpy(centres))
+        centers = found.fit(w.double().cpu().numpy()).cluster_centers_
+        self.w_cluster.copy_(torch.from_numpy(centers))
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:

@@ -176,7 +176,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "minimax, five steps": {"loss": "minimax", "d_steps": 5},
     "clipped": {"loss": "wasserstein", "clip": 0.05},
     "WGAN-GP": {"loss": "wasserstein", "gradient_penalty": 0.1, "d_steps": 2},
-    "hinge with spectral normalisation": {"loss": "hinge", "spectral": True},
+    "hinge with spectral normalization": {"loss": "hinge", "spectral": True},
     "relativistic": {"loss": "relativistic", "r1": 0.1, "r2": 0.1, "anneal": 0.01, "noise": 0.3, "schedule": "cosine"},
     "packed": {"packing": 4},
     "least squares": {"loss": "least_squares"},

@@ -194,8 +194,8 @@ def test_a_fade_is_linear_and_ends_without_the_old_branch(level: int) -> None:
     x = torch.rand(4, 3, 16, 16).double()
     (gan.G(z, None, level, 1.0).sum() + gan.D(x, None, level, 1.0).sum()).backward()
     for net in (gan.G, gan.D):
-        assert all(p.grad is None for p in net.colours[level - 1].parameters())  # type: ignore[union-attr,operator,index]
-        assert all(p.grad is not None for p in net.colours[level].parameters())  # type: ignore[union-attr,operator,index]
+        assert all(p.grad is None for p in net.colors[level - 1].parameters())  # type: ignore[union-attr,operator,index]
+        assert all(p.grad is not None for p in net.colors[level].parameters())  # type: ignore[union-attr,operator,index]
 
 
 def test_what_is_doubled_is_taken_back_by_halving() -> None:
@@ -262,8 +262,8 @@ def test_truncation_goes_towards_the_middle() -> None:
             assert (np.abs(end - c) < error).all()
             c = end
         else:
-            centres = module.w_cluster.numpy()
-            c = centres[((w[:, None] - centres) ** 2).sum(2).argmin(1)]
+            centers = module.w_cluster.numpy()
+            c = centers[((w[:, None] - centers) ** 2).sum(2).argmin(1)]
         np.testing.assert_allclose(found["w"].values[0], c + 0.3 * (w - c), atol=1e-5)
         np.testing.assert_array_equal(found["styles"].values[0, :, 2], found["w"].values[0])
         end = probgen.sample(model, given=given, truncation=0.0, towards=towards)["w"].values[0]

@@ -1,1 +1,1 @@
-"""Vector-quantised variational autoencoders for probgen: families `vqvae` and `vqvae2`."""
+"""Vector-quantized variational autoencoders for probgen: families `vqvae` and `vqvae2`."""

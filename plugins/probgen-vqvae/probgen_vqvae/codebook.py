@@ -1,4 +1,4 @@
-"""Vector quantisation (van den Oord, Vinyals & Kavukcuoglu, NIPS 2017).
+"""Vector quantization (van den Oord, Vinyals & Kavukcuoglu, NIPS 2017).
 
     k(z) = argmin_k |z - e_k|                                    eq. 1
     N_k = gamma N_k + (1 - gamma) n_k,    m_k = gamma m_k + (1 - gamma) sum_{k(z) = k} z,    e_k = m_k / N_k     appendix A.1
@@ -73,7 +73,7 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def start(self, z: Tensor, seed: int) -> None:
-        """At the centres of k-means of some of the vectors z (vector, number); of blank images there may be fewer than codes."""
+        """At the centers of k-means of some of the vectors z (vector, number); of blank images there may be fewer than codes."""
         K, generator = len(self.e), torch.Generator().manual_seed(seed)
         some = torch.randperm(len(z), generator=generator)[: SEEN * K].to(z.device)
         distinct = np.unique(self.prepared(z)[some].double().cpu().numpy(), axis=0)

@@ -3,7 +3,7 @@
     z_1 = k(E_1(x)),    z_l = k(E_l(x), e(z_1), .., e(z_{l-1}))          the first level is the coarsest
     L = -log p(x | e(z)) + |sg[E] - e|^2 + beta |E - sg[e]|^2            van den Oord et al. 2017, eq. 3
 
-With moving averages the second term is left out: they minimise it.
+With moving averages the second term is left out: they minimize it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Level(nn.Module):
         """What the levels above say, on the grid of this one."""
         return None if u is None or self.up is None else self.up(u)
 
-    def quantised(self, h: Tensor, above: Tensor | None) -> tuple[Tensor, Tensor]:
+    def quantized(self, h: Tensor, above: Tensor | None) -> tuple[Tensor, Tensor]:
         """What the encoder says (row, D, height, width), as it is held against the codes, and the nearest codes k."""
         z = self.last(h if above is None else beside(h, above))
         flat = self.book.prepared(vectors(z).to(self.book.e))  # autocast made less of it
@@ -129,7 +129,7 @@ class Hierarchy(Objective):
         u = None
         for level, h in zip(self.levels, seen, strict=True):
             above = level.raised(u)
-            z, k = level.quantised(h, above)
+            z, k = level.quantized(h, above)
             e = straight_through(z, level.e(k))
             u = level.joined(e, above)
             zs, ks, es = [*zs, z], [*ks, k], [*es, e]

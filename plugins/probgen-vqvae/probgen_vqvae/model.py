@@ -143,11 +143,11 @@ class StatedNormal(nn.Module):
         return p.mean
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """Standardised."""
+        """Standardized."""
         y: Tensor = self.standard(x, dtype)
         return y[..., None]
 
-    def standardise(self, data: Rows) -> None:
+    def standardize(self, data: Rows) -> None:
         """By mean and standard deviation of all numbers, in float64; what never varies keeps a scale of 1."""
         seen = data.moments().pooled()
         self.standard.learn(seen.mean, seen.scale)
@@ -182,7 +182,7 @@ class VQPair(Pair):
         for training in trainings:
             training.check(data, run)  # that of the second stage now, not after hours
         if isinstance(self.site, StatedNormal):
-            self.site.standardise(data)
+            self.site.standardize(data)
         self._begin(data, run)
         svi(self.codes, data, run, trainings[0], "codes")
         if self.prior is None:
@@ -300,7 +300,7 @@ class VQPair(Pair):
         return self.site.p(numbers.reshape(len(numbers), *self.shape, numbers.shape[-1]))
 
     def _begin(self, data: Rows, run: Run) -> None:
-        """Codes at the centres of k-means of what the encoder says at the start, from the top."""
+        """Codes at the centers of k-means of what the encoder says at the start, from the top."""
         for i, level in enumerate(self.codes.levels):
             cells = math.prod(self.codes.sides[i])
             rows = min(data.n, START, 4 * SEEN * self.options.codes // cells + 1)

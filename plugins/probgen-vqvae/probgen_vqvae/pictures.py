@@ -33,7 +33,7 @@ def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure
 
 
 def reconstructions(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[str, Any]) -> Figure:
-    """Each row, the mean of p(x | z) at its codes, and the codes of each level, as many greys as there are codes."""
+    """Each row, the mean of p(x | z) at its codes, and the codes of each level, as many grays as there are codes."""
     given = _conditions(fitted, rows)
     codes = _codes(fitted, module, rows, again)
     decoded = probgen.sample(fitted, given=codes | given, mean=True, **again)["x"].values[0]

@@ -34,7 +34,7 @@ def images(rows: int = 200, height: int = 4, width: int = 4) -> xr.Dataset:
     return xr.Dataset({"x": (DIMS, x.astype(np.uint8), {"support": "binary"}), "label": label})
 
 
-def unlabelled(**sizes: int) -> xr.Dataset:
+def unlabeled(**sizes: int) -> xr.Dataset:
     return images(**sizes).drop_vars("label")
 
 
@@ -69,10 +69,10 @@ def test_autocast_leaves_distances_alone() -> None:
     e = torch.tensor([[100.0], [100.1], [100.2]])
     with torch.autocast("cpu", torch.bfloat16):
         assert nearest(e, e).tolist() == [0, 1, 2]
-    test = unlabelled()
+    test = unlabeled()
     options = {**SMALL, "prior": {**PRIOR, "autocast": True}, "autocast": True}
-    half = probgen.score(probgen.fit("vqvae", unlabelled(), **options), test).log_prob
-    whole = probgen.score(probgen.fit("vqvae", unlabelled(), **SMALL), test).log_prob
+    half = probgen.score(probgen.fit("vqvae", unlabeled(), **options), test).log_prob
+    whole = probgen.score(probgen.fit("vqvae", unlabeled(), **SMALL), test).log_prob
     assert half.dtype == whole.dtype == np.float32
     assert abs(float((half - whole).mean())) < 0.5
 
@@ -165,8 +165,8 @@ def test_codes_of_blank_images() -> None:
 def test_k_means_start() -> None:
     """Of well separated vectors every cluster has its code."""
     rng = np.random.default_rng(0)
-    centres = 20 * rng.standard_normal((6, 3))
-    z = torch.from_numpy(centres[np.arange(600) % 6] + 0.01 * rng.standard_normal((600, 3))).float()
+    centers = 20 * rng.standard_normal((6, 3))
+    z = torch.from_numpy(centers[np.arange(600) % 6] + 0.01 * rng.standard_normal((600, 3))).float()
     book = Codebook(6, 3, 0.99, False, 0.0)
     book.start(z, 0)
     assert (z - book.look_up(nearest(z, book.codes()))).abs().max() < 0.1
@@ -201,7 +201,7 @@ def table(fitted: Any, maps: dict[str, np.ndarray], x: np.ndarray) -> tuple[np.n
 @pytest.mark.parametrize("decay", [0.9, None])
 def test_the_score_is_at_most_the_exact_log_likelihood(decay: float | None) -> None:
     """Summed over all 81 maps of 2 x 2 codes; it is one of the terms of the sum, and on the rows of the fit near all of it."""
-    fitted = probgen.fit("vqvae", unlabelled(), dtype="float64", **{**SMALL, "decay": decay})
+    fitted = probgen.fit("vqvae", unlabeled(), dtype="float64", **{**SMALL, "decay": decay})
     x = np.random.default_rng(1).integers(0, 2, (300, 4, 4)).astype(np.uint8)
     x[:200] = images().x.values
     log_z, log_x = table(fitted, {"z": every_map((2, 2), 3)}, x)
@@ -220,7 +220,7 @@ def test_draws_have_the_exact_table() -> None:
     and a prior that are far from a fit, so that z_1 says much about z_2.
     """
     options = {**SMALL, "codes": 2, "epochs": 1}
-    fitted = probgen.fit("vqvae2", unlabelled(), dtype="float64", **options)
+    fitted = probgen.fit("vqvae2", unlabeled(), dtype="float64", **options)
     rng = np.random.default_rng(0)
     for parameter in fitted.module.prior.parameters():
         parameter.data = torch.from_numpy(0.7 * rng.standard_normal(parameter.shape))
@@ -236,7 +236,7 @@ def test_draws_have_the_exact_table() -> None:
         abs(p[0] / p[0].sum() - p[1] / p[1].sum()).sum() > 0.3
     )  # or a draw that forgets z_1 would not be found
     assert spaces.p_value(np.bincount(index.astype(int), minlength=32), p.ravel()) > spaces.FALSE_ALARM
-    small = probgen.fit("vqvae", unlabelled(height=4, width=2), dtype="float64", **SMALL)
+    small = probgen.fit("vqvae", unlabeled(height=4, width=2), dtype="float64", **SMALL)
     rows = spaces.all_rows(small.event)
     log_z, log_x = table(small, {"z": every_map((2, 1), 3)}, rows)
     p = np.exp(np.logaddexp.reduce(log_z[:, None] + log_x, 0))
@@ -250,7 +250,7 @@ def test_the_loss_is_that_of_the_paper(decay: float | None) -> None:
     """Equation 3 of van den Oord et al. 2017, a row, with mean squares over a code times the size of x; its gradient to the codes
     is that of the second term alone, and to the encoder there is none of the second term.
     """
-    fitted = probgen.fit("vqvae", unlabelled(), dtype="float64", **{**SMALL, "decay": decay, "epochs": 1})
+    fitted = probgen.fit("vqvae", unlabeled(), dtype="float64", **{**SMALL, "decay": decay, "epochs": 1})
     pair: Any = fitted.module.requires_grad_()
     x = torch.from_numpy(images(rows=30).x.values).double()
     [z], [k], [e] = pair.codes.encode(x, None)
@@ -276,13 +276,13 @@ def test_the_loss_is_that_of_the_paper(decay: float | None) -> None:
 
 def test_a_fit_goes_on_from_any_step_of_either_stage(tmp_path: Path) -> None:
     options = {**SMALL, "epochs": 2, "batch_size": 50, "prior": {**PRIOR, "epochs": 2, "batch_size": 50}}
-    whole = probgen.fit("vqvae2", unlabelled(), **options)
+    whole = probgen.fit("vqvae2", unlabeled(), **options)
     assert whole.history["stage"].values.tolist() == ["codes"] * 8 + ["prior"] * 8
     for stop in range(1, 16):
         out = tmp_path / str(stop)
         with pytest.raises(Interrupted), probgen.observing(Stop(stop)):
-            probgen.fit("vqvae2", unlabelled(), out=out, **options)
-        again = probgen.fit("vqvae2", unlabelled(), out=out, resume=True, **options)
+            probgen.fit("vqvae2", unlabeled(), out=out, **options)
+        again = probgen.fit("vqvae2", unlabeled(), out=out, resume=True, **options)
         for name, value in whole.state.data_vars.items():
             np.testing.assert_array_equal(again.state[name], value, err_msg=f"{stop}: {name}")
 
@@ -303,7 +303,7 @@ def test_the_prior_is_fitted_to_the_codes_that_are_scored(family: str) -> None:
 
 def test_the_finer_prior_sees_the_coarser_codes_from_all_sides() -> None:
     """The first code that is drawn hangs on every coarser one, those to its right and below, too."""
-    fitted = probgen.fit("vqvae2", unlabelled(rows=20, height=16, width=16), **{**SMALL, "epochs": 1})
+    fitted = probgen.fit("vqvae2", unlabeled(rows=20, height=16, width=16), **{**SMALL, "epochs": 1})
     prior: Any = fitted.module.prior
     z = [torch.zeros(17, 4, 4, dtype=torch.int64), torch.zeros(17, 8, 8, dtype=torch.int64)]
     z[0][torch.arange(16), torch.arange(16) // 4, torch.arange(16) % 4] = (
@@ -343,7 +343,7 @@ def test_draws_of_a_label_have_the_exact_table(label: int) -> None:
         (np.full((20, 4, 4), 0.3), 0.3, 1.0),
     ],
 )
-def test_reals_are_standardised(x: np.ndarray, loc: float, scale: float) -> None:
+def test_reals_are_standardized(x: np.ndarray, loc: float, scale: float) -> None:
     options = {**SMALL, "epochs": 1, "prior": None}
     site: Any = probgen.fit("vqvae", xr.Dataset({"x": (DIMS, x)}), dtype="float64", **options).module.site
     assert float(site.standard.loc) == pytest.approx(loc, abs=0.1)
@@ -351,7 +351,7 @@ def test_reals_are_standardised(x: np.ndarray, loc: float, scale: float) -> None
 
 
 def test_codes_of_x_are_decoded() -> None:
-    fitted = probgen.fit("vqvae2", unlabelled(), **SMALL)
+    fitted = probgen.fit("vqvae2", unlabeled(), **SMALL)
     rows = images().x.values[:5]
     coded = probgen.sample(fitted, given={"x": rows})
     assert (coded.x.values[0] == rows).all()
@@ -377,11 +377,11 @@ def test_class_conditional() -> None:
 
 
 def test_codes_without_a_prior() -> None:
-    fitted = probgen.fit("vqvae", unlabelled(), **{**SMALL, "prior": None})
+    fitted = probgen.fit("vqvae", unlabeled(), **{**SMALL, "prior": None})
     codes = probgen.sample(fitted, given={"x": images().x.values[:5]}).z.values[0]
     assert probgen.sample(fitted, given={"z": codes}).x.shape == (1, 5, 4, 4)
-    assert set(fitted.module.pictures(fitted, unlabelled())) == {"reconstructions", "perplexity", "use"}
-    for ask in (lambda: probgen.sample(fitted, 3), lambda: probgen.score(fitted, unlabelled())):
+    assert set(fitted.module.pictures(fitted, unlabeled())) == {"reconstructions", "perplexity", "use"}
+    for ask in (lambda: probgen.sample(fitted, 3), lambda: probgen.score(fitted, unlabeled())):
         with pytest.raises(NotOffered, match="the prior over the codes was not fitted"):
             ask()
 
@@ -390,19 +390,19 @@ def test_codes_without_a_prior() -> None:
 @pytest.mark.parametrize(
     ("family", "data", "options", "message"),
     [
-        ("vqvae", unlabelled(height=6, width=4), {"halvings": 2}, "height 6, which cannot be halved 2 times"),
-        ("vqvae2", unlabelled(height=4, width=6), {"halvings": 1}, "width 6, which cannot be halved 2 times"),
-        ("vqvae", unlabelled(), {"codes": 1}, "codes = 1"),
-        ("vqvae2", unlabelled(), {"levels": 1}, "levels = 1"),
-        ("vqvae", unlabelled(), {"likelihood": "normal"}, "likelihood = 'normal' does not suit"),
+        ("vqvae", unlabeled(height=6, width=4), {"halvings": 2}, "height 6, which cannot be halved 2 times"),
+        ("vqvae2", unlabeled(height=4, width=6), {"halvings": 1}, "width 6, which cannot be halved 2 times"),
+        ("vqvae", unlabeled(), {"codes": 1}, "codes = 1"),
+        ("vqvae2", unlabeled(), {"levels": 1}, "levels = 1"),
+        ("vqvae", unlabeled(), {"likelihood": "normal"}, "likelihood = 'normal' does not suit"),
         ("vqvae", spaces.example("real"), {}, "x must be images"),
-        ("vqvae", unlabelled(), {"graph": True}, "graph = true: codes are looked up by their values"),
-        ("vqvae", unlabelled(), {"prior": {"kernel": [4, 3]}}, "a side of 4 leaves a blind spot"),
-        ("vqvae", unlabelled(), {"prior": {"dilation": [9], "layers": 3}}, "dilation: 9 beside layers"),
-        ("vqvae", unlabelled(), {"prior": {"patience": 3}}, "patience = 3: there are no rows to choose by"),
+        ("vqvae", unlabeled(), {"graph": True}, "graph = true: codes are looked up by their values"),
+        ("vqvae", unlabeled(), {"prior": {"kernel": [4, 3]}}, "a side of 4 leaves a blind spot"),
+        ("vqvae", unlabeled(), {"prior": {"dilation": [9], "layers": 3}}, "dilation: 9 beside layers"),
+        ("vqvae", unlabeled(), {"prior": {"patience": 3}}, "patience = 3: there are no rows to choose by"),
         (
             "vqvae",
-            unlabelled(),
+            unlabeled(),
             {"prior": {"autocast": True}, "dtype": "float64"},
             "autocast = true: the fit is in",
         ),
@@ -428,7 +428,7 @@ def test_bad_input_is_told_in_a_line(family: str, data: Any, options: dict[str, 
     ],
 )
 def test_bad_codes_are_told_in_a_line(z: np.ndarray, message: str) -> None:
-    fitted = probgen.fit("vqvae", unlabelled(), **{**SMALL, "epochs": 1, "prior": None})
+    fitted = probgen.fit("vqvae", unlabeled(), **{**SMALL, "epochs": 1, "prior": None})
     with pytest.raises(InputError, match=message):
         probgen.sample(fitted, given={"z": z})
 
@@ -440,7 +440,7 @@ class TestVQVAE(FamilyLaws):
 
     @pytest.fixture
     def data(self) -> xr.Dataset:
-        return unlabelled(rows=60)
+        return unlabeled(rows=60)
 
 
 class TestVQVAEByGradient(FamilyLaws):
@@ -449,7 +449,7 @@ class TestVQVAEByGradient(FamilyLaws):
 
     @pytest.fixture
     def data(self) -> xr.Dataset:
-        return unlabelled(rows=60)
+        return unlabeled(rows=60)
 
 
 class TestVQVAE2(FamilyLaws):
@@ -458,19 +458,19 @@ class TestVQVAE2(FamilyLaws):
 
     @pytest.fixture
     def data(self) -> xr.Dataset:
-        return unlabelled(rows=60, height=8, width=8)
+        return unlabeled(rows=60, height=8, width=8)
 
 
-class TestVQVAE2OfColours(FamilyLaws):
-    """Three levels, three colours."""
+class TestVQVAE2OfColors(FamilyLaws):
+    """Three levels, three colors."""
 
     family = "vqvae2"
     options = {**SMALL, "levels": 3, "epochs": 3, "prior": {**PRIOR, "epochs": 3, "dropout": 0.2}}
 
     @pytest.fixture
     def data(self) -> xr.Dataset:
-        grey = unlabelled(rows=60, height=16, width=16).x.values
-        x = np.stack([grey, 1 - grey, grey[:, ::-1]], 1)
+        gray = unlabeled(rows=60, height=16, width=16).x.values
+        x = np.stack([gray, 1 - gray, gray[:, ::-1]], 1)
         return xr.Dataset({"x": (("row", "channel", *DIMS[1:]), x, {"support": "binary"})})
 
 

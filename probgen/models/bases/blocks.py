@@ -64,7 +64,7 @@ class Block(nn.Module):
         return torch.zeros((), dtype=torch.float64, device=self.at.device)
 
     def penalties(self) -> Tensor:
-        """What a row pays under each component: (component,), in nats; 0 where nothing is penalised."""
+        """What a row pays under each component: (component,), in nats; 0 where nothing is penalized."""
         return torch.zeros((), dtype=torch.float64, device=self.at.device)
 
     @property

@@ -27,7 +27,7 @@ from probgen.models.bases.tables import TableSite, beginnings, is_table
 from probgen.nn.networks import MLP, Doubling, Halving
 from probgen.pair import Pair, PairSampleOptions
 
-SHARPEST = math.log(1e-3)  # log sigma of standardised data: a density must not spike on a constant feature
+SHARPEST = math.log(1e-3)  # log sigma of standardized data: a density must not spike on a constant feature
 MOST_LEVELS = 256  # of a softmax for every dimension of x
 
 
@@ -47,7 +47,7 @@ class CodeOptions(SVIOptions):
     likelihood: Literal["auto", "bernoulli", "categorical", "logistic", "normal"] = Field(
         "auto",
         description="of one dimension of x; auto: bernoulli, categorical or normal by the data. logistic is the "
-        "discretized one, normal has a standard deviation that is learnt",
+        "discretized one, normal has a standard deviation that is learned",
     )
     sigma: Literal["shared", "feature"] = Field(
         "shared",
@@ -67,7 +67,7 @@ class CodeOptions(SVIOptions):
         return layer_sizes(self.hidden)
 
 
-class LearntNormal(nn.Module):
+class LearnedNormal(nn.Module):
     """A site: x ~ Normal(loc + scale mu, scale sigma), sigma a parameter; `loc` and `scale` make the data standard.
 
     shape   of x
@@ -95,11 +95,11 @@ class LearntNormal(nn.Module):
         return p.mean
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """Standardised."""
+        """Standardized."""
         y: Tensor = self.standard(x, dtype)
         return y[..., None]
 
-    def standardise(self, data: Rows) -> None:
+    def standardize(self, data: Rows) -> None:
         """Mean of each dimension, and standard deviation of each or of all; what never varies keeps a scale of 1."""
         seen = data.moments()
         self.standard.learn(seen.mean, seen.scale if self.each else seen.shared_scale)
@@ -118,10 +118,10 @@ def site_of(options: CodeOptions, event: Event) -> Site:
         "bernoulli": lambda levels: Bernoulli(),
         "categorical": Categorical,
         "logistic": Logistic,
-        "normal": lambda levels: LearntNormal(event.fixed_shape, options.sigma == "feature"),
+        "normal": lambda levels: LearnedNormal(event.fixed_shape, options.sigma == "feature"),
     }
     site = site_for(event, made, options.likelihood, most=MOST_LEVELS)
-    if not isinstance(site, LearntNormal):
+    if not isinstance(site, LearnedNormal):
         refuse_unused(options, "it is of likelihood = 'normal'", "sigma")
     return site
 
@@ -186,10 +186,10 @@ class CodePair(Pair):
             return self.event.measure
         return "lebesgue" if self.site.levels is None else "counting"
 
-    def standardise(self, data: Rows) -> None:
+    def standardize(self, data: Rows) -> None:
         """Learn location and scale of the data, where the site has them."""
-        if isinstance(self.site, LearntNormal):
-            self.site.standardise(data)
+        if isinstance(self.site, LearnedNormal):
+            self.site.standardize(data)
         if isinstance(self.site, TableSite):
             seen = data.moments()
             self.site.learn(self.event, seen)

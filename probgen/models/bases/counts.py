@@ -24,7 +24,7 @@ LOG_SIZES = (
 
 
 class Counts(Block):
-    """Counts: negative binomials of mean m and size r, variance m + m^2 / r; of `poisson` r is not learnt, and infinite.
+    """Counts: negative binomials of mean m and size r, variance m + m^2 / r; of `poisson` r is not learned, and infinite.
 
     Each component has seen `smoothing` rows before, of the mean of all. In a fit rows are looked up among the values that there are, so that no
     function of them is worked out twice, and r is the maximum of the likelihood given m.

@@ -4,7 +4,7 @@ A family is a conditioner; sites follow from the event:
 
     binary            x_i ~ Bernoulli(sigmoid(y_i))
     integer, token    x_i ~ Categorical(softmax(y_i))
-    real              x_i ~ sum_k w_ik Normal(mu_ik, sigma_ik), of standardised data
+    real              x_i ~ sum_k w_ik Normal(mu_ik, sigma_ik), of standardized data
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ class AutoregressivePair(Pair):
         self.shape = event.fixed_shape
         self.site = self.make_site()
         self.register_buffer("ordering", None)
-        if self.standardised:
+        if self.standardized:
             self.standard = Standardization(self.shape)
 
     @property
-    def standardised(self) -> bool:
+    def standardized(self) -> bool:
         """Whether sites are of x in other units than those of the data."""
         return not self.event.discrete or self.event.support == "mixed"
 
@@ -110,7 +110,7 @@ class AutoregressivePair(Pair):
         """p(x | given): batch shape (row,) where something is given."""
         parts = self.parts(self.context(given))
         p = parts[0] if len(parts) == 1 else Ensemble(parts)
-        if not self.standardised:
+        if not self.standardized:
             return p
         return dist.TransformedDistribution(p, [self.standard.transform(self.dtype_of_numbers)])
 
@@ -125,8 +125,8 @@ class AutoregressivePair(Pair):
             return pyro.sample("x", self.p(**given), obs=x)
 
     def learn(self, data: Rows, run: Run) -> None:
-        """Maximum likelihood; real data are standardised by the moments of the rows to fit to."""
-        if self.standardised:
+        """Maximum likelihood; real data are standardized by the moments of the rows to fit to."""
+        if self.standardized:
             seen = data.moments()
             table = isinstance(self.site, ColumnSites)
             self.standard.learn(*units(self.event, seen) if table else (seen.mean, seen.scale))
@@ -135,7 +135,7 @@ class AutoregressivePair(Pair):
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
         """A draw of each row given what is known of it, and how many of the particles it was chosen from."""
         parts = self.parts(self.context(given))
-        if not self.standardised:
+        if not self.standardized:
             drawn, ess = complete(parts, x, observed, options.particles)
             return {"x": drawn, "ess": ess}
         y = self.standard(x, self.dtype_of_numbers)
@@ -167,7 +167,7 @@ class AutoregressivePair(Pair):
         first = parts[0]
         if any(not torch.equal(part.order, first.order) for part in parts):
             raise NotOffered("conditionals: p(x) averages several orderings, and x_<i is another set in each")
-        x = self.standard(x, self.dtype_of_numbers) if self.standardised else x
+        x = self.standard(x, self.dtype_of_numbers) if self.standardized else x
         each = [part.conditionals(x) for part in parts]
         log_prob = torch.stack([p.log_prob(x).flatten(1)[:, first.order] for p in each])
         before = (log_prob.cumsum(2) - log_prob)[..., first.order.argsort()]
@@ -177,9 +177,9 @@ class AutoregressivePair(Pair):
             return (log_w + torch.stack([p.log_prob(value) for p in each])).logsumexp(0)
 
         mean = (log_w.exp() * torch.stack([self.site.mean(p) for p in each])).sum(0)
-        if isinstance(self.site, ColumnSites) and not self.standardised:
+        if isinstance(self.site, ColumnSites) and not self.standardized:
             return {"log_prob": log_p(x), "mean": mean}
-        if self.standardised:
+        if self.standardized:
             return {"log_prob": log_p(x) - self.standard.scale.log(), "mean": self.standard.inverse(mean)}
         entropy = torch.zeros_like(mean)
         for level in range(self.site.levels or 0):  # one at a time: all would be as many times the memory
@@ -213,7 +213,7 @@ class DensePair(AutoregressivePair):
 
     @abstractmethod
     def weights(self) -> list[Tensor]:
-        """What L1 penalises."""
+        """What L1 penalizes."""
 
     def penalty(self) -> Tensor | float:
         """l1 times the sum of absolute weights."""

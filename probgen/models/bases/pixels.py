@@ -1,12 +1,12 @@
-"""What the families of images share: p(x) = prod_i p(x_i | x_<i, context), the colours of the pixels in raster order.
+"""What the families of images share: p(x) = prod_i p(x_i | x_<i, context), the colors of the pixels in raster order.
 
-Sites are the colours of the first pixel, then those of the second, ... (van den Oord, Kalchbrenner & Kavukcuoglu, ICML
+Sites are the colors of the first pixel, then those of the second, ... (van den Oord, Kalchbrenner & Kavukcuoglu, ICML
 2016, eq. 1 and 2):
 
     binary      x_i ~ Bernoulli(sigmoid(y_i))
     integer     x_i ~ Categorical(softmax(y_i)), or a mixture of discretized logistics (Salimans et al., ICLR 2017)
     token       x_i ~ Categorical(softmax(y_i)): codes, say, whose order means nothing
-    real        x_i ~ sum_k w_ik Normal(mu_ik, sigma_ik), of standardised data
+    real        x_i ~ sum_k w_ik Normal(mu_ik, sigma_ik), of standardized data
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from probgen.errors import InputError
 from probgen.inference.training import SVIOptions, Training
 from probgen.models.bases.choose import site_for
 from probgen.models.bases.dense import AutoregressivePair, dense_sites
-from probgen.nn.masked import Horizontal, colours_of
+from probgen.nn.masked import Horizontal, colors_of
 
 AT_ONCE = 1 << 24  # features of images that are scored together: 64 MiB
 Context = int | tuple[int, int, int]
@@ -38,8 +38,8 @@ Context = int | tuple[int, int, int]
 class PixelConditioner(nn.Module):
     """From networks of images to conditioners: see `probgen.distributions.Autoregressive`.
 
-    site     what one colour of a pixel is
-    image    (colour, height, width)
+    site     what one color of a pixel is
+    image    (color, height, width)
     width    features of a pixel in the network
     hidden   features between these and the numbers of the site
     reach    how many pixels the first layer sees to each side
@@ -47,8 +47,8 @@ class PixelConditioner(nn.Module):
     extra    columns of nothing that the network sees at the right
 
     A subclass has `features`, the whole image at once, and `begin`, `begin_row`, `pixel`, one pixel after the other with what
-    was computed before in `state`. It is told each colour as the site tells it, and a plane of ones by which it knows where
-    the image ends. Tokens of more levels than `width` are told as `width` numbers that are learnt.
+    was computed before in `state`. It is told each color as the site tells it, and a plane of ones by which it knows where
+    the image ends. Tokens of more levels than `width` are told as `width` numbers that are learned.
     """
 
     def __init__(
@@ -62,37 +62,37 @@ class PixelConditioner(nn.Module):
         extra: int = 0,
     ):
         super().__init__()
-        colours = image[0]
+        colors = image[0]
         if not isinstance(context, int) and tuple(context[1:]) != tuple(image[1:]):
             raise InputError(f"context = {context}: a map that lies over images of {image}")
         self.extra, self.columns = extra, image[2] + extra
-        if min(width, hidden) < colours:
+        if min(width, hidden) < colors:
             raise InputError(
-                f"{min(width, hidden)} features are too few for {colours} colours: one each at least"
+                f"{min(width, hidden)} features are too few for {colors} colors: one each at least"
             )
         self.site, self.image, self.width, self.reach, self.context = site, image, width, reach, context
         told = min(site.features, width)
         self.embedding = nn.Embedding(site.features, told) if told < site.features else None
-        self.seen = torch.cat([torch.arange(colours).repeat_interleave(told), torch.tensor([-1])])
+        self.seen = torch.cat([torch.arange(colors).repeat_interleave(told), torch.tensor([-1])])
         self.given = context if isinstance(context, int) else context[0]
-        between = colours_of(hidden, colours)
-        self.hidden = Horizontal(colours_of(width, colours), between, 1, "B")
-        self.numbers = Horizontal(between, colours_of(colours * site.size, colours), 1, "B")
+        between = colors_of(hidden, colors)
+        self.hidden = Horizontal(colors_of(width, colors), between, 1, "B")
+        self.numbers = Horizontal(between, colors_of(colors * site.size, colors), 1, "B")
 
     # the whole image at once
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(row, site), (row, *context) -> (row, site, size)."""
-        colours, height, columns = self.image
-        if x.shape[1] != colours * height * columns:
+        colors, height, columns = self.image
+        if x.shape[1] != colors * height * columns:
             raise InputError(
                 f"the conditioner is for images of {' x '.join(map(str, self.image))}, not for {x.shape[1]} sites"
             )
-        told = self._told(x.unflatten(1, (height, columns, colours))).flatten(3)
+        told = self._told(x.unflatten(1, (height, columns, colors))).flatten(3)
         e = torch.cat([told, told.new_ones(*told.shape[:3], 1)], 3).permute(0, 3, 1, 2)
         h = self.features(nn.functional.pad(e, (0, self.extra)), self._map(context))[..., :columns]
         y = self.numbers(self.hidden(h.relu()).relu())
-        return y.unflatten(1, (colours, -1)).permute(0, 3, 4, 1, 2).flatten(1, 3)
+        return y.unflatten(1, (colors, -1)).permute(0, 3, 4, 1, 2).flatten(1, 3)
 
     @abstractmethod
     def features(self, e: Tensor, s: Tensor | None) -> Tensor:
@@ -116,16 +116,16 @@ class PixelConditioner(nn.Module):
 
     def step(self, state: State, i: int, previous: Tensor | None) -> Tensor:
         """Of a row, what is above is computed once; of a pixel, what is left of it."""
-        colours, _, columns = self.image
+        colors, _, columns = self.image
         if previous is not None:
             self._tell(state["e"], i - 1, previous)
-        pixel, colour = divmod(i, colours)
+        pixel, color = divmod(i, colors)
         row, column = divmod(pixel, columns)
-        if colour == column == 0:
+        if color == column == 0:
             self.begin_row(state, row)
         h = self.pixel(state, row, column)
         (U, b), (V, c) = state["head"]
-        mine = slice(colour * self.site.size, (colour + 1) * self.site.size)
+        mine = slice(color * self.site.size, (color + 1) * self.site.size)
         return torch.addmm(c[mine], torch.addmm(b, h.relu(), U).relu(), V[:, mine])
 
     @abstractmethod
@@ -138,14 +138,14 @@ class PixelConditioner(nn.Module):
 
     @abstractmethod
     def pixel(self, state: State, row: int, column: int) -> Tensor:
-        """The features of a pixel, of which the colours before the one that is asked for are told: (row, width)."""
+        """The features of a pixel, of which the colors before the one that is asked for are told: (row, width)."""
 
     def _tell(self, e: Tensor, i: int, value: Tensor) -> None:
-        pixel, colour = divmod(i, self.image[0])
+        pixel, color = divmod(i, self.image[0])
         row, column = divmod(pixel, self.image[2])
         told = self._told(value)
         n = told.shape[1]
-        e[:, row + self.reach, column + self.reach, colour * n : (colour + 1) * n] = told
+        e[:, row + self.reach, column + self.reach, color * n : (color + 1) * n] = told
 
     def _told(self, x: Tensor) -> Tensor:
         """(...) -> (..., number)."""
@@ -177,14 +177,14 @@ class PixelOptions(SVIOptions):
 
     likelihood: Literal["auto", "categorical", "logistic"] = Field(
         "auto",
-        description="of one colour of a pixel; auto: bernoulli, categorical or normal by the data. logistic is a mixture of "
+        description="of one color of a pixel; auto: bernoulli, categorical or normal by the data. logistic is a mixture of "
         "discretized ones, for integers",
     )
     components: int = Field(
-        5, ge=1, description="logistics of each integer colour, or normals of each real one"
+        5, ge=1, description="logistics of each integer color, or normals of each real one"
     )
     chain: tuple[int, ...] | None = Field(
-        None, description="in which order the colours of a pixel are drawn, e.g. [2, 1, 0]; None: as they lie"
+        None, description="in which order the colors of a pixel are drawn, e.g. [2, 1, 0]; None: as they lie"
     )
     head: int = Field(64, ge=1, description="features of the layer before the last")
     given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label'], ['low']")
@@ -204,12 +204,12 @@ class PixelPair(AutoregressivePair):
     def __init__(self, options: Any, event: Event):
         super().__init__(options, event)
         self.image = event.image()
-        colours = self.image[0]
-        if options.chain is not None and sorted(options.chain) != list(range(colours)):
-            raise InputError(f"chain = {options.chain}: each of the colours 0 .. {colours - 1} once")
-        if colours > 1:
+        colors = self.image[0]
+        if options.chain is not None and sorted(options.chain) != list(range(colors)):
+            raise InputError(f"chain = {options.chain}: each of the colors 0 .. {colors - 1} once")
+        if colors > 1:
             places = torch.arange(event.size).reshape(self.image).permute(1, 2, 0)
-            self.ordering = places[:, :, list(options.chain or range(colours))].flatten()
+            self.ordering = places[:, :, list(options.chain or range(colors))].flatten()
 
     def training_plan(self) -> Training:
         """With products in bfloat16, if that is wanted."""

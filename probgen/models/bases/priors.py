@@ -30,7 +30,7 @@ class StandardNormal(nn.Module):
 
 
 class MixtureOfGaussians(nn.Module):
-    """z ~ sum_k pi_k Normal(mu_k, sigma_k), learnt; starts as K Gaussians spread over a standard normal."""
+    """z ~ sum_k pi_k Normal(mu_k, sigma_k), learned; starts as K Gaussians spread over a standard normal."""
 
     def __init__(self, latent: int, components: int):
         super().__init__()
