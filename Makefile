@@ -1,6 +1,7 @@
 # make quickstart   an environment, then a real fit, draw and score
 # make check        the same environment, then lint, types, contracts and the quick form of the tests: before every commit
 # make test         every test: this decides
+# make docs         the generated pages, and the site in build/docs
 # make times        every test, and the times by which the quick form chooses
 # make trust        what the tests of trust do in part, exhaustively: hours
 # make bench        the benchmarks: ratios from one run, never a test
@@ -11,7 +12,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
-.PHONY: quickstart lint check test times trust bench help clean
+.PHONY: quickstart lint check test docs times trust bench help clean
 
 quickstart: .venv/ready
 	$(BIN)/probgen run quickstart --out runs/quickstart --force
@@ -27,6 +28,10 @@ check: lint
 
 test: lint
 	$(PYTEST)
+
+docs: .venv/ready
+	$(BIN)/python docs/generate.py
+	$(BIN)/sphinx-build -W --keep-going -q docs build/docs
 
 times: .venv/ready
 	$(PYTEST) --times
