@@ -156,11 +156,6 @@ def save_analysis(found: xr.Dataset, folder: Path, analysis: Any = None) -> list
     return files
 
 
-def numbers_of(found: xr.Dataset) -> dict[str, float]:
-    """Results without dimensions: figures of a table, and what a recipe may expect something of."""
-    return {str(k): float(v) for k, v in found.data_vars.items() if v.ndim == 0 and v.dtype.kind in "biuf"}
-
-
 def texts_of_rows(found: xr.Dataset) -> dict[str, list[str]]:
     """Results that are texts, one a row, or one a cell."""
     return {

@@ -19,13 +19,15 @@ from probgen.cli import (
     fit,
     plugins,
     recipes,
+    report,
     run,
     sample,
     score,
     search,
     show,
 )
-from probgen.cli.common import complain, open_streams, report, writing
+from probgen.cli.common import complain, open_streams, writing
+from probgen.cli.common import report as reporting
 from probgen.errors import ProbgenError
 
 app = typer.Typer(
@@ -45,6 +47,7 @@ for command in (
     compare,
     analyze,
     diagnose,
+    report,
     show,
     data,
     families,
@@ -52,7 +55,7 @@ for command in (
     analyses,
     recipes,
 ):
-    app.command(command.__name__.rpartition(".")[2])(report(command.command))
+    app.command(command.__name__.rpartition(".")[2])(reporting(command.command))
 app.add_typer(plugins.app, name="plugins")
 
 

@@ -154,7 +154,8 @@ def analyzed(
 
 def show(found: xr.Dataset, files: list[Path], json: bool) -> None:
     """Print the results: single numbers, a summary where there is one, the first texts, the files."""
-    from probgen.api.analyzing import numbers_of, texts_of_rows
+    from probgen.api.analyzing import texts_of_rows
+    from probgen.evaluation.means import numbers_of
 
     numbers, texts = numbers_of(found), texts_of_rows(found)
     said = {name: found.attrs[name] for name in ("note", "summary") if found.attrs.get(name)}

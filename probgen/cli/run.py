@@ -71,7 +71,7 @@ def command(
     Example: probgen run quickstart --out runs/quickstart
     """
     from probgen import recipes
-    from probgen.store.folder import check_folder
+    from probgen.store.folder import REPORT, check_folder
 
     changes = settings(set_) | ({"seed": seed} if seed is not None else {})
     out = out or Path("runs") / (Path(recipe).stem + ("-fast" if fast else ""))
@@ -89,6 +89,7 @@ def command(
         return
     results = []
     from probgen.api.pools import pool_of
+    from probgen.report import write
 
     with pool_of(workers) as pool:
         for result in recipes.execute(
@@ -100,20 +101,28 @@ def command(
                 for note in (*result.fitted.notes, *result.notes):
                     typer.echo(f"{result.model}: {note}", err=True)
                 typer.echo(f"{result.model}: done in {result.seconds:.1f} s, {result.run}", err=True)
+    page = write([out], out / REPORT)
     notes = {result.model: result.notes for result in results if result.notes}
     said = {result.model: result.fitted.notes for result in results if result.fitted.notes}
     rows = recipes.table(results)
     expected = recipes.expectations(plan, results)
     pictures = [str(picture) for result in results for picture in result.pictures]
     texts = {result.model: result.texts[:SHOWN] for result in results if result.texts}
-    whole = {"title": plan.title, "out": str(out), "models": rows, "expected": expected, "pictures": pictures}
+    whole = {
+        "title": plan.title,
+        "out": str(out),
+        "models": rows,
+        "expected": expected,
+        "pictures": pictures,
+        "report": str(page),
+    }
     put(
         whole
         | ({"texts": texts} if texts else {})
         | ({"left_out": notes} if notes else {})
         | ({"notes": said} if said else {}),
         json,
-        lambda: _show(plan, rows, expected, pictures, texts),
+        lambda: _show(plan, rows, expected, pictures, texts, page),
     )
     failed = [line for line in expected if not line["met"]]
     if check and failed:
@@ -149,6 +158,7 @@ def _show(
     expected: list[dict[str, Any]],
     pictures: list[str],
     texts: dict[str, list[str]],
+    page: Path,
 ) -> None:
     for model, drawn in texts.items():
         for text in drawn:
@@ -174,3 +184,4 @@ def _show(
         print_table(shown, ["model", "figure", "value", "at_least", "at_most", "met"], "Expected")
     for picture in pictures:
         typer.echo(f"picture: {picture}")
+    typer.echo(f"report: {page}")

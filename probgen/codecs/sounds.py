@@ -134,12 +134,17 @@ def _from_a_law(code: np.ndarray) -> np.ndarray:
     return np.where(code & 128, size, -size) / 2.0**15
 
 
-def write_wav(path: Path, s: np.ndarray, rate: int) -> None:
-    """One channel of samples from -1 to 1 (time,), in 16 bits; whole or not at all."""
+def wav(s: np.ndarray, rate: int) -> bytes:
+    """Return one channel of samples from -1 to 1 (time,) as a WAV file of 16 bits."""
     content = io.BytesIO()
     with wave.open(content, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes((np.clip(s, -1, 1) * 32767).round().astype("<i2").tobytes())
-    write_whole(path, content.getbuffer())
+    return content.getvalue()
+
+
+def write_wav(path: Path, s: np.ndarray, rate: int) -> None:
+    """Write one channel of samples from -1 to 1 (time,) as a WAV file of 16 bits, whole or not at all. Errors: `RunError`."""
+    write_whole(path, wav(s, rate))

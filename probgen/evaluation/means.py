@@ -54,6 +54,11 @@ def mean_bits_per_dim(scores: xr.Dataset) -> float:
     return mean(bits, w)[0]
 
 
+def numbers_of(found: xr.Dataset) -> dict[str, float]:
+    """Return the results without dimensions by name: figures of a table, and what a recipe may expect something of."""
+    return {str(k): float(v) for k, v in found.data_vars.items() if v.ndim == 0 and v.dtype.kind in "biuf"}
+
+
 def summary(scores: xr.Dataset) -> list[dict[str, Any]]:
     """A row for each kind of number in scores: its mean over rows, the standard error of that, and what it is."""
     lines = []

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from probgen import evaluation, figures
-from probgen.api.analyzing import analyze, numbers_of, save_analysis, texts_of_rows
+from probgen.api.analyzing import analyze, save_analysis, texts_of_rows
 from probgen.api.fitting import fit
 from probgen.api.pools import Pool
 from probgen.api.sampling import sample
@@ -31,16 +31,17 @@ from probgen.data.attributes import with_conditions
 from probgen.data.describe import event_of
 from probgen.data.vocabulary import in_symbols_of
 from probgen.errors import InputError, NotOffered, RunError, did_you_mean
-from probgen.evaluation.means import mean, mean_bits_per_dim, rows_of, weights_of
+from probgen.evaluation.means import mean, mean_bits_per_dim, numbers_of, rows_of, weights_of
 from probgen.plugins.analysis import analysis as find_analysis
 from probgen.plugins.family import family as find_family
 from probgen.recipes.draws import history, names_of, picture_of, write_sounds
 from probgen.recipes.plan import Recipe, check, conditioned_on, located, named_in, needed_in, own_options
 from probgen.store.files import read_request, without_none, write_request
-from probgen.store.folder import MODEL, PICTURES, REQUEST, SAMPLES, SCORES
+from probgen.store.folder import MODEL, PICTURES, REQUEST, ROWS, SAMPLES, SCORES
 from probgen.store.trees import write_dataset
 
 SHOWN = 5  # rows of an analysis among the texts
+KEPT = 64  # scored rows that are kept for the report
 SEEN = (
     "the rows that were scored are those of the fit, and say nothing of other rows: "
     "split = 'train' and valid = 'valid' in [data], split = 'test' in [score] divide a table"
@@ -107,6 +108,7 @@ def execute(
     seen = recipe.data.path is not None and scored_split == fit_split
     _check_data(recipe, data, set(needed_in(recipe)))
     _prepare(recipe, out, resume, force)
+    write_dataset(out / ROWS, "rows", evenly(scored, KEPT).drop_vars("weight", errors="ignore"))
     common: dict[str, Any] = {"seed": recipe.seed, "device": device, "progress": progress}
     several = {name for name in recipe.analyses if find_analysis(name).several}
     results: list[Result] = []

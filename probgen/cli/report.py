@@ -1,0 +1,49 @@
+"""probgen report: one page on runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from probgen.cli import completion
+from probgen.cli.common import Json, place, put
+
+
+def command(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            parser=place, autocompletion=completion.runs, help="Folders of recipes or of single runs."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", parser=place, help="HTML file of the report. Default: report.html in the first folder."
+        ),
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option("--title", help="Title of the report. Default: the title of the recipe.")
+    ] = None,
+    no_rows: Annotated[bool, typer.Option("--no-rows", help="Leave out rows of the data.")] = False,
+    json: Json = False,
+) -> None:
+    """Write one HTML page on runs: data, scores, samples, analyses, provenance.
+
+    The page has no script and needs no network. The plugins of the runs are not needed.
+
+    Example: probgen report runs/quickstart --out quickstart.html
+    """
+    from probgen.store.folder import REPORT
+
+    file = out or runs[0] / REPORT
+    if file.is_dir():
+        from probgen.errors import InputError
+
+        raise InputError(f"--out {file}: a folder. Give the name of an HTML file.")
+    from probgen.report import write
+
+    write(runs, file, title, rows=not no_rows)
+    put({"report": str(file), "bytes": file.stat().st_size}, json, lambda: typer.echo(f"report: {file}"))

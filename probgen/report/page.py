@@ -1,0 +1,197 @@
+"""A report as one HTML page: no script, no request, the same bytes for the same runs."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from probgen.codecs.sounds import from_mu_law, wav
+from probgen.codecs.texts import texts_of
+from probgen.contract.event import Event
+from probgen.report.drawing import curve, grid, intervals, picture
+from probgen.report.gathering import Gathered, Model, gather
+from probgen.store.files import write_whole
+
+IMAGES, LINES, SOUNDS, NUMBERS = 40, 12, 4, 8  # samples that are shown
+LIKELIHOODS = {"log_likelihood", "objective", "valid_log_likelihood"}
+NAMES = {"loss": "fit", "valid_loss": "validation"}
+VERSIONS = (
+    "seed",
+    "created",
+    "dtype",
+    "device",
+    "threads",
+    "parts",
+    "python",
+    "probgen_version",
+    "torch_version",
+    "pyro_ppl_version",
+    "numpy_version",
+    "family_origin",
+)
+
+
+def write(folders: Sequence[Path], out: Path, title: str | None = None, rows: bool = True) -> Path:
+    """Write a report.
+
+    Args:
+        folders: Run folders.
+        out: The HTML file; an older one is replaced.
+        title: The title; by default that of the first recipe.
+        rows: Whether rows of the data are shown.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: For a folder that is not a run.
+        FileError: For a damaged run.
+        RunError: If the file cannot be written.
+    """
+    content = page(gather(folders, title), rows).encode()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, content)
+    return out
+
+
+def page(report: Gathered, rows: bool = True) -> str:
+    """Return a report as HTML."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "words": _words}
+    bars = dict(zip((row["model"] for row in report.table), map(Markup, _bars(report)), strict=True))
+    models = [
+        {
+            "model": model,
+            "samples": _shown(model, report.rows if rows else None),
+            "curves": _curves(model),
+            "pictures": [_embedded(file, model.name) for file in model.pictures],
+            "found": [_result(found) for found in model.found],
+            "other": {k: v for k, v in model.options.items() if k not in model.chosen and v is not None},
+        }
+        for model in report.models
+    ]
+    event = report.models[0].event
+    return environment.get_template("page.html").render(
+        report=report, bars=bars, models=models, found=[_result(found) for found in report.found], versions=VERSIONS,
+        data=_samples(report.rows, event) if rows and report.rows is not None else None,
+    )  # fmt: skip
+
+
+def _bars(report: Gathered) -> list[str]:
+    return (
+        intervals([row["log_prob"] for row in report.table], [row["log_prob_se"] for row in report.table])
+        if report.table
+        else []
+    )
+
+
+def _number(value: float | None, places: int = 3) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value:.{places}f}"
+
+
+def _words(value: Any) -> str:
+    return (
+        f"{value:g}"
+        if isinstance(value, float)
+        else ", ".join(map(str, value))
+        if isinstance(value, list)
+        else str(value)
+    )
+
+
+def _embedded(file: Path, of: str) -> dict[str, Any]:
+    url, width, height = picture(file)
+    return {
+        "url": url,
+        "width": width,
+        "height": height,
+        "name": file.stem.replace("_", " ").replace(".", ": "),
+        "alt": f"{file.stem} of {of}",
+    }
+
+
+def _result(found: Any) -> dict[str, Any]:
+    return {"found": found, "pictures": [_embedded(file, found.name) for file in found.pictures]}
+
+
+def _curves(model: Model) -> list[tuple[str, Markup]]:
+    """The likelihood of each stage by step, or the losses of a game."""
+    drawn = []
+    stages = model.history["stage"].values if "stage" in model.history.coords else np.array([], str)
+    per = "time step" if model.event.dims[-1:] == ("time",) else "row"
+    for stage in dict.fromkeys(stages.tolist()):
+        part = model.history.isel(step=stages == stage)
+        x = part["step"].values + 1
+        metrics = {
+            str(k): v.values.astype(float) for k, v in part.data_vars.items() if v.dtype.kind in "biuf"
+        }
+        chosen = (
+            [k for k in metrics if k in LIKELIHOODS]
+            or [k for k in ("loss", "valid_loss") if k in metrics]
+            or [k for k in metrics if k.endswith("loss")]
+        )
+        sign = -1 if chosen and chosen[0] in NAMES else 1
+        unit = f"nats per {per}, higher is better" if sign < 0 or set(chosen) <= LIKELIHOODS else "loss"
+        svg = curve([(NAMES.get(k, k.replace("_", " ")), x, sign * metrics[k]) for k in chosen], "step", unit)
+        if svg:
+            drawn.append((stage, Markup(svg)))
+    return drawn
+
+
+def _shown(model: Model, rows: xr.Dataset | None) -> dict[str, Any] | None:
+    """Samples of a model, the first ones of its seed, not chosen."""
+    if model.samples is None or "x" not in model.samples:
+        return None
+    return _samples(model.samples, model.event, rows)
+
+
+def _samples(found: xr.Dataset, event: Event, like: xr.Dataset | None = None) -> dict[str, Any] | None:
+    """Samples or rows, in the form that suits the event."""
+    x = found["x"].values
+    k = len(event.dims)
+    x = x.reshape(-1, *x.shape[x.ndim - k :])
+    shown: dict[str, Any] = {"n": len(x)}
+    if event.is_image and k <= 3:
+        real = like["x"].values if like is not None and "x" in like else None
+        return shown | {
+            "kind": "images",
+            "url": grid(x[:IMAGES], event, real),
+            "shown": min(IMAGES, len(x)),
+            "across": 10,
+        }
+    if event.is_text:
+        return shown | {"kind": "texts", "texts": texts_of(found["x"])[:LINES]}
+    if event.rate:
+        return shown | {"kind": "sounds", "sounds": [_sound(row, event.rate) for row in x[:SOUNDS]]}
+    if k == 1:
+        names = [column.name for column in event.columns] or [str(i) for i in range(x.shape[1])]
+        cells = [[_cell(value, event, j) for j, value in enumerate(row)] for row in x[:NUMBERS]]
+        return shown | {"kind": "table", "names": names, "rows": cells} if len(names) <= 16 else None
+    return None
+
+
+def _cell(value: float, event: Event, j: int) -> str:
+    if not math.isfinite(value):
+        return "missing"
+    classes = event.columns[j].classes if event.columns else ()
+    if classes and 0 <= int(value) < len(classes):
+        return classes[int(value)]
+    return f"{value:.4g}"
+
+
+def _sound(levels: np.ndarray, rate: int) -> str:
+    return "data:audio/wav;base64," + base64.b64encode(wav(from_mu_law(levels), rate)).decode()
