@@ -31,12 +31,12 @@ def curve(lines: Sequence[tuple[str, np.ndarray, np.ndarray]], xlabel: str, ylab
         ylabel: The label of the vertical axis.
 
     Returns:
-        An SVG element, or "" if no line has two points.
+        An SVG element, or "" if no line has three points: a closed form has no course.
     """
     shown = [
         (name, *_means(x[np.isfinite(y)], y[np.isfinite(y)]))
         for name, x, y in lines
-        if np.isfinite(y).sum() > 1
+        if np.isfinite(y).sum() > 2
     ]
     if not shown:
         return ""
