@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from probgen.report.gathering import gather
-    from probgen.report.page import page, write
+    from probgen.report.rendering import page, write
 
-_HOME = {"gather": "gathering", "page": "page", "write": "page"}
+_HOME = {"gather": "gathering", "page": "rendering", "write": "rendering"}
 __all__ = ["gather", "page", "write"]
 
 
