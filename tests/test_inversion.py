@@ -284,7 +284,7 @@ def test_features_of_degraded_images_are_refused() -> None:
     comparison = Comparison(lambda x: x[:, :20], features=lambda x: x[:, :3])
     with pytest.raises(InputError, match="features are of whole images"):
         invert(world.decode, world.x[:, :20], world.domain, comparison=comparison)
-    with pytest.raises(InputError, match="20 a row, and the degradation gives 40"):
+    with pytest.raises(InputError, match="20 per row, but the degradation returns 40"):
         invert(world.decode, world.x[:, :20], world.domain)
 
 

@@ -476,7 +476,7 @@ def check_context(context: Tensor | None, size: int) -> None:
         )
     if context is not None and not context.is_floating_point():
         raise InputError(
-            f"context of dtype {context.dtype}: floating-point numbers are needed. "
+            f"context of dtype {context.dtype}: floats are needed. "
             "Convert labels with probgen.contract.conditions.context_of."
         )
 
