@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-NARROW = (
-    0.2  # if a relative deviation is below eps to this power, a slower method without cancellation is used
-)
+# if a relative deviation is below eps to this power, a slower method without cancellation is used
+NARROW = 0.2
 WIDE = 512  # above this number of dimensions, the products of all pairs need too much memory per row
 AT_ONCE = 1 << 18  # features in memory at a time: 2 MB, which fit in the cache of a core
 

@@ -20,9 +20,9 @@ TIED = 1e-12  # weights that differ by less count as equal; the largest weight i
 def pareto_k(log_w: Tensor) -> Tensor:
     """Return the Pareto shape k of the tail of each row's weights.
 
-    The tail consists of the weights strictly above the (M + 1)-th largest weight. If fewer than five weights are above
-    it, k is 0, or 1 (a tail without a mean) if the effective sample size (sum w)^2 / sum w^2 (Kong 1992) is below five.
-    For k below 0, the tail is bounded.
+    The tail consists of the weights strictly above the (M + 1)-th largest weight. For k below 0, the tail is bounded. If
+    the tail has fewer than five weights, no distribution is fitted, and k is 0. But k is then 1 (a tail without a mean)
+    if the effective sample size (sum w)^2 / sum w^2 (Kong 1992) is below five.
 
     Args:
         log_w: Log-weights, (sample, row).

@@ -32,9 +32,9 @@ def complete(
 ) -> tuple[Tensor, Tensor]:
     """Sample the missing sites of each row of x given the observed sites.
 
-    The effective sample size is the number of the K first particles from which the sample was chosen: 1 / sum_a w_a^2, where
-    w_a is the weight of all descendants of particle a. It is K if the sample is exact: the observed sites come first in the
-    orderings of all parts. It is near 1 if the observed sites rule out almost all particles. More particles are then needed.
+    The effective sample size is 1 / sum_a w_a^2, where w_a is the total weight of the descendants of particle a. It counts
+    the first particles that could have become the sample. It is K if the sample is exact: the observed sites come first in
+    the orderings of all parts. It is near 1 if the observed sites rule out almost all particles. Use more particles then.
 
     Args:
         parts: Distributions of batch shape (row,) or (). p(x) is their mixture with equal weights.
