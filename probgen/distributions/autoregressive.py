@@ -271,7 +271,7 @@ class Autoregressive(TorchDistribution):
             value: Events, (*sample, *batch, *event).
 
         Returns:
-            Log-probabilities, (*sample, *batch), in nats.
+            Log-probabilities (log-densities for real sites), (*sample, *batch), in nats.
 
         Raises:
             InputError: When arguments are validated and a value has another event shape or lies outside the support, or
