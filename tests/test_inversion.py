@@ -381,7 +381,7 @@ def test_what_cannot_be_searched_for_is_one_line() -> None:
     world = Linear()
     known = torch.arange(40) < 20
     for how, why in (
-        ({"comparison": Comparison(degradations.mask(known))}, "gives NaN"),
+        ({"comparison": Comparison(degradations.mask(known))}, "returns NaN"),
         ({"at_once": 0}, "at_once = 0"),
         ({"prior": -1.0}, "at least 0"),
         ({"held": Held(lambda x, rest: world.z, -1.0)}, "at least 0"),
