@@ -157,10 +157,10 @@ def test_images_of_mixed_sizes_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("family", "options", "message"),
     [
-        ("pixelcnn", {"kernel": [7, 4]}, "4 leaves a blind spot"),
-        ("pixelcnn", {"kernel": [1, 3]}, "1 leaves a blind spot"),
-        ("pixelcnn", {"dilation": [1, 16]}, "dilation: 16 beside layers that see .* blind spot"),
-        ("pixelrnn", {"kernel": 6}, "leaves a blind spot"),
+        ("pixelcnn", {"kernel": [7, 4]}, "kernel = 4: .* blind spot"),
+        ("pixelcnn", {"kernel": [1, 3]}, "kernel = 1: .* blind spot"),
+        ("pixelcnn", {"dilation": [1, 16]}, "dilation = 16: the other layers reach .* blind spot"),
+        ("pixelrnn", {"kernel": 6}, "a blind spot"),
         ("pixelcnn", {"likelihood": "logistic"}, "likelihood = 'logistic' does not suit"),
         ("pixelcnn", {"chain": [0, 1]}, "each of the colors 0 .. 0 once"),
         ("pixelcnn", {"channels": 0}, "channels"),

@@ -440,7 +440,7 @@ def test_a_conditioner_that_would_not_be_one_is_refused() -> None:
             PixelCNNConditioner(Bernoulli(), (1, 4, 4), kernel=kernel)
     with pytest.raises(ValueError, match="blind spot"):
         PixelRNNConditioner(Bernoulli(), (1, 4, 4), kernel=4)
-    with pytest.raises(ValueError, match="dilation: 5 beside layers that see 3 pixels"):
+    with pytest.raises(ValueError, match="dilation = 5: the other layers reach only 3 pixels"):
         PixelCNNConditioner(Bernoulli(), (1, 4, 4), dilation=(5,))
     with pytest.raises(InputError, match="layers = 0"):
         PixelCNNConditioner(Bernoulli(), (1, 4, 4), layers=0)

@@ -298,7 +298,7 @@ def test_a_captured_fit_is_the_eager_fit() -> None:
         np.testing.assert_allclose(other.state[name], one.state[name], atol=2e-4)
     np.testing.assert_allclose(other.history["kl"], one.history["kl"], rtol=1e-3, atol=1e-4)
     for family, options in (("made", {"masks": 4, "hidden": 8}), ("nade", {"hidden": 8})):
-        with pytest.raises(InputError, match="not the same operations at every step"):
+        with pytest.raises(InputError, match="does not run the same operations at every step"):
             probgen.fit(family, bits(), steps=3, batch_size=16, graph=True, **options)
 
 
