@@ -2,8 +2,8 @@
 
     f = features(x),   a_k ~ Normal(mu_k(f), 1) in deviations of a_k,   or   a_k ~ Categorical(softmax W_k f)
 
-The attributes are independent given x. The fit minimizes the mean of -log p(a | x), without the unknown attributes of a
-row. The family has no likelihood of x and no samples; its score is `attribute (row, factor)`.
+The attributes are independent given x. The fit minimizes the mean of -log p(a | x), without the unknown
+attributes of a row. The family has no likelihood of x and no samples; its score is `attribute (row, factor)`.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class Attributes(Objective):
         event: The event that x is, with its attributes.
 
     Attributes:
-        standard: Standardization of x: by the deviation of each number of a vector, or of all pixels of an image.
+        standard: Standardization of x: by the deviation of each number of a vector, or of all pixels of an
+            image.
         units: Mean and deviation of each attribute that is a number; 0 and 1 for classes.
     """
 
@@ -82,7 +83,8 @@ class Attributes(Objective):
         super().__init__()
         if not event.attributes:
             raise InputError(
-                "the data have no attributes. Give `attribute (row, factor)` with the names of the factors, or a label."
+                "the data have no attributes. Give `attribute (row, factor)` with the names of the factors, "
+                "or a label."
             )
         if event.support == "token":
             raise InputError(f"x is {event}. This family needs images, or vectors of numbers.")
@@ -239,7 +241,8 @@ def fit(module: Attributes, data: Rows, options: Options, run: Run) -> dict[str,
     for name, mean, variance in zip(module.levels, seen.mean, seen.variance, strict=True):
         if not torch.isfinite(mean + variance):
             raise InputError(
-                f"attribute {name!r}: its values are too large to compute a mean and a deviation. Use a larger unit."
+                f"attribute {name!r}: its values are too large to compute a mean and a deviation. Use a "
+                "larger unit."
             )
     module.units.learn(torch.where(numbers, seen.mean, 0.0), torch.where(numbers, seen.scale, 1.0))
     svi(module, data, run, Training.of(options))
@@ -264,7 +267,8 @@ def held_out(module: Attributes, data: Rows) -> xr.Dataset:
         data: Held-out rows.
 
     Returns:
-        `r2_NAME` of each number (1 - squared error / variance), and `accuracy_NAME` of each attribute with classes.
+        `r2_NAME` of each number (1 - squared error / variance), and `accuracy_NAME` of each attribute with
+        classes.
     """
     module.eval()
     pairs = [
@@ -310,8 +314,8 @@ def score(fitted: Fitted, data: dict[str, Tensor]) -> xr.Dataset:
         data: Rows by name, with `x`.
 
     Returns:
-        `attribute (row, factor)`: means of numbers, and most likely classes. If an attribute has classes, also
-        `class_log_prob (row, class)`, in nats.
+        `attribute (row, factor)`: means of numbers, and most likely classes. If an attribute has classes,
+        also `class_log_prob (row, class)`, in nats.
     """
     module = _module(fitted)
     features = module.features(data["x"])

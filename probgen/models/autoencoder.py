@@ -1,9 +1,12 @@
-"""The autoencoder (Rumelhart, Hinton & Williams 1986; denoising: Vincent, Larochelle, Bengio & Manzagol, ICML 2008).
+"""The autoencoder (Rumelhart, Hinton & Williams 1986), optionally denoising.
+
+Denoising autoencoders: Vincent, Larochelle, Bengio & Manzagol, ICML 2008.
 
     z = E(x),    x ~ p(x | z),    fitted by maximizing log p(x | z = E(x))
 
-This is a reconstruction, not a likelihood: z may contain all of x. The model has no p(z) either. For sampling, the fit
-ends with a Gaussian over the codes of the rows (Ghosh, Sajjadi, Vergari, Black & Schoelkopf, ICLR 2020).
+This is a reconstruction, not a likelihood: z may contain all of x. The model has no p(z) either. For
+sampling, the fit ends with a Gaussian over the codes of the rows (Ghosh, Sajjadi, Vergari, Black &
+Schoelkopf, ICLR 2020).
 """
 
 from __future__ import annotations

@@ -5,12 +5,14 @@
 with one of two priors, for data of mean 0 and variance 1:
 
     niw   Lambda_k ~ Wishart(D + 2, (psi I)^-1),  Sigma_k = Lambda_k^-1,  mu_k ~ Normal(0, Sigma_k / kappa)
-    lkj   Sigma_k = diag(s_k) R_k R_k' diag(s_k),  R_k R_k' ~ LKJ(eta),  s_k ~ LogNormal(log sqrt(psi), 1),  mu_k ~ Normal(0, 2)
+    lkj   Sigma_k = diag(s_k) R_k R_k' diag(s_k),  R_k R_k' ~ LKJ(eta),
+          s_k ~ LogNormal(log sqrt(psi), 1),  mu_k ~ Normal(0, 2)
 
-where psi = K^(-2/D) is the share of the total variance that is left within each of K components (Fraley & Raftery 2007).
-The Wishart matrix is sampled as real numbers by Bartlett's decomposition. z is summed out. NUTS samples the posterior of
-the parameters (Hoffman & Gelman 2014). With svi, a Gaussian over their unconstrained form approximates the posterior
-(Kucukelbir et al. 2017), and is sampled. The file of the fit holds the groups of ArviZ.
+where psi = K^(-2/D) is the share of the total variance that is left within each of K components (Fraley &
+Raftery 2007). The Wishart matrix is sampled as real numbers by Bartlett's decomposition. z is summed out.
+NUTS samples the posterior of the parameters (Hoffman & Gelman 2014). With svi, a Gaussian over their
+unconstrained form approximates the posterior (Kucukelbir et al. 2017), and is sampled. The file of the fit
+holds the groups of ArviZ.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ class BayesianMixtureOptions(Options):
     components: int = Field(2, ge=1, le=1000, description="number of Gaussians")
     prior: Literal["niw", "lkj"] = Field(
         "niw",
-        description="prior of means and covariances: normal-inverse-Wishart, or LKJ with log-normal scales",
+        description="prior of means and covariances: normal-inverse-Wishart (niw), or LKJ correlations (lkj)",
     )
     alpha: float = Field(1.0, gt=0, description="concentration of the Dirichlet prior of the mixture weights")
     kappa: float = Field(
@@ -168,7 +170,7 @@ class BayesianMixture(Pair):
             return pyro.sample("x", _mixture(pi, mu, L), obs=x)
 
     def _niw(self) -> Tensor:
-        """Sample the lower factor of Sigma = psi (A A')^-1, A lower with A_ii^2 ~ Chi2, A_ij ~ Normal(0, 1)."""
+        """Sample the lower factor of Sigma = psi (A A')^-1, A lower: A_ii^2 ~ Chi2, A_ij ~ Normal(0, 1)."""
         K, D = self.options.components, len(self.loc)
         df = (D + 2 - torch.arange(D, dtype=self.loc.dtype, device=self.loc.device)).expand(K, D)
         A = torch.diag_embed(pyro.sample("a", dist.Chi2(df).to_event(2)).sqrt())
@@ -238,7 +240,8 @@ class BayesianMixture(Pair):
         x = torch.cat([chunk["x"].flatten(1) for chunk in data.chunks()]).to(self.loc.dtype)
         if options.components > (distinct := len(torch.unique(x, dim=0))):
             raise InputError(
-                f"components = {options.components}: the data have only {distinct} distinct rows. Use fewer components."
+                f"components = {options.components}: the data have only {distinct} distinct rows. Use fewer "
+                "components."
             )
         seen = data.moments()
         self.loc.copy_(seen.mean)
@@ -419,8 +422,9 @@ class BayesianMixture(Pair):
     def assess(self, x: Tensor, options: Any, **given: Any) -> xr.Dataset:
         """Return the predictive density: the log of the mean of p(x | pi, mu, Sigma) over posterior draws.
 
-        The standard error covers the finite number of draws. With svi, it does not cover the error of the Gaussian
-        approximation, which can reach nats in the tails; the estimator is then named `approximate-posterior-...`.
+        The standard error covers the finite number of draws. With svi, it does not cover the error of the
+        Gaussian approximation, which can reach nats in the tails; the estimator is then named
+        `approximate-posterior-...`.
 
         Args:
             x: The rows, (row, *event).

@@ -66,7 +66,7 @@ class RecurrentConditioner(nn.Module):
         return state if context is None else {**state, "context": context}
 
     def scan(self, x: Tensor, state: State) -> Tensor:
-        """Return the site parameters of the next steps, whose values are x (row, step), and add x to the state."""
+        """Return the site parameters of the next steps, with values x (row, step); add x to the state."""
         e = self.site.encode(x, self.out.weight.dtype)
         told = torch.cat([state["last"][:, None], e], 1)
         if "context" in state:

@@ -1,4 +1,4 @@
-"""The fully visible sigmoid belief network (Neal 1992; Frey, Hinton & Dayan 1996): one logistic regression per site.
+"""The fully visible sigmoid belief network (Neal 1992; Frey, Hinton & Dayan 1996): logistic regressions.
 
     p(x_i = 1 | x_<i) = sigmoid(alpha_0i + sum_{j<i} alpha_ij x_j)
 
@@ -56,7 +56,7 @@ class FVSBNConditioner(nn.Module):
         return y if context is None else y + torch.tensordot(context, self.T, 1)
 
     def start(self, rows: int, context: Tensor | None) -> dict[str, Tensor]:
-        """Return the state before the first site: an empty input, and the contribution of the context to each site."""
+        """Return the state before the first site: zero inputs, and the contribution of the context."""
         check_context(context, self.context)
         told = self.alpha.new_zeros(rows, self.sites * self.site.features)
         return {"e": told} if context is None else {"e": told, "t": torch.tensordot(context, self.T, 1)}
@@ -71,7 +71,7 @@ class FVSBNConditioner(nn.Module):
 
 
 class FVSBN(DensePair):
-    """A fully visible sigmoid belief network (FVSBN): one logistic regression per site, on the sites before it.
+    """A fully visible sigmoid belief network (FVSBN): one logistic regression per site on earlier sites.
 
     Args:
         options: The options of the family.

@@ -5,8 +5,8 @@
     x_i ~ Normal(mu_i, sigma_i)    real
     x_i ~ NegativeBinomial(m_i, r_i), or Poisson(m_i)    count
 
-The fit is maximum likelihood, with `smoothing` pseudo-counts for each value of a discrete x_i (Laplace's rule for 1).
-In a table, each column has the distribution of its kind.
+The fit is maximum likelihood, with `smoothing` pseudo-counts for each value of a discrete x_i (Laplace's rule
+for 1). In a table, each column has the distribution of its kind.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class IndependentColumns(Pair):
         super().__init__(options, event)
         if options.likelihood != "auto":
             raise InputError(
-                f"likelihood = {options.likelihood!r}: each column of a table has its own likelihood, by its kind. "
+                f"likelihood = {options.likelihood!r}: each column of a table has its own likelihood, by its "
+                "kind. "
                 "Leave likelihood out, and set kinds with --kind."
             )
         kinds = {column.support for column in columns_of(event)}
@@ -106,7 +107,7 @@ class IndependentColumns(Pair):
         return {"x": torch.where(observed, x, drawn.to(x.dtype))}
 
     def learn(self, data: Rows, run: Run) -> None:
-        """Fit in closed form; negative binomials by steps of increasing likelihood, until a step gains too little."""
+        """Fit in closed form, and negative binomials by steps of increasing likelihood."""
         check_double(self)
         self.columns.begin(data)
         em(self, data, run, STEPS, TOLERANCE, prior=self.columns.prior)
@@ -167,7 +168,8 @@ class Independent(Pair):
         refuse_unused(options, "it needs likelihood = 'normal'", "regularization", "reg_covar")
         if event.support == "real" or (self.likelihood == "bernoulli") != (event.support == "binary"):
             raise InputError(
-                f"likelihood = {options.likelihood!r} does not suit {event.support} data. Use likelihood = 'auto'."
+                f"likelihood = {options.likelihood!r} does not suit {event.support} data. Use likelihood = "
+                "'auto'."
             )
         self.levels = event.levels or 2
         if self.levels > MOST_LEVELS:
@@ -207,7 +209,7 @@ class Independent(Pair):
         return {"x": torch.where(observed, x, drawn.to(x.dtype))}
 
     def learn(self, data: Rows, run: Run) -> None:
-        """Fit in closed form, as EM without latents; the second step only recomputes the moments about the mean."""
+        """Fit in closed form, as EM without latents; the second step takes the moments about the mean."""
         em(self, data, run, steps=2, tolerance=0.0)
 
     def e_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

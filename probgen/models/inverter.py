@@ -1,18 +1,21 @@
 """An encoder for a given generator, fitted in the domain of its latents (Zhu, Shen, Zhao & Zhou, ECCV 2020).
 
-    c = E(x),   min_E  |x - g(c)|^2 + f |F(x) - F(g(c))|^2 - d log sigmoid D(g(c)) + w dist(c)^2          (after eq. 2)
+    c = E(x)
+    min_E  |x - g(c)|^2 + f |F(x) - F(g(c))|^2 - d log sigmoid D(g(c)) + w dist(c)^2         (after eq. 2)
 
-E is fitted to real rows, and the generator g is fixed. F are the features of a network of the family `attributes`. D is
-the log odds that the discriminator of a GAN assigns to real rows against samples, if the generator has a discriminator.
+E is fitted to real rows, and the generator g is fixed. F are the features of a network of the family
+`attributes`. D is the log odds that the discriminator of a GAN assigns to real rows against samples, if the
+generator has a discriminator.
 
-There are two differences from the paper. The paper trains D together with E; here, D is fixed. The last term is new. The
-generator was trained only on codes in its domain, and edits lose their effect outside the domain. A code is outside if
-its layers differ more than the layers of samples, or if it is farther from the mean than samples are. dist^2 is the sum
-of two squares, in deviations of samples: the mean square difference of the layers of a code from their mean, and the
-excess of the mean square distance of this mean (or of a code without layers) from the mean of samples.
+There are two differences from the paper. The paper trains D together with E; here, D is fixed. The last term
+is new. The generator was trained only on codes in its domain, and edits lose their effect outside the domain.
+A code is outside if its layers differ more than the layers of samples, or if it is farther from the mean than
+samples are. dist^2 is the sum of two squares, in deviations of samples: the mean square difference of the
+layers of a code from their mean, and the excess of the mean square distance of this mean (or of a code
+without layers) from the mean of samples.
 
-The family is the generator with an encoder. It samples x with the generator, freely or from given latents, and encodes a
-given x.
+The family is the generator with an encoder. It samples x with the generator, freely or from given latents,
+and encodes a given x.
 """
 
 from __future__ import annotations
@@ -122,11 +125,13 @@ class Inverter(Objective):
             or not generator.definition.offers("sample")
         ):
             raise InputError(
-                f"generator: family {generator.family!r} does not decode latents. Give a run of a family that does."
+                f"generator: family {generator.family!r} does not decode latents. Give a run of a family "
+                "that does."
             )
         if isinstance(module, Selecting):
             raise InputError(
-                "generator: this run holds several models. Save one of them with probgen_gan.member, and give that."
+                "generator: this run holds several models. Save one of them with probgen_gan.member, and "
+                "give that."
             )
         theirs = generator.event
         if set(theirs.given) != set(options.given):
@@ -163,7 +168,8 @@ class Inverter(Objective):
         )
         if features is not None and not isinstance(features.module, Telling):
             raise InputError(
-                f"features: family {features.family!r} has no features. Give a run of the family `attributes`."
+                f"features: family {features.family!r} has no features. Give a run of the family "
+                "`attributes`."
             )
         self.feature_scale = torch.ones(())  # set by a fit
         for fitted in (generator, features):
@@ -239,7 +245,8 @@ class Inverter(Objective):
             **given: The conditions by name.
 
         Returns:
-            `loss`, the sum of the parts: `pixels` in units of the variance of x, `features`, `critic` and `domain`.
+            `loss`, the sum of the parts: `pixels` in units of the variance of x, `features`, `critic` and
+            `domain`.
         """
         o = self.options
         codes = self.codes(x, given)
@@ -396,7 +403,8 @@ def sample(
     if "x" in given:
         if not given["observed"].all():
             raise NotOffered(
-                "given 'x': it has missing values, but the encoder needs complete rows. Use `probgen analyze restoration`."
+                "given 'x': it has missing values, but the encoder needs complete rows. Use `probgen analyze "
+                "restoration`."
             )
         conditions = {name: given[name] for name in module.event.given}
         return {"x": given["x"], module.latent: module.codes(given["x"], conditions)}

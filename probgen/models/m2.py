@@ -1,8 +1,10 @@
 """The M2 model for semi-supervised learning (Kingma, Rezende, Mohamed & Welling, NeurIPS 2014).
 
-    y ~ Categorical(pi),    z ~ Normal(0, 1),    x ~ p(x | y, z),    q(y | x) = Categorical(f(x)),    q(z | x, y) = Normal
+    y ~ Categorical(pi),    z ~ Normal(0, 1),    x ~ p(x | y, z)
+    q(y | x) = Categorical(f(x)),    q(z | x, y) = Normal
 
-For rows with a known class y, the fit maximizes L(x, y) + alpha log q(y | x) (eq. 6, 9). For other rows, y is summed out:
+For rows with a known class y, the fit maximizes L(x, y) + alpha log q(y | x) (eq. 6, 9). For other rows, y is
+summed out:
 
     U(x) = sum_y q(y | x) L(x, y) + H(q(y | x)) <= log p(x)                                     (eq. 7)
 
@@ -67,7 +69,8 @@ class M2(CodePair):
         super().__init__(options, event)
         if options.given:
             raise InputError(
-                f"given = {list(options.given)}: m2 models the label as a latent class, and has no conditions. "
+                f"given = {list(options.given)}: m2 models the label as a latent class, and has no "
+                "conditions. "
                 "Leave 'given' out."
             )
         K = options.classes
@@ -198,7 +201,8 @@ class M2(CodePair):
             known += int((label >= 0).sum())
             if int(label.max()) >= self.options.classes:
                 raise InputError(
-                    f"label = {int(label.max())}: out of range with classes = {self.options.classes}. Increase classes."
+                    f"label = {int(label.max())}: out of range with classes = {self.options.classes}. "
+                    "Increase classes."
                 )
         return known
 

@@ -3,14 +3,16 @@
     h^1 = relu(b^1 + (W^1 * M^1) x),    h^l = relu(b^l + (W^l * M^l) h^{l-1}),
     p(x_i = 1 | x_<i) = sigmoid(c_i + (V * M^V)_i h^L + (A * M^A)_i x)              eq. 9, 12
 
-A hidden unit k of degree m(k) receives the first m(k) sites of the ordering, and passes on to the sites after them:
+A hidden unit k of degree m(k) receives the first m(k) sites of the ordering, and passes on to the sites after
+them:
 
-    M^1_kj = 1 if m(k) >= j,    M^l_kk' = 1 if m^l(k) >= m^{l-1}(k'),    M^V_ik = 1 if i > m(k),    M^A_ij = 1 if i > j
+    M^1_kj = 1 if m(k) >= j,    M^l_kk' = 1 if m^l(k) >= m^{l-1}(k')
+    M^V_ik = 1 if i > m(k),    M^A_ij = 1 if i > j
 
-with sites numbered from 1 in the ordering (eq. 8, 13, 14). Unlike in the paper, the degrees are spread evenly and then
-shuffled, so that no site lacks hidden units by chance. Several masks share the weights. Each mask has its own degrees,
-and with random orderings its own ordering. A minibatch is trained with one mask, and p(x) is the average of the
-likelihoods of all masks.
+with sites numbered from 1 in the ordering (eq. 8, 13, 14). Unlike in the paper, the degrees are spread evenly
+and then shuffled, so that no site lacks hidden units by chance. Several masks share the weights. Each mask
+has its own degrees, and with random orderings its own ordering. A minibatch is trained with one mask, and
+p(x) is the average of the likelihoods of all masks.
 """
 
 from __future__ import annotations
@@ -139,11 +141,11 @@ class MADEMask:
         y = y if context is None else y + context @ made.T
         return y.unflatten(1, (made.sites, site.size))[:, self.ordering]
 
-    # One site at a time, each hidden unit is computed once, when its last input is known. Until then the unit is 0, and
-    # so are unknown sites, so that no mask is needed.
+    # One site at a time, each hidden unit is computed once, when its last input is known. Until then the unit
+    # is 0, and so are unknown sites, so that no mask is needed.
 
     def start(self, rows: int, context: Tensor | None) -> dict[str, Tensor]:
-        """Return the state before the first site: zero inputs and units, and the contributions of the context."""
+        """Return the state before the first site: zero inputs and units, and terms of the context."""
         made = self.made
         check_context(context, made.context)
         state = {"e": made.V.new_zeros(rows, made.sites * made.site.features)}
@@ -207,9 +209,10 @@ class MADEOptions(DenseOptions):
 class MADE(DensePair):
     """A masked autoencoder for distribution estimation (MADE): a masked feedforward network over all sites.
 
-    In a table, each column has a site by its kind. From a row with missing values, the network learns the conditional of
-    each observed value given the observed values before it; masks of the missing values are inputs. The score of such a
-    row is an estimate of its marginal by particles, which sample the missing values.
+    In a table, each column has a site by its kind. From a row with missing values, the network learns the
+    conditional of each observed value given the observed values before it; masks of the missing values are
+    inputs. The score of such a row is an estimate of its marginal by particles, which sample the missing
+    values.
 
     Args:
         options: The options of the family.
@@ -282,8 +285,8 @@ class MADE(DensePair):
     def assess(self, x: Tensor, options: Any, observed: Tensor | None = None, **given: Tensor) -> xr.Dataset:
         """Return the exact log p(x), or with missing values a lower bound.
 
-        Then complete rows have their exact log p(x). The others have an estimate by particles, whose mean is at most the
-        log-probability of the observed values.
+        Then complete rows have their exact log p(x). The others have an estimate by particles, whose mean is
+        at most the log-probability of the observed values.
 
         Args:
             x: The rows, (row, *event).

@@ -9,12 +9,13 @@ Both methods maximize the same objective. Its term for a row is log p(x) less a 
 
     log sum_k pi_k Normal(x; mu_k, Sigma_k) exp(-tr(Sigma_k^-1 Lambda) / 2)
 
-Lambda is diagonal: `regularization` times the variance of each column of the data, plus `reg_covar`. In EM, the penalty
-enters the responsibilities and adds Lambda to each covariance. Therefore no covariance is singular, no step decreases
-the objective, and a constant or linearly dependent column does not affect the assignment to components.
+Lambda is diagonal: `regularization` times the variance of each column of the data, plus `reg_covar`. In EM,
+the penalty enters the responsibilities and adds Lambda to each covariance. Therefore no covariance is
+singular, no step decreases the objective, and a constant or linearly dependent column does not affect the
+assignment to components.
 
-In a table with columns of other kinds, x | z is a product over columns: see `models.bases.latent_class`. Missing values
-are integrated out everywhere. During a fit, the parameters refer to centered and scaled data.
+In a table with columns of other kinds, x | z is a product over columns: see `models.bases.latent_class`.
+Missing values are integrated out everywhere. During a fit, the parameters refer to centered and scaled data.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class MixtureScoreOptions(PosteriorOptions):
 
 
 class Mixture(Pair):
-    """A mixture of Gaussians, fitted by exact EM or SVI; for tables, a mixture with one distribution per column.
+    """A mixture of Gaussians, fitted by exact EM or SVI; in a table, each column has its distribution.
 
     SVI sums out the class z by enumeration.
 
@@ -125,7 +126,7 @@ class Mixture(Pair):
 
     @classmethod
     def build(cls, options: Any, event: Event) -> Pair:
-        """Return a `LatentClass` for counts and for tables with columns that are not real, otherwise a `Mixture`."""
+        """Return a `LatentClass` for counts and tables that are not all real, otherwise a `Mixture`."""
         if event.support in ("count", "mixed") or any(column.support != "real" for column in event.columns):
             return LatentClass(options, event)
         return cls(options, event)
@@ -180,7 +181,7 @@ class Mixture(Pair):
         """Sample z ~ Categorical(pi) and x ~ Normal(mu_z, Sigma_z)."""
         with pyro.plate("row", n):
             if x is not None and weight is not None:
-                # w log f(x) is not the log of a sum over z; enumeration gives log f(x), this factor (w - 1) log f(x)
+                # w log f(x) is not the log of a sum over z: enumeration gives log f(x), this gives the rest
                 pyro.factor("weight", (weight - 1) * self.objective(x, observed))
             z = pyro.sample("z", dist.Categorical(logits=self.log_pi), infer={"enumerate": "parallel"})
             if x is not None:
@@ -191,8 +192,8 @@ class Mixture(Pair):
     def loss(self, x: Tensor, *, n: int, weight: Tensor | None = None, **given: Tensor) -> dict[str, Tensor]:
         """Return the negative objective, exact: z is enumerated, and the guide is empty.
 
-        While training, the unit is nats per row of mean weight, where the mean is over all rows of the fit. On validation
-        rows, the loss is their weighted mean.
+        While training, the unit is nats per row of mean weight, where the mean is over all rows of the fit.
+        On validation rows, the loss is their weighted mean.
 
         Args:
             x: The rows, (row, *event).
@@ -234,7 +235,8 @@ class Mixture(Pair):
             z: Classes.
 
         Returns:
-            Lower triangular factors (*z, feature, feature), or for diagonal forms standard deviations (*z, feature).
+            Lower triangular factors (*z, feature, feature), or for diagonal forms standard deviations (*z,
+            feature).
         """
         match self.options.covariance:
             case "spherical":
@@ -278,7 +280,7 @@ class Mixture(Pair):
             yield part - log_scale
 
     def _log_joint_in_part(self, x: Tensor, observed: Tensor, log_pi: Tensor) -> Tensor:
-        """Return log p(x, z = k) with missing values; complete rows have the same numbers as without the others."""
+        """Return log p(x, z = k) with missing values; complete rows do not depend on other rows."""
         whole, k = observed.all(1), torch.arange(len(self.mu), device=self.mu.device)
         parts = zip(x[~whole].split(self._at_once), observed[~whole].split(self._at_once), strict=True)
         some = [log_pi + self.likelihood(k, o[:, None]).log_prob(part[:, None]).T for part, o in parts]
@@ -434,7 +436,8 @@ class Mixture(Pair):
             )
         if data.n > 1 and options.reg_covar and not typical > options.reg_covar:
             raise InputError(
-                f"reg_covar = {options.reg_covar}: it must be below the mean variance of the data, {typical:.3g}, "
+                f"reg_covar = {options.reg_covar}: it must be below the mean variance of the data, "
+                f"{typical:.3g}, "
                 "or it dominates the fit. Lower reg_covar, or rescale the data."
             )
         units = (
@@ -491,8 +494,8 @@ class Mixture(Pair):
     def e_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the moments of the rows about mu_k, weighted by the responsibilities: (component, ...).
 
-        They are computed as matrix products of features, except in three cases: missing values, many features, or a
-        component so narrow that its moments about 0 would suffer from cancellation.
+        They are computed as matrix products of features, except in three cases: missing values, many
+        features, or a component so narrow that its moments about 0 would suffer from cancellation.
 
         Args:
             batch: Rows by name: `x`, and optionally `observed` and `weight`.
@@ -549,7 +552,7 @@ class Mixture(Pair):
         }
 
     def _by_solving(self, x: Tensor, weight: Tensor) -> dict[str, Tensor]:
-        """Compute L_k^-1 (y - mu_k) for each component: slower than products of features, but without cancellation."""
+        """Compute L_k^-1 (y - mu_k) for each component: slower than products, but without cancellation."""
         y = (x - self.center) / self.scale
         t = self.penalties()
         log_joint = (self.log_pi - t)[:, None] + self.normals().log_prob(y)
@@ -558,7 +561,7 @@ class Mixture(Pair):
         return {**sums, "log_likelihood": log_likelihood, "penalty": penalty}
 
     def _one_by_one(self, x: Tensor, observed: Tensor, weight: Tensor) -> dict[str, Tensor]:
-        """Compute the moments row by row; missing values have their moments given z and the observed values."""
+        """Compute the moments row by row; missing values have their moments given z and observed values."""
         y, o = ((x - self.center) / self.scale)[:, None], observed[:, None]  # (row, 1, feature)
         if not self._matrices:
             normal = dist.Normal(self.mu, self.normals().factor)

@@ -3,9 +3,9 @@
     h_i = sigmoid(c + sum_{j<i} W_j x_j)               eq. 3; the columns of W are shared by all sites
     p(x_i = 1 | x_<i) = sigmoid(b_i + V_i h_i)         eq. 4
 
-For categorical sites, a softmax replaces the last sigmoid, and W_j acts on one-hot x_j. For real sites, the parameters
-of a mixture of normals replace the last sigmoid (RNADE: Uria, Murray & Larochelle, NIPS 2013). A context s adds s U to c
-and s T to b.
+For categorical sites, a softmax replaces the last sigmoid, and W_j acts on one-hot x_j. For real sites, the
+parameters of a mixture of normals replace the last sigmoid (RNADE: Uria, Murray & Larochelle, NIPS 2013). A
+context s adds s U to c and s T to b.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class NADEConditioner(nn.Module):
         return y if context is None else y + torch.tensordot(context, self.T, 1)
 
     def start(self, rows: int, context: Tensor | None) -> dict[str, Tensor]:
-        """Return the state before the first site: the activation, and the contribution of the context to each site."""
+        """Return the state before the first site: the activation, and the contribution of the context."""
         check_context(context, self.context)
         state = {"a": self._a(rows, context).clone()}
         return state if context is None else {**state, "t": torch.tensordot(context, self.T, 1)}

@@ -1,11 +1,11 @@
-"""An n-gram table of the next symbol (Shannon 1948), smoothed by the tables of lower order (MacKay & Peto 1995).
+"""An n-gram table of the next symbol (Shannon 1948), smoothed by tables of lower order (MacKay & Peto 1995).
 
     p(x_t | c) = (n(c, x_t) + alpha p(x_t | c')) / (n(c) + alpha)
     p(x_t)     = (n(x_t) + alpha / L) / (n + alpha)
 
-The context c holds the last symbols before x_t, `order` of them. c' is c without its first symbol, and L is the number
-of levels. This is the baseline of sequence models: order 0 is a histogram, order 1 a first-order Markov chain. A separate
-symbol stands for each step before the start.
+The context c holds the last symbols before x_t, `order` of them. c' is c without its first symbol, and L is
+the number of levels. This is the baseline of sequence models: order 0 is a histogram, order 1 a first-order
+Markov chain. A separate symbol stands for each step before the start.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class NGramOptions(Options):
     rare: int = Field(
         0,
         ge=0,
-        description="symbols with fewer occurrences are replaced by one symbol for all others; 0: a new symbol raises an error",
+        description="replace symbols with fewer occurrences by one symbol for all others; 0: refuse new "
+        "symbols",
     )
 
 
@@ -135,7 +136,8 @@ class NGram(SequencePair):
             raise InputError(f"x is {self.event}, not symbols. Give x as symbols.")
         if levels * (levels + 1) ** order > MOST:
             raise InputError(
-                f"order = {order}: with {levels} levels, the table would have more than {MOST} numbers. Use a lower order."
+                f"order = {order}: with {levels} levels, the table would have more than {MOST} numbers. Use "
+                "a lower order."
             )
         return Categorical(max(2, levels))
 

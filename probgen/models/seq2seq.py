@@ -1,10 +1,10 @@
 """Translation by attention (Bahdanau, Cho & Bengio 2015; as a transformer: Vaswani et al. 2017).
 
-    p(x | s) = prod_t p(x_t | x_<t, h),    h = encoder(s)                                   s the source, x the target
+    p(x | s) = prod_t p(x_t | x_<t, h),    h = encoder(s)                          s the source, x the target
 
-In the encoder, every step of the source attends to all steps. The decoder is causal in x, and attends to all of h. If x
-is a text, a line feed ends it. Sampling then stops at the line feed, and p(x | s) is a distribution over texts of every
-length.
+In the encoder, every step of the source attends to all steps. The decoder is causal in x, and attends to all
+of h. If x is a text, a line feed ends it. Sampling then stops at the line feed, and p(x | s) is a
+distribution over texts of every length.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MAPS = 4  # rows in the figure of the attention
 
 
 class TranslationOptions(ContinuationOptions):
-    """Options of sampling or searching a translation; `top_k = 1` takes the most probable symbol at each step."""
+    """Options of sampling or searching a translation; `top_k = 1` takes the best symbol at each step."""
 
     beams: int | None = Field(
         None,
@@ -58,7 +58,8 @@ class TranslationOptions(ContinuationOptions):
         asked = [name for name in drawn if getattr(self, name) != type(self).model_fields[name].default]
         if self.beams is not None and asked:
             raise ValueError(
-                f"beams = {self.beams}: beam search does not sample, so {', '.join(asked)} would have no effect. "
+                f"beams = {self.beams}: beam search does not sample, so {', '.join(asked)} would have no "
+                "effect. "
                 "Leave one of them out."
             )
         return self
@@ -179,7 +180,8 @@ class Seq2Seq(SequencePair):
             if later.any():
                 row = first + int(later.any(1).nonzero()[0])
                 raise InputError(
-                    f"x, row {row}: symbols come after {END!r}, which ends a text. Remove the symbols after it."
+                    f"x, row {row}: symbols come after {END!r}, which ends a text. Remove the symbols after "
+                    "it."
                 )
             first += len(x)
 

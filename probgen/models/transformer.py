@@ -1,10 +1,13 @@
-"""A small causal transformer over symbols (Vaswani et al. 2017, decoder only; layer norms first, as in Radford et al. 2019).
+"""A small causal transformer over symbols: the decoder of Vaswani et al. 2017.
 
-    h = W_e e_t + P_{t - s},    h = h + attention(norm(h)),    h = h + W_2 gelu(W_1 norm(h)),    p(x_t | x_<t) = softmax(W_o norm(h))
+The layer norms come first, as in Radford et al. 2019:
 
-The network sees the symbols of a window of `window` steps that starts at s. The first window starts at s = 0. When a
-window is full, the next one starts at its second half. Therefore x_t depends on at least the last half window, or on the
-whole text if it is shorter. Scoring, reading a prompt and sampling use the same windows.
+    h = W_e e_t + P_{t - s},    h = h + attention(norm(h)),    h = h + W_2 gelu(W_1 norm(h))
+    p(x_t | x_<t) = softmax(W_o norm(h))
+
+The network sees the symbols of a window of `window` steps that starts at s. The first window starts at s = 0.
+When a window is full, the next one starts at its second half. Therefore x_t depends on at least the last half
+window, or on the whole text if it is shorter. Scoring, reading a prompt and sampling use the same windows.
 """
 
 from __future__ import annotations
@@ -139,7 +142,7 @@ class TransformerConditioner(nn.Module):
         return state
 
     def scan(self, x: Tensor, state: State) -> Tensor:
-        """Return the site parameters of the next steps, whose values are x, window by window; add x to the state."""
+        """Return the site parameters of the next steps, with values x (row, step); add x to the state."""
         e = self._embedded(x)
         told = torch.cat([state["last"][:, None], e[:, :-1]], 1)
         state["last"] = e[:, -1]
@@ -193,7 +196,7 @@ class TransformerConditioner(nn.Module):
         return maps[-1].mean(1)
 
     def _seen(self, state: State) -> Tensor:
-        """Return the inputs of the current window; for a full window its second half, where the next one starts."""
+        """Return the inputs of the current window; of a full window the second half, where the next starts."""
         seen: Tensor | None = state.get("told")
         if seen is None:
             return self.P.new_zeros(len(state["last"]), 0, self.P.shape[1])

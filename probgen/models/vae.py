@@ -6,10 +6,10 @@ The fit maximizes the evidence lower bound (eq. 3 of the former), the reconstruc
 
     log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z))
 
-Alternatively, it maximizes the importance-weighted bound of k samples (Burda, Grosse & Salakhutdinov 2016) or the Renyi
-bound (Li & Turner 2016). The dimensions of x are independent given z, or p(x | z) is autoregressive and the output of
-the decoder is its context (Chen et al. 2017). With `given`, p(x | z) and q(z | x) are also conditional on a label (Sohn,
-Lee & Yan 2015).
+Alternatively, it maximizes the importance-weighted bound of k samples (Burda, Grosse & Salakhutdinov 2016) or
+the Renyi bound (Li & Turner 2016). The dimensions of x are independent given z, or p(x | z) is autoregressive
+and the output of the decoder is its context (Chen et al. 2017). With `given`, p(x | z) and q(z | x) are also
+conditional on a label (Sohn, Lee & Yan 2015).
 """
 
 from __future__ import annotations
@@ -81,19 +81,20 @@ class VAEOptions(CodeOptions):
     warm_up: float = Field(
         0.0,
         ge=0,
-        description="epochs of warm-up: beta grows linearly from 0 (elbo), or k geometrically from 1 (iwae, renyi)",
+        description="warm-up epochs, in which beta grows from 0 (elbo), or k grows from 1 (iwae, renyi)",
     )
     free_bits: float = Field(
         0.0,
         ge=0,
-        description="divergence of each dimension of z that has no cost, in nats, averaged over a batch (elbo only)",
+        description="divergence per dimension of z without cost, in nats, as a batch average (elbo only)",
     )
 
     @model_validator(mode="after")
     def _of_the_elbo(self) -> VAEOptions:
         if self.bound != "elbo" and (self.beta, self.free_bits) != (1, 0):
             raise ValueError(
-                f"bound = {self.bound!r}: beta and free_bits have no effect. Leave them out, or use bound = 'elbo'."
+                f"bound = {self.bound!r}: beta and free_bits have no effect. Leave them out, or use bound = "
+                "'elbo'."
             )
         if self.bound != "elbo" and self.graph and self.warm_up:
             raise ValueError(
@@ -176,7 +177,8 @@ class VAE(CodePair):
         if self.conditioner is not None:
             if observed is not None:
                 raise NotOffered(
-                    f"decoder = {self.options.decoder!r}: this decoder does not support missing values. Give complete rows."
+                    f"decoder = {self.options.decoder!r}: this decoder does not support missing values. Give "
+                    "complete rows."
                 )
             return Autoregressive(self.conditioner, self.site, self.shape, context=y.flatten(1))
         return joint(self.site, y, len(self.shape), observed)

@@ -1,10 +1,10 @@
 """WaveNet (van den Oord, Dieleman, Zen, Simonyan, Vinyals, Graves, Kalchbrenner, Senior & Kavukcuoglu 2016).
 
-    z = tanh(W_f * x + V_f s) . sigmoid(W_g * x + V_g s)                     eq. 5; s is the condition of the sound
+    z = tanh(W_f * x + V_f s) . sigmoid(W_g * x + V_g s)               eq. 5; s is the condition of the sound
 
-The layers are dilated causal convolutions. Each layer adds W_r z to its input, and W_s z to the sum of all layers at the
-output (figure 4). When a sound is sampled step by step, each layer stores its last inputs in a queue (Le Paine et al.
-2016). In this module, a sample is one value of a sound.
+The layers are dilated causal convolutions. Each layer adds W_r z to its input, and W_s z to the sum of all
+layers at the output (figure 4). When a sound is sampled step by step, each layer stores its last inputs in a
+queue (Le Paine et al. 2016). In this module, a sample is one value of a sound.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class WaveNetConditioner(nn.Module):
 
     @property
     def receptive_field(self) -> int:
-        """The number of samples before a sample that it depends on: 1 + (kernel - 1) times the sum of dilations."""
+        """The number of earlier samples that a sample depends on: 1 + (kernel - 1) * sum(dilations)."""
         return 1 + (self.kernel - 1) * sum(self.dilations)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -128,7 +128,7 @@ class WaveNetConditioner(nn.Module):
         return state if context is None else {**state, "context": context}
 
     def scan(self, x: Tensor, state: State) -> Tensor:
-        """Return the site parameters of the next samples, whose values are x (row, step), and add x to the state."""
+        """Return the site parameters of the next samples, with values x (row, step); add x to the state."""
         e = self._told(x)
         h = torch.cat([state["last"][:, None], e[:, :-1]], 1).mT
         state["last"] = e[:, -1]
@@ -161,7 +161,7 @@ class WaveNetConditioner(nn.Module):
         return torch.addmm(c, torch.addmm(b, total.relu(), U).relu(), W)
 
     def _lay_out(self, state: State) -> None:
-        """Prepare weights for single steps, and circular queues (row, reach, channels): step t is at t mod reach."""
+        """Prepare weights for steps, and circular queues (row, reach, channels), step t at t mod reach."""
         layers = []
         for k, layer in enumerate(self.each):
             gates, out = layer.gates, layer.out
@@ -186,7 +186,7 @@ class WaveNetOptions(SequenceOptions):
 
     likelihood: Literal["auto", "categorical", "logistic"] = Field(
         "auto",
-        description="distribution of one value of the sound; auto: softmax over all levels; logistic: mixture of discretized "
+        description="distribution of each value; auto: softmax over all levels; logistic: mixture of "
         "logistics",
     )
     components: int = Field(5, ge=1, description="logistics in the mixture (likelihood = logistic only)")

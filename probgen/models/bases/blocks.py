@@ -10,7 +10,8 @@ Arguments of the methods:
     there    (row, column of the block), whether a value is observed; None for complete rows
     r        (row, component), weights of the rows under the components
 
-Statistics add up over rows. `update` maximizes the expected log-likelihood, or takes a step that cannot decrease it.
+Statistics add up over rows. `update` maximizes the expected log-likelihood, or takes a step that cannot
+decrease it.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class Normals(Block):
     Args:
         at: Indices of the columns in the table.
         K: Number of components.
-        full: Whether the columns share a full covariance per component; otherwise they are independent given z.
+        full: Whether the columns share a full covariance per component; otherwise they are independent given
+            z.
         regularization: Ridge in units of the variance of each column.
         reg_covar: Ridge in units of x squared.
     """
@@ -119,7 +121,7 @@ class Normals(Block):
         return self.regularization + self.reg_covar / self.scale.square()
 
     def log_prob(self, x: Tensor, there: Tensor | None) -> Tensor:
-        """Return log Normal(x; mu_z, Sigma_z), with missing values integrated out: (row, component), in nats."""
+        """Return log Normal(x; mu_z, Sigma_z) without the missing values: (row, component), in nats."""
         y = (x - self.center) / self.scale
         log_scale = self.scale.log()
         jacobian = log_scale.sum() if there is None else (there * log_scale).sum(1, keepdim=True)
@@ -147,7 +149,7 @@ class Normals(Block):
         return ObservedNormal(self.mu, self.factor, there[:, None], validate_args=False)
 
     def statistics(self, x: Tensor, there: Tensor | None, r: Tensor) -> Statistics:
-        """Return the moments about mu, with the conditional moments of missing values given the observed values."""
+        """Return the moments about mu; missing values have their moments given the observed values."""
         y = (x - self.center) / self.scale
         if not self.full:
             d = y[:, None] - self.mu
@@ -236,8 +238,8 @@ class Normals(Block):
 class Classes(Block):
     """Columns of classes: column i takes the values least_i, ..., least_i + levels_i - 1.
 
-    `log_theta` holds the log-probabilities of all columns, concatenated. Each component has `smoothing` pseudo-rows,
-    spread evenly over the values of a column.
+    `log_theta` holds the log-probabilities of all columns, concatenated. Each component has `smoothing`
+    pseudo-rows, spread evenly over the values of a column.
 
     Args:
         at: Indices of the columns in the table.

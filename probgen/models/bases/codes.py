@@ -48,12 +48,12 @@ class CodeOptions(SVIOptions):
     )
     likelihood: Literal["auto", "bernoulli", "categorical", "logistic", "normal"] = Field(
         "auto",
-        description="distribution of one dimension of x given z; auto: chosen by the support of x; logistic: discretized; "
-        "normal: with a learned standard deviation",
+        description="distribution of each dimension of x given z; auto: by the support of x; logistic: "
+        "discretized",
     )
     sigma: Literal["shared", "feature"] = Field(
         "shared",
-        description="learned standard deviation of a normal x given z: shared by all dimensions, or one per feature",
+        description="learned standard deviation of a normal likelihood: shared, or one per feature",
     )
     given: tuple[str, ...] = Field((), description="names of the conditions of x, such as ['label']")
 
@@ -141,7 +141,8 @@ def site_of(options: CodeOptions, event: Event) -> Site:
     if is_table(event):
         if options.likelihood != "auto":
             raise InputError(
-                f"likelihood = {options.likelihood!r}: each column of a table has its own likelihood, by its kind. "
+                f"likelihood = {options.likelihood!r}: each column of a table has its own likelihood, by its "
+                "kind. "
                 "Leave likelihood out, and set kinds with --kind."
             )
         refuse_unused(options, "each column of a table has its own likelihood", "sigma")
@@ -216,7 +217,7 @@ class CodePair(Pair):
         """
 
     @property
-    def places(self) -> Mapping[str, tuple[str, ...]]:  # type: ignore[override]  # of a decoder, not of a class
+    def places(self) -> Mapping[str, tuple[str, ...]]:  # type: ignore[override]  # depends on the decoder
         """The feature maps of a convolutional decoder, with their dimensions."""
         return self.decoder.places
 
@@ -228,12 +229,13 @@ class CodePair(Pair):
         z, context = self.told(at)
         if z.shape[1:] != (self.latent,):
             raise InputError(
-                f"given z: it has {z.shape[1:].numel()} numbers per row. Give {self.latent}, the dimensions of z."
+                f"given z: it has {z.shape[1:].numel()} numbers per row. Give {self.latent}, the dimensions "
+                "of z."
             )
         return z.to(next(self.parameters()).dtype), context
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
-        """Sample the latents, unless they are given, and x given the latents; with `mean`, x is E[x | latents]."""
+        """Sample the latents, unless they are given, and x given them; with `mean`, x is E[x | latents]."""
         drawn = super().draw(n, given, options)
         if options.mean:
             conditions = {name: given[name] for name in self.event.given}
@@ -242,7 +244,7 @@ class CodePair(Pair):
 
     @property
     def measure(self) -> str:
-        """The base measure of a score: Lebesgue for a normal site, counting otherwise; for a table, by its columns."""
+        """The base measure of a score: Lebesgue for a normal site, else counting; by columns in a table."""
         if isinstance(self.site, TableSite):
             return self.event.measure
         return "lebesgue" if self.site.levels is None else "counting"
@@ -292,7 +294,8 @@ class Encoder(nn.Module):
         Args:
             x: The rows, (row, *event).
             context: The context, (row, context), or None.
-            observed: The observed values, (row, *event), or None for complete rows; missing values enter as 0.
+            observed: The observed values, (row, *event), or None for complete rows; missing values enter as
+                0.
 
         Returns:
             Outputs, (row, outputs).

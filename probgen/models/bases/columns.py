@@ -23,8 +23,8 @@ from probgen.models.bases.counts import Counts, values_of
 class Columns(nn.Module):
     """All columns of a table under K components.
 
-    Columns are independent given z, except real columns with a full covariance. In the methods, `there` holds the
-    observed values (row, column) as booleans; None stands for complete rows.
+    Columns are independent given z, except real columns with a full covariance. In the methods, `there` holds
+    the observed values (row, column) as booleans; None stands for complete rows.
 
     Args:
         columns: The columns of the table.
@@ -261,5 +261,6 @@ def check_double(module: nn.Module) -> None:
     dtype = next(module.parameters()).dtype
     if dtype != torch.float64:
         raise InputError(
-            f"dtype = {str(dtype).removeprefix('torch.')!r}: a table with counts or classes is fitted in float64. Leave dtype out."
+            f"dtype = {str(dtype).removeprefix('torch.')!r}: a table with counts or classes is fitted in "
+            "float64. Leave dtype out."
         )

@@ -24,8 +24,8 @@ LOG_SIZES = (math.log(1e-4), math.log(1e6))
 class Counts(Block):
     """Count columns: negative binomials with mean m, size r and variance m + m^2 / r, or Poisson with mean m.
 
-    Each component has `smoothing` pseudo-rows, which hold the mean of all rows. A fit tabulates functions of the
-    distinct values, so that each is computed once. In a fit, r maximizes the likelihood given m.
+    Each component has `smoothing` pseudo-rows, which hold the mean of all rows. A fit tabulates functions of
+    the distinct values, so that each is computed once. In a fit, r maximizes the likelihood given m.
 
     Args:
         at: Indices of the columns in the table.
@@ -135,10 +135,11 @@ def _log_poisson(x: Tensor, log_m: Tensor) -> Tensor:
 def _size(x: Tensor, w: Tensor, log_m: Tensor, start: Tensor) -> Tensor:
     """Return the most likely log r, to three digits.
 
-    Given the means, the likelihood of r has one maximum, and its slope at `start` points to the maximum. If the slope
-    never changes its sign, r is the largest that `LOG_SIZES` allows: the counts vary no more than Poisson counts.
-    Otherwise, regula falsi (Illinois: Dowell & Jarratt 1971) finds the maximum between two points around it. Of the
-    final interval, the function returns the end on the side of `start`, so that no step decreases the likelihood.
+    Given the means, the likelihood of r has one maximum, and its slope at `start` points to the maximum. If
+    the slope never changes its sign, r is the largest that `LOG_SIZES` allows: the counts vary no more than
+    Poisson counts. Otherwise, regula falsi (Illinois: Dowell & Jarratt 1971) finds the maximum between two
+    points around it. Of the final interval, the function returns the end on the side of `start`, so that no
+    step decreases the likelihood.
 
     Args:
         x: Values, (value,).

@@ -1,6 +1,7 @@
 """The base of the autoregressive families: p(x) = prod_i p(x_i | x_<i, context) as a pair without latents.
 
-A family is a conditioner, a network that returns y_i, the parameters of each site. The sites follow from the event:
+A family is a conditioner, a network that returns y_i, the parameters of each site. The sites follow from the
+event:
 
     binary            x_i ~ Bernoulli(sigmoid(y_i))
     integer, token    x_i ~ Categorical(softmax(y_i))
@@ -109,7 +110,7 @@ class AutoregressivePair(Pair):
         """
 
     def parts(self, context: Tensor | None) -> list[Autoregressive]:
-        """Return the autoregressive distributions that p(x) averages with equal weights; the base returns one.
+        """Return the autoregressive distributions that p(x) averages with equal weights; by default one.
 
         Args:
             context: The context, (row, *context), or None.
@@ -172,7 +173,8 @@ class AutoregressivePair(Pair):
             **given: The conditions by name.
 
         Returns:
-            The complete rows `x`, and `ess` (row,), the effective number of particles that each was chosen from.
+            The complete rows `x`, and `ess` (row,), the effective number of particles that each was chosen
+            from.
         """
         parts = self.parts(self.context(given))
         if not self.standardized:
@@ -200,16 +202,16 @@ class AutoregressivePair(Pair):
     def conditionals(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
         """Return the log-probability, the mean and the entropy of each p(x_i | x_<i).
 
-        If p(x) averages several parts with one ordering, p(x_i | x_<i) averages theirs, weighted by the probability
-        of x_<i under each part.
+        If p(x) averages several parts with one ordering, p(x_i | x_<i) averages theirs, weighted by the
+        probability of x_<i under each part.
 
         Args:
             x: The rows, (row, *event).
             **given: The conditions by name.
 
         Returns:
-            `log_prob`, which adds up to log p(x), in nats; `mean`; for discrete x other than tables also `entropy`,
-            in nats. Each is (row, *event).
+            `log_prob`, which adds up to log p(x), in nats; `mean`; for discrete x other than tables also
+            `entropy`, in nats. Each is (row, *event).
 
         Raises:
             NotOffered: When the parts of p(x) have different orderings.
@@ -218,7 +220,8 @@ class AutoregressivePair(Pair):
         first = parts[0]
         if any(not torch.equal(part.order, first.order) for part in parts):
             raise NotOffered(
-                "conditionals = True: p(x) averages several orderings, and x_<i differs between them. Leave it out."
+                "conditionals = True: p(x) averages several orderings, and x_<i differs between them. Leave "
+                "it out."
             )
         x = self.standard(x, self.dtype_of_numbers) if self.standardized else x
         each = [part.conditionals(x) for part in parts]

@@ -6,8 +6,9 @@ The model is latent class analysis (Lazarsfeld & Henry 1968; McLachlan & Peel 20
     x_i | z ~ a distribution by the kind of column i: see `models.bases.columns`
     log p(x) = log sum_k pi_k prod_i p(x_i | z = k)
 
-It is fitted by EM. Missing values are summed or integrated out exactly. Each step increases the log-likelihood, less
-the penalty of narrow components in real columns, plus the log-likelihood of the pseudo-rows (`smoothing`).
+It is fitted by EM. Missing values are summed or integrated out exactly. Each step increases the
+log-likelihood, less the penalty of narrow components in real columns, plus the log-likelihood of the
+pseudo-rows (`smoothing`).
 """
 
 from __future__ import annotations
@@ -343,8 +344,8 @@ class LatentClass(Pair):
         """Return the parameters of the components in the units of the data.
 
         Returns:
-            The weights `pi`, and if the table has such columns: `mean` and `deviation` of real columns, `count_mean`
-            of counts, `probability` of the values of classes.
+            The weights `pi`, and if the table has such columns: `mean` and `deviation` of real columns,
+            `count_mean` of counts, `probability` of the values of classes.
         """
         names = [column.name for column in self.columns.columns]
         found: dict[str, Any] = {"pi": ("component", self.log_pi.exp().cpu().numpy())}

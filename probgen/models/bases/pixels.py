@@ -1,10 +1,10 @@
 """The base of the image families: p(x) = prod_i p(x_i | x_<i, context), with pixels in raster order.
 
-The sites are the colors of the first pixel, then the colors of the second pixel, ... (van den Oord, Kalchbrenner &
-Kavukcuoglu, ICML 2016, eq. 1 and 2):
+The sites are the colors of the first pixel, then the colors of the second pixel, ... (van den Oord,
+Kalchbrenner & Kavukcuoglu, ICML 2016, eq. 1 and 2):
 
     binary      x_i ~ Bernoulli(sigmoid(y_i))
-    integer     x_i ~ Categorical(softmax(y_i)), or a mixture of discretized logistics (Salimans et al., ICLR 2017)
+    integer     x_i ~ Categorical(softmax(y_i)), or mixture of logistics (Salimans et al., ICLR 2017)
     token       x_i ~ Categorical(softmax(y_i)), for values without an order, such as codes
     real        x_i ~ sum_k w_ik Normal(mu_ik, sigma_ik), with standardized data
 """
@@ -38,10 +38,10 @@ Context = int | tuple[int, int, int]
 class PixelConditioner(nn.Module):
     """The base of the image conditioners: see `probgen.distributions.Autoregressive`.
 
-    A subclass implements `features`, which computes the whole image at once, and `begin`, `begin_row` and `pixel`,
-    which compute one pixel at a time and cache results in `state`. The network receives each color as the site encodes
-    it, and a plane of ones that marks the inside of the image. Tokens with more levels than `width` enter as learned
-    embeddings of `width` numbers.
+    A subclass implements `features`, which computes the whole image at once, and `begin`, `begin_row` and
+    `pixel`, which compute one pixel at a time and cache results in `state`. The network receives each color
+    as the site encodes it, and a plane of ones that marks the inside of the image. Tokens with more levels
+    than `width` enter as learned embeddings of `width` numbers.
 
     Args:
         site: The site of one color of a pixel.
@@ -49,8 +49,8 @@ class PixelConditioner(nn.Module):
         width: Features of a pixel in the network.
         hidden: Features of the layer between these and the site parameters.
         reach: Pixels to each side that the first layer reads.
-        context: Number of context numbers of each image, or the shape (channel, height, width) of a context map with
-            the height and width of the image.
+        context: Number of context numbers of each image, or the shape (channel, height, width) of a context
+            map with the height and width of the image.
         extra: Number of empty columns that are added at the right.
     """
 
@@ -68,12 +68,14 @@ class PixelConditioner(nn.Module):
         colors = image[0]
         if not isinstance(context, int) and tuple(context[1:]) != tuple(image[1:]):
             raise InputError(
-                f"context = {context}: a context map needs the height and width of the image, {tuple(image[1:])}."
+                f"context = {context}: a context map needs the height and width of the image, "
+                f"{tuple(image[1:])}."
             )
         self.extra, self.columns = extra, image[2] + extra
         if min(width, hidden) < colors:
             raise InputError(
-                f"width = {width}, hidden = {hidden}: each of the {colors} colors needs at least one feature. "
+                f"width = {width}, hidden = {hidden}: each of the {colors} colors needs at least one "
+                "feature. "
                 f"Use at least {colors}."
             )
         self.site, self.image, self.width, self.reach, self.context = site, image, width, reach, context
@@ -103,7 +105,8 @@ class PixelConditioner(nn.Module):
         colors, height, columns = self.image
         if x.shape[1] != colors * height * columns:
             raise InputError(
-                f"x has {x.shape[1]} sites, but the conditioner is for images of {' x '.join(map(str, self.image))}. "
+                f"x has {x.shape[1]} sites, but the conditioner is for images of "
+                f"{' x '.join(map(str, self.image))}. "
                 "Give one site per color of a pixel."
             )
         told = self._told(x.unflatten(1, (height, columns, colors))).flatten(3)
@@ -124,7 +127,7 @@ class PixelConditioner(nn.Module):
             Features, (row, feature, height, width).
         """
 
-    # one pixel at a time; images have their channels last, and a border of `reach` pixels above and to the left
+    # one pixel at a time; channels are last, with a border of `reach` pixels above and to the left
 
     def start(self, rows: int, context: Tensor | None) -> State:
         """Return the state before the first pixel.
@@ -246,8 +249,8 @@ class PixelOptions(SVIOptions):
 
     likelihood: Literal["auto", "categorical", "logistic"] = Field(
         "auto",
-        description="distribution of one color of a pixel; auto: bernoulli, categorical or normal, by the support of x; "
-        "logistic: a mixture of discretized logistics, for integers",
+        description="distribution of each color of a pixel; auto: by the support of x; logistic: mixture of "
+        "logistics",
     )
     components: int = Field(
         5, ge=1, description="mixture components of each color: logistics for integers, normals for real x"
@@ -262,8 +265,8 @@ class PixelOptions(SVIOptions):
     )
     autocast: bool = Field(
         False,
-        description="compute features and products in bfloat16 while training (torch.autocast), which halves the time on "
-        "processors that support it; weights and scores keep their dtype",
+        description="compute in bfloat16 while training (torch.autocast); weights and scores keep their "
+        "dtype",
     )
 
 

@@ -41,8 +41,8 @@ def check_channels(name: str, low: Event, x: Event) -> None:
 def enlarged(low: Tensor, scale: int) -> Tensor:
     """Enlarge images by bicubic interpolation, with the result laid out by phases.
 
-    Each pixel of `low` becomes a cell of scale x scale pixels. Phase i of a channel holds row i // scale, column
-    i % scale of every cell. `torch.nn.functional.pixel_shuffle` turns the phases into an image.
+    Each pixel of `low` becomes a cell of scale x scale pixels. Phase i of a channel holds row i // scale,
+    column i % scale of every cell. `torch.nn.functional.pixel_shuffle` turns the phases into an image.
 
     Args:
         low: Images, (row, channel, h, w).

@@ -1,8 +1,8 @@
 """The base of the sequence families: p(x) = prod_t p(x_t | x_<t, context), for sequences of any length.
 
-A conditioner reads a sequence segment by segment and carries a state between segments (`scan`). Therefore a text of
-any length is scored exactly in bounded memory, and a prompt is read in one pass. A fit carries the state from batch to
-batch (truncated backpropagation through time: Williams & Peng 1990).
+A conditioner reads a sequence segment by segment and carries a state between segments (`scan`). Therefore a
+text of any length is scored exactly in bounded memory, and a prompt is read in one pass. A fit carries the
+state from batch to batch (truncated backpropagation through time: Williams & Peng 1990).
 """
 
 from __future__ import annotations
@@ -101,13 +101,12 @@ class SequenceOptions(SVIOptions):
     rare: int = Field(
         0,
         ge=0,
-        description="symbols with fewer occurrences in the fit are replaced by one symbol for all others, as are new symbols "
-        "later; 0: a new symbol raises an error",
+        description="replace symbols with fewer occurrences by one symbol for all others; 0: refuse new "
+        "symbols",
     )
     autocast: bool = Field(
         False,
-        description="compute products in bfloat16 while training (torch.autocast), which is faster on processors that support "
-        "it; sums, weights and scores keep their dtype",
+        description="compute products in bfloat16 while training (torch.autocast); scores keep their dtype",
     )
 
 
@@ -117,7 +116,7 @@ class ContinuationOptions(CompletionOptions):
     length: int | None = Field(
         None,
         ge=1,
-        description="time steps to sample, after the given ones; None: the length of the rows, or 200 if it varies",
+        description="number of time steps to sample; None: the length of the rows, or 200 if it varies",
     )
     temperature: float = Field(1.0, gt=0, description="divisor of the logits; 1 samples from the model")
     top_k: int | None = Field(
@@ -133,8 +132,8 @@ class ContinuationOptions(CompletionOptions):
     def unused(self, **context: Any) -> str | None:
         """Return a message about an option without effect, or None.
 
-        In addition to the rules of `Options`: options of sampling have no effect when x is complete and `length` is
-        not set.
+        In addition to the rules of `Options`: options of sampling have no effect when x is complete and
+        `length` is not set.
 
         Args:
             **context: Further values by name, such as x="all".
@@ -143,7 +142,10 @@ class ContinuationOptions(CompletionOptions):
             The message.
         """
         if context.get("x") == "all" and self.length is None and self.changed:
-            return f"{self.changed} has no effect: x is complete, so no step is sampled. Set length to continue x"
+            return (
+                f"{self.changed} has no effect: x is complete, so no step is sampled. "
+                "Set length to continue x, or leave it out."
+            )
         return super().unused(**context)
 
     @property
@@ -218,8 +220,8 @@ class Memory:
             stream: Number of the stream of each row, (row,).
 
         Returns:
-            Tensors that replace those of `start`: for a segment that continues its stream, the stored state. Empty
-            if every segment starts a new text.
+            Tensors that replace those of `start`: for a segment that continues its stream, the stored state.
+            Empty if every segment starts a new text.
         """
         if first.all():
             return {}
@@ -395,7 +397,7 @@ class SequencePair(Pair):
         return conditioner.scan(x, state).to(next(self.parameters()).dtype)
 
     def parts(self, x: Tensor, length: Tensor | None, context: Tensor | None) -> Iterator[Tensor]:
-        """Compute log p(x_t | x_<t) segment by segment; rows that have ended are dropped from the computation.
+        """Compute log p(x_t | x_<t) segment by segment; rows that have ended drop out of the computation.
 
         Args:
             x: The rows, (row, step).
@@ -445,8 +447,8 @@ class SequencePair(Pair):
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
         """Sample the missing steps of each row given its observed steps.
 
-        If the observed steps come first, the continuation is sampled step by step, and is exact. A missing step before
-        an observed one is sampled with particles.
+        If the observed steps come first, the continuation is sampled step by step, and is exact. A missing
+        step before an observed one is sampled with particles.
 
         Args:
             x: The rows, (row, step).
@@ -455,11 +457,12 @@ class SequencePair(Pair):
             **given: The conditions by name.
 
         Returns:
-            The complete rows `x`, and `ess` (row,), the effective number of particles; a continued prompt has no `ess`.
+            The complete rows `x`, and `ess` (row,), the effective number of particles; a continued prompt has
+            no `ess`.
 
         Raises:
-            InputError: When a symbol comes after the end of a text, or options of step-by-step sampling are set and a
-                missing step comes before an observed one.
+            InputError: When a symbol comes after the end of a text, or options of step-by-step sampling are
+                set and a missing step comes before an observed one.
         """
         given.pop("length", None)
         known = observed.sum(1)
@@ -474,7 +477,8 @@ class SequencePair(Pair):
             return self._continue(x, known, options, given)
         if options.changed:
             raise InputError(
-                f"{options.changed}: this needs sampling step by step, but a missing step of x comes before an observed one. "
+                f"{options.changed}: this needs sampling step by step, but a missing step of x comes before "
+                "an observed one. "
                 "Leave it out, or give only the first steps of each row."
             )
         p = self.p(x.shape[1], self.context(given))

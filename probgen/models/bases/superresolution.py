@@ -1,8 +1,9 @@
 """The base of the super-resolution families: p(x given low) for images of any size.
 
-They are fitted to patches, and sampled and scored by tiles. x has levels 0 .. L - 1. The given image, `low`, has any
-size, and x is `scale` times as large. A pixel of low becomes a cell of scale x scale pixels of x. Values of x are laid
-out by phases, the positions in a cell: each phase is a channel, so that networks work at the size of low.
+They are fitted to patches, and sampled and scored by tiles. x has levels 0 .. L - 1. The given image, `low`,
+has any size, and x is `scale` times as large. A pixel of low becomes a cell of scale x scale pixels of x.
+Values of x are laid out by phases, the positions in a cell: each phase is a channel, so that networks work at
+the size of low.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class TemperatureOptions(Options):
     temperature: float = Field(
         1.0,
         ge=0,
-        description="sampling noise: scales are multiplied by it, log weights divided by it; 0: location of the heaviest component",
+        description="sampling noise: scales are multiplied by it, log weights divided by it; 0: location of "
+        "the heaviest component",
     )
 
 
@@ -74,7 +76,8 @@ class MeanOrDrawOptions(ConditionalMeanOptions):
     temperature: float = Field(
         1.0,
         ge=0,
-        description="sampling noise: scales are multiplied by it, log weights divided by it; 0: location of the heaviest component",
+        description="sampling noise: scales are multiplied by it, log weights divided by it; 0: location of "
+        "the heaviest component",
         json_schema_extra=only(mean=False),
     )
 
@@ -241,7 +244,7 @@ class Superresolution(Pair):
         return nn.functional.pixel_unshuffle(x if x.dim() == 4 else x[:, None], self.scale)
 
     def image(self, x: Tensor) -> Tensor:
-        """Return images (row, channel, height, width) in the shape of x, which may have no channel dimension."""
+        """Return images (row, channel, height, width) in the shape of x, without channels if x has none."""
         return x if len(self.event.dims) == 3 else x[:, 0]
 
     # the hooks

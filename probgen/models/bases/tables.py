@@ -84,8 +84,8 @@ def _site(column: Column, components: int) -> Site:
 def units(event: Event, seen: Moments) -> tuple[Tensor, Tensor]:
     """Return the location and scale of each column.
 
-    A real column has its mean and standard deviation, an integer column its lowest value and 1, any other column 0
-    and 1.
+    A real column has its mean and standard deviation, an integer column its lowest value and 1, any other
+    column 0 and 1.
 
     Args:
         event: The event that x is, with columns.
