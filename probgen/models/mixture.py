@@ -156,7 +156,7 @@ class Mixture(Pair):
         self.units: Tensor
         self.long_names = {
             "log_pi": "logarithms of the weights",
-            "L": "lower Cholesky factor of Sigma, with the logarithms of its diagonal"
+            "L": "Cholesky factor of Sigma, lower; its diagonal holds logarithms"
             if self._matrices
             else "logarithms of standard deviations",
             "units": "variances of the data, the unit of `regularization`",
