@@ -352,7 +352,7 @@ def test_refusals(data: np.ndarray, options: dict[str, object], message: str) ->
 
 def test_a_singular_covariance_is_named() -> None:
     x = np.column_stack([np.arange(20.0), 2 * np.arange(20.0)])
-    with pytest.raises(DivergedError, match="singular. Raise regularization"):
+    with pytest.raises(DivergedError, match=r"singular\. Raise regularization"):
         probgen.fit("mixture", x, components=1, regularization=0.0)
 
 
@@ -405,9 +405,7 @@ def test_z_out_of_range_is_refused() -> None:
     fitted = probgen.fit("mixture", blobs(), components=3)
     for z in (-1, 3, 0.5):
         for given in ({"z": z}, {"z": z, "x": np.array([np.nan, 1.0, 2.0])}):
-            with pytest.raises(
-                InputError, match="given z: a class is out of range. Give whole numbers from 0 to 2"
-            ):
+            with pytest.raises(InputError, match=r"given z: .* Give whole numbers from 0 to 2"):
                 probgen.sample(fitted, 2, given=given)
 
 

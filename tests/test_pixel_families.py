@@ -190,9 +190,7 @@ def test_bad_data_are_told_in_a_line() -> None:
     with pytest.raises(InputError, match=r"x.* 9\b"):
         probgen.fit("pixelcnn", levels, steps=1)
     many = xr.Dataset({"x": (DIMS, np.full((5, 2, 2), 9), {"support": "integer", "levels": 5000})})
-    with pytest.raises(
-        InputError, match="5000 levels, but a softmax allows at most 4096. Use likelihood = 'logistic'"
-    ):
+    with pytest.raises(InputError, match=r"5000 levels, .* at most 4096\. Use likelihood = 'logistic'"):
         probgen.fit("pixelcnn", many, steps=1)
     probgen.fit("pixelcnn", many, steps=1, channels=2, layers=1, likelihood="logistic")
     with pytest.raises(InputError, match=r"autocast = true: the fit is in torch\.float64"):
