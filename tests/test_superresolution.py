@@ -510,7 +510,7 @@ def test_rows_that_are_not_what_was_fitted() -> None:
     with pytest.raises(InputError, match=r"needs given=.'low'"):
         probgen.sample(fitted, 1)
     uneven = data.isel(low_width=slice(0, 9))
-    with pytest.raises(InputError, match="Both sides of x must be the same integer multiple"):
+    with pytest.raises(InputError, match="both sides of x must be the same whole number of times"):
         probgen.fit("srresnet", uneven, **TINY)
     with pytest.raises(InputError, match="images in levels"):
         probgen.fit("srresnet", data.assign(x=data["x"].astype(float).assign_attrs(support="real")), **TINY)
