@@ -104,7 +104,7 @@ class Subscale(Superresolution):
         )
 
     def passes(self, x: Tensor, low: Tensor) -> Any:
-        """Yield phase, position of a tile, and distribution of its pixels; the caller may fill x between phases."""
+        """Yield phase, position of a tile, and distribution of its pixels; x may be filled between phases."""
         up = self.up(low)
         known = torch.zeros(1, self.phases, 1, 1, dtype=torch.bool, device=low.device)
         for phase in self.order:

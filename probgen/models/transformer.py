@@ -196,7 +196,7 @@ class TransformerConditioner(nn.Module):
         return maps[-1].mean(1)
 
     def _seen(self, state: State) -> Tensor:
-        """Return the inputs of the current window; of a full window the second half, where the next starts."""
+        """Return the inputs of the window; of a full window its second half, where the next starts."""
         seen: Tensor | None = state.get("told")
         if seen is None:
             return self.P.new_zeros(len(state["last"]), 0, self.P.shape[1])
