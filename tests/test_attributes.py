@@ -185,8 +185,8 @@ def changed(value: float, column: int) -> xr.Dataset:
         (changed(2, 1), r"attribute 'side', row 3: 2.0; allowed is a class from 0 to 1, or NaN"),
         (changed(0.5, 1), r"attribute 'side', row 3: 0.5"),
         (changed(np.inf, 0), r"attribute 'height', row 3: inf; allowed is a finite number"),
-        (bars(40).drop_dims("factor"), "nothing to tell of x"),
-        (bars(40, missing=1.0), "attribute 'height' is not known of any row"),
+        (bars(40).drop_dims("factor"), "the data have no attributes"),
+        (bars(40, missing=1.0), "attribute 'height': no row has a value"),
         (bars(40).rename(factor="kind"), r"it needs \('row', 'factor'\)"),
     ],
 )

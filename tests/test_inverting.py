@@ -353,10 +353,10 @@ def test_what_is_no_generator_is_one_line(runs: Path, digits: xr.Dataset, tmp_pa
     refused("there is no such run", generator="nowhere")
     refused("'attributes' does not decode latents", generator=runs / "attributes")
     refused("fitted.save", generator=probgen.load(runs / "generator"))
-    refused("it makes 8 x 8 .* and the rows are", data=np.zeros((20, 4, 4), dtype=np.uint8))
-    refused("conditioned on \\[\\]", given=["label"])
+    refused("its x is 8 x 8 .*, but the rows are", data=np.zeros((20, 4, 4), dtype=np.uint8))
+    refused("conditional on \\[\\]", given=["label"])
     refused("latent = 'v'", latent="v")
-    refused("features: family 'stylegan' has none", features=runs / "generator")
+    refused("features: family 'stylegan' has no features", features=runs / "generator")
     refused("feature_weight = 0.1 has no effect", feature_weight=0.1)
     vae = tmp_path / "vae.h5"
     probgen.fit("vae", digits, latent=2, hidden=(8,), epochs=1).save(vae)
@@ -371,7 +371,7 @@ def test_what_is_no_generator_is_one_line(runs: Path, digits: xr.Dataset, tmp_pa
     refused("whole numbers", generator=codes)
     given = tmp_path / "big.h5"
     probgen.fit("biggan", digits, **FAMILIES["biggan"]).save(given)
-    refused("say given = \\['label'\\]", generator=given)
+    refused("Use given = \\['label'\\]", generator=given)
     fitted = probgen.fit("inverter", digits, generator=given, given=["label"], steps=2, hidden=(8,))
     assert fitted.module.latents == {"styles": ("layer", "style")}
 

@@ -118,7 +118,7 @@ def test_a_component_decodes_to_its_mean() -> None:
             "vae",
             {"latent": 2, "hidden": (4,)},
             {"z": np.zeros((1, 3))},
-            "z: 2 numbers a row are needed, not 3",
+            "given z: it has 3 numbers per row. Give 2",
         ),
         (
             "vae",
@@ -160,7 +160,7 @@ def test_whole_numbers_are_good_codes() -> None:
 
 def test_an_autoregressive_decoder_has_no_mean() -> None:
     model = probgen.fit("vae", spaces.example("binary"), decoder="nade", latent=2, hidden=(8,), epochs=1)
-    with pytest.raises(NotOffered, match="the mean of x given z is not known"):
+    with pytest.raises(NotOffered, match="the mean of x given z is unknown"):
         probgen.decode(model, {"z": np.zeros((2, 2))})
 
 

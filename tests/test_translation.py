@@ -344,7 +344,7 @@ def test_families_that_take_labels_refuse_a_sequence() -> None:
             probgen.fit(family, numerals(10), given=["source"], epochs=1)
     with pytest.raises(InputError, match="the model is conditioned on 'source', which the data do not have"):
         probgen.fit("seq2seq", numerals(10).drop_vars(["source", "source_length"]))
-    with pytest.raises(InputError, match="must be a sequence of symbols"):
+    with pytest.raises(InputError, match="not a sequence of symbols"):
         probgen.fit("seq2seq", numerals(10).assign(label=("row", np.arange(10) % 2)), given=["label"])
     with pytest.raises(InputError, match="source_length"):
         probgen.score(probgen.fit("seq2seq", numerals(10), **SMALL), numerals(10).drop_vars("source_length"))
@@ -358,7 +358,7 @@ def test_lengths_of_a_condition_that_has_one_length_are_refused() -> None:
         probgen.score(fitted, numerals(10))
     with pytest.raises(InputError, match="given 'source': texts of one length are needed"):
         probgen.sample(fitted, given={"source": ["eins ", "zwei eins drei "]})
-    with pytest.raises(InputError, match="rare = 2: x is no text of characters"):
+    with pytest.raises(InputError, match="rare = 2: x is not a text of characters"):
         probgen.fit("seq2seq", data, rare=2, **SMALL)
 
 

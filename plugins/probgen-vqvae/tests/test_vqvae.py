@@ -406,7 +406,12 @@ def test_codes_without_a_prior() -> None:
             {"prior": {"autocast": True}, "dtype": "float64"},
             "autocast = true: the fit is in",
         ),
-        ("vqvae", levels(5000), {"likelihood": "categorical"}, "x has 5000 levels, more than 4096"),
+        (
+            "vqvae",
+            levels(5000),
+            {"likelihood": "categorical"},
+            "x has 5000 levels, but a softmax allows at most 4096",
+        ),
     ],
 )
 def test_bad_input_is_told_in_a_line(family: str, data: Any, options: dict[str, Any], message: str) -> None:
