@@ -458,7 +458,7 @@ def test_the_measure_falls_as_draws_come_nearer() -> None:
         ("progan", (3, 12, 8), {"channels": (4, 4, 4, 4)}, "cannot be halved 3 times"),
         ("biggan", (3, 8, 8), {"d_channels": (4,) * 4}, "fewer d_channels"),
         ("stylegan", (5,), {}, "x must be images of one size"),
-        ("biggan", (3, 8, 8), {"latent": 7}, "each of 3 layers is told an equal chunk of z"),
+        ("biggan", (3, 8, 8), {"latent": 7}, "each of 3 layers receives an equal chunk of z"),
         ("progan", (3, 8, 8), {"channels": ()}, "at least one layer"),
         ("stylegan", (3, 8, 8), {"r1": 0.0, "r1_every": 4}, "r1_every = 4 has no effect without r1"),
         ("stylegan", (3, 8, 8), {"channels": (4,), "mixing": 0.2}, "mixing = 0.2 has no effect"),
