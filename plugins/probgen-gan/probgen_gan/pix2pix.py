@@ -213,7 +213,17 @@ class Pairs:
 
 @hookimpl
 def fit(module: Pix2Pix, data: Rows, run: Run) -> None:
-    """Play the game, and then compute the deviation of x around G's image if there is no z."""
+    """Play the game, and then compute the deviation of x around G's image if there is no z.
+
+    Args:
+        module: The networks to fit, in place.
+        data: Pairs of x and source, with validation rows or without.
+        run: The run of the fit.
+
+    Raises:
+        InputError: When images have several sizes.
+        DivergedError: When a loss is not finite.
+    """
     if "size" in data.dataset:
         raise InputError("x has images of several sizes: the fit needs one size. Scale them with --size.")
     play(run, Pairs(module, data, run).players(), module.options.steps)
@@ -228,7 +238,22 @@ def fit(module: Pix2Pix, data: Rows, run: Run) -> None:
 
 @hookimpl
 def sample(fitted: Fitted, n: int, given: dict[str, Tensor], options: Any, run: Run) -> dict[str, Tensor]:
-    """Sample x = G(source, z), rounded. Without z, all samples of one source are equal."""
+    """Sample x = G(source, z), rounded. Without z, all samples of one source are equal.
+
+    Args:
+        fitted: The fitted model.
+        n: Number of samples.
+        given: The source, and optionally z, by name, (row, ...).
+        options: There are no options.
+        run: The run of the call.
+
+    Returns:
+        x in levels (row, *event), and z (row, latent) if the model has z.
+
+    Raises:
+        InputError: When z has another shape.
+        DivergedError: When the generator returns values that are not finite.
+    """
     module = pix2pix(fitted)
     latents: dict[str, Tensor] = {}
     if module.latents:
@@ -246,7 +271,20 @@ def sample(fitted: Fitted, n: int, given: dict[str, Tensor], options: Any, run: 
 
 @hookimpl
 def score(fitted: Fitted, data: dict[str, Tensor], options: ScoreOptions, run: Run) -> xr.Dataset:
-    """Score rows by D (`critic`), or by `log_prob` in nats under a normal around the image of a G without z."""
+    """Score rows by D, or by a normal around the image of a G without z.
+
+    Args:
+        fitted: The fitted model.
+        data: Pairs of x and source, by name, (row, ...).
+        options: Options of the score.
+        run: The run of the call.
+
+    Returns:
+        The surrogate `critic` (row,), or `log_prob` (row,) in nats.
+
+    Raises:
+        InputError: When the estimator is `normal` and the model has z.
+    """
     module = pix2pix(fitted)
     if options.estimator == "normal":
         if module.latents:

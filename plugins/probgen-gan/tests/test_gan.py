@@ -252,7 +252,7 @@ def test_completion_is_the_best_of_several_searches(members: int) -> None:
     again = found["x"].values
     np.testing.assert_array_equal(again[:, known], np.broadcast_to(x, again.shape)[:, known])
     assert "search" in found["search_error"].attrs["long_name"]
-    assert "no draw" in found["search_error"].attrs["long_name"]
+    assert "x is not sampled" in found["search_error"].attrs["long_name"]
     spread = float(truth.std())
     assert np.median(found["search_error"]) < 0.02 * spread
     good = found["search_error"].values < 0.02 * spread
