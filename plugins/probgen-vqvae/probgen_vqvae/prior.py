@@ -51,7 +51,9 @@ class Prior(Objective):
             self.nets.append(net)
 
     def p(self, level: int, above: list[Tensor], c: Tensor | None) -> Autoregressive:
-        """Return the distribution of a level's codes, given the coarser levels: p(z_l | z_1, .., z_{l-1}, c).
+        """Return the distribution of a level's codes, given the coarser levels and the conditions.
+
+        The distribution is p(z_l | z_1, .., z_{l-1}, c).
 
         Args:
             level: Number of the level, from 0.
