@@ -47,7 +47,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: MomentsOptions, call: Call) -
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """Draw the figure `features`, with means as points and standard deviations as bars."""
+    """Plot the figure `features`, with means as points and standard deviations as bars."""
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
     for i, source in enumerate(found["source"].values):

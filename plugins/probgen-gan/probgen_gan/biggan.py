@@ -279,7 +279,7 @@ class BigGAN(Layered):
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
-    """Draw the figures of every game, of truncated z, and of the classes.
+    """Plot the figures of every game, of truncated z, and of the classes.
 
     Args:
         fitted: The fitted GAN.

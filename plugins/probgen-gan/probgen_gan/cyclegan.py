@@ -87,7 +87,7 @@ class Options(BaseOptions):
     d_channels: tuple[int, ...] = Field(
         (24, 48),
         min_length=1,
-        description="channels of the discriminators' layers, each of which halves the image",
+        description="channels of the discriminators' layers; each layer halves the image",
     )
     mirrored: bool = Field(False, description="mirror images at random, left to right, in training")
 
@@ -472,7 +472,7 @@ def cyclegan(fitted: Fitted) -> CycleGAN:
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, *, seed: int, device: str | None) -> dict[str, Figure]:
-    """Draw images of both kinds, their translations, and the translations back.
+    """Plot images of both kinds, their translations, and the translations back.
 
     Args:
         fitted: The fitted model.

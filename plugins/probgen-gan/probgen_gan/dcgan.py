@@ -45,7 +45,7 @@ class Options(GameOptions):
 
     latent: int = Field(64, ge=1, description="dimensions of z")
     channels: tuple[int, ...] = Field(
-        (64, 128), description="channels of D's layers, each of which halves the image; reversed in G"
+        (64, 128), description="channels of D's layers; each layer halves the image; reversed in G"
     )
     batch_size: int = Field(64, ge=1, description="rows per training step")
     learning_rate: float = Field(2e-4, gt=0, description="Adam's learning rate, for both networks")

@@ -137,7 +137,7 @@ def play(
             a true `done` ends the stage.
 
     Raises:
-        DivergedError: When a loss is not finite. The player's weights are those before this turn.
+        DivergedError: When a loss is not finite. The player's weights then stay unchanged.
         PluginError: When a name in `keep` is already used for a player, or when `stage` is not a valid new name.
     """
     weights = {name: _weights(player) for name, player in players.items()}
@@ -212,7 +212,7 @@ def _move(
     value = found["loss"]
     if not math.isfinite(value):
         raise DivergedError(
-            f"{who} is {value}; the player's weights are those before this step. Try a lower learning_rate, "
+            f"{who} is {value}, and the player's weights stay unchanged. Try a lower learning_rate, "
             "the penalties r1 and r2, or spectral normalization."
         )
     player.optimizer.step()

@@ -27,11 +27,15 @@ FLOOR = 0.01  # final learning rate, as a share of the initial one
 
 
 class ScoreOptions(Options):
-    """The options of `score` of GANs that are conditioned on an image."""
+    """The options of `score` of GANs that are conditioned on an image.
+
+    `critic` is the output of D. `normal` is log p of x under a normal around the image of G. The standard deviation is
+    from validation rows.
+    """
 
     estimator: Literal["critic", "normal"] = Field(
         "critic",
-        description="critic: output of D; normal: log p of x under a normal around G's image, with the deviation of validation rows",
+        description="output of D, or log p of x under a normal around the image of G",
     )
 
 

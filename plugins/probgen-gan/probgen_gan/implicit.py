@@ -21,11 +21,15 @@ from probgen_gan.searching import DRAWS, SearchOptions, completed
 
 
 class ScoreOptions(Options):
-    """The options of `score` of a GAN."""
+    """The options of `score` of a GAN.
+
+    `critic` is the output of D. `ratio` is log p_data / p_G by the calibrated D. `ais` is a lower bound on the
+    likelihood under stated noise, by annealed importance sampling.
+    """
 
     estimator: Literal["critic", "ratio", "ais"] = Field(
         "critic",
-        description="critic: output of D; ratio: log p_data / p_G by the calibrated D; ais: annealed likelihood under noise",
+        description="output of D, calibrated log p_data / p_G, or annealed likelihood under noise",
     )
     noise: float | None = Field(
         None, gt=0, description="standard deviation of x around G(z), in units of the data (ais only)"

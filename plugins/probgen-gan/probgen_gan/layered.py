@@ -49,7 +49,7 @@ class HalvingOptions(LayeredOptions):
     """The options of generators with layers whose discriminator has its own channels."""
 
     d_channels: tuple[int, ...] = Field(
-        (32, 64, 128), description="channels of D's layers, each of which halves the image"
+        (32, 64, 128), description="channels of D's layers; each layer halves the image"
     )
 
     @model_validator(mode="after")

@@ -24,7 +24,7 @@ LIMITS = (None, 1.0, 0.5, 0.2)
 
 
 def truncation(fitted: Fitted, towards: str, **again: Any) -> Figure:
-    """Draw samples with decreasing psi, one line each, truncated towards the mean of w, the class or the cluster."""
+    """Plot samples with decreasing psi, one line each, truncated towards the mean of w, the class or the cluster."""
     given = _start(fitted, **again)
     lines = [_drawn(fitted, given, mean=True, **again)]
     for psi in PSI[1:]:
@@ -33,7 +33,7 @@ def truncation(fitted: Fitted, towards: str, **again: Any) -> Figure:
 
 
 def limits(fitted: Fitted, **again: Any) -> Figure:
-    """Draw samples of z with smaller and smaller limits, one line each."""
+    """Plot samples of z with smaller and smaller limits, one line each."""
     given = _start(fitted, **again)
     given.pop("z")
     lines = [_drawn(fitted, given, truncation=limit, n=1 if given else ACROSS, **again) for limit in LIMITS]
@@ -41,7 +41,7 @@ def limits(fitted: Fitted, **again: Any) -> Figure:
 
 
 def mixing(fitted: Fitted, **again: Any) -> Figure:
-    """Draw a table of mixed styles: the first layers are from the left image, the other layers from the top image."""
+    """Plot a table of mixed styles: the first layers are from the left image, the other layers from the top image."""
     given = _start(fitted, **again)
     layers = probgen.sample(fitted, given=given, mean=True, **again)["styles"].values[0]
     half, n = layers.shape[1] // 2, ACROSS // 2
@@ -60,7 +60,7 @@ def mixing(fitted: Fitted, **again: Any) -> Figure:
 
 
 def levels(fitted: Fitted, of_level: Callable[[Mapping[str, Tensor], int], Tensor], **again: Any) -> Figure:
-    """Draw the images of each level from the same z, up-sampled, one line each."""
+    """Plot the images of each level from the same z, up-sampled, one line each."""
     module = layered(fitted)
     given = {k: torch.as_tensor(v) for k, v in _start(fitted, **again).items()}
     with torch.no_grad():
@@ -70,7 +70,7 @@ def levels(fitted: Fitted, of_level: Callable[[Mapping[str, Tensor], int], Tenso
 
 
 def classes(fitted: Fitted, **again: Any) -> Figure:
-    """Draw samples of each class of the first condition, one line each."""
+    """Plot samples of each class of the first condition, one line each."""
     name, part = next(iter(fitted.event.given.items()))
     known = np.repeat(np.arange(min(part.levels or 1, 20)), ACROSS)
     rest = {k: np.zeros(len(known), int) for k in fitted.event.given if k != name}

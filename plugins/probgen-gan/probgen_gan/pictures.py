@@ -24,7 +24,7 @@ SIDE = 200  # points along each side of the surface
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
-    """Draw the figures of a fitted GAN.
+    """Plot the figures of a fitted GAN.
 
     Args:
         fitted: The fitted GAN.
@@ -51,7 +51,7 @@ def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure
 
 
 def game(fitted: Fitted) -> Figure:
-    """Draw both losses by step, and V(G, D) if D is a probability. V is -log 4 if D cannot distinguish rows and samples."""
+    """Plot both losses by step, and V(G, D) if D is a probability. V is -log 4 if D cannot distinguish rows and samples."""
     assert isinstance(fitted.options, DuelOptions)
     history = fitted.history
     step = np.arange(1, history.sizes["step"] + 1)
@@ -75,7 +75,7 @@ def game(fitted: Fitted) -> Figure:
 
 
 def draws_by_step(fitted: Fitted, data: xr.Dataset) -> Figure:
-    """Draw samples of the first member from the same z, at several moments of the fit."""
+    """Plot samples of the first member from the same z, at several moments of the fit."""
     kept = fitted.groups["draws"]
     steps, x = kept["moment"].values, kept["x"].values
     if fitted.event.dims[-2:] == ("height", "width"):
@@ -92,7 +92,7 @@ def draws_by_step(fitted: Fitted, data: xr.Dataset) -> Figure:
 
 
 def members(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
-    """Draw samples of each member at the end of the fit."""
+    """Plot samples of each member at the end of the fit."""
     n = adversarial(fitted).members
     across = math.ceil(math.sqrt(2.5 * n))
     down = math.ceil(n / across)
@@ -108,7 +108,7 @@ def members(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
 
 
 def surface(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
-    """Draw log p_data / p_G by the calibrated discriminator over the plane, with rows and samples."""
+    """Plot log p_data / p_G by the calibrated discriminator over the plane, with rows and samples."""
     middle, half = _middle(data)
     axis = np.linspace(-half, half, SIDE)
     points = np.stack(np.meshgrid(axis + middle[0], axis + middle[1]), -1)
@@ -130,7 +130,7 @@ def surface(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
 
 
 def nearest(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
-    """Draw samples above their nearest rows of the data, by Euclidean distance."""
+    """Plot samples above their nearest rows of the data, by Euclidean distance."""
     given = {name: data[name].values[:NEAREST] for name in fitted.event.given}
     x = data["x"].values
     draws = probgen.sample(fitted, 1 if given else NEAREST, given=given, **again)["x"].values

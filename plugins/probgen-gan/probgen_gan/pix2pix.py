@@ -80,7 +80,7 @@ class Options(BaseOptions):
         0.3, ge=0, lt=1, description="share of channels of G's smallest maps dropped in training"
     )
     d_channels: tuple[int, ...] = Field(
-        (32, 64), min_length=1, description="channels of D's layers, each of which halves the image"
+        (32, 64), min_length=1, description="channels of D's layers; each layer halves the image"
     )
     mirrored: bool = Field(False, description="mirror pairs at random, left to right, in training")
 

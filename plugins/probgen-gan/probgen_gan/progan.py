@@ -253,7 +253,7 @@ class ProGAN(Layered):
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
-    """Draw the figures of every game, of each level for the same z, and of the classes.
+    """Plot the figures of every game, of each level for the same z, and of the classes.
 
     Args:
         fitted: The fitted GAN.

@@ -39,7 +39,7 @@ class SearchOptions(Options):
     prior: float = Field(
         0.02,
         ge=0,
-        description="weight of a code's squared distance from the mean code, relative to the squared error of x",
+        description="weight of a code's squared distance from the mean code, in addition to the error of x",
         json_schema_extra=only(x=("part", "all")),
     )
 

@@ -97,7 +97,7 @@ class Options(BaseOptions):
     )
     features: str = Field(
         "discriminator",
-        description="features of the perceptual distance: discriminator, pixels (none), or a registered network",
+        description="network of the perceptual distance: discriminator, pixels (none), or a registered name",
     )
     perceptual: float = Field(0.005, ge=0, description="weight of the perceptual distance of features")
     adversarial: float = Field(0.001, ge=0, description="weight of the adversarial loss")
@@ -142,7 +142,7 @@ class ScoreOptions(GivenScoreOptions):
 
     net: Literal["game", "pixels"] = Field(
         "game",
-        description="stage of the network whose image is the mean of the normal (estimator normal only)",
+        description="stage of the network at the center of the normal (estimator normal only)",
         json_schema_extra=only(estimator="normal"),
     )
 

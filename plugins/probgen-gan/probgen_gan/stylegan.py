@@ -315,7 +315,7 @@ class StyleGAN(Layered):
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
-    """Draw the figures of every game, of truncation towards the mean and the clusters, of mixed styles, and of the classes.
+    """Plot the figures of every game, of truncation towards the mean and the clusters, of mixed styles, and of the classes.
 
     Args:
         fitted: The fitted GAN.

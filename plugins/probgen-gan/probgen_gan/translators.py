@@ -137,7 +137,7 @@ class PatchDiscriminator(nn.Module):
 
     Args:
         n: Channels of the images.
-        channels: Channels of the layers, each of which halves the maps.
+        channels: Channels of the layers. Each layer halves the maps.
         norm: Normalization of the layers after the first.
         full: Channels of a first layer that does not halve the maps; 0 omits this layer.
         spectral: Whether layers have spectral normalization (Miyato et al. 2018).

@@ -87,7 +87,7 @@ class VQOptions(StageOptions):
         0.9,
         gt=0,
         lt=1,
-        description="gamma of the codes' moving averages (paper: 0.99, which is slower); None: codes by gradient",
+        description="gamma of the codes' moving averages (paper: 0.99, slower); None: codes by gradient",
     )
     commitment: float = Field(0.25, ge=0, description="beta, weight of |E(x) - sg[e]|^2")
     distance: Literal["euclidean", "cosine"] = Field(

@@ -18,7 +18,7 @@ REDRAWN = 6
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
-    """Draw the figures of a fit.
+    """Plot the figures of a fit.
 
     Args:
         fitted: The fitted model.
@@ -40,7 +40,7 @@ def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure
 
 
 def reconstructions(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[str, Any]) -> Figure:
-    """Draw each row, the mean of p(x | z) at its codes, and the codes of each level, with one gray for each code."""
+    """Plot each row, the mean of p(x | z) at its codes, and the codes of each level, with one gray for each code."""
     given = _conditions(fitted, rows)
     codes = _codes(fitted, module, rows, again)
     decoded = probgen.sample(fitted, given=codes | given, mean=True, **again)["x"].values[0]
@@ -54,7 +54,7 @@ def reconstructions(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[s
 
 
 def perplexity(fitted: Fitted, module: Any) -> Figure:
-    """Draw the perplexity of a batch by step, for each level: the number of evenly used codes with the same entropy."""
+    """Plot the perplexity of a batch by step, for each level: the number of evenly used codes with the same entropy."""
     history = fitted.history.isel(step=fitted.history["stage"].values == "codes")
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.add_subplot()
@@ -69,7 +69,7 @@ def perplexity(fitted: Fitted, module: Any) -> Figure:
 
 
 def use(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[str, Any]) -> Figure:
-    """Draw how often each code is used, from the most used code to the least."""
+    """Plot how often each code is used, from the most used code to the least."""
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.add_subplot()
     for name, z in _codes(fitted, module, rows, again).items():
@@ -84,7 +84,7 @@ def use(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[str, Any]) ->
 
 
 def redrawn(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[str, Any]) -> Figure:
-    """Draw each row, and samples that keep the row's coarsest codes. The differences come from the finer codes."""
+    """Plot each row, and samples that keep the row's coarsest codes. The differences come from the finer codes."""
     top = module.names[0]
     codes = {top: _codes(fitted, module, rows, again)[top]}
     draws = probgen.sample(fitted, REDRAWN, given=codes | _conditions(fitted, rows), mean=True, **again)[
