@@ -192,7 +192,12 @@ class Discriminator(nn.Module):
 
 
 class BigGAN(Layered):
-    """A GAN with a class-conditional generator."""
+    """A GAN with a class-conditional generator.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+    """
 
     options: Options
     alone = True
@@ -294,5 +299,13 @@ def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure
 
 
 def build(options: Options, event: Event) -> BigGAN:
-    """Build the module in its initial state."""
+    """Build the module in its initial state.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Returns:
+        The module, which `fit` then trains in place.
+    """
     return BigGAN(options, event)

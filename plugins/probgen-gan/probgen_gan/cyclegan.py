@@ -519,5 +519,13 @@ def of_rows(options: Options, rows: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def build(options: Options, event: Event) -> CycleGAN:
-    """Build the module in its initial state."""
+    """Build the module in its initial state.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Returns:
+        The module, which `fit` then trains in place.
+    """
     return CycleGAN(options, event)

@@ -135,7 +135,12 @@ def _normalized(layer: nn.Module, spectral: bool) -> nn.Module:
 
 
 class DCGAN(Adversarial):
-    """A GAN for images, with two convolutional networks."""
+    """A GAN for images, with two convolutional networks.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+    """
 
     options: Options
     average: Generator
@@ -171,5 +176,13 @@ class DCGAN(Adversarial):
 
 
 def build(options: Options, event: Event) -> DCGAN:
-    """Build the module in its initial state."""
+    """Build the module in its initial state.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Returns:
+        The module, which `fit` then trains in place.
+    """
     return DCGAN(options, event)

@@ -86,7 +86,12 @@ class Packed(nn.Module):
 
 
 class GAN(Adversarial):
-    """A GAN for vectors, with two MLPs for each member."""
+    """A GAN for vectors, with two MLPs for each member.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+    """
 
     options: Options
 
@@ -116,5 +121,13 @@ class GAN(Adversarial):
 
 
 def build(options: Options, event: Event) -> GAN:
-    """Build the module in its initial state."""
+    """Build the module in its initial state.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Returns:
+        The module, which `fit` then trains in place.
+    """
     return GAN(options, event)

@@ -306,5 +306,13 @@ def pix2pix(fitted: Fitted) -> Pix2Pix:
 
 
 def build(options: Options, event: Event) -> Pix2Pix:
-    """Build the module in its initial state."""
+    """Build the module in its initial state.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Returns:
+        The module, which `fit` then trains in place.
+    """
     return Pix2Pix(options, event)

@@ -269,5 +269,13 @@ def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure
 
 
 def build(options: Options, event: Event) -> ProGAN:
-    """Build the module in its initial state."""
+    """Build the module in its initial state.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Returns:
+        The module, which `fit` then trains in place.
+    """
     return ProGAN(options, event)

@@ -423,5 +423,13 @@ def srgan(fitted: Fitted) -> SRGAN:
 
 
 def build(options: Options, event: Event) -> SRGAN:
-    """Build the module in its initial state."""
+    """Build the module in its initial state.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Returns:
+        The module, which `fit` then trains in place.
+    """
     return SRGAN(options, event)
