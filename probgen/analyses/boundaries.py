@@ -154,7 +154,10 @@ def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Data
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """Return the tables `accuracy` (of held-out codes), `cosine` (of boundaries), `correlation` (of scores)."""
+    """Return three tables: `accuracy`, `cosine` and `correlation`.
+
+    They show the accuracy on held-out codes, the cosines of boundaries, and the correlations of scores.
+    """
     names, title = [str(name) for name in found["factor"].values], found.attrs["title"]
     columns = ["accuracy", "extremes", "middle"]
     shown = np.stack([found[name].values for name in columns], 1)
@@ -215,7 +218,7 @@ def known_or_found(
 
 
 def scored(fitted: Fitted, options: Asked, call: Call) -> Asked:
-    """Return the options, completed with the scorer and the codes of the run's stored boundaries if no scorer is given.
+    """Return the options; without a scorer, the scorer and codes of the stored boundaries are added.
 
     Args:
         fitted: The fitted model.

@@ -1,4 +1,7 @@
-"""Find latent codes of real rows, by an encoder and by search, and measure reconstructions, edits and interpolations."""
+"""Find latent codes of real rows, by an encoder and by search.
+
+The analysis measures reconstructions, and uses the codes for edits and interpolations.
+"""
 
 from __future__ import annotations
 

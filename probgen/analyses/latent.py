@@ -100,7 +100,10 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
 def _decoded(
     fitted: Fitted, name: str, z: np.ndarray, known: dict[str, np.ndarray], call: Call
 ) -> np.ndarray:
-    """Decode codes, or sample x given the codes if the family has no decoder: (image, step, latent) -> (image, step, *event)."""
+    """Decode codes: (image, step, latent) -> (image, step, *event).
+
+    If the family has no decoder, x is sampled given the codes.
+    """
     images, steps = z.shape[:2]
     given: dict[str, Any] = {name: z.reshape(images * steps, -1)}
     given |= {k: np.repeat(v, steps, axis=0) for k, v in known.items()}
