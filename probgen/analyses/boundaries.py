@@ -67,8 +67,8 @@ Options = BoundaryOptions
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
     """Find a boundary for each attribute, and measure its accuracy on held-out codes.
 
-    The result contains `normal`, `offset` and `deviation` of each boundary, and its accuracy on held-out codes
-    (`accuracy`, `extremes`, `middle`, `r2`, `chance`).
+    The result contains `normal`, `offset` and `deviation` of each boundary, and its accuracy on held-out
+    codes (`accuracy`, `extremes`, `middle`, `r2`, `chance`).
     """
     found = found_in(space_of(fitted, data, options, call), options, call.seed)
     if call.folder is not None and Path(found.attrs["scorer"]).is_absolute():
@@ -88,7 +88,8 @@ def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Data
         Boundaries and accuracies, by `factor`.
 
     Raises:
-        NotOffered: When no sample has finite scores of all attributes, or no boundary can be fitted to the samples.
+        NotOffered: When no sample has finite scores of all attributes, or no boundary can be fitted to the
+            samples.
     """
     base = space.base
     names, y = [str(name) for name in base["factor"].values], base.values
@@ -229,7 +230,8 @@ def scored(fitted: Fitted, options: Asked, call: Call) -> Asked:
         Options of the same class.
 
     Raises:
-        InputError: When the stored boundaries belong to another generator, or their scorer is not stored in a file.
+        InputError: When the stored boundaries belong to another generator, or their scorer is not stored in a
+            file.
     """
     file = boundaries_file(call)
     return options if options.scorer is not None or file is None else like(options, _read(file, fitted), file)

@@ -54,8 +54,8 @@ def check(event: Event, options: Options) -> None:
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
     """Sample completions of rows.
 
-    The result contains the completions `x` (sample, row, *event), `truth` and `observed` (row, *event), and the
-    latents.
+    The result contains the completions `x` (sample, row, *event), `truth` and `observed` (row, *event), and
+    the latents.
     """
     rows, event = evenly(data, options.rows), fitted.event
     x = rows["x"].values

@@ -37,8 +37,8 @@ def applies(fitted: Fitted) -> bool:
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
     """Score rows site by site.
 
-    The result contains the scores with `site_log_prob`, with `site_mean` and `site_entropy` if the family computes
-    them, and `x`.
+    The result contains the scores with `site_log_prob`, with `site_mean` and `site_entropy` if the family
+    computes them, and `x`.
     """
     rows = evenly(data, options.rows)
     found = score(fitted, rows, conditionals=True, **call.common)
@@ -48,7 +48,8 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """Return the figure `surprise` of a text, or `sites` of images.
 
-    `sites` shows x, the expected values, entropy and surprise; the last two are summed over the colors of a pixel.
+    `sites` shows x, the expected values, entropy and surprise; the last two are summed over the colors of a
+    pixel.
     """
     event, title = Event.of(found), found.attrs["title"]
     if event.symbols:

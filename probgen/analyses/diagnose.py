@@ -50,10 +50,11 @@ def applies(fitted: Fitted) -> bool:
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
     """Diagnose the samples of a model.
 
-    The result contains the measures, tests and mode shares of `probgen.diagnose`, and each measure as a figure.
+    The result contains the measures, tests and mode shares of `probgen.diagnose`, and each measure as a
+    figure.
 
-    With `given` there is one diagnosis per case, and the figures are means over the cases. Measures of modes also
-    have their least and greatest value over the cases: `modes_least`, `modes_most`, ...
+    With `given` there is one diagnosis per case, and the figures are means over the cases. Measures of modes
+    also have their least and greatest value over the cases: `modes_least`, `modes_most`, ...
     """
     # other models of the recipe may have other latents
     names = [name for name in options.given if name in latents_of(fitted.module)]

@@ -77,8 +77,8 @@ class Options(SpaceOptions):
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
     """Find directions, and show samples moved along them.
 
-    The result contains the unit vectors `direction`, the `deviation` of codes along them, `strip` and `walk`. With a
-    scorer it also contains `effect`, the mean changes of attributes.
+    The result contains the unit vectors `direction`, the `deviation` of codes along them, `strip` and `walk`.
+    With a scorer it also contains `effect`, the mean changes of attributes.
     """
     options = scored(fitted, options, call)
     if options.scorer is None:

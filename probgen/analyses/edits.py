@@ -68,8 +68,8 @@ class Options(MoveOptions):
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
     """Edit attributes of samples by moving their codes.
 
-    The result contains `moved` (edited, factor), the mean changes in standard deviations of the scores; `move`, the
-    change of a code for one standard deviation; and `strip` (edited, image, step, *event).
+    The result contains `moved` (edited, factor), the mean changes in standard deviations of the scores;
+    `move`, the change of a code for one standard deviation; and `strip` (edited, image, step, *event).
     """
     layers = layers_of(options.layers)
     space, found = known_or_found(fitted, data, options, call)

@@ -1,6 +1,7 @@
 """Measure the fidelity of a sampled table: marginals, dependence, a classifier two-sample test, and copies.
 
-Held-out rows are compared with rows of the fit in the same way. These values are the reference of a perfect model.
+Held-out rows are compared with rows of the fit in the same way. These values are the reference of a perfect
+model.
 """
 
 from __future__ import annotations
@@ -58,15 +59,18 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
 
     The result contains:
 
-    - `marginal` (feature,): the largest difference of distribution functions; for classes, the total variation.
-    - `dependence` (feature, feature_): rank correlations of samples minus those of real rows; classes by number.
+    - `marginal` (feature,): the largest difference of distribution functions; for classes, the total
+      variation.
+    - `dependence` (feature, feature_): rank correlations of samples minus those of real rows; classes by
+      number.
     - `told_apart`: accuracy of a classifier of samples and real rows (1/2 is best).
-    - `copied`: share of samples that are nearer to a row of the fit than half of the held-out rows are (1/2 is
-      best, 1 means copies).
+    - `copied`: share of samples that are nearer to a row of the fit than half of the held-out rows are (1/2
+      is best, 1 means copies).
 
-    If the rows of the fit are known, `..._held_out` compares them with the real rows in the same way. With `target`,
-    `accuracy_of_draws` and `accuracy_of_rows` are accuracies on the given rows of a classifier trained on samples and
-    on rows of the fit. `accuracy_of_most` is the accuracy of always predicting the most frequent class.
+    If the rows of the fit are known, `..._held_out` compares them with the real rows in the same way. With
+    `target`, `accuracy_of_draws` and `accuracy_of_rows` are accuracies on the given rows of a classifier
+    trained on samples and on rows of the fit. `accuracy_of_most` is the accuracy of always predicting the
+    most frequent class.
     """
     columns = fitted.event.columns
     names = [column.name for column in columns]

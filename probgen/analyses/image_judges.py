@@ -114,8 +114,8 @@ def class_found(learned: xr.Dataset, images: Sequence[np.ndarray], classes: np.n
 def readable(images: Sequence[np.ndarray], number: np.ndarray) -> float:
     """Return R^2 of a number predicted from images by ridge regression.
 
-    The regression is fitted to the first half of the images and tested on the second half. Its standardized features
-    are pixels on a grid, channel differences, and channel means and deviations.
+    The regression is fitted to the first half of the images and tested on the second half. Its standardized
+    features are pixels on a grid, channel differences, and channel means and deviations.
 
     Args:
         images: Images, (channel, height, width) each.

@@ -11,17 +11,18 @@ The variables of the result:
 
 - `psnr`, `ssim` (approach, row): luma in 8 bits (BT.601; gray images unchanged), without a border of `scale`
   pixels, if x or its pair is known.
-- `psnr_colors`: PSNR of all channels, for color images. `l1`: the mean |error| as a share of the range of levels.
+- `psnr_colors`: PSNR of all channels, for color images. `l1`: the mean |error| as a share of the range of
+  levels.
 - `gradients`: energy of differences of neighboring pixels, divided by the energy for real images.
 - `low_again` (approach, row): PSNR in dB of the condition image and the reduced result.
-- `band_distance`, `band_highest`: for 63 bands of the cosine transform of 8 x 8 pixels, the mean |log2| of the
-  energy ratio to real images, and the highest ratio.
-- `told_apart`: accuracy of a small classifier of generated and real patches of 32 x 32 pixels; it is trained on
-  other images. 1/2 is best.
+- `band_distance`, `band_highest`: for 63 bands of the cosine transform of 8 x 8 pixels, the mean |log2| of
+  the energy ratio to real images, and the highest ratio.
+- `told_apart`: accuracy of a small classifier of generated and real patches of 32 x 32 pixels; it is trained
+  on other images. 1/2 is best.
 - `class_kept`: accuracy of a classifier, trained on real images, on the samples, divided by its accuracy on
   their pairs.
-- `readable`: R^2 of a known number of the condition image, predicted from samples by ridge regression; also from
-  pairs.
+- `readable`: R^2 of a known number of the condition image, predicted from samples by ridge regression; also
+  from pairs.
 - `spread`: mean standard deviation over several samples for one image, in levels.
 - `coverage`: share of the values of x inside an interval of the samples; `coverage_nominal` is its value for
   samples of the true distribution.

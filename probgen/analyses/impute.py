@@ -56,16 +56,16 @@ def applies(fitted: Fitted) -> bool:
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
     """Impute missing values, and measure the quality on hidden cells.
 
-    The result contains the filled `table` (row, feature), `low` and `high` (row, feature), and `draws`
-    (draw, row, feature). A missing number becomes the median of its samples, a missing class the most frequent one.
+    The result contains the filled `table` (row, feature), `low` and `high` (row, feature), and `draws` (draw,
+    row, feature). A missing number becomes the median of its samples, a missing class the most frequent one.
     Each filled cell is also listed with its interval in `analyses/impute.tsv`.
 
     `nominal_coverage` is the coverage that the intervals should have. Intervals of unordered classes are NaN.
 
-    Cells hidden by `hide` are used only for the quality measures; `table` keeps their observed values. The measures
-    per column are `column_coverage` of the intervals, `column_accuracy` of classes, and `column_rmse`, the root mean
-    square error in standard deviations of the column; -1 where a measure does not apply. Their means over columns are
-    `coverage_mean`, `accuracy_mean` and `rmse_mean`.
+    Cells hidden by `hide` are used only for the quality measures; `table` keeps their observed values. The
+    measures per column are `column_coverage` of the intervals, `column_accuracy` of classes, and
+    `column_rmse`, the root mean square error in standard deviations of the column; -1 where a measure does
+    not apply. Their means over columns are `coverage_mean`, `accuracy_mean` and `rmse_mean`.
     """
     rows = evenly(data, options.rows)
     event, x = fitted.event, known_values(rows)

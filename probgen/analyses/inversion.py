@@ -73,9 +73,9 @@ def check(event: Event, options: Options) -> None:
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
     """Invert rows by each method.
 
-    The result contains `reconstruction` (approach, row, *event), `psnr` (approach, row), `code` (coded, row, *dims)
-    and its `distance` (coded, row). With a scorer it also contains `attribute_error` and edits of rows. It also has
-    interpolations, and for images diffusions (patches adapted to another image).
+    The result contains `reconstruction` (approach, row, *event), `psnr` (approach, row), `code` (coded, row,
+    *dims) and its `distance` (coded, row). With a scorer it also contains `attribute_error` and edits of
+    rows. It also has interpolations, and for images diffusions (patches adapted to another image).
     """
     judged = options.scorer is not None or boundaries_file(call) is not None
     if not judged:

@@ -62,8 +62,8 @@ def _vector(fitted: Fitted) -> str | None:
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
     """Encode rows, and decode codes, interpolations and random walks.
 
-    The result contains codes (row, latent), labels and clusters, and x with its reconstructions, interpolations and
-    walks. With clusters and labels it also contains their agreement.
+    The result contains codes (row, latent), labels and clusters, and x with its reconstructions,
+    interpolations and walks. With clusters and labels it also contains their agreement.
     """
     name, event = _vector(fitted), fitted.event
     assert name is not None

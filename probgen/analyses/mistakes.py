@@ -1,9 +1,9 @@
 """Find mistakes of a generator, and move their codes away from mistakes (Shen et al., CVPR 2020, section 4.3).
 
-A mistake is a sample that is far from every real row. Many mistakes lie between clusters of good samples, where no
-hyperplane separates them. The codes therefore move down the slope of a quadratic regression at each code; the
-boundary of the paper is its linear part. The worst samples improve with any other code, because they were selected
-as the worst. Every figure is therefore compared with random directions of the same length.
+A mistake is a sample that is far from every real row. Many mistakes lie between clusters of good samples,
+where no hyperplane separates them. The codes therefore move down the slope of a quadratic regression at each
+code; the boundary of the paper is its linear part. The worst samples improve with any other code, because
+they were selected as the worst. Every figure is therefore compared with random directions of the same length.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Options(BoundaryOptions):
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
     """Move the worst samples, and compare their distances from real rows before and after.
 
-    The result also contains the distances after random moves, the distances of other real rows, and the mean absolute
-    change of the fixed attributes.
+    The result also contains the distances after random moves, the distances of other real rows, and the mean
+    absolute change of the fixed attributes.
     """
     space, found = known_or_found(fitted, data, options, call)
     net = space.telling

@@ -1,7 +1,7 @@
 """Find the rows that a model finds least likely, and the columns that make them unlikely.
 
-The surprise of row x and column i is -log p(x_i | all other columns) = log p(x_-i) - log p(x), minus its mean over
-typical rows. Columns are named one after another, and a named column is then treated as missing.
+The surprise of row x and column i is -log p(x_i | all other columns) = log p(x_-i) - log p(x), minus its mean
+over typical rows. Columns are named one after another, and a named column is then treated as missing.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ def applies(fitted: Fitted) -> bool:
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
     """Return the least likely rows, least likely first.
 
-    The result contains `place` (position in the data), `log_prob` (row,), `surprise` (row, feature) in nats more than
-    usual, `x`, and `why`: the most surprising columns with their values. `log_prob_rows` contains all rows.
+    The result contains `place` (position in the data), `log_prob` (row,), `surprise` (row, feature) in nats
+    more than usual, `x`, and `why`: the most surprising columns with their values. `log_prob_rows` contains
+    all rows.
     """
     if "observed" in data:
         data = data.assign(x=(data["x"].dims, known_values(data), data["x"].attrs)).drop_vars("observed")
@@ -92,8 +93,8 @@ def _explained(
 ) -> tuple[np.ndarray, list[list[int]]]:
     """Return the surprise of each cell beyond the usual, (row, feature), and the named columns of each row.
 
-    The most surprising column is named first and then treated as missing, because one wild value makes all related
-    columns surprising.
+    The most surprising column is named first and then treated as missing, because one wild value makes all
+    related columns surprising.
     """
     x = rows["x"].values.astype(np.float64)
     left = x.copy()

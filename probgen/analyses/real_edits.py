@@ -74,7 +74,8 @@ def edited_rows(
         options: Options of the use of codes.
 
     Returns:
-        `own` (of, edited), the change of the edited attribute by method and for samples, and strips of real rows.
+        `own` (of, edited), the change of the edited attribute by method and for samples, and strips of real
+        rows.
 
     Raises:
         InputError: When an attribute is unknown.
@@ -167,8 +168,8 @@ def diffused_rows(
 ) -> xr.Dataset:
     """Insert a patch of each row into the next row, and adapt the result (Zhu et al. 2020, section 3.4).
 
-    Only the patch is compared. The search starts at the encoder's code of the composed image, or at the nearest
-    samples if there is no encoder.
+    Only the patch is compared. The search starts at the encoder's code of the composed image, or at the
+    nearest samples if there is no encoder.
 
     Args:
         its: The generator.

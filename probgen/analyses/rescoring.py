@@ -42,8 +42,8 @@ class Options(MoveOptions):
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
     """Move codes in one layer at a time, and score the results again.
 
-    The result contains `effect` (edited, layer, factor) with its error and interval, the effects of random directions,
-    and the layers that stand out.
+    The result contains `effect` (edited, layer, factor) with its error and interval, the effects of random
+    directions, and the layers that stand out.
     """
     space, found = known_or_found(fitted, data, options, call)
     if "layer" not in space.dims[:1]:

@@ -1,7 +1,7 @@
 """Restore degraded images with a generator, and compare the results with the truth and with plain baselines.
 
-For each task the same rows are degraded and then restored: the method searches for codes whose degraded output
-matches the degraded image. The baselines use no other image (Gu, Shen & Zhou, CVPR 2020).
+For each task the same rows are degraded and then restored: the method searches for codes whose degraded
+output matches the degraded image. The baselines use no other image (Gu, Shen & Zhou, CVPR 2020).
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ def check(event: Event, options: Options) -> None:
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
     """Restore rows in each task by each method.
 
-    The result contains `restored` (task, approach, row, *event), `psnr` (task, approach, row), and with a scorer
-    `attribute_error` (task, approach, factor). Its figures are `psnr_TASK_METHOD`, `gain_TASK` and
+    The result contains `restored` (task, approach, row, *event), `psnr` (task, approach, row), and with a
+    scorer `attribute_error` (task, approach, factor). Its figures are `psnr_TASK_METHOD`, `gain_TASK` and
     `attribute_error_TASK_METHOD`.
     """
     event = fitted.event

@@ -318,7 +318,8 @@ def _follows(fitted: Fitted, name: str, latent: str, arrays: Mapping[str, np.nda
 def standard_normal(space: LatentSpace) -> bool:
     """Return whether the codes look standard normal.
 
-    Interpolations between these codes use great circles, because a straight line passes the center, where no codes lie.
+    Interpolations between these codes use great circles, because a straight line passes the center, where no
+    codes lie.
 
     Args:
         space: Codes.

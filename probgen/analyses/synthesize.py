@@ -36,8 +36,8 @@ def applies(fitted: Fitted) -> bool:
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
     """Sample a table.
 
-    The result contains `table` (row, feature), which is also written to `analyses/synthesize.csv`. With data it also
-    contains as many real rows, `real` (real_row, feature).
+    The result contains `table` (row, feature), which is also written to `analyses/synthesize.csv`. With data
+    it also contains as many real rows, `real` (real_row, feature).
     """
     drawn = rounded(sample(fitted, options.n, **call.common)["x"].values, fitted.event.columns)
     found = xr.Dataset({"table": (("row", "feature"), drawn, described(fitted.event))})

@@ -36,8 +36,8 @@ def check(options: Any) -> None:
 def run(fitted: Fitted, data: xr.Dataset, options: Any, call: Call) -> xr.Dataset:
     """Translate the sources of rows.
 
-    The result contains the texts `source`, `reference`, `greedy` and `beam` (row,), and `bleu_source`, `bleu_greedy`
-    and `bleu_beam`.
+    The result contains the texts `source`, `reference`, `greedy` and `beam` (row,), and `bleu_source`,
+    `bleu_greedy` and `bleu_beam`.
     """
     name = source_of(fitted.event)
     assert name is not None

@@ -1,7 +1,7 @@
 """Translate texts or images, and compare the translations with references.
 
-Texts are compared by BLEU (`text_translations`); images in decibels and by a classifier of samples and real images
-(`image_translations`).
+Texts are compared by BLEU (`text_translations`); images in decibels and by a classifier of samples and real
+images (`image_translations`).
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ class Colors:
 def moved(x: np.ndarray, source: Colors, target: Colors, levels: int) -> np.ndarray:
     """Transform the color of each pixel from a source to a target distribution (Pitie & Kokaram 2007).
 
-    The transform is the optimal transport between the normal distributions of both. The result is clipped to the levels.
+    The transform is the optimal transport between the normal distributions of both. The result is clipped to
+    the levels.
 
     Args:
         x: Images, (row, channel, height, width).

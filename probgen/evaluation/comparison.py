@@ -30,16 +30,18 @@ def compare(scores: Mapping[str, xr.Dataset]) -> xr.Dataset:
     Returns:
         A table by `model`, best first:
 
-        - `log_prob`, `log_prob_se`: mean over rows (weighted, if the rows have weights) and its standard error.
+        - `log_prob`, `log_prob_se`: mean over rows (weighted, if the rows have weights) and its standard
+          error.
         - `difference`, `difference_se`: mean paired difference to the first model and its standard error.
         - `kind`, `estimator`: the kind of the value (exact, a bound, an estimate) and its estimator.
-        - `rank`: 1 + the number of models that are certainly better, as far as their kinds show. A model is better
-          than another if its exact value or lower bound is greater than the other's exact value or upper bound. A lower
-          bound below another value proves nothing, so both models have the same rank. Estimates count as exact.
+        - `rank`: 1 + the number of models that are certainly better, as far as their kinds show. A model is
+          better than another if its exact value or lower bound is greater than the other's exact value or
+          upper bound. A lower bound below another value proves nothing, so both models have the same rank.
+          Estimates count as exact.
 
     Raises:
-        InputError: When there are no scores, a score is not a log-likelihood, or scores differ in measure, conditions,
-            rows or weights.
+        InputError: When there are no scores, a score is not a log-likelihood, or scores differ in measure,
+            conditions, rows or weights.
     """
     if not scores:
         raise InputError(

@@ -1,12 +1,12 @@
 """Diagnosis of the samples of a generator: all measures with intervals, and a verdict in one line.
 
-The verdict is based on four tests against real rows that did not define the modes. Each test has a false-alarm rate
-of `ALARM`:
+The verdict is based on four tests against real rows that did not define the modes. Each test has a
+false-alarm rate of `ALARM`:
 
-- weights: compares the histograms of samples and real rows over the modes (Pearson's statistic, by permutations).
-  Each mode without a sample is tested as well.
-- outliers: counts samples that are further from their mode than all real rows. The count is hypergeometric if both
-  have the same distribution.
+- weights: compares the histograms of samples and real rows over the modes (Pearson's statistic, by
+  permutations). Each mode without a sample is tested as well.
+- outliers: counts samples that are further from their mode than all real rows. The count is hypergeometric if
+  both have the same distribution.
 - spread: compares distances of samples and real rows from their modes (Mann & Whitney 1947).
 - apart: a classifier two-sample test, for differences that the other tests do not detect.
 """
@@ -58,7 +58,8 @@ def diagnose(
     Args:
         real: Real rows, (row, feature).
         fake: Samples, (row, feature).
-        locate: Function from rows to their modes: `Modes.locate` of modes fitted to other rows, or a classifier.
+        locate: Function from rows to their modes: `Modes.locate` of modes fitted to other rows, or a
+            classifier.
         modes: Number of modes.
         k: Number of neighbors for precision, recall, density and coverage.
         seed: Seed of tests and intervals.
@@ -66,10 +67,10 @@ def diagnose(
     Returns:
         A Dataset with
 
-        - `value`, `low`, `high` (measure): each measure and its 95 % interval. The measures are modes (captured modes),
-          high_quality, reverse_kl, spread, precision, recall, density, coverage, mmd, frechet, support (number of
-          different samples, relative to the data) and accuracy (of a classifier of samples and data; 0.5 if it cannot
-          distinguish them).
+        - `value`, `low`, `high` (measure): each measure and its 95 % interval. The measures are modes
+          (captured modes), high_quality, reverse_kl, spread, precision, recall, density, coverage, mmd,
+          frechet, support (number of different samples, relative to the data) and accuracy (of a classifier
+          of samples and data; 0.5 if it cannot distinguish them).
         - `p_value` (test): p-values of the four tests.
         - `data`, `draws`, `missing` (mode): mode shares of data and samples, and whether a mode was dropped.
         - attributes `verdict` and, if a number is infinite, `note`, which explains it.

@@ -11,8 +11,8 @@ from probgen.evaluation.manifold import centered, squared_distances
 def frechet(real: np.ndarray, fake: np.ndarray) -> float:
     """Return the squared 2-Wasserstein distance of two Gaussians with the moments of two sets of rows.
 
-    |m - m'|^2 + tr(C + C' - 2 (C C')^1/2) (Dowson & Landau 1982). With the features of Inception it is the FID (Heusel
-    et al. 2017). It is biased upwards for few rows.
+    |m - m'|^2 + tr(C + C' - 2 (C C')^1/2) (Dowson & Landau 1982). With the features of Inception it is the
+    FID (Heusel et al. 2017). It is biased upwards for few rows.
 
     Args:
         real: Rows, (row, feature).
@@ -37,8 +37,8 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class MMD:
     """The squared maximum mean discrepancy of two sets of rows, with a Gaussian kernel exp(-d^2 / 2 h^2).
 
-    h is the median distance of all pairs. The estimate is unbiased, and can therefore be negative (Gretton et al. 2012,
-    eq. 3). The kernel of all pairs is kept in memory: 8 (n + m)^2 bytes.
+    h is the median distance of all pairs. The estimate is unbiased, and can therefore be negative (Gretton et
+    al. 2012, eq. 3). The kernel of all pairs is kept in memory: 8 (n + m)^2 bytes.
 
     Args:
         real: Rows, (row, feature).

@@ -18,11 +18,11 @@ AT_ONCE = 500  # permutations per batch
 def same_histogram(a: np.ndarray, b: np.ndarray, seed: int = 0) -> float:
     """Return the p-value of the hypothesis that the counts of two sets come from the same distribution.
 
-    The statistic is Pearson's chi-square (Pearson 1900). Its distribution is computed by random division of the same rows
-    into two sets of these sizes. The p-value is exact for any number of rows in a cell (Pitman 1937). With the
-    chi-square distribution, rare cells would give too many alarms: 0.066 instead of 0.001, for 50 modes of shares
-    1 / i^2, 10,000 rows and 200 samples. Permutations end with the 50th that is as uneven (Besag & Clifford 1991), so
-    that a large p-value needs few of them.
+    The statistic is Pearson's chi-square (Pearson 1900). Its distribution is computed by random division of
+    the same rows into two sets of these sizes. The p-value is exact for any number of rows in a cell (Pitman
+    1937). With the chi-square distribution, rare cells would give too many alarms: 0.066 instead of 0.001,
+    for 50 modes of shares 1 / i^2, 10,000 rows and 200 samples. Permutations end with the 50th that is as
+    uneven (Besag & Clifford 1991), so that a large p-value needs few of them.
 
     Args:
         a: Counts of the first set, (cell,).
@@ -41,7 +41,8 @@ def same_histogram(a: np.ndarray, b: np.ndarray, seed: int = 0) -> float:
 def same_ranks(a: np.ndarray, b: np.ndarray, seed: int = 0) -> float:
     """Return the two-sided p-value of the rank test of two sets of numbers (Mann & Whitney 1947).
 
-    The test uses the normal distribution; if most numbers are tied, it uses permutations as in `same_histogram`.
+    The test uses the normal distribution; if most numbers are tied, it uses permutations as in
+    `same_histogram`.
 
     Args:
         a: Numbers, (row,).

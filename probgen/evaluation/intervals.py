@@ -1,13 +1,13 @@
 """95 % intervals of measures of two sets of rows.
 
-Both sets are random: an interval covers the expected value of the measure. Repeated rows change nearest neighbors, so
-nothing here resamples with replacement. The variance of a measure is estimated from disjoint halves of the rows, which
-are independent sets:
+Both sets are random: an interval covers the expected value of the measure. Repeated rows change nearest
+neighbors, so nothing here resamples with replacement. The variance of a measure is estimated from disjoint
+halves of the rows, which are independent sets:
 
     E (T(A) - T(B))^2 / 2 = Var T        A and B of n / 2 rows each (Politis, Romano & Wolf 1999, chapter 2)
 
-`tests/benchmarks/coverage.py` measures how often each interval covers the expected value; docs/results.md lists the
-results.
+`tests/benchmarks/coverage.py` measures how often each interval covers the expected value; docs/results.md
+lists the results.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Interval = tuple[float, float]
 def of_share(p: float, n: int, variance: float | None = None) -> Interval:
     """Return the interval of a share of rows, within 0 and 1.
 
-    It is the interval of Clopper & Pearson (1934). With a variance it uses the number of independent rows with the same
-    variance (Korn & Graubard 1998), at most n.
+    It is the interval of Clopper & Pearson (1934). With a variance it uses the number of independent rows
+    with the same variance (Korn & Graubard 1998), at most n.
 
     Args:
         p: The share.
@@ -69,9 +69,9 @@ def of_distance(value: float, linear: float, null: float) -> Interval:
 
         (value - theta)^2 <= z^2 (w theta - null),    w = linear / value
 
-    because a squared length sigma^2 chi^2_r(lambda) has the mean theta = sigma^2 (r + lambda) and the variance
-    sigma^4 (2 r + 4 lambda) = 4 sigma^2 theta - null. The variance at the value, instead of theta, would be small
-    whenever the value is small by chance (Wilson 1927 has the same for a share).
+    because a squared length sigma^2 chi^2_r(lambda) has the mean theta = sigma^2 (r + lambda) and the
+    variance sigma^4 (2 r + 4 lambda) = 4 sigma^2 theta - null. The variance at the value, instead of theta,
+    would be small whenever the value is small by chance (Wilson 1927 has the same for a share).
 
     Args:
         value: The squared distance.
@@ -117,9 +117,9 @@ def variances_by_halves(
 ) -> Interval:
     """Return `linear` and `null` of a squared distance (see `of_distance`), estimated from halves and quarters.
 
-    Its variance has a part a, which decreases with the number of rows and is 0 if the distance is 0, and a part b = null,
-    which decreases with the square of the number of rows. Halves have the variance 2 a + 4 b, quarters 4 a + 16 b, and
-    linear is a + 2 b.
+    Its variance has a part a, which decreases with the number of rows and is 0 if the distance is 0, and a
+    part b = null, which decreases with the square of the number of rows. Halves have the variance 2 a + 4 b,
+    quarters 4 a + 16 b, and linear is a + 2 b.
 
     Args:
         measure: Function `measure(*rows)` of indices of rows of each set, (row,) each.
@@ -161,7 +161,8 @@ def of_median(values: np.ndarray) -> tuple[float, float, float]:
 def of_ratio_of_medians(a: np.ndarray, b: np.ndarray) -> Interval:
     """Return the interval of median(a) / median(b).
 
-    It combines the intervals of the logarithms of both medians (Donner & Zou 2012, eq. 7: recovered variances).
+    It combines the intervals of the logarithms of both medians (Donner & Zou 2012, eq. 7: recovered
+    variances).
 
     Args:
         a: Values of at least 0, (row,).
@@ -182,8 +183,8 @@ def of_ratio_of_medians(a: np.ndarray, b: np.ndarray) -> Interval:
 def of_ratio_of_counts(a: float, b: float) -> Interval:
     """Return the interval of the ratio of the means of two Poisson counts (Clopper & Pearson 1934).
 
-    It uses the F distribution. Counts with more variance than a Poisson count are given as the equivalent count,
-    mean^2 / variance.
+    It uses the F distribution. Counts with more variance than a Poisson count are given as the equivalent
+    count, mean^2 / variance.
 
     Args:
         a: Count in the numerator.
@@ -201,8 +202,8 @@ def of_ratio_of_counts(a: float, b: float) -> Interval:
 def of_number(seen: np.ndarray) -> Interval:
     """Return the interval of the number of different things seen in a number of samples.
 
-    A thing with a Poisson mean m is missed with probability e^-m, so the number has the variance sum e^-m (1 - e^-m). After
-    r sightings m has the posterior Gamma(r + 1/2, 1), by Jeffreys' prior.
+    A thing with a Poisson mean m is missed with probability e^-m, so the number has the variance sum e^-m (1
+    - e^-m). After r sightings m has the posterior Gamma(r + 1/2, 1), by Jeffreys' prior.
 
     Args:
         seen: How often each thing was seen, (thing,).

@@ -1,9 +1,10 @@
 """Precision, recall, density and coverage: fidelity and diversity of samples by nearest-neighbor balls.
 
-The manifold of a set is the union of balls around its rows; the radius of a ball is the distance to the k-th nearest row
-of the same set (Kynkäänniemi et al. 2019). Density and coverage use balls of the real rows only (Naeem et al. 2020).
-Balls are closed: a point at the distance of the k-th nearest row is inside. Squared distances that differ by less than
-one part in 100,000 count as equal, so that data in tenths have the same ties as data in whole numbers.
+The manifold of a set is the union of balls around its rows; the radius of a ball is the distance to the k-th
+nearest row of the same set (Kynkäänniemi et al. 2019). Density and coverage use balls of the real rows only
+(Naeem et al. 2020). Balls are closed: a point at the distance of the k-th nearest row is inside. Squared
+distances that differ by less than one part in 100,000 count as equal, so that data in tenths have the same
+ties as data in whole numbers.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ class Neighbors:
 
     Attributes:
         precision: Whether the sample lies in a ball of a real row, (fake,).
-        density: Number of such balls divided by k, (fake,). Its mean is 1 if both sets have the same distribution, and
-            greater with repeated rows.
+        density: Number of such balls divided by k, (fake,). Its mean is 1 if both sets have the same
+            distribution, and greater with repeated rows.
         recall: Whether the real row lies in a ball of a sample, (real,).
-        coverage: Whether the ball of the real row contains a sample, (real,). Its mean is 1 - 2^-k if both sets have the
-            same distribution and size.
+        coverage: Whether the ball of the real row contains a sample, (real,). Its mean is 1 - 2^-k if both
+            sets have the same distribution and size.
     """
 
     precision: np.ndarray
@@ -76,14 +77,16 @@ def neighbor_intervals(
 ) -> dict[str, intervals.Interval]:
     """Return the 95 % interval of each of the four measures.
 
-    A measure varies with the rows that are tested for membership in balls, and with the rows that define the balls:
+    A measure varies with the rows that are tested for membership in balls, and with the rows that define the
+    balls:
 
         Var p = E p(1 - p) / m + Var p(balls)
 
-    The first term is computed from the tested rows. The second is estimated from two halves of the balls with the same
-    tested rows. For coverage, balls and tested rows are split together. Variances of half as many rows are transferred in
-    units of p(1 - p) for a share, and in units of its square for a density. Balls of the halves contain half as many rows
-    for density, because with repeated rows the density increases with the number of rows.
+    The first term is computed from the tested rows. The second is estimated from two halves of the balls with
+    the same tested rows. For coverage, balls and tested rows are split together. Variances of half as many
+    rows are transferred in units of p(1 - p) for a share, and in units of its square for a density. Balls of
+    the halves contain half as many rows for density, because with repeated rows the density increases with
+    the number of rows.
 
     Args:
         near: Result of `neighbors`.
@@ -190,8 +193,8 @@ def centered(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield squared distances of rows of a to all rows of b, for some rows of a at a time.
 
-    They are computed as |a|^2 + |b|^2 - 2 a'b by one matrix product, and where this cancels as |a - b|^2. Equal rows have
-    distance 0.
+    They are computed as |a|^2 + |b|^2 - 2 a'b by one matrix product, and where this cancels as |a - b|^2.
+    Equal rows have distance 0.
 
     Args:
         a: Rows, (row, feature).

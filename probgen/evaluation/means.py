@@ -12,13 +12,14 @@ import xarray as xr
 def mean(values: Any, weight: np.ndarray | None = None) -> tuple[float, float]:
     """Return the weighted mean of values and its standard error.
 
-    m = sum w x / sum w, and the standard error is an estimate by weighted moments of independent rows (Huber 1967, White
-    1980),
+    m = sum w x / sum w, and the standard error is an estimate by weighted moments of independent rows (Huber
+    1967, White 1980),
 
         se^2 = n / (n - 1)  sum w^2 (x - m)^2 / (sum w)^2         n the number of rows with a weight other than 0
 
-    It equals s^2 / n for equal weights, does not depend on the scale of the weights, and ignores rows of weight 0. A weight
-    is the importance of a row, not a number of observations: a row of weight 2 is one observation, not two.
+    It equals s^2 / n for equal weights, does not depend on the scale of the weights, and ignores rows of
+    weight 0. A weight is the importance of a row, not a number of observations: a row of weight 2 is one
+    observation, not two.
 
     Args:
         values: Values, (row,).

@@ -21,7 +21,8 @@ class Located:
 
     Attributes:
         mode: Index of the nearest mode, (row,).
-        distance: Distance to the mode in standard deviations, (row,); None if modes are classes without a center.
+        distance: Distance to the mode in standard deviations, (row,); None if modes are classes without a
+            center.
         features: Dimension of the space of the distance.
     """
 
@@ -33,8 +34,8 @@ class Located:
     def good(self) -> np.ndarray:
         """Whether each row is of high quality: inside the region that contains 98.9 % of a Gaussian mode.
 
-        In two dimensions this is within 3 standard deviations, the usual protocol (Srivastava et al. 2017). Without a
-        distance every row is of high quality.
+        In two dimensions this is within 3 standard deviations, the usual protocol (Srivastava et al. 2017).
+        Without a distance every row is of high quality.
         """
         if self.distance is None:
             return np.ones(len(self.mode), dtype=bool)
@@ -145,7 +146,8 @@ def reverse_kl(counts: np.ndarray, share: np.ndarray) -> float:
 def reverse_kl_variances(counts: np.ndarray, of_data: np.ndarray) -> tuple[float, float]:
     """Return `linear` and `null` of `reverse_kl` (see `intervals.of_distance`).
 
-    With p of samples, q of data, and K modes with samples or data, from the first two orders of the expansion:
+    With p of samples, q of data, and K modes with samples or data, from the first two orders of the
+    expansion:
 
         linear = (sum p log^2(p/q) - KL^2) / m + (sum p^2/q - 1) / n        null = (K - 1) (1/m + 1/n)^2 / 2
 
@@ -170,8 +172,8 @@ def reverse_kl_variances(counts: np.ndarray, of_data: np.ndarray) -> tuple[float
 def spread(real: np.ndarray, fake: np.ndarray) -> float:
     """Return the spread of samples around their modes, relative to the data.
 
-    It is the ratio of the median distances: a scale for any shape, which a few outliers or a cut at 3 standard deviations
-    do not change.
+    It is the ratio of the median distances: a scale for any shape, which a few outliers or a cut at 3
+    standard deviations do not change.
 
     Args:
         real: Distances of real rows from their modes, (row,).

@@ -1,7 +1,8 @@
 """Attributes computed from pixels: the shape of strokes and of pieces of clothing.
 
-Images are (row, height, width), with ink from 0 to 1 on a background of 0. Lengths are in pixels. The attributes of
-strokes are those of Morpho-MNIST (Castro, Tan, Kainz, Konukoglu & Glocker, JMLR 2019); each has its own closed form.
+Images are (row, height, width), with ink from 0 to 1 on a background of 0. Lengths are in pixels. The
+attributes of strokes are those of Morpho-MNIST (Castro, Tan, Kainz, Konukoglu & Glocker, JMLR 2019); each has
+its own closed form.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ def morphology(x: np.ndarray) -> dict[str, np.ndarray]:
         Attributes by name, (row,) each; NaN for an image without ink:
 
         - area: ink, in pixels.
-        - thickness: width of the stroke at half of the greatest ink. In a stroke of width t the mean distance to its
-          edge is t / 4.
+        - thickness: width of the stroke at half of the greatest ink. In a stroke of width t the mean distance
+          to its edge is t / 4.
         - length: length of the stroke, area / thickness.
-        - slant: how far the top leans to the right, as a slope: minus the covariance of both directions over the vertical
-          variance.
+        - slant: how far the top leans to the right, as a slope: minus the covariance of both directions over
+          the vertical variance.
         - width: horizontal extent of the ink, and
-        - height: vertical extent, without the outermost 2 % on either side, with ink spread evenly within pixels.
+        - height: vertical extent, without the outermost 2 % on either side, with ink spread evenly within
+          pixels.
 
     Raises:
         InputError: When the images are not gray.

@@ -64,8 +64,8 @@ def harmonic(x: np.ndarray, known: np.ndarray) -> np.ndarray:
 def ssim(x: np.ndarray, truth: np.ndarray, peak: float) -> np.ndarray:
     """Return the structural similarity of each row (Wang et al. 2004, eq. 13), averaged over its map and all planes.
 
-    The window is a Gaussian of 11 x 11 pixels with standard deviation 1.5, at all positions inside the image. K1 = 0.01,
-    K2 = 0.03.
+    The window is a Gaussian of 11 x 11 pixels with standard deviation 1.5, at all positions inside the image.
+    K1 = 0.01, K2 = 0.03.
 
     Args:
         x: Images, (row, ..., height, width), at least 11 x 11 pixels.

@@ -19,8 +19,8 @@ class Pairs:
     Attributes:
         n: Number of rows.
         number: Number of pairs.
-        variance: Variance of the number over other sets of n rows of the same distribution: the variance of a Poisson
-            count, and more if equal rows form clusters.
+        variance: Variance of the number over other sets of n rows of the same distribution: the variance of a
+            Poisson count, and more if equal rows form clusters.
     """
 
     n: int
@@ -64,9 +64,9 @@ def pairs(x: np.ndarray, radius: float) -> Pairs:
 def support_size(found: Pairs) -> tuple[float, float, float]:
     """Return the size of the support and its 95 % interval, from the share of equal pairs.
 
-    N equally likely things have n (n - 1) / 2N equal pairs on average. If they are not equally likely, 1 / N is the
-    probability that two samples are equal, and the true support is larger. Without an equal pair the estimate is that for
-    one pair, and the upper end of the interval is NaN (unknown).
+    N equally likely things have n (n - 1) / 2N equal pairs on average. If they are not equally likely, 1 / N
+    is the probability that two samples are equal, and the true support is larger. Without an equal pair the
+    estimate is that for one pair, and the upper end of the interval is NaN (unknown).
 
     Args:
         found: Pairs of equal rows.
@@ -85,8 +85,8 @@ def support_size(found: Pairs) -> tuple[float, float, float]:
 def relative_support(draws: Pairs, data: Pairs) -> tuple[float, float, float]:
     """Return the support size of samples relative to an equal number of data rows, and its 95 % interval.
 
-    It is the ratio of the numbers of equal pairs. Without an equal pair of samples the estimate is that for one pair, and
-    the upper end of the interval is NaN (unknown).
+    It is the ratio of the numbers of equal pairs. Without an equal pair of samples the estimate is that for
+    one pair, and the upper end of the interval is NaN (unknown).
 
     Args:
         draws: Pairs of equal samples.

@@ -33,8 +33,8 @@ class TwoSample:
 def classifier_two_sample(real: np.ndarray, fake: np.ndarray, seed: int = 0) -> TwoSample:
     """Train a classifier of real rows and samples on one half, and test it on the other half.
 
-    As many real rows as samples are used. The classifier uses the sqrt(n) nearest of its n training rows, on features of
-    unit variance.
+    As many real rows as samples are used. The classifier uses the sqrt(n) nearest of its n training rows, on
+    features of unit variance.
 
     Args:
         real: Real rows, (row, feature).

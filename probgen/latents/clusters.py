@@ -33,8 +33,9 @@ def agreement(clusters: np.ndarray, label: np.ndarray) -> dict[str, float]:
         label: Label of each row, (row,).
 
     Returns:
-        `cluster_accuracy`: the share of rows whose cluster matches their label under the best one-to-one matching.
-        `cluster_nmi`: the normalized mutual information. `cluster_ari`: the adjusted Rand index, 0 by chance.
+        `cluster_accuracy`: the share of rows whose cluster matches their label under the best one-to-one
+        matching. `cluster_nmi`: the normalized mutual information. `cluster_ari`: the adjusted Rand index, 0
+        by chance.
     """
     known = label >= 0
     clusters, label = np.asarray(clusters)[known], np.asarray(label)[known].astype(np.int64)

@@ -36,8 +36,8 @@ def factorized(weights: Sequence[np.ndarray], k: int) -> np.ndarray:
     They are eigenvectors of A'A.
 
     Args:
-        weights: Weights of the linear layers that read a code, (out, code) each. Their rows are scaled to length 1, as
-            in the code of the paper.
+        weights: Weights of the linear layers that read a code, (out, code) each. Their rows are scaled to
+            length 1, as in the code of the paper.
         k: Number of directions.
 
     Returns:
@@ -56,7 +56,8 @@ def sensitive(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the directions along which decoded data change most.
 
-    They are eigenvectors of E J'J, with J by central differences. For a linear layer these are the directions of `factorized`, computed without its weights.
+    They are eigenvectors of E J'J, with J by central differences. For a linear layer these are the directions
+    of `factorized`, computed without its weights.
 
     Args:
         made: Function from codes (row, *dims) to data (row, ...); it is called at codes near `codes`.

@@ -1,7 +1,7 @@
 """Moves of codes that change one attribute and leave others unchanged.
 
-Moves are measured in deviations: a move of 1 changes n . c by its standard deviation over samples. Codes and moves
-with layers are flattened, or have the same dimensions.
+Moves are measured in deviations: a move of 1 changes n . c by its standard deviation over samples. Codes and
+moves with layers are flattened, or have the same dimensions.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def gentle(normal: np.ndarray, held: np.ndarray, covariance: np.ndarray) -> np.n
 
         d = S n - S H (H' S H)^-1 H' S n,   S the covariance of codes, H the fixed normals
 
-    The length is the Mahalanobis length of samples. The move is the expected difference of two samples that differ in
-    n . c and agree in all n_j . c.
+    The length is the Mahalanobis length of samples. The move is the expected difference of two samples that
+    differ in n . c and agree in all n_j . c.
 
     Args:
         normal: Normal of the attribute, (code,).

@@ -1,7 +1,7 @@
 """Directions in latent space along which an attribute changes.
 
-They are normals of hyperplanes n . c = offset between codes with more and codes with less of the attribute. Codes
-with layers are flattened. If codes lie in a subspace, the normals lie in it, too.
+They are normals of hyperplanes n . c = offset between codes with more and codes with less of the attribute.
+Codes with layers are flattened. If codes lie in a subspace, the normals lie in it, too.
 """
 
 from __future__ import annotations
@@ -29,13 +29,16 @@ CHANCE = 0.01  # false-alarm rate of "better than chance"
 class Boundaries:
     """One hyperplane per attribute, fitted to all codes.
 
-    The accuracies are measured on held-out codes with a second hyperplane, which is fitted to the other codes.
+    The accuracies are measured on held-out codes with a second hyperplane, which is fitted to the other
+    codes.
 
     Attributes:
         normal: Unit vectors, (factor, code).
-        offset: The value of n . c at the boundary, (factor,). As many codes lie above it as scores above their split.
+        offset: The value of n . c at the boundary, (factor,). As many codes lie above it as scores above
+            their split.
         deviation: Standard deviation of n . c over all codes, the unit of edits, (factor,).
-        accuracy: Balanced accuracy on all held-out codes: the mean of the accuracies of both sides, (factor,).
+        accuracy: Balanced accuracy on all held-out codes: the mean of the accuracies of both sides,
+            (factor,).
         accuracy_extremes: The same for the tenths of the scores at both ends, (factor,).
         accuracy_middle: The same for the scores between these tenths, (factor,).
         r2: R^2 of held-out scores, by a line in n . c, (factor,).
@@ -68,9 +71,9 @@ def boundaries(
     Args:
         codes: Codes, (row, code), or with more dimensions, for example (row, layer, style).
         scores: Scores of each row in any unit, (row, factor).
-        method: "least-squares": regression of all scores on codes. "logistic": logistic regression between the two
-            extremes. "svm": the same with a support vector machine, as in InterFaceGAN (Shen, Gu, Tang & Zhou, CVPR
-            2020).
+        method: "least-squares": regression of all scores on codes. "logistic": logistic regression between
+            the two extremes. "svm": the same with a support vector machine, as in InterFaceGAN (Shen, Gu,
+            Tang & Zhou, CVPR 2020).
         share: Share of the scores at each end, for logistic (default 0.1) and svm (default 0.02).
         middle: Scores that split the two sides, (factor,). NaN, or None: the median.
         held_out: Share of the rows that are held out.
@@ -81,8 +84,8 @@ def boundaries(
         The boundaries and their accuracies.
 
     Raises:
-        InputError: When there are too few codes for the dimensions in which they vary, an attribute is constant, or an
-            argument is out of range.
+        InputError: When there are too few codes for the dimensions in which they vary, an attribute is
+            constant, or an argument is out of range.
     """
     c, y = _checked(codes, scores, names)
     if method not in ("least-squares", *SHARES):

@@ -58,8 +58,9 @@ def path_length(
 def separability(codes: np.ndarray, attributes: np.ndarray, *, seed: int = 0) -> float:
     """Return the linear separability of attributes (Karras et al. 2019, section 4.2).
 
-    It is 2^(sum of H(Y | side of a hyperplane)), with entropies in bits, and 1 if hyperplanes separate all attributes. For each attribute, the half of the rows furthest from its median is
-    used. Hyperplanes are fitted to one half of these rows and tested on the other; the paper tests on the fitted rows.
+    It is 2^(sum of H(Y | side of a hyperplane)), with entropies in bits, and 1 if hyperplanes separate all
+    attributes. For each attribute, the half of the rows furthest from its median is used. Hyperplanes are
+    fitted to one half of these rows and tested on the other; the paper tests on the fitted rows.
 
     Args:
         codes: Codes, (row, code).
@@ -104,9 +105,9 @@ class DCI(NamedTuple):
 def dci(codes: np.ndarray, factors: np.ndarray, *, seed: int = 0) -> DCI:
     """Return disentanglement, completeness and informativeness (Eastwood & Williams, ICLR 2018, sections 2 and 4.1).
 
-    The weights are coefficients of the lasso, fitted to one half of the rows; the other half is predicted. A factor that
-    is not predicted better than chance (1 % over all factors) has no weights, because the entropy does not depend on
-    the size of weights.
+    The weights are coefficients of the lasso, fitted to one half of the rows; the other half is predicted. A
+    factor that is not predicted better than chance (1 % over all factors) has no weights, because the entropy
+    does not depend on the size of weights.
 
     Args:
         codes: Codes, (row, code).
@@ -143,8 +144,9 @@ def dci(codes: np.ndarray, factors: np.ndarray, *, seed: int = 0) -> DCI:
 def mig(codes: np.ndarray, factors: np.ndarray) -> float:
     """Return the mutual information gap (Chen et al., NeurIPS 2018, eq. 6).
 
-    For each factor it is the gap between the information of the two best dimensions, divided by the entropy H of the
-    factor. Both are put into 20 bins of equal counts; a factor with fewer values has one bin per value.
+    For each factor it is the gap between the information of the two best dimensions, divided by the entropy H
+    of the factor. Both are put into 20 bins of equal counts; a factor with fewer values has one bin per
+    value.
 
     Args:
         codes: Codes, (row, code).

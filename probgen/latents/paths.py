@@ -14,7 +14,8 @@ def interpolate(a: np.ndarray, b: np.ndarray, steps: int, *, spherical: bool = F
         b: Last codes, (row, latent).
         steps: Number of codes on a path.
         spherical: Follow great circles (Shoemake 1985), with lengths between the lengths of the ends. In many
-            dimensions, a straight line between samples of a Gaussian passes nearer to its center than any sample lies.
+            dimensions, a straight line between samples of a Gaussian passes nearer to its center than any
+            sample lies.
 
     Returns:
         Paths, (row, step, latent).

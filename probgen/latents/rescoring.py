@@ -1,8 +1,8 @@
 """Layers of a generator that decide an attribute: codes are moved in one layer, and decoded data are scored again.
 
-HiGAN (Yang, Shen & Zhou, IJCV 2021, eq. 3) uses the mean of max(change, 0), which noise also makes large. This
-module uses means of paired changes with their errors, and compares them with random directions for the same codes.
-If no layer stands out, no layer is named.
+HiGAN (Yang, Shen & Zhou, IJCV 2021, eq. 3) uses the mean of max(change, 0), which noise also makes large.
+This module uses means of paired changes with their errors, and compares them with random directions for the
+same codes. If no layer stands out, no layer is named.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ class Rescored:
     """Changes of scores, in standard deviations of the scores over the codes.
 
     Attributes:
-        effect: Mean change of each attribute by each direction in each single layer: (direction, layer, factor).
+        effect: Mean change of each attribute by each direction in each single layer: (direction, layer,
+            factor).
         error: Standard error of `effect`.
         random: Mean changes by random directions: (random, layer, factor).
         rectified: HiGAN's statistic, the mean of max(change, 0): (direction, layer, factor).
         p: p-value of a two-sided paired t-test of a direction's own attribute: (direction, layer).
-        called: True if the layer stands out: p is below 5 % over all layers, and the change exceeds the change by every
-            random direction in every layer: (direction, layer).
+        called: True if the layer stands out: p is below 5 % over all layers, and the change exceeds the
+            change by every random direction in every layer: (direction, layer).
         layer: The layer of the largest change if it stands out, else -1: (direction,).
     """
 
@@ -62,7 +63,8 @@ def rescore(
         codes: Sampled codes, (row, layer, ...).
         moves: Move of attribute k at index k, of any length, flattened or not: (factor, layer, ...).
         by: Common length of all moves, in deviations of codes. A move then changes one layer at a time.
-        random: Number of random directions of the same length; with 39, the false-alarm rate is at most 2.5 %.
+        random: Number of random directions of the same length; with 39, the false-alarm rate is at most 2.5
+            %.
         among: Codes whose covariance defines the length, more than their dimensions; default: `codes`.
         names: Names of the attributes, for error messages.
         seed: Seed of the random directions.

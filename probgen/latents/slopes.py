@@ -17,8 +17,8 @@ RIDGE = 30.0  # penalty, in the weight of this many rows
 class Slope:
     """A quadratic regression of scores on codes.
 
-    Codes are whitened: principal components of standard deviation 1. The regression is linear in all of them, and
-    quadratic in the leading 16.
+    Codes are whitened: principal components of standard deviation 1. The regression is linear in all of them,
+    and quadratic in the leading 16.
 
     Args:
         codes: Codes, (row, ...); they are flattened.
