@@ -268,7 +268,7 @@ def test_halves() -> None:
         expected[rows, columns] = True
         assert (hidden(image, half) == expected).all()
     assert hidden(Event(("feature",), (5,), "binary"), "last").tolist() == [False, False, True, True, True]
-    with pytest.raises(InputError, match="for images"):
+    with pytest.raises(InputError, match="only an image"):
         hidden(Event(("feature",), (5,), "binary"), "left")
 
 

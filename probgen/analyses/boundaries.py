@@ -150,7 +150,7 @@ def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Data
         scorer_sha256=_digest(space.tells),
         method=options.method,
         model_sha256=digest_of(space.fitted.state),
-        summary=said + (f"; not better than chance: {', '.join(weak)}" if weak else ""),
+        summary=said + (f"; no better than chance: {', '.join(weak)}" if weak else ""),
     )
 
 

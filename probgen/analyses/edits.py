@@ -62,7 +62,7 @@ class Options(MoveOptions):
     pictured: int = Field(6, ge=1, description="samples in a figure")
     steps: int = Field(7, ge=2, description="images in a strip")
     reach: float = Field(3.0, gt=0, description="standard deviations from the middle of a strip to its ends")
-    force: bool = Field(False, description="also edit along boundaries that are not better than chance")
+    force: bool = Field(False, description="also edit along boundaries that are no better than chance")
 
 
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
@@ -143,7 +143,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
         held=holds,
         summary=f"own change at {options.by:g}: {in_words(dict(zip(edited, own, strict=True)), lambda a: f'{a:+.2f}')}; "
         f"others on average {float(result['mean_others']):.3f}"
-        + (f"; left out, not better than chance: {', '.join(weak)}" if weak else ""),
+        + (f"; left out, no better than chance: {', '.join(weak)}" if weak else ""),
     )
 
 
@@ -219,7 +219,7 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
 
 
 def _edited(options: Options, names: list[str], found: xr.Dataset) -> tuple[list[str], list[str]]:
-    """Return the attributes to edit, and the attributes left out because their boundary is not better than chance."""
+    """Return the attributes to edit, and the attributes left out because their boundary is no better than chance."""
     asked = [options.attribute] if isinstance(options.attribute, str) else options.attribute
     if asked is not None and (not asked or len(set(asked)) < len(asked)):
         raise InputError(
@@ -233,7 +233,7 @@ def _edited(options: Options, names: list[str], found: xr.Dataset) -> tuple[list
     if weak and (asked is not None or len(weak) == len(names)):
         accuracy = float(found["accuracy"].sel(factor=weak[0]))
         raise NotOffered(
-            f"attribute {weak[0]!r}: its boundary is not better than chance (accuracy {accuracy:.2f} on held-out codes). "
+            f"attribute {weak[0]!r}: its boundary is no better than chance (accuracy {accuracy:.2f} on held-out codes). "
             "Leave it out of attribute, or set force = true."
         )
     return [name for name in asked or names if name not in weak], weak

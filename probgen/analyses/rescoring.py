@@ -104,7 +104,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
     lines = [", ".join(said)] if said else []
     lines += [f"no layer stands out: {', '.join(silent)}"] if silent else []
     lines += (
-        [f"boundaries not better than chance: {', '.join(np.array(names)[chance])}"] if chance.any() else []
+        [f"boundaries no better than chance: {', '.join(np.array(names)[chance])}"] if chance.any() else []
     )
     return result.assign_attrs(
         latent=space.latent, scorer=str(found.attrs["scorer"]), by=options.by, summary="; ".join(lines)

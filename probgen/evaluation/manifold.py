@@ -155,7 +155,9 @@ def check_k(k: int, real: int, fake: int) -> None:
         InputError: When k is below 1, or a set has k rows or fewer.
     """
     if k < 1 or min(real, fake) <= k:
-        raise InputError(f"k = {k}: between 1 and one less than the rows, which are {real} and {fake}")
+        raise InputError(
+            f"k = {k}: it must be at least 1, and less than the number of rows ({real} and {fake}). Choose another k."
+        )
 
 
 def nearest(x: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
