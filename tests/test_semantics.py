@@ -322,7 +322,7 @@ def test_a_class_is_scored_by_its_probability_and_other_classes_of_it_are_not_he
     assert [str(n) for n in found.factor.values[:2]] == ["label 0", "label 1"]
     assert set(found.of.values) == {"label"}
     edited = probgen.analyze("edits", vae, scorer=tells, n=300, attribute="label 3", force=True, measured=10)
-    assert edited.attrs["held"] == "label 3 holding nothing"
+    assert edited.attrs["held"] == "label 3 with nothing fixed"
     posterior = probgen.fit("m2", digits, **FAMILIES["m2"])
     by_class = probgen.analyze("boundaries", vae, scorer=posterior, n=300)
     assert by_class.sizes["factor"] == 10

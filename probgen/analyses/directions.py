@@ -133,7 +133,7 @@ def _walk(space: LatentSpace, options: Options) -> np.ndarray:
 def _with_effects(
     found: xr.Dataset, space: LatentSpace, moves: np.ndarray, random: np.ndarray, options: Options
 ) -> xr.Dataset:
-    """Add the effects of the directions on attributes, and those of random directions."""
+    """Add the mean changes of attributes along the directions, and along random directions."""
     few = space.some(slice(0, min(options.measured, len(space))))
     base = few.base.values
     deviation = known(base).std(0)

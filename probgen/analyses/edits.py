@@ -136,7 +136,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
         }
     )
     result["purity"] = result["mean_own"] / result["mean_others"]
-    holds = "; ".join(f"{name} holding {', '.join(held[name]) or 'nothing'}" for name in edited)
+    holds = "; ".join(f"{name} with {', '.join(held[name]) or 'nothing'} fixed" for name in edited)
     return result.assign_attrs(
         latent=space.latent,
         scorer=str(found.attrs["scorer"]),

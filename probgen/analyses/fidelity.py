@@ -61,8 +61,8 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
 
     - `marginal` (feature,): the largest difference of distribution functions; for classes, the total
       variation.
-    - `dependence` (feature, feature_): rank correlations of samples minus those of real rows; classes by
-      number.
+    - `dependence` (feature, feature_): rank correlations of samples minus rank correlations of real rows;
+      classes by number.
     - `told_apart`: accuracy of a classifier of samples and real rows (1/2 is best).
     - `copied`: share of samples that are nearer to a row of the fit than half of the held-out rows are (1/2
       is best, 1 means copies).

@@ -219,7 +219,7 @@ def _tests(at: Located, drawn: Located, modes: int, seed: int) -> dict[str, floa
 def _missing(at: Located, drawn: Located, modes: int) -> list[int]:
     """Return the modes without a good sample that were dropped significantly.
 
-    Such a mode has so many good real rows that samples from the same distribution would be among them.
+    With many good real rows in a mode, samples from the same distribution are unlikely to have none there.
     """
     real, n, m = np.bincount(at.mode[at.good], minlength=modes), len(drawn.mode), len(at.mode)
     # the probability that all `real` good points of the mode, among n + m, are real rows

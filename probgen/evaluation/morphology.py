@@ -1,7 +1,7 @@
 """Attributes computed from pixels: the shape of strokes and of pieces of clothing.
 
 Images are (row, height, width), with ink from 0 to 1 on a background of 0. Lengths are in pixels. The
-attributes of strokes are those of Morpho-MNIST (Castro, Tan, Kainz, Konukoglu & Glocker, JMLR 2019); each has
+attributes of strokes are defined in Morpho-MNIST (Castro, Tan, Kainz, Konukoglu & Glocker, JMLR 2019); each has
 its own closed form.
 """
 
