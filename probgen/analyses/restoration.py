@@ -75,7 +75,10 @@ class Options(SearchOptions):
         description="weight of a code's distance from the mean of sampled codes (method of one code)",
     )
     hole: float = Field(
-        0.375, gt=0, lt=1, description="inpainting: side of the hidden square, as a share of the image's side"
+        0.375,
+        gt=0,
+        lt=1,
+        description="inpainting: side of the hidden rectangle, as a share of the image's side",
     )
     mask: str | None = Field(
         None,

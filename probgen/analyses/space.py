@@ -75,7 +75,7 @@ class SpaceOptions(Options):
     )
     n: int = Field(5000, ge=10, description="number of codes")
     of: Literal["draws", "rows"] = Field(
-        "draws", description="use codes of samples, or codes of the data's rows (needs an encoder)"
+        "draws", description="use codes of samples, or codes of the data's rows (needs an encoder or a guide)"
     )
     given: dict[str, float] = Field(
         default_factory=dict,
