@@ -44,7 +44,7 @@ class Options(SpaceOptions):
 
     method: Literal["principal", "sensitive"] = Field(
         "principal",
-        description="principal components of the codes (GANSpace), or directions of largest change of the output (as SeFa)",
+        description="principal components of codes (GANSpace), or directions of largest output change (as SeFa)",
     )
     until: str = Field(
         "x",
@@ -59,7 +59,7 @@ class Options(SpaceOptions):
     by: float = Field(
         2.0,
         gt=0,
-        description="length of a move when effects on attributes are measured, in standard deviations of codes",
+        description="length of a move to measure effects on attributes, in standard deviations of codes",
     )
     measured: int = Field(200, ge=2, description="codes used to measure effects on attributes")
     pictured: int = Field(4, ge=1, description="samples per direction in a figure")
@@ -69,7 +69,7 @@ class Options(SpaceOptions):
     reach: float = Field(
         3.0,
         gt=0,
-        description="length of a move from the middle of a strip to its ends, in standard deviations of codes",
+        description="length of a move from the middle to the ends of a strip, in standard deviations of codes",
     )
     stops: int = Field(5, ge=2, description="samples that the closed walk passes through")
 

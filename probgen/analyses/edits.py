@@ -44,7 +44,7 @@ class MoveOptions(BoundaryOptions):
     )
     along: Literal["gentle", "normal"] = Field(
         "gentle",
-        description="gentle: the shortest move by the covariance of codes; normal: the normal, orthogonal to fixed ones",
+        description="shortest move by the covariance of codes (gentle), or the projected normal (normal)",
     )
 
 
@@ -54,9 +54,9 @@ class Options(MoveOptions):
     attribute: str | tuple[str, ...] | None = Field(
         None, description="attribute to edit, or several; default: each attribute"
     )
-    by: float = Field(2.0, description="size of an edit, in standard deviations of n . c over samples")
+    by: float = Field(2.0, description="size of an edit, in standard deviations along the boundary's normal")
     layers: str | int | None = Field(
-        None, description="layers of the code to edit: 3, or '0-2'; default: all layers"
+        None, description="layers of the code to edit, e.g. 3 or '0-2'; default: all layers"
     )
     measured: int = Field(300, ge=2, description="codes used to measure the changes of attributes")
     pictured: int = Field(6, ge=1, description="samples in a figure")

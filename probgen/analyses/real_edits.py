@@ -26,13 +26,13 @@ class WorkOptions(SearchOptions, MoveOptions):
     feature_weight: float = Field(
         0.0,
         ge=0,
-        description="weight of the scorer's features of x in the search; the scorer then also measures the errors",
+        description="weight of the scorer's features of x in the search; the scorer also measures the errors",
     )
     attribute: str | tuple[str, ...] | None = Field(
         None,
-        description="attribute to edit in real rows, or several; default: each with a boundary better than chance",
+        description="attribute to edit, or several; default: each with a boundary better than chance",
     )
-    by: float = Field(1.5, description="size of an edit, in standard deviations of n . c over samples")
+    by: float = Field(1.5, description="size of an edit, in standard deviations along the boundary's normal")
     reach: float = Field(3.0, gt=0, description="standard deviations from the middle of a strip to its ends")
     steps: int = Field(7, ge=2, description="images in a strip, and in an interpolation between rows")
     patch: float = Field(

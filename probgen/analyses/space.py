@@ -71,7 +71,7 @@ class SpaceOptions(Options):
         description="scorer of attributes: a run of the family `attributes`, a pixel function by name, or another model",
     )
     latent: str | None = Field(
-        None, description="latent or place of real numbers; default: the last one before x"
+        None, description="name of a latent or place of real numbers; default: the last one before x"
     )
     n: int = Field(5000, ge=10, description="number of codes")
     of: Literal["draws", "rows"] = Field(
