@@ -94,7 +94,7 @@ def test_nearest_rows() -> None:
 
 
 def test_too_few_rows_are_refused() -> None:
-    with pytest.raises(InputError, match="k = 5: it must be .* \(5 and 9\)"):
+    with pytest.raises(InputError, match=r"k = 5: it must be .* \(5 and 9\)"):
         neighbors(np.zeros((5, 2)), np.zeros((9, 2)))
     with pytest.raises(InputError, match="label 1 has 1 rows"):
         modes_of(np.arange(6.0).reshape(3, 2), np.array([0, 0, 1]))

@@ -140,7 +140,7 @@ def test_one_wild_value_is_named_alone(fitted: Fitted) -> None:
 def test_fidelity_of_rows_of_the_fit_says_so(fitted: Fitted) -> None:
     rows = load("customers", "train").isel(row=slice(400))
     found = probgen.analyze("fidelity", fitted, rows, reference=rows, rows=200)
-    assert "rows are those of the fit" in found.attrs["note"]
+    assert "rows are the rows of the fit" in found.attrs["note"]
     assert not [name for name in found if str(name).endswith("held_out") or name == "copied"]
 
 
