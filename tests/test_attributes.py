@@ -392,7 +392,7 @@ def test_registered_functions_and_ones_of_your_own() -> None:
     )
     with pytest.raises(PluginError, match="'few' gives 'a' of shape"):
         probgen.attributes(few, digits)
-    with pytest.raises(InputError, match="functions of pixels take gray images"):
+    with pytest.raises(InputError, match="attributes of pixels need gray images"):
         probgen.attributes("morphology", example("real"))
 
 

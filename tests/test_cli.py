@@ -184,10 +184,10 @@ def test_a_recipe_from_dry_run_to_check(tmp_path: Path) -> None:
         (
             "diagnose {run} --data iris -n 49",
             2,
-            "75 rows and 49 draws: a diagnosis needs at least 50 of each",
+            "75 rows and 49 samples: a diagnosis needs at least 50 of each",
         ),
         ("diagnose {run} --data iris -n 0", 2, "n = 0"),
-        ("diagnose {run} --data iris -k 75", 2, "k = 75: between 1 and one less than the rows"),
+        ("diagnose {run} --data iris -k 75", 2, "k = 75: it must be at least 1"),
         ("diagnose {run} --data iris --out none", 2, "no such folder"),
         ("show none", 2, "there is no none"),
         ("show .", 2, "is not a run"),

@@ -225,7 +225,7 @@ def test_a_score_means_what_the_fit_maximized(tmp_path: Path) -> None:
     data.to_netcdf(tmp_path / "data.nc")
     call = ["score", str(tmp_path / "model.h5"), "--data", str(tmp_path / "data.nc")]
     done = CliRunner().invoke(app, [*call, "--out", str(tmp_path / "scores.h5")])
-    assert "40 rows by their weights" in done.stdout
+    assert "40 rows, weighted" in done.stdout
     told = json.loads(CliRunner().invoke(app, [*call, "--json"]).stdout)
     assert told["weighted"]
     assert told["scores"][0]["mean"] == pytest.approx(total / float(data.weight.sum()))
@@ -241,8 +241,8 @@ def test_a_comparison_is_by_the_weights_and_of_equal_ones() -> None:
         scores = {str(i): probgen.score(model, scored) for i, model in enumerate(halves)}
         table = probgen.compare(scores)
         assert str(table.model.values[0]) == best
-        assert table.attrs["over"] == "40 rows by their weights, 20 of which are 0"
-    with pytest.raises(InputError, match="different weights"):
+        assert table.attrs["over"] == "40 rows, weighted (20 with weight 0)"
+    with pytest.raises(InputError, match="weights are different"):
         probgen.compare({"a": scores["0"], "b": probgen.score(halves[1], data.x)})
 
 
@@ -295,7 +295,7 @@ def test_what_an_infinite_figure_means_is_said(tmp_path: Path) -> None:
     found = probgen.diagnose(fitted, rows)
     assert np.isfinite(float(found["value"].sel(measure="support")))
     low = float(found["low"].sel(measure="support"))
-    assert f"support is known from below alone, at least {low:.2g}: no two draws" in found.attrs["note"]
+    assert f"support has only a lower bound, {low:.2g}: no two samples" in found.attrs["note"]
     fitted.save(tmp_path / "model.h5")
     np.save(tmp_path / "rows.npy", rows)
     for call in (["diagnose"], ["analyze", "diagnose"]):
@@ -303,7 +303,7 @@ def test_what_an_infinite_figure_means_is_said(tmp_path: Path) -> None:
             app, [*call, str(tmp_path / "model.h5"), "--data", str(tmp_path / "rows.npy")]
         )
         assert done.exit_code == 0, done.output
-        assert "support is known from below alone" in " ".join(done.stdout.split())
+        assert "support has only a lower bound" in " ".join(done.stdout.split())
         assert not re.search(r"\b(inf|nan)\b", done.stdout)
 
 

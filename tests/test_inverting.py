@@ -133,11 +133,11 @@ def test_what_cannot_be_searched_for_is_one_line(
         Image.fromarray(array.astype(np.uint8)).save(tmp_path / name)
         return str(tmp_path / name)
 
-    refused("there is no encoder", analysis="inversion", methods=["encoder"])
-    refused("no maps", analysis="inversion", methods=["codes"])
-    refused("draws nothing from a q", analysis="inversion", methods=["posterior"])
-    refused("nobody tells attributes", analysis="inversion", attribute="a")
-    refused("nobody tells attributes", analysis="inversion", by=2.0)
+    refused("has no encoder", analysis="inversion", methods=["encoder"])
+    refused("no feature maps", analysis="inversion", methods=["codes"])
+    refused("has no q", analysis="inversion", methods=["posterior"])
+    refused("there is no scorer of attributes", analysis="inversion", attribute="a")
+    refused("there is no scorer of attributes", analysis="inversion", by=2.0)
     refused("codes = 3 has no effect", analysis="inversion", codes=3)
     refused("held_weight = 0.5 has no effect", analysis="inversion", held_weight=0.5)
     refused("place = 'maps' has no effect", place="maps")
@@ -146,13 +146,13 @@ def test_what_cannot_be_searched_for_is_one_line(
     refused("hole has no effect with a mask", hole=0.5, mask=image("some.png", np.eye(10) * 255))
     refused("feature_weight", analysis="inversion", scorer=factors, feature_weight=0.1)
     refused("attribute = 'd'", analysis="inversion", attribute="d", scorer=factors)
-    refused("colorization is of images of three colors", tasks=["colorization"])
+    refused("colorization needs images of three colors", tasks=["colorization"])
     refused("hides nothing", mask=image("none.png", np.zeros((10, 10))))
     refused("hides everything", mask=image("all.png", np.full((10, 10), 255)))
-    refused("is 12 x 8, the images are 10 x 10", mask=image("other.png", np.eye(8, 12) * 255))
+    refused("is 12 x 8, and the images are 10 x 10", mask=image("other.png", np.eye(8, 12) * 255))
     refused("there is no such file", mask=str(tmp_path / "nowhere.png"))
     refused("cannot be shrunk by 3", factor=3, tasks=["super-resolution"])
-    refused("each one once", tasks=["denoising", "denoising"])
+    refused("a task is repeated", tasks=["denoising", "denoising"])
     left = probgen.analyze("restoration", generator, own, factor=3, rows=2, **Q, **SEARCH)
     assert list(left.task.values) == ["inpainting", "denoising"]
     refused("learning_rate = 0.2 has no effect", learning_rate=0.2)
@@ -436,7 +436,7 @@ def test_codes_of_a_conditional_model_stay_with_their_condition(digits: xr.Datas
     assert found.attrs["latent"] == "z"
     style = probgen.fit("stylegan", digits, **FAMILIES["stylegan"])
     how: dict[str, Any] = {"rows": 3, "n": 50, "search_steps": 3, "codes": 2}
-    with pytest.raises(NotOffered, match="latent 'styles' is not known of rows"):
+    with pytest.raises(NotOffered, match="latent 'styles': the rows have no value"):
         probgen.analyze("inversion", style, digits, latent="maps4", **how)
     with pytest.raises(InputError, match="place = 'maps': did you mean"):
         probgen.analyze("inversion", style, digits, place="maps", **how)

@@ -1,7 +1,7 @@
-"""One fit on 1, 2, 3 and 4 processes: the same bits, and milliseconds of the processor and of the clock a step; what the tree of EM costs.
+"""One fit on 1, 2, 3 and 4 processes: bit-identity, processor and clock time per step, and the cost of EM's tree of sums.
 
-Milliseconds are those of process 0, as the difference of two fits of different length. A speedup by the processor is an upper bound of that by the clock, which
-free cores alone show.
+Times are milliseconds of process 0, from the difference of two fits of different length. A speedup of
+processor time is an upper bound of the speedup of clock time, which only free cores reach.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def on_processes(folder: Path) -> None:
     script = folder / "script.py"
     script.write_text(SCRIPT)
     print(
-        "| fit | processes | bits | processor, ms a step | clock, ms a step | times as fast (processor, clock) |"
+        "| fit | processes | bits | processor, ms per step | clock, ms per step | speedup (processor, clock) |"
     )
     for name, (family, data, *rest) in FITS.items():
         first: tuple[float, float] | None = None
@@ -136,10 +136,10 @@ def tree() -> None:
     middle = {way: statistics.median(each) for way, each in spent.items()}
     for size in (65_536, 12_500):
         print(
-            f"tree against a left fold, blocks of {size:,} rows: {middle['tree', size] / middle['fold', size]:.3f}"
+            f"tree relative to a left fold, blocks of {size:,} rows: {middle['tree', size] / middle['fold', size]:.3f}"
         )
     print(
-        f"blocks of 12,500 rows (a sixteenth, as here by default) against 65,536: {middle['tree', 12_500] / middle['tree', 65_536]:.3f}"
+        f"blocks of 12,500 rows (a sixteenth, the default here) relative to 65,536: {middle['tree', 12_500] / middle['tree', 65_536]:.3f}"
     )
 
 
