@@ -14,7 +14,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CanceledError
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -193,7 +193,7 @@ class Pool:
                             ) from None
                         running[submit(job)] = (i, job, deaths + 1)
                         continue
-                    except CanceledError:
+                    except CancelledError:
                         raise RunError("the scheduler is gone: start it, and do the same again") from None
                     except Exception as error:
                         raise RunError(f"job {i} failed: {_line(error)}") from error
