@@ -110,7 +110,7 @@ def test_gradients_say_whether_the_loss_still_falls() -> None:
     few = probgen.fit("nade", "digits-binary", steps=5)
     assert few.provenance["converged"] == {"fit": None}
     assert few.notes == [
-        "nobody knows whether it converged: 5 steps are too few to tell; raise epochs, or steps"
+        "convergence is unknown: 5 steps are too few to tell; raise epochs, or steps"
     ]
 
 

@@ -185,7 +185,7 @@ def test_signals_end_the_command_with_their_code(tmp_path: Path) -> None:
         process.send_signal(number)
         returned, errors = finish(process)
         assert returned == code, errors
-        assert "go on with --resume" in errors
+        assert "Resume with --resume" in errors
         assert len(errors.strip().splitlines()) == 1
         assert list((out / "checkpoints").glob("fit-*.h5"))
 
