@@ -296,7 +296,7 @@ def test_optuna_is_left_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "say what to choose"),
+        ({}, "the search space is empty"),
         ({"hiden": {"low": 2, "high": 4}}, "did you mean 'hidden'"),
         ({"hidden": {"low": 2, "hi": 4}}, "did you mean 'high'"),
         ({"hidden": {"low": 600, "high": 4}}, "not below"),

@@ -48,7 +48,7 @@ class Stateful(Protocol):
         ...
 
     def load_state_dict(self, state_dict: Any, /) -> Any:
-        """Set the state to one that `state_dict` returned."""
+        """Set the state to a result of `state_dict`."""
         ...
 
 
