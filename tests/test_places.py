@@ -51,7 +51,7 @@ def test_only_what_is_needed_is_made_and_once() -> None:
     assert At(steps, {"z": z}, "a test")["w"].tolist() == [1.0, 1.0]
     with pytest.raises(InputError, match="decode from b until x requires 'z' as well"):
         decoded(steps, {"b": z}, roots=["z"])
-    with pytest.raises(InputError, match="'c' is not a place of this model. Use one of: z, w, a, b, x"):
+    with pytest.raises(InputError, match=r"'c' is not a place of this model\. Use one of: z, w, a, b, x"):
         decoded(steps, {"z": z}, "c", ["z"])
 
 

@@ -1,1 +1,1 @@
-"""The only code that opens or writes files of results. It knows trees, arrays and bytes, nothing of models."""
+"""The only code that opens or writes files of results; it handles trees, arrays and bytes, not models."""
