@@ -334,7 +334,7 @@ def test_ranges_are_of_whole_numbers_where_the_option_is_one() -> None:
 
 
 def test_what_is_asked_of_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(NotOffered, match="does not score"):
+    with pytest.raises(NotOffered, match="does not implement score"):
         probgen.search(planted, bits(9, 0), valid=bits(9, 1), options={"steps": [1, 2]})
     with pytest.raises(NotOffered, match="scores critic, and no log-probability"):
         probgen.search("gan", clusters(20, 0), valid=clusters(9, 1), options={"steps": [1, 2]}, steps=1, out=tmp_path / "a")  # fmt: skip

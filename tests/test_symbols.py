@@ -175,7 +175,7 @@ def test_a_text_in_other_symbols_is_the_same_text(tmp_path: Path) -> None:
     assert (
         probgen.score(fitted, str(tmp_path / "other.nc")).log_prob == probgen.score(fitted, same).log_prob
     ).all()
-    with pytest.raises(InputError, match="row 1, position 2: 'z', a symbol that was not seen in the fit"):
+    with pytest.raises(InputError, match="row 1, position 2: 'z' is not in the vocabulary of the fit"):
         probgen.score(fitted, text("ab", "caz"))
     with pytest.raises(InputError, match="row 0, position 0: 'z'"):
         probgen.fit(Unigram, text("ab"), valid=text("za"))
