@@ -54,7 +54,7 @@ class DivergedError(ProbgenError):
 class Interrupted(KeyboardInterrupt):
     """A fit that a signal ended after a step, with everything saved.
 
-    It is a `KeyboardInterrupt`, so `except Exception` does not catch it.
+    `Interrupted` is a `KeyboardInterrupt`, so `except Exception` does not catch it.
 
     Args:
         message: The message.
@@ -80,7 +80,7 @@ def did_you_mean(name: str, known: Iterable[str], then: str = "") -> str:
         then: A sentence that follows the hint.
 
     Returns:
-        The hint; after it, separated by a question mark or a period, the sentence.
+        The hint, then a question mark or a period, then the sentence.
     """
     known = sorted(known)
     nearest = difflib.get_close_matches(name, known, n=1)

@@ -1,8 +1,8 @@
 """The pair: a Pyro model and its guide, as a family.
 
-A subclass of `Pair` defines `model` and `guide`, and it then has the three hooks. It is fitted by SVI, it samples from
-the model, and it scores exactly without latents, or by a bound with latents. A subclass can override a method for which
-it has a better algorithm.
+A subclass of `Pair` defines `model` and `guide`; `Pair` implements the three hooks. The fit uses SVI, samples come from
+the model, and scores are exact for a pair without latents and bounds for a pair with latents. A subclass can override
+each method with a better algorithm.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class PairScoreOptions(Options):
 
     estimator: Literal["iwae", "elbo", "ais"] = Field(
         "iwae",
-        description="estimator of log p(x): importance-weighted bound, ELBO, or annealed importance sampling",
+        description="estimator of log p(x): importance-weighted bound (iwae), ELBO (elbo), annealed importance sampling (ais)",
     )
     k: int = Field(
         100,

@@ -1,8 +1,8 @@
 """Images as numbers: bicubic resizing, luma and chroma, and levels.
 
-The kernel is that of MATLAB's `imresize`: Keys 1981, a = -1/2. It is widened when an image becomes smaller, so that
-nothing aliases, and the border is mirrored, including its own pixel. Published results of super-resolution use this
-kernel. torch's own kernel differs (a = -3/4, not widened).
+Resizing uses the kernel of MATLAB's `imresize`: Keys 1981, a = -1/2. The kernel is widened when an image becomes
+smaller, so that nothing aliases. The border is mirrored, including its own pixel. Published results of super-resolution
+use this kernel. torch's own kernel differs (a = -3/4, not widened).
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import numpy as np
 
 from probgen.errors import InputError
 
-LUMA = np.array(
-    [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
-)  # ITU-R BT.601, from 0 .. 255 to 16 .. 235 and 16 .. 240
+# ITU-R BT.601, from 0 .. 255 to 16 .. 235 and 16 .. 240
+LUMA = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
 OFFSET = np.array([16.0, 128.0, 128.0])
 
 

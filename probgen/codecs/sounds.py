@@ -50,7 +50,7 @@ def read_wav(data: bytes, name: str) -> tuple[np.ndarray, int]:
     """Return the samples and the sampling rate of a WAV file.
 
     Supported formats are integers of 8 to 64 bits, floating-point numbers of 32 and 64 bits, mu-law and A-law, in RIFF, RIFX
-    and RF64. A stream whose header does not contain its length is read to the end.
+    and RF64. If the header of a stream does not contain the length, the stream is read to its end.
 
     Args:
         data: The bytes of the file.

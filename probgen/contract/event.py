@@ -36,7 +36,8 @@ class Event:
         rate: The sampling rate of a sound with mu-law levels, in samples per second; otherwise None.
         attributes: The number of classes of each attribute that the family learns, by name; 0 for an attribute that is
             a number.
-        scale: For a condition that is an image of any size: the height and width of x divided by those of the condition.
+        scale: For a condition that is an image of any size: the height of x divided by the height of the condition;
+            the same ratio applies to the widths.
         columns: The columns of a table; () if they have no names.
     """
 
@@ -72,10 +73,7 @@ class Event:
 
     @property
     def is_image(self) -> bool:
-        """Whether the last two dimensions are a height and a width.
-
-        The dimensions may be those of x, or those of a condition (`low_height`, `low_width`).
-        """
+        """Whether the last two dimensions are a height and a width, of x or of a condition (`low_height`, `low_width`)."""
         return is_image(self.dims)
 
     @property
@@ -90,7 +88,7 @@ class Event:
 
     @property
     def discrete(self) -> bool:
-        """Whether probabilities are those of single values (counting measure)."""
+        """Whether each value has a probability of its own (counting measure)."""
         if self.support == "mixed":
             return all(column.support != "real" for column in self.columns)
         return self.support != "real"

@@ -22,9 +22,9 @@ SET = "set"  # in `only`: any value except the default
 def only(**where: Any) -> dict[str, Any]:
     """Declare that an option has an effect only for some values of other options.
 
-    Use it in a field: `Field(..., json_schema_extra=only(method="svi"))`. An option that is set but has no effect is
-    refused. In the options of a sample hook, `x` states how much of x is given: "nothing", "part", "all", or "prompt"
-    (complete rows that the samples continue).
+    Use this function in a field: `Field(..., json_schema_extra=only(method="svi"))`. An option that is set but has no
+    effect is refused. In the options of a sample hook, `x` states how much of x is given: "nothing", "part", "all", or
+    "prompt" (complete rows that the samples continue).
 
     Args:
         **where: By option name, the value or the tuple of values with which this option has an effect. `SET` stands
@@ -70,7 +70,7 @@ class Options(BaseModel):
             **context: Values by the names that `only` may refer to.
 
         Returns:
-            The message for the first such option; None if every option that is set has an effect.
+            The message for the first option without an effect; None if every option that is set has an effect.
         """
         fields = type(self).model_fields
         for name, field in fields.items():
@@ -228,14 +228,14 @@ def layer_sizes(hidden: Sizes, layers: int = 1, usual: int = 1) -> tuple[int, ..
 
     Args:
         hidden: One number for each of the `layers` layers, or the number of units of each layer.
-        layers: The number of layers. If `hidden` is a list, it must have this length, or `layers` its default.
+        layers: The number of layers. If `hidden` is a list, `layers` must be its length or the default.
         usual: The default of `layers`.
 
     Returns:
         The units by layer.
 
     Raises:
-        ValueError: When `hidden` and `layers` disagree. A validator of options turns it into an `InputError`.
+        ValueError: When `hidden` and `layers` disagree. In a validator of options, the error becomes an `InputError`.
     """
     if isinstance(hidden, int):
         return (hidden,) * layers
@@ -325,9 +325,8 @@ def _lines(model: type[BaseModel], error: ValidationError, where: str) -> list[s
             message = problem["msg"].removeprefix("Value error, ")
             said = " ".join(repr(problem["input"]).split())  # on one line
             said = said if len(said) <= SAID else f"{said[:SAID]}..."
-            value = (
-                f"{path} = {said}: " if path else ""
-            )  # without a path the message concerns several options
+            # without a path, the message concerns several options
+            value = f"{path} = {said}: " if path else ""
             lines.append(f"{where}: {value}{message[0].lower()}{message[1:]}")
     return lines
 

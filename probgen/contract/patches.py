@@ -40,7 +40,7 @@ class Patches:
         self.step = int(np.lcm.reduce([part.scale or 1 for part in event.given.values()] or [1]))
         if patch % self.step:
             raise InputError(
-                f"patch = {patch}: the side must be a multiple of {self.step}, the scale of the conditions. Choose such a multiple."
+                f"patch = {patch}: the side must be a multiple of {self.step}, the scale of the conditions. Choose a multiple of {self.step}."
             )
         sizes = sizes_of(data.dataset)
         self._free = (sizes - patch) // self.step + 1

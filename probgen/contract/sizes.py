@@ -1,8 +1,8 @@
 """Images of several sizes in one Dataset.
 
 `size (row, side)` contains the height and width of each image, from the first pixel. The rest of x is padding, and so
-is the rest of conditions that are images; their sizes follow from `size`. A hook never receives padding: it receives
-rows of one size, cut to that size.
+is the rest of conditions that are images; their sizes follow from `size`. A hook never receives padding: all its rows
+have one size and are cut to that size.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from torch import Tensor
 
 from probgen.contract.event import Event
 
-NUMBERS = (
-    1 << 17
-)  # the largest number of values of x in a shard of images of any size, unless one image has more
+# the largest number of values of x in a shard of images of any size, unless one image has more
+NUMBERS = 1 << 17
 
 
 def sizes_of(dataset: xr.Dataset) -> np.ndarray:

@@ -21,8 +21,7 @@ from probgen.errors import FileError
 def state_of(module: nn.Module) -> xr.Dataset:
     """Return the `state_dict` of a module as a Dataset.
 
-    The names are those of torch, the dimensions those of `module.dims`, and the attributes `long_name` those of
-    `module.long_names`.
+    torch defines the names, `module.dims` the dimensions, and `module.long_names` the attributes `long_name`.
 
     Args:
         module: The module of a family.

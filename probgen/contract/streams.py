@@ -10,7 +10,7 @@ from probgen.contract.rows import Rows, as_tensor
 
 
 class Streams:
-    """Stretches of time in sequence: a batch continues the stretches of the batch before it, with the memory of the network.
+    """Consecutive stretches of time: each batch continues the stretches of the previous batch, with the memory of the network.
 
     All rows are concatenated and divided into as many streams as a batch has rows; step t uses stretch number t of each
     stream. Every time step of every row therefore occurs once per epoch. Values are copied only into their batch.
@@ -44,7 +44,7 @@ class Streams:
         Args:
             t: The number of the batch, from 0.
             size: The number of streams, one stretch each.
-            stage: The stage of the fit; it has no influence.
+            stage: Not used.
 
         Returns:
             The tensors of the batch by name: (row, ...).

@@ -90,9 +90,8 @@ def _registered(path: tuple[str, ...]) -> dict[Kind, dict[str, list[Plugin]]]:
 
 def _of_kind(kind: Kind, entries: Iterable[EntryPoint]) -> dict[str, list[Plugin]]:
     found: dict[str, list[Plugin]] = {}
-    named: dict[Distribution | None, tuple[str, str]] = {
-        None: ("?", "?")
-    }  # a cache: each access parses a file
+    # a cache, because each access to the name of a distribution parses a file
+    named: dict[Distribution | None, tuple[str, str]] = {None: ("?", "?")}
     for entry in entries:
         if entry.dist is not None and entry.dist not in named:
             named[entry.dist] = entry.dist.name, entry.dist.version

@@ -77,7 +77,9 @@ class RunFolder(Claim):
 
     def save(self, stage: str, step: int, structure: Any, arrays: list[Any], *, ended: bool) -> None:
         """Write a checkpoint and remove older ones; two checkpoints of an unfinished stage remain."""
-        from probgen.store.trees import write_arrays  # h5py and xarray: a refusal of a folder needs neither
+        from probgen.store.trees import (
+            write_arrays,
+        )  # here, because refusing a folder needs neither h5py nor xarray
 
         write_arrays(self._checkpoint(stage, step), structure, arrays)
         for old in sorted(self.steps(stage))[: -1 if ended else -2]:

@@ -117,7 +117,7 @@ class _Inspection:
 
 
 def _is_length_only(dataset: h5py.Dataset) -> bool:
-    """Return whether this is a netCDF dimension without coordinates, of which only the length is read."""
+    """Return whether this is a netCDF dimension without coordinates; only the length of such a dimension is read."""
     name = dataset.attrs.get("NAME", b"")
     return isinstance(name, bytes) and name.startswith(
         b"This is a netCDF dimension but not a netCDF variable"

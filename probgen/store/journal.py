@@ -77,7 +77,9 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     texts, torn = content[:whole].split(b"\n")[:-1], content[whole:]
-    if _is_line(torn[:-1]):  # a complete line without its line feed cannot come from a torn write
+    if _is_line(
+        torn[:-1]
+    ):  # a complete line and one more byte: its line feed is damaged, and the write was not torn
         texts.append(torn)
     return [_line(text, path, i) for i, text in enumerate(texts)], whole
 

@@ -109,7 +109,7 @@ def part_file(folder: Path, i: int) -> Path:
 
 
 def write_part(place: tuple[str, str], group: str, i: int, dataset: xr.Dataset) -> str:
-    """Write part i to a folder that this process holds, or that the process holds for which this worker works.
+    """Write part i to a folder that is held by this process or, if this process is a worker, by its main process.
 
     Args:
         place: The property `Parts.place`.

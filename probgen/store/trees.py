@@ -108,8 +108,8 @@ def open_arrays(path: Path) -> xr.Dataset:
 def to_json(values: Any) -> str:
     """Return a dictionary as JSON, because netCDF attributes hold neither dictionaries nor booleans.
 
-    The order is kept: the order of the conditions and attributes of an event is that of the inputs and outputs of the
-    network.
+    The order is kept, because the order of the conditions and attributes of an event is the order of the inputs and
+    outputs of the network.
     """
     return json.dumps(values, allow_nan=False)
 
