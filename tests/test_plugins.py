@@ -41,7 +41,9 @@ def test_a_stranger_enters_by_the_same_door(distribution: Make) -> None:
     assert find("families", "odd").distribution == "stranger"
     fitted = probgen.fit("odd", X)
     assert probgen.sample(fitted, 3)["x"].shape == (3, 2)
-    with pytest.raises(NotOffered, match=r"family 'odd' does not implement score\. It implements: fit, sample"):
+    with pytest.raises(
+        NotOffered, match=r"family 'odd' does not implement score\. It implements: fit, sample"
+    ):
         probgen.score(fitted, X)
 
 

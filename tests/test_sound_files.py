@@ -150,7 +150,7 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "an absurd size": (wav(SIXTEEN, size=0x70000000), "declares 1879048192 bytes of sound but holds 102"),
     "an absurd size of 64 bits": (rf64(SIXTEEN).replace(struct.pack("<Q", 102), struct.pack("<Q", 1 << 60)), "declares 11529"),
     "half a sample": (wav(SIXTEEN + b"\1"), "not a whole number of samples"),
-    "ADPCM": (wav(SIXTEEN, 2, 4), r"format 0x0002 with 4 bits .* save it as PCM"),
+    "ADPCM": (wav(SIXTEEN, 2, 4), r"format 0x0002 with 4 bits .* Save it as PCM"),
     "MP3": (wav(SIXTEEN, 0x55, 16), "format 0x0055"),
     "floats of 16 bits": (wav(SIXTEEN, FLOAT, 16), "format 0x0003 with 16 bits"),
     "whole numbers of 72 bits": (wav(bytes(90), PCM, 72), "format 0x0001 with 72 bits"),

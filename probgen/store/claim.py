@@ -102,8 +102,8 @@ class Claim:
             return  # the process has ended
         who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}"
         raise RunError(
-            f"{self.path} is being written by {who}. Wait for this process, or choose another --out."
-            + ("" if here else f" If the process has ended, remove {file}.")
+            f"{self.path} is being written by {who}. Wait for this process, or choose another --out"
+            + ("." if here else f"; if the process has ended, remove {file}.")
         )
 
     def _refused(self) -> RunError:
