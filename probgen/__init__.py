@@ -1,4 +1,4 @@
-"""probgen: a plugin-based framework for probabilistic generative models.
+"""probgen: a plugin-based probabilistic modeling framework on Pyro.
 
     fitted = probgen.fit("mixture", x, components=3)
     samples = probgen.sample(fitted, 100)

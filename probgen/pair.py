@@ -43,7 +43,7 @@ class PairScoreOptions(Options):
 
     estimator: Literal["iwae", "elbo", "ais"] = Field(
         "iwae",
-        description="estimator of log p(x): importance-weighted bound (iwae), ELBO (elbo), annealed importance sampling (ais)",
+        description="estimator of log p(x): importance-weighted bound, ELBO, or annealed importance sampling",
     )
     k: int = Field(
         100,
@@ -63,7 +63,7 @@ class PairScoreOptions(Options):
     at_once: int | None = Field(
         None,
         ge=1,
-        description="product of rows and draws in memory at the same time; None: the fastest number for the device",
+        description="rows times draws in memory at the same time; None: the fastest number for the device",
     )
 
 

@@ -305,10 +305,10 @@ def test_draws_in_parts_are_the_draws(tmp_path: Path, monkeypatch: pytest.Monkey
         assert digest_of(parts) == digest_of(
             xr.concat([read_dataset(file, "samples") for file in files], "sample", combine_attrs="drop")
         )
-        with pytest.raises(InputError, match="holds draws with seed = 3, not 4"):
+        with pytest.raises(InputError, match="holds samples with seed = 3, but seed = 4 was requested"):
             probgen.sample_to(folder, fitted, n, given=given, seed=4)
     other = probgen.fit("mixture", x + 1)
-    with pytest.raises(InputError, match="holds draws with state_sha256"):
+    with pytest.raises(InputError, match="holds samples with state_sha256"):
         probgen.sample_to(tmp_path / "600", other, 600, seed=3)
     with Claim(tmp_path / "600"), pytest.raises(RunError, match="is being written by process"):
         probgen.sample_to(tmp_path / "600", fitted, 600, seed=3)

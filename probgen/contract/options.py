@@ -124,8 +124,7 @@ class ConditionalMeanOptions(Options):
 
     mean: bool = Field(
         False,
-        description="return the unrounded center of p(x given the image) instead of a sample: the mean of a mixture, "
-        "or the location of a distribution with one scale",
+        description="return the unrounded center (mean or location) of p(x given the image) instead of a sample",
     )
 
 
@@ -134,7 +133,7 @@ class ConditionalsOptions(Options):
 
     conditionals: bool = Field(
         False,
-        description="also return, for each site's p(x_i | x_<i): `site_log_prob`, `site_mean` and, for discrete x, `site_entropy`",
+        description="also return `site_log_prob`, `site_mean` and (discrete x) `site_entropy` of each p(x_i | x_<i)",
     )
 
 
