@@ -61,7 +61,7 @@ class Claim:
         return self
 
     def entered(self) -> None:
-        """Prepare the folder for other processes to see; if this fails, the claim fails."""
+        """Complete the claim before other processes rely on it; a subclass adds its steps, and a failing step ends the claim."""
         self.sweep()
 
     def __exit__(

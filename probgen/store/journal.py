@@ -91,6 +91,8 @@ def _is_line(text: bytes) -> bool:
 
 def _line(text: bytes, path: Path, number: int) -> dict[str, Any]:
     if not _is_line(text):
-        raise FileError(f"{path} is damaged in line {number + 1}")
+        raise FileError(
+            f"{path} is damaged in line {number + 1}. Start the fit again with --force (force=True)."
+        )
     line: dict[str, Any] = json.loads(text.rpartition(b', "crc": ')[0] + b"}")
     return line
