@@ -1,8 +1,8 @@
 """The pair: a Pyro model and its guide, as a family.
 
-A subclass of `Pair` defines `model` and `guide`; `Pair` implements the three hooks. The fit uses SVI, samples come from
-the model, and scores are exact for a pair without latents and bounds for a pair with latents. A subclass can override
-each method with a better algorithm.
+A subclass of `Pair` defines `model` and `guide`; `Pair` implements the three hooks. The fit uses SVI, samples
+come from the model, and scores are exact for a pair without latents and bounds for a pair with latents. A
+subclass can override each method with a better algorithm.
 """
 
 from __future__ import annotations
@@ -95,14 +95,16 @@ class Pair(Objective):
         Options: The class of the options of a fit.
         SampleOptions: The class of the options of `sample`.
         ScoreOptions: The class of the options of `score`.
-        latents: The names and dimensions of the latents that `sample` returns in addition to `x`: {"z": ("latent",)}.
+        latents: The names and dimensions of the latents that `sample` returns in addition to `x`: {"z":
+            ("latent",)}.
         places: The names and dimensions of further places between the latents and x, for `decode`.
         dims: The dimensions of parameters and buffers in the files: {"mu": ("component", "feature")}.
-        accepts: The inputs in addition to `x` that the pair can use: a subset of {"observed", "weight", "length",
-            "label", "attribute", "size", "pair"}.
+        accepts: The inputs in addition to `x` that the pair can use: a subset of {"observed", "weight",
+            "length", "label", "attribute", "size", "pair"}.
         dtype: The default dtype of the parameters: "float32" or "float64".
         exact: Whether `log_prob` is exact although the pair has latents, because it sums them out.
-        by_loss: Whether the pair is fitted by the gradient of `loss`; then every parameter must have a gradient.
+        by_loss: Whether the pair is fitted by the gradient of `loss`; then every parameter must have a
+            gradient.
         options: The options of the fit.
         event: The description of one datum.
     """
@@ -216,7 +218,7 @@ class Pair(Objective):
 
     @property
     def measure(self) -> str:
-        """The measure of the density of `x`: `counting`, `lebesgue`, or their product `mixed` for a table with columns of both."""
+        """The measure of the density of `x`: `counting`, `lebesgue`, or their product `mixed` (tables)."""
         return self.event.measure
 
     def training_plan(self) -> Training:
@@ -256,8 +258,8 @@ class Pair(Objective):
     def assess(self, x: Tensor, options: Any, **given: Any) -> xr.Dataset:
         """Return the score of each row: the exact `log_prob`, or a bound by the estimator of the options.
 
-        With estimator "iwae" and at least 25 draws per row, the result has `pareto_k (row)`. Importance weights with `pareto_k`
-        above 0.7 are not reliable.
+        With estimator "iwae" and at least 25 draws per row, the result has `pareto_k (row)`. Importance
+        weights with `pareto_k` above 0.7 are not reliable.
 
         Args:
             x: Rows of x: (row, *event dims).
@@ -322,15 +324,15 @@ class Pair(Objective):
     def way(self) -> dict[str, Step]:
         """Return, for each place, the function that computes it from earlier places.
 
-        For a pair with one latent, x is the mean of the model's distribution of x. A pair with several latents or with
-        places overrides this method.
+        For a pair with one latent, x is the mean of the model's distribution of x. A pair with several
+        latents or with places overrides this method.
 
         Returns:
             The functions by place, for `probgen.contract.places.decoded`.
 
         Raises:
-            NotOffered: When the pair has no latents or several. The function of x raises it when the mean is not known or
-                not finite.
+            NotOffered: When the pair has no latents or several. The function of x raises it when the mean is
+                not known or not finite.
         """
         if len(self.latents) != 1:
             has = f"has {len(self.latents)} latents" if self.latents else "has no latents"
@@ -353,7 +355,7 @@ class Pair(Objective):
         return {"x": x}
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Any) -> dict[str, Tensor]:
-        """Sample the latents conditioned on the observed values of x, and the missing values of x conditioned on the latents.
+        """Sample the latents given the observed values of x, and then the missing values of x.
 
         Args:
             x: Rows of x: (row, *event dims).
@@ -365,7 +367,8 @@ class Pair(Objective):
             The completed `x`, the latents, and the effective sample size `ess`, by name: (row, ...).
 
         Raises:
-            NotOffered: When the pair has no latents, or when a value is missing and the pair does not accept `observed`.
+            NotOffered: When the pair has no latents, or when a value is missing and the pair does not accept
+                `observed`.
         """
         if not self.latents or not (observed.all() or "observed" in self.accepts):
             raise NotOffered(f"{type(self).__name__} does not complete a partly observed x.")

@@ -1,1 +1,1 @@
-"""Conversion between numbers and texts, sounds and images: vocabularies, WAV files, the mu-law, luma and resizing."""
+"""Conversions between numbers and texts, sounds and images: vocabularies, WAV files, the mu-law, luma."""

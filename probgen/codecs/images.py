@@ -1,8 +1,8 @@
 """Images as numbers: bicubic resizing, luma and chroma, and levels.
 
-Resizing uses the kernel of MATLAB's `imresize`: Keys 1981, a = -1/2. The kernel is widened when an image becomes
-smaller, so that nothing aliases. The border is mirrored, including its own pixel. Published results of super-resolution
-use this kernel. torch's own kernel differs (a = -3/4, not widened).
+Resizing uses the kernel of MATLAB's `imresize`: Keys 1981, a = -1/2. The kernel is widened when an image
+becomes smaller, so that nothing aliases. The border is mirrored, including its own pixel. Published results
+of super-resolution use this kernel. torch's own kernel differs (a = -3/4, not widened).
 """
 
 from __future__ import annotations

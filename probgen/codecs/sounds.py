@@ -1,4 +1,6 @@
-"""Sound as numbers: WAV files, and the mu-law, which converts a sample to one of 256 levels (ITU-T G.711, without its tables).
+"""Sound as numbers: WAV files, and the mu-law, which converts a sample to one of 256 levels.
+
+The mu-law is that of ITU-T G.711, computed without its tables:
 
 f(s) = sign(s) ln(1 + mu |s|) / ln(1 + mu),    -1 <= s <= 1, mu = 255        van den Oord et al. 2016, section 2.2
 """
@@ -49,16 +51,17 @@ def from_mu_law(level: np.ndarray) -> np.ndarray:
 def read_wav(data: bytes, name: str) -> tuple[np.ndarray, int]:
     """Return the samples and the sampling rate of a WAV file.
 
-    Supported formats are integers of 8 to 64 bits, floating-point numbers of 32 and 64 bits, mu-law and A-law, in RIFF, RIFX
-    and RF64. If the header of a stream does not contain the length, the stream is read to its end.
+    Supported formats are integers of 8 to 64 bits, floating-point numbers of 32 and 64 bits, mu-law and
+    A-law, in RIFF, RIFX and RF64. If the header of a stream does not contain the length, the stream is read
+    to its end.
 
     Args:
         data: The bytes of the file.
         name: The name of the file, for messages.
 
     Returns:
-        Samples (time, channel), float64, and the sampling rate in samples per second. Samples are from -1 to 1; files of
-        floating-point numbers may contain larger values.
+        Samples (time, channel), float64, and the sampling rate in samples per second. Samples are from -1 to
+        1; files of floating-point numbers may contain larger values.
 
     Raises:
         FileError: When the file is damaged or its format is not supported.
@@ -70,7 +73,10 @@ def read_wav(data: bytes, name: str) -> tuple[np.ndarray, int]:
 
 
 def _chunks(data: bytes) -> tuple[str, bytes, bytes]:
-    """Return the byte order, the format and the sound; a size in a header is used only as the bound of a slice."""
+    """Return the byte order, the format and the sound.
+
+    A size in a header is used only as the bound of a slice.
+    """
     if data[:4] not in (b"RIFF", b"RIFX", b"RF64") or data[8:12] != b"WAVE":
         raise ValueError("it does not start like a WAV file")
     order, at, long, fmt, sound = ">" if data[:4] == b"RIFX" else "<", 12, 0, b"", b""
@@ -101,7 +107,8 @@ def _chunks(data: bytes) -> tuple[str, bytes, bytes]:
 def _streamed(size: int, end: int, at: int, left: int) -> bool:
     """Return whether the header was written before the length was known.
 
-    The size is then the largest possible size (ffmpeg, sox), or 0 for a sound that extends to the end of the file.
+    The size is then the largest possible size (ffmpeg, sox), or 0 for a sound that extends to the end of the
+    file.
     """
     largest = 0xFFFFFF00 <= size <= 0xFFFFFFFF or 0x7FFFE000 <= size <= 0x7FFFFFFF
     return (largest and size > left) or (size == 0 and (end + 8 <= at or end >= 0x7FFFE000))
@@ -152,14 +159,20 @@ def _plain_samples(order: str, fmt: tuple[int, ...], sound: bytes) -> np.ndarray
 
 
 def _from_g711_mu_law(code: np.ndarray) -> np.ndarray:
-    """Return the samples of ITU-T G.711, table 2: a sign, an exponent and four bits of mantissa, all inverted."""
+    """Return the samples of ITU-T G.711, table 2.
+
+    A code has a sign, an exponent and four bits of mantissa; all bits are inverted.
+    """
     code = ~code
     size = ((((code & 15).astype(np.int64) << 3) + 132) << ((code >> 4) & 7)) - 132
     return np.where(code & 128, -size, size) / 2.0**15
 
 
 def _from_a_law(code: np.ndarray) -> np.ndarray:
-    """Return the samples of ITU-T G.711, table 1: a sign, an exponent and four bits of mantissa, every second bit inverted."""
+    """Return the samples of ITU-T G.711, table 1.
+
+    A code has a sign, an exponent and four bits of mantissa; every second bit is inverted.
+    """
     code = code ^ 0x55
     exponent = ((code >> 4) & 7).astype(np.int64)
     size = ((code & 15).astype(np.int64) << 4) + 8 + 256 * (exponent > 0) << np.maximum(exponent - 1, 0)

@@ -1,9 +1,9 @@
 """Texts as whole numbers: symbol i of a vocabulary becomes i.
 
-Symbols are characters, or pieces of several characters. A text is divided into the longest pieces that fit, from left to
-right. In both cases the concatenated symbols of a text are the text. In a vocabulary, the symbol
-\N{REPLACEMENT CHARACTER} stands for every character that the other symbols cannot write; without this symbol such a
-character is refused.
+Symbols are characters, or pieces of several characters. A text is divided into the longest pieces that fit,
+from left to right. In both cases the concatenated symbols of a text are the text. In a vocabulary, the symbol
+\N{REPLACEMENT CHARACTER} stands for every character that the other symbols cannot write; without this symbol
+such a character is refused.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def symbols_of(text: str) -> list[str]:
 def pieces(texts: Iterable[str], merges: int) -> list[str]:
     """Return a vocabulary of characters and of pieces of words, by byte-pair encoding.
 
-    Each merge joins the most frequent pair of neighbors within words; of equally frequent pairs, the first one by its
-    characters. A word begins with the space before it. Sennrich, Haddow & Birch 2016, algorithm 1.
+    Each merge joins the most frequent pair of neighbors within words; of equally frequent pairs, the first
+    one by its characters. A word begins with the space before it. Sennrich, Haddow & Birch 2016, algorithm 1.
 
     Args:
         texts: The texts.
@@ -268,7 +268,10 @@ def frequent(tokens: np.ndarray, lengths: np.ndarray, symbols: Sequence[str], le
 def _counted(
     tokens: np.ndarray, lengths: np.ndarray, symbols: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tokens as whole numbers and a mask; both are 0 in the padding. Raise `InputError` for an unknown number."""
+    """Return the tokens as whole numbers and a mask, both 0 in the padding.
+
+    A number outside the vocabulary raises `InputError`.
+    """
     there = np.arange(tokens.shape[1]) < np.asarray(lengths)[:, None]
     bad = there & ~((tokens >= 0) & (tokens < len(symbols)) & (tokens == np.floor(tokens)))
     if bad.any():

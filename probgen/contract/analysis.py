@@ -25,7 +25,8 @@ class Call:
         seed: The seed of every sample and score: `probgen.sample(fitted, 64, **call.common)`.
         device: The device of every sample and score.
         progress: Whether samples and scores show a progress bar.
-        reference: The rows that the model was fitted to, in the symbols of the fit; None if they are not known.
+        reference: The rows that the model was fitted to, in the symbols of the fit; None if they are not
+            known.
         title: The title of the figures.
         folder: The folder of the run with its earlier results; None without a run.
     """

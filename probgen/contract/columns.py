@@ -16,12 +16,12 @@ class Column:
 
     Attributes:
         name: The name in the table.
-        support: `real`; `binary`, 0 or 1; `count`, 0, 1, 2, ...; `integer`, least .. least + levels - 1; `token`, the
-            number of a class from 0.
+        support: `real`; `binary`, 0 or 1; `count`, 0, 1, 2, ...; `integer`, least .. least + levels - 1;
+            `token`, the number of a class from 0.
         levels: The number of values, for `integer` and `token`; otherwise None.
         least: The lowest value, for `integer`.
-        classes: The names of the values, for `token` and `binary`; () if they have no names. `(rare)` stands for all
-            values without a name.
+        classes: The names of the values, for `token` and `binary`; () if they have no names. `(rare)` stands
+            for all values without a name.
         ordered: Whether the classes have an order.
         unit: The unit of the numbers; "" if it is not known.
         dtype: The dtype of the column in the table; "" if the column does not come from a table.
@@ -73,7 +73,8 @@ class Column:
             The column.
 
         Raises:
-            ValueError: When the values do not describe a column. `TypeError` and `KeyError` are possible as well.
+            ValueError: When the values do not describe a column. `TypeError` and `KeyError` are possible as
+                well.
         """
         if unknown := values.keys() - {field.name for field in fields(Column)}:
             raise ValueError(f"column: {', '.join(sorted(unknown))}")
@@ -98,7 +99,7 @@ class Column:
 
     @property
     def whole(self) -> bool:
-        """Whether the numbers of the table are whole although the support is real, because some are below 0."""
+        """Whether the numbers are whole although the support is real, because some are below 0."""
         return self.support == "real" and self.dtype.lower().startswith(("int", "uint"))
 
     def __str__(self) -> str:

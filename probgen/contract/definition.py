@@ -200,9 +200,9 @@ class Accepting(Protocol):
     def accepts(self) -> Collection[str]:
         """A subset of {"observed", "weight", "length", "label", "attribute", "size", "pair"}.
 
-        "observed" permits missing values, "weight" row weights, "length" rows of several lengths, "label" a label that
-        is missing in some rows (-1 or NaN), "attribute" attributes of rows, "size" images of several sizes, and "pair"
-        an image of another kind, which scores compare with x.
+        "observed" permits missing values, "weight" row weights, "length" rows of several lengths, "label" a
+        label that is missing in some rows (-1 or NaN), "attribute" attributes of rows, "size" images of
+        several sizes, and "pair" an image of another kind, which scores compare with x.
         """
         ...
 
@@ -211,8 +211,8 @@ class Accepting(Protocol):
 class Supporting(Protocol):
     """A definition with `supports`, the supports that x may have.
 
-    A family without `supports` has {"real", "binary", "integer", "token"}. "mixed" permits a table whose columns have
-    different supports.
+    A family without `supports` has {"real", "binary", "integer", "token"}. "mixed" permits a table whose
+    columns have different supports.
     """
 
     @property
@@ -233,7 +233,7 @@ class Typed(Protocol):
 
 @runtime_checkable
 class Precise(Protocol):
-    """A definition with `x_dtype`: hooks receive real x in this dtype, whatever the dtype of the parameters."""
+    """A definition with `x_dtype`, the dtype of real x, which can differ from the dtype of the parameters."""
 
     @property
     def x_dtype(self) -> str:
@@ -338,12 +338,13 @@ class Decoder(Protocol):
     def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
         """Return x, or another place, computed from latents or places without sampling.
 
-        x is the mean of p(x | latents) if this is a distribution, and it is not rounded. The result is differentiable,
-        and a row does not depend on the other rows.
+        x is the mean of p(x | latents) if this is a distribution, and it is not rounded. The result is
+        differentiable, and a row does not depend on the other rows.
 
         Args:
-            start: The values at some latents and places, and the conditions of x, each (row, ...). If there are several
-                places, decoding starts at the place nearest to `until`. A later layer that needs an earlier place uses it.
+            start: The values at some latents and places, and the conditions of x, each (row, ...). If there
+                are several places, decoding starts at the place nearest to `until`. A later layer that needs
+                an earlier place uses it.
             until: The place to compute: "x", a latent or a name in `places`.
 
         Returns:

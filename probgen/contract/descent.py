@@ -2,8 +2,8 @@
 
     grad L = sum_m share_m grad L_m        L_m: the mean loss of the rows of part m, which are share_m of the batch
 
-The order of the sum is fixed by `World.sum`. The result depends on the number of parts, but not on the number of
-processes.
+The order of the sum is fixed by `World.sum`. The result depends on the number of parts, but not on the number
+of processes.
 """
 
 from __future__ import annotations

@@ -23,21 +23,23 @@ class Event:
     """The description of one datum: the names and sizes of its dimensions, and the values that it may take.
 
     Attributes:
-        dims: The names of the dimensions: `("feature",)`, `("height", "width")`, `("channel", "height", "width")`, ...
-        shape: The sizes of the dimensions. None stands for a length that varies, and for the height and width of images
-            of any size.
-        support: `real`, `binary` (0 or 1), `count` (0, 1, 2, ...), `integer` (0 .. levels - 1, ordered), `token`
-            (0 .. levels - 1, unordered), or `mixed` for a table whose columns have different supports.
+        dims: The names of the dimensions: `("feature",)`, `("height", "width")`,
+            `("channel", "height", "width")`, ...
+        shape: The sizes of the dimensions. None stands for a length that varies, and for the height and width
+            of images of any size.
+        support: `real`, `binary` (0 or 1), `count` (0, 1, 2, ...), `integer` (0 .. levels - 1, ordered),
+            `token` (0 .. levels - 1, unordered), or `mixed` for a table whose columns have different
+            supports.
         levels: The number of values, for `integer` and `token`; otherwise None.
-        given: The conditions of the model by name: `{"label": Event((), (), "token", 10)}`. A condition may also be a
-            vector, an image or a sequence, whose first dimension may vary.
-        symbols: The names of the levels of a token: the characters of a text, or the classes of a label; () if they have
-            no names.
+        given: The conditions of the model by name: `{"label": Event((), (), "token", 10)}`. A condition may
+            also be a vector, an image or a sequence, whose first dimension may vary.
+        symbols: The names of the levels of a token: the characters of a text, or the classes of a label; ()
+            if they have no names.
         rate: The sampling rate of a sound with mu-law levels, in samples per second; otherwise None.
-        attributes: The number of classes of each attribute that the family learns, by name; 0 for an attribute that is
-            a number.
-        scale: For a condition that is an image of any size: the height of x divided by the height of the condition;
-            the same ratio applies to the widths.
+        attributes: The number of classes of each attribute that the family learns, by name; 0 for an
+            attribute that is a number.
+        scale: For a condition that is an image of any size: the height of x divided by the height of the
+            condition; the same ratio applies to the widths.
         columns: The columns of a table; () if they have no names.
     """
 
@@ -59,7 +61,7 @@ class Event:
 
     @property
     def lengths(self) -> dict[str, str]:
-        """The names of the varying lengths of conditions, with their conditions: `{"source_length": "source"}`."""
+        """The names of varying lengths, with their conditions: `{"source_length": "source"}`."""
         return {
             f"{name}_length": name
             for name, part in self.given.items()
@@ -73,7 +75,10 @@ class Event:
 
     @property
     def is_image(self) -> bool:
-        """Whether the last two dimensions are a height and a width, of x or of a condition (`low_height`, `low_width`)."""
+        """Whether the last two dimensions are a height and a width.
+
+        The dimensions of a condition have a prefix (`low_height`, `low_width`).
+        """
         return is_image(self.dims)
 
     @property
@@ -95,7 +100,10 @@ class Event:
 
     @property
     def measure(self) -> str:
-        """The measure of a density: `counting`, `lebesgue`, or their product `mixed` for a table with columns of both kinds."""
+        """The measure of a density: `counting`, `lebesgue` or `mixed`.
+
+        `mixed` is the product of both, for a table with columns of both kinds.
+        """
         real = [column.support == "real" for column in self.columns] or [self.support == "real"]
         return "lebesgue" if all(real) else "mixed" if any(real) else "counting"
 
@@ -130,8 +138,8 @@ class Event:
     def to_dict(self) -> dict[str, Any]:
         """Return the event as JSON values that TOML can store, too.
 
-        A length that varies is stored as 0. `symbols`, `rate`, `attributes`, `scale` and `columns` are left out if they are
-        empty.
+        A length that varies is stored as 0. `symbols`, `rate`, `attributes`, `scale` and `columns` are left
+        out if they are empty.
 
         Returns:
             The values by field.
@@ -153,7 +161,8 @@ class Event:
             The event.
 
         Raises:
-            ValueError: When the values do not describe an event. `TypeError` and `KeyError` are possible as well.
+            ValueError: When the values do not describe an event. `TypeError` and `KeyError` are possible as
+                well.
         """
         sizes, levels, rate = values["shape"], values["levels"], values.get("rate")
         scale = values.get("scale")

@@ -44,8 +44,8 @@ class Fitted:
         state: Every learned array by name (the `state_dict` of the module).
         groups: Further results of the fit by name.
         history: The metrics of every step: dimension `step`, with the coordinate `stage`.
-        provenance: The origin of the model: versions, seed, digest of the data, ...; `converged` by stage (None if the
-            algorithm cannot determine it), and `notes`, sentences that a user should read.
+        provenance: The origin of the model: versions, seed, digest of the data, ...; `converged` by stage
+            (None if the algorithm cannot determine it), and `notes`, sentences that a user should read.
         definition: The loaded family.
         models: The fitted models that the family builds on, by the option that names their run.
     """

@@ -32,16 +32,19 @@ class FamilySpecs:
     def fit(module: nn.Module, data: Rows, options: BaseModel, run: Run) -> dict[str, xr.Dataset] | None:
         """Train `module` in place.
 
-        torch's default generator is seeded before every step of `run.train`, and it is restored after the call.
+        torch's default generator is seeded before every step of `run.train`, and it is restored after the
+        call.
 
         Args:
             module: The module that `build` returned, on `run.device`, with its parameters in `run.dtype`.
-            data: The training rows. `data.batch(t, size)` returns batch number t, and `data.chunks()` yields all rows.
+            data: The training rows. `data.batch(t, size)` returns batch number t, and `data.chunks()` yields
+                all rows.
             options: An instance of the `Options` class of the family.
             run: The call: its seed, its device, and the training loop `run.train`.
 
         Returns:
-            Further results to store with the fitted model (`fitted.groups`), a Dataset per name; None for no results.
+            Further results to store with the fitted model (`fitted.groups`), a Dataset per name; None for no
+            results.
         """
 
     @staticmethod
@@ -56,9 +59,9 @@ class FamilySpecs:
         Args:
             fitted: The fitted model. `fitted.module` is the trained module on `run.device`, in eval mode.
             n: Number of samples in this shard.
-            given: The values to condition on, by name, each of shape (n, ...): one row per sample. They are conditions
-                of `fitted.event.given`, lengths of conditions, and latents. For completion, `x` and the boolean
-                `observed` are included.
+            given: The values to condition on, by name, each of shape (n, ...): one row per sample. They are
+                conditions of `fitted.event.given`, lengths of conditions, and latents. For completion, `x`
+                and the boolean `observed` are included.
             options: An instance of the `SampleOptions` class of the family.
             run: The call: its seed, its device and its dtype.
 
@@ -76,9 +79,9 @@ class FamilySpecs:
 
         Args:
             fitted: The fitted model. `fitted.module` is the trained module on `run.device`, in eval mode.
-            data: The rows of one shard as tensors by name, on `run.device`: `x` (row, *event dims), the conditions
-                of `fitted.event.given`, and the inputs that the family accepts and the data have, such as
-                `observed` (row, *event dims) and `length` (row,). Row weights are left out.
+            data: The rows of one shard as tensors by name, on `run.device`: `x` (row, *event dims), the
+                conditions of `fitted.event.given`, and the inputs that the family accepts and the data have,
+                such as `observed` (row, *event dims) and `length` (row,). Row weights are left out.
             options: An instance of the `ScoreOptions` class of the family.
             run: The call: its seed, its device and its dtype.
 

@@ -22,13 +22,13 @@ SET = "set"  # in `only`: any value except the default
 def only(**where: Any) -> dict[str, Any]:
     """Declare that an option has an effect only for some values of other options.
 
-    Use this function in a field: `Field(..., json_schema_extra=only(method="svi"))`. An option that is set but has no
-    effect is refused. In the options of a sample hook, `x` states how much of x is given: "nothing", "part", "all", or
-    "prompt" (complete rows that the samples continue).
+    Use this function in a field: `Field(..., json_schema_extra=only(method="svi"))`. An option that is set
+    but has no effect is refused. In the options of a sample hook, `x` states how much of x is given:
+    "nothing", "part", "all", or "prompt" (complete rows that the samples continue).
 
     Args:
-        **where: By option name, the value or the tuple of values with which this option has an effect. `SET` stands
-            for any value except the default.
+        **where: By option name, the value or the tuple of values with which this option has an effect. `SET`
+            stands for any value except the default.
 
     Returns:
         The value of `json_schema_extra`.
@@ -39,8 +39,9 @@ def only(**where: Any) -> dict[str, Any]:
 class Options(BaseModel):
     """The base class of the options of a family, of its hooks and of an analysis.
 
-    Options are immutable. They refuse unknown names, NaN, infinity, values of another type (True for 1, "3" for 3),
-    and options that have no effect (see `only`). Sequences are tuples: annotate them as `tuple[int, ...]`.
+    Options are immutable. They refuse unknown names, NaN, infinity, values of another type (True for 1, "3"
+    for 3), and options that have no effect (see `only`). Sequences are tuples: annotate them as `tuple[int,
+    ...]`.
     """
 
     model_config = ConfigDict(
@@ -70,7 +71,8 @@ class Options(BaseModel):
             **context: Values by the names that `only` may refer to.
 
         Returns:
-            The message for the first option without an effect; None if every option that is set has an effect.
+            The message for the first option without an effect; None if every option that is set has an
+            effect.
         """
         fields = type(self).model_fields
         for name, field in fields.items():
@@ -179,8 +181,8 @@ def _run(value: Any) -> Any:
     )
 
 
-# The type of an option that names a run. For `generator: RunPath`, `build(options, event, generator)` receives the
-# loaded model. `FitRunPath` is the same for a run that only the fit needs.
+# The type of an option that names a run. For `generator: RunPath`, `build(options, event, generator)` receives
+# the loaded model. `FitRunPath` is the same for a run that only the fit needs.
 RunPath = Annotated[str, BeforeValidator(_run), Reference()]
 FitRunPath = Annotated[str, BeforeValidator(_run), Reference(fit_only=True)]
 
@@ -234,7 +236,8 @@ def layer_sizes(hidden: Sizes, layers: int = 1, usual: int = 1) -> tuple[int, ..
         The units by layer.
 
     Raises:
-        ValueError: When `hidden` and `layers` disagree. In a validator of options, the error becomes an `InputError`.
+        ValueError: When `hidden` and `layers` disagree. In a validator of options, the error becomes an
+            `InputError`.
     """
     if isinstance(hidden, int):
         return (hidden,) * layers
@@ -300,7 +303,8 @@ def checked(model: type[M], values: Mapping[str, Any], where: str) -> M:
         The checked options.
 
     Raises:
-        InputError: When a value is refused. The message has one line with the field, the value and the reason.
+        InputError: When a value is refused. The message has one line with the field, the value and the
+            reason.
     """
     if not isinstance(values, Mapping):
         raise InputError(f"{where}: a table of options is needed, not {values!r}")

@@ -15,8 +15,8 @@ from probgen.errors import InputError
 class Patches:
     """Patches of x and, at the same position, of the conditions that are images.
 
-    All patches have the same probability. Batches have the form of `Rows`. Images that are smaller than a patch are
-    left out.
+    All patches have the same probability. Batches have the form of `Rows`. Images that are smaller than a
+    patch are left out.
 
     Args:
         data: The rows.
@@ -28,8 +28,8 @@ class Patches:
         valid: The complete validation rows, or None.
 
     Raises:
-        InputError: When all images are smaller than a patch, or when a patch would contain fractions of pixels of a
-            condition.
+        InputError: When all images are smaller than a patch, or when a patch would contain fractions of
+            pixels of a condition.
     """
 
     def __init__(self, data: Rows, patch: int, *, turned: bool):

@@ -1,12 +1,12 @@
 """Places between the latents and x, and decoding from one place to another.
 
-A family defines for each place how it is computed from earlier places. `decoded` computes the places that are still
-needed from the values at the start:
+A family defines for each place how it is computed from earlier places. `decoded` computes the places that are
+still needed from the values at the start:
 
-    steps = {"w": lambda at: mapping(at["z"]), "maps": lambda at: first(at["w"]), "x": lambda at: last(at["maps"], at["w"])}
-    decoded(steps, {"z": z})                       z -> w -> maps -> x
-    decoded(steps, {"maps": maps, "w": w})         maps -> x, with the given w
-    decoded(steps, {"z": z}, "maps")               z -> w -> maps
+    steps = {"w": lambda at: mapping(at["z"]), "maps": lambda at: first(at["w"]), "x": lambda at:
+    last(at["maps"], at["w"])} decoded(steps, {"z": z})                       z -> w -> maps -> x
+    decoded(steps, {"maps": maps, "w": w})         maps -> x, with the given w decoded(steps, {"z": z},
+    "maps")               z -> w -> maps
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def decoded(
 ) -> Tensor:
     """Return the value at the place `until`, computed from the values in `start`.
 
-    Of several places in `start`, decoding begins at the place nearest to `until`. Earlier places are used if a later
-    step needs them.
+    Of several places in `start`, decoding begins at the place nearest to `until`. Earlier places are used if
+    a later step needs them.
 
     Args:
         steps: By place, the function that computes it from earlier places.

@@ -108,8 +108,8 @@ def fitting_space(
 ) -> dict[str, Range | Choice]:
     """Return the space for the options of a family.
 
-    The ends of a range for a whole-number option are whole numbers. Every end and every value must be valid for its
-    option.
+    The ends of a range for a whole-number option are whole numbers. Every end and every value must be valid
+    for its option.
 
     Args:
         space: The ranges and choices by option.
@@ -121,8 +121,8 @@ def fitting_space(
         The ranges and choices by option, in the types of the options.
 
     Raises:
-        InputError: When an option is unknown, when an end or value is not valid for its option, or when the space does
-            not contain trial 0.
+        InputError: When an option is unknown, when an end or value is not valid for its option, or when the
+            space does not contain trial 0.
     """
     given = checked(kind, own, where)
     found: dict[str, Range | Choice] = {}

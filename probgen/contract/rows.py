@@ -22,7 +22,7 @@ WINDOW = 256 << 20  # bytes of `x` that are shuffled together; a smaller data se
 
 
 def _moments_of(x: Tensor, w: Tensor) -> Tensor:
-    """Return the sum of weights, the mean and the sum of squares about the mean of rows x: (3, dimension), float64."""
+    """Return the sum of weights, the mean and the sum of squared deviations of x: (3, dimension), float64."""
     x, w = x.double(), w.double().expand_as(x)
     part = w.sum(0)
     mean = (w * x).sum(0) / part.clamp(min=1e-300)
@@ -119,16 +119,16 @@ class Rows:
 
     Batches and chunks are tensors by name, on the device of the run:
 
-        x          `real`, `count` and `mixed` in `x_dtype`, `binary` and `integer` in the run's dtype, `token` as int64
+        x          in `x_dtype` (`real`, `count`, `mixed`), `dtype` (`binary`, `integer`) or int64 (`token`)
         observed   bool; x is 0 where it is False
         weight     row weights: (row,)
         length     lengths of rows: (row,), int64
         label      only if "label" is in `beside` and not a condition: int64, -1 for an unknown label
         attribute  only if the event has attributes: (row, factor), float64, NaN for an unknown value
-        pair       only if "pair" is in `beside`: (row, *event dims), x as an image of another kind, for scores only
+        pair       only if "pair" is in `beside`: x as an image of another kind, for scores only
 
-    The conditions of `event.given` and their lengths are included. Chunks of images of any size have rows of one size
-    each; `contract.patches` makes batches of such images.
+    The conditions of `event.given` and their lengths are included. Chunks of images of any size have rows of
+    one size each; `contract.patches` makes batches of such images.
 
     Args:
         dataset: The data: `x (row, ...)` and the variables that belong to it.
@@ -235,9 +235,9 @@ class Rows:
     def batch(self, t: int, size: int, stage: str = "fit") -> dict[str, Tensor]:
         """Return batch number t of `size` rows, a function of (seed, stage, t) alone.
 
-        Batches pass through a shuffled epoch and continue into the next epoch. Every row occurs once per epoch for any
-        batch size. A data set larger than a window is shuffled as blocks of 4,096 rows first, and then within a window
-        (single rows from disk take thirty times as long as slices).
+        Batches pass through a shuffled epoch and continue into the next epoch. Every row occurs once per
+        epoch for any batch size. A data set larger than a window is shuffled as blocks of 4,096 rows first,
+        and then within a window (single rows from disk take thirty times as long as slices).
 
         Args:
             t: The number of the batch, from 0.
@@ -320,7 +320,7 @@ class Rows:
         return Moments.joined(part.view(3, size) for part in each)
 
     def between(self, start: int, end: int) -> dict[str, Tensor]:
-        """Return the rows `start` to `end` - 1 as a chunk; rows that are not in memory are read from the file.
+        """Return the rows `start` to `end` - 1 as a chunk, from memory or from the file.
 
         Args:
             start: The number of the first row.

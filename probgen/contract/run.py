@@ -36,12 +36,13 @@ BESIDE = {"stage", "step", "seconds", "sent", "rounds", "crc"}  # fields of jour
 NATS = ("loss", "valid_loss", "reconstruction", "kl", "log_likelihood", "objective", "elbo")
 
 
-# From the metrics (step,) of a stage that took all its steps: whether it has converged (None: unknown), and the reason.
+# The convergence test of a stage that took all its steps: from the metrics (step,), whether the stage has converged
+# (None: unknown), and the reason.
 Judge = Callable[[Mapping[str, np.ndarray]], tuple[bool | None, str]]
 
 
 class Stateful(Protocol):
-    """An object with a state: a network, an optimizer, an average, the best weights, or a patience counter."""
+    """An object with a state: a network, an optimizer, an average, the best weights, a patience counter."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as nested dicts, lists and tuples of tensors, arrays, numbers, text and None."""
@@ -148,8 +149,8 @@ class Run:
 
         Args:
             n: The number of blocks, at least 1.
-            block: A function that computes the tensors of a block from its number alone. All blocks return tensors of
-                the same names, shapes and dtypes.
+            block: A function that computes the tensors of a block from its number alone. All blocks return
+                tensors of the same names, shapes and dtypes.
 
         Returns:
             The sums by name.
@@ -177,15 +178,16 @@ class Run:
     ) -> dict[str, Tensor]:
         """Compute the gradient of the mean loss of a batch.
 
-        The gradient is stored in `grad` of the weights. If the batch has several parts, each part is computed by one of
-        the processes. Its generators are seeded with (seed, stage, t, number of earlier descents in the step, part). If
-        there is one part, it is the whole batch, and no generator is seeded.
+        The gradient is stored in `grad` of the weights. If the batch has several parts, each part is computed
+        by one of the processes. Its generators are seeded with (seed, stage, t, number of earlier descents in
+        the step, part). If there is one part, it is the whole batch, and no generator is seeded.
 
         Args:
             nets: The modules whose buffers `work` may change; the changes by the parts are averaged.
             weights: The parameters for which the gradient is computed.
-            work: A function that selects its rows with `run.rows(batch)` and stores the gradient of their mean loss in
-                the weights. It returns numbers, which are averaged, and tensors (row, ...), which are concatenated.
+            work: A function that selects its rows with `run.rows(batch)` and stores the gradient of their
+                mean loss in the weights. It returns numbers, which are averaged, and tensors (row, ...),
+                which are concatenated.
 
         Returns:
             The results of `work` for the whole batch, by name.
@@ -209,8 +211,8 @@ class Run:
 
         Args:
             batch: The tensors of the batch by name: (row, ...).
-            counts: A function that returns the weight of some rows in the mean loss. It receives tensors of rows by
-                name. By default the sum of their weights, or their number if they have no weights.
+            counts: A function that returns the weight of some rows in the mean loss. It receives tensors of
+                rows by name. By default the sum of their weights, or their number if they have no weights.
             unit: The number of consecutive rows that stay in one part.
 
         Returns:
@@ -246,17 +248,19 @@ class Run:
         """Call `step(0)`, `step(1)`, ... up to `steps` times, or until the metrics have a true `done`.
 
         The state on which step t depends is in `keep` or follows from t: torch's generator is seeded with
-        (seed, stage, t) before each step. A fit that was interrupted after any step can therefore be resumed with
-        bit-identical results. A stage that had ended is restored and skipped. A stage that ends before its last step has
-        converged. For a stage that takes all its steps, `judge` determines from the history whether it has converged.
+        (seed, stage, t) before each step. A fit that was interrupted after any step can therefore be resumed
+        with bit-identical results. A stage that had ended is restored and skipped. A stage that ends before
+        its last step has converged. For a stage that takes all its steps, `judge` determines from the history
+        whether it has converged.
 
         Args:
             step: A function of the step number t that trains one step and returns metrics by name.
             steps: The largest number of steps.
-            keep: By name, the objects whose state the checkpoints store: networks, optimizers, averages. Every resume
-                needs the same names.
+            keep: By name, the objects whose state the checkpoints store: networks, optimizers, averages.
+                Every resume needs the same names.
             stage: The name of the stage, unique in the fit: letters, digits, "-" and "_".
-            judge: The convergence test of the algorithm; None for an algorithm without a test, such as a game.
+            judge: The convergence test of the algorithm; None for an algorithm without a test, such as a
+                game.
 
         Raises:
             PluginError: When the name of a stage or of a metric is not permitted.
@@ -290,7 +294,10 @@ class Run:
         seed_torch(key(self.seed, stage, "after"))
 
     def _heard(self) -> tuple[bool, bool]:
-        """Return whether a process received a signal, and whether a checkpoint is due; all processes return the same values."""
+        """Return whether a process received a signal, and whether a checkpoint is due.
+
+        All processes return the same values.
+        """
         stop = self._signal is not None
         due = self._folder is not None and time.monotonic() - self._saved >= self._pause
         if self.world.size == 1:
@@ -299,7 +306,10 @@ class Run:
         return bool(said[0]), bool(said[1])
 
     def _conclude(self, t: int, judge: Judge | None) -> None:
-        """Store whether the stage has converged, from its history alone, so that a resumed fit has the same result."""
+        """Store whether the stage has converged.
+
+        Only the history is used, so that a resumed fit has the same result.
+        """
         self.converged[self.stage] = None
         if judge is None:
             return
@@ -362,7 +372,7 @@ class Run:
                 self._saved = time.monotonic()
 
     def _check_same(self, arrays: list[np.ndarray], t: int) -> None:
-        """Raise `RunError` if processes have different numbers, which other machines or libraries may cause."""
+        """Raise `RunError` if processes have different numbers, for example because of other libraries."""
         if self.world.size == 1:
             return
         digest = digest_of({str(i): array for i, array in enumerate(arrays)})
@@ -399,7 +409,8 @@ class Run:
     def minding_signals(self) -> Iterator[None]:
         """Let SIGINT and SIGTERM end the fit after the current step; a second signal ends it immediately.
 
-        This applies only if there is a folder for checkpoints, and only in the main thread (a rule of Python).
+        This applies only if there is a folder for checkpoints, and only in the main thread (a rule of
+        Python).
 
         Raises:
             Interrupted: When a signal came after the last step.
@@ -439,7 +450,8 @@ class Run:
         """Return the metrics of every step.
 
         Returns:
-            A variable (step,) per metric, with the coordinates `step` (its number within the stage) and `stage`.
+            A variable (step,) per metric, with the coordinates `step` (its number within the stage) and
+            `stage`.
         """
         names = sorted({name for line in self._lines for name in line} - BESIDE)
         variables = {
@@ -465,7 +477,8 @@ class Run:
 def _together(like: Mapping[str, Tensor]) -> dict[torch.dtype, list[str]]:
     """Return the groups of tensors that are summed as one tensor, by their common dtype.
 
-    All tensors form one group if they hold few numbers, which one round transfers; otherwise tensors of one dtype do.
+    All tensors form one group if they hold few numbers, which one round transfers; otherwise tensors of one
+    dtype do.
     """
     dtypes = [value.dtype for value in like.values()]
     if sum(value.numel() for value in like.values()) <= SMALL:

@@ -19,8 +19,8 @@ def log_prob(values: Any, *, kind: str, estimator: str, measure: str, se: Any = 
         values: log p(x) or a bound on it, in nats: (row,).
         kind: "exact", "lower_bound", "upper_bound", "estimate" or "surrogate".
         estimator: The method of computation: "exact", "elbo", "iwae-5000", ...
-        measure: "counting" or "lebesgue": the measure of the distribution that was used, not of the type of the data.
-            "mixed" is the product of both, for a table with columns of both.
+        measure: "counting" or "lebesgue": the measure of the distribution that was used, not of the type of
+            the data. "mixed" is the product of both, for a table with columns of both.
         se: The Monte Carlo standard error of each value, in nats: (row,).
 
     Returns:

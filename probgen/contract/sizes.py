@@ -1,8 +1,8 @@
 """Images of several sizes in one Dataset.
 
-`size (row, side)` contains the height and width of each image, from the first pixel. The rest of x is padding, and so
-is the rest of conditions that are images; their sizes follow from `size`. A hook never receives padding: all its rows
-have one size and are cut to that size.
+`size (row, side)` contains the height and width of each image, from the first pixel. The rest of x is
+padding, and so is the rest of conditions that are images; their sizes follow from `size`. A hook never
+receives padding: all its rows have one size and are cut to that size.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The state of torch objects as arrays.
 
-The state of a module becomes a Dataset; the state of any object with a `state_dict` becomes a nested structure.
+The state of a module becomes a Dataset; the state of any object with a `state_dict` becomes a nested
+structure.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def check_state(module: nn.Module, state: xr.Dataset, where: str) -> None:
         where: The file or model, as the start of error messages.
 
     Raises:
-        FileError: When an array is missing, not known to the module or not finite, or when its shape or dtype differs.
+        FileError: When an array is missing, not known to the module or not finite, or when its shape or dtype
+            differs.
     """
     wanted = module.state_dict()
     for name, tensor in wanted.items():

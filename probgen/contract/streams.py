@@ -10,13 +10,16 @@ from probgen.contract.rows import Rows, as_tensor
 
 
 class Streams:
-    """Consecutive stretches of time: each batch continues the stretches of the previous batch, with the memory of the network.
+    """Consecutive stretches of time: each batch continues the stretches of the previous batch.
 
-    All rows are concatenated and divided into as many streams as a batch has rows; step t uses stretch number t of each
-    stream. Every time step of every row therefore occurs once per epoch. Values are copied only into their batch.
+    The network keeps its memory from one batch to the next.
 
-    Batches have the form of `Rows`, with `length` (the number of time steps in the stretch), `first` (bool: the stretch
-    starts without memory) and `stream` (the number of the stream).
+    All rows are concatenated and divided into as many streams as a batch has rows; step t uses stretch number
+    t of each stream. Every time step of every row therefore occurs once per epoch. Values are copied only
+    into their batch.
+
+    Batches have the form of `Rows`, with `length` (the number of time steps in the stretch), `first` (bool:
+    the stretch starts without memory) and `stream` (the number of the stream).
 
     Args:
         data: The rows.

@@ -1,9 +1,9 @@
-"""Isolation of a call: ambient modes of torch, NumPy and Pyro are set aside during the call, and restored after it.
+"""Isolation of a call: modes of torch, NumPy and Pyro are set aside, and restored after the call.
 
-During the call, torch's default dtype is float32 and its default device is the CPU. Gradients are recorded, autocast and
-inference mode are off, and products of float32 are computed in float32. Pyro's stack of handlers, its plates and its
-parameter store are empty. torch's defaults and Pyro's stack belong to the whole process, so only one call runs at a
-time: calls of other threads wait.
+During the call, torch's default dtype is float32 and its default device is the CPU. Gradients are recorded,
+autocast and inference mode are off, and products of float32 are computed in float32. Pyro's stack of
+handlers, its plates and its parameter store are empty. torch's defaults and Pyro's stack belong to the whole
+process, so only one call runs at a time: calls of other threads wait.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The processes of a fit, and sums that do not depend on the number of processes.
 
-There is one process, or there are the processes that torchrun has started. Work is divided into n blocks by the data and
-the options alone. Each block is computed by one process. The results of the blocks are added by a binary tree over
-0 .. n - 1, independent of the process that computed them. The sum of floating-point numbers depends on its order, and
-this order is fixed.
+There is one process, or there are the processes that torchrun has started. Work is divided into n blocks by
+the data and the options alone. Each block is computed by one process. The results of the blocks are added by
+a binary tree over 0 .. n - 1, independent of the process that computed them. The sum of floating-point
+numbers depends on its order, and this order is fixed.
 
 This is the only file that uses torch.distributed. The processes exchange numbers and bytes, never pickles.
 """
@@ -53,9 +53,9 @@ class World:
 
     @classmethod
     def joined(cls) -> World:
-        """Return the processes that the variables RANK and WORLD_SIZE describe, after all of them have joined.
+        """Return the processes that RANK and WORLD_SIZE describe, after all of them have joined.
 
-        torchrun sets these variables.
+        torchrun sets these environment variables.
 
         Returns:
             The processes of the fit.
@@ -192,8 +192,8 @@ class World:
     def agreed(self) -> Iterator[None]:
         """Make the context succeed in all processes, or fail in all of them.
 
-        If a process raises an error, all processes raise the error of the first such process. Every process must enter the
-        context, and code in the context must not communicate with other processes.
+        If a process raises an error, all processes raise the error of the first such process. Every process
+        must enter the context, and code in the context must not communicate with other processes.
         """
         if self.size == 1:
             yield
@@ -238,7 +238,10 @@ class World:
     # communication
 
     def _joined(self, n: int, nodes: dict[Node, Tensor]) -> Tensor:
-        """Return the sum of the nodes of all processes; n and the number of processes determine which process has which nodes."""
+        """Return the sum of the nodes of all processes.
+
+        n and the number of processes determine which process has which nodes.
+        """
         names = [_names(n, _share(n, rank, self.size)) for rank in range(self.size)]
         like, mine = next(iter(nodes.values())), [nodes[name] for name in names[self.rank]]
         P, device = like.numel(), like.device
@@ -330,8 +333,8 @@ def _share(n: int, rank: int, size: int) -> range:
     return range(n * rank // size, n * (rank + 1) // size)
 
 
-# The tree: node (h, j) is the sum of the existing blocks from j 2^h to (j + 1) 2^h - 1. It is the sum of the nodes (h - 1, 2 j) and
-# (h - 1, 2 j + 1), or node (h - 1, 2 j) alone if the other node has no block.
+# The tree: node (h, j) is the sum of the existing blocks from j 2^h to (j + 1) 2^h - 1. It is the sum of the nodes
+# (h - 1, 2 j) and (h - 1, 2 j + 1), or node (h - 1, 2 j) alone if the other node has no block.
 
 
 def _top(n: int) -> Node:

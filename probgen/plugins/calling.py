@@ -18,15 +18,16 @@ from probgen.errors import PluginError, ProbgenError
 def guarded(where: str, *, gradients: bool = False) -> Iterator[None]:
     """Undo the changes of global state by a plugin, and name the plugin in errors.
 
-    Argument validation is off within the context, because the data were checked before the call. Pyro's parameters are local
-    to their modules.
+    Argument validation is off within the context, because the data were checked before the call. Pyro's
+    parameters are local to their modules.
 
     Args:
         where: The plugin and its function, for messages.
         gradients: Whether gradients are recorded.
 
     Raises:
-        PluginError: When the plugin raises an error that is not probgen's own; the original error is the cause.
+        PluginError: When the plugin raises an error that is not probgen's own; the original error is the
+            cause.
     """
     with _global_state_kept(where), _settings(), _named(where), torch.set_grad_enabled(gradients):
         yield
@@ -63,7 +64,11 @@ def _settings() -> Iterator[None]:
 
 @contextmanager
 def _global_state_kept(where: str) -> Iterator[None]:
-    """Warn about a plugin that uses NumPy's or Python's global generator, or that changes torch's default dtype."""
+    """Restore the global state that a plugin changed.
+
+    A plugin that uses NumPy's or Python's global generator, or changes torch's default dtype, causes a
+    warning. A parameter in Pyro's global store raises `PluginError`.
+    """
     dtype, legacy, state = torch.get_default_dtype(), numpy_state(), random.getstate()
     stored = set(pyro.get_param_store().keys())
     try:

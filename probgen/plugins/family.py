@@ -36,7 +36,7 @@ HOOKS = ("fit", "sample", "score")
 
 
 class Family:
-    """A loaded family: its source (a module, an object or a `Pair` class), its hooks and its declared properties.
+    """A loaded family: its source, its hooks and its declared properties.
 
     Args:
         name: The registered name, or the name of a script's own definition.
@@ -152,7 +152,8 @@ class Family:
             The result of the hook.
 
         Raises:
-            PluginError: When the family raises an error that is not probgen's own; the original error is the cause.
+            PluginError: When the family raises an error that is not probgen's own; the original error is the
+                cause.
         """
         with generators_kept(), guarded(f"{self.where}, {hook}", gradients=hook == "fit"):
             return getattr(self._hooks, hook)(**arguments)

@@ -69,7 +69,10 @@ class Observers:
 
 
 def _registered_observers() -> dict[str, Any]:
-    """Return the registered observers that are not blocked; the value of an observer that cannot be imported is its error."""
+    """Return the registered observers that are not blocked, by name.
+
+    The value of an observer that cannot be imported is its `PluginError`.
+    """
     loaded: dict[str, Any] = {}
     for plugins in registered("observers").values():
         for plugin in plugins:

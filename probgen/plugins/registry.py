@@ -1,8 +1,8 @@
 """The registry of plugins: found by entry points, listed from metadata alone, imported at their first use.
 
 There are five groups: `probgen.families`, `probgen.datasets`, `probgen.analyses`, `probgen.attributes` and
-`probgen.observers`. The built-in plugins are registered in the same way as third-party plugins, in this project's
-`pyproject.toml`.
+`probgen.observers`. The built-in plugins are registered in the same way as third-party plugins, in this
+project's `pyproject.toml`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ class Plugin:
 
     @property
     def blocked(self) -> bool:
-        """Whether `PROBGEN_DISABLE_PLUGINS` contains its name, its distribution, or `*` (all plugins except probgen's own)."""
+        """Whether `PROBGEN_DISABLE_PLUGINS` contains the name or the distribution of the plugin.
+
+        `*` stands for all plugins except probgen's own.
+        """
         names = {name.strip() for name in os.environ.get("PROBGEN_DISABLE_PLUGINS", "").split(",")}
         return bool({self.name, self.distribution} & names) or (
             "*" in names and self.distribution != "probgen"
@@ -62,7 +65,8 @@ class Plugin:
             The object of the entry point.
 
         Raises:
-            PluginError: When the import fails; the message names the distribution, the entry point and the cause.
+            PluginError: When the import fails; the message names the distribution, the entry point and the
+                cause.
         """
         try:
             return self.entry.load()
@@ -83,7 +87,10 @@ def registered(kind: Kind) -> dict[str, list[Plugin]]:
 
 @cache
 def _registered(path: tuple[str, ...]) -> dict[Kind, dict[str, list[Plugin]]]:
-    """Return all plugins by group; reading the metadata takes 20 ms and is repeated only for another `sys.path`."""
+    """Return all plugins by group.
+
+    Reading the metadata takes 20 ms; it is repeated only for another `sys.path`.
+    """
     everything = entry_points()
     return {kind: _of_kind(kind, everything.select(group=f"probgen.{kind}")) for kind in SINGULAR}
 

@@ -1,9 +1,9 @@
-"""Exclusive access to a folder: one process at a time may write, even if the file system has no reliable locks.
+"""Exclusive access to a folder: one process at a time may write, without locks of the file system.
 
-A writer is a file `.writer-N` that identifies a process, created with a name that did not exist. The writer with the
-highest number counts. The next process takes the following number, if the process of the current writer has released
-the folder or has ended. If two processes take the same number, the file system gives it to one of them. The highest
-number is never removed, so that no number is used twice.
+A writer is a file `.writer-N` that identifies a process, created with a name that did not exist. The writer
+with the highest number counts. The next process takes the following number, if the process of the current
+writer has released the folder or has ended. If two processes take the same number, the file system gives it
+to one of them. The highest number is never removed, so that no number is used twice.
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ class Claim:
         return self
 
     def entered(self) -> None:
-        """Complete the claim before other processes rely on it; a subclass adds its steps, and a failing step ends the claim."""
+        """Complete the claim before other processes rely on it.
+
+        A subclass adds its own steps. If a step fails, the claim fails.
+        """
         self.sweep()
 
     def __exit__(
@@ -75,11 +78,17 @@ class Claim:
                 self.path.rmdir()  # fails for a folder with other files, which then stays
 
     def leave_nothing(self) -> None:
-        """Remove a new folder at the end of the claim; a folder that had a writer before keeps its highest number."""
+        """Remove a new folder at the end of the claim.
+
+        A folder that had a writer before keeps the highest number.
+        """
         self._stays = self._number > 1
 
     def sweep(self) -> None:
-        """Remove the temporary files of ended processes of this machine; the name of such a file identifies the process."""
+        """Remove the temporary files of ended processes of this machine.
+
+        The name of a temporary file identifies the process.
+        """
         for leftover in (*self.path.glob(".*.tmp"), *self.path.glob("checkpoints/.*.tmp")):
             if is_leftover(leftover.name):
                 leftover.unlink(missing_ok=True)

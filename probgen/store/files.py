@@ -1,9 +1,10 @@
 """Files with a checksum, which are written completely or not at all.
 
-A crash or a full disk during a write can destroy an HDF5 file that is written in place. Therefore a file is built in
-memory, written to a temporary name, synchronized and renamed: a reader sees the old file or the new file. The last line
-of a file is the SHA-256 of the content before it. HDF5 ignores bytes after its end, and TOML reads the line as a comment,
-so other readers can open these files. Truncation and damage are detected, even in a copy of a file.
+A crash or a full disk during a write can destroy an HDF5 file that is written in place. Therefore a file is
+built in memory, written to a temporary name, synchronized and renamed: a reader sees the old file or the new
+file. The last line of a file is the SHA-256 of the content before it. HDF5 ignores bytes after its end, and
+TOML reads the line as a comment, so other readers can open these files. Truncation and damage are detected,
+even in a copy of a file.
 """
 
 from __future__ import annotations

@@ -86,13 +86,13 @@ class RunFolder(Claim):
             self._checkpoint(stage, old).unlink(missing_ok=True)
 
     def restore(self, stage: str) -> bytes | None:
-        """Return the content of the newest readable checkpoint of a stage, for `arrays_of`; None without a checkpoint.
+        """Return the content of the newest readable checkpoint of a stage, for `arrays_of`.
 
         Args:
             stage: The name of the stage.
 
         Returns:
-            The content of the checkpoint.
+            The content of the checkpoint; None if there is no checkpoint.
 
         Raises:
             FileError: When there are checkpoints and none is readable.

@@ -1,7 +1,7 @@
 """Inspection of an HDF5 file from an unknown source, before any of its content is read.
 
-The inspection refuses links that lead outside the file, unknown filters, and arrays that unpack to far more bytes than
-the file stores. Error messages show names in escaped form, and names never become paths.
+The inspection refuses links that lead outside the file, unknown filters, and arrays that unpack to far more
+bytes than the file stores. Error messages show names in escaped form, and names never become paths.
 """
 
 from __future__ import annotations
@@ -117,7 +117,10 @@ class _Inspection:
 
 
 def _is_length_only(dataset: h5py.Dataset) -> bool:
-    """Return whether this is a netCDF dimension without coordinates; only the length of such a dimension is read."""
+    """Return whether this is a netCDF dimension without coordinates.
+
+    Only the length of such a dimension is read.
+    """
     name = dataset.attrs.get("NAME", b"")
     return isinstance(name, bytes) and name.startswith(
         b"This is a netCDF dimension but not a netCDF variable"

@@ -23,8 +23,9 @@ _CUT = {"samples": "sample", "scores": "row"}  # the dimension that is divided i
 def open_parts(folder: str | Path) -> xr.Dataset:
     """Open the samples of `sample_to` or the scores of `score_to` as one lazy Dataset.
 
-    Selected values (`isel`) are read when they are needed, one part at a time. Each part that is read is compared with its
-    checksum; a damaged part then raises `FileError`. The names of rows (`row`) are not an index.
+    Selected values (`isel`) are read when they are needed, one part at a time. Each part that is read is
+    compared with its checksum; a damaged part then raises `FileError`. The names of rows (`row`) are not an
+    index.
 
     Args:
         folder: The folder that `sample_to` or `score_to` wrote.
@@ -114,7 +115,7 @@ class _Parts:
 
 
 def _kind_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return object for texts, because the texts of each part have a width of their own; other dtypes are unchanged."""
+    """Return the common dtype of the parts: object for texts, because their widths differ between parts."""
     return np.dtype(object) if dtype.kind in "UT" else dtype
 
 

@@ -1,7 +1,7 @@
 """Arrays that are too large for one file: a folder of files, each with a checksum, and the request for them.
 
-`parts.toml` is written first and describes the request. The names of the parts follow from their numbers, so that no
-path is read from a file. A part that is missing or damaged is written again.
+`parts.toml` is written first and describes the request. The names of the parts follow from their numbers, so
+that no path is read from a file. A part that is missing or damaged is written again.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def part_file(folder: Path, i: int) -> Path:
 
 
 def write_part(place: tuple[str, str], group: str, i: int, dataset: xr.Dataset) -> str:
-    """Write part i to a folder that is held by this process or, if this process is a worker, by its main process.
+    """Write part i to a folder that is held by this process or, for a worker, by its main process.
 
     Args:
         place: The property `Parts.place`.

@@ -35,7 +35,10 @@ def started(process: Any) -> str | None:
 
 @cache
 def machine() -> str:
-    """Return the identity of the space of process numbers: host name, boot and, in a container, the process namespace."""
+    """Return the identity of the space of process numbers.
+
+    It consists of the host name, the boot and, in a container, the namespace of processes.
+    """
     parts = [os.uname().nodename]
     for place in ("/proc/sys/kernel/random/boot_id", "/etc/machine-id"):
         try:

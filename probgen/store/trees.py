@@ -36,7 +36,8 @@ def content_of(tree: xr.DataTree) -> bytes | memoryview:
 def _no_cluster() -> AbstractContextManager[Any]:
     """Use dask's synchronous scheduler within the context.
 
-    If dask is connected to a cluster, xarray would request a lock from the cluster, named after the written bytes.
+    If dask is connected to a cluster, xarray would request a lock from the cluster, named after the written
+    bytes.
     """
     dask: Any = sys.modules.get("dask")
     return nullcontext() if dask is None else dask.config.set(scheduler="synchronous")
@@ -48,7 +49,10 @@ def read_tree(path: Path) -> xr.DataTree:
 
 
 def tree_of(content: bytes, name: str) -> xr.DataTree:
-    """Return the tree of a file's content; raise `FileError`, with `name` in the message, if the content is refused."""
+    """Return the tree of a file's content; raise `FileError` if the content is refused.
+
+    The message begins with `name`.
+    """
     if not content.startswith(SIGNATURE):
         raise FileError(f"{name} is not an HDF5 file. Give a file that probgen wrote.")
     with open_hdf5(io.BytesIO(content), name) as file:
@@ -73,13 +77,16 @@ def _check_schema(schema: Any, name: str) -> None:
 
 
 def write_dataset(path: Path, group: str, dataset: xr.Dataset) -> None:
-    """Write one Dataset as `/probgen/GROUP`, with its attributes also at the root; raise `RunError` on failure."""
+    """Write one Dataset as `/probgen/GROUP`; raise `RunError` on failure.
+
+    The attributes of the Dataset are also attributes of the root.
+    """
     root = xr.Dataset(attrs={"title": f"{group} by probgen", **dataset.attrs})
     write_tree(path, xr.DataTree.from_dict({"/": root, f"/probgen/{group}": dataset}))
 
 
 def read_dataset(path: Path, group: str) -> xr.Dataset:
-    """Return the Dataset that `write_dataset` wrote; raise `FileError` for a damaged or other file."""
+    """Return the Dataset that `write_dataset` wrote; raise `FileError` for another or a damaged file."""
     try:
         return read_tree(path)[f"/probgen/{group}"].to_dataset()
     except KeyError:
@@ -92,12 +99,18 @@ def dataset_content(dataset: xr.Dataset) -> bytes:
 
 
 def dataset_of(content: bytes, name: str) -> xr.Dataset:
-    """Return the Dataset of the bytes of `dataset_content`; raise `FileError`, with `name` in the message, on failure."""
+    """Return the Dataset of the bytes of `dataset_content`; raise `FileError` on failure.
+
+    The message begins with `name`.
+    """
     return tree_of(content, name).to_dataset()
 
 
 def open_arrays(path: Path) -> xr.Dataset:
-    """Inspect an HDF5 or netCDF file of any origin and return its arrays as one lazy Dataset; raise `FileError` if refused."""
+    """Return the arrays of an HDF5 or netCDF file of any origin as one lazy Dataset.
+
+    The file is inspected first; a file that is refused raises `FileError`.
+    """
     open_hdf5(path, str(path)).close()
     try:
         return xr.open_dataset(path, engine="h5netcdf", phony_dims="sort", cache=False, decode_times=False)
@@ -108,14 +121,17 @@ def open_arrays(path: Path) -> xr.Dataset:
 def to_json(values: Any) -> str:
     """Return a dictionary as JSON, because netCDF attributes hold neither dictionaries nor booleans.
 
-    The order is kept, because the order of the conditions and attributes of an event is the order of the inputs and
-    outputs of the network.
+    The order is kept, because the order of the conditions and attributes of an event is the order of the
+    inputs and outputs of the network.
     """
     return json.dumps(values, allow_nan=False)
 
 
 def from_json(text: Any, where: str) -> Any:
-    """Return the value of the JSON text; raise `FileError`, with `where` in the message, on failure."""
+    """Return the value of a JSON text; raise `FileError` on failure.
+
+    The message begins with `where`.
+    """
     try:
         return json.loads(text)
     except (TypeError, ValueError, RecursionError):
@@ -123,9 +139,10 @@ def from_json(text: Any, where: str) -> Any:
 
 
 def write_arrays(path: Path, structure: Any, arrays: list[Any]) -> None:
-    """Write arrays and the JSON structure that refers to them, completely or not at all; raise `RunError` on failure.
+    """Write arrays and the JSON structure that refers to them, completely or not at all.
 
-    This uses plain h5py, which takes 0.04 s for 300 arrays instead of 0.8 s for a tree.
+    This uses plain h5py, which takes 0.04 s for 300 arrays instead of 0.8 s for a tree. A failure raises
+    `RunError`.
     """
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
@@ -142,7 +159,10 @@ def read_arrays(path: Path) -> tuple[Any, list[Any]]:
 
 
 def arrays_of(content: bytes, where: str) -> tuple[Any, list[Any]]:
-    """Return the structure and the arrays in a file's content; raise `FileError`, with `where` in the message, on failure."""
+    """Return the structure and the arrays in the content of a file; raise `FileError` on failure.
+
+    The message begins with `where`.
+    """
     with open_hdf5(io.BytesIO(content), where) as file:
         names = sorted(name for name in file if name.startswith("array-"))
         structure = from_json(file["structure"][()], f"{where}: 'structure'")
