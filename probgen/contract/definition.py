@@ -200,9 +200,15 @@ class Accepting(Protocol):
     def accepts(self) -> Collection[str]:
         """A subset of {"observed", "weight", "length", "label", "attribute", "size", "pair"}.
 
-        "observed" permits missing values, "weight" row weights, "length" rows of several lengths, "label" a
-        label that is missing in some rows (-1 or NaN), "attribute" attributes of rows, "size" images of
-        several sizes, and "pair" an image of another kind, which scores compare with x.
+        The names permit:
+
+            observed   missing values
+            weight     row weights
+            length     rows of several lengths
+            label      a label that is missing in some rows (-1 or NaN)
+            attribute  attributes of rows
+            size       images of several sizes
+            pair       an image of another kind for each row, which scores compare with x
         """
         ...
 
@@ -379,7 +385,7 @@ class Discriminating(Protocol):
     """A module with a network that distinguishes data from samples, like the discriminator of a GAN."""
 
     def realism(self, x: Tensor, **given: Tensor) -> Tensor:
-        """Return an estimate of log p_data(x) / p_model(x), in nats; it is differentiable.
+        """Return an estimate of log p_data(x) / p_model(x), in nats, with a gradient to x.
 
         Args:
             x: Rows of x, in the units of the data: (row, *event dims).

@@ -59,9 +59,9 @@ class FamilySpecs:
         Args:
             fitted: The fitted model. `fitted.module` is the trained module on `run.device`, in eval mode.
             n: Number of samples in this shard.
-            given: The values to condition on, by name, each of shape (n, ...): one row per sample. They are
-                conditions of `fitted.event.given`, lengths of conditions, and latents. For completion, `x`
-                and the boolean `observed` are included.
+            given: The values to condition on, by name, each of shape (n, ...): one row per sample. The values
+                are conditions of `fitted.event.given`, lengths of conditions, and latents. For completion,
+                `x` and the boolean `observed` are included.
             options: An instance of the `SampleOptions` class of the family.
             run: The call: its seed, its device and its dtype.
 

@@ -39,9 +39,9 @@ def only(**where: Any) -> dict[str, Any]:
 class Options(BaseModel):
     """The base class of the options of a family, of its hooks and of an analysis.
 
-    Options are immutable. They refuse unknown names, NaN, infinity, values of another type (True for 1, "3"
-    for 3), and options that have no effect (see `only`). Sequences are tuples: annotate them as `tuple[int,
-    ...]`.
+    Options are immutable. The class refuses unknown names, NaN, infinity, values of another type (True for 1,
+    "3" for 3), and options that have no effect (see `only`). Sequences are tuples: annotate them as
+    `tuple[int, ...]`.
     """
 
     model_config = ConfigDict(

@@ -47,7 +47,7 @@ class Moments:
     def of(parts: Iterable[tuple[Tensor, Tensor]]) -> Moments:
         """Return the moments of rows that are given part by part.
 
-        One pass (Chan, Golub & LeVeque 1983), so that an offset of many deviations costs no digits.
+        The method needs one pass (Chan, Golub & LeVeque 1983). An offset of many deviations costs no digits.
 
         Args:
             parts: Pairs of rows x (row, dimension) and weights of the same shape or (row, 1).
@@ -237,7 +237,8 @@ class Rows:
 
         Batches pass through a shuffled epoch and continue into the next epoch. Every row occurs once per
         epoch for any batch size. A data set larger than a window is shuffled as blocks of 4,096 rows first,
-        and then within a window (single rows from disk take thirty times as long as slices).
+        and then within a window.
+        Single rows from disk would take thirty times as long as slices.
 
         Args:
             t: The number of the batch, from 0.

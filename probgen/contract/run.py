@@ -179,14 +179,14 @@ class Run:
         """Compute the gradient of the mean loss of a batch.
 
         The gradient is stored in `grad` of the weights. If the batch has several parts, each part is computed
-        by one of the processes. Its generators are seeded with (seed, stage, t, number of earlier descents in
-        the step, part). If there is one part, it is the whole batch, and no generator is seeded.
+        by one of the processes. The generators of a part are seeded with (seed, stage, t, number of earlier
+        descents in the step, part). If there is one part, it is the whole batch, and no generator is seeded.
 
         Args:
             nets: The modules whose buffers `work` may change; the changes by the parts are averaged.
             weights: The parameters for which the gradient is computed.
             work: A function that selects its rows with `run.rows(batch)` and stores the gradient of their
-                mean loss in the weights. It returns numbers, which are averaged, and tensors (row, ...),
+                mean loss in the weights. `work` returns numbers, which are averaged, and tensors (row, ...),
                 which are concatenated.
 
         Returns:
@@ -409,8 +409,8 @@ class Run:
     def minding_signals(self) -> Iterator[None]:
         """Let SIGINT and SIGTERM end the fit after the current step; a second signal ends it immediately.
 
-        This applies only if there is a folder for checkpoints, and only in the main thread (a rule of
-        Python).
+        The context has an effect only if there is a folder for checkpoints, and only in the main thread (a
+        rule of Python).
 
         Raises:
             Interrupted: When a signal came after the last step.

@@ -5,7 +5,7 @@ the data and the options alone. Each block is computed by one process. The resul
 a binary tree over 0 .. n - 1, independent of the process that computed them. The sum of floating-point
 numbers depends on its order, and this order is fixed.
 
-This is the only file that uses torch.distributed. The processes exchange numbers and bytes, never pickles.
+Only this file uses torch.distributed. The processes exchange numbers and bytes, never pickles.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _extra: ContextVar[tuple[Any, ...]] = ContextVar("observers", default=())
 
 @contextmanager
 def observing(*observers: Any) -> Iterator[None]:
-    """Add observers for the calls within the context; they need no registration.
+    """Add observers for the calls within the context, without registration.
 
     Args:
         *observers: Modules or objects with observer hooks.

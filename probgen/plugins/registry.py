@@ -29,7 +29,7 @@ SINGULAR: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Plugin:
-    """A registered plugin, as the metadata of its distribution describe it; it is not imported.
+    """A registered plugin, described by the metadata of its distribution and not imported.
 
     Attributes:
         kind: The group without "probgen.".
@@ -89,7 +89,7 @@ def registered(kind: Kind) -> dict[str, list[Plugin]]:
 def _registered(path: tuple[str, ...]) -> dict[Kind, dict[str, list[Plugin]]]:
     """Return all plugins by group.
 
-    Reading the metadata takes 20 ms; it is repeated only for another `sys.path`.
+    Reading the metadata takes 20 ms and is repeated only for another `sys.path`.
     """
     everything = entry_points()
     return {kind: _of_kind(kind, everything.select(group=f"probgen.{kind}")) for kind in SINGULAR}

@@ -1,8 +1,8 @@
 """The history of a fit in progress: one line per step, readable at any moment.
 
 Each line is a JSON object that ends with the CRC-32 of the content before it. A process that is killed may
-leave an incomplete last line: it is cut off before the next line is written, and readers ignore it. A resume
-may repeat steps, which are then written again; the last line of a step is valid.
+leave an incomplete last line: this line is cut off before the next line is written, and readers ignore it. A
+resume may repeat steps, which are then written again; the last line of a step is valid.
 """
 
 from __future__ import annotations

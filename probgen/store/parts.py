@@ -96,7 +96,7 @@ class Parts(Claim):
         write_part(self.place, self.group, i, dataset)
 
     def received(self, i: int, digest: str) -> None:
-        """Compare the checksum that another process reports with the file; raise `RunError` if they differ."""
+        """Compare the file with the checksum that another process reports; raise `RunError` if not equal."""
         if seal_of(part_file(self.path, i)) != digest:
             raise RunError(
                 f"{part_file(self.path, i)} was written to another file system. Give the workers access to the file system of this process."

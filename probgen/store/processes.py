@@ -37,7 +37,7 @@ def started(process: Any) -> str | None:
 def machine() -> str:
     """Return the identity of the space of process numbers.
 
-    It consists of the host name, the boot and, in a container, the namespace of processes.
+    The identity consists of the host name, the boot and, in a container, the namespace of processes.
     """
     parts = [os.uname().nodename]
     for place in ("/proc/sys/kernel/random/boot_id", "/etc/machine-id"):
