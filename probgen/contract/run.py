@@ -211,8 +211,8 @@ class Run:
 
         Args:
             batch: The tensors of the batch by name: (row, ...).
-            counts: A function that returns the weight of some rows in the mean loss. It receives tensors of
-                rows by name. By default the sum of their weights, or their number if they have no weights.
+            counts: A function of tensors of rows by name that returns the weight of these rows in the mean loss.
+                The default is the sum of row weights, or the number of rows without weights.
             unit: The number of consecutive rows that stay in one part.
 
         Returns:
