@@ -114,7 +114,7 @@ def test_a_list_gives_each_layer(name: str) -> None:
         *((name, {"hidden": True}, "hidden = True: each layer needs") for name in SHAPES),
         *((name, {"hidden": (2.5,)}, "hidden = (2.5,): each layer needs") for name in SHAPES),
         *((name, {"hidden": "6"}, "hidden = '6': each layer needs") for name in SHAPES),
-        *((name, {"hidden": (6,) * 101}, "100 at most") for name in SHAPES),
+        *((name, {"hidden": (6,) * 101}, "at most 100") for name in SHAPES),
         *((name, {"hidden": ()}, "hidden = []: ") for name in (*LAYERED, *ONE)),
     ],
 )  # fmt: skip

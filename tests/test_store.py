@@ -140,7 +140,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         probgen.load(path)
     tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs={"probgen_schema": 2})})
     write_file(path, tree.to_netcdf(engine="h5netcdf"))
-    with pytest.raises(FileError, match=r"schema 2.*upgrade"):
+    with pytest.raises(FileError, match=r"schema 2.*Upgrade"):
         probgen.load(path)
     write_tree(path, xr.DataTree())
     with pytest.raises(FileError, match="not a fitted model"):
