@@ -309,7 +309,7 @@ def test_optuna_is_left_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
         ({"hidden": [500, 500]}, "at least two values"),
         ({"hidden": [500, "many"]}, "at least 1 unit"),
         ({"learning_rate": {"low": -1.0, "high": 1.0}}, "greater than 0"),
-        ({"schedule": {"low": 1, "high": 2}}, "no number"),
+        ({"schedule": {"low": 1, "high": 2}}, "is not a number"),
         ({"schedule": ["constant", "cosin"]}, "cosin"),
         ({"hold": {"low": 0.0, "high": 0.5}}, "no effect with schedule = 'constant'"),
     ],

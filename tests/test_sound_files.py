@@ -140,8 +140,8 @@ RIGHT: dict[str, tuple[bytes, np.ndarray]] = {
 }  # fmt: skip
 
 WRONG: dict[str, tuple[bytes, str]] = {
-    "nothing": (b"", "first bytes"),
-    "no WAV": (b"OggS" + bytes(60), "first bytes"),
+    "nothing": (b"", "does not start like a WAV"),
+    "no WAV": (b"OggS" + bytes(60), "does not start like a WAV"),
     "a header alone": (b"RIFF\0\0\0\0WAVE", "no sound"),
     "no format": (b"RIFF\0\0\0\0WAVE" + chunk(b"data", SIXTEEN), "has no format chunk"),
     "half a format": (wav(SIXTEEN)[:30], "no sound"),

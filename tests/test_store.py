@@ -162,7 +162,7 @@ def test_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         return tmp_path / "m.h5"
 
     cases = [
-        (changed, (fitted.state.drop_vars("mu"),), {}, "lacks 'mu'"),
+        (changed, (fitted.state.drop_vars("mu"),), {}, "no array 'mu'"),
         (changed, (fitted.state.assign(extra=1.0),), {}, "'extra', which the model does not know"),
         (changed, (fitted.state.assign(mu=("a", [1.0])),), {}, "'mu' has shape"),
         (changed, (fitted.state * np.nan,), {}, "is not finite"),
