@@ -353,6 +353,6 @@ def test_decode_of_families_without_a_decoder_is_refused() -> None:
     with pytest.raises(NotOffered, match="'independent' does not decode latents"):
         probgen.decode(fitted, {"z": np.zeros(2)})
     vae = probgen.fit("vae", spaces.example("binary"), latent=2, hidden=(8,), epochs=1)
-    with pytest.raises(InputError, match="decode from nothing until x needs 'z', too"):
+    with pytest.raises(InputError, match="decode from nothing until x requires 'z' as well"):
         probgen.decode(vae, {})
     assert probgen.decode(vae, {"z": np.zeros((300, 2))})["x"].shape == (300, 4)

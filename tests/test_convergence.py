@@ -109,9 +109,7 @@ def test_gradients_say_whether_the_loss_still_falls() -> None:
     assert "the loss still fell by" in falling.notes[0]
     few = probgen.fit("nade", "digits-binary", steps=5)
     assert few.provenance["converged"] == {"fit": None}
-    assert few.notes == [
-        "nobody knows whether it converged: 5 steps are too few for a test. Raise epochs or steps."
-    ]
+    assert few.notes == ["convergence is unknown: 5 steps are too few for a test. Raise epochs or steps."]
 
 
 def test_patience_that_ran_out_is_convergence() -> None:

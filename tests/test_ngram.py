@@ -65,7 +65,7 @@ def test_what_is_rare_is_one_symbol() -> None:
     new = probgen.score(fitted, text("abq")).log_prob.item()  # never seen
     assert new == pytest.approx(probgen.score(fitted, text("abx")).log_prob.item())
     assert probgen.sample(fitted, given={"x": "aq"}, length=1).x.values[0, 1] == 2
-    with pytest.raises(InputError, match="'q', a symbol that was not seen in the fit"):
+    with pytest.raises(InputError, match="'q' is not in the vocabulary of the fit"):
         probgen.score(probgen.fit("ngram", data), text("abq"))
     with pytest.raises(InputError, match="rare = 2: x is not a text of characters"):
         probgen.fit("ngram", np.zeros((3, 4), int), rare=2)

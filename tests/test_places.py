@@ -49,9 +49,9 @@ def test_only_what_is_needed_is_made_and_once() -> None:
     assert sorted(made) == ["w", "x"]
     assert decoded(steps, {"z": z}, "a", ["z"]).tolist() == [2.0, 2.0]
     assert At(steps, {"z": z}, "a test")["w"].tolist() == [1.0, 1.0]
-    with pytest.raises(InputError, match="decode from b until x needs 'z', too"):
+    with pytest.raises(InputError, match="decode from b until x requires 'z' as well"):
         decoded(steps, {"b": z}, roots=["z"])
-    with pytest.raises(InputError, match="there is no place 'c' here; there are z, w, a, b, x"):
+    with pytest.raises(InputError, match=r"'c' is not a place of this model\. Use one of: z, w, a, b, x"):
         decoded(steps, {"z": z}, "c", ["z"])
 
 

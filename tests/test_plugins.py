@@ -41,7 +41,9 @@ def test_a_stranger_enters_by_the_same_door(distribution: Make) -> None:
     assert find("families", "odd").distribution == "stranger"
     fitted = probgen.fit("odd", X)
     assert probgen.sample(fitted, 3)["x"].shape == (3, 2)
-    with pytest.raises(NotOffered, match="family 'odd' does not score; it offers fit, sample"):
+    with pytest.raises(
+        NotOffered, match=r"family 'odd' does not implement score\. It implements: fit, sample"
+    ):
         probgen.score(fitted, X)
 
 
@@ -163,7 +165,7 @@ def test_an_observer_that_fails_is_named_and_switched_off(distribution: Make) ->
     text = OBSERVER.replace("    heard.append((stage", "    1 / 0\n    heard.append((stage")
     distribution("watch", "[probgen.observers]\nwatch = watch_observer\n", {"watch_observer.py": text})
     with pytest.warns(
-        UserWarning, match="watch 1.0.*failed in 'step' and is switched off: ZeroDivisionError"
+        UserWarning, match="watch 1.0.*failed in 'step' and is disabled: ZeroDivisionError"
     ) as told:
         fitted = probgen.fit("mixture", X)
     assert len(told) == 1

@@ -297,7 +297,7 @@ def test_parts_go_on_after_an_interruption(exact: Fitted, x: np.ndarray, two: Cl
             call(folder, client=two)
         there = {file: file.stat().st_mtime_ns for file in folder.glob("part-*.h5")}
         assert there
-        with pytest.raises(FileError, match=r"lacks part \d of \d: repeat the call"):
+        with pytest.raises(FileError, match=r"lacks part \d of \d. Repeat the call"):
             probgen.open_parts(folder)
         files = call(folder, client=two if name == "draws" else None)
         assert len(files) > len(there)
@@ -320,12 +320,12 @@ def test_a_folder_of_something_else_is_refused(exact: Fitted, x: np.ndarray, tmp
     probgen.score_to(tmp_path / "a", exact, x)
     with pytest.raises(InputError, match="holds scores with rows_sha256 = "):
         probgen.score_to(tmp_path / "a", exact, x + 1)
-    with pytest.raises(InputError, match="holds scores with seed = 0, not 1"):
+    with pytest.raises(InputError, match="holds scores with seed = 0, but seed = 1 was requested"):
         probgen.score_to(tmp_path / "a", exact, x, seed=1)
     weighted = xr.Dataset({"x": (("row", "feature"), x), "weight": ("row", np.ones(ROWS))})
     with pytest.raises(InputError, match="holds scores with beside_sha256 = "):
         probgen.score_to(tmp_path / "a", exact, weighted)
-    with pytest.raises(InputError, match="a holds no samples: choose another folder"):
+    with pytest.raises(InputError, match=r"a holds no samples\. Choose another folder"):
         probgen.sample_to(tmp_path / "a", exact, 10)
 
 
@@ -334,7 +334,7 @@ def test_a_worker_writes_to_no_other_folder(exact: Fitted, threads: Client, tmp_
     model, about, given = sampling._asked(exact, 10, None, 0, None, {}).packed()
     jobs = [(0, 0, 10)]
     for place in ((str(tmp_path / "none"), "0" * 64), (str(tmp_path), "0" * 64)):
-        with pytest.raises(RunError, match="is not the folder that these parts were asked for in"):
+        with pytest.raises(RunError, match="is not the folder of this request"):
             list(Pool(threads).each(sampling._draw_part, jobs, (model, about, given, place)))
     assert not list(tmp_path.iterdir())
 

@@ -192,7 +192,7 @@ def test_what_one_process_refuses_all_refuse(tmp_path: Path) -> None:
     for how, out, message in (
         ("data", "a", "other data or options than process 0"),
         ("missing", "b", "there is no file nowhere.csv"),
-        ("parts", "c", "parts = 1: 2 processes are more than a batch has parts"),
+        ("parts", "c", "parts = 1: 2 processes are more than the parts of a batch"),
         ("taken", "taken", "holds a run already"),
     ):
         found = ended(started(script, 2, str(tmp_path / out), how), seconds=60)
@@ -318,7 +318,7 @@ def test_one_command_starts_processes_and_ends_those_that_are_left(tmp_path: Pat
 @pytest.mark.parametrize(
     ("more", "code", "message"),
     [
-        (["--processes", "5"], 2, "parts = 4: 5 processes are more than a batch has parts"),
+        (["--processes", "5"], 2, "parts = 4: 5 processes are more than the parts of a batch"),
         (["--processes", "0"], 2, "Invalid value for '--processes'"),
         (["--processes", "2", "--set", "latnt=2"], 2, "unknown option 'latnt'"),
     ],

@@ -296,20 +296,20 @@ def test_optuna_is_left_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "say what to choose"),
+        ({}, "the search space is empty"),
         ({"hiden": {"low": 2, "high": 4}}, "did you mean 'hidden'"),
         ({"hidden": {"low": 2, "hi": 4}}, "did you mean 'high'"),
         ({"hidden": {"low": 600, "high": 4}}, "not below"),
         ({"hidden": {"low": 0, "high": 600}}, "at least 1 unit"),
         ({"hidden": {"low": 0, "high": 600, "log": True}}, "no logarithm"),
-        ({"hidden": {"low": 1.5, "high": 600}}, "a whole number, and 1.5 is none"),
+        ({"hidden": {"low": 1.5, "high": 600}}, "a whole number, but 1.5 is not"),
         ({"hidden": {"low": 2, "high": 4}}, "leaves out 500, which is its default"),
         ({"hidden": 4}, "a range"),
-        ({"hidden": [500]}, "two or more"),
-        ({"hidden": [500, 500]}, "two or more"),
+        ({"hidden": [500]}, "at least two values"),
+        ({"hidden": [500, 500]}, "at least two values"),
         ({"hidden": [500, "many"]}, "at least 1 unit"),
         ({"learning_rate": {"low": -1.0, "high": 1.0}}, "greater than 0"),
-        ({"schedule": {"low": 1, "high": 2}}, "no number"),
+        ({"schedule": {"low": 1, "high": 2}}, "is not a number"),
         ({"schedule": ["constant", "cosin"]}, "cosin"),
         ({"hold": {"low": 0.0, "high": 0.5}}, "no effect with schedule = 'constant'"),
     ],
@@ -334,7 +334,7 @@ def test_ranges_are_of_whole_numbers_where_the_option_is_one() -> None:
 
 
 def test_what_is_asked_of_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(NotOffered, match="does not score"):
+    with pytest.raises(NotOffered, match="does not implement score"):
         probgen.search(planted, bits(9, 0), valid=bits(9, 1), options={"steps": [1, 2]})
     with pytest.raises(NotOffered, match="scores critic, and no log-probability"):
         probgen.search("gan", clusters(20, 0), valid=clusters(9, 1), options={"steps": [1, 2]}, steps=1, out=tmp_path / "a")  # fmt: skip

@@ -405,7 +405,7 @@ def test_a_transformer_learns_and_goes_on_past_its_window() -> None:
 
 def test_bad_requests_are_told_in_a_line() -> None:
     fitted = probgen.fit("char-rnn", text("abc" * 10), **SMALL)
-    for given, message in (("", "x"), ("abd", "'d', a symbol that was not seen in the fit")):
+    for given, message in (("", "x"), ("abd", "'d' is not in the vocabulary of the fit")):
         with pytest.raises(InputError, match=message):
             probgen.sample(fitted, given={"x": given})
     with pytest.raises(InputError, match="temperature = 0"):

@@ -323,7 +323,7 @@ def test_what_is_decoded_is_what_is_drawn(name: str) -> None:
 
 def test_several_members_decode_only_with_a_member() -> None:
     fitted = probgen.fit("gan", ring(), steps=1, batch_size=16, members=2)
-    with pytest.raises(InputError, match="needs 'member', too"):
+    with pytest.raises(InputError, match="requires 'member' as well"):
         probgen.decode(fitted, {"z": np.zeros((1, 2))})
     with pytest.raises(InputError, match="member: whole numbers from 0 to 1"):
         probgen.decode(fitted, {"z": np.zeros((1, 2)), "member": 2})

@@ -512,7 +512,7 @@ def test_decoding_from_nowhere_is_refused() -> None:
         probgen.decode(style, {"maps5": draws["z"].values})
     maps = probgen.decode(style, {"z": draws["z"].values}, "maps4x6")
     assert maps["maps4x6"].dims == ("row", "maps4x6_channel", "maps4x6_height", "maps4x6_width")
-    with pytest.raises(InputError, match="needs 'z', too"):
+    with pytest.raises(InputError, match="requires 'z' as well"):
         probgen.decode(style, {"maps4x6": maps["maps4x6"].values})
     with pytest.raises(InputError, match="maps4x6: 5 x 4 x 6 numbers per sample are needed, not 5 x 3 x 6"):
         probgen.decode(style, {"maps4x6": maps["maps4x6"].values[:, :, :3], "styles": draws["styles"].values})
