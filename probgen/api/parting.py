@@ -1,4 +1,4 @@
-"""Parts of draws and of scores, made here one after the other, or by a pool of workers."""
+"""Parts of samples and of scores, computed one after the other here, or by a pool of workers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from probgen.contract.run import Run
 from probgen.plugins.observers import Observers
 from probgen.store.parts import Parts
 
-PART = 16 << 20  # bytes of x in a part, about: a million rows of 16 columns are four parts
+PART = 16 << 20  # about the bytes of x in a part: a million rows of 16 columns fill four parts
 
 
 def fill(
@@ -28,13 +28,22 @@ def fill(
     family: Definition,
     run: Run,
 ) -> None:
-    """Make the parts that are not there.
+    """Compute and write the missing parts.
 
-    client        what `pool_of` takes
-    here          part i, in this process
-    work, shared, job  part i in another: `work(*shared(), parts.place, i, *job(i))` writes it, and returns its checksum
+    Args:
+        parts: The folder of parts.
+        client: Workers, in a form that `pool_of` accepts, or None to compute in this process.
+        here: Returns part i, computed in this process.
+        work: Computes a part on a worker: `work(*shared(), parts.place, i, *job(i))` writes part i and returns its
+            checksum.
+        shared: Returns the first arguments of `work`, which are the same for all parts.
+        job: Returns the last arguments of `work` for part i.
+        hook: The hook that observers are notified of.
+        family: The family that observers are notified of.
+        run: The run that observers are notified of.
 
-    Errors: those of both ways.
+    Raises:
+        ProbgenError: When a part cannot be computed or written.
     """
     missing = [i for i in range(parts.count) if not parts.has(i)]
     if client is None:
@@ -50,4 +59,4 @@ def fill(
         for done, (k, digest) in enumerate(pool.each(work, jobs, (*shared(), parts.place))):
             parts.received(missing[k], digest)
             observers.tell("step", run=run, stage=hook, step=done, metrics={})
-    parts.sweep()  # what a worker that was killed had begun to write
+    parts.sweep()  # remove incomplete files of workers that were killed
