@@ -105,9 +105,7 @@ def analyze(
 def _models(found: LoadedAnalysis, fitted: Fitted | Mapping[str, Fitted]) -> dict[str, Fitted]:
     """Return the models that the analysis applies to.
 
-    Raises:
-        InputError: When an analysis of one model gets several models.
-        NotOffered: When the analysis applies to no model.
+    It raises `InputError` if an analysis of one model gets several models, and `NotOffered` if it applies to no model.
     """
     models = {fitted.family: fitted} if isinstance(fitted, Fitted) else dict(fitted)
     if len(models) > 1 and not found.several:

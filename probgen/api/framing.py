@@ -103,8 +103,7 @@ def write_table(data: xr.Dataset | xr.DataArray, path: str | Path) -> Path:
 def separated(table: pd.DataFrame, sep: str, indexed: bool) -> bytes:
     """Return a table as separated values, with quotes if a text would otherwise change.
 
-    Raises:
-        InputError: When missing values and the class '' would be written alike.
+    It raises `InputError` if missing values and the class '' would be written alike.
     """
     texts = [str(name) for name in table.columns]
     for name in table.columns:

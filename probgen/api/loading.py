@@ -61,9 +61,8 @@ Packed: TypeAlias = tuple[bytes, tuple[tuple[str, "Packed"], ...]]
 def packed(fitted: Fitted) -> Packed:
     """Return a model in a form for other processes: the bytes of its file, and of the models that it builds on.
 
-    Raises:
-        InputError: When the registered family of this name is another one, so that other processes would use it.
-        PluginError: When no family of this name is registered.
+    It raises `InputError` if another family is registered under the name of the family, and `PluginError` if no family
+    is registered under this name.
     """
     if fitted.definition.origin != family(fitted.family).origin:
         raise InputError(
@@ -151,9 +150,7 @@ def _models_as_they_were(
 
     Each is a given model, or is read from its stored path, or from a folder next to the run, e.g. after a move.
 
-    Raises:
-        FileError: When such a model is missing or has changed.
-        InputError: When a given model is not needed.
+    It raises `FileError` if such a model is missing or has changed, and `InputError` if a given model is not needed.
     """
     path = within[-1]
     wanted = references(options, fit=False)

@@ -44,8 +44,7 @@ def quiet() -> Iterator[None]:
 def study_in(path: Path) -> Iterator[optuna.Study]:
     """Open the study in an SQLite file, and create the file if it does not exist.
 
-    Raises:
-        RunError: When the file is not a study or cannot be written.
+    It raises `RunError` if the file is not a study or cannot be written.
     """
     import optuna
     from sqlalchemy.exc import DatabaseError  # Optuna does not convert all of these

@@ -315,10 +315,9 @@ class _Drawing:
 
 
 def _how_much(given: Mapping[str, Tensor], event: Event) -> str:
-    """Return how much of x is given, in the terms of `only`.
+    """Return how much of x is given: "nothing", "all", "part" or "prompt", as in `only`.
 
-    Raises:
-        InputError: When some rows are prompts, which are continued, and other rows are incomplete.
+    It raises `InputError` if some rows are prompts, which are continued, and other rows are incomplete.
     """
     if "x" not in given:
         return "nothing"
