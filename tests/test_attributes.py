@@ -402,7 +402,7 @@ def few(x: np.ndarray) -> dict[str, np.ndarray]:
 
 def test_a_model_that_tells_nothing_is_refused() -> None:
     model = probgen.fit("independent", example("real"))
-    with pytest.raises(InputError, match="'independent' tells no attributes: its score is log_prob"):
+    with pytest.raises(InputError, match="'independent' has no attributes: its score is log_prob"):
         probgen.attributes(model, example("real"))
 
 

@@ -42,7 +42,7 @@ COMMANDS = {
     "help": "--help",
 }
 STREAMS = {  # what a shell does to the streams: the exit code, and the one line on stderr
-    "closed": (">&-", 2, "probgen: standard output is closed: send it somewhere, e.g. > /dev/null\n"),
+    "closed": (">&-", 2, "probgen: standard output is closed. Redirect it, e.g. > /dev/null.\n"),
     "full": (">/dev/full", 1, "probgen: standard output cannot be written: No space left on device\n"),
     "both closed": (">&- 2>&-", 2, ""),
     "errors closed": (">/dev/null 2>&-", 0, ""),
@@ -86,7 +86,7 @@ def test_an_error_that_cannot_be_told_keeps_its_exit_code(redirection: str) -> N
 def test_a_name_with_a_line_feed_is_told_in_one_line() -> None:
     done = CliRunner().invoke(app, ["show", "a\nb\x1b[31m"])
     assert done.exit_code == 2
-    assert done.stderr == "probgen: there is no a\\nb\\x1b[31m\n"
+    assert done.stderr == "probgen: a\\nb\\x1b[31m: there is no such file or folder\n"
 
 
 # what is no file
@@ -149,7 +149,7 @@ def test_an_empty_path_is_no_path(name: str, empty: str) -> None:
         app, [*words, *before, *more, *given] if option else [*words, *before, *given, *more]
     )
     assert done.exit_code == 2, done.output
-    assert "an empty path" in done.stderr
+    assert "the path is empty" in done.stderr
 
 
 DOORS: dict[str, Callable[[Any], Any]] = {

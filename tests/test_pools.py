@@ -191,7 +191,7 @@ def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch: pytest.MonkeyP
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-        with pytest.raises(InputError, match="no scheduler answers there") as refusal, pool_of(address):
+        with pytest.raises(InputError, match="no scheduler answers at this address") as refusal, pool_of(address):
             pytest.fail("let in")
     assert "\n" not in str(refusal.value)
 
@@ -352,7 +352,7 @@ def test_a_family_that_workers_do_not_find_is_refused(threads: Client, tmp_path:
     fitted = probgen.fit("independent", np.zeros((4, 2)) + np.arange(4)[:, None])
     own = dataclasses.replace(fitted, definition=Family("independent", fitted.definition.source, "__main__"))
     with pytest.raises(
-        InputError, match="a class of the script's own, which workers do not find: register it"
+        InputError, match="is defined in your script, so workers cannot find it"
     ):
         probgen.sample_to(tmp_path / "a", own, 3, client=threads)
     assert not (tmp_path / "a").exists()
@@ -472,11 +472,11 @@ def test_bad_clusters_are_refused_on_the_command_line(
             ["score", str(tmp_path), "--data", str(tmp_path / "x.npy")],
         ):
             for cluster, out, message in (
-                ("many", "o", "--cluster many: give a number of processes"),
-                ("0", "o", "--cluster 0: give a number of processes"),
-                ("2", "o.h5", "workers write parts; give a folder"),
-                ("2", "file", "workers write parts; give a folder"),
-                (silent, "o", "no scheduler answers there"),
+                ("many", "o", "--cluster many: a number of at least 1"),
+                ("0", "o", "--cluster 0: a number of at least 1"),
+                ("2", "o.h5", "workers write parts to a folder"),
+                ("2", "file", "workers write parts to a folder"),
+                (silent, "o", "no scheduler answers at this address"),
             ):
                 done = CliRunner().invoke(
                     app, [*command, "--cluster", cluster, "--out", str(tmp_path / out), "-q"]

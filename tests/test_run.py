@@ -227,16 +227,16 @@ with probgen.observing(Slow()):
 def test_another_request_is_refused(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((30, 2))
     probgen.fit("mixture", x, out=tmp_path / "run")
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already contains a run"):
         probgen.fit("mixture", x, out=tmp_path / "run")
     for changes, word in (
         ({"components": 3}, "components"),
         ({"seed": 1}, "seed"),
         ({"dtype": "float32"}, "dtype"),
     ):
-        with pytest.raises(InputError, match=f"begun with .*{word}"):
+        with pytest.raises(InputError, match=f"started with .*{word}"):
             probgen.fit("mixture", x, out=tmp_path / "run", resume=True, **changes)
-    with pytest.raises(InputError, match=r"begun with data.sha256"):
+    with pytest.raises(InputError, match=r"started with data.sha256"):
         probgen.fit("mixture", x + 1, out=tmp_path / "run", resume=True)
     again = probgen.fit("mixture", x, out=tmp_path / "run", resume=True)
     assert digest_of(again.state) == digest_of(probgen.load(tmp_path / "run").state)
@@ -343,7 +343,7 @@ def test_what_was_there_before_a_fit_that_fails_is_there_after_it(tmp_path: Path
         probgen.fit("mixture", x, components=31, out=tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.txt"]
     (tmp_path / "model.h5").write_bytes(b"mine too")
-    with pytest.raises(InputError, match=r"holds model\.h5, and nothing says what of"):
+    with pytest.raises(InputError, match=r"contains model\.h5, but no request"):
         probgen.fit("mixture", x, out=tmp_path)
     assert (tmp_path / "model.h5").read_bytes() == b"mine too"
 
@@ -376,7 +376,7 @@ def test_force_is_done_or_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with pytest.raises(KeyboardInterrupt):
             probgen.fit("mixture", x, components=3, out=out, force=True)
         monkeypatch.setattr(Path, "unlink", unlink)
-        with pytest.raises(InputError, match="begun with"):
+        with pytest.raises(InputError, match="started with"):
             probgen.fit("mixture", x, components=3, out=out, resume=True)
         again = probgen.fit("mixture", x, components=3, out=out, force=True)
         assert again.state.sizes["component"] == 3

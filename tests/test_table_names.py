@@ -87,7 +87,7 @@ def test_a_class_that_is_nothing_and_a_gap_are_not_written_alike(tmp_path: Path)
     t = pd.DataFrame({"k": ["", "a", None, "b", "b", "a"], "r": NUMBERS})
     fitted = fitted_to(t)
     rows = load(t, like=fitted.event.columns)
-    with pytest.raises(InputError, match="gaps and the class ''"):
+    with pytest.raises(InputError, match="missing values and the class ''"):
         write_table(rows, tmp_path / "t.csv")
     assert not list(tmp_path.iterdir())
     written = write_table(rows, tmp_path / "t.parquet")
@@ -103,7 +103,7 @@ def test_a_mark_of_gaps_that_is_no_class_is_a_gap(tmp_path: Path) -> None:
 
 def test_a_class_that_readers_take_for_a_gap_is_told(tmp_path: Path) -> None:
     t = pd.DataFrame({"k": ["NA", "b", "b"], "r": NUMBERS[:3]})
-    with pytest.warns(UserWarning, match="'NA', which readers of separated values take for a gap"):
+    with pytest.warns(UserWarning, match="'NA', which programs read as a missing value"):
         write_table(load(t), tmp_path / "t.csv")
 
 
@@ -456,7 +456,7 @@ def test_marks_of_gaps_leave_the_type(tmp_path: Path) -> None:
 def test_names_that_an_estimator_would_not_use_are_refused() -> None:
     t = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)))
     probgen.estimator("independent").fit(t)
-    with pytest.raises(InputError, match="are no texts"):
+    with pytest.raises(InputError, match="that are not text"):
         probgen.estimator("independent").fit(t[[1, 0]])
     with pytest.raises(InputError, match="'label'"):
         probgen.estimator("independent").fit(t.set_axis(["a", "label"], axis=1))

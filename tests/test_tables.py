@@ -649,8 +649,8 @@ def test_what_is_said_of_tables_that_are_none(tmp_path: Path) -> None:
     for args, message in (
         (["data", "iris"], "probgen datasets iris"),
         (["data", str(tmp_path / "a.npy")], "no table whose columns could be shown"),
-        (["sample", run, "--out", str(tmp_path / "a.csv")], "x has no columns with names"),
-        (["sample", run, "--sep", ";"], "--sep: it says how a table is read, and --given is none"),
+        (["sample", run, "--out", str(tmp_path / "a.csv")], "x has no named columns"),
+        (["sample", run, "--sep", ";"], "--sep: this option is for tables, but --given is not a table"),
     ):
         done = runner.invoke(app, args)
         assert done.exit_code == 2, args

@@ -483,7 +483,7 @@ beams = 2
     assert lines[1].split("\t") == ["eins zwei eins eins", *["one two one one"] * 3]
     assert {path.stem for path in results["net"].pictures} >= {"attention", "history"}
     for bad, message in (
-        ("given.source = [1]", "texts are needed"),
+        ("given.source = [1]", "a list of texts is needed"),
         ('given.sauce = ["eins"]', "sample.given.sauce: did you mean 'source'"),
     ):
         (tmp_path / "r.toml").write_text(recipe.replace('given.source = ["eins zwei", "zwei eins"]', bad))

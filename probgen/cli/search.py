@@ -69,7 +69,7 @@ def command(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Choose options of a model of a recipe.
+    """Choose the options of a recipe's model.
 
     Options are chosen by the score of validation rows. Test rows are scored once, at the end.
 
