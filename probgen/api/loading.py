@@ -180,8 +180,8 @@ def _models_as_they_were(
         same = next((model for model in models if digest_of(model.state) == digests.get(name)), None)
         if same is None:
             raise FileError(
-                f"{path} was fitted with another {name} than {places[0] if places else 'the given model'}, "
-                "which has changed since. Fit it again."
+                f"{path} was fitted with another {name} than {places[0] if places else 'the given model'}. "
+                f"Restore the earlier {name}, or fit {path} again."
             )
         found[name] = same
     return found

@@ -252,7 +252,7 @@ def _draw(
             fitted, n, given=condition if condition is not None else given or None, **common, **options
         )
     except NotOffered as error:
-        result.notes.append(f"draws were left out: {error}")
+        result.notes.append(f"samples were left out: {error}")
         return
     write_dataset(result.run / SAMPLES, "samples", draws)
     names = [column.name for column in event.columns]
