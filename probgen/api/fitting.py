@@ -207,8 +207,8 @@ def _claimed(
 ) -> Iterator[tuple[RunFolder, int]]:
     """Claim the folder of a fit, write its request, and yield the folder and the number of parts.
 
-    The number of parts is requested, or is read from an earlier request, or is the number of processes. An `InputError`
-    states that the folder contains another run.
+    The number of parts is the argument, the number in the stored request, or the number of processes. The function
+    raises `InputError` if the folder contains another run.
     """
     check_folder(path)
     with RunFolder(path) as folder:

@@ -29,7 +29,7 @@ def require_optuna() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let Optuna log errors only in this context."""
+    """Limit the log of Optuna to errors in this context."""
     import optuna
 
     before = optuna.logging.get_verbosity()

@@ -44,8 +44,8 @@ class Pruned(BaseException):
 class Pruning:
     """An observer that ends a fit early.
 
-    It ends the fit after a third of the steps, if the best validation is worse than the median of other fits after the
-    same number of validations.
+    After a third of the steps, it ends the fit as soon as its best validation is worse than the median of other fits after
+    the same number of validations.
 
     Args:
         medians: The medians of each stage, one per validation, in nats per row. Larger is better.
