@@ -1,6 +1,6 @@
-"""Flowers: 17 kinds, 80 photographs each, 64 x 64 in color (Nilsback & Zisserman 2006); and white and yellow ones, for translation.
+"""Flowers: 17 kinds, 80 photographs each, 64 x 64 in color (Nilsback & Zisserman 2006), and white and yellow flowers for translation.
 
-Of each kind the last 10 are `test`, the 10 before them `valid`.
+The last 10 photographs of each kind are `test`, and the 10 photographs before these are `valid`.
 """
 
 from __future__ import annotations
