@@ -99,9 +99,7 @@ def _check_bits(image: ImageFile.ImageFile) -> None:
         bits = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
         deep = not image.mode.startswith("I") and 8 < bits <= 16
         if image.mode == "L" and 2 in tags.get(TiffImagePlugin.SAMPLEFORMAT, ()):
-            raise InputError(
-                f"has signed 8-bit numbers, and Pillow would lose the sign. As a next step, {_NPY}."
-            )
+            raise InputError(f"has signed 8-bit numbers, and Pillow would lose the sign: {_NPY}")
         if image.mode not in ("1", "L") and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
             raise InputError("stores white as 0. Save it with black as 0.")
         if 0 in tags.get(TiffImagePlugin.EXTRASAMPLES, ()):
@@ -133,9 +131,7 @@ def _plain(
     if image.mode.startswith("I;16") or (image.mode == "I" and source.format == "PNG"):  # Pillow before 11
         return Image.fromarray(np.asarray(image).astype("<u2")), None
     if image.mode == "I" and _unsigned(source) and np.asarray(image).min() < 0:
-        raise InputError(
-            f"has whole numbers of 2^31 or more, which Pillow would make negative. As a next step, {_NPY}."
-        )
+        raise InputError(f"has whole numbers of 2^31 or more, which Pillow would make negative: {_NPY}")
     if image.mode not in MODES:
         raise InputError(
             f"has the colors {image.mode}, which cannot be converted to RGB without a profile. Save it as RGB."
