@@ -51,7 +51,7 @@ def conditions(
     event, latents = fitted.event, {**latents_of(fitted.module), **(places or {})}
     needed = [name for name in event.given if given is None or name not in given]
     if needed and places is None and not is_frame(given):
-        raise InputError(f"this model requires given={{{needed[0]!r}: ...}}: {event.given[needed[0]]}")
+        raise InputError(f"this model needs given={{{needed[0]!r}: ...}}: {event.given[needed[0]]}")
     for name, what in fitted.definition.needed.items():
         if places is None and (given is None or name not in given):
             raise InputError(f"{fitted.family} samples x from {what}. Pass given={{{name!r}: ...}}.")
