@@ -201,7 +201,7 @@ def test_other_attributes_than_those_of_the_fit_are_refused(fitted: probgen.Fitt
     more = data.sel(factor=["side", "height", "side"]).assign_coords(factor=["side", "height", "again"])
     more["attribute"].attrs["levels"] = [2, 0, 2]
     assert probgen.attributes(fitted, more).equals(probgen.attributes(fitted, data))
-    with pytest.raises(InputError, match="the model uses 'height', .*did you mean 'hight'"):
+    with pytest.raises(InputError, match=r"the model uses 'height', .*did you mean 'hight'"):
         probgen.score(fitted, data.assign_coords(factor=["hight", "side"]))
     other = bars(30)
     other["attribute"].attrs["levels"] = [0, 3]

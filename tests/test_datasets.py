@@ -248,7 +248,7 @@ def test_a_download_is_verified_and_kept(server: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/cut", "/wrong", "/500"])
 def test_a_bad_download_is_refused_and_not_kept(path: str, server: str, tmp_path: Path) -> None:
     source = Source("set/file", f"{server}{path}", hashlib.sha256(CONTENT).hexdigest())
-    with pytest.raises(InputError, match="download from .* failed") as caught:
+    with pytest.raises(InputError, match=r"download from .* failed") as caught:
         source.find(None)
     assert f"{server}{path}" in str(caught.value)
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
