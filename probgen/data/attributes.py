@@ -85,6 +85,8 @@ def with_conditions(dataset: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
 def with_attributes(dataset: xr.Dataset, wanted: Mapping[str, int] | None) -> xr.Dataset:
     """Return the data with attributes. Data without attributes get the factors of their label.
 
+    If all wanted attributes come from a label, and the data do not have these attributes, the label of the data is used.
+
     Args:
         dataset: Data with `attribute`, `label`, both or neither.
         wanted: Attributes of a model, with their numbers of classes. Only these are kept. None: keep all attributes of the data.

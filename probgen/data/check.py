@@ -367,7 +367,7 @@ def _refuse_unknown(x: xr.DataArray, known: np.ndarray, event: Event) -> None:
 
 
 def _refuse_scale(x: xr.DataArray, low: np.ndarray, high: np.ndarray) -> None:
-    """Raise `InputError` for a dimension of x whose values cannot be squared in float64. `low` and `high` are the extremes in each dimension."""
+    """Raise `InputError` if the values in a dimension of x cannot be squared in float64. `low` and `high` are the extremes in each dimension."""
     apart = np.where(high > low, high / 2 - low / 2, 1)
     bad = (apart < SMALLEST) | ((high >= low) & (np.maximum(np.abs(low), np.abs(high)) > LARGEST))
     if bad.any():

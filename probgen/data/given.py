@@ -100,7 +100,7 @@ def conditions(
         )
     rows = next(iter(counts.values()), 1)
     if rows == 0:
-        raise InputError("given has no rows")
+        raise InputError("given has no rows. Pass at least one row.")
     for length, name in event.lengths.items():
         if length not in arrays:  # all positions are valid
             arrays[length] = np.full(len(arrays[name]), arrays[name].shape[1])

@@ -1,7 +1,7 @@
 """Conversion of any user data to one Dataset.
 
 The Dataset has `x (row, *event dims)`. Optional variables are `label (row)` and other conditions, `weight (row)`,
-`observed (row, *event dims)`, and `length (row)`: the number of valid positions along `time` in each row (the rest is padding).
+`observed (row, *event dims)` and `length (row)`. The length is the number of valid positions along `time` in each row; the rest is padding.
 `attribute (row, factor)` holds numbers and classes that describe a row. The names of the factors are a coordinate.
 A condition may have its own dimensions, such as `source (row, source_time)`. `source_length (row)` then holds the number of valid positions along the
 first of these dimensions.
@@ -43,7 +43,7 @@ def as_dataset(
     """Convert data of any kind to one Dataset with `x`.
 
     Args:
-        data: A NumPy array, torch tensor, DataFrame, DataArray or Dataset; the name of a registered data set; or a path to a
+        data: A NumPy array, torch tensor, DataFrame, DataArray or Dataset. Or the name of a registered data set. Or a path: a
             `.npy .npz .csv .parquet .h5 .hdf5 .nc .zarr` or IDX file, a sound, an image, or a folder of sounds or images.
         split: Part of a named data set or a file, such as `train`.
         folder: Folder that is searched first for the files of named data sets.

@@ -158,7 +158,7 @@ def path_of(name: str | Path) -> Path | None:
     if text and path.exists():
         return path
     if text and (isinstance(name, Path) or "/" in text or path.suffix):
-        raise InputError(f"there is no file {path}")
+        raise InputError(f"there is no file {path}. Check the path.")
     raise InputError(
         f"there is no data set and no file {text!r}; {did_you_mean(text, registered('datasets'))}"
     )

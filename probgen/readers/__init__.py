@@ -62,7 +62,7 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
         FileError: When the file is damaged or not allowed.
     """
     if not path.exists():
-        raise InputError(f"there is no file {path}")
+        raise InputError(f"there is no file {path}. Check the path.")
     if not (path.is_file() or path.is_dir()):  # reading could block
         raise InputError(
             f"{path} is a device or a pipe. Save its content to a file, and give the path of this file."
@@ -93,7 +93,14 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
 
 
 def stored(path: Path) -> bool:
-    """Return whether a file has a format of xarray, which keeps the attributes of variables."""
+    """Return whether a file has a format of xarray, which keeps the attributes of variables.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        Whether the file is an HDF5, netCDF or Zarr file.
+    """
     return path.suffix.lower() in _STORED or is_zarr(path)
 
 

@@ -162,12 +162,12 @@ def most_unpacked(stored: int) -> int:
 
 def unpacked(packed: bytes) -> bytes:
     """Unpack gzip data piece by piece, so that a decompression bomb is detected early. Raise `ValueError` or `zlib.error` for bad data."""
-    unpacker = zlib.decompressobj(wbits=31)  # with the header of gzip
+    unpacker = zlib.decompressobj(wbits=31)  # wbits = 31: data with a gzip header
     pieces, left = [], most_unpacked(len(packed))
     while packed and left > 0:
         pieces.append(unpacker.decompress(packed, 1 << 20))
         packed, left = unpacker.unconsumed_tail, left - len(pieces[-1])
-        if unpacker.eof and unpacker.unused_data.startswith(b"\x1f\x8b"):  # another member
+        if unpacker.eof and unpacker.unused_data.startswith(b"\x1f\x8b"):  # the file has another gzip member
             packed, unpacker = unpacker.unused_data, zlib.decompressobj(wbits=31)
     if not unpacker.eof:
         raise ValueError(UNPACKED if packed else "it is truncated")

@@ -1,9 +1,9 @@
 """Descriptions of values that become invalid when the values change.
 
-A reader stores its description of values (support, levels, columns of a table) in the attributes of a variable. xarray keeps attributes through
-arithmetic, which can make them false: `digits.x > 7` is not an integer of 17 levels. But xarray drops the encoding of a variable when it computes new
+A reader stores its description of values (support, levels, columns of a table) in the attributes of a variable. Arithmetic of xarray keeps attributes,
+which can make them false: `digits.x > 7` is not an integer of 17 levels. But xarray drops the encoding of a variable when it computes new
 values, and keeps the encoding when it selects, sorts, renames or concatenates values. Therefore a description is marked in both places. If only
-the attributes have the mark (the values were computed, or were read from a file), the description is valid only if the values agree with it.
+the attributes have the mark, the values were computed or read from a file. The description is then valid only if the values agree with it.
 
 Attributes that a user sets have no mark, and are always valid.
 """

@@ -30,7 +30,7 @@ class Specimen:
         self._counts: dict[Any, int] = {}
         self._categories: dict[Any, None] = {}
         self._dtype: Any = None
-        self._mark: Any = None  # of gaps, where there are no others
+        self._mark: Any = None  # mark of missing values, if all have one
         self._empty = False
         self._numbering = numbering
 

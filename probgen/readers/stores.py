@@ -53,7 +53,7 @@ def zarr_store(path: Path, split: str | None) -> xr.Dataset:
         raise FileError(f"{path} is a file, but a Zarr store is a folder. Unpack it first.")
     stored = _stored(path)
     try:
-        group = zarr.open_group(path, mode="r", use_consolidated=False)  # as xarray below
+        group = zarr.open_group(path, mode="r", use_consolidated=False)  # the same option as for xarray below
         arrays = dict(group.arrays())
     except Exception as error:  # a bad store can cause any error in zarr
         raise FileError(f"{path} cannot be read as a Zarr group: {reason(error)}") from None

@@ -370,7 +370,7 @@ def _separator(path: Path, lines: Sequence[str], known: Collection[str]) -> str:
         return even[0]
     if not even and not widths:
         _refuse_other_marks(path, text)
-        return ","  # one column
+        return ","  # any separator, because there is a single column
     if not even:  # `_check_rows` reports the lines with another number of fields
         return max(widths, key=lambda sep: (widths[sep].most_common(1)[0][1], max(widths[sep])))
     said = " or ".join(SEPARATORS[sep] for sep in even)

@@ -257,7 +257,7 @@ class FamilyLaws:
         """The exact density of a row with a missing value is the sum or integral over all possible values."""
         whole = space(fitted, data)
         if "observed" not in fitted.definition.accepts:
-            pytest.skip(f"{fitted.family} does not take missing values")
+            pytest.skip(f"{fitted.family} does not accept missing values")
         known, width = whole.line
         flat = known.reshape(len(known), -1).astype(float)
         missing = flat.copy()
@@ -369,8 +369,8 @@ class FamilyLaws:
     def test_an_option_has_an_effect_or_is_refused(self, data: xr.Dataset, fitted: Fitted) -> None:
         """Another value of any option changes the result of a hook, or raises an InputError. No option is ignored silently.
 
-        The law tests `fit` with the options of the test, `score`, and `sample`: without conditions, and given complete and partial rows of x if the family
-        accepts these. Options without effect on results are declared in `without_effect`.
+        The law tests `fit` with the options of the test, `score`, and `sample`. Samples are taken without conditions, and given complete and partial rows
+        of x if the family accepts these. Options without effect on results are declared in `without_effect`.
         """
         allowed = {**WITHOUT_EFFECT, **self.without_effect}
         ignored = []

@@ -67,7 +67,7 @@ class Space:
         volume: Volume per point; 1 for probabilities of values.
         cells: Number of cells of the space. Samples are counted per cell.
         cell: Function that returns the cell of each row, from 0; -1 outside the event.
-        line: Points for sums over the last coordinate only (all other coordinates equal), and the volume per point along this coordinate.
+        line: Points for sums over the last coordinate, for each value of the other coordinates, and the volume per point along the last coordinate.
     """
 
     rows: np.ndarray
