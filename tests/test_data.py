@@ -129,7 +129,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "complex": (X.astype(complex), "has type complex128"),
     "dates": (np.zeros((4, 2), "M8[s]"), "has type datetime64"),
     "records": (np.zeros(4, dtype=[("a", "f8")]), "has type"),
-    "five dimensions": (np.zeros((2, 2, 2, 2, 2)), "Name them"),
+    "five dimensions": (np.zeros((2, 2, 2, 2, 2)), "Name the dimensions"),
     "channels last": (np.zeros((2, 8, 8, 3)), "channels last"),
     "an empty Dataset": (xr.Dataset(), "no variable 'x'"),
     "two variables": (xr.Dataset({"a": ("row", [1.0]), "b": ("row", [1.0])}), "no variable 'x'"),

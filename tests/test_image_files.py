@@ -185,7 +185,7 @@ RIGHT: dict[str, tuple[Make, np.ndarray, tuple[str, int | None], list[str]]] = {
 
 NPY, BACKGROUND = r"\.npy", "background"
 REFUSED: dict[str, tuple[Make, str]] = {
-    "animation.gif": (frames(), r"has 2 frames or pages\. Save each"),
+    "animation.gif": (frames(), r"has 2 frames or pages\. Save each frame"),
     "animation.png": (frames(), "has 2 frames or pages"),
     "animation.webp": (frames(lossless=True), "has 2 frames or pages"),
     "pages.tif": (frames(), "has 2 frames or pages"),
@@ -197,7 +197,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "transparent in a palette.gif": (palette(transparency=2), BACKGROUND),
     "transparent color.png": (plain(RGB, transparency=(1, 2, 3)), BACKGROUND),
     "transparent gray of 16 bits.png": (png(0, 16, DEEP.astype(">u2"), (b"tRNS", b"\0\7")), BACKGROUND),
-    "cmyk.jpg": (mode("CMYK"), "has the colors CMYK.*Save it as RGB"),
+    "cmyk.jpg": (mode("CMYK"), "has the colors CMYK.*Save the image as RGB"),
     "cmyk.tif": (mode("CMYK"), "has the colors CMYK"),
     "lab.tif": (mode("LAB"), "has the colors LAB"),
     "ycbcr.tif": (mode("YCbCr"), "has the colors YCbCr"),
@@ -460,14 +460,14 @@ def test_a_mark_of_utf8_is_no_character(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", "abc".encode("utf-16"), r"not a text in UTF-8: byte 0 is 0xff\. Save it as UTF-8"),
-        ("a.txt", b"\xef\xbb\xbfab\xff", r"byte 5 is 0xff\. Save it as UTF-8"),
+        ("a.txt", "abc".encode("utf-16"), r"not a text in UTF-8: byte 0 is 0xff\. Save the file as UTF-8"),
+        ("a.txt", b"\xef\xbb\xbfab\xff", r"byte 5 is 0xff\. Save the file as UTF-8"),
         ("a.csv", b"a,b\n1,\xff\n", r"not a text in UTF-8\. .*--encoding latin-1"),
         ("a.csv.gz", b"\x1f\x8b no", "cannot be read"),
         ("a.csv.gz", gzip.compress(bytes(32 << 20)), "unpacks to more than"),
-        ("a.tsv", b"1\t2\n3\t4\n", "Name its columns in the first line"),
+        ("a.tsv", b"1\t2\n3\t4\n", "Name the columns in the first line"),
         ("a.tsv", b"a\tb\n1\t2\tx\nq\tr\n", r"line 2: 3 columns, .*the suffix \.tab"),
-        ("a.npy.gz", b"", "Unpack it with gunzip"),
+        ("a.npy.gz", b"", "Unpack the file with gunzip"),
         ("a.zarr", b"", "is a file, but a Zarr store is a folder"),
         ("a.tab", b"\t".join([b"a"] * 40_000), "more than 32768 columns"),
     ],
@@ -482,5 +482,7 @@ def test_tables_and_texts_that_are_not_read(name: str, content: bytes, message: 
 @pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
 @pytest.mark.parametrize("kind", ["to_sparse", "to_sparse_csr"])
 def test_sparse_tensors_are_named(kind: str) -> None:
-    with pytest.raises(InputError, match=r"a sparse tensor \(torch.sparse_.*Convert it with \.to_dense\(\)"):
+    with pytest.raises(
+        InputError, match=r"a sparse tensor \(torch.sparse_.*Convert the tensor with \.to_dense\(\)"
+    ):
         as_dataset(getattr(torch.eye(3), kind)())

@@ -300,7 +300,7 @@ def test_stores_that_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (linked / "y").symlink_to(tmp_path / "unnamed")
     (tmp_path / "no.zarr").mkdir()
     for path, message in (
-        (store("unnamed"), r"the dimensions of 'x' have no names\. Write it with xarray"),
+        (store("unnamed"), r"the dimensions of 'x' have no names\. Write the store with xarray"),
         (tmp_path / "empty", "declares 17592186044416 bytes, but only"),
         (linked, "'y' is a link, which is not allowed"),
         (tmp_path / "no.zarr", "cannot be read as a Zarr group"),
@@ -329,7 +329,7 @@ def test_groups_larger_than_what_is_held_whole_are_said(
 ) -> None:
     monkeypatch.setattr("probgen.readers.groups.LAZY", 1 << 20)
     pd.DataFrame({"a": np.arange(200_000) / 7}).to_parquet(tmp_path / "x.parquet")
-    with pytest.warns(UserWarning, match=r"row groups of 1 MiB, .*loads a whole one.*row_group_size"):
+    with pytest.warns(UserWarning, match=r"row groups of 1 MiB, .*loads a whole group.*row_group_size"):
         datasets.load(tmp_path / "x.parquet")
 
 

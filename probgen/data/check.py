@@ -149,7 +149,7 @@ def _checked_names(dataset: xr.Dataset, event: Event, accepts: frozenset[str], f
     rate = rate_of(x)
     if event.rate and rate and rate != event.rate:
         raise InputError(
-            f"x has {rate} samples per second, but {family} was fitted to {event.rate}. Resample it: rate = {event.rate}."
+            f"x has {rate} samples per second, but {family} was fitted to {event.rate}. Resample the sound: rate = {event.rate}."
         )
     known_in_part = {"label"} & (accepts - event.given.keys())
     _check_sizes(dataset, event, family)
@@ -281,7 +281,7 @@ def _check_seen(
     for name in (*event.given, *event.lengths):
         if name not in dataset:
             scale = event.given[name].scale if name in event.given else None
-            how = f" Create it with scale = {scale} or --scale {scale}." if (scale or 1) > 1 else ""
+            how = f" Create {name} with scale = {scale} or --scale {scale}." if (scale or 1) > 1 else ""
             raise InputError(f"{family} is conditioned on {name!r}, which is not in the data.{how}")
 
 
@@ -362,7 +362,7 @@ def _refuse_unknown(x: xr.DataArray, known: np.ndarray, event: Event) -> None:
     more = len(unknown) - 1
     also = f" (and {more} more)" if more else ""
     raise InputError(
-        f"x, {place_of(x, unknown[0])}{also}: no row with a positive weight has an observed value, so it cannot be fitted. Leave it out."
+        f"x, {place_of(x, unknown[0])}{also}: no row with a positive weight has an observed value, so this part of x cannot be fitted. Leave this part out."
     )
 
 
@@ -417,7 +417,7 @@ def _refuse_no_weight(weight: xr.DataArray) -> None:
 def _check_accepts(dataset: xr.Dataset, missing: bool, accepts: frozenset[str], family: str) -> None:
     if (missing or "observed" in dataset) and "observed" not in accepts:
         raise InputError(
-            f"x has missing values (NaN or 'observed'), which {family} cannot use. Drop or fill them."
+            f"x has missing values (NaN or 'observed'), which {family} cannot use. Drop or fill the missing values."
         )
     if "length" in dataset and "length" not in accepts:
         raise InputError(

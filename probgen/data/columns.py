@@ -84,17 +84,17 @@ def check_supports(event: Event, supports: frozenset[str], family: str) -> None:
         return
     if event.support != "mixed" and not event.columns:
         raise InputError(
-            f"{family} does not accept x of {event}. It accepts {', '.join(sorted(supports))}; probgen families lists other families."
+            f"{family} does not accept x of {event}. {family} accepts {', '.join(sorted(supports))}; probgen families lists other families."
         )
     if wanted:
         raise InputError(
-            f"{family} does not accept the column {wanted[0]}, only {', '.join(sorted(supports - {'mixed'}))}. Set its kind "
-            f"(--kind {quote(wanted[0].name)}=real), leave it out (--drop {quote(wanted[0].name)}), or choose another family (probgen families)."
+            f"{family} does not accept the column {wanted[0]}, only {', '.join(sorted(supports - {'mixed'}))}. Set the kind of the column "
+            f"(--kind {quote(wanted[0].name)}=real), leave the column out (--drop {quote(wanted[0].name)}), or choose another family (probgen families)."
         )
     kinds = {column.support: column for column in event.columns}
     raise InputError(
-        f"{family} accepts columns of a single kind, but the table has {', '.join(map(str, kinds.values()))}. Leave some out (--drop), "
-        "set their kind (--kind NAME=real), or choose another family (probgen families)."
+        f"{family} accepts columns of a single kind, but the table has {', '.join(map(str, kinds.values()))}. Leave columns out (--drop), "
+        "set the kind of columns (--kind NAME=real), or choose another family (probgen families)."
     )
 
 
@@ -119,7 +119,9 @@ def _same_names(names: list[str], wanted: list[str]) -> None:
         has = f" The table has {_listed(extra)}, which the model does not use." if extra else ""
         raise InputError(f"the table has no column {_listed(missing)}, which the model was fitted to.{has}")
     if extra:
-        raise InputError(f"the model was not fitted to column {_listed(extra)}. Leave it out (--drop).")
+        raise InputError(
+            f"the model was not fitted to column {_listed(extra)}. Leave this column out (--drop)."
+        )
 
 
 def _recoded(values: np.ndarray, found: Column, column: Column) -> np.ndarray:

@@ -89,7 +89,7 @@ def columns_in(x: xr.DataArray) -> tuple[Column, ...]:
     support, levels = _support(x)
     if support == "mixed":
         raise InputError(
-            f"x.attrs['columns'] does not describe {next(name for name in names if name not in told)!r}. Add it, or drop this attribute."
+            f"x.attrs['columns'] does not describe {next(name for name in names if name not in told)!r}. Describe this column, or drop the attribute 'columns'."
         )
     return tuple(told.get(name) or Column(name, support, levels) for name in names)
 
@@ -118,7 +118,7 @@ def _of_any_size(name: str, part: Event, x: xr.DataArray) -> Event:
 def _condition(dataset: xr.Dataset, name: str) -> Event:
     if name not in dataset:
         raise InputError(
-            f"the model is conditioned on {name!r}, which is not in the data. Add it, or leave out given."
+            f"the model is conditioned on {name!r}, which is not in the data. Add this variable, or leave out given."
         )
     part = dataset[name]
     if part.dims[:1] != ("row",):

@@ -180,7 +180,7 @@ def _as_numbers(event: Event, given: Mapping[str, Any] | xr.Dataset) -> dict[str
             raise InputError(f"given {name!r}, {error}") from None
         if f"{name}_length" not in event.lengths and len(set(lengths)) > 1:
             raise InputError(
-                f"given {name!r} has texts of the lengths {set(lengths)}: all texts must have one length. Pass them one by one."
+                f"given {name!r} has texts of the lengths {set(lengths)}: all texts must have one length. Pass the texts one by one."
             )
         one = isinstance(value, str)
         out[name] = found[0] if one else found
@@ -214,7 +214,7 @@ def _of_one_length(given: xr.Dataset) -> xr.Dataset:
     lengths = np.unique(given["length"].values)
     if len(lengths) > 1:
         raise InputError(
-            f"given has rows of lengths from {lengths.min()} to {lengths.max()}: all rows must have one length. Pass them one by one."
+            f"given has rows of lengths from {lengths.min()} to {lengths.max()}: all rows must have one length. Pass the rows one by one."
         )
     return given.isel(time=slice(0, int(lengths[0]))).drop_vars("length")
 
@@ -226,7 +226,7 @@ def _of_one_size(given: xr.Dataset, event: Event) -> xr.Dataset:
     if (sizes != sizes[0]).any():
         raise InputError(
             f"given has images of sizes from {tuple(map(int, sizes.min(0)))} to {tuple(map(int, sizes.max(0)))}: "
-            "all images must have one size. Pass them one by one."
+            "all images must have one size. Pass the images one by one."
         )
     parts = {"x": event, **event.given}
     cut: dict[str, slice] = {}

@@ -99,13 +99,15 @@ def from_array(data: Any, dims: tuple[str, ...] | None = None) -> xr.Dataset:
     """Return an array or tensor as a Dataset. The mask of a masked array becomes `observed`."""
     if hasattr(data, "detach"):  # a torch tensor, on any device, with or without a gradient
         if str(data.layout) != "torch.strided":
-            raise InputError(f"a sparse tensor ({data.layout}) cannot be used. Convert it with .to_dense().")
+            raise InputError(
+                f"a sparse tensor ({data.layout}) cannot be used. Convert the tensor with .to_dense()."
+            )
         data = data.detach().cpu()
         if "bfloat16" in str(data.dtype) or "float8" in str(data.dtype):
             data = data.float()  # NumPy does not have these types
         data = data.numpy()
     if hasattr(data, "tocsr"):
-        raise InputError("a sparse matrix cannot be used. Convert it with .toarray().")
+        raise InputError("a sparse matrix cannot be used. Convert the matrix with .toarray().")
     try:
         masked = isinstance(data, np.ma.MaskedArray)
         values = (
@@ -125,7 +127,7 @@ def from_array(data: Any, dims: tuple[str, ...] | None = None) -> xr.Dataset:
     if dims is None:
         if values.ndim - 1 not in _DIMS:
             raise InputError(
-                f"x has shape {values.shape}: the meaning of its dimensions is not clear. Name them with xarray.DataArray(x, dims=[...])."
+                f"x has shape {values.shape}: the meaning of its dimensions is not clear. Name the dimensions with xarray.DataArray(x, dims=[...])."
             )
         dims = _DIMS[values.ndim - 1]
         if values.ndim == 4 and values.shape[1] > 4 >= values.shape[3]:
@@ -144,7 +146,7 @@ def _named(dataset: xr.Dataset) -> xr.Dataset:
     if "x" not in dataset:
         if len(dataset.data_vars) != 1:
             raise InputError(
-                f"the data have no variable 'x', only these: {', '.join(map(str, dataset.data_vars)) or 'none'}. Rename one to 'x'."
+                f"the data have no variable 'x', only these: {', '.join(map(str, dataset.data_vars)) or 'none'}. Rename one variable to 'x'."
             )
         dataset = dataset.rename({next(iter(dataset.data_vars)): "x"})
     x = dataset["x"]

@@ -130,7 +130,7 @@ def load(
             raise InputError(f"size = {how.size!r}: images of {text!r} are square. Give one number.")
         found, how = found.sized(height), Reading(rate, None, None, gray, scale)
         if crop is not None:
-            raise InputError(f"crop is only for files, but {text!r} is painted at any size. Leave it out.")
+            raise InputError(f"crop is only for files, but {text!r} is painted at any size. Leave crop out.")
     how.only(("scale",), f"but {text!r} is a data set")
     dataset = found.load(split, folder)
     dataset = dataset if scale is None else scaled(dataset, scale)

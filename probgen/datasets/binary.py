@@ -25,7 +25,7 @@ def _read(place: str, origin: str, split: str | None, folder: Path | None) -> xr
     """Read packed bits from the data folder. They cannot be downloaded, because the sources have text files with one row per line."""
     if folder is None or not (folder / place).is_file():
         raise InputError(
-            f"{place} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make it from "
+            f"{place} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make the file from "
             f"{origin}: numpy.savez({Path(place).name!r}, train=, valid=, test= numpy.packbits(bits, axis=1), num_vars=)"
         )
     parts = {name: read(folder / place, name) for name in ([split] if split else _SPLITS)}

@@ -29,7 +29,7 @@ def _arrays(folder: Path | None) -> dict[str, np.ndarray]:
     """Return images (row, 3, 32, 32) in both styles, category, subject, and the number of the part of each row, 0 to 2."""
     if folder is None or not (folder / _FILE).is_file():
         raise InputError(
-            f"{_FILE} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Create it with noto and twemoji "
+            f"{_FILE} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Create the file with noto and twemoji "
             "(row, 32, 32, 3), uint8, of emoji-data 16.0.0, and category, subject, test (row,)."
         )
     with np.load(folder / _FILE, allow_pickle=False) as file:

@@ -30,7 +30,7 @@ _KINDS = {
 def _flowers(split: str | None, folder: Path | None) -> xr.Dataset:
     if folder is None or not (folder / _FILE).is_file():
         raise InputError(
-            f"{_FILE} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Create it from the 1,360 images of the "
+            f"{_FILE} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Create the file from the 1,360 images of the "
             "17 Category Flower Dataset in their order, center square at 64 x 64: x (row, 64, 64, 3), uint8, and label (row,)."
         )
     with np.load(folder / _FILE, allow_pickle=False) as file:

@@ -29,7 +29,7 @@ def _cifar(split: str | None, folder: Path | None) -> xr.Dataset:
     """Read the first 4,000 training and 1,000 test images. The last 400 of the 4,000 are `valid`."""
     if folder is None or not (folder / _CIFAR).is_file():
         raise InputError(
-            f"{_CIFAR} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make it from the first "
+            f"{_CIFAR} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make the file from the first "
             f"images of CIFAR-10: numpy.savez({Path(_CIFAR).name!r}, "
             "x_train= (4000, 32, 32, 3), y_train= (4000,), x_test= (1000, 32, 32, 3), y_test= (1000,)), all uint8"
         )

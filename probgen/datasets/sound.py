@@ -28,7 +28,7 @@ def _spoken_digits(split: str | None, folder: Path | None) -> xr.Dataset:
     """Read the recordings. The label is the digit, and `speaker` is the number of the speaker."""
     if folder is None or not (folder / _RECORDINGS).is_file():
         raise InputError(
-            f"{_RECORDINGS} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make it from "
+            f"{_RECORDINGS} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make the file from "
             "github.com/Jakobovski/free-spoken-digit-dataset: zip -r recordings.zip recordings"
         )
     takes = _TAKES[split] if split is not None else range(50)

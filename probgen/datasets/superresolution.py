@@ -38,7 +38,7 @@ def _files(name: str, folder: Path | None) -> list[np.ndarray]:
     place, what = _FILES[name]
     if folder is None or not (folder / place).exists():
         raise InputError(
-            f"{place} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Create it with {what}."
+            f"{place} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Create {place} with {what}."
         )
     path = folder / place
     try:

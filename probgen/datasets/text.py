@@ -49,7 +49,7 @@ def _enwik8(split: str | None, folder: Path | None) -> xr.Dataset:
     """Read bytes, as in published results: each byte is the character with its number."""
     if folder is None or not (folder / _ENWIK8).is_file():
         raise InputError(
-            f"{_ENWIK8} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make it from any number of the first "
+            f"{_ENWIK8} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make the file from any number of the first "
             "bytes of enwik8 (mattmahoney.net/dc/enwik8.zip): head -c 4152177 enwik8"
         )
     text = (folder / _ENWIK8).read_bytes().decode("latin-1")

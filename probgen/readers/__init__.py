@@ -65,7 +65,7 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
         raise InputError(f"there is no file {path}. Check the path.")
     if not (path.is_file() or path.is_dir()):  # reading could block
         raise InputError(
-            f"{path} is a device or a pipe. Save its content to a file, and give the path of this file."
+            f"{path} is a device or a pipe. Save the content to a file, and give the path of this file."
         )
     place = path / split if split and path.is_dir() else path
     kind = kind_of(path, place, table=_is_of_tables(how))
@@ -182,7 +182,9 @@ def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
     if name.endswith(SUFFIXES):
         return csv_file(path, how.table, how.like)
     if suffix == ".gz" and Path(path.stem).suffix.lower() in _TO_UNPACK:
-        raise InputError(f"{path}: gzip is not supported for this kind of file. Unpack it with gunzip first.")
+        raise InputError(
+            f"{path}: gzip is not supported for this kind of file. Unpack the file with gunzip first."
+        )
     if suffix in (".gz", "") or "ubyte" in path.name:
         return dataset({"x": idx(path)}, path)
     raise InputError(f"{path}: files of this kind cannot be read. Supported: {_KNOWN}.")

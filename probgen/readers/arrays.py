@@ -69,7 +69,7 @@ def npz(path: Path, split: str | None) -> xr.Dataset:
     if split is not None:
         chosen = {"x": arrays.get(split, arrays.get(f"x_{split}")), "label": arrays.get(f"y_{split}")}
         if chosen["x"] is None:
-            raise InputError(f"split = {split!r}: not in {path}. It has {', '.join(arrays)}.")
+            raise InputError(f"split = {split!r}: not in {path}. The file has {', '.join(arrays)}.")
         return dataset({name: array for name, array in chosen.items() if array is not None}, path)
     if "y" in arrays and "label" not in arrays:
         arrays["label"] = arrays.pop("y")
@@ -124,7 +124,7 @@ def of_arrays(dataset: xr.Dataset, path: Path, split: str | None) -> xr.Dataset:
 def _named_dims(ndim: int, path: Path) -> tuple[str, ...]:
     if ndim not in _DIMS:
         raise InputError(
-            f"{path}: x has {ndim} dimensions without names. Save it as a netCDF file with named dimensions."
+            f"{path}: x has {ndim} dimensions without names. Save x as a netCDF file with named dimensions."
         )
     return _DIMS[ndim]
 

@@ -43,7 +43,7 @@ def as_pandas(data: Any) -> pd.DataFrame:
         import pyarrow
     except ImportError:
         raise InputError(
-            f"a table of {type(data).__module__} requires pyarrow. Install it with pip install pyarrow."
+            f"a table of {type(data).__module__} requires pyarrow. Install pyarrow with pip install pyarrow."
         ) from None
     return of_arrow(pyarrow.table(data))
 

@@ -99,7 +99,7 @@ class Reading:
             if option.name == "like" or option.name in known or value == getattr(Reading(), option.name):
                 continue
             name = value.first() if isinstance(value, Choices) else option.name
-            raise InputError(f"{name} is only for {_OF[option.name]}, {what}. Leave it out.")
+            raise InputError(f"{name} is only for {_OF[option.name]}, {what}. Leave {name} out.")
 
 
 def report(counts: Mapping[str, int], files: int, path: Path) -> None:

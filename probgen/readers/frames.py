@@ -305,7 +305,7 @@ def read_columns(
     known = {column.name: column for column in like}
     if choices.rare and like and not any(RARE in column.classes for column in like):
         raise InputError(
-            f"rare = {choices.rare}: the fit has already fixed the classes of the model. Leave it out."
+            f"rare = {choices.rare}: the fit has already fixed the classes of the model. Leave rare out."
         )
     dropped = choices.dropped(names)
     reads, problems = [], []
@@ -335,7 +335,7 @@ def read_columns(
         read for read in reads if read.use == "feature" and read.column and read.column.support == "token"
     ]
     if choices.rare and not like and not categories:
-        raise InputError(f"rare = {choices.rare}: {name} has no column of classes. Leave it out.")
+        raise InputError(f"rare = {choices.rare}: {name} has no column of classes. Leave rare out.")
     return reads
 
 
@@ -516,7 +516,7 @@ def _of_texts(values: pd.Series[Any], column: str) -> Column | str:
     if like_numbers.mean() > 0.5 and len(different) > 2:
         if like_numbers.all():
             marked = next(str(each) for each, plain in zip(different, numeric, strict=True) if not plain)
-            return f"has numbers and {marked!r}: choose the decimal mark (--decimal . or --decimal ,), or use them as classes (--kind {{0}}=category)"
+            return f"has numbers and {marked!r}: choose the decimal mark (--decimal '.' or --decimal ','), or use them as classes (--kind {{0}}=category)"
         numeric = like_numbers
         odd = [str(each) for each in different[~numeric]][:3]
         return f"has numbers and {', '.join(map(repr, odd))}: mark missing values with --na {odd[0]!r}, or use all as classes (--kind {{0}}=category)"
@@ -562,7 +562,7 @@ def _classes(column: str, different: Any, dtype: str) -> Column:
     if len(set(classes)) != len(classes):
         twice = next(name for name in classes if classes.count(name) > 1)
         raise InputError(
-            f"column {column!r} has two classes of one name, {twice!r} (a number and a text, or two texts). Convert them to one type."
+            f"column {column!r} has two classes of one name, {twice!r} (a number and a text, or two texts). Convert the values to one type."
         )
     return Column(column, "token", len(classes), 0, classes, dtype=dtype)
 
@@ -578,7 +578,7 @@ def _as_asked(values: pd.Series[Any], column: str, kind: str, dtype: str) -> Col
         found = _classes(column, values.dropna().unique(), dtype)
         if (found.levels or 0) > MOST_RANGE:
             raise InputError(
-                f"column {column!r} has {found.levels} classes, which are too many. Leave it out (--drop)."
+                f"column {column!r} has {found.levels} classes, which are too many. Leave the column out (--drop)."
             )
         return found
     asked: Any = kind
@@ -635,7 +635,7 @@ def numbers(values: pd.Series[Any], column: Column, first: int = 0) -> np.ndarra
             micro = days.dt.tz_localize(None).astype("datetime64[us]").to_numpy()
         except (ValueError, OverflowError) as error:
             raise InputError(
-                f"column {column.name!r}: {' '.join(str(error).split())[:120]}. Fix the dates, or leave it out (--drop)."
+                f"column {column.name!r}: {' '.join(str(error).split())[:120]}. Fix the dates, or leave the column out (--drop)."
             ) from None
         out[~gaps] = micro[~gaps].astype(np.int64) / DAY
         return out
@@ -647,12 +647,12 @@ def numbers(values: pd.Series[Any], column: Column, first: int = 0) -> np.ndarra
         return out
     if isinstance(values.dtype, pd.PeriodDtype):
         raise InputError(
-            f"column {column.name!r} has periods. Convert them to their start times with .dt.to_timestamp(), or leave it out (--drop)."
+            f"column {column.name!r} has periods. Convert the periods to start times with .dt.to_timestamp(), or leave the column out (--drop)."
         )
     read = pd.to_numeric(plain, errors="coerce")
     if pd.api.types.is_complex_dtype(read.dtype):
         raise InputError(
-            f"column {column.name!r} has complex numbers, but its kind is {column.support}. Leave it out (--drop)."
+            f"column {column.name!r} has complex numbers, but its kind is {column.support}. Leave the column out (--drop)."
         )
     if pd.api.types.is_integer_dtype(read.dtype) and len(read) and not gaps.all():
         beyond = (read.abs() > EXACT).fillna(False).to_numpy(dtype=bool) | (read < -EXACT).fillna(

@@ -134,6 +134,6 @@ def say_large(path: Path, nbytes: int, what: str, better: str) -> None:
     """Warn about groups that are larger than the limit for data in memory."""
     if nbytes > LAZY:
         warnings.warn(
-            f"{path} has {what} of {nbytes >> 20} MiB, and reading one row loads a whole one. Write the file with {what} {better}.",
+            f"{path} has {what} of {nbytes >> 20} MiB, and reading one row loads a whole group. Write the file with {what} {better}.",
             stacklevel=3,
         )

@@ -47,7 +47,7 @@ def images(path: Path, how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (f
         if how.scale is None and array.shape != arrays[0].shape:
             raise InputError(
                 f"{file} is {array.shape[1]} x {array.shape[0]}, but {files[0].name} is {arrays[0].shape[1]} x "
-                f"{arrays[0].shape[0]}: all images must have one size. Scale them with size = (height, width), or for "
+                f"{arrays[0].shape[0]}: all images must have one size. Scale the images with size = (height, width), or for "
                 "super-resolution of any sizes use scale = 4 or --scale 4."
             )
     x, sizes = stacked([np.moveaxis(array, 2, 0) if mode == "RGB" else array for array in arrays])
@@ -97,7 +97,7 @@ def _scaled(image: Image.Image, file: Path, how: Reading, done: Counter[str]) ->
     )
     if not alike and how.crop is None:
         raise InputError(
-            f'{file} is {image.width} x {image.height}, and scaling to {width} x {height} would distort it. Cut it with crop = "center".'
+            f'{file} is {image.width} x {image.height}, and scaling to {width} x {height} would distort it. Cut the images with crop = "center".'
         )
     if width > image.width or height > image.height:
         done["smaller than size, enlarged"] += 1

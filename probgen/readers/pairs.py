@@ -128,7 +128,7 @@ def is_table(path: Path) -> bool:
         return False
     if all(map(_number, first)):
         raise InputError(
-            f"{path} has only numbers. Name its columns in the first line or with --columns a,b, or save it as .npy."
+            f"{path} has only numbers. Name the columns in the first line or with --columns a,b, or save the table as .npy."
         )
     return True
 

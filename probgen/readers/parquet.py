@@ -167,7 +167,7 @@ class Parquet:
         for name in self._index:
             if not _is_short(self.schema.field(name).type):
                 raise InputError(
-                    f"{self.path}: the row names {name!r} are not numbers, which is not supported for a table larger than memory. Save it without "
+                    f"{self.path}: the row names {name!r} are not numbers, which is not supported for a table larger than memory. Save the table without "
                     "this index."
                 )
         index = of_arrow(self._table(self._index)).index
@@ -352,6 +352,6 @@ def _pyarrow(path: Path) -> Any:
         import pyarrow.parquet
     except ImportError:
         raise InputError(
-            f"{path}: reading it requires pyarrow. Install it with pip install pyarrow, or save the table as .csv."
+            f"{path}: this format requires pyarrow. Install pyarrow with pip install pyarrow, or save the table as .csv."
         ) from None
     return pyarrow.parquet

@@ -45,7 +45,7 @@ def opened(file: Path, done: Counter[str]) -> Image.Image:
     image, alpha = opened_with_alpha(file, done)
     if alpha is not None:
         raise InputError(
-            f"{file} has transparent pixels, so their color is unknown. Add a background, and save it without alpha."
+            f"{file} has transparent pixels, so their color is unknown. Add a background, and save the image without alpha."
         )
     return image
 
@@ -86,7 +86,7 @@ def _check_frames(image: ImageFile.ImageFile, done: Counter[str]) -> None:
     if frames > 1 and image.format == "MPO":  # a photograph, and further pictures of the camera
         done["only the first picture of several (MPO) was read"] += 1
     elif frames > 1:
-        raise InputError(f"has {frames} frames or pages. Save each one as a separate image.")
+        raise InputError(f"has {frames} frames or pages. Save each frame or page as a separate image.")
 
 
 def _check_bits(image: ImageFile.ImageFile) -> None:
@@ -101,13 +101,15 @@ def _check_bits(image: ImageFile.ImageFile) -> None:
         if image.mode == "L" and 2 in tags.get(TiffImagePlugin.SAMPLEFORMAT, ()):
             raise InputError(f"has signed 8-bit numbers, and Pillow would lose the sign: {_NPY}")
         if image.mode not in ("1", "L") and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
-            raise InputError("stores white as 0. Save it with black as 0.")
+            raise InputError("stores white as 0. Save the image with black as 0.")
         if 0 in tags.get(TiffImagePlugin.EXTRASAMPLES, ()):
             raise InputError(
-                f"has a channel of unknown meaning in addition to its colors. Save it without this channel, or {_NPY}."
+                f"has a channel of unknown meaning in addition to its colors. Save the image without this channel, or {_NPY}."
             )
     if deep:
-        raise InputError(f"has 16 bits per channel, but Pillow reads only 8. Save it with 8 bits, or {_NPY}.")
+        raise InputError(
+            f"has 16 bits per channel, but Pillow reads only 8. Save the image with 8 bits, or {_NPY}."
+        )
 
 
 def _plain(
@@ -120,7 +122,9 @@ def _plain(
     elif "transparency" in image.info and (
         source.format != "GIF" or (np.asarray(image) == image.info["transparency"]).any()
     ):
-        raise InputError("has a transparent color. Add a background, and save it without transparency.")
+        raise InputError(
+            "has a transparent color. Add a background, and save the image without transparency."
+        )
     if image.mode in ("RGBA", "LA", "La"):
         *colors, alpha = image.split()
         plain = Image.merge("RGB", colors) if len(colors) == 3 else colors[0]
@@ -134,7 +138,7 @@ def _plain(
         raise InputError(f"has whole numbers of 2^31 or more, which Pillow would make negative: {_NPY}")
     if image.mode not in MODES:
         raise InputError(
-            f"has the colors {image.mode}, which cannot be converted to RGB without a profile. Save it as RGB."
+            f"has the colors {image.mode}, which cannot be converted to RGB without a profile. Save the image as RGB."
         )
     return image, None
 

@@ -47,11 +47,11 @@ def scaled(dataset: xr.Dataset, scale: int) -> xr.Dataset:
     x = dataset["x"]
     if not is_image(x.dims[1:]):
         raise InputError(
-            f"scale = {scale}: only for images, but x has the dimensions {', '.join(map(str, x.dims[1:]))}. Leave it out."
+            f"scale = {scale}: only for images, but x has the dimensions {', '.join(map(str, x.dims[1:]))}. Leave scale out."
         )
     if x.attrs.get("support") in ("binary", "token") or x.dtype.kind == "b":
         raise InputError(
-            f"scale = {scale}: only for images with shades, but x is {x.attrs.get('support', 'binary')}. Leave it out."
+            f"scale = {scale}: only for images with shades, but x is {x.attrs.get('support', 'binary')}. Leave scale out."
         )
     sizes = sizes_of(dataset) // scale * scale
     if not sizes.all():

@@ -114,7 +114,7 @@ def _unpacked(file: Path) -> tuple[np.ndarray, int]:
         soundfile = importlib.import_module("soundfile")
     except (ImportError, OSError):  # OSError: the system library is missing
         raise InputError(
-            f"{file}: reading it requires soundfile. Install it with pip install 'probgen[audio]'."
+            f"{file}: this format requires soundfile. Install soundfile with pip install 'probgen[audio]'."
         ) from None
     pieces, left = [], most_unpacked(file.stat().st_size) // 2  # samples, of 16 bits
     try:
@@ -128,7 +128,7 @@ def _unpacked(file: Path) -> tuple[np.ndarray, int]:
     read = sum(map(len, pieces))
     if left <= 0 or read != declared or not read:
         raise FileError(
-            f"{file} cannot be read as sound: it declares {declared} samples but contains {'more' if left <= 0 else read}"
+            f"{file} cannot be read as sound: the header declares {declared} samples, but the file contains {'more' if left <= 0 else read}"
         )
     s = np.concatenate(pieces)
     if not np.isfinite(s).all():

@@ -47,10 +47,10 @@ def zarr_store(path: Path, split: str | None) -> xr.Dataset:
         import zarr
     except ImportError:
         raise InputError(
-            f"{path}: reading it requires zarr. Install it with pip install 'probgen[scale]'."
+            f"{path}: this format requires zarr. Install zarr with pip install 'probgen[scale]'."
         ) from None
     if not path.is_dir():
-        raise FileError(f"{path} is a file, but a Zarr store is a folder. Unpack it first.")
+        raise FileError(f"{path} is a file, but a Zarr store is a folder. Unpack the file first.")
     stored = _stored(path)
     try:
         group = zarr.open_group(path, mode="r", use_consolidated=False)  # the same option as for xarray below
@@ -61,7 +61,7 @@ def zarr_store(path: Path, split: str | None) -> xr.Dataset:
     unnamed = [name for name, array in arrays.items() if _dims(array) is None]
     if unnamed:
         raise InputError(
-            f"{path}: the dimensions of {unnamed[0]!r} have no names. Write it with xarray (Dataset.to_zarr), or set dimension_names."
+            f"{path}: the dimensions of {unnamed[0]!r} have no names. Write the store with xarray (Dataset.to_zarr), or set dimension_names."
         )
     try:
         dataset = xr.open_dataset(
@@ -88,7 +88,7 @@ def _stored(path: Path) -> int:
             entry = Path(folder) / name
             if entry.is_symlink():
                 raise FileError(
-                    f"{path}: {entry.relative_to(path).as_posix()!r} is a link, which is not allowed in a store. Replace it with the file."
+                    f"{path}: {entry.relative_to(path).as_posix()!r} is a link, which is not allowed in a store. Replace the link with the file."
                 )
             stored += entry.stat().st_size if name in files else 0
     return stored
@@ -101,11 +101,11 @@ def _inspect(path: Path, arrays: dict[str, Any], stored: int) -> None:
         unknown = set(_codecs(array.metadata)) - CODECS
         if unknown:
             raise FileError(
-                f"{path}: {name!r} uses the codec {min(unknown)}, which is not allowed. Write it with another codec."
+                f"{path}: {name!r} uses the codec {min(unknown)}, which is not allowed. Write the array with another codec."
             )
         if array.dtype.kind not in "biufUST":
             raise FileError(
-                f"{path}: {name!r} has type {array.dtype}, but only numbers and text are allowed. Leave it out."
+                f"{path}: {name!r} has type {array.dtype}, but only numbers and text are allowed. Leave the array out."
             )
         declared += array.nbytes
         if declared > FLOOR + RATIO * stored:

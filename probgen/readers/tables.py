@@ -67,7 +67,7 @@ def arrow_file(
     """
     for name in ("columns", "sep", "decimal", "encoding"):
         if getattr(choices, name) is not None:
-            raise InputError(f"{name} is only for text files, but {path} is a binary file. Leave it out.")
+            raise InputError(f"{name} is only for text files, but {path} is a binary file. Leave {name} out.")
     if is_parquet(path) or path.is_dir():
         found = Parquet.of(path)
         if found.is_large:
@@ -95,7 +95,7 @@ def arrow_frame(path: Path) -> pd.DataFrame:
         import pyarrow.feather
     except ImportError:
         raise InputError(
-            f"{path}: reading it requires pyarrow. Install it with pip install pyarrow, or save the table as .csv."
+            f"{path}: this format requires pyarrow. Install pyarrow with pip install pyarrow, or save the table as .csv."
         ) from None
     try:
         found = pyarrow.feather.read_table(path)
@@ -161,8 +161,8 @@ def table(
     unclear = [head[i] for i in sorted(points) if choices.kind_of(head[i]) is None and head[i] not in dropped]
     if sep == ";" and choices.decimal is None and unclear:
         raise InputError(
-            f"{path}: column {unclear[0]!r} has only numbers such as 1.234, between semicolons, so the meaning of the point is not clear. Use --decimal . "
-            "for a decimal point, or --decimal , for a separator of thousands."
+            f"{path}: column {unclear[0]!r} has only numbers such as 1.234, between semicolons, so the meaning of the point is not clear. Use --decimal '.' "
+            "for a decimal point, or --decimal ',' for a separator of thousands."
         )
     kept = [name for i, name in enumerate(head) if i not in left]
     classes = _classes(kept, known, choices)
@@ -172,7 +172,7 @@ def table(
     if zeros:
         raise InputError(
             f"{path}: column {zeros[0]!r} has numbers with leading zeros. Use --kind {quote(zeros[0])}=category for classes, "
-            f"--kind {quote(zeros[0])}=count for numbers, or --drop {quote(zeros[0])} to leave it out."
+            f"--kind {quote(zeros[0])}=count for numbers, or --drop {quote(zeros[0])} to leave the column out."
         )
     marks = [*GAPS, *choices.na]
     how: dict[str, Any] = {
@@ -245,12 +245,12 @@ def _with_numbers(
             points = [cell for cell in cells if "." in cell and not grouped.fullmatch(cell)]
             if decimal == "," and points and all(map(_is_number, [cell.replace(",", ".") for cell in cells])):
                 raise InputError(
-                    f"{path}: column {name!r} has {points[0]!r}, but the decimal mark is a comma. Use --decimal . for decimal points."
+                    f"{path}: column {name!r} has {points[0]!r}, but the decimal mark is a comma. Use --decimal '.' for decimal points."
                 )
             continue
         if parted and decimal == "," and not said and not any("," in cell for cell in cells):
             raise InputError(
-                f"{path}: column {name!r} has {parted[0]!r}, but other columns have decimal commas. Choose the decimal mark (--decimal , or .)."
+                f"{path}: column {name!r} has {parted[0]!r}, but other columns have decimal commas. Choose the decimal mark (--decimal ',' or '.')."
             )
         written = frame[name].str.replace(mark, "", regex=False).str.replace(decimal, ".", regex=False)
         frame[name] = pd.to_numeric(written, dtype_backend="numpy_nullable")
@@ -292,11 +292,11 @@ def _decoded(path: Path, choices: Choices) -> str:
                 f"{path} is not a text in {encoding}: {reason(error)}. Choose another --encoding."
             ) from None
         raise InputError(
-            f"{path} is not a text in UTF-8. Set its encoding: --encoding latin-1, cp1252 or utf-16."
+            f"{path} is not a text in UTF-8. Set the encoding: --encoding latin-1, cp1252 or utf-16."
         ) from None
     if "\0" in text:
         raise FileError(
-            f"{path} is not a text: it has zero bytes. If it is in UTF-16, use --encoding utf-16-le or utf-16-be."
+            f"{path} is not a text: it has zero bytes. For a text in UTF-16, use --encoding utf-16-le or utf-16-be."
         )
     return text
 
@@ -307,7 +307,7 @@ def _zstd(path: Path) -> Any:
         import pyarrow
     except ImportError:
         raise InputError(
-            f"{path}: reading it requires pyarrow. Install it with pip install pyarrow, or unpack the file first."
+            f"{path}: this format requires pyarrow. Install pyarrow with pip install pyarrow, or unpack the file first."
         ) from None
     return pyarrow.input_stream(str(path), compression="zstd")
 
@@ -440,7 +440,7 @@ def _names(
     """Return the column names, and whether the first line has them. Raise `InputError` if this is ambiguous."""
     first = _first(text, sep, known)
     if len(first) > COLUMNS:
-        raise FileError(f"{path} has more than {COLUMNS} columns. Save it as .npy.")
+        raise FileError(f"{path} has more than {COLUMNS} columns. Save the table as .npy.")
     if choices.columns is not None and choices.columns != ("header",):
         names = [f"column {i + 1}" for i in range(len(first))] if choices.columns == ("none",) else []
         names = names or list(choices.columns)
@@ -551,18 +551,18 @@ def _decimal(path: Path, frame: pd.DataFrame, texts: Sequence[str]) -> str:
             found[","] = name
         elif all(THOUSANDS.fullmatch(cell) for cell in commas):
             raise InputError(
-                f"{path}: column {name!r} has {commas[0]!r}, so the meaning of the comma is not clear. Use --decimal , for a decimal comma, "
-                "or --decimal . for a separator of thousands."
+                f"{path}: column {name!r} has {commas[0]!r}, so the meaning of the comma is not clear. Use --decimal ',' for a decimal comma, "
+                "or --decimal '.' for a separator of thousands."
             )
         elif any("." in cell for cell in cells):
             raise InputError(
-                f"{path}: column {name!r} has {commas[0]!r} and also decimal points. Choose the decimal mark (--decimal , or .)."
+                f"{path}: column {name!r} has {commas[0]!r} and also decimal points. Choose the decimal mark (--decimal ',' or '.')."
             )
         else:
             found[","] = name
     if len(found) > 1:
         raise InputError(
-            f"{path}: columns {found['.']!r} and {found[',']!r} have different decimal marks. Choose one (--decimal , or .)."
+            f"{path}: columns {found['.']!r} and {found[',']!r} have different decimal marks. Choose the decimal mark (--decimal ',' or '.')."
         )
     return next(iter(found), ".")
 

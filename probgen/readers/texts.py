@@ -59,7 +59,7 @@ def read_text(path: Path) -> str:
         text = path.read_bytes().decode("utf-8").removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
     except UnicodeDecodeError as error:
         raise FileError(
-            f"{path} is not a text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}. Save it as UTF-8."
+            f"{path} is not a text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}. Save the file as UTF-8."
         ) from None
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from None

@@ -52,7 +52,7 @@ def _parameters() -> Iterator[None]:
         left = set(store.keys())
         if left != {"mu", "x", "encoder$$$net.weight"}:
             raise AssertionError(
-                f"Pyro's parameter store has {sorted(left)} after the call. It must be unchanged."
+                f"Pyro's parameter store has {sorted(left)} after the call. A call must not change this store."
             )
     finally:
         store.clear()

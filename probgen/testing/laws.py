@@ -411,7 +411,7 @@ class FamilyLaws:
             own = fitted.definition.options("score")()
             tried("score", "", own, lambda **how: digest_of(score(fitted, data, seed=1, **how)))
         assert not ignored, (
-            f"these options have no effect and are not refused: {'; '.join(ignored)}. Refuse them, or list them in `without_effect`."
+            f"these options have no effect and are not refused: {'; '.join(ignored)}. Refuse these options, or list them in `without_effect`."
         )
 
     # files
