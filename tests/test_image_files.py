@@ -279,7 +279,7 @@ def test_each_conversion_is_reported_once_with_the_number_of_files(tmp_path: Pat
     plain(BITS)(tmp_path / "bits.png")
     (tmp_path / "photo.heic").write_bytes(b"?")
     (tmp_path / "notes.txt").write_text("not an image")
-    data = loaded(tmp_path, [".heic is not read, left out: 1 of 8", PALETTE, "upright by the orientation in EXIF: 3 of 6", "1 bit to gray", "gray to RGB"])  # fmt: skip
+    data = loaded(tmp_path, [".heic is not supported, left out: 1 of 8", PALETTE, "upright by the orientation in EXIF: 3 of 6", "1 bit to gray", "gray to RGB"])  # fmt: skip
     assert data.attrs["converted"].endswith("gray to RGB, the same values: 2 of 6 files")
     bits, gray, color = data.x.values[:3]
     assert (bits == BITS * 255).all()
