@@ -256,7 +256,7 @@ def test_weights_that_mean_nothing_are_refused_by_a_score(weight: np.ndarray) ->
 def test_what_does_not_use_weights_says_so() -> None:
     data = weighted(np.arange(200) % 2, n=200)
     fitted = probgen.fit("mixture", data, components=1)
-    with pytest.warns(UserWarning, match="all rows count alike"):
+    with pytest.warns(UserWarning, match="all rows have equal weight"):
         probgen.diagnose(fitted, data)
 
 
@@ -345,7 +345,7 @@ def test_a_first_row_does_not_become_names(name: str, suffix: str, tmp_path: Pat
     path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
     with pytest.raises(
         InputError,
-        match=r"first line holds the number .*--columns none, or take it for names by --columns header",
+        match=r"it has the number .*--columns none, or accept the line as names with --columns header",
     ):
         probgen.fit("independent", path)
 
@@ -387,7 +387,11 @@ def test_no_family_is_fitted_to_a_column_that_nothing_is_known_of(family: str, h
     definition = find_family(family)
     data = unknown_column(how)
     needs = {"weight", "observed"} if how == "weight" else {"observed"}
-    message = "column 'd': no row has a value that counts" if needs <= definition.accepts else "cannot use"
+    message = (
+        "column 'd': no row with a positive weight has an observed value"
+        if needs <= definition.accepts
+        else "cannot use"
+    )
     with pytest.raises(InputError, match=message):
         check(data, event_of(data), definition.accepts, family, np.float32, np.float32, learning=True)
 

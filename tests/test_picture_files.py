@@ -125,7 +125,7 @@ def test_bad_files_and_names(gray: Fitted, colors: Fitted, tmp_path: Path) -> No
     wide = saved(tmp_path / "wide.png", RNG.integers(0, 65536, (4, 4)).astype(np.uint16))
     cases: list[tuple[Fitted, Path, Any, str]] = [
         (gray, tmp_path / "none.png", tmp_path / "b.png", "there is no such file"),
-        (gray, tmp_path / "empty", tmp_path / "b", "holds no images"),
+        (gray, tmp_path / "empty", tmp_path / "b", "has no images"),
         (gray, a, tmp_path / "b.jpg", "written as PNG"),
         (gray, a, tmp_path / "no" / "b.png", "does not exist"),
         (gray, a, a, "already exists"),

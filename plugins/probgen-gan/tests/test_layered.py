@@ -491,7 +491,7 @@ def test_draws_that_cannot_be_are_refused() -> None:
         (style, {"given": {"z": np.zeros((2, 3))}}, "z: 6 numbers a draw are needed, not 3"),
         (style, {"given": {"maps4": np.zeros((2, 5, 4, 6))}}, "not known"),
         (big, {"truncation": 0.0, "given": {"label": 0}}, "greater than 0"),
-        (big, {"given": {"label": 3}}, "allowed is a whole number from 0 to 2"),
+        (big, {"given": {"label": 3}}, "must be a whole number from 0 to 2"),
         (big, {"given": {"label": [0, 1], "z": z}, "truncation": 1.0}, "latents are given"),
         (big, {}, "needs given"),
         (pro, {"truncation": 0.5}, "unknown option"),
