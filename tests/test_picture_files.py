@@ -131,7 +131,12 @@ def test_bad_files_and_names(gray: Fitted, colors: Fitted, tmp_path: Path) -> No
         (gray, a, a, "already exists"),
         (gray, wide, tmp_path / "b.png", "16 bits of gray, but the model needs 256 levels"),
         (colors, a, tmp_path / "b.png", "is gray, but the model needs 3 channels"),
-        (probgen.fit("mixture", RNG.random((20, 2))), a, tmp_path / "b.png", "not an image of 256 levels from one image"),
+        (
+            probgen.fit("mixture", RNG.random((20, 2))),
+            a,
+            tmp_path / "b.png",
+            "not an image of 256 levels from one image",
+        ),
     ]
     for fitted, given, out, said in cases:
         with pytest.raises(InputError, match=said):
@@ -160,7 +165,12 @@ def test_the_command(gray: Fitted, tmp_path: Path) -> None:
     for arguments, said in {
         ("--out", str(out)): "already exists",
         (): "--out is missing",
-        ("--out", str(tmp_path / "c.png"), "--png", "x.png"): "--png: with images as --given, the results are images",
+        (
+            "--out",
+            str(tmp_path / "c.png"),
+            "--png",
+            "x.png",
+        ): "--png: with images as --given, the results are images",
         ("--out", str(tmp_path / "c.png"), "--set", "temperature=-1.0"): "temperature",
     }.items():
         found = call(*arguments)

@@ -287,7 +287,9 @@ def test_a_fit_that_is_refused_or_fails_at_once_leaves_no_claim(tmp_path: Path) 
 
 def test_draws_in_parts_are_the_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts put together are what `sample` returns; a missing or damaged one is made again; others are refused."""
-    monkeypatch.setattr("probgen.api.sampling.PART", 1)  # the smallest parts: those that end with a shard
+    monkeypatch.setattr(
+        "probgen.api.sampling.part_bytes", lambda total: 1
+    )  # the smallest parts: those that end with a shard
     monkeypatch.setattr("probgen.api.sampling.shard_rows", lambda event, numbers=None: 256)
     x = np.random.default_rng(0).standard_normal((30, 2))
     fitted = probgen.fit("mixture", x)

@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.metadata import version
 from itertools import islice
@@ -33,6 +33,20 @@ if TYPE_CHECKING:
 ANSWER = 10  # seconds to wait for the answer of a scheduler
 START = 300  # seconds to wait for the start of processes; imports take most of this time
 DEATHS = 3  # number of new attempts at a job that Dask gave up because its workers died
+
+
+@contextmanager
+def when_needed(cluster: int | str | Client | None) -> Iterator[Callable[[], Pool] | None]:
+    """Yield a function that opens the pool of `pool_of` when it is first called, or None for no pool."""
+    with ExitStack() as stack:
+
+        @cache
+        def pool() -> Pool:
+            opened = stack.enter_context(pool_of(cluster))
+            assert opened is not None
+            return opened
+
+        yield None if cluster is None else pool
 
 
 @contextmanager

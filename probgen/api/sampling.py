@@ -21,7 +21,8 @@ from torch import Tensor
 
 from probgen.api.common import numbers_of, run_for, seeded, shard_rows, shown, told
 from probgen.api.loading import Packed, packed, unpacked
-from probgen.api.parting import PART, fill
+from probgen.api.parting import fill, part_bytes
+from probgen.api.pools import when_needed
 from probgen.api.provenance import stamp
 from probgen.contract.definition import Definition, deterministic, latents_of, long_names_of
 from probgen.contract.event import Event
@@ -126,16 +127,17 @@ def sample_to(
         RunError: When the folder is in use or cannot be written, or when a worker fails.
     """
     drawing = isolated(_asked)(fitted, n, given, seed, device, options)
-    size = drawing.part_size(PART)
+    size = drawing.part_size(part_bytes(4 * drawing.numbers * drawing.rows * drawing.n))
     starts = range(0, drawing.n, size)
 
     def span(i: int) -> tuple[int, int]:
         return starts[i], min(starts[i] + size, drawing.n)
 
     request = drawing.request() | {"part_size": size}
-    with shown(progress), Parts(checked_path(folder, "folder"), "samples", request, len(starts)) as parts:
+    place = checked_path(folder, "folder")
+    with shown(progress), when_needed(client) as pool, Parts(place, "samples", request, len(starts)) as parts:
         fill(
-            parts, client, lambda i: drawing.dataset(*span(i)), _draw_part, drawing.packed, span, "sample",
+            parts, pool, lambda i: drawing.dataset(*span(i)), _draw_part, drawing.packed, span, "sample",
             drawing.family, drawing.run,
         )  # fmt: skip
         return parts.files

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -22,18 +22,19 @@ from torch import Tensor
 
 from probgen.api.common import run_for, seeded, shard_rows, shown, told
 from probgen.api.loading import Packed, packed, unpacked
-from probgen.api.parting import PART, fill
+from probgen.api.parting import fill, part_bytes
+from probgen.api.pools import Pool, when_needed
 from probgen.api.provenance import stamp
 from probgen.contract.definition import Definition
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
-from probgen.contract.rows import Rows
+from probgen.contract.rows import Rows, numpy_dtype
 from probgen.contract.run import Run
 from probgen.contract.seeds import checked_seed
 from probgen.contract.sizes import shards_of, sizes_of
 from probgen.contract.state import digest_of
 from probgen.contract.surroundings import isolated
-from probgen.data.check import checked_weights
+from probgen.data.check import Elsewhere, Looked, Seen, Span, checked_weights, look
 from probgen.data.ingest import as_dataset
 from probgen.data.intake import Prepared, arranged, prepare, rows_of
 from probgen.datasets import path_of
@@ -135,15 +136,28 @@ def score_to(
         PluginError: When the family returns an invalid result.
         RunError: When the folder is in use or cannot be written, or when a worker fails.
     """
-    path = checked_path(folder, "folder")
-    scoring, taken = isolated(_asked)(fitted, data, seed, device, options)
+    path, source = checked_path(folder, "folder"), _source(data)
+    with when_needed(client) as pool:
+        elsewhere = _by_workers(fitted, source, device, pool) if source and pool else None
+        scoring, taken = isolated(_asked)(fitted, data, seed, device, options, elsewhere)
+        return _into(path, scoring, taken, source, pool, progress)
+
+
+def _into(
+    path: Path,
+    scoring: _Scoring,
+    taken: Prepared,
+    source: Source | None,
+    pool: Callable[[], Pool] | None,
+    progress: bool,
+) -> list[Path]:
+    """Score checked rows into a folder of parts."""
     spans = isolated(scoring.spans)(taken)
-    source = _source(data)
     beside = {name: taken.dataset[name].values for name in ("row",) if name in taken.dataset.coords}
     beside |= {"weight": taken.weight.values} if taken.weight is not None else {}
     request = {
         "family": scoring.family.name,
-        "state_sha256": digest_of(fitted.state),
+        "state_sha256": digest_of(scoring.fitted.state),
         "rows_sha256": taken.digest,
         "beside_sha256": digest_of(beside),
         "n": taken.rows.n,
@@ -162,7 +176,7 @@ def score_to(
 
     with shown(progress), Parts(path, "scores", request, len(spans)) as parts:
         fill(
-            parts, client, here, _score_part, lambda: (*scoring.packed(), source), job, "score", scoring.family,
+            parts, pool, here, _score_part, lambda: (*scoring.packed(), source), job, "score", scoring.family,
             scoring.run,
         )  # fmt: skip
         return parts.files
@@ -210,6 +224,40 @@ def _score_part(
     return write_part(place, "scores", i, scoring.part(dataset, weight, of))
 
 
+def _by_workers(
+    fitted: Fitted, source: Source, device: str | torch.device | None, pool: Callable[[], Pool]
+) -> Elsewhere:
+    """Return the pass of `check` over a file, by workers: the values do not go through this process."""
+
+    def looked(spans: Sequence[Span]) -> list[Looked]:
+        found: dict[int, Any] = {}
+        for i, part in pool().each(
+            _look_part, ((span,) for span in spans), (packed(fitted), source, str(device or "cpu"))
+        ):
+            found[i] = part
+        for i in range(len(spans)):
+            if isinstance(found[i], str):  # of several errors the first one is raised, as without workers
+                raise InputError(found[i])
+        nothing = Seen.nothing(tuple(length or 0 for length in fitted.event.shape))
+        return [(hashes, nothing.unpacked(seen)) for hashes, seen in (found[i] for i in range(len(spans)))]
+
+    return looked
+
+
+def _look_part(model: Packed, source: Source, device: str, span: Span) -> tuple[bytes, bytes] | str:
+    """Check some blocks of a file, as a worker does. Return hashes and a packed summary, or the message of an error."""
+    fitted = unpacked(model)
+    family, run = fitted.definition, run_for(fitted, 0, device)
+    kinds = numpy_dtype(run.dtype), numpy_dtype(family.dtype_of_x(run.dtype))
+    try:
+        hashes, seen = look(
+            _opened(model, source)[0], fitted.event, family.accepts, family.name, *kinds, span
+        )
+    except InputError as error:
+        return str(error)
+    return hashes, seen.packed()
+
+
 def _source(data: Any) -> Source | None:
     """Return the file that workers can open themselves, or None."""
     path = path_of(data) if isinstance(data, str | Path) else None
@@ -248,7 +296,12 @@ def _sent(taken: Prepared, rows: slice) -> xr.Dataset:
 
 
 def _asked(
-    fitted: Fitted, data: Any, seed: int, device: str | torch.device | None, options: Mapping[str, Any]
+    fitted: Fitted,
+    data: Any,
+    seed: int,
+    device: str | torch.device | None,
+    options: Mapping[str, Any],
+    elsewhere: Elsewhere | None = None,
 ) -> tuple[_Scoring, Prepared]:
     """Check a request for scores, and the data."""
     family = fitted.definition
@@ -257,7 +310,13 @@ def _asked(
     wanted = checked(family.options("score"), options, f"family {family.name!r}, score")
     run = run_for(fitted, seed, device)
     taken = prepare(
-        data, family, event=fitted.event, without=("weight", "label"), device=run.device, dtype=run.dtype
+        data,
+        family,
+        event=fitted.event,
+        without=("weight", "label"),
+        device=run.device,
+        dtype=run.dtype,
+        elsewhere=elsewhere,
     )
     if taken.weight is not None:
         checked_weights(taken.weight)
@@ -322,7 +381,8 @@ class _Scoring:
             self.fitted.module.to(self.run.device)
             known = self._scored(0, next(taken.rows.chunks(1)))
         together = self._together(known)
-        each = PART // (4 * math.prod(taken.dataset["x"].shape[1:]) * self.size * together)
+        row = 4 * math.prod(taken.dataset["x"].shape[1:])
+        each = part_bytes(row * n) // (row * self.size * together)
         each = max(1, each if _exact(known) else min(each, SHARDS))
         rows: Sequence[int] = range(0, n, self.size)  # the first row of each shard
         if event.any_size:

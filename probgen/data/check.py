@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -21,7 +21,11 @@ from probgen.errors import InputError
 from probgen.readers.described import blocks
 
 BLOCK = 16 << 20  # bytes per block; another block size changes all digests
+SPAN, HASH = 8, 32  # blocks per span; bytes per SHA-256
 SHARED = 16  # least number of blocks that processes share; with fewer, every process checks all blocks
+Span: TypeAlias = tuple[int, int]  # the first block, and the block after the last one
+Looked: TypeAlias = "tuple[bytes, Seen]"  # SHA-256s of blocks, and a summary of the blocks
+Elsewhere: TypeAlias = Callable[[Sequence[Span]], Sequence[Looked]]
 SMALLEST, LARGEST = 1e-140, 1e140  # range in which float64 can hold squares and their sums
 
 
@@ -35,6 +39,7 @@ def check(
     *,
     learning: bool = False,
     world: World | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> tuple[bool, str]:
     """Check data against an event and a family, in one pass.
 
@@ -50,6 +55,8 @@ def check(
         x_dtype: NumPy dtype in which the family receives x.
         learning: Whether a model is fitted to the data. If so, every dimension of x needs an observed value in a row with a positive weight.
         world: Processes that all call this function and share the pass.
+        elsewhere: Computes `look` for each of some spans of blocks, on workers that can read the data, and returns the results in order. By
+            default this process computes them.
 
     Returns:
         Whether values are missing, and the digest in hexadecimal.
@@ -62,7 +69,7 @@ def check(
     with world.agreed():
         names = _checked_names(dataset, event, accepts, family)
         blocks_of = {name: _blocks_of(dataset[name]) for name in names}
-        pieces = [(name, rows) for name in names for rows in blocks_of[name]]
+        pieces = _pieces(dataset, names)
         heads = {name: _head(name, dataset[name]) for name in names}
         heads["x"] += _told(event.columns)
         # if each process checks a share of the data, all compare both ends of each variable
@@ -70,17 +77,20 @@ def check(
         same = f"{heads} {[_hashed(_values(dataset, *block), block[0], event).hex() for block in ends]}"
     world.check_same({"data or options": same})
     sharing = world if len(pieces) >= max(SHARED, world.size) else World()
-    seen, mine = _Seen.nothing(dataset["x"].shape[1:]), {}
+    mine = sharing.share(len(pieces))
+    spans = [(start, min(start + SPAN, mine.stop)) for start in range(mine.start, mine.stop, SPAN)]
     with world.agreed():  # raises the error of the first process, which has the first blocks
-        for i in sharing.share(len(pieces)):
-            values = _values(dataset, *pieces[i])
-            mine[i] = _hashed(values, pieces[i][0], event)
-            here = _look(dataset, *pieces[i], values, event, dtype, x_dtype, learning, not seen.known.all())
-            seen = seen.joined(here)
-    hashes = sharing.bytes_of_each(len(pieces), mine.__getitem__)
+        if elsewhere is not None and len(pieces) >= SHARED:
+            looked = elsewhere(spans)
+        else:
+            looked = [look(dataset, event, accepts, family, dtype, x_dtype, span, learning) for span in spans]
+    found = b"".join(hashes for hashes, _ in looked)
+    hashes = sharing.bytes_of_each(len(pieces), lambda i: found[HASH * (i - mine.start) :][:HASH])
+    nothing = Seen.nothing(dataset["x"].shape[1:])
+    seen = functools.reduce(Seen.joined, (part for _, part in looked), nothing)
     if sharing.size > 1:
         others = sharing.bytes_of_each(sharing.size, lambda _: seen.packed())
-        seen = functools.reduce(_Seen.joined, (seen.unpacked(part) for part in others))
+        seen = functools.reduce(Seen.joined, (seen.unpacked(part) for part in others))
     with world.agreed():
         _check_seen(dataset, event, accepts, family, seen, learning)
     digest = hashlib.sha256()
@@ -94,8 +104,40 @@ def check(
     return seen.missing, digest.hexdigest()
 
 
+def look(
+    dataset: xr.Dataset,
+    event: Event,
+    accepts: frozenset[str],
+    family: str,
+    dtype: Any,
+    x_dtype: Any,
+    span: Span,
+    learning: bool = False,
+) -> Looked:
+    """Check the blocks of a span. The arguments are those of `check`, whose result follows from all spans.
+
+    Returns:
+        The SHA-256s of the blocks, concatenated, and a summary of the blocks.
+
+    Raises:
+        InputError: When a value is not allowed.
+    """
+    hashes, seen = [], Seen.nothing(dataset["x"].shape[1:])
+    for name, rows in _pieces(dataset, _checked_names(dataset, event, accepts, family))[slice(*span)]:
+        values = _values(dataset, name, rows)
+        hashes.append(_hashed(values, name, event))
+        here = _look(dataset, name, rows, values, event, dtype, x_dtype, learning, not seen.known.all())
+        seen = seen.joined(here)
+    return b"".join(hashes), seen
+
+
+def _pieces(dataset: xr.Dataset, names: Iterable[str]) -> list[tuple[str, slice]]:
+    """Return all blocks, each as a variable and a slice of rows, in the order of the digest."""
+    return [(name, rows) for name in names for rows in _blocks_of(dataset[name])]
+
+
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """A summary of blocks of rows.
 
     Attributes:
@@ -111,11 +153,11 @@ class _Seen:
     high: np.ndarray
 
     @staticmethod
-    def nothing(shape: tuple[int, ...], missing: bool = False) -> _Seen:
-        return _Seen(missing, np.zeros(shape, dtype=bool), np.full(shape, np.inf), np.full(shape, -np.inf))
+    def nothing(shape: tuple[int, ...], missing: bool = False) -> Seen:
+        return Seen(missing, np.zeros(shape, dtype=bool), np.full(shape, np.inf), np.full(shape, -np.inf))
 
-    def joined(self, other: _Seen) -> _Seen:
-        return _Seen(
+    def joined(self, other: Seen) -> Seen:
+        return Seen(
             self.missing | other.missing,
             self.known | other.known,
             np.fmin(self.low, other.low),
@@ -123,13 +165,20 @@ class _Seen:
         )
 
     def packed(self) -> bytes:
+        """Return the summary as bytes, for another process."""
+        if (
+            not self.known.any() and np.isinf(self.low).all()
+        ):  # of a score: an image can have millions of dimensions
+            return bytes([self.missing])
         parts = (np.full(self.known.shape, self.missing), self.known, self.low, self.high)
         return np.stack(parts).astype(np.float64).tobytes()
 
-    def unpacked(self, content: bytes) -> _Seen:
+    def unpacked(self, content: bytes) -> Seen:
         """Read a packed summary of the same shape."""
+        if len(content) == 1:
+            return Seen.nothing(self.known.shape, bool(content[0]))
         missing, known, low, high = np.frombuffer(content).reshape(4, *self.known.shape)
-        return _Seen(bool(missing.any()), known.astype(bool), low, high)
+        return Seen(bool(missing.any()), known.astype(bool), low, high)
 
 
 def _checked_names(dataset: xr.Dataset, event: Event, accepts: frozenset[str], family: str) -> list[str]:
@@ -231,10 +280,10 @@ def _look(
     x_dtype: Any,
     learning: bool,
     some_unknown: bool,
-) -> _Seen:
+) -> Seen:
     """Check a block of rows of one variable. Raise `InputError` for a value that is not allowed."""
     first, x = rows.start, dataset["x"]
-    seen = _Seen.nothing(x.shape[1:])
+    seen = Seen.nothing(x.shape[1:])
     if name == "length":
         _check_lengths(name, values, x.sizes["time"], first)
         return seen
@@ -267,7 +316,7 @@ def _check_seen(
     event: Event,
     accepts: frozenset[str],
     family: str,
-    seen: _Seen,
+    seen: Seen,
     learning: bool,
 ) -> None:
     """Check properties of all rows together. Raise `InputError` if one does not hold."""

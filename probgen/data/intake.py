@@ -16,7 +16,7 @@ from probgen.contract.event import Event
 from probgen.contract.rows import Rows, numpy_dtype
 from probgen.contract.world import World
 from probgen.data.attributes import with_attributes, with_conditions
-from probgen.data.check import check
+from probgen.data.check import Elsewhere, check
 from probgen.data.columns import check_supports, in_columns_of, with_gaps
 from probgen.data.describe import event_of
 from probgen.data.ingest import as_dataset
@@ -61,6 +61,7 @@ def prepare(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     world: World | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Prepared:
     """Convert data of any kind to rows that are checked against an event and a family.
 
@@ -75,6 +76,7 @@ def prepare(
         device: Device of the tensors.
         dtype: Type of the tensors.
         world: The processes of a fit. All processes call this function and share the pass over the values.
+        elsewhere: Workers that make the pass over the values: see `check`.
 
     Returns:
         The checked rows, with the Dataset and its digest.
@@ -91,7 +93,14 @@ def prepare(
     x_dtype = family.dtype_of_x(dtype)
     kinds = numpy_dtype(dtype), numpy_dtype(x_dtype)
     missing, digest = check(
-        dataset, event, family.accepts, family.name, *kinds, learning=learning, world=world
+        dataset,
+        event,
+        family.accepts,
+        family.name,
+        *kinds,
+        learning=learning,
+        world=world,
+        elsewhere=elsewhere,
     )
     if learning:
         with world.agreed():

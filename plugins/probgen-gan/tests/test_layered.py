@@ -505,7 +505,8 @@ def test_decoding_from_nowhere_is_refused() -> None:
     style = fitted("stylegan")
     draws = probgen.sample(style, 3)
     with pytest.raises(
-        InputError, match=r"until = 'maps5': the model has no such latent or place; known: z, w, styles, maps2x3, maps4x6, maps8x12, x"
+        InputError,
+        match=r"until = 'maps5': the model has no such latent or place; known: z, w, styles, maps2x3, maps4x6, maps8x12, x",
     ):
         probgen.decode(style, {"z": draws["z"].values}, "maps5")
     with pytest.raises(InputError, match=r"not known to stylegan; known: .*maps2x3"):
