@@ -196,7 +196,7 @@ def test_prompts_and_rows_known_in_part_are_drawn_in_calls_of_their_own() -> Non
         }
     )
     table = probgen.fit("ngram", x, order=1)
-    with pytest.raises(InputError, match="row 0 is known whole and is gone on with, row 1 is known in part"):
+    with pytest.raises(InputError, match="row 0 is complete and would be continued, row 1 is incomplete"):
         probgen.sample(table, 1, given={"x": np.array([[1, 2, 1, 1], [1, NAN, NAN, NAN]])})
     assert probgen.sample(table, 2, given={"x": np.array([[1, 2, 1, 1]])}, length=3)["x"].shape == (2, 1, 7)
     steps = np.full((9000, 4), NAN)

@@ -42,7 +42,7 @@ COMMANDS = {
     "help": "--help",
 }
 STREAMS = {  # what a shell does to the streams: the exit code, and the one line on stderr
-    "closed": (">&-", 2, "probgen: standard output is closed: send it somewhere, e.g. > /dev/null\n"),
+    "closed": (">&-", 2, "probgen: standard output is closed. Redirect it, e.g. > /dev/null.\n"),
     "full": (">/dev/full", 1, "probgen: standard output cannot be written: No space left on device\n"),
     "both closed": (">&- 2>&-", 2, ""),
     "errors closed": (">/dev/null 2>&-", 0, ""),
@@ -86,7 +86,7 @@ def test_an_error_that_cannot_be_told_keeps_its_exit_code(redirection: str) -> N
 def test_a_name_with_a_line_feed_is_told_in_one_line() -> None:
     done = CliRunner().invoke(app, ["show", "a\nb\x1b[31m"])
     assert done.exit_code == 2
-    assert done.stderr == "probgen: there is no a\\nb\\x1b[31m\n"
+    assert done.stderr == "probgen: a\\nb\\x1b[31m: there is no such file or folder\n"
 
 
 # what is no file
@@ -149,7 +149,7 @@ def test_an_empty_path_is_no_path(name: str, empty: str) -> None:
         app, [*words, *before, *more, *given] if option else [*words, *before, *given, *more]
     )
     assert done.exit_code == 2, done.output
-    assert "an empty path" in done.stderr
+    assert "the path is empty" in done.stderr
 
 
 DOORS: dict[str, Callable[[Any], Any]] = {
@@ -256,7 +256,7 @@ def test_weights_that_mean_nothing_are_refused_by_a_score(weight: np.ndarray) ->
 def test_what_does_not_use_weights_says_so() -> None:
     data = weighted(np.arange(200) % 2, n=200)
     fitted = probgen.fit("mixture", data, components=1)
-    with pytest.warns(UserWarning, match="all rows count alike"):
+    with pytest.warns(UserWarning, match="all rows have equal weight"):
         probgen.diagnose(fitted, data)
 
 
@@ -345,7 +345,7 @@ def test_a_first_row_does_not_become_names(name: str, suffix: str, tmp_path: Pat
     path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
     with pytest.raises(
         InputError,
-        match=r"first line holds the number .*--columns none, or take it for names by --columns header",
+        match=r"it has the number .*--columns none, or accept the line as names with --columns header",
     ):
         probgen.fit("independent", path)
 
@@ -387,7 +387,11 @@ def test_no_family_is_fitted_to_a_column_that_nothing_is_known_of(family: str, h
     definition = find_family(family)
     data = unknown_column(how)
     needs = {"weight", "observed"} if how == "weight" else {"observed"}
-    message = "column 'd': no row has a value that counts" if needs <= definition.accepts else "cannot use"
+    message = (
+        "column 'd': no row with a positive weight has an observed value"
+        if needs <= definition.accepts
+        else "cannot use"
+    )
     with pytest.raises(InputError, match=message):
         check(data, event_of(data), definition.accepts, family, np.float32, np.float32, learning=True)
 

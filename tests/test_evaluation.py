@@ -404,7 +404,7 @@ def test_labeled_images_are_diagnosed_by_a_classifier() -> None:
     unseen = probgen.datasets.load("digits", "test")
     fitted = probgen.fit("independent", digits)
     found = probgen.diagnose(fitted, unseen, reference=digits)
-    assert found.attrs["features"].startswith("of a classifier of 10 labels")
+    assert found.attrs["features"].startswith("features of a classifier of 10 labels")
     assert found.attrs["classifier_accuracy"] > 0.93
     assert found["classifier.head.weight"].shape == (10, 128)
     assert "no fault" not in found.attrs["verdict"]
@@ -417,7 +417,7 @@ def test_rows_in_part_are_refused() -> None:
     x = ring(200, 0)
     fitted = probgen.fit("mixture", x, components=2)
     x[3, 1] = np.nan
-    with pytest.raises(InputError, match="a diagnosis needs whole rows"):
+    with pytest.raises(InputError, match="a diagnosis needs complete rows"):
         probgen.diagnose(fitted, x)
 
 

@@ -320,7 +320,7 @@ def test_an_encoder_knows_its_generator_by_its_digest(runs: Path, digits: xr.Dat
         assert there.models["generator"].family == "stylegan"
         assert set(there.models) == {"generator"}  # features are of a fit alone
         shutil.rmtree(again / "generator")
-        with pytest.raises(FileError, match=r"builds on generator = .* which is not there"):
+        with pytest.raises(FileError, match=r"builds on generator = .* but neither"):
             probgen.load(again / "encoder")
         gan = {"latent": 4, "style": 4, "channels": (8, 8), "d_channels": (8,), "steps": 1}
         probgen.fit("stylegan", digits, out=again / "generator", **gan)
@@ -338,7 +338,7 @@ def test_a_fit_goes_on_with_the_same_generator_only(runs: Path, digits: xr.Datas
     shutil.rmtree(tmp_path / "generator")
     gan = {"latent": 4, "style": 4, "channels": (8, 8), "d_channels": (8,), "steps": 1}
     probgen.fit("stylegan", digits, out=tmp_path / "generator", **gan)
-    with pytest.raises(InputError, match=r"begun with built_on\.generator"):
+    with pytest.raises(InputError, match=r"started with built_on\.generator"):
         probgen.fit("inverter", digits, out=tmp_path / "encoder", resume=True, **how)
 
 

@@ -340,7 +340,7 @@ def test_draws_and_scores_of_images() -> None:
         (blobs(), {"covariance": "ful"}, "covariance = 'ful'.*'full'"),
         (blobs(), {"componets": 2}, "componets.*did you mean 'components'"),
         (blobs() * 0, {}, "all rows are equal"),
-        (blobs() * 1e-200, {}, "use another unit"),
+        (blobs() * 1e-200, {}, "Use another unit"),
         (blobs(), {"reg_covar": 1e3}, "reg_covar = 1000.0: it must be below the mean variance"),
         (blobs(), {"learning_rate": math.nan}, "learning_rate = nan"),
     ],

@@ -149,7 +149,7 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
 def test_images_of_mixed_sizes_are_refused(tmp_path: Path) -> None:
     path = folder(tmp_path / "images")
     Image.fromarray(np.zeros((5, 4), np.uint8)).save(path / "9.png")
-    with pytest.raises(InputError, match="images of one size are needed"):
+    with pytest.raises(InputError, match="all images must have one size"):
         probgen.fit("pixelcnn", path, epochs=1)
 
 

@@ -124,7 +124,7 @@ def test_a_component_decodes_to_its_mean() -> None:
             "vae",
             {"latent": 2, "hidden": (4,)},
             {"x": np.zeros((1, 4))},
-            "decode goes to x, not from it: give z",
+            "start contains x or observed, but decode ends at x. Give z",
         ),
         ("mixture", {"components": 2}, {"z": np.array([-1])}, "from 0 to 1"),
         ("mixture", {"components": 2}, {"z": np.array([2])}, "from 0 to 1"),
@@ -146,9 +146,9 @@ def test_codes_that_are_none_are_refused(
     model = probgen.fit(family, data, **options)
     with pytest.raises(InputError, match=message):
         probgen.decode(model, start)
-    with pytest.raises(InputError, match="no place 'label' to go to"):
+    with pytest.raises(InputError, match="until = 'label': the model has no such"):
         probgen.decode(model, {}, "label")
-    with pytest.raises(InputError, match="holds no numbers"):
+    with pytest.raises(InputError, match="stores no numbers"):
         probgen.decode(model, {}, device="meta")
 
 

@@ -92,13 +92,13 @@ def test_blocking(blocked: str, distribution: Make, monkeypatch: pytest.MonkeyPa
         (("return torch.nn.Linear(2, 1)", "return 3"), "returned no torch module"),
         (("return torch.nn.Linear(2, 1)", "return 1 / 0"), "build: ZeroDivisionError"),
         (("run.train(", "1 / 0; run.train("), "fit: ZeroDivisionError"),
-        (("run.train(", "return 3; run.train("), "fit: returned int, not a dict"),
+        (("run.train(", "return 3; run.train("), "fit: returned int. Return None"),
         (("run.train(", "raise SystemExit(0); run.train("), "fit: SystemExit"),
         (
             ("run.train(", "module.register_buffer('a/b', torch.zeros(1)); run.train("),
-            "fit: .*cannot be kept",
+            "fit: .*cannot be stored",
         ),
-        (("run.train(", "module.dims = {'weight': ('a', 'a')}; run.train("), "fit: .*cannot be kept"),
+        (("run.train(", "module.dims = {'weight': ('a', 'a')}; run.train("), "fit: .*cannot be stored"),
     ],
 )
 def test_misbehavior_at_fit_is_named(change: tuple[str, str], message: str, distribution: Make) -> None:

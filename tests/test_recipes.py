@@ -125,7 +125,7 @@ def test_an_analysis_is_told_of_a_model_that_was_fitted_before(tmp_path: Path) -
         assert attrs["scorer"] == str((tmp_path / "o" / "teller").resolve())
         assert attrs["scorer_beside"] == str(Path("..") / "teller")
     path.write_text(NAMED)
-    with pytest.raises(InputError, match=r"put \[models.teller\] before the others"):
+    with pytest.raises(InputError, match=r"Move \[models.teller\] before the others"):
         list(recipes.execute(recipes.read(str(path)), tmp_path / "p"))
     assert not (tmp_path / "p").exists()
     path.write_text(NAMED.replace('model = "teller"', 'model = "tellr"'))

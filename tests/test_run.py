@@ -227,16 +227,16 @@ with probgen.observing(Slow()):
 def test_another_request_is_refused(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((30, 2))
     probgen.fit("mixture", x, out=tmp_path / "run")
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already contains a run"):
         probgen.fit("mixture", x, out=tmp_path / "run")
     for changes, word in (
         ({"components": 3}, "components"),
         ({"seed": 1}, "seed"),
         ({"dtype": "float32"}, "dtype"),
     ):
-        with pytest.raises(InputError, match=f"begun with .*{word}"):
+        with pytest.raises(InputError, match=f"started with .*{word}"):
             probgen.fit("mixture", x, out=tmp_path / "run", resume=True, **changes)
-    with pytest.raises(InputError, match=r"begun with data.sha256"):
+    with pytest.raises(InputError, match=r"started with data.sha256"):
         probgen.fit("mixture", x + 1, out=tmp_path / "run", resume=True)
     again = probgen.fit("mixture", x, out=tmp_path / "run", resume=True)
     assert digest_of(again.state) == digest_of(probgen.load(tmp_path / "run").state)
@@ -287,7 +287,9 @@ def test_a_fit_that_is_refused_or_fails_at_once_leaves_no_claim(tmp_path: Path) 
 
 def test_draws_in_parts_are_the_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts put together are what `sample` returns; a missing or damaged one is made again; others are refused."""
-    monkeypatch.setattr("probgen.api.sampling.PART", 1)  # the smallest parts: those that end with a shard
+    monkeypatch.setattr(
+        "probgen.api.sampling.part_bytes", lambda total: 1
+    )  # the smallest parts: those that end with a shard
     monkeypatch.setattr("probgen.api.sampling.shard_rows", lambda event, numbers=None: 256)
     x = np.random.default_rng(0).standard_normal((30, 2))
     fitted = probgen.fit("mixture", x)
@@ -345,7 +347,7 @@ def test_what_was_there_before_a_fit_that_fails_is_there_after_it(tmp_path: Path
         probgen.fit("mixture", x, components=31, out=tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.txt"]
     (tmp_path / "model.h5").write_bytes(b"mine too")
-    with pytest.raises(InputError, match=r"holds model\.h5, and nothing says what of"):
+    with pytest.raises(InputError, match=r"contains model\.h5, but no request"):
         probgen.fit("mixture", x, out=tmp_path)
     assert (tmp_path / "model.h5").read_bytes() == b"mine too"
 
@@ -378,7 +380,7 @@ def test_force_is_done_or_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with pytest.raises(KeyboardInterrupt):
             probgen.fit("mixture", x, components=3, out=out, force=True)
         monkeypatch.setattr(Path, "unlink", unlink)
-        with pytest.raises(InputError, match="begun with"):
+        with pytest.raises(InputError, match="started with"):
             probgen.fit("mixture", x, components=3, out=out, resume=True)
         again = probgen.fit("mixture", x, components=3, out=out, force=True)
         assert again.state.sizes["component"] == 3

@@ -146,7 +146,7 @@ def test_what_cannot_be_asked_of_codes_is_refused_in_one_line(
     refused("latent = 'v': known: styles, w", latent="v")
     refused("Use more codes", n=15)
     refused("it is 0 for every sample", scorer=lambda x: {"flat": np.zeros(len(x))})
-    refused("neither a function of attributes nor a run", scorer="no/such/run")
+    refused("neither a registered function of attributes nor a run", scorer="no/such/run")
     refused("there is no scorer", scorer=None)
     refused("attribute = \\[\\]", attribute=[])
     refused("names must be different", attribute=["a", "a"])
@@ -378,8 +378,8 @@ def test_the_command_line_goes_from_boundaries_to_edits(digits: xr.Dataset, tmp_
     assert any(file.endswith("edits.strip_area.png") for file in found["written"])
     said = asked("edits", run, "--set", "n=300", "--set", "attribute=smile", code=2)
     assert "did you mean" in said or "known" in said
-    assert "give --data" in asked("mistakes", run, code=2)
-    assert "give --data" in asked("boundaries", run, "--split", "test", code=2)
+    assert "Give --data" in asked("mistakes", run, code=2)
+    assert "Give --data" in asked("boundaries", run, "--split", "test", code=2)
 
 
 class SemanticsLaws(AnalysisLaws):

@@ -256,4 +256,4 @@ def test_options_of_reading_need_data(tmp_path: Path) -> None:
     for option in ("--drop=a", "--kind=a=count", "--sep=;", "--gray"):
         done = CliRunner().invoke(app, ["analyze", "synthesize", str(tmp_path / "run"), option])
         assert done.exit_code == 2
-        assert "says how data are read: give --data" in done.output
+        assert "this option needs --data" in done.output

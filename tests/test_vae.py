@@ -369,7 +369,7 @@ def test_data_that_do_not_suit() -> None:
     gray = np.random.default_rng(0).integers(0, 256, (40, 4, 4))
     with pytest.raises(InputError, match=r"'bernoulli' does not suit x .*or binarize x"):
         probgen.fit("vae", gray, likelihood="bernoulli", **FAST)
-    with pytest.raises(InputError, match="conditioned on 'label', which the data do not have"):
+    with pytest.raises(InputError, match="conditioned on 'label', which is not in the data"):
         probgen.fit("vae", bits().drop_vars("label"), given=("label",), **FAST)
     with pytest.raises(InputError, match="; use network = 'mlp'"):
         probgen.fit("vae", np.eye(4, dtype=int), network="conv", **FAST)

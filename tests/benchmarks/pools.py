@@ -52,7 +52,7 @@ def one(folder: Path, out: Path, workers: int, killed: bool) -> None:
     from probgen.api.pools import pool_of
     from probgen.contract.state import digest_of
 
-    sampling.PART = scoring.PART = PART
+    sampling.part_bytes = scoring.part_bytes = lambda total: PART
     mixture, vae = probgen.load(folder / "mixture.h5"), probgen.load(folder / "vae.h5")
     jobs: dict[str, Any] = {
         "draws": lambda to, client: probgen.sample_to(to, mixture, ROWS, seed=1, client=client),

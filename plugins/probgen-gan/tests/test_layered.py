@@ -491,7 +491,7 @@ def test_draws_that_cannot_be_are_refused() -> None:
         (style, {"given": {"z": np.zeros((2, 3))}}, "z: 6 numbers per sample are needed, not 3"),
         (style, {"given": {"maps4": np.zeros((2, 5, 4, 6))}}, "not known"),
         (big, {"truncation": 0.0, "given": {"label": 0}}, "greater than 0"),
-        (big, {"given": {"label": 3}}, "allowed is a whole number from 0 to 2"),
+        (big, {"given": {"label": 3}}, "must be a whole number from 0 to 2"),
         (big, {"given": {"label": [0, 1], "z": z}, "truncation": 1.0}, "latents are given"),
         (big, {}, "needs given"),
         (pro, {"truncation": 0.5}, "unknown option"),
@@ -505,7 +505,8 @@ def test_decoding_from_nowhere_is_refused() -> None:
     style = fitted("stylegan")
     draws = probgen.sample(style, 3)
     with pytest.raises(
-        InputError, match=r"'maps5' to go to; there are z, w, styles, maps2x3, maps4x6, maps8x12, x"
+        InputError,
+        match=r"until = 'maps5': the model has no such latent or place; known: z, w, styles, maps2x3, maps4x6, maps8x12, x",
     ):
         probgen.decode(style, {"z": draws["z"].values}, "maps5")
     with pytest.raises(InputError, match=r"not known to stylegan; known: .*maps2x3"):
