@@ -205,7 +205,7 @@ def test_parts_are_checked_and_kept(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(60, 3))
     small = {"latent": 1, "hidden": [4], "epochs": 1}
     for parts in (0, 1.5, "two", True):
-        with pytest.raises(InputError, match="a whole number from 1"):
+        with pytest.raises(InputError, match="a whole number of at least 1"):
             probgen.fit("vae", x, parts=parts, **small)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="graph = true"):
         probgen.fit("vae", x, parts=2, graph=True, **small)

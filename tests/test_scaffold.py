@@ -114,7 +114,7 @@ def test_a_registered_name_is_refused(name: str, kind: str, tmp_path: Path) -> N
     """In one line, with nothing written; a name of the other kind is free."""
     refused = CliRunner().invoke(app, ["plugins", "new", name, "--kind", kind, "--into", str(tmp_path)])
     assert refused.exit_code == 2
-    assert f"{name!r}: it is already the name of the {kind} {name!r} (probgen." in refused.stderr
+    assert f"{name!r}: it is taken by the {kind} {name!r} (probgen." in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
     other = "analysis" if kind == "family" else "family"

@@ -36,7 +36,7 @@ def write(name: str, into: Path, kind: What = "family") -> Path:
         )
     _, old, group = EXAMPLES[kind]
     for plugin in registered(group).get(name, [])[:1]:
-        raise InputError(f"name = {name!r}: it is already the name of the {plugin}. Choose another name.")
+        raise InputError(f"name = {name!r}: it is taken by the {plugin}. Choose another name.")
     if not into.is_dir():
         raise InputError(f"--into {into}: there is no such folder. Create it, or choose another.")
     target, source = into / f"probgen-{name}", example(kind)
