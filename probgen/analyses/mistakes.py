@@ -85,18 +85,20 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     normals = found["normal"].values.reshape(len(names), -1)[[names.index(name) for name in held]]
 
     picked = np.sort(np.argsort(bad, kind="stable")[-max(2, round(options.worst * len(space))) :])
-    some, mended, fold = space.some(picked), space.codes[picked].copy(), np.arange(len(space)) % FOLDS
+    some, repaired, fold = space.some(picked), space.codes[picked].copy(), np.arange(len(space)) % FOLDS
     told = np.zeros(len(space))
     for i in range(FOLDS):  # no code is moved along a slope that was fitted to it
         slope, here = latents.Slope(space.codes[fold != i], bad[fold != i]), fold[picked] == i
         told[fold == i] = slope.predict(space.codes[fold == i])
-        mended[here] = mended[here] + options.by * slope.down(mended[here], normals).astype(mended.dtype)
-    after = far(mended, some)
+        repaired[here] = repaired[here] + options.by * slope.down(repaired[here], normals).astype(
+            repaired.dtype
+        )
+    after = far(repaired, some)
     rng = np.random.default_rng(call.seed)
     ways = latents.Whitened(space.codes).random(options.random, rng)
     random = [np.median(far(latents.edit(some.codes, way, options.by), some)) for way in ways]
     stay = [names.index(name) for name in held or names]
-    moved = known(some.seen(mended) - some.base.values)[:, stay] / known(space.base.values).std(0)[stay]
+    moved = known(some.seen(repaired) - some.base.values)[:, stay] / known(space.base.values).std(0)[stay]
     before = float(np.median(distance[picked]))
     shown = np.argsort(-distance[picked], kind="stable")[:SHOWN]
     result = xr.Dataset(
@@ -109,7 +111,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
             "others_moved": float(np.abs(moved).mean()),
             "r2": float(1 - np.square(bad - told).mean() / bad.var()),
             "before": (("image", *fitted.event.dims), some.rows(some.codes)["x"].values[shown]),
-            "after": (("image", *fitted.event.dims), some.rows(mended)["x"].values[shown]),
+            "after": (("image", *fitted.event.dims), some.rows(repaired)["x"].values[shown]),
         }
     )
     result["of_real"] = result["distance_after"] / result["distance_real"]
@@ -151,7 +153,7 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     pairs = np.stack([found["before"].values, found["after"].values])
     return draw.suiting(
         {
-            "mended": lambda: draw.strips(
+            "repaired": lambda: draw.strips(
                 pairs, event, f"{title}\nworst samples, and the same samples moved".strip()
             )
         }

@@ -90,7 +90,7 @@ class ColumnSites:
         return OneColumn(self.sites[place], self.size, self.features, self.gaps)
 
     def ordered(self, ordering: Tensor | None) -> ColumnSites:
-        """Return the sites in another order of columns; None keeps the order."""
+        """Return the sites in the order of columns that `ordering` (column,) gives; None keeps the order."""
         if ordering is None:
             return self
         return ColumnSites(tuple(self.sites[i] for i in ordering.tolist()), self.gaps)

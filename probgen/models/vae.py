@@ -51,7 +51,7 @@ class VAEOptions(CodeOptions):
         description="number of context numbers that an autoregressive p(x | z) receives from the decoder",
         json_schema_extra=only(decoder=("nade", "made")),
     )
-    prior: Literal["normal", "mixture", "vamp"] = Field("normal", description="prior p(z)")
+    prior: Literal["normal", "mixture", "vamp"] = Field("normal", description="prior distribution p(z)")
     prior_components: int = Field(
         10,
         ge=1,
