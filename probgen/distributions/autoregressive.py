@@ -377,11 +377,11 @@ class Autoregressive(TorchDistribution):
         return self.ordering if self.ordering is not None else torch.arange(self.event_shape.numel())
 
     def in_order(self, x: Tensor) -> Tensor:
-        """Reorder x, (row, site), from the order of the flattened event to the sampling order."""
+        """Return x, (row, site), in the sampling order, from the order of the flattened event."""
         return x if self.ordering is None else x[:, self.ordering]
 
     def as_it_lies(self, x: Tensor) -> Tensor:
-        """Reorder x, (row, site), from the sampling order to the order of the flattened event."""
+        """Return x, (row, site), in the order of the flattened event, from the sampling order."""
         return x if self.ordering is None else x[:, self.ordering.argsort()]
 
     def _validate_sample(self, value: Tensor) -> None:
