@@ -109,7 +109,7 @@ BAD: dict[str, tuple[Callable[[np.ndarray, str], Any], str]] = {
     "a ragged list": (lambda x, s: [[1.0, 2.0], [3.0]], "cannot be read as an array"),
     "a list of text": (lambda x, s: ["a", "b"], "has type"),
     "five dimensions": (lambda x, s: np.zeros((2, 2, 2, 2, 2)), "dimensions"),
-    "channels last": (lambda x, s: np.zeros((2, 8, 8, 3)), "channels last"),
+    "channels last": (lambda x, s: np.zeros((2, 8, 8, 3)), "channels seem to be last"),
     "a sparse matrix": (lambda x, s: sparse.csr_matrix(x.astype(float)), "sparse"),
     "an unknown name": (lambda x, s: "no-such-data", "no data set and no file"),
     "a missing file": (lambda x, s: "no/such/file.npy", "no file"),
