@@ -703,7 +703,7 @@ def test_kinds_of_a_frame_are_said() -> None:
 
 def test_cells_with_braces_are_named() -> None:
     for cell in ({"a": 1}, "{0}"):
-        with pytest.raises(InputError, match="column 'k' has both"):
+        with pytest.raises(InputError, match="column 'k' has"):
             probgen.fit(
                 "mixture",
                 pd.DataFrame(
