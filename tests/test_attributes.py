@@ -166,7 +166,7 @@ def test_conditions_that_cannot_be(change: Any, options: dict[str, Any], message
 
 
 def test_a_class_that_is_not_known_is_no_condition() -> None:
-    with pytest.raises(InputError, match=r"given 'side' is not known of row \d+"):
+    with pytest.raises(InputError, match=r"given 'side' is unknown .NaN. in row \d+"):
         probgen.fit("vae", bars(60, missing=0.2), given=("side",), epochs=1)
 
 

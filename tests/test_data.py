@@ -130,7 +130,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "dates": (np.zeros((4, 2), "M8[s]"), "has type datetime64"),
     "records": (np.zeros(4, dtype=[("a", "f8")]), "has type"),
     "five dimensions": (np.zeros((2, 2, 2, 2, 2)), "Name the dimensions"),
-    "channels last": (np.zeros((2, 8, 8, 3)), "channels last"),
+    "channels last": (np.zeros((2, 8, 8, 3)), "channels seem to be last"),
     "an empty Dataset": (xr.Dataset(), "no variable 'x'"),
     "two variables": (xr.Dataset({"a": ("row", [1.0]), "b": ("row", [1.0])}), "no variable 'x'"),
     "a wrong support": (xr.DataArray(X, attrs={"support": "reel"}), "support"),

@@ -166,7 +166,7 @@ def test_folders_of_images(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="gray to RGB, the same values: 4 of 5 files"):
         assert datasets.load(tmp_path)["x"].shape == (5, 3, 5, 4)
     Image.fromarray(np.zeros((6, 4), np.uint8)).save(tmp_path / "dog" / "z.png")
-    with pytest.raises(InputError, match="images of one size"):
+    with pytest.raises(InputError, match="images must have one size"):
         datasets.load(tmp_path)
 
 

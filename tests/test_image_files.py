@@ -295,7 +295,7 @@ def test_each_conversion_is_reported_once_with_the_number_of_files(tmp_path: Pat
         (plain(REAL), plain(WHOLE), "32-bit whole numbers, .* 32-bit floating-point"),
         (plain(BITS), plain(REAL), "one depth"),
         (plain(DEEP), plain(RGB), "one depth"),
-        (plain(RGB), plain(RGB[:4]), r"b\.tif is 7 x 4, a\.tif is 7 x 5: images of one size .* size = \(height, width\)"),
+        (plain(RGB), plain(RGB[:4]), r"b\.tif is 7 x 4, but a\.tif is 7 x 5: all images must have one size.* size = \(height, width\)"),
         (plain(RGB), oriented(6, RGB), "is 5 x 7"),
     ],
 )  # fmt: skip
@@ -385,13 +385,13 @@ def test_colors_become_gray(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 0}, "size = 0: a whole number from 1"),
+        ({"size": 0}, "size = 0: must be a whole number of at least 1"),
         ({"size": (4, 4, 3)}, r"size = \(4, 4, 3\)"),
         ({"size": 4.5}, "size = 4.5"),
         ({"size": True}, "size = True"),
         ({"size": "big"}, "size = 'big'"),
         ({"crop": "center"}, "requires the size"),
-        ({"size": 4, "crop": "left"}, "crop = 'left': only 'center'"),
+        ({"size": 4, "crop": "left"}, "crop = 'left': must be 'center'"),
         ({"rate": 8000}, "rate is only for WAV files, but .* is of another kind"),
     ],
 )

@@ -178,8 +178,8 @@ def test_bad_data_are_told_in_a_line() -> None:
     fitted = probgen.fit("pixelcnn", labeled().drop_vars("label"), steps=1, channels=2, layers=1)
     for x, message in (
         (np.full((3, 2, 2), 2), r"x.* 2\b"),
-        (np.zeros((3, 3, 2)), r"\(3, 2\); pixelcnn was fitted to rows of 2 x 2"),
-        (np.zeros((3, 3, 2, 2)), r"\(3, 2, 2\); pixelcnn was fitted to rows of 2 x 2"),
+        (np.zeros((3, 3, 2)), r"\(3, 2\), but pixelcnn was fitted to rows of 2 x 2"),
+        (np.zeros((3, 3, 2, 2)), r"\(3, 2, 2\), but pixelcnn was fitted to rows of 2 x 2"),
     ):
         with pytest.raises(InputError, match=message) as told:
             probgen.score(fitted, x)

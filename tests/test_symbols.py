@@ -195,5 +195,5 @@ def test_prompts_are_texts_and_so_are_draws() -> None:
 def test_symbols_are_as_many_as_levels() -> None:
     data = text("abc")
     data["x"].attrs["levels"] = 4
-    with pytest.raises(InputError, match="names 3 symbols, but it is token of 4 levels"):
+    with pytest.raises(InputError, match="names 3 symbols, but the support is token with 4 levels"):
         probgen.fit(Unigram, data)

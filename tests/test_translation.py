@@ -403,7 +403,7 @@ def test_a_file_of_pairs(tmp_path: Path) -> None:
     assert texts_of(valid.x)[0].rstrip() == "one 18"
     assert train.x.attrs == valid.x.attrs
     for content, error, message in (
-        ("a\tb\nc\n", InputError, "line 2: 1 columns; source TAB target"),
+        ("a\tb\nc\n", InputError, "line 2: 1 columns, but pairs need exactly source TAB target"),
         ("a\tb\nd\te\tf\n", InputError, "line 2: 3 columns"),
         ("", InputError, "is empty"),
     ):

@@ -509,7 +509,7 @@ def test_decoding_from_nowhere_is_refused() -> None:
         match=r"until = 'maps5': the model has no such latent or place; known: z, w, styles, maps2x3, maps4x6, maps8x12, x",
     ):
         probgen.decode(style, {"z": draws["z"].values}, "maps5")
-    with pytest.raises(InputError, match=r"not known to stylegan; known: .*maps2x3"):
+    with pytest.raises(InputError, match=r"not known to stylegan\. Known names: .*maps2x3"):
         probgen.decode(style, {"maps5": draws["z"].values})
     maps = probgen.decode(style, {"z": draws["z"].values}, "maps4x6")
     assert maps["maps4x6"].dims == ("row", "maps4x6_channel", "maps4x6_height", "maps4x6_width")
