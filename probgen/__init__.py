@@ -1,10 +1,10 @@
-"""probgen: one grammar for generative models.
+"""probgen: a plugin-based probabilistic modeling framework on Pyro.
 
     fitted = probgen.fit("mixture", x, components=3)
-    draws = probgen.sample(fitted, 100)
+    samples = probgen.sample(fitted, 100)
     scores = probgen.score(fitted, x)
 
-Names are loaded when first used: `import probgen` imports neither torch nor Pyro.
+Names are imported at their first use: `import probgen` imports neither torch nor Pyro.
 """
 
 from __future__ import annotations

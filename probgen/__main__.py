@@ -1,6 +1,6 @@
-"""python -m probgen: the command line, for launchers that start modules."""
+"""The command line as `python -m probgen`, for launchers that start modules."""
 
 from probgen.cli import main
 
-if __name__ == "__main__":  # processes that it starts import it, and have no command line
+if __name__ == "__main__":  # child processes import this module and must not run the command line
     main()

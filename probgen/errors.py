@@ -1,6 +1,6 @@
-"""One small tree of errors. A message names the thing, the value and the next step.
+"""The errors of probgen. A message names the thing, the value and the next step.
 
-`exit_code` is what the command line ends with; `docs/design.md` lists the codes.
+`exit_code` is the exit status of the command line; `docs/design.md` lists the codes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 
 class ProbgenError(Exception):
-    """Whatever probgen refuses or could not do."""
+    """The base class of the errors of probgen."""
 
     exit_code = 1
 
@@ -22,31 +22,31 @@ class InputError(ProbgenError, ValueError):
 
 
 class NotOffered(InputError):
-    """A family was asked for something that it does not offer."""
+    """A request for something that a family does not offer."""
 
 
 class FileError(ProbgenError):
-    """A file that is damaged, hostile, or not one that probgen reads."""
+    """A file that is damaged, hostile, or not in a format that probgen reads."""
 
     exit_code = 2
 
 
 class RunError(ProbgenError):
-    """A run folder that cannot be written: in use, full, or not writable."""
+    """A run folder that cannot be written, because it is in use, full or read-only."""
 
 
 class PeerError(RunError):
-    """Another process of a fit is gone, or does not answer."""
+    """Another process of a fit that has ended or does not answer."""
 
 
 class PluginError(ProbgenError):
-    """A plugin that is missing, broken, blocked, or shares its name with another."""
+    """A plugin that is missing, broken or blocked, or whose name is not unique."""
 
     exit_code = 3
 
 
 class DivergedError(ProbgenError):
-    """A number of the fit is no longer finite; the last good checkpoint is kept."""
+    """A number of the fit that is no longer finite; the last good checkpoint is kept."""
 
     exit_code = 4
 
@@ -54,7 +54,15 @@ class DivergedError(ProbgenError):
 class Interrupted(KeyboardInterrupt):
     """A fit that a signal ended after a step, with everything saved.
 
-    Like the `KeyboardInterrupt` that it is, it passes through `except Exception`.
+    `Interrupted` is a `KeyboardInterrupt`, so `except Exception` does not catch it.
+
+    Args:
+        message: The message.
+        signal: The number of the signal.
+
+    Attributes:
+        signal: The number of the signal.
+        exit_code: The exit status of the command line: 128 plus the number of the signal.
     """
 
     def __init__(self, message: str, signal: int):
@@ -64,13 +72,19 @@ class Interrupted(KeyboardInterrupt):
 
 
 def did_you_mean(name: str, known: Iterable[str], then: str = "") -> str:
-    """A hint for the end of a message: the nearest known name, or all of them.
+    """Return a hint for the end of a message: the nearest known name, or all known names.
 
-    then  a sentence that follows the hint, after a question mark or a full stop
+    Args:
+        name: The unknown name.
+        known: The known names.
+        then: A sentence that follows the hint.
+
+    Returns:
+        The hint, then a question mark or a period, then the sentence.
     """
     known = sorted(known)
     nearest = difflib.get_close_matches(name, known, n=1)
     if nearest:
         return f"did you mean {nearest[0]!r}? {then}".rstrip()
-    hint = f"known: {', '.join(known)}" if known else "there is none"
+    hint = f"known: {', '.join(known)}" if known else "known: none"
     return f"{hint}. {then}" if then else hint

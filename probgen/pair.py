@@ -1,7 +1,8 @@
-"""A pair: a Pyro model and its guide, as a family.
+"""The pair: a Pyro model and its guide, as a family.
 
-Write `model` and `guide`, and the three hooks are there: fitting by SVI, drawing from the model, scoring exactly where
-nothing is latent and by importance weighting elsewhere. Replace a method where the family knows better.
+A subclass of `Pair` defines `model` and `guide`; `Pair` implements the three hooks. The fit uses SVI, samples
+come from the model, and scores are exact for a pair without latents and bounds for a pair with latents. A
+subclass can override each method with a better algorithm.
 """
 
 from __future__ import annotations
@@ -38,58 +39,74 @@ from probgen.inference.training import SVIOptions, Training
 
 
 class PairScoreOptions(Options):
-    """How a pair with latent variables is scored."""
+    """Options of the scores of a pair with latents."""
 
     estimator: Literal["iwae", "elbo", "ais"] = Field(
-        "iwae", description="of log p(x): importance-weighted bound, ELBO, annealed importance sampling"
+        "iwae",
+        description="estimator of log p(x): importance-weighted bound, ELBO, or annealed importance sampling",
     )
     k: int = Field(
         100,
         ge=1,
-        description="draws a row, of iwae and elbo",
+        description="posterior draws per row (iwae and elbo only)",
         json_schema_extra=only(estimator=("iwae", "elbo")),
     )
     steps: int = Field(
         200,
         ge=1,
-        description="ais: distributions between the guide and the posterior",
+        description="number of distributions between the guide and the posterior (ais only)",
         json_schema_extra=only(estimator="ais"),
     )
-    chains: int = Field(16, ge=1, description="ais: chains a row", json_schema_extra=only(estimator="ais"))
+    chains: int = Field(
+        16, ge=1, description="chains per row (ais only)", json_schema_extra=only(estimator="ais")
+    )
     at_once: int | None = Field(
         None,
         ge=1,
-        description="rows times draws that are in memory together; None: what the device works on best",
+        description="rows times draws in memory at the same time; None: the fastest number for the device",
     )
 
 
 class PairSampleOptions(Options):
-    """How the latents of a given x are drawn."""
+    """Options of sampling the latents for a given x."""
 
     particles: int = Field(
         16,
         ge=1,
-        description="of which each draw that is conditioned on x is one",
+        description="number of particles per sample when x is given; one of them becomes the sample",
         json_schema_extra=only(x=("part", "all")),
     )
     steps: int = Field(
         50,
         ge=1,
-        description="from the prior to p(z | x) where x is known in part",
+        description="annealing steps from the prior to p(z | x) when x is given in part",
         json_schema_extra=only(x="part"),
     )
 
 
 class Pair(Objective):
-    """A model and its guide in one class, which is its own family. Parameters are `nn.Parameter`.
+    """A Pyro model and its guide in one class, which is a family. Parameters are `nn.Parameter`.
 
-    latents  names and dimensions of what `sample` returns beside `x`, e.g. {"z": ("latent",)}
-    places   names and dimensions of further places on the way from latents to x, which `decode` goes to and from
-    dims     dimensions of parameters and buffers in the files, e.g. {"mu": ("component", "feature")}
-    accepts  what it can use beside `x`: a subset of {"observed", "weight", "length", "label", "attribute", "size", "pair"}
-    dtype    of the parameters, where `fit` is not told: "float32" or "float64"
-    exact    whether `log_prob` is exact although there are latents: they are summed out
-    by_loss  whether it is fitted by the gradient of `loss`; then every parameter must have one
+    Args:
+        options: An instance of the class attribute `Options`.
+        event: The description of one datum.
+
+    Attributes:
+        Options: The class of the options of a fit.
+        SampleOptions: The class of the options of `sample`.
+        ScoreOptions: The class of the options of `score`.
+        latents: The names and dimensions of the latents that `sample` returns in addition to `x`: {"z":
+            ("latent",)}.
+        places: The names and dimensions of further places between the latents and x, for `decode`.
+        dims: The dimensions of parameters and buffers in the files: {"mu": ("component", "feature")}.
+        accepts: The inputs in addition to `x` that the pair can use: a subset of {"observed", "weight",
+            "length", "label", "attribute", "size", "pair"}.
+        dtype: The default dtype of the parameters: "float32" or "float64".
+        exact: Whether `log_prob` is exact although the pair has latents, because it sums them out.
+        by_loss: Whether the pair is fitted by the gradient of `loss`; then every parameter must have a
+            gradient.
+        options: The options of the fit.
+        event: The description of one datum.
     """
 
     Options: ClassVar[type[BaseModel]] = SVIOptions
@@ -111,26 +128,72 @@ class Pair(Objective):
 
     @classmethod
     def build(cls, options: BaseModel, event: Event) -> Pair:
-        """The module in its initial state."""
+        """Return the module in its initial state.
+
+        Args:
+            options: The options of the fit.
+            event: The description of one datum.
+
+        Returns:
+            The module.
+        """
         return cls(options, event)
 
     @abstractmethod
     def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Any:
-        """p(z) p(x | z): one plate `row` of n at dim -1, sites named as in the paper, `x` observed if given."""
+        """Define p(z) p(x | z) in Pyro, with one plate `row` of size n at dim -1.
+
+        The sites have the names of the paper; the site `x` is observed if x is given.
+
+        Args:
+            x: Rows of x: (row, *event dims); None to sample x.
+            n: The number of rows.
+            **given: The conditions, `observed` and other inputs by name: (row, ...).
+
+        Returns:
+            Any value; only the sites are used.
+        """
 
     def guide(self, x: Tensor | None = None, *, n: int, **given: Tensor) -> Any:
-        """q(z | x), in the same plate; empty where nothing is sampled."""
+        """Define q(z | x) in Pyro, in the same plate as the model; a pair without latents has an empty guide.
+
+        Args:
+            x: Rows of x: (row, *event dims).
+            n: The number of rows.
+            **given: The conditions, `observed` and other inputs by name: (row, ...).
+
+        Returns:
+            Any value; only the sites are used.
+        """
 
     def rows(self, n: int) -> Any:
-        """The plate of n rows, `pyro.plate("row", n)`, kept from call to call: to make one costs ten small operations."""
+        """Return the plate of n rows, `pyro.plate("row", n)`.
+
+        The plate is reused between calls, because creating a plate costs ten small operations.
+
+        Args:
+            n: The number of rows.
+
+        Returns:
+            The plate.
+        """
         if self._plate is None or self._plate.size != n:
             self._plate = pyro.plate("row", n, dim=-1)
         return self._plate
 
-    # what a family may know better
+    # methods that a family may override
 
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
-        """The negative ELBO, and its parts."""
+        """Return the negative ELBO and its parts.
+
+        Args:
+            x: Rows of x: (row, *event dims).
+            n: The number of rows.
+            **given: The conditions, `observed` and other inputs by name: (row, ...).
+
+        Returns:
+            `loss`, the mean of the rows; with latents also `reconstruction` and `kl`: (), in nats per row.
+        """
         found = elbo(self, x, **given)
         if not found.kl:
             return {"loss": -found.bound.mean()}
@@ -139,37 +202,72 @@ class Pair(Objective):
 
     @property
     def context_size(self) -> int:
-        """How many numbers `context` has."""
+        """The number of values per row in `context`."""
         return context_size(self.event)
 
     def context(self, given: Mapping[str, Tensor]) -> Tensor | None:
-        """The conditions of the event as vectors, side by side: (row, context)."""
+        """Return the conditions of the event as concatenated vectors.
+
+        Args:
+            given: The conditions by name: (row, ...).
+
+        Returns:
+            The vectors: (row, context); None for an event without conditions.
+        """
         return context_of(self.event, given, next(self.parameters()).dtype)
 
     @property
     def measure(self) -> str:
-        """What the density of `x` is a density of: `counting`, `lebesgue`, or their product over the columns of a table, `mixed`."""
+        """The measure of the density of `x`: `counting`, `lebesgue`, or their product `mixed` (tables)."""
         return self.event.measure
 
     def training_plan(self) -> Training:
-        """How `svi` trains it."""
+        """Return the plan by which `svi` trains the pair."""
         return Training.of(self.options)
 
     def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset] | None:
-        """Train in place; return further groups to keep."""
+        """Train the pair in place.
+
+        Args:
+            data: The training rows.
+            run: The call, with the training loop.
+
+        Returns:
+            Further results to store with the fitted model, by name; None for no results.
+        """
         svi(self, data, run, self.training_plan())
         return None
 
     def log_prob(self, x: Tensor, **given: Tensor) -> Tensor:
-        """log p(x), exact: (row,), in nats. Errors: `NotOffered` where z would have to be integrated out."""
+        """Return the exact log p(x).
+
+        Args:
+            x: Rows of x: (row, *event dims).
+            **given: The conditions, `observed` and other inputs by name: (row, ...).
+
+        Returns:
+            log p(x) in nats: (row,).
+
+        Raises:
+            NotOffered: When the pair has latents.
+        """
         if self.latents:
-            raise NotOffered(f"{type(self).__name__} has no exact log_prob: score it by a bound")
+            raise NotOffered(f"{type(self).__name__} has latents and no exact log_prob. Use `probgen.score`.")
         return elbo(self, x, **given).bound
 
     def assess(self, x: Tensor, options: Any, **given: Any) -> xr.Dataset:
-        """The score of each row: `log_prob` where it is exact, else a bound by the estimator of the options.
+        """Return the score of each row: the exact `log_prob`, or a bound by the estimator of the options.
 
-        With 25 draws or more, `pareto_k` tells whether their weights can be trusted: not where it is above 0.7.
+        With estimator "iwae" and at least 25 draws per row, the result has `pareto_k (row)`. Importance
+        weights with `pareto_k` above 0.7 are not reliable.
+
+        Args:
+            x: Rows of x: (row, *event dims).
+            options: An instance of `ScoreOptions`.
+            **given: The conditions, `observed` and other inputs by name: (row, ...).
+
+        Returns:
+            A Dataset with `log_prob (row)` in nats; for a bound also `log_prob_se (row)`.
         """
         if self.exact or not self.latents:
             return log_prob(self.log_prob(x, **given), kind="exact", estimator="exact", measure=self.measure)
@@ -189,7 +287,16 @@ class Pair(Objective):
         return scores
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
-        """n draws of `x` and the latents from the model, conditioned on the latents and conditions in `given`."""
+        """Sample `x` and the latents from the model, conditioned on the latents and conditions in `given`.
+
+        Args:
+            n: The number of samples.
+            given: Latents and conditions by name: (n, ...).
+            options: An instance of `SampleOptions`.
+
+        Returns:
+            `x` and the latents by name: (n, ...).
+        """
         latents = {name: value for name, value in given.items() if name in self.latents}
         rest = {name: value for name, value in given.items() if name not in self.latents}
         trace = poutine.trace(poutine.condition(self.model, data=latents)).get_trace(n=n, **rest)
@@ -198,18 +305,38 @@ class Pair(Objective):
         return {**drawn, "x": drawn["x"].reshape(n, *(length or -1 for length in self.event.shape))}
 
     def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
-        """E[x | latents], (row, *event), or what is at another place. Errors: `NotOffered`, `InputError`."""
+        """Return E[x | latents], or the value at another place, without sampling.
+
+        Args:
+            start: The values at some latents and places, and the conditions: (row, ...).
+            until: The place to compute: "x", a latent or a name in `places`.
+
+        Returns:
+            The values at `until`: (row, *dims); for x (row, *event dims).
+
+        Raises:
+            NotOffered: When the mean is not known.
+            InputError: When a name is not a place, or when a value that decoding needs is missing.
+        """
         roots = [*self.latents, *self.event.given, *self.event.lengths]
         return decoded(self.way(), start, until, roots)
 
     def way(self) -> dict[str, Step]:
-        """How each place is made of those before it; of one latent x is the mean of the model's, if that is known.
+        """Return, for each place, the function that computes it from earlier places.
 
-        Errors: `NotOffered` for a pair without latents, or with several.
+        For a pair with one latent, x is the mean of the model's distribution of x. A pair with several
+        latents or with places overrides this method.
+
+        Returns:
+            The functions by place, for `probgen.contract.places.decoded`.
+
+        Raises:
+            NotOffered: When the pair has no latents or several. The function of x raises it when the mean is
+                not known or not finite.
         """
         if len(self.latents) != 1:
             has = f"has {len(self.latents)} latents" if self.latents else "has no latents"
-            raise NotOffered(f"{type(self).__name__} {has}, and does not say how x is decoded")
+            raise NotOffered(f"{type(self).__name__} {has} and does not define how x is decoded.")
         (name,) = self.latents
 
         def x(at: Mapping[str, Tensor]) -> Tensor:
@@ -228,13 +355,23 @@ class Pair(Objective):
         return {"x": x}
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Any) -> dict[str, Tensor]:
-        """Draws of the latents given what is observed of x, and of the rest of x given these.
+        """Sample the latents given the observed values of x, and then the missing values of x.
 
-        Errors: `NotOffered` for a pair without latents, and for a row known in part where the pair does not accept
-        `observed`.
+        Args:
+            x: Rows of x: (row, *event dims).
+            observed: Whether each value of x is observed: (row, *event dims), bool.
+            options: An instance of `SampleOptions`.
+            **given: The conditions by name: (row, ...).
+
+        Returns:
+            The completed `x`, the latents, and the effective sample size `ess`, by name: (row, ...).
+
+        Raises:
+            NotOffered: When the pair has no latents, or when a value is missing and the pair does not accept
+                `observed`.
         """
         if not self.latents or not (observed.all() or "observed" in self.accepts):
-            raise NotOffered(f"{type(self).__name__} does not complete a partly observed x")
+            raise NotOffered(f"{type(self).__name__} does not complete a partly observed x.")
         z, ess = posterior_draws(self, x, observed, options.particles, options.steps, **given)
         drawn = self.draw(len(x), {**z, **given}, options)
         return {**drawn, "x": torch.where(observed, x, drawn["x"].to(x.dtype)), "ess": ess}
@@ -244,13 +381,32 @@ class Pair(Objective):
     @staticmethod
     @hookimpl
     def fit(module: Pair, data: Rows, run: Run) -> dict[str, xr.Dataset] | None:
-        """Train the pair in place."""
+        """Train the pair in place.
+
+        Args:
+            module: The pair in its initial state.
+            data: The training rows.
+            run: The call, with the training loop.
+
+        Returns:
+            Further results to store with the fitted model, by name; None for no results.
+        """
         return module.learn(data, run)
 
     @staticmethod
     @hookimpl
     def sample(fitted: Fitted, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
-        """Complete what is partly given, or draw from the model."""
+        """Sample from the model, or complete a given x.
+
+        Args:
+            fitted: The fitted pair.
+            n: The number of samples.
+            given: The values to condition on, by name: (n, ...).
+            options: An instance of `SampleOptions`.
+
+        Returns:
+            `x` and the latents by name: (n, ...).
+        """
         pair = fitted.module
         assert isinstance(pair, Pair)
         if "x" in given:
@@ -261,7 +417,16 @@ class Pair(Objective):
     @staticmethod
     @hookimpl
     def score(fitted: Fitted, data: dict[str, Tensor], options: Any) -> xr.Dataset:
-        """Assess one shard."""
+        """Return the scores of one shard.
+
+        Args:
+            fitted: The fitted pair.
+            data: The rows by name: (row, ...).
+            options: An instance of `ScoreOptions`.
+
+        Returns:
+            A Dataset with `log_prob (row)` in nats; for a bound also `log_prob_se (row)`.
+        """
         pair = fitted.module
         assert isinstance(pair, Pair)
         return pair.assess(data["x"], options, **{name: v for name, v in data.items() if name != "x"})

@@ -112,7 +112,7 @@ class PlantedNet(nn.Module):
         if until == "styles":
             return styles
         if until != "x":
-            raise InputError(f"decode needs {until!r}, too")
+            raise InputError(f"decode requires {until!r} as well")
         read = (styles[:, self.layer] * self.q).sum(-1)
         return (read.tanh() @ self.patterns).unflatten(1, (SIDE, SIDE))
 

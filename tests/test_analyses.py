@@ -239,7 +239,7 @@ def test_a_wrong_table_is_one_line_and_nothing_is_written(
         (("import numpy", "import no_such_module\nimport numpy"), "cannot be imported: ModuleNotFoundError"),
         (
             ('("feature", v.mean(0))', '("feature", np.array([{}] * 4, dtype=object))'),
-            "unsupported operand|cannot be kept",
+            "unsupported operand|cannot be stored",
         ),
     ],
 )
@@ -319,7 +319,7 @@ def test_an_analysis_of_several_models_comes_last(distribution: Make, tmp_path: 
     )
     assert done.exit_code == 0, done.output
     assert (tmp_path / "analyses" / "gap.h5").exists()
-    with pytest.raises(InputError, match="'latent' is of one model, not of 2"):
+    with pytest.raises(InputError, match="'latent' accepts one model, but 2 were given"):
         probgen.analyze("latent", {run: probgen.load(run) for run in runs}, "iris")
 
 
@@ -353,6 +353,6 @@ def test_decode_of_families_without_a_decoder_is_refused() -> None:
     with pytest.raises(NotOffered, match="'independent' does not decode latents"):
         probgen.decode(fitted, {"z": np.zeros(2)})
     vae = probgen.fit("vae", spaces.example("binary"), latent=2, hidden=(8,), epochs=1)
-    with pytest.raises(InputError, match="decode from nothing until x needs 'z', too"):
+    with pytest.raises(InputError, match="decode from nothing until x requires 'z' as well"):
         probgen.decode(vae, {})
     assert probgen.decode(vae, {"z": np.zeros((300, 2))})["x"].shape == (300, 4)

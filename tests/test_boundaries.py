@@ -174,7 +174,7 @@ def test_styles_are_mixed_by_layers() -> None:
     mixed = latents.mix(a, b, slice(3, 5))
     assert (mixed[:, 3:] == 1).all()
     assert not mixed[:, :3].any()
-    with pytest.raises(InputError, match="there are 5"):
+    with pytest.raises(InputError, match="have 5 layers"):
         latents.mix(a, b, slice(3, 9))
 
 
@@ -274,12 +274,12 @@ def test_the_information_gap_is_the_one_of_closed_forms() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda c, y: (c[:5], y[:5]), "draw more"),
-        (lambda c, y: (c, np.c_[y[:, 0], np.ones(len(y))]), "'b' is 1 of every draw"),
+        (lambda c, y: (c[:5], y[:5]), "Use more codes"),
+        (lambda c, y: (c, np.c_[y[:, 0], np.ones(len(y))]), "'b': it is 1 for every sample"),
         (lambda c, y: (c * np.nan, y), "finite"),
-        (lambda c, y: (c, y[:-1]), "is needed"),
-        (lambda c, y: (c * 0, y), "all codes are the same"),
-        (lambda c, y: (c[:2], y[:2]), "4 are needed"),
+        (lambda c, y: (c, y[:-1]), "Use the shape"),
+        (lambda c, y: (c * 0, y), "all codes are equal"),
+        (lambda c, y: (c[:2], y[:2]), "at least 4"),
     ],
 )
 def test_codes_that_say_nothing_are_refused(change, said: str) -> None:
@@ -292,19 +292,19 @@ def test_codes_that_say_nothing_are_refused(change, said: str) -> None:
 def test_moves_that_cannot_be_are_refused() -> None:
     codes = np.zeros((3, 4))
     n = np.array([1.0, 0, 0, 0])
-    with pytest.raises(InputError, match="hold fewer"):
+    with pytest.raises(InputError, match="Hold fewer"):
         latents.project(n, np.eye(4))
-    with pytest.raises(InputError, match="hold fewer"):
+    with pytest.raises(InputError, match="Hold fewer"):
         latents.gentle(n, np.eye(4), np.eye(4))
-    with pytest.raises(InputError, match="leaves the attribute"):
+    with pytest.raises(InputError, match="does not change the attribute"):
         latents.step(n, 1.0, np.array([0, 1.0, 0, 0]))
-    with pytest.raises(InputError, match="have none"):
+    with pytest.raises(InputError, match="have no layers"):
         latents.edit(codes, n, 1, slice(0, 1))
-    with pytest.raises(InputError, match="there are 4"):
+    with pytest.raises(InputError, match="have 4 layers"):
         latents.edit(np.zeros((3, 4, 2)), np.ones((4, 2)), 1, slice(7, 9))
     with pytest.raises(InputError, match="no layers"):
         latents.rescore(lambda c: c, codes, n[None])
-    with pytest.raises(InputError, match="directions"):
+    with pytest.raises(InputError, match="codes vary in"):
         latents.principal(np.random.default_rng(0).standard_normal((10, 4)), 5)
 
 
@@ -330,7 +330,7 @@ def test_a_slope_is_the_gradient_of_a_planted_surface() -> None:
     moves = space.random(20, rng)
     np.testing.assert_allclose(np.linalg.norm((moves @ basis.T) / spread, axis=1), 1, atol=0.05)
     np.testing.assert_allclose(space.lengths(3 * moves), 3, rtol=1e-9)
-    with pytest.raises(InputError, match="hold fewer"):
+    with pytest.raises(InputError, match="Hold fewer"):
         slope.down(at, basis)
 
 

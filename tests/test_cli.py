@@ -84,10 +84,10 @@ def test_diagnose_writes_what_python_says(fitted: Path) -> None:
         kept = tree["/probgen/diagnose"].to_dataset()
         xr.testing.assert_equal(kept[list(found.data_vars)], found)
         assert float(kept["precision"]) == float(found["value"].sel(measure="precision"))
-        assert tree.attrs["features"] == "x as it is"
+        assert tree.attrs["features"] == "x, unchanged"
     with Image.open(fitted / "analyses" / "diagnose.measures.png") as picture:
         assert picture.size[0] > 800
-    assert "samples against 75 rows" in good("diagnose", fitted, "--data", "iris").stdout
+    assert "samples compared with 75 rows" in good("diagnose", fitted, "--data", "iris").stdout
 
 
 def test_given_from_a_file(fitted: Path, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_recipe_from_dry_run_to_check(tmp_path: Path) -> None:
         "[expect.a]\nlog_prob = { at_least = -1.5 }\n"
     )
     out = tmp_path / "out"
-    assert "nothing is wrong" in good("run", recipe, "--out", out, "--dry-run").stdout
+    assert "no errors" in good("run", recipe, "--out", out, "--dry-run").stdout
     assert not out.exists()
     result = json.loads(good("run", recipe, "--out", out, "--check", "--json", "--quiet").stdout)
     assert [row["model"] for row in result["models"]] == ["a", "b"]
@@ -131,7 +131,7 @@ def test_a_recipe_from_dry_run_to_check(tmp_path: Path) -> None:
     good("run", recipe, "--out", out, "--resume")
     failed = run("run", recipe, "--out", out, "--force", "--check", "--set", "expect.a.log_prob.at_least=0.0")
     assert failed.exit_code == 1
-    assert "1 of 1 figures are not as expected; a: log_prob is -1.4290" in failed.stderr
+    assert "1 of 1 figures are outside their expected bounds, e.g. log_prob = -1.4290" in failed.stderr
     good("run", out / "recipe.toml", "--out", tmp_path / "again")  # what a run wrote can be run
 
 
@@ -149,7 +149,7 @@ def test_a_recipe_from_dry_run_to_check(tmp_path: Path) -> None:
         ("fit mixture --data iris --out o --set components", 2, "NAME=VALUE"),
         ("fit mixture --data iris --out o --set components=1000", 2, "more than the 150 rows"),
         ("fit mixture --data iris --out o --seed -1", 2, "seed = -1"),
-        ("fit mixture --data iris --out o --set seed=3", 2, "use --seed"),
+        ("fit mixture --data iris --out o --set seed=3", 2, "Use --seed"),
         ("run quickstart --dry-run --set score.kk=3", 2, "unknown option 'kk'"),
         ("fit mixture --data iris --out o --device tpu", 2, "device = 'tpu'"),
         ("fit mixture --data iris --out /proc/o", 1, "cannot be written"),
@@ -170,12 +170,12 @@ def test_a_recipe_from_dry_run_to_check(tmp_path: Path) -> None:
         ("run quickstart --set data.name=digtis", 2, "did you mean 'digits'"),
         ("run quickstart --set score.split=tset", 2, "did you mean 'test'"),
         ("run quickstart --set models.mixture.family=mixtrue", 3, "did you mean 'mixture'"),
-        ("run quickstart --set data.path=x", 2, "give one of 'name' and 'path'"),
+        ("run quickstart --set data.path=x", 2, "give either 'name' or 'path'"),
         ("sample none", 2, "No such file"),
         ("sample {run} -n 0", 2, "n = 0"),
         ("sample {run} --out none/a.h5", 2, "no folder none"),
-        ("sample {run} --given none.csv", 2, "no file none.csv"),
-        ("sample {run}/model.h5", 2, "say where the draws go"),
+        ("sample {run} --given none.csv", 2, "--given none.csv: there is no such file"),
+        ("sample {run}/model.h5", 2, "is a file, not a run folder"),
         ("score {run} --data digits", 2, "a row of x has shape (8, 8)"),
         ("score {run} --data iris --set posterior=1", 2, "posterior = 1"),
         ("compare {run} none", 2, "No such file"),
@@ -184,12 +184,12 @@ def test_a_recipe_from_dry_run_to_check(tmp_path: Path) -> None:
         (
             "diagnose {run} --data iris -n 49",
             2,
-            "75 rows and 49 draws: a diagnosis needs at least 50 of each",
+            "75 rows and 49 samples: a diagnosis needs at least 50 of each",
         ),
         ("diagnose {run} --data iris -n 0", 2, "n = 0"),
-        ("diagnose {run} --data iris -k 75", 2, "k = 75: between 1 and one less than the rows"),
+        ("diagnose {run} --data iris -k 75", 2, "k = 75: it must be at least 1"),
         ("diagnose {run} --data iris --out none", 2, "no such folder"),
-        ("show none", 2, "there is no none"),
+        ("show none", 2, "none: there is no such file or folder"),
         ("show .", 2, "is not a run"),
         ("families nothing", 3, "no family is called 'nothing'"),
         ("datasets nothing", 3, "no data set is called 'nothing'"),

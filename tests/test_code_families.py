@@ -157,11 +157,11 @@ def test_sixty_labels_of_1197_name_seven_test_rows_of_ten() -> None:
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        (np.full(60, -1), "no row has a label"),
-        (np.full(60, np.nan), "no row has a label"),
-        (np.full(60, 12), "label 12 is out of range"),
-        (np.full(60, 0.5), "row 0: 0.5; allowed is a class"),
-        (np.full(60, -2), "row 0: -2"),
+        (np.full(60, -1), "no row has a known class"),
+        (np.full(60, np.nan), "no row has a known class"),
+        (np.full(60, 12), "label = 12: out of range"),
+        (np.full(60, 0.5), "row 0 = 0.5: must be a class"),
+        (np.full(60, -2), "row 0 = -2"),
     ],
 )
 def test_classes_that_cannot_be(label: np.ndarray, message: str) -> None:

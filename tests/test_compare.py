@@ -57,11 +57,11 @@ def test_what_differs_is_refused(fact: str) -> None:
 
 
 def test_what_is_no_likelihood_is_refused() -> None:
-    with pytest.raises(InputError, match="'b' has no log_prob, but critic"):
+    with pytest.raises(InputError, match="'b' has no log_prob, only critic"):
         probgen.compare({"a": scores(A), "b": xr.Dataset({"critic": ("row", A)})})
     with pytest.raises(InputError, match="surrogate"):
         probgen.compare({"a": scores(A, "surrogate")})
-    with pytest.raises(InputError, match="nothing"):
+    with pytest.raises(InputError, match="no scores"):
         probgen.compare({})
 
 

@@ -109,7 +109,7 @@ def test_all_words_have_the_probability_1(name: str) -> None:
 @pytest.mark.parametrize("x", [[2, NAN, NAN, NAN], [NAN, 2, NAN, 1], [NAN, NAN, NAN, 2], [1, NAN, NAN, 1]])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_completions_have_the_conditional_probabilities(name: str, x: list[float]) -> None:
-    """Also where an unknown step comes before a known one, by 100 particles; what is known is kept. With a control."""
+    """Also where a missing step of x comes before an observed one, by 100 particles; what is known is kept. With a control."""
     p = np.exp(log_p(name).sum(1)) * agree(WORDS, x)
     found = draws(name, x, particles=100)
     assert test_of(found["x"].values, p) > FALSE_ALARM
@@ -162,7 +162,7 @@ def test_as_many_steps_are_drawn_as_are_asked_for(name: str) -> None:
     ].values
     assert (both[:, 0, 0] == 2).all()
     assert (both[:, 1, :3] == [1, 2, 2]).all()
-    with pytest.raises(InputError, match="length = 3: rows have 1 to 3 known steps"):
+    with pytest.raises(InputError, match="length = 3: the rows have 1 to 3 observed steps"):
         probgen.sample(fitted(name), 1, given={"x": rows, **condition(name, 2)}, length=3)
 
 
@@ -171,10 +171,10 @@ def test_as_many_steps_are_drawn_as_are_asked_for(name: str) -> None:
 )
 @pytest.mark.parametrize("name", FAMILIES)
 def test_what_cannot_be_minded_is_refused(name: str, options: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="an unknown step comes before a known one"):
+    with pytest.raises(InputError, match="a missing step of x comes before an observed one"):
         draws(name, [NAN, 1, NAN, NAN], **options)
     if "length" not in options:
-        with pytest.raises(InputError, match="nothing is drawn"):
+        with pytest.raises(InputError, match="no step is sampled"):
             draws(name, [2, 1, 1, 1], **options)
 
 
@@ -196,7 +196,7 @@ def test_prompts_and_rows_known_in_part_are_drawn_in_calls_of_their_own() -> Non
         }
     )
     table = probgen.fit("ngram", x, order=1)
-    with pytest.raises(InputError, match="row 0 is known whole and is gone on with, row 1 is known in part"):
+    with pytest.raises(InputError, match="row 0 is complete and would be continued, row 1 is incomplete"):
         probgen.sample(table, 1, given={"x": np.array([[1, 2, 1, 1], [1, NAN, NAN, NAN]])})
     assert probgen.sample(table, 2, given={"x": np.array([[1, 2, 1, 1]])}, length=3)["x"].shape == (2, 1, 7)
     steps = np.full((9000, 4), NAN)
@@ -239,5 +239,5 @@ def test_what_an_end_says() -> None:
             probgen.sample(model, 1, given={"x": np.array(x), **given})
     broken = data("seq2seq")
     broken["x"][7] = [1, END, 2, END]
-    with pytest.raises(InputError, match="x, row 7: symbols come after the end of the text"):
+    with pytest.raises(InputError, match="x, row 7: symbols come after"):
         probgen.fit("seq2seq", broken, **FAMILIES["seq2seq"])

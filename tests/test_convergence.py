@@ -63,7 +63,7 @@ def test_a_rise_is_no_fall_and_few_steps_say_nothing() -> None:
     loss = np.random.default_rng(0).normal(size=1000)
     assert settled({"loss": loss + 0.01 * np.arange(1000)}) == (True, "")
     assert settled({"loss": np.zeros(1000)}) == (True, "")
-    assert settled({"loss": loss[:39]}) == (None, "39 steps are too few to tell; raise epochs, or steps")
+    assert settled({"loss": loss[:39]}) == (None, "39 steps are too few for a test. Raise epochs or steps.")
 
 
 def test_held_out_rows_decide_where_an_earlier_epoch_was_the_best() -> None:
@@ -79,7 +79,7 @@ def test_an_ascent_is_judged_by_its_last_gain() -> None:
     assert gained(np.array([-2.0, -1.0, -1.0 + 1e-9]), 1e-7) == (True, "")
     converged, why = gained(np.array([-2.0, -1.0, -0.9997]), 1e-7)
     assert converged is False
-    assert why == "3 steps done, the last gained 0.0003 nats a row, and tolerance is 1e-07: raise steps"
+    assert why == "3 steps done, the last gained 0.0003 nats per row (tolerance = 1e-07). Raise steps."
     assert gained(np.array([-2.0]), 1e-7)[0] is None
 
 
@@ -109,9 +109,7 @@ def test_gradients_say_whether_the_loss_still_falls() -> None:
     assert "the loss still fell by" in falling.notes[0]
     few = probgen.fit("nade", "digits-binary", steps=5)
     assert few.provenance["converged"] == {"fit": None}
-    assert few.notes == [
-        "nobody knows whether it converged: 5 steps are too few to tell; raise epochs, or steps"
-    ]
+    assert few.notes == ["convergence is unknown: 5 steps are too few for a test. Raise epochs or steps."]
 
 
 def test_patience_that_ran_out_is_convergence() -> None:
@@ -165,7 +163,7 @@ def test_components_of_less_than_a_row_are_said() -> None:
     assert int((fitted.groups["components"]["pi"].values * 60 < 0.5).sum()) == 6
     assert fitted.notes[-1].startswith("6 of 8 components hold less than one row")
     assert say_unused(np.array([0.5, 0.49, 0.01]), 60) == [
-        "1 of 3 components holds less than one row: the data may have fewer; take fewer components"
+        "1 of 3 components holds less than one row: the data may have fewer clusters. Use fewer components."
     ]
     assert not say_unused(np.array([0.5, 0.5]), 2)
 

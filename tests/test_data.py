@@ -116,28 +116,28 @@ def weighted(weight: Any) -> xr.Dataset:
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "infinity": (with_value(np.inf), r"x, row 3, position \(1,\): inf"),
+    "infinity": (with_value(np.inf), r"x, row 3, position \(1,\) = inf"),
     "minus infinity": (with_value(-np.inf), "row 3.*-inf"),
     "no rows": (X[:0], "no rows"),
-    "no columns": (X[:, :0], "row without values"),
+    "no columns": (X[:, :0], "a row has no values"),
     "a number": (3.0, "single number"),
-    "None": (None, "holds object"),
-    "text": (np.array([["a", "b"]]), "holds <U1"),
-    "text in a list": (["a", "b"], "holds <U1"),
+    "None": (None, "has type object"),
+    "text": (np.array([["a", "b"]]), "has type <U1"),
+    "text in a list": (["a", "b"], "has type <U1"),
     "ragged": ([[1.0, 2.0], [3.0]], "cannot be read as an array"),
-    "objects": (np.array([[1, None]], dtype=object), "holds object"),
-    "complex": (X.astype(complex), "holds complex128"),
-    "dates": (np.zeros((4, 2), "M8[s]"), "holds datetime64"),
-    "records": (np.zeros(4, dtype=[("a", "f8")]), "holds"),
-    "five dimensions": (np.zeros((2, 2, 2, 2, 2)), "name its dimensions"),
-    "channels last": (np.zeros((2, 8, 8, 3)), "channels last"),
+    "objects": (np.array([[1, None]], dtype=object), "has type object"),
+    "complex": (X.astype(complex), "has type complex128"),
+    "dates": (np.zeros((4, 2), "M8[s]"), "has type datetime64"),
+    "records": (np.zeros(4, dtype=[("a", "f8")]), "has type"),
+    "five dimensions": (np.zeros((2, 2, 2, 2, 2)), "Name the dimensions"),
+    "channels last": (np.zeros((2, 8, 8, 3)), "channels seem to be last"),
     "an empty Dataset": (xr.Dataset(), "no variable 'x'"),
     "two variables": (xr.Dataset({"a": ("row", [1.0]), "b": ("row", [1.0])}), "no variable 'x'"),
     "a wrong support": (xr.DataArray(X, attrs={"support": "reel"}), "support"),
     "a missing file": ("none.csv", "no file none.csv"),
     "an unknown name": ("mnits", "did you mean 'mnist'"),
-    "a negative weight": (weighted(-np.ones(40)), "weight, row 0: -1.0"),
-    "a weight that is not finite": (weighted(np.full(40, np.nan)), "weight, row 0: nan"),
+    "a negative weight": (weighted(-np.ones(40)), "weight, row 0 = -1.0"),
+    "a weight that is not finite": (weighted(np.full(40, np.nan)), "weight, row 0 = nan"),
     "weights of 0": (weighted(np.zeros(40)), "all weights are 0"),
     "observed of 2": (
         as_dataset(X).assign(observed=(("row", "feature"), np.full((40, 3), 2))),
@@ -146,7 +146,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "a large number": (with_value(1e300), "at most 3.4e"),
     "a pandas column of text": (
         pd.DataFrame({"a": [{}, []], "b": ["u", "v"], "c": [1, 2]}),
-        "column 'a' holds dict",
+        "column 'a' has values of type dict",
     ),
 }
 
@@ -187,7 +187,7 @@ def test_bad_options_are_refused_by_name(changes: dict[str, Any], message: str) 
 
 def test_values_outside_the_event_are_refused() -> None:
     binary = probgen.fit("independent", X > 0)
-    with pytest.raises(InputError, match=r"x, row 0, position \(0,\): 0.5; allowed is 0 or 1 \(binary\)"):
+    with pytest.raises(InputError, match=r"x, row 0, position \(0,\) = 0.5: must be 0 or 1 \(binary\)"):
         probgen.score(binary, np.full((2, 3), 0.5))
     integer = probgen.fit("independent", np.arange(12).reshape(4, 3))
     for value in (-1, 12, 1.5):
@@ -221,5 +221,5 @@ def test_what_lies_under_a_mask_is_not_read() -> None:
 
 
 def test_weights_of_text_are_refused() -> None:
-    with pytest.raises(InputError, match="weight holds"):
+    with pytest.raises(InputError, match="weight has type"):
         probgen.fit("mixture", as_dataset(X).assign(weight=("row", ["a"] * 40)))

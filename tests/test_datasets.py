@@ -146,7 +146,7 @@ def test_packed_bits_and_splits(tmp_path: Path, real_data: Path) -> None:
     bits = np.random.default_rng(0).integers(0, 2, (5, 11)).astype(np.uint8)
     np.savez(tmp_path / "p.npz", train=np.packbits(bits, axis=1), num_vars=11)
     np.testing.assert_array_equal(datasets.load(tmp_path / "p.npz", "train")["x"], bits)
-    with pytest.raises(InputError, match="no split 'test'"):
+    with pytest.raises(InputError, match="split = 'test'"):
         datasets.load(tmp_path / "p.npz", "test")
     assert datasets.load(real_data / "binary_uci" / "dna.npz", "test")["x"].shape == (1186, 180)
     cifar = datasets.load(real_data / "cifar10_subset" / "cifar10_subset.npz", "test")
@@ -166,7 +166,7 @@ def test_folders_of_images(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="gray to RGB, the same values: 4 of 5 files"):
         assert datasets.load(tmp_path)["x"].shape == (5, 3, 5, 4)
     Image.fromarray(np.zeros((6, 4), np.uint8)).save(tmp_path / "dog" / "z.png")
-    with pytest.raises(InputError, match="images of one size"):
+    with pytest.raises(InputError, match="images must have one size"):
         datasets.load(tmp_path)
 
 
@@ -248,7 +248,7 @@ def test_a_download_is_verified_and_kept(server: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/cut", "/wrong", "/500"])
 def test_a_bad_download_is_refused_and_not_kept(path: str, server: str, tmp_path: Path) -> None:
     source = Source("set/file", f"{server}{path}", hashlib.sha256(CONTENT).hexdigest())
-    with pytest.raises(InputError, match="gave no good copy") as caught:
+    with pytest.raises(InputError, match=r"download from .* failed") as caught:
         source.find(None)
     assert f"{server}{path}" in str(caught.value)
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]

@@ -42,7 +42,7 @@ COMMANDS = {
     "help": "--help",
 }
 STREAMS = {  # what a shell does to the streams: the exit code, and the one line on stderr
-    "closed": (">&-", 2, "probgen: standard output is closed: send it somewhere, e.g. > /dev/null\n"),
+    "closed": (">&-", 2, "probgen: standard output is closed. Redirect it, e.g. > /dev/null.\n"),
     "full": (">/dev/full", 1, "probgen: standard output cannot be written: No space left on device\n"),
     "both closed": (">&- 2>&-", 2, ""),
     "errors closed": (">/dev/null 2>&-", 0, ""),
@@ -86,7 +86,7 @@ def test_an_error_that_cannot_be_told_keeps_its_exit_code(redirection: str) -> N
 def test_a_name_with_a_line_feed_is_told_in_one_line() -> None:
     done = CliRunner().invoke(app, ["show", "a\nb\x1b[31m"])
     assert done.exit_code == 2
-    assert done.stderr == "probgen: there is no a\\nb\\x1b[31m\n"
+    assert done.stderr == "probgen: a\\nb\\x1b[31m: there is no such file or folder\n"
 
 
 # what is no file
@@ -149,7 +149,7 @@ def test_an_empty_path_is_no_path(name: str, empty: str) -> None:
         app, [*words, *before, *more, *given] if option else [*words, *before, *given, *more]
     )
     assert done.exit_code == 2, done.output
-    assert "an empty path" in done.stderr
+    assert "the path is empty" in done.stderr
 
 
 DOORS: dict[str, Callable[[Any], Any]] = {
@@ -225,7 +225,7 @@ def test_a_score_means_what_the_fit_maximized(tmp_path: Path) -> None:
     data.to_netcdf(tmp_path / "data.nc")
     call = ["score", str(tmp_path / "model.h5"), "--data", str(tmp_path / "data.nc")]
     done = CliRunner().invoke(app, [*call, "--out", str(tmp_path / "scores.h5")])
-    assert "40 rows by their weights" in done.stdout
+    assert "40 rows, weighted" in done.stdout
     told = json.loads(CliRunner().invoke(app, [*call, "--json"]).stdout)
     assert told["weighted"]
     assert told["scores"][0]["mean"] == pytest.approx(total / float(data.weight.sum()))
@@ -241,8 +241,8 @@ def test_a_comparison_is_by_the_weights_and_of_equal_ones() -> None:
         scores = {str(i): probgen.score(model, scored) for i, model in enumerate(halves)}
         table = probgen.compare(scores)
         assert str(table.model.values[0]) == best
-        assert table.attrs["over"] == "40 rows by their weights, 20 of which are 0"
-    with pytest.raises(InputError, match="different weights"):
+        assert table.attrs["over"] == "40 rows, weighted (20 with weight 0)"
+    with pytest.raises(InputError, match="weights are different"):
         probgen.compare({"a": scores["0"], "b": probgen.score(halves[1], data.x)})
 
 
@@ -256,7 +256,7 @@ def test_weights_that_mean_nothing_are_refused_by_a_score(weight: np.ndarray) ->
 def test_what_does_not_use_weights_says_so() -> None:
     data = weighted(np.arange(200) % 2, n=200)
     fitted = probgen.fit("mixture", data, components=1)
-    with pytest.warns(UserWarning, match="all rows count alike"):
+    with pytest.warns(UserWarning, match="all rows have equal weight"):
         probgen.diagnose(fitted, data)
 
 
@@ -295,7 +295,7 @@ def test_what_an_infinite_figure_means_is_said(tmp_path: Path) -> None:
     found = probgen.diagnose(fitted, rows)
     assert np.isfinite(float(found["value"].sel(measure="support")))
     low = float(found["low"].sel(measure="support"))
-    assert f"support is known from below alone, at least {low:.2g}: no two draws" in found.attrs["note"]
+    assert f"support has only a lower bound, {low:.2g}: no two samples" in found.attrs["note"]
     fitted.save(tmp_path / "model.h5")
     np.save(tmp_path / "rows.npy", rows)
     for call in (["diagnose"], ["analyze", "diagnose"]):
@@ -303,7 +303,7 @@ def test_what_an_infinite_figure_means_is_said(tmp_path: Path) -> None:
             app, [*call, str(tmp_path / "model.h5"), "--data", str(tmp_path / "rows.npy")]
         )
         assert done.exit_code == 0, done.output
-        assert "support is known from below alone" in " ".join(done.stdout.split())
+        assert "support has only a lower bound" in " ".join(done.stdout.split())
         assert not re.search(r"\b(inf|nan)\b", done.stdout)
 
 
@@ -345,7 +345,7 @@ def test_a_first_row_does_not_become_names(name: str, suffix: str, tmp_path: Pat
     path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
     with pytest.raises(
         InputError,
-        match=r"first line holds the number .*--columns none, or take it for names by --columns header",
+        match=r"it has the number .*--columns none, or accept the line as names with --columns header",
     ):
         probgen.fit("independent", path)
 
@@ -387,7 +387,11 @@ def test_no_family_is_fitted_to_a_column_that_nothing_is_known_of(family: str, h
     definition = find_family(family)
     data = unknown_column(how)
     needs = {"weight", "observed"} if how == "weight" else {"observed"}
-    message = "column 'd': no row has a value that counts" if needs <= definition.accepts else "cannot use"
+    message = (
+        "column 'd': no row with a positive weight has an observed value"
+        if needs <= definition.accepts
+        else "cannot use"
+    )
     with pytest.raises(InputError, match=message):
         check(data, event_of(data), definition.accepts, family, np.float32, np.float32, learning=True)
 

@@ -106,7 +106,7 @@ def test_a_list_gives_each_layer(name: str) -> None:
         *((name, {"hidden": (6, 3)}, "hidden = [6, 3]: all layers have one size here") for name in EQUAL),
         *((name, {"hidden": (6, 6)}, "hidden = [6, 6]: one size is needed here") for name in ONE),
         *(
-            (name, {"hidden": (6, 6), "layers": 3}, "hidden = [6, 6] gives 2 layers, and layers = 3")
+            (name, {"hidden": (6, 6), "layers": 3}, "hidden = [6, 6]: the list has 2 layers, but layers = 3")
             for name in LAYERED
         ),
         *((name, {"hidden": 0}, "hidden = 0: each layer needs at least 1 unit") for name in SHAPES),
@@ -114,7 +114,7 @@ def test_a_list_gives_each_layer(name: str) -> None:
         *((name, {"hidden": True}, "hidden = True: each layer needs") for name in SHAPES),
         *((name, {"hidden": (2.5,)}, "hidden = (2.5,): each layer needs") for name in SHAPES),
         *((name, {"hidden": "6"}, "hidden = '6': each layer needs") for name in SHAPES),
-        *((name, {"hidden": (6,) * 101}, "100 at most") for name in SHAPES),
+        *((name, {"hidden": (6,) * 101}, "at most 100") for name in SHAPES),
         *((name, {"hidden": ()}, "hidden = []: ") for name in (*LAYERED, *ONE)),
     ],
 )  # fmt: skip

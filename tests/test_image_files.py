@@ -126,7 +126,7 @@ def jpeg_pixels(array: np.ndarray) -> np.ndarray:
 
 IN_COLOR = COLORS[INDEX]
 RGBA = np.dstack([RGB, OPAQUE])
-PALETTE, ALPHA, UPRIGHT = "palette to RGB", "alpha that was opaque", "turned upright"
+PALETTE, ALPHA, UPRIGHT = "palette to RGB", "fully opaque alpha", "turned upright"
 EIGHT, SIXTEEN, BINARY, REALS = ("integer", 256), ("integer", 65_536), ("binary", None), ("real", None)
 
 # of each file: how it is made, its pixels, support and levels, and what is reported of it
@@ -185,7 +185,7 @@ RIGHT: dict[str, tuple[Make, np.ndarray, tuple[str, int | None], list[str]]] = {
 
 NPY, BACKGROUND = r"\.npy", "background"
 REFUSED: dict[str, tuple[Make, str]] = {
-    "animation.gif": (frames(), "has 2 frames or pages: save each"),
+    "animation.gif": (frames(), r"has 2 frames or pages\. Save each frame"),
     "animation.png": (frames(), "has 2 frames or pages"),
     "animation.webp": (frames(lossless=True), "has 2 frames or pages"),
     "pages.tif": (frames(), "has 2 frames or pages"),
@@ -197,18 +197,18 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "transparent in a palette.gif": (palette(transparency=2), BACKGROUND),
     "transparent color.png": (plain(RGB, transparency=(1, 2, 3)), BACKGROUND),
     "transparent gray of 16 bits.png": (png(0, 16, DEEP.astype(">u2"), (b"tRNS", b"\0\7")), BACKGROUND),
-    "cmyk.jpg": (mode("CMYK"), "has the colors CMYK.*save it as RGB"),
+    "cmyk.jpg": (mode("CMYK"), "has the colors CMYK.*Save the image as RGB"),
     "cmyk.tif": (mode("CMYK"), "has the colors CMYK"),
     "lab.tif": (mode("LAB"), "has the colors LAB"),
     "ycbcr.tif": (mode("YCbCr"), "has the colors YCbCr"),
-    "16 bits a color.png": (png(2, 16, DEEP3.astype(">u2")), f"16 bits a channel.*{NPY}"),
-    "16 bits a color and alpha.png": (png(6, 16, np.dstack([DEEP3, DEEP]).astype(">u2")), f"16 bits a channel.*{NPY}"),
-    "16 bits of gray and alpha.png": (png(4, 16, DEEP3[..., :2].astype(">u2")), f"16 bits a channel.*{NPY}"),
-    "16 bits a color.tif": (tiff(DEEP3), f"16 bits a channel.*{NPY}"),
-    "8 bits with a sign.tif": (tiff(GRAY.view(np.int8)), f"with a sign.*{NPY}"),
+    "16 bits a color.png": (png(2, 16, DEEP3.astype(">u2")), f"16 bits per channel.*{NPY}"),
+    "16 bits a color and alpha.png": (png(6, 16, np.dstack([DEEP3, DEEP]).astype(">u2")), f"16 bits per channel.*{NPY}"),
+    "16 bits of gray and alpha.png": (png(4, 16, DEEP3[..., :2].astype(">u2")), f"16 bits per channel.*{NPY}"),
+    "16 bits a color.tif": (tiff(DEEP3), f"16 bits per channel.*{NPY}"),
+    "8 bits with a sign.tif": (tiff(GRAY.view(np.int8)), f"signed 8-bit.*{NPY}"),
     "16 bits, white is 0.tif": (tiff(DEEP, photometric=0), "stores white as 0"),
-    "a channel of no meaning.tif": (tiff(RGBA, extra=0), f"channel beside its colors.*{NPY}"),
-    "large 32 bits.tif": (tiff(np.full((H, W), 3 << 30, np.uint32)), rf"from 2\^31 on.*{NPY}"),
+    "a channel of no meaning.tif": (tiff(RGBA, extra=0), f"in addition to its colors.*{NPY}"),
+    "large 32 bits.tif": (tiff(np.full((H, W), 3 << 30, np.uint32)), rf"of 2\^31 or more.*{NPY}"),
     "64-bit floats.tif": (tiff(REAL.astype(np.float64)), "cannot be read as an image"),
     "no image.png": (lambda path: (path.write_bytes(b"no"), None)[1], "cannot be read as an image"),
     "cut off.png": (lambda path: cut(path, plain(RGB)), "cannot be read as an image"),
@@ -279,7 +279,7 @@ def test_each_conversion_is_reported_once_with_the_number_of_files(tmp_path: Pat
     plain(BITS)(tmp_path / "bits.png")
     (tmp_path / "photo.heic").write_bytes(b"?")
     (tmp_path / "notes.txt").write_text("not an image")
-    data = loaded(tmp_path, [".heic is not read, left out: 1 of 8", PALETTE, "upright by the orientation in EXIF: 3 of 6", "1 bit to gray", "gray to RGB"])  # fmt: skip
+    data = loaded(tmp_path, [".heic is not supported, left out: 1 of 8", PALETTE, "upright by the orientation in EXIF: 3 of 6", "1 bit to gray", "gray to RGB"])  # fmt: skip
     assert data.attrs["converted"].endswith("gray to RGB, the same values: 2 of 6 files")
     bits, gray, color = data.x.values[:3]
     assert (bits == BITS * 255).all()
@@ -291,11 +291,11 @@ def test_each_conversion_is_reported_once_with_the_number_of_files(tmp_path: Pat
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        (plain(GRAY), plain(DEEP), r"b\.tif has 16 bits of gray, a\.tif has 8 bits of gray: images of one depth"),
+        (plain(GRAY), plain(DEEP), r"b\.tif has 16 bits of gray, but a\.tif has 8 bits of gray.* one depth"),
         (plain(REAL), plain(WHOLE), "32-bit whole numbers, .* 32-bit floating-point"),
         (plain(BITS), plain(REAL), "one depth"),
         (plain(DEEP), plain(RGB), "one depth"),
-        (plain(RGB), plain(RGB[:4]), r"b\.tif is 7 x 4, a\.tif is 7 x 5: images of one size .* size = \(height, width\)"),
+        (plain(RGB), plain(RGB[:4]), r"b\.tif is 7 x 4, but a\.tif is 7 x 5: all images must have one size.* size = \(height, width\)"),
         (plain(RGB), oriented(6, RGB), "is 5 x 7"),
     ],
 )  # fmt: skip
@@ -348,7 +348,9 @@ def test_images_are_scaled_without_aliases(array: np.ndarray, shape: tuple[int, 
 def test_size_takes_images_of_several_sizes(tmp_path: Path) -> None:
     for name, shape in (("a", (8, 12)), ("b", (16, 24)), ("c", (10, 12))):
         plain(np.full(shape, 100, np.uint8))(tmp_path / f"{name}.png")
-    with pytest.raises(InputError, match=r'c\.png is 12 x 10, which 6 x 4 would distort: crop = "center"'):
+    with pytest.raises(
+        InputError, match=r'c\.png is 12 x 10, and scaling to 6 x 4 would distort it\. .*crop = "center"'
+    ):
         datasets.load(tmp_path, size=(4, 6))
     data = datasets.load(tmp_path, size=(4, 6), crop="center")
     assert data.x.shape == (3, 4, 6)
@@ -383,14 +385,14 @@ def test_colors_become_gray(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 0}, "size = 0: a whole number from 1"),
+        ({"size": 0}, "size = 0: must be a whole number of at least 1"),
         ({"size": (4, 4, 3)}, r"size = \(4, 4, 3\)"),
         ({"size": 4.5}, "size = 4.5"),
         ({"size": True}, "size = True"),
         ({"size": "big"}, "size = 'big'"),
-        ({"crop": "center"}, "crop needs a size"),
-        ({"size": 4, "crop": "left"}, "crop = 'left': only 'center'"),
-        ({"rate": 8000}, "rate is of WAV files, which .* is not"),
+        ({"crop": "center"}, "requires the size"),
+        ({"size": 4, "crop": "left"}, "crop = 'left': must be 'center'"),
+        ({"rate": 8000}, "rate is only for WAV files, but .* is of another kind"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -403,7 +405,7 @@ def test_wrong_options_are_named(options: dict[str, Any], message: str, tmp_path
 def test_options_of_images_are_refused_for_other_data(options: dict[str, Any], tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", REAL)
     for data in (tmp_path / "a.npy", "digits", REAL):
-        with pytest.raises(InputError, match="is of images, "):
+        with pytest.raises(InputError, match="is only for images, "):
             as_dataset(data, **options)
 
 
@@ -458,15 +460,15 @@ def test_a_mark_of_utf8_is_no_character(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", "abc".encode("utf-16"), "no text in UTF-8: byte 0 is 0xff; save it as UTF-8"),
-        ("a.txt", b"\xef\xbb\xbfab\xff", "byte 5 is 0xff; save it as UTF-8"),
-        ("a.csv", b"a,b\n1,\xff\n", "no text in UTF-8: say how it is written, --encoding latin-1"),
+        ("a.txt", "abc".encode("utf-16"), r"not a text in UTF-8: byte 0 is 0xff\. Save the file as UTF-8"),
+        ("a.txt", b"\xef\xbb\xbfab\xff", r"byte 5 is 0xff\. Save the file as UTF-8"),
+        ("a.csv", b"a,b\n1,\xff\n", r"not a text in UTF-8\. .*--encoding latin-1"),
         ("a.csv.gz", b"\x1f\x8b no", "cannot be read"),
         ("a.csv.gz", gzip.compress(bytes(32 << 20)), "unpacks to more than"),
-        ("a.tsv", b"1\t2\n3\t4\n", "name its columns in the first line"),
-        ("a.tsv", b"a\tb\n1\t2\tx\nq\tr\n", r"line 2: 3 columns; .*a table is named \.tab"),
-        ("a.npy.gz", b"", "unpack it first, with gunzip"),
-        ("a.zarr", b"", "is a file, and a Zarr store is a folder"),
+        ("a.tsv", b"1\t2\n3\t4\n", "Name the columns in the first line"),
+        ("a.tsv", b"a\tb\n1\t2\tx\nq\tr\n", r"line 2: 3 columns, .*the suffix \.tab"),
+        ("a.npy.gz", b"", "Unpack the file with gunzip"),
+        ("a.zarr", b"", "is a file, but a Zarr store is a folder"),
         ("a.tab", b"\t".join([b"a"] * 40_000), "more than 32768 columns"),
     ],
 )  # fmt: skip
@@ -481,6 +483,6 @@ def test_tables_and_texts_that_are_not_read(name: str, content: bytes, message: 
 @pytest.mark.parametrize("kind", ["to_sparse", "to_sparse_csr"])
 def test_sparse_tensors_are_named(kind: str) -> None:
     with pytest.raises(
-        InputError, match=r"a sparse tensor \(torch.sparse_.*make it dense with \.to_dense\(\)"
+        InputError, match=r"a sparse tensor \(torch.sparse_.*Convert the tensor with \.to_dense\(\)"
     ):
         as_dataset(getattr(torch.eye(3), kind)())

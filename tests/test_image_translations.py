@@ -110,7 +110,7 @@ def test_colors_moved_are_those_of_the_other_kind() -> None:
 
 def test_options_of_the_other_kind_are_refused(found: Any) -> None:
     fitted, rows, _ = found
-    with pytest.raises(InputError, match="beams = 3 has no effect: it is of texts"):
+    with pytest.raises(InputError, match="beams = 3 has no effect: it applies to texts only"):
         probgen.analyze("translate", fitted, rows, beams=3)
     plain = probgen.fit(
         "pixelcnn",
@@ -119,7 +119,7 @@ def test_options_of_the_other_kind_are_refused(found: Any) -> None:
         layers=2,
         epochs=1,
     )
-    with pytest.raises(NotOffered, match="images on an image"):
+    with pytest.raises(NotOffered, match="images conditional on an image"):
         probgen.analyze(
             "translate", plain, photographs(levels=4).isel(height=slice(0, 4), width=slice(0, 4))[["x"]]
         )

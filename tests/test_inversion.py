@@ -284,7 +284,7 @@ def test_features_of_degraded_images_are_refused() -> None:
     comparison = Comparison(lambda x: x[:, :20], features=lambda x: x[:, :3])
     with pytest.raises(InputError, match="features are of whole images"):
         invert(world.decode, world.x[:, :20], world.domain, comparison=comparison)
-    with pytest.raises(InputError, match="20 a row, and the degradation gives 40"):
+    with pytest.raises(InputError, match="20 per row, but the degradation returns 40"):
         invert(world.decode, world.x[:, :20], world.domain)
 
 
@@ -381,7 +381,7 @@ def test_what_cannot_be_searched_for_is_one_line() -> None:
     world = Linear()
     known = torch.arange(40) < 20
     for how, why in (
-        ({"comparison": Comparison(degradations.mask(known))}, "gives NaN"),
+        ({"comparison": Comparison(degradations.mask(known))}, "returns NaN"),
         ({"at_once": 0}, "at_once = 0"),
         ({"prior": -1.0}, "at least 0"),
         ({"held": Held(lambda x, rest: world.z, -1.0)}, "at least 0"),

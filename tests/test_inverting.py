@@ -133,11 +133,11 @@ def test_what_cannot_be_searched_for_is_one_line(
         Image.fromarray(array.astype(np.uint8)).save(tmp_path / name)
         return str(tmp_path / name)
 
-    refused("there is no encoder", analysis="inversion", methods=["encoder"])
-    refused("no maps", analysis="inversion", methods=["codes"])
-    refused("draws nothing from a q", analysis="inversion", methods=["posterior"])
-    refused("nobody tells attributes", analysis="inversion", attribute="a")
-    refused("nobody tells attributes", analysis="inversion", by=2.0)
+    refused("has no encoder", analysis="inversion", methods=["encoder"])
+    refused("no feature maps", analysis="inversion", methods=["codes"])
+    refused("has no q", analysis="inversion", methods=["posterior"])
+    refused("there is no scorer of attributes", analysis="inversion", attribute="a")
+    refused("there is no scorer of attributes", analysis="inversion", by=2.0)
     refused("codes = 3 has no effect", analysis="inversion", codes=3)
     refused("held_weight = 0.5 has no effect", analysis="inversion", held_weight=0.5)
     refused("place = 'maps' has no effect", place="maps")
@@ -146,13 +146,13 @@ def test_what_cannot_be_searched_for_is_one_line(
     refused("hole has no effect with a mask", hole=0.5, mask=image("some.png", np.eye(10) * 255))
     refused("feature_weight", analysis="inversion", scorer=factors, feature_weight=0.1)
     refused("attribute = 'd'", analysis="inversion", attribute="d", scorer=factors)
-    refused("colorization is of images of three colors", tasks=["colorization"])
+    refused("colorization needs images of three colors", tasks=["colorization"])
     refused("hides nothing", mask=image("none.png", np.zeros((10, 10))))
     refused("hides everything", mask=image("all.png", np.full((10, 10), 255)))
-    refused("is 12 x 8, the images are 10 x 10", mask=image("other.png", np.eye(8, 12) * 255))
+    refused("is 12 x 8, and the images are 10 x 10", mask=image("other.png", np.eye(8, 12) * 255))
     refused("there is no such file", mask=str(tmp_path / "nowhere.png"))
     refused("cannot be shrunk by 3", factor=3, tasks=["super-resolution"])
-    refused("each one once", tasks=["denoising", "denoising"])
+    refused("a task is repeated", tasks=["denoising", "denoising"])
     left = probgen.analyze("restoration", generator, own, factor=3, rows=2, **Q, **SEARCH)
     assert list(left.task.values) == ["inpainting", "denoising"]
     refused("learning_rate = 0.2 has no effect", learning_rate=0.2)
@@ -320,7 +320,7 @@ def test_an_encoder_knows_its_generator_by_its_digest(runs: Path, digits: xr.Dat
         assert there.models["generator"].family == "stylegan"
         assert set(there.models) == {"generator"}  # features are of a fit alone
         shutil.rmtree(again / "generator")
-        with pytest.raises(FileError, match=r"builds on generator = .* which is not there"):
+        with pytest.raises(FileError, match=r"builds on generator = .* but neither"):
             probgen.load(again / "encoder")
         gan = {"latent": 4, "style": 4, "channels": (8, 8), "d_channels": (8,), "steps": 1}
         probgen.fit("stylegan", digits, out=again / "generator", **gan)
@@ -338,7 +338,7 @@ def test_a_fit_goes_on_with_the_same_generator_only(runs: Path, digits: xr.Datas
     shutil.rmtree(tmp_path / "generator")
     gan = {"latent": 4, "style": 4, "channels": (8, 8), "d_channels": (8,), "steps": 1}
     probgen.fit("stylegan", digits, out=tmp_path / "generator", **gan)
-    with pytest.raises(InputError, match=r"begun with built_on\.generator"):
+    with pytest.raises(InputError, match=r"started with built_on\.generator"):
         probgen.fit("inverter", digits, out=tmp_path / "encoder", resume=True, **how)
 
 
@@ -353,10 +353,10 @@ def test_what_is_no_generator_is_one_line(runs: Path, digits: xr.Dataset, tmp_pa
     refused("there is no such run", generator="nowhere")
     refused("'attributes' does not decode latents", generator=runs / "attributes")
     refused("fitted.save", generator=probgen.load(runs / "generator"))
-    refused("it makes 8 x 8 .* and the rows are", data=np.zeros((20, 4, 4), dtype=np.uint8))
-    refused("conditioned on \\[\\]", given=["label"])
+    refused("its x is 8 x 8 .*, but the rows are", data=np.zeros((20, 4, 4), dtype=np.uint8))
+    refused("conditional on \\[\\]", given=["label"])
     refused("latent = 'v'", latent="v")
-    refused("features: family 'stylegan' has none", features=runs / "generator")
+    refused("features: family 'stylegan' has no features", features=runs / "generator")
     refused("feature_weight = 0.1 has no effect", feature_weight=0.1)
     vae = tmp_path / "vae.h5"
     probgen.fit("vae", digits, latent=2, hidden=(8,), epochs=1).save(vae)
@@ -371,7 +371,7 @@ def test_what_is_no_generator_is_one_line(runs: Path, digits: xr.Dataset, tmp_pa
     refused("whole numbers", generator=codes)
     given = tmp_path / "big.h5"
     probgen.fit("biggan", digits, **FAMILIES["biggan"]).save(given)
-    refused("say given = \\['label'\\]", generator=given)
+    refused("Use given = \\['label'\\]", generator=given)
     fitted = probgen.fit("inverter", digits, generator=given, given=["label"], steps=2, hidden=(8,))
     assert fitted.module.latents == {"styles": ("layer", "style")}
 
@@ -436,7 +436,7 @@ def test_codes_of_a_conditional_model_stay_with_their_condition(digits: xr.Datas
     assert found.attrs["latent"] == "z"
     style = probgen.fit("stylegan", digits, **FAMILIES["stylegan"])
     how: dict[str, Any] = {"rows": 3, "n": 50, "search_steps": 3, "codes": 2}
-    with pytest.raises(NotOffered, match="latent 'styles' is not known of rows"):
+    with pytest.raises(NotOffered, match="latent 'styles': the rows have no value"):
         probgen.analyze("inversion", style, digits, latent="maps4", **how)
     with pytest.raises(InputError, match="place = 'maps': did you mean"):
         probgen.analyze("inversion", style, digits, place="maps", **how)

@@ -199,12 +199,12 @@ def test_counts_that_vary_no_more_than_a_poisson_distribution_are_one() -> None:
 def test_options_that_would_not_be_used_are_refused() -> None:
     t = frame(customers("valid", 100))
     for family, columns, options, message in (
-        ("mixture", ["visits", "channel"], {"covariance": "diagonal"}, "no column is real"),
-        ("mixture", ["income", "channel"], {"counts": "poisson"}, "no column is a count"),
-        ("mixture", ["income", "spent"], {"smoothing": 2.0}, "all columns are real"),
+        ("mixture", ["visits", "channel"], {"covariance": "diagonal"}, "no real column"),
+        ("mixture", ["income", "channel"], {"counts": "poisson"}, "no column of counts"),
+        ("mixture", ["income", "spent"], {"smoothing": 2.0}, "all data are real"),
         ("mixture", list(t.columns), {"covariance": "tied"}, "'full' or 'diagonal'"),
-        ("mixture", list(t.columns), {"method": "svi"}, "fitted by em"),
-        ("independent", ["income", "channel"], {"counts": "poisson"}, "no column is a count"),
+        ("mixture", list(t.columns), {"method": "svi"}, "fitted by EM only"),
+        ("independent", ["income", "channel"], {"counts": "poisson"}, "no column of counts"),
         ("independent", list(t.columns), {"likelihood": "normal"}, "--kind"),
     ):
         with pytest.raises(InputError, match=message):

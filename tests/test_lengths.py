@@ -122,11 +122,11 @@ def test_a_prompt_is_gone_on_with() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"length": ("row", np.full(40, 8))}, "length, row 0: 8; allowed is a whole number from 1 to 7"),
-        ({"length": ("row", np.arange(40) % 7)}, "length, row 0: 0; allowed"),
-        ({"length": ("row", np.full(40, 1.5))}, "length, row 0: 1.5; allowed"),
+        ({"length": ("row", np.full(40, 8))}, "length, row 0 = 8: must be a whole number from 1 to 7"),
+        ({"length": ("row", np.arange(40) % 7)}, "length, row 0 = 0: must be"),
+        ({"length": ("row", np.full(40, 1.5))}, "length, row 0 = 1.5: must be"),
         ({"length": (("row", "time"), np.ones((40, 7)))}, "length has dimensions"),
-        ({"x": (("row", "feature"), np.zeros((40, 7), int))}, "length is of the dimension 'time'"),
+        ({"x": (("row", "feature"), np.zeros((40, 7), int))}, "length refers to the dimension 'time'"),
     ],
 )
 def test_bad_lengths_are_told_in_a_line(change: dict[str, Any], message: str) -> None:
@@ -140,5 +140,5 @@ def test_who_does_not_know_lengths_is_not_handed_them() -> None:
     with pytest.raises(InputError, match="rows have several lengths, which independent cannot use"):
         probgen.fit("independent", texts())
     fitted = probgen.fit(Unigram, texts())
-    with pytest.raises(InputError, match=r"say how long each is, length \(row\)"):
+    with pytest.raises(InputError, match=r"Add a variable length \(row\)"):
         probgen.score(fitted, texts().drop_vars("length"))

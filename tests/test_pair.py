@@ -148,7 +148,7 @@ def test_conditions() -> None:
     assert probgen.score(fitted, data)["log_prob"].attrs["given"] == "label"
     for given, message in (
         (None, "needs given"),
-        ({"label": 3}, "label, row 0: 3"),
+        ({"label": 3}, "label, row 0 = 3"),
         ({"label": 0.5}, "label"),
     ):
         with pytest.raises(probgen.errors.InputError, match=message):

@@ -104,7 +104,7 @@ def test_folders_keep_their_names_and_nothing_is_replaced(gray: Fitted, tmp_path
     assert [path.relative_to(tmp_path / "large") for path in written] == [Path("a.png"), Path("more/b.png")]
     assert pixels(written[1]).shape == (10, 8, 3)
     before = written[0].read_bytes()
-    with pytest.raises(InputError, match="is there already, and is not replaced"):
+    with pytest.raises(InputError, match="already exists and is not replaced"):
         pictures(gray, photos, tmp_path / "large", seed=9)
     assert written[0].read_bytes() == before
     saved(photos / "a.jpg", GRAY)
@@ -124,19 +124,24 @@ def test_bad_files_and_names(gray: Fitted, colors: Fitted, tmp_path: Path) -> No
     a = saved(tmp_path / "a.png", GRAY)
     wide = saved(tmp_path / "wide.png", RNG.integers(0, 65536, (4, 4)).astype(np.uint16))
     cases: list[tuple[Fitted, Path, Any, str]] = [
-        (gray, tmp_path / "none.png", tmp_path / "b.png", "there is no file"),
-        (gray, tmp_path / "empty", tmp_path / "b", "holds no images"),
+        (gray, tmp_path / "none.png", tmp_path / "b.png", "there is no such file"),
+        (gray, tmp_path / "empty", tmp_path / "b", "has no images"),
         (gray, a, tmp_path / "b.jpg", "written as PNG"),
-        (gray, a, tmp_path / "no" / "b.png", "there is no folder"),
-        (gray, a, a, "is there already"),
-        (gray, wide, tmp_path / "b.png", "16 bits of gray, the fit is of 256 levels"),
-        (colors, a, tmp_path / "b.png", "is gray, the fit is of 3 channels"),
-        (probgen.fit("mixture", RNG.random((20, 2))), a, tmp_path / "b.png", "does not make images"),
+        (gray, a, tmp_path / "no" / "b.png", "does not exist"),
+        (gray, a, a, "already exists"),
+        (gray, wide, tmp_path / "b.png", "16 bits of gray, but the model needs 256 levels"),
+        (colors, a, tmp_path / "b.png", "is gray, but the model needs 3 channels"),
+        (
+            probgen.fit("mixture", RNG.random((20, 2))),
+            a,
+            tmp_path / "b.png",
+            "not an image of 256 levels from one image",
+        ),
     ]
     for fitted, given, out, said in cases:
         with pytest.raises(InputError, match=said):
             pictures(fitted, given, out)
-    with pytest.raises(InputError, match="there are several images; give a folder"):
+    with pytest.raises(InputError, match="there are several images to write"):
         pictures(gray, a, tmp_path / "b.png", 2)
     with pytest.raises(InputError, match="temperature"):
         pictures(gray, a, tmp_path / "b.png", temperature=-1.0)
@@ -158,9 +163,14 @@ def test_the_command(gray: Fitted, tmp_path: Path) -> None:
     assert (found.exit_code, found.stdout.strip()) == (0, str(out))
     assert pixels(out).shape == (14, 18)
     for arguments, said in {
-        ("--out", str(out)): "is there already",
-        (): "say where the images go",
-        ("--out", str(tmp_path / "c.png"), "--png", "x.png"): "--png: images that are given become images",
+        ("--out", str(out)): "already exists",
+        (): "--out is missing",
+        (
+            "--out",
+            str(tmp_path / "c.png"),
+            "--png",
+            "x.png",
+        ): "--png: with images as --given, the results are images",
         ("--out", str(tmp_path / "c.png"), "--set", "temperature=-1.0"): "temperature",
     }.items():
         found = call(*arguments)

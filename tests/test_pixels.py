@@ -440,14 +440,14 @@ def test_a_conditioner_that_would_not_be_one_is_refused() -> None:
             PixelCNNConditioner(Bernoulli(), (1, 4, 4), kernel=kernel)
     with pytest.raises(ValueError, match="blind spot"):
         PixelRNNConditioner(Bernoulli(), (1, 4, 4), kernel=4)
-    with pytest.raises(ValueError, match="dilation: 5 beside layers that see 3 pixels"):
+    with pytest.raises(ValueError, match="dilation = 5: the other layers reach only 3 pixels"):
         PixelCNNConditioner(Bernoulli(), (1, 4, 4), dilation=(5,))
     with pytest.raises(InputError, match="layers = 0"):
         PixelCNNConditioner(Bernoulli(), (1, 4, 4), layers=0)
-    with pytest.raises(InputError, match="a map that lies over"):
+    with pytest.raises(InputError, match="a context map needs"):
         PixelCNNConditioner(Bernoulli(), (1, 4, 4), context=(2, 2, 2))
     made = net("cnn", Bernoulli(), (1, 3, 4), (2, 3, 4))
-    with pytest.raises(InputError, match=r"floats a row are needed, not torch\.int64"):
+    with pytest.raises(InputError, match=r"context = torch\.int64 .*: give floats"):
         made(torch.zeros(5, 12, dtype=torch.float64), torch.zeros(5, 2, 3, 4, dtype=torch.int64))
 
 
@@ -473,7 +473,7 @@ def test_dropout_is_of_the_fit_alone() -> None:
 
 
 def test_images_of_another_size_are_refused() -> None:
-    with pytest.raises(InputError, match="1 x 3 x 4, not for 10 sites"):
+    with pytest.raises(InputError, match="x has 10 sites, but the conditioner is for images of 1 x 3 x 4"):
         net("cnn", Bernoulli(), (1, 3, 4))(torch.zeros(5, 10, dtype=torch.float64))
-    with pytest.raises(InputError, match="2 features are too few for 3 colors"):
+    with pytest.raises(InputError, match="each of the 3 colors needs at least one feature"):
         PixelCNNConditioner(Ordinal(4), (3, 2, 2), 2)

@@ -49,9 +49,9 @@ def test_only_what_is_needed_is_made_and_once() -> None:
     assert sorted(made) == ["w", "x"]
     assert decoded(steps, {"z": z}, "a", ["z"]).tolist() == [2.0, 2.0]
     assert At(steps, {"z": z}, "a test")["w"].tolist() == [1.0, 1.0]
-    with pytest.raises(InputError, match="decode from b until x needs 'z', too"):
+    with pytest.raises(InputError, match="decode from b until x requires 'z' as well"):
         decoded(steps, {"b": z}, roots=["z"])
-    with pytest.raises(InputError, match="there is no place 'c' here; there are z, w, a, b, x"):
+    with pytest.raises(InputError, match=r"'c' is not a place of this model\. Use one of: z, w, a, b, x"):
         decoded(steps, {"z": z}, "c", ["z"])
 
 
@@ -118,13 +118,13 @@ def test_a_component_decodes_to_its_mean() -> None:
             "vae",
             {"latent": 2, "hidden": (4,)},
             {"z": np.zeros((1, 3))},
-            "z: 2 numbers a row are needed, not 3",
+            "given z: it has 3 numbers per row. Give 2",
         ),
         (
             "vae",
             {"latent": 2, "hidden": (4,)},
             {"x": np.zeros((1, 4))},
-            "decode goes to x, not from it: give z",
+            "start contains x or observed, but decode ends at x. Give z",
         ),
         ("mixture", {"components": 2}, {"z": np.array([-1])}, "from 0 to 1"),
         ("mixture", {"components": 2}, {"z": np.array([2])}, "from 0 to 1"),
@@ -146,9 +146,9 @@ def test_codes_that_are_none_are_refused(
     model = probgen.fit(family, data, **options)
     with pytest.raises(InputError, match=message):
         probgen.decode(model, start)
-    with pytest.raises(InputError, match="no place 'label' to go to"):
+    with pytest.raises(InputError, match="until = 'label': the model has no such"):
         probgen.decode(model, {}, "label")
-    with pytest.raises(InputError, match="holds no numbers"):
+    with pytest.raises(InputError, match="stores no numbers"):
         probgen.decode(model, {}, device="meta")
 
 
@@ -160,7 +160,7 @@ def test_whole_numbers_are_good_codes() -> None:
 
 def test_an_autoregressive_decoder_has_no_mean() -> None:
     model = probgen.fit("vae", spaces.example("binary"), decoder="nade", latent=2, hidden=(8,), epochs=1)
-    with pytest.raises(NotOffered, match="the mean of x given z is not known"):
+    with pytest.raises(NotOffered, match="the mean of x given z is unknown"):
         probgen.decode(model, {"z": np.zeros((2, 2))})
 
 

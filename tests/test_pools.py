@@ -23,12 +23,13 @@ from typer.testing import CliRunner
 
 import probgen
 from probgen import recipes
-from probgen.api import pools, sampling, scoring
+from probgen.api import parting, pools, sampling, scoring
 from probgen.api.loading import packed
 from probgen.api.pools import Pool, pool_of
 from probgen.cli import app
 from probgen.contract.fitted import Fitted
 from probgen.contract.state import digest_of
+from probgen.data import check
 from probgen.errors import FileError, InputError, RunError
 from probgen.plugins.family import Family
 from probgen.recipes.plan import named_in
@@ -78,8 +79,8 @@ def bound(x: np.ndarray) -> Fitted:
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of some thousand rows."""
-    monkeypatch.setattr(sampling, "PART", 1 << 17)
-    monkeypatch.setattr(scoring, "PART", 1 << 17)
+    monkeypatch.setattr(sampling, "part_bytes", lambda total: 1 << 17)
+    monkeypatch.setattr(scoring, "part_bytes", lambda total: 1 << 17)
 
 
 def bits(folder: Path) -> str:
@@ -172,7 +173,7 @@ def test_a_worker_has_the_threads_of_this_process(two: Client) -> None:
 def test_other_versions_are_refused(two: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tuple((name, "0.0" if name in ("numpy", "torch") else v) for name, v in pools._versions())
     monkeypatch.setattr(pools, "_versions", lambda: other)
-    has = f" has torch {torch.__version__}, not 0.0, numpy {np.__version__}, not 0.0: results would"
+    has = f" has torch {torch.__version__}, not 0.0, numpy {np.__version__}, not 0.0: its results would"
     with pytest.raises(InputError, match=r"^worker tcp://127.0.0.1:\d+" + re.escape(has)):
         Pool(two)
 
@@ -191,7 +192,10 @@ def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch: pytest.MonkeyP
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-        with pytest.raises(InputError, match="no scheduler answers there") as refusal, pool_of(address):
+        with (
+            pytest.raises(InputError, match="no scheduler answers at this address") as refusal,
+            pool_of(address),
+        ):
             pytest.fail("let in")
     assert "\n" not in str(refusal.value)
 
@@ -297,7 +301,7 @@ def test_parts_go_on_after_an_interruption(exact: Fitted, x: np.ndarray, two: Cl
             call(folder, client=two)
         there = {file: file.stat().st_mtime_ns for file in folder.glob("part-*.h5")}
         assert there
-        with pytest.raises(FileError, match=r"lacks part \d of \d: repeat the call"):
+        with pytest.raises(FileError, match=r"lacks part \d of \d. Repeat the call"):
             probgen.open_parts(folder)
         files = call(folder, client=two if name == "draws" else None)
         assert len(files) > len(there)
@@ -320,12 +324,12 @@ def test_a_folder_of_something_else_is_refused(exact: Fitted, x: np.ndarray, tmp
     probgen.score_to(tmp_path / "a", exact, x)
     with pytest.raises(InputError, match="holds scores with rows_sha256 = "):
         probgen.score_to(tmp_path / "a", exact, x + 1)
-    with pytest.raises(InputError, match="holds scores with seed = 0, not 1"):
+    with pytest.raises(InputError, match="holds scores with seed = 0, but seed = 1 was requested"):
         probgen.score_to(tmp_path / "a", exact, x, seed=1)
     weighted = xr.Dataset({"x": (("row", "feature"), x), "weight": ("row", np.ones(ROWS))})
     with pytest.raises(InputError, match="holds scores with beside_sha256 = "):
         probgen.score_to(tmp_path / "a", exact, weighted)
-    with pytest.raises(InputError, match="a holds no samples: choose another folder"):
+    with pytest.raises(InputError, match=r"a holds no samples\. Choose another folder"):
         probgen.sample_to(tmp_path / "a", exact, 10)
 
 
@@ -334,7 +338,7 @@ def test_a_worker_writes_to_no_other_folder(exact: Fitted, threads: Client, tmp_
     model, about, given = sampling._asked(exact, 10, None, 0, None, {}).packed()
     jobs = [(0, 0, 10)]
     for place in ((str(tmp_path / "none"), "0" * 64), (str(tmp_path), "0" * 64)):
-        with pytest.raises(RunError, match="is not the folder that these parts were asked for in"):
+        with pytest.raises(RunError, match="is not the folder of this request"):
             list(Pool(threads).each(sampling._draw_part, jobs, (model, about, given, place)))
     assert not list(tmp_path.iterdir())
 
@@ -351,9 +355,7 @@ def test_a_file_that_changes_is_refused(exact: Fitted, x: np.ndarray, tmp_path: 
 def test_a_family_that_workers_do_not_find_is_refused(threads: Client, tmp_path: Path) -> None:
     fitted = probgen.fit("independent", np.zeros((4, 2)) + np.arange(4)[:, None])
     own = dataclasses.replace(fitted, definition=Family("independent", fitted.definition.source, "__main__"))
-    with pytest.raises(
-        InputError, match="a class of the script's own, which workers do not find: register it"
-    ):
+    with pytest.raises(InputError, match="is defined in your script, so workers cannot find it"):
         probgen.sample_to(tmp_path / "a", own, 3, client=threads)
     assert not (tmp_path / "a").exists()
 
@@ -366,7 +368,7 @@ def opened(exact: Fitted, tmp_path_factory: pytest.TempPathFactory) -> tuple[xr.
     """Draws in parts, and the same in memory."""
     folder = tmp_path_factory.mktemp("opened") / "draws"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampling, "PART", 1 << 17)
+        patch.setattr(sampling, "part_bytes", lambda total: 1 << 17)
         files = probgen.sample_to(folder, exact, DRAWS, seed=6)
     whole = xr.concat([read_dataset(file, "samples") for file in files], "sample", combine_attrs="drop")
     return probgen.open_parts(folder), whole, folder
@@ -472,11 +474,11 @@ def test_bad_clusters_are_refused_on_the_command_line(
             ["score", str(tmp_path), "--data", str(tmp_path / "x.npy")],
         ):
             for cluster, out, message in (
-                ("many", "o", "--cluster many: give a number of processes"),
-                ("0", "o", "--cluster 0: give a number of processes"),
-                ("2", "o.h5", "workers write parts; give a folder"),
-                ("2", "file", "workers write parts; give a folder"),
-                (silent, "o", "no scheduler answers there"),
+                ("many", "o", "--cluster many: a number of at least 1"),
+                ("0", "o", "--cluster 0: a number of at least 1"),
+                ("2", "o.h5", "workers write parts to a folder"),
+                ("2", "file", "workers write parts to a folder"),
+                (silent, "o", "no scheduler answers at this address"),
             ):
                 done = CliRunner().invoke(
                     app, [*command, "--cluster", cluster, "--out", str(tmp_path / out), "-q"]
@@ -524,3 +526,49 @@ def test_models_of_a_recipe_are_fitted_side_by_side(two: Client, tmp_path: Path)
     chains = {name: named_in(model.options) for name, model in built.models.items()}
     assert any(chains.values())
     assert all(chain <= set(built.models) for chain in chains.values())
+
+
+# the pass over the values, which checks and digests them
+
+
+def passed_by(client: Client, fitted: Fitted, file: Path) -> check.Elsewhere:
+    source = scoring._source(file)
+    assert source is not None
+    return scoring._by_workers(fitted, source, None, lambda: Pool(client))
+
+
+def test_workers_check_a_file_as_one_process_does(
+    two: Client, exact: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same digest, the same order of errors; the values do not go through this process."""
+    monkeypatch.setattr(check, "SHARED", 2)
+    monkeypatch.setattr(check, "SPAN", 1)
+    rows = np.random.default_rng(0).normal(size=(2_500_000, 4)).astype(np.float32)  # three blocks of 16 MiB
+    file = tmp_path / "x.npy"
+    np.save(file, rows)
+    digest = scoring._asked(exact, file, 0, None, {})[1].digest
+    looked = check.look
+    monkeypatch.setattr(check, "look", lambda *_: pytest.fail("this process has read the values"))
+    by_two = passed_by(two, exact, file)
+    assert scoring._asked(exact, file, 0, None, {}, by_two)[1].digest == digest
+    rows[[1_200_000, 2_400_000], 2] = np.inf  # in the second block and in the third one
+    np.save(file, rows)
+    by_two = passed_by(two, exact, file)
+    with pytest.raises(InputError) as of_workers:
+        scoring._asked(exact, file, 0, None, {}, by_two)
+    monkeypatch.setattr(check, "look", looked)
+    with pytest.raises(InputError) as of_one:
+        scoring._asked(exact, file, 0, None, {})
+    assert str(of_workers.value) == str(of_one.value)
+    assert "1200000" in str(of_one.value)
+
+
+def test_parts_grow_with_the_request() -> None:
+    assert [parting.part_bytes(n << 20) >> 20 for n in (1, 64, 1024, 2048, 4096, 100_000)] == [
+        16,
+        16,
+        16,
+        32,
+        64,
+        64,
+    ]

@@ -169,7 +169,7 @@ def test_whole_numbers_that_are_lost_are_refused_by_name() -> None:
         ("independent", {"likelihood": "normal"}),
     ):
         with pytest.raises(
-            InputError, match=r"x, column 'end': mean .* give floats, or fit in dtype = 'float64'"
+            InputError, match=r"x, column 'end': mean .* use floats, or fit with dtype = 'float64'"
         ):
             probgen.fit(family, data, dtype="float32", **options)
     exact = probgen.fit("independent", data, likelihood="normal")

@@ -192,8 +192,8 @@ def test_what_one_process_refuses_all_refuse(tmp_path: Path) -> None:
     for how, out, message in (
         ("data", "a", "other data or options than process 0"),
         ("missing", "b", "there is no file nowhere.csv"),
-        ("parts", "c", "parts = 1: 2 processes are more than a batch has parts"),
-        ("taken", "taken", "holds a run already"),
+        ("parts", "c", "parts = 1: 2 processes are more than the parts of a batch"),
+        ("taken", "taken", "already contains a run"),
     ):
         found = ended(started(script, 2, str(tmp_path / out), how), seconds=60)
         assert [code for code, *_ in found] == [0, 0], found
@@ -205,7 +205,7 @@ def test_parts_are_checked_and_kept(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(60, 3))
     small = {"latent": 1, "hidden": [4], "epochs": 1}
     for parts in (0, 1.5, "two", True):
-        with pytest.raises(InputError, match="a whole number from 1"):
+        with pytest.raises(InputError, match="a whole number of at least 1"):
             probgen.fit("vae", x, parts=parts, **small)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="graph = true"):
         probgen.fit("vae", x, parts=2, graph=True, **small)
@@ -213,7 +213,7 @@ def test_parts_are_checked_and_kept(tmp_path: Path) -> None:
     assert fitted.provenance["parts"] == 2
     assert "parts = 2" in (tmp_path / "run" / "recipe.toml").read_text()
     assert "parts" not in probgen.fit("vae", x, parts=1, **small).provenance
-    with pytest.raises(InputError, match="begun with parts = 2, not 3"):
+    with pytest.raises(InputError, match="started with parts = 2, but parts = 3 was requested"):
         probgen.fit("vae", x, parts=3, out=tmp_path / "run", resume=True, **small)
 
 
@@ -293,7 +293,7 @@ def test_one_command_starts_processes_and_ends_those_that_are_left(tmp_path: Pat
     assert (first.returncode, out) == (1, "")
     assert (
         err
-        == "probgen: process 1 of 2 was ended by SIGKILL; go on with --resume, on any number of processes\n"
+        == "probgen: process 1 of 2 was ended by SIGKILL. Resume the fit with --resume, on any number of processes.\n"
     )
     assert not any(Path(f"/proc/{pid}").exists() for pid in victims)
 
@@ -318,7 +318,7 @@ def test_one_command_starts_processes_and_ends_those_that_are_left(tmp_path: Pat
 @pytest.mark.parametrize(
     ("more", "code", "message"),
     [
-        (["--processes", "5"], 2, "parts = 4: 5 processes are more than a batch has parts"),
+        (["--processes", "5"], 2, "parts = 4: 5 processes are more than the parts of a batch"),
         (["--processes", "0"], 2, "Invalid value for '--processes'"),
         (["--processes", "2", "--set", "latnt=2"], 2, "unknown option 'latnt'"),
     ],

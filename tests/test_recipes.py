@@ -125,7 +125,7 @@ def test_an_analysis_is_told_of_a_model_that_was_fitted_before(tmp_path: Path) -
         assert attrs["scorer"] == str((tmp_path / "o" / "teller").resolve())
         assert attrs["scorer_beside"] == str(Path("..") / "teller")
     path.write_text(NAMED)
-    with pytest.raises(InputError, match=r"put \[models.teller\] before the others"):
+    with pytest.raises(InputError, match=r"Move \[models.teller\] before the others"):
         list(recipes.execute(recipes.read(str(path)), tmp_path / "p"))
     assert not (tmp_path / "p").exists()
     path.write_text(NAMED.replace('model = "teller"', 'model = "tellr"'))
@@ -232,7 +232,7 @@ def test_what_is_drawn_completed_and_explained(tmp_path: Path) -> None:
         ("given = { label = [3, 1, 4] }\n", "", "sample.given.label is missing"),
         ("label = [3, 1, 4]", "labl = [3]", "label"),
         ("label = [3, 1, 4]", "label = [3, 10]", "from 0 to 10 - 1"),
-        ('name = "digits-binary"', 'name = "iris"', "for images"),
+        ('name = "digits-binary"', 'name = "iris"', "only an image"),
     ],
 )
 def test_what_does_not_suit_the_data_is_refused_before_the_first_fit(
@@ -268,7 +268,7 @@ def test_halves() -> None:
         expected[rows, columns] = True
         assert (hidden(image, half) == expected).all()
     assert hidden(Event(("feature",), (5,), "binary"), "last").tolist() == [False, False, True, True, True]
-    with pytest.raises(InputError, match="for images"):
+    with pytest.raises(InputError, match="only an image"):
         hidden(Event(("feature",), (5,), "binary"), "left")
 
 

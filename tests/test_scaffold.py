@@ -114,7 +114,7 @@ def test_a_registered_name_is_refused(name: str, kind: str, tmp_path: Path) -> N
     """In one line, with nothing written; a name of the other kind is free."""
     refused = CliRunner().invoke(app, ["plugins", "new", name, "--kind", kind, "--into", str(tmp_path)])
     assert refused.exit_code == 2
-    assert f"{name!r} is taken by the {kind} {name!r} (probgen." in refused.stderr
+    assert f"{name!r}: it is taken by the {kind} {name!r} (probgen." in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
     other = "analysis" if kind == "family" else "family"
@@ -126,7 +126,7 @@ def test_a_registered_name_is_refused(name: str, kind: str, tmp_path: Path) -> N
 
 def test_what_is_there_is_kept(tmp_path: Path) -> None:
     write("mine", tmp_path)
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="already exists"):
         write("mine", tmp_path)
 
 
@@ -134,7 +134,7 @@ def test_a_name_of_two_kinds_needs_its_kind(distribution: Make) -> None:
     distribution("two", "[probgen.analyses]\nmixture = nowhere\n", {})
     refused = CliRunner().invoke(app, ["plugins", "check", "mixture"])
     assert refused.exit_code == 2
-    assert "add --kind family or --kind analysis" in refused.stderr
+    assert "Add --kind family or --kind analysis" in refused.stderr
     refused = CliRunner().invoke(app, ["plugins", "check", "mixture", "--kind", "analysis"])
     assert refused.exit_code == 3
     assert "cannot be imported" in refused.stderr

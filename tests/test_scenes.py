@@ -121,7 +121,7 @@ def test_data_sets_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "said"), [(8, "sides from 16 to 128"), ((16, 32), "square"), (200, "from 16 to 128")]
+    ("size", "said"), [(8, "must be from 16 to 128"), ((16, 32), "square"), (200, "from 16 to 128")]
 )
 def test_sizes_that_are_not_painted_are_refused(size: object, said: str) -> None:
     with pytest.raises(InputError, match=said):

@@ -271,7 +271,7 @@ def test_what_diverges_or_is_refused_is_a_state(tmp_path: Path) -> None:
     by_rate = dict(zip(found.trials["options.learning_rate"].values.tolist(), found.trials["state"].values.tolist(), strict=True))  # fmt: skip
     assert by_rate == {"0.01": "done", "1e+30": "diverged"}
     assert found.best == 0
-    with pytest.raises(RunError, match="no trial came to its end"):
+    with pytest.raises(RunError, match="no trial is complete"):
         probgen.search("nade", bits(200, 0), valid=bits(100, 1), options={"learning_rate": [1e29, 1e30]}, trials=2, learning_rate=1e30)  # fmt: skip
     table = probgen.search(  # no table of so many levels is as large as the order wants it
         "ngram", words(200, 0), valid=words(100, 1), options={"order": {"low": 1, "high": 24}}, trials=4
@@ -296,20 +296,20 @@ def test_optuna_is_left_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "say what to choose"),
+        ({}, "the search space is empty"),
         ({"hiden": {"low": 2, "high": 4}}, "did you mean 'hidden'"),
         ({"hidden": {"low": 2, "hi": 4}}, "did you mean 'high'"),
         ({"hidden": {"low": 600, "high": 4}}, "not below"),
         ({"hidden": {"low": 0, "high": 600}}, "at least 1 unit"),
         ({"hidden": {"low": 0, "high": 600, "log": True}}, "no logarithm"),
-        ({"hidden": {"low": 1.5, "high": 600}}, "a whole number, and 1.5 is none"),
+        ({"hidden": {"low": 1.5, "high": 600}}, "a whole number, but 1.5 is not"),
         ({"hidden": {"low": 2, "high": 4}}, "leaves out 500, which is its default"),
         ({"hidden": 4}, "a range"),
-        ({"hidden": [500]}, "two or more"),
-        ({"hidden": [500, 500]}, "two or more"),
+        ({"hidden": [500]}, "at least two values"),
+        ({"hidden": [500, 500]}, "at least two values"),
         ({"hidden": [500, "many"]}, "at least 1 unit"),
         ({"learning_rate": {"low": -1.0, "high": 1.0}}, "greater than 0"),
-        ({"schedule": {"low": 1, "high": 2}}, "no number"),
+        ({"schedule": {"low": 1, "high": 2}}, "is not a number"),
         ({"schedule": ["constant", "cosin"]}, "cosin"),
         ({"hold": {"low": 0.0, "high": 0.5}}, "no effect with schedule = 'constant'"),
     ],
@@ -334,9 +334,9 @@ def test_ranges_are_of_whole_numbers_where_the_option_is_one() -> None:
 
 
 def test_what_is_asked_of_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(NotOffered, match="does not score"):
+    with pytest.raises(NotOffered, match="does not implement score"):
         probgen.search(planted, bits(9, 0), valid=bits(9, 1), options={"steps": [1, 2]})
-    with pytest.raises(NotOffered, match="scores critic, and no log-probability"):
+    with pytest.raises(NotOffered, match="scores critic, but a search needs a log-probability"):
         probgen.search("gan", clusters(20, 0), valid=clusters(9, 1), options={"steps": [1, 2]}, steps=1, out=tmp_path / "a")  # fmt: skip
     assert not (tmp_path / "a").exists()
     with pytest.raises(InputError, match="trials = 0"):
@@ -353,7 +353,7 @@ def test_what_is_asked_of_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         nade(tmp_path / "a", trials=1, resume=True)
     nade(tmp_path / "a", trials=1, force=True, seed=1)
     probgen.fit("independent", bits(20, 0), out=tmp_path / "run")
-    with pytest.raises(InputError, match="no search"):
+    with pytest.raises(InputError, match="is not a search"):
         nade(tmp_path / "run", trials=1, force=True)
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(InputError, match=r"pip install 'probgen\[scale\]'"):
@@ -487,16 +487,16 @@ def test_trials_side_by_side(searched: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('valid = "valid"\n', "", "the recipe has none"),
-        ('valid = "valid"\n', 'valid = "train"\n', "the recipe has none"),
-        ('split = "train"\n', "", "the recipe has none"),
+        ('valid = "valid"\n', "", "the recipe has no validation rows"),
+        ('valid = "valid"\n', 'valid = "train"\n', "the recipe has no validation rows"),
+        ('split = "train"\n', "", "the recipe has no validation rows"),
         ("[search]\ntrials = 6\n", "[search]\ntrials = 6\nmodel = 'chian'\n", "did you mean 'chain'"),
         ("[search]\ntrials = 6\n", "[search]\ntrails = 6\n", "did you mean 'trials'"),
         ("hidden = {{ low = 2", "hiden = {{ low = 2", "did you mean 'hidden'"),
         ("low = 2,", "lw = 2,", "did you mean 'low'"),
         ("low = 2,", "low = 5,", "leaves out 4, which is given"),
         ("[score]", "[models.b]\nfamily = 'nade'\n[score]", "search.model is missing"),
-        (RECIPE[RECIPE.index("[search]") :], "", "add a table"),
+        (RECIPE[RECIPE.index("[search]") :], "", "Add a table"),
     ],
 )  # fmt: skip
 def test_recipes_that_cannot_be_searched(old: str, new: str, message: str, tmp_path: Path) -> None:

@@ -140,23 +140,23 @@ def test_what_cannot_be_asked_of_codes_is_refused_in_one_line(
     refused("attribute = 'smile': known: a, b, c", attribute="smile")
     refused("hold = 'smile': known", attribute="a", hold=["smile"])
     refused("no better than chance", attribute="nothing")
-    refused("layers: there are 4", attribute="a", layers=7)
+    refused("layers: these codes have 4 layers", attribute="a", layers=7)
     refused("layers = '2-1'", attribute="a", layers="2-1")
-    refused("layers: these codes have none", attribute="a", latent="w", layers=0)
+    refused("layers: these codes have no layers", attribute="a", latent="w", layers=0)
     refused("latent = 'v': known: styles, w", latent="v")
-    refused("draw more", n=15)
-    refused("is 0 of every draw", scorer=lambda x: {"flat": np.zeros(len(x))})
-    refused("neither a function of attributes nor a run", scorer="no/such/run")
+    refused("Use more codes", n=15)
+    refused("it is 0 for every sample", scorer=lambda x: {"flat": np.zeros(len(x))})
+    refused("neither a registered function of attributes nor a run", scorer="no/such/run")
     refused("there is no scorer", scorer=None)
     refused("attribute = \\[\\]", attribute=[])
-    refused("names of different attributes", attribute=["a", "a"])
-    refused("layers: there are 4", attribute="a", layers="2-9")
+    refused("names must be different", attribute=["a", "a"])
+    refused("layers: these codes have 4 layers", attribute="a", layers="2-9")
     refused("layers = '0-'", attribute="a", layers="0-")
-    refused("beyond all numbers", attribute="a", by=1e300)
+    refused("too large", attribute="a", by=1e300)
     refused("different names", scorer=lambda x: {0: x[:, 0, 0], "0": x[:, 0, 1]})
     refused("by = 1.0 has no effect", analysis="directions", scorer=None, by=1.0)
     refused("paths = 9 has no effect", analysis="disentanglement", paths=9, latent="w")
-    refused("given.member: nothing can be given", given={"member": 0})
+    refused("given.member: the model has no conditions", given={"member": 0})
     refused("of = 'rows'", of="rows")
     refused("method", method="magic")
     refused("share = 0.1", analysis="boundaries", share=0.1)
@@ -174,7 +174,7 @@ def test_a_scorer_of_another_event_is_refused(generator: probgen.Fitted) -> None
         {"factor": ["a"]},
     )
     tells = probgen.fit("attributes", other, epochs=1)
-    with pytest.raises(InputError, match="scorer: it tells attributes of"):
+    with pytest.raises(InputError, match="scorer: it scores"):
         probgen.analyze("boundaries", generator, scorer=tells, n=100)
 
 
@@ -188,7 +188,7 @@ def test_boundaries_of_a_run_serve_its_edits_and_those_of_another_generator_are_
     again = probgen.analyze("edits", generator, attribute="area", hold=[], n=300, scorer=morphology)
     np.testing.assert_array_equal(found.moved, again.moved)
     assert found.attrs["scorer"] == "morphology"
-    with pytest.raises(InputError, match="has boundaries in 'styles'"):
+    with pytest.raises(InputError, match="are in 'styles'"):
         probgen.analyze("edits", generator, attribute="area", n=300, folder=tmp_path, latent="w")
     file = tmp_path / "analyses" / "boundaries.h5"
     from probgen.store.trees import write_dataset
@@ -196,7 +196,7 @@ def test_boundaries_of_a_run_serve_its_edits_and_those_of_another_generator_are_
     other = read_dataset(file, "boundaries").assign_attrs(model_sha256="another")
     file.unlink()
     write_dataset(file, "boundaries", other)
-    with pytest.raises(InputError, match="boundaries of another generator"):
+    with pytest.raises(InputError, match="belong to another generator"):
         probgen.analyze("edits", generator, attribute="area", n=300, folder=tmp_path)
 
 
@@ -309,7 +309,7 @@ def test_the_place_of_vectors_is_where_codes_of_a_vqvae_are_edited(digits: xr.Da
     fitted = probgen.fit("vqvae", digits, **FAMILIES["vqvae"])
     found = probgen.analyze("boundaries", fitted, scorer=brightness, n=300)
     assert found.attrs["latent"] == "z_vectors"
-    with pytest.raises(InputError, match="latent 'z' holds whole numbers"):
+    with pytest.raises(InputError, match="latent = 'z': it contains whole numbers"):
         probgen.analyze("boundaries", fitted, scorer=brightness, n=300, latent="z")
 
 
@@ -322,7 +322,7 @@ def test_a_class_is_scored_by_its_probability_and_other_classes_of_it_are_not_he
     assert [str(n) for n in found.factor.values[:2]] == ["label 0", "label 1"]
     assert set(found.of.values) == {"label"}
     edited = probgen.analyze("edits", vae, scorer=tells, n=300, attribute="label 3", force=True, measured=10)
-    assert edited.attrs["held"] == "label 3 holding nothing"
+    assert edited.attrs["held"] == "label 3 with nothing fixed"
     posterior = probgen.fit("m2", digits, **FAMILIES["m2"])
     by_class = probgen.analyze("boundaries", vae, scorer=posterior, n=300)
     assert by_class.sizes["factor"] == 10
@@ -345,7 +345,7 @@ def test_mistakes_are_held_against_real_rows_and_random_moves(digits: xr.Dataset
     assert float(found.of_random) == pytest.approx(float(found.distance_after / found.distance_random))
     with pytest.raises(InputError, match="needs rows"):
         probgen.analyze("mistakes", vae, scorer=tells, n=400)
-    with pytest.raises(InputError, match="family 'attributes' is needed"):
+    with pytest.raises(InputError, match="run of the family 'attributes'"):
         probgen.analyze("mistakes", vae, digits, scorer="morphology", n=400)
     with pytest.raises(InputError, match="no critic"):
         probgen.analyze("mistakes", vae, digits, scorer=tells, n=400, judge="critic", hold=[])
@@ -378,8 +378,8 @@ def test_the_command_line_goes_from_boundaries_to_edits(digits: xr.Dataset, tmp_
     assert any(file.endswith("edits.strip_area.png") for file in found["written"])
     said = asked("edits", run, "--set", "n=300", "--set", "attribute=smile", code=2)
     assert "did you mean" in said or "known" in said
-    assert "give --data" in asked("mistakes", run, code=2)
-    assert "give --data" in asked("boundaries", run, "--split", "test", code=2)
+    assert "Give --data" in asked("mistakes", run, code=2)
+    assert "Give --data" in asked("boundaries", run, "--split", "test", code=2)
 
 
 class SemanticsLaws(AnalysisLaws):
@@ -470,10 +470,10 @@ def test_boundaries_know_their_scorer(
     with pytest.raises(InputError, match="method has no effect"):
         probgen.analyze("edits", vae, folder=tmp_path / "moved" / "vae", method="svm", **how)
     probgen.fit("attributes", rows, epochs=1, seed=1, out=tmp_path / "moved" / "tells", force=True)
-    with pytest.raises(InputError, match="another scorer told"):
+    with pytest.raises(InputError, match="with another scorer"):
         probgen.analyze("edits", vae, folder=tmp_path / "moved" / "vae", **how)
     probgen.analyze("boundaries", vae, scorer=tells, n=200, out=tmp_path / "moved" / "vae")
-    with pytest.raises(InputError, match="of a script: attributes; give scorer"):
+    with pytest.raises(InputError, match="of a script: attributes\\. Set scorer"):
         probgen.analyze("edits", vae, folder=tmp_path / "moved" / "vae", **how)
 
 

@@ -114,7 +114,7 @@ def test_a_folder_of_sounds(tmp_path: Path) -> None:
     assert one.sizes == {"row": 1, "time": 50}
     assert "label" not in one
     (tmp_path / "e.wav").mkdir()
-    with pytest.raises(InputError, match="holds no WAV files"):
+    with pytest.raises(InputError, match="has no WAV, FLAC or OGG files"):
         datasets.load(tmp_path / "e.wav")
     assert event_of(datasets.load(tmp_path, "low")).rate == 8000
 
@@ -132,7 +132,8 @@ def test_other_rates_and_channels_are_refused_or_resampled(tmp_path: Path) -> No
     write_wav(tmp_path / "a.wav", np.sin(2 * np.pi * 440 * np.arange(4000) / 8000) / 2, 8000)
     stereo(tmp_path / "b.wav", np.sin(2 * np.pi * 440 * np.arange(8000) / 16_000) / 2, 16_000)
     with pytest.raises(
-        InputError, match=r"b\.wav has 2 channels of 16000 samples a second, .* rate = 8000 mixes"
+        InputError,
+        match=r"b\.wav has 2 channels of 16000 samples per second, .*Mix and resample with rate = 8000",
     ):
         datasets.load(tmp_path)
     data = datasets.load(tmp_path, rate=8000)
@@ -141,8 +142,8 @@ def test_other_rates_and_channels_are_refused_or_resampled(tmp_path: Path) -> No
     np.testing.assert_allclose(second, first / 2, atol=0.02)
     for call, message in (
         (lambda: datasets.load(tmp_path, rate=0), "rate = 0"),
-        (lambda: datasets.load("digits", rate=8000), "rate is of WAV files, and 'digits'"),
-        (lambda: as_dataset(np.zeros((3, 2)), rate=8000), "rate is of WAV files"),
+        (lambda: datasets.load("digits", rate=8000), "rate is only for WAV files, but 'digits'"),
+        (lambda: as_dataset(np.zeros((3, 2)), rate=8000), "rate is only for WAV files"),
     ):
         with pytest.raises(InputError, match=message):
             call()
@@ -180,7 +181,7 @@ def test_draws_are_sounds(tmp_path: Path) -> None:
         assert rate == 8000
         np.testing.assert_allclose(s[:, 0], from_mu_law(draws.x.values[i]), atol=1e-4)
     write_wav(tmp_path / "b.wav", tone, 16_000)
-    with pytest.raises(InputError, match="x has 16000 samples a second; wavenet was fitted to 8000"):
+    with pytest.raises(InputError, match="x has 16000 samples per second, but wavenet was fitted to 8000"):
         probgen.score(fitted, tmp_path / "b.wav")
 
 
@@ -227,4 +228,4 @@ def test_a_table_of_conditions_alone_says_what_to_draw(tmp_path: Path) -> None:
     labels.write_text("label\n7\n")
     done = CliRunner().invoke(app, args)
     assert done.exit_code == 2
-    assert "label, row 0: 7; allowed is 0 or 1" in done.output
+    assert "label, row 0 = 7: must be 0 or 1" in done.output

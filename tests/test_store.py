@@ -140,7 +140,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         probgen.load(path)
     tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs={"probgen_schema": 2})})
     write_file(path, tree.to_netcdf(engine="h5netcdf"))
-    with pytest.raises(FileError, match=r"schema 2.*upgrade"):
+    with pytest.raises(FileError, match=r"schema 2.*Upgrade"):
         probgen.load(path)
     write_tree(path, xr.DataTree())
     with pytest.raises(FileError, match="not a fitted model"):
@@ -162,7 +162,7 @@ def test_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         return tmp_path / "m.h5"
 
     cases = [
-        (changed, (fitted.state.drop_vars("mu"),), {}, "lacks 'mu'"),
+        (changed, (fitted.state.drop_vars("mu"),), {}, "no array 'mu'"),
         (changed, (fitted.state.assign(extra=1.0),), {}, "'extra', which the model does not know"),
         (changed, (fitted.state.assign(mu=("a", [1.0])),), {}, "'mu' has shape"),
         (changed, (fitted.state * np.nan,), {}, "is not finite"),

@@ -88,7 +88,7 @@ def test_what_the_vocabulary_cannot_write_is_mapped_if_it_says_so() -> None:
 @pytest.mark.parametrize(
     ("written", "symbols", "message"),
     [
-        ("abcé", list("abc"), "character 3: 'é', a symbol that was not seen"),
+        ("abcé", list("abc"), "character 3: 'é' is not in the vocabulary"),
         ("zab", list("cab"), "character 0: 'z'"),
         ("a cat", ["a", " d"], "character 1: ' '"),
     ],
@@ -175,7 +175,7 @@ def test_a_text_in_other_symbols_is_the_same_text(tmp_path: Path) -> None:
     assert (
         probgen.score(fitted, str(tmp_path / "other.nc")).log_prob == probgen.score(fitted, same).log_prob
     ).all()
-    with pytest.raises(InputError, match="row 1, position 2: 'z', a symbol that was not seen in the fit"):
+    with pytest.raises(InputError, match="row 1, position 2: 'z' is not in the vocabulary of the fit"):
         probgen.score(fitted, text("ab", "caz"))
     with pytest.raises(InputError, match="row 0, position 0: 'z'"):
         probgen.fit(Unigram, text("ab"), valid=text("za"))
@@ -195,5 +195,5 @@ def test_prompts_are_texts_and_so_are_draws() -> None:
 def test_symbols_are_as_many_as_levels() -> None:
     data = text("abc")
     data["x"].attrs["levels"] = 4
-    with pytest.raises(InputError, match="names 3 symbols, but it is token of 4 levels"):
+    with pytest.raises(InputError, match="names 3 symbols, but the support is token with 4 levels"):
         probgen.fit(Unigram, data)

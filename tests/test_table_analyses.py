@@ -119,7 +119,7 @@ def test_a_planted_cell_is_found_and_named(fitted: Fitted) -> None:
 
     usual = surprise(table.iloc[np.arange(200) * 300 // 200]).mean()
     expected = surprise(table.iloc[found.place.values]) - usual
-    first = np.array([why.startswith("spent") or why == "no column by itself" for why in found.why.values])
+    first = np.array([why.startswith("spent") or why == "no single column" for why in found.why.values])
     assert first.any()
     np.testing.assert_allclose(
         found.surprise.sel(feature="spent")[first], expected[first], rtol=1e-6, atol=1e-9
@@ -140,7 +140,7 @@ def test_one_wild_value_is_named_alone(fitted: Fitted) -> None:
 def test_fidelity_of_rows_of_the_fit_says_so(fitted: Fitted) -> None:
     rows = load("customers", "train").isel(row=slice(400))
     found = probgen.analyze("fidelity", fitted, rows, reference=rows, rows=200)
-    assert "rows are those of the fit" in found.attrs["note"]
+    assert "rows are the rows of the fit" in found.attrs["note"]
     assert not [name for name in found if str(name).endswith("held_out") or name == "copied"]
 
 
@@ -168,10 +168,10 @@ def test_fidelity_knows_a_good_model_a_bad_one_and_a_copy(fitted: Fitted) -> Non
 
 
 def test_options_of_fidelity_are_checked(fitted: Fitted) -> None:
-    for target, message in (("nothing", "is no column"), ("income", "classes or bits")):
+    for target, message in (("nothing", "no such column"), ("income", "classes or bits")):
         with pytest.raises(InputError, match=message):
             probgen.analyze("fidelity", fitted, load("customers", "test"), rows=100, target=target)
-    with pytest.raises(InputError, match="hide some"):
+    with pytest.raises(InputError, match="Set hide"):
         probgen.analyze("impute", fitted, load("customers", "test"))
 
 
@@ -256,4 +256,4 @@ def test_options_of_reading_need_data(tmp_path: Path) -> None:
     for option in ("--drop=a", "--kind=a=count", "--sep=;", "--gray"):
         done = CliRunner().invoke(app, ["analyze", "synthesize", str(tmp_path / "run"), option])
         assert done.exit_code == 2
-        assert "says how data are read: give --data" in done.output
+        assert "this option needs --data" in done.output

@@ -124,40 +124,40 @@ READ: dict[str, tuple[str, bytes, dict[str, Any], str, list[list[float]]]] = {
 }  # fmt: skip
 
 REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
-    "no header": (b"1.5,2\n3,4\n", {}, r"first line holds the number 1\.5.*--columns a,b,\.\.\."),
+    "no header": (b"1.5,2\n3,4\n", {}, r"it has the number 1\.5.*--columns a,b,\.\.\."),
     "no header, of two kinds": (b"39, State-gov\n50, Private\n", {}, r"the number 39.*--columns none"),
     "two columns of one name": (b"a,a\n1.5,2\n3,4\n", {}, r"two columns 'a'.*--columns"),
-    "a row that is too long": (b"a,b\n1.5,2\n3,4,5\n", {}, r"line 3: 3 fields where there are 2 columns.*--sep"),
-    "a row that is too short": (b"a,b\n1.5,2\n3\n", {}, r"line 3: 1 field where there are 2 columns"),
-    "all rows longer than the names": (b"a,b\n1.5,2,0\n3,4,0\n", {}, r"line 2: 3 fields where there are 2 columns"),
-    "commas of decimals or of thousands": (b'a,b\n"1,234",2\n"3,250",4\n', {}, r"'1,234'.*--decimal ,\) or .*--decimal \.\)"),
-    "a mark in a column of numbers": (b"a,b\n1.5,-\n2,4\n3,5\n", {}, r"column 'b' holds numbers, and '-'.*--na '-'"),
+    "a row that is too long": (b"a,b\n1.5,2\n3,4,5\n", {}, r"line 3: 3 fields, but the table has 2 columns.*--sep"),
+    "a row that is too short": (b"a,b\n1.5,2\n3\n", {}, r"line 3: 1 field, but the table has 2 columns"),
+    "all rows longer than the names": (b"a,b\n1.5,2,0\n3,4,0\n", {}, r"line 2: 3 fields, but the table has 2 columns"),
+    "commas of decimals or of thousands": (b'a,b\n"1,234",2\n"3,250",4\n', {}, r"'1,234'.*--decimal ',' .*--decimal '\.' "),
+    "a mark in a column of numbers": (b"a,b\n1.5,-\n2,4\n3,5\n", {}, r"column 'b' has numbers and '-'.*--na '-'"),
     "a number as a mark": (
-        b"a,b\n1.5,-999\n2,4\n3,-999\n4,3\n", {}, r"column 'b' holds -999 several times.*--na=-999.*--kind b=real"
+        b"a,b\n1.5,-999\n2,4\n3,-999\n4,3\n", {}, r"column 'b' has -999 several times.*--na=-999.*--kind b=real"
     ),
     "leading zeros": (b"a,z\n1.5,02139\n3,10001\n", {}, r"column 'z' has numbers with leading zeros.*--kind z=category"),
-    "dates": (b"a,d\n1.5,2020-01-02\n3,2020-02-03\n", {}, r"column 'd' holds dates.*--drop d.*--index d.*--kind d=real"),
-    "times": (b"a,d\n1,2019-03-23 20:21:09\n2,2019-03-24 20:21:09\n", {}, r"column 'd' holds dates"),
+    "dates": (b"a,d\n1.5,2020-01-02\n3,2020-02-03\n", {}, r"column 'd' has dates.*--drop d.*--index d.*--kind d=real"),
+    "times": (b"a,d\n1,2019-03-23 20:21:09\n2,2019-03-24 20:21:09\n", {}, r"column 'd' has dates"),
     "names of rows": (
-        ("a,name\n" + "".join(f"1.5,n{i}\n" for i in range(40))).encode(), {}, r"'name' holds 40 different texts.*--drop name.*--index name"
+        ("a,name\n" + "".join(f"1.5,n{i}\n" for i in range(40))).encode(), {}, r"'name' has 40 different texts.*--drop name.*--index name"
     ),
-    "percentages": (b"a,p\n1.5,12%\n3,30%\n4,31%\n", {}, r"column 'p' holds percentages.*--kind p=real"),
-    "a weight": (b"a,weight\n1.5,2\n3,4\n", {}, r"'weight' may weigh rows \(--weight weight\).*--kind weight=real"),
+    "percentages": (b"a,p\n1.5,12%\n3,30%\n4,31%\n", {}, r"column 'p' has percentages.*--kind p=real"),
+    "a weight": (b"a,weight\n1.5,2\n3,4\n", {}, r"'weight' could be row weights .*--weight weight.*--kind weight=real"),
     "an empty column": (b"a,b\n1.5,\n3,\n", {}, r"column 'b' has no value.*--drop b"),
     "an empty file": (b"", {}, "is empty"),
     "names alone": (b"a,b\n", {}, "has no rows"),
-    "Latin-1": ("größe,b\n1.5,2\n".encode("latin-1"), {}, "no text in UTF-8.*--encoding"),
-    "an image": (b"\x89PNG\0\0\0", {"encoding": "latin-1"}, "no text"),
+    "Latin-1": ("größe,b\n1.5,2\n".encode("latin-1"), {}, "not a text in UTF-8.*--encoding"),
+    "an image": (b"\x89PNG\0\0\0", {"encoding": "latin-1"}, "not a text"),
     "an unknown column to drop": (b"a,b\n1.5,2\n", {"drop": ["c"]}, r"no column 'c' \(drop\)"),
     "an unknown column with a kind": (b"a,b\n1.5,2\n", {"kind": {"c": "real"}}, r"no column 'c' \(kind\)"),
     "an unknown label": (b"a,bb\n1.5,2\n", {"label": "b"}, r"no column 'b' \(label\); did you mean 'bb'"),
-    "a column asked for twice": (b"a,b\n1.5,2\n", {"label": "b", "drop": ["b"]}, r"'b' is asked for twice, as label, drop"),
+    "a column asked for twice": (b"a,b\n1.5,2\n", {"label": "b", "drop": ["b"]}, r"'b' has several uses: label, drop"),
     "an unknown kind": (b"a,b\n1.5,2\n", {"kind": {"b": "counts"}}, "did you mean 'count'"),
-    "a kind that values contradict": (b"a,b\n1.5,2\n3,-4\n", {"kind": {"b": "count"}}, r"row 1, column 'b': -4; allowed is a whole number from 0"),
-    "a text in a column of numbers": (b"a,b\n1.5,2\n3,x\n", {"kind": {"b": "real"}}, r"row 1, column 'b': 'x' is no number.*--na"),
-    "a fraction as a count": (b"a,b\n1.5,2\n3,4\n", {"kind": {"a": "count"}}, r"row 0, column 'a': 1\.5; allowed is a whole number"),
-    "a class that is not in the order": (b"a,q\n1.5,x\n3,y\n", {"kind": {"q": "x<z"}}, r"row 1, column 'q': 'y' is none of its classes"),
-    "names that are too few": (b"1.5,2\n3,4\n", {"columns": ["a"]}, "has 2 columns, and --columns names 1"),
+    "a kind that values contradict": (b"a,b\n1.5,2\n3,-4\n", {"kind": {"b": "count"}}, r"row 1, column 'b' = -4: must be a whole number from 0"),
+    "a text in a column of numbers": (b"a,b\n1.5,2\n3,x\n", {"kind": {"b": "real"}}, r"row 1, column 'b' = 'x': not a number.*--na"),
+    "a fraction as a count": (b"a,b\n1.5,2\n3,4\n", {"kind": {"a": "count"}}, r"row 0, column 'a' = 1\.5: must be a whole number"),
+    "a class that is not in the order": (b"a,q\n1.5,x\n3,y\n", {"kind": {"q": "x<z"}}, r"row 1, column 'q' = 'y': not a class"),
+    "names that are too few": (b"1.5,2\n3,4\n", {"columns": ["a"]}, "has 2 columns, but --columns has 1 names"),
     "no column left": (b"a\n1.5\n3\n", {"drop": ["a"]}, "no column to model"),
     "an infinite value": (b"a,b\n1.5,2\n3,inf\n", {}, r"column 'b'.*inf"),
     "an unknown option": (b"a,b\n1.5,2\n", {"dropped": ["a"]}, "did you mean 'drop'"),
@@ -297,19 +297,19 @@ def test_a_table_back_from_draws_is_a_table() -> None:
     ("change", "message"),
     [
         (lambda t: t.drop(columns="sex"), "no column 'sex', which the model was fitted to"),
-        (lambda t: t.rename(columns={"sex": "gender"}), "no column 'sex'.*it has 'gender'"),
-        (lambda t: t.assign(fare=1.0), "column 'fare': the model was not fitted to it"),
+        (lambda t: t.rename(columns={"sex": "gender"}), "no column 'sex'.*The table has 'gender'"),
+        (lambda t: t.assign(fare=1.0), "the model was not fitted to column 'fare'"),
         (
             lambda t: t.replace({"sex": {"m": "x"}}),
-            "row 0, column 'sex': 'x' is none of its classes; known: f, m",
+            "row 0, column 'sex' = 'x': not a class of this column; known: f, m",
         ),
         (
             lambda t: t.assign(sibs=-t.sibs),
-            r"row 0, column 'sibs': -1; allowed is a whole number from 0 \(count\)",
+            r"row 0, column 'sibs' = -1: must be a whole number from 0 \(count\)",
         ),
-        (lambda t: t.assign(age="old"), "row 0, column 'age': 'old' is no number"),
-        (lambda t: t.assign(alone=2), r"row 0, column 'alone': 2; allowed is 0 or 1"),
-        (lambda t: t.assign(age=np.inf), "row 0, column 'age': inf"),
+        (lambda t: t.assign(age="old"), "row 0, column 'age' = 'old': not a number"),
+        (lambda t: t.assign(alone=2), r"row 0, column 'alone' = 2: must be 0 or 1"),
+        (lambda t: t.assign(age=np.inf), "row 0, column 'age' = inf"),
     ],
 )
 @pytest.mark.parametrize("how", ["score", "given"])
@@ -342,9 +342,9 @@ def test_what_is_given_goes_by_name() -> None:
 
 
 def test_families_of_one_kind_say_what_they_take() -> None:
-    with pytest.raises(InputError, match=r"nade does not take the column sibs \(count\).*--kind sibs=real"):
+    with pytest.raises(InputError, match=r"nade does not accept the column sibs \(count\).*--kind sibs=real"):
         probgen.fit("nade", TABLE)
-    with pytest.raises(InputError, match="nade takes columns of one kind"):
+    with pytest.raises(InputError, match="nade accepts columns of a single kind"):
         probgen.fit("nade", TABLE.drop(columns="sibs"))
 
 
@@ -446,7 +446,7 @@ def test_rare_classes_are_one(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         probgen.score(fitted, later).log_prob, probgen.score(fitted, t.assign(k=["p"] * 30)).log_prob
     )
-    with pytest.raises(InputError, match="'new' is none of its classes"):
+    with pytest.raises(InputError, match="'new': not a class"):
         probgen.score(probgen.fit("mixture", t), later)
     with pytest.raises(InputError, match="rare = 0"):
         load(tmp_path / "t.csv", table={"rare": 0})
@@ -468,7 +468,7 @@ def test_tables_of_arrow_are_the_same(tmp_path: Path) -> None:
     assert [c.support for c in fitted.event.columns][-1] == "count"
     assert fitted.event.columns[-2].ordered
     assert fitted.event.columns[-1].gaps
-    with pytest.raises(InputError, match="sep is of text files"):
+    with pytest.raises(InputError, match="sep is only for text files"):
         load(tmp_path / "t.parquet", table={"sep": ";"})
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(FileError, match="cannot be read"):
@@ -489,10 +489,10 @@ def test_a_label_goes_by_its_names(tmp_path: Path) -> None:
     t.iloc[2:4].to_csv(tmp_path / "q.csv", index=False)  # of one class alone, whose code would be 0
     found = probgen.score(fitted, load(tmp_path / "q.csv", table={"label": "kind"})).log_prob
     np.testing.assert_allclose(found, probgen.score(fitted, rows).log_prob[2:4], rtol=1e-6)
-    with pytest.raises(InputError, match="'r'; known: p, q"):
+    with pytest.raises(InputError, match=r"'r': .*; known: p, q"):
         probgen.sample(fitted, given={"label": "r"})
     t.assign(kind="r").to_csv(tmp_path / "r.csv", index=False)
-    with pytest.raises(InputError, match="label, row 0: 'r', which the model has not seen"):
+    with pytest.raises(InputError, match="label, row 0 = 'r': the model was not fitted to this class"):
         probgen.score(fitted, load(tmp_path / "r.csv", table={"label": "kind"}))
 
 
@@ -513,9 +513,9 @@ def test_a_table_by_standard_input(tmp_path: Path) -> None:
 def test_tables_with_other_classes_are_not_joined() -> None:
     """Their numbers mean different classes, whatever attributes xarray keeps."""
     one, other = (probgen.datasets.from_frame(t) for t in (TABLE, TABLE.replace({"sex": {"m": "q"}})))
-    with pytest.warns(FutureWarning), pytest.raises(InputError, match="classes differ"):
+    with pytest.warns(FutureWarning), pytest.raises(InputError, match="different columns or classes"):
         probgen.fit("mixture", xr.concat([one, other], "row"))
-    with pytest.warns(FutureWarning), pytest.raises(InputError, match="classes differ"):
+    with pytest.warns(FutureWarning), pytest.raises(InputError, match="different columns or classes"):
         probgen.fit("mixture", xr.concat([one.x, other.x], "row"))
     both = probgen.datasets.from_frame(
         pd.concat([TABLE, TABLE.replace({"sex": {"m": "q"}})], ignore_index=True)
@@ -529,25 +529,25 @@ def test_tables_with_other_classes_are_not_joined() -> None:
         (
             b"a,b\n18446744073709551615,1\n18446744073709551614,5\n",
             {},
-            "'a' holds whole numbers beyond 2\\*\\*53.*--index a",
+            "'a' has whole numbers beyond 2\\*\\*53.*--index a",
         ),
         (
             b"a,b\n9007199254740993,1\n5,5\n",
             {"kind": {"a": "real"}},
-            "row 0, column 'a': 9007199254740993 is beyond",
+            "row 0, column 'a' = 9007199254740993: beyond",
         ),
         (
             b"a;d\n1,5;01.02.2020\n2,5;03.02.2020\n",
             {"decimal": ",", "kind": {"d": "real"}},
-            "'01.02.2020' is no number",
+            "'01.02.2020': not a number",
         ),
-        (b"a;b\n1,5;1.234\n2,5;3\n", {}, "'b' has '1.234', and other columns decimal commas"),
+        (b"a;b\n1,5;1.234\n2,5;3\n", {}, "'b' has '1.234', but other columns have decimal commas"),
         (b"d,a\n2020-13-45,1\n2020-01-03,2\n", {"kind": {"d": "real"}}, "column 'd'"),
-        (b"p;n\n1.234;1\n2.500;2\n", {}, "numbers as 1.234 alone, between semicolons.*--decimal ,"),
-        (b"weight,a\nx,2.5\ny,3.5\n", {"weight": "weight"}, "row 0, column 'weight': 'x' is no number"),
-        (b"a,b\n1,2.5\n9000000000000,3\n", {"kind": {"a": "integer"}}, "too wide a range"),
-        (b"a,k\n1,x\n2,y\n", {"kind": {"k": "x < x < y"}}, "two classes of one name"),
-        (b"a,k\n1,(rare)\n2,y\n3,y\n", {"rare": 2}, "a class that is called '\\(rare\\)'"),
+        (b"p;n\n1.234;1\n2.500;2\n", {}, "numbers such as 1.234, between semicolons.*--decimal ','"),
+        (b"weight,a\nx,2.5\ny,3.5\n", {"weight": "weight"}, "row 0, column 'weight' = 'x': not a number"),
+        (b"a,b\n1,2.5\n9000000000000,3\n", {"kind": {"a": "integer"}}, "too wide for integer"),
+        (b"a,k\n1,x\n2,y\n", {"kind": {"k": "x < x < y"}}, "two classes have one name"),
+        (b"a,k\n1,(rare)\n2,y\n3,y\n", {"rare": 2}, "a class '\\(rare\\)'"),
     ],
 )
 def test_what_would_be_changed_is_refused(
@@ -629,7 +629,7 @@ def test_draws_of_whole_numbers_are_whole() -> None:
 @pytest.mark.parametrize("date", ["24.12.2020", "12/24/20", "3-4-2021 10:30"])
 def test_dates_that_are_not_of_iso_8601_are_refused(date: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"d,n\n{date},1\n{date},3\n")
-    with pytest.raises(InputError, match=r"column 'd' holds dates as .*--kind d=category"):
+    with pytest.raises(InputError, match=r"column 'd' has dates such as .*--kind d=category"):
         load(tmp_path / "a.csv")
 
 
@@ -648,9 +648,9 @@ def test_what_is_said_of_tables_that_are_none(tmp_path: Path) -> None:
     )
     for args, message in (
         (["data", "iris"], "probgen datasets iris"),
-        (["data", str(tmp_path / "a.npy")], "no table whose columns could be shown"),
-        (["sample", run, "--out", str(tmp_path / "a.csv")], "x has no columns with names"),
-        (["sample", run, "--sep", ";"], "--sep: it says how a table is read, and --given is none"),
+        (["data", str(tmp_path / "a.npy")], "is not a table"),
+        (["sample", run, "--out", str(tmp_path / "a.csv")], "x has no named columns"),
+        (["sample", run, "--sep", ";"], "--sep: this option is for tables, but --given is not a table"),
     ):
         done = runner.invoke(app, args)
         assert done.exit_code == 2, args
@@ -683,7 +683,7 @@ def test_tables_of_counts_are_fitted_in_float64(family: str) -> None:
     with pytest.raises(InputError, match="is fitted in float64"):
         probgen.fit(family, TABLE, dtype="float32")
     few = pd.DataFrame({"n": [(1 << 24) + 1, 3, 4], "a": [0.5, 1.5, 2.0]})
-    told = "column 'n', row 0: 16777217.0; allowed is a whole number from 0 to 16777216, as float32"
+    told = "column 'n', row 0 = 16777217.0: must be a whole number from 0 to 16777216, as float32"
     with pytest.raises(InputError, match=told):
         probgen.fit("made", few, hidden=4, epochs=1)
     fitted = probgen.fit("made", few.replace((1 << 24) + 1, 1 << 24), hidden=4, epochs=1)
@@ -693,17 +693,17 @@ def test_tables_of_counts_are_fitted_in_float64(family: str) -> None:
 
 def test_kinds_of_a_frame_are_said() -> None:
     t = TABLE.assign(month=["3", "4", "3", "10", "4", "3"])
-    with pytest.raises(InputError, match="'month' holds numbers as text"):
+    with pytest.raises(InputError, match="'month' has numbers as text"):
         probgen.fit("independent", t)
     said = load(t, table={"kind": {"month": "category", "sibs": "real"}, "drop": "sex"})
     assert words(said.x) == "age real, sibs real, alone binary, month '3' '4' '10'"
-    with pytest.raises(InputError, match="not NoneType"):
+    with pytest.raises(InputError, match="have type NoneType"):
         load(None)  # type: ignore[arg-type]
 
 
 def test_cells_with_braces_are_named() -> None:
     for cell in ({"a": 1}, "{0}"):
-        with pytest.raises(InputError, match="column 'k' holds"):
+        with pytest.raises(InputError, match="column 'k' has"):
             probgen.fit(
                 "mixture",
                 pd.DataFrame(
@@ -787,7 +787,7 @@ def test_a_table_has_parts(tmp_path: Path) -> None:
     assert sorted(np.concatenate([part.x.values[:, 0] for part in parts])) == t["i"].tolist()
     assert {words(part.x) for part in parts} == {"i real, k 'a' 'z'"}
     xr.testing.assert_identical(load(tmp_path / "t.csv", "test"), parts[2])
-    with pytest.raises(InputError, match="no split 'dev', but train"):
+    with pytest.raises(InputError, match=r"split = 'dev': .* train"):
         load(tmp_path / "t.csv", "dev")
     runner, run, data = CliRunner(), str(tmp_path / "run"), ["--data", str(tmp_path / "t.csv")]
     assert runner.invoke(app, ["fit", "independent", *data, "--split", "train", "--out", run]).exit_code == 0
@@ -799,8 +799,8 @@ def test_a_table_has_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"r,n\nY,1\n,2\nY,3\n", "holds 'Y' or nothing, which may mean another class"),
-        ("p,n\n€1.50,1\n$2.75,2\n€3,3\n".encode(), "holds numbers with [$] and €: take these signs away"),
+        (b"r,n\nY,1\n,2\nY,3\n", "has only 'Y' or no value, which could mean a second class"),
+        ("p,n\n€1.50,1\n$2.75,2\n€3,3\n".encode(), "has numbers with [$] and €: remove these signs"),
         (b'p,n\n"61,700",1\n"72,100",2\nrefused,3\n"1,250",4\n', "--na refused|--na 'refused'"),
     ],
 )

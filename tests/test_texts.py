@@ -32,10 +32,10 @@ def test_a_file_is_the_text_that_is_in_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "split", "error", "message"),
     [
-        (b"abc\xff", None, FileError, "no text in UTF-8: byte 3 is 0xff"),
+        (b"abc\xff", None, FileError, "not a text in UTF-8: byte 3 is 0xff"),
         (b"", None, InputError, "is empty"),
-        (b"a", "train", InputError, "has 1 characters, too few to be split"),
-        (b"abc", "test", InputError, "no split 'test', but train"),
+        (b"a", "train", InputError, "has 1 characters, too few for two parts"),
+        (b"abc", "test", InputError, "split = 'test': .* train"),
     ],
 )
 def test_what_is_no_text_is_named(

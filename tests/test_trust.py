@@ -19,11 +19,11 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="what is
 
 @pytest.fixture(scope="module", autouse=True)
 def _ready() -> Iterator[None]:
-    """PART, shards and the methods that a whole run replaces are put back."""
-    part, shard_rows, save = crash.sampling.PART, crash.sampling.shard_rows, crash.RunFolder.save
+    """part_bytes, shards and the methods that a whole run replaces are put back."""
+    part, shard_rows, save = crash.sampling.part_bytes, crash.sampling.shard_rows, crash.RunFolder.save
     ready()
     yield
-    crash.sampling.PART, crash.sampling.shard_rows = part, shard_rows
+    crash.sampling.part_bytes, crash.sampling.shard_rows = part, shard_rows
     crash.RunFolder.save = save  # type: ignore[method-assign]
 
 

@@ -76,7 +76,7 @@ def test_no_component_is_lost_to_rows_of_weight_0(method: str) -> None:
     assert float(scores["weight"] @ scores["log_prob"]) == pytest.approx(
         float(fitted.groups["criteria"]["log_likelihood"]), rel=1e-12
     )
-    with pytest.raises(InputError, match="components = 3: more than the 2 rows"):
+    with pytest.raises(InputError, match="components = 3: the data have only 2 rows"):
         probgen.fit("mixture", rows(x, np.r_[1.0, 1.0, np.zeros(399)]), components=3)
 
 

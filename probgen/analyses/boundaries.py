@@ -1,4 +1,7 @@
-"""Boundaries: of each attribute the hyperplane between codes that have more and less of it (InterFaceGAN: Shen et al., CVPR 2020)."""
+"""Find, for each attribute, the hyperplane in latent space between codes with more and codes with less of it.
+
+The method is InterFaceGAN (Shen et al., CVPR 2020).
+"""
 
 from __future__ import annotations
 
@@ -37,22 +40,23 @@ from probgen.store.trees import from_json, read_dataset
 __all__ = ["Options", "applies", "figures", "needs", "rowless", "run"]
 
 rowless = True
-INHERITED = ("scorer", "latent", "of", "given")  # by analyses that go on from boundaries
+# options that other analyses take from stored boundaries
+INHERITED = ("scorer", "latent", "of", "given")
 Asked = TypeVar("Asked", bound=SpaceOptions)
 
 
 class BoundaryOptions(SpaceOptions):
-    """How boundaries are found."""
+    """Options of the search for boundaries."""
 
     method: Method = Field(
         "least-squares",
-        description="the regression of all scores; or logistic or svm between the extremes, as the papers have it",
+        description="regression on all scores, or logistic or svm between the extreme scores (as in the papers)",
     )
     share: float | None = Field(
         None,
         gt=0,
         le=0.5,
-        description="of the scores at each end, for logistic (0.1) and svm (0.02)",
+        description="share of the scores at each end (logistic: default 0.1; svm: default 0.02)",
         json_schema_extra=only(method=("logistic", "svm")),
     )
 
@@ -61,7 +65,11 @@ Options = BoundaryOptions
 
 
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
-    """`normal`, `offset`, `deviation` of each factor, and how well they tell codes that were held out."""
+    """Find a boundary for each attribute, and measure its accuracy on held-out codes.
+
+    The result contains `normal`, `offset` and `deviation` of each boundary, and its accuracy on held-out
+    codes (`accuracy`, `extremes`, `middle`, `r2`, `chance`).
+    """
     found = found_in(space_of(fitted, data, options, call), options, call.seed)
     if call.folder is not None and Path(found.attrs["scorer"]).is_absolute():
         found.attrs["scorer_beside"] = os.path.relpath(found.attrs["scorer"], call.folder.resolve())
@@ -69,21 +77,37 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
 
 
 def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Dataset:
-    """Boundaries in a space of codes."""
+    """Find boundaries in a latent space.
+
+    Args:
+        space: Codes, with an attribute scorer.
+        options: Options of the search for boundaries.
+        seed: Seed of the split into fitted and held-out codes.
+
+    Returns:
+        Boundaries and accuracies, by `factor`.
+
+    Raises:
+        NotOffered: When no sample has finite scores of all attributes, or no boundary can be fitted to the
+            samples.
+    """
     base = space.base
     names, y = [str(name) for name in base["factor"].values], base.values
-    there = np.isfinite(y).all(1)  # a drawn image may have no ink at all, and then no slant
+    there = np.isfinite(y).all(1)  # an image without ink has no slant: its score is NaN
     if not there.any():
-        raise NotOffered("scorer: no draw has scores that are all known")
+        raise NotOffered("scorer: every sample has at least one missing score. Use another scorer.")
     space, y = (space, y) if there.all() else (space.some(there), y[there])
     try:
         b = latents.boundaries(
             space.codes, y, method=options.method, share=options.share, middle=base["middle"].values,
             names=names, seed=seed,
         )  # fmt: skip
-    except InputError as error:  # of these draws: another model of a recipe may have better ones
+    except (
+        InputError
+    ) as error:  # NotOffered, because the samples of another model in the recipe may be suitable
         raise NotOffered(str(error)) from None
-    judged = np.isfinite(b.accuracy)  # of scores that are as good as all on one side nobody knows
+    # the accuracy is NaN if (almost) all scores lie on one side
+    judged = np.isfinite(b.accuracy)
     with np.errstate(invalid="ignore"):
         correlation = np.atleast_2d(np.corrcoef(y.T))
     found = xr.Dataset(
@@ -110,8 +134,8 @@ def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Data
     told = "balanced accuracy on held-out codes"
     for name, of in (
         ("accuracy", ""),
-        ("extremes", ", a tenth at each end"),
-        ("middle", ", all between these"),
+        ("extremes", ", lowest and highest tenth of the scores"),
+        ("middle", ", scores between the two extreme tenths"),
     ):
         found[name].attrs["long_name"] = told + of
     of_each = {f"accuracy_{name}": a for name, a in zip(as_names(names), b.accuracy, strict=True)}
@@ -131,7 +155,10 @@ def found_in(space: LatentSpace, options: BoundaryOptions, seed: int) -> xr.Data
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`accuracy` of held-out codes; `cosine` of boundaries; `correlation` of scores."""
+    """Return three tables: `accuracy`, `cosine` and `correlation`.
+
+    They show the accuracy on held-out codes, the cosines of boundaries, and the correlations of scores.
+    """
     names, title = [str(name) for name in found["factor"].values], found.attrs["title"]
     columns = ["accuracy", "extremes", "middle"]
     shown = np.stack([found[name].values for name in columns], 1)
@@ -147,9 +174,20 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
 def known_or_found(
     fitted: Fitted, data: xr.Dataset | None, options: BoundaryOptions, call: Call
 ) -> tuple[LatentSpace, xr.Dataset]:
-    """Codes, and their boundaries: those that the run has already where no scorer is named, else new ones.
+    """Return codes and their boundaries: the stored boundaries of the run, or new ones if a scorer is given.
 
-    Errors: `InputError` where there are none, and for boundaries of another generator.
+    Args:
+        fitted: The fitted model.
+        data: Rows, or None.
+        options: Options of the search for boundaries.
+        call: The call of the analysis; its folder is the run.
+
+    Returns:
+        The latent space, and the boundaries by `factor`.
+
+    Raises:
+        NotOffered: When there is neither a scorer nor a file of boundaries.
+        InputError: When the stored boundaries belong to another generator, scorer, latent or option.
     """
     file = boundaries_file(call)
     if options.scorer is not None or file is None:
@@ -161,12 +199,12 @@ def known_or_found(
     wanted = like(options, found, file)
     if wanted.latent != found.attrs["latent"]:
         raise InputError(
-            f"latent = {wanted.latent!r}: {file} has boundaries in {found.attrs['latent']!r}; give scorer, and they are found anew"
+            f"latent = {wanted.latent!r}: the boundaries in {file} are in {found.attrs['latent']!r}. Set scorer to find new boundaries."
         )
     for name in {"method", "share"} & options.model_fields_set:
         if getattr(options, name) != from_json(found.attrs["options"], "boundaries")[name]:
             raise InputError(
-                f"{name} has no effect: {file} has boundaries; give scorer, and they are found anew"
+                f"{name} has no effect: the boundaries are read from {file}. Set scorer to find new boundaries."
             )
     space = space_of(fitted, data, wanted, call)
     names = [str(name) for name in space.base["factor"].values]
@@ -175,24 +213,49 @@ def known_or_found(
         or _digest(space.tells) != found.attrs["scorer_sha256"]
     ):
         raise InputError(
-            f"{file} has boundaries of attributes that another scorer told: find them anew (probgen analyze boundaries), or give scorer"
+            f"{file}: the boundaries were found with another scorer. Find them again (probgen analyze boundaries), or set scorer."
         )
     return space, found
 
 
 def scored(fitted: Fitted, options: Asked, call: Call) -> Asked:
-    """The same options with the scorer and the codes of the boundaries that the run has, where no scorer is named."""
+    """Return the options; without a scorer, the scorer and codes of the stored boundaries are added.
+
+    Args:
+        fitted: The fitted model.
+        options: Options of an analysis of a latent space.
+        call: The call of the analysis; its folder is the run.
+
+    Returns:
+        Options of the same class.
+
+    Raises:
+        InputError: When the stored boundaries belong to another generator, or their scorer is not stored in a
+            file.
+    """
     file = boundaries_file(call)
     return options if options.scorer is not None or file is None else like(options, _read(file, fitted), file)
 
 
 def like(options: Asked, found: xr.Dataset, file: Path) -> Asked:
-    """The same options, and where they do not say which codes, those of boundaries. Errors: `InputError` for a scorer that is in no file."""
+    """Return the options; unset options of the codes are taken from stored boundaries.
+
+    Args:
+        options: Options of an analysis of a latent space.
+        found: The stored boundaries.
+        file: The file of the boundaries.
+
+    Returns:
+        Options of the same class.
+
+    Raises:
+        InputError: When the scorer of the boundaries is an object of a script, not stored in a file.
+    """
     known = {**from_json(found.attrs["options"], "boundaries"), "latent": found.attrs["latent"]}
     scorer = str(known["scorer"])
     if scorer.startswith(SCRIPT):
-        raise InputError(f"{file} has boundaries by a scorer {scorer}; give scorer")
-    if "scorer_beside" in found.attrs and not Path(scorer).exists():  # both were moved
+        raise InputError(f"{file}: the boundaries were found with a scorer {scorer}. Set scorer.")
+    if "scorer_beside" in found.attrs and not Path(scorer).exists():  # run and scorer were moved together
         known["scorer"] = str((file.parent.parent / found.attrs["scorer_beside"]).resolve())
     taken = {name: known[name] for name in INHERITED if name not in options.model_fields_set}
     return options.model_copy(update=taken)
@@ -203,16 +266,16 @@ def _digest(tells: Any) -> str:
 
 
 def boundaries_file(call: Call) -> Path | None:
-    """The boundaries that the run has, or None."""
+    """Return the path of the run's stored boundaries, or None."""
     file = None if call.folder is None else call.folder / ANALYSES / "boundaries.h5"
     return file if file is not None and file.exists() else None
 
 
 def _read(file: Path, fitted: Fitted) -> xr.Dataset:
-    """Errors: `InputError` for boundaries of another generator."""
+    """Read stored boundaries; boundaries of another generator raise `InputError`."""
     found = read_dataset(file, "boundaries")
     if found.attrs["model_sha256"] != digest_of(fitted.state):
         raise InputError(
-            f"{file} has boundaries of another generator: find them anew (probgen analyze boundaries), or give scorer"
+            f"{file}: the boundaries belong to another generator. Find them again (probgen analyze boundaries), or set scorer."
         )
     return found

@@ -1,4 +1,4 @@
-"""Completions: rows of which a half is hidden, and draws of that half given the other."""
+"""Complete rows: hide one half of each row, and sample the hidden half given the visible half."""
 
 from __future__ import annotations
 
@@ -20,31 +20,43 @@ from probgen.contract.options import Options as BaseOptions
 from probgen.contract.rows import evenly
 from probgen.errors import InputError
 
-needs = "draws that can be conditioned on a part of x"
+needs = "samples conditional on a part of x"
 
 
 class Options(BaseOptions):
-    """What to complete; `last` is the second half of a row that is no image."""
+    """Options of the completion."""
 
     rows: int = Field(default=8, ge=1, description="rows to complete, evenly spaced")
-    n: int = Field(default=6, ge=1, description="completions of each")
+    n: int = Field(default=6, ge=1, description="completions per row")
     hide: Literal["auto", "lower", "upper", "left", "right", "last"] = Field(
-        "auto", description="the hidden half; auto: lower of images, else last"
+        "auto", description="half to hide; auto: the lower half of an image, else the second half (last)"
     )
 
 
 def applies(fitted: Fitted) -> bool:
-    """Of whatever can be drawn from."""
+    """Return whether the family can be sampled from."""
     return fitted.definition.offers("sample")
 
 
 def check(event: Event, options: Options) -> None:
-    """Errors: `InputError` for a half that the event does not have."""
+    """Check that the event has the half to hide.
+
+    Args:
+        event: The event of the data.
+        options: Options of the completion.
+
+    Raises:
+        InputError: When the event has no such half.
+    """
     hidden(event, options.hide)
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
-    """x (sample, row, *event); truth and observed (row, *event); and the latents."""
+    """Sample completions of rows.
+
+    The result contains the completions `x` (sample, row, *event), `truth` and `observed` (row, *event), and
+    the latents.
+    """
     rows, event = evenly(data, options.rows), fitted.event
     x = rows["x"].values
     observed = np.broadcast_to(~hidden(event, options.hide), x.shape)
@@ -55,7 +67,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`completions`: each row, what is known of it, and its completions; of images."""
+    """Return the figure `completions` of images: each row, its visible half, and its completions."""
     x, known = found["truth"].values, found["observed"].values == 1
     columns = [x, np.where(known, x, np.nan), *found["x"].values]
     names = ["x", "known", *[""] * found.sizes["sample"]]
@@ -64,7 +76,18 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
 
 
 def hidden(event: Event, half: str) -> np.ndarray:
-    """True at the half of an event that is hidden. Errors: `InputError`."""
+    """Return a mask of the hidden half of an event.
+
+    Args:
+        event: The event.
+        half: The half to hide: auto, lower, upper, left, right or last.
+
+    Returns:
+        True at hidden values, (*event).
+
+    Raises:
+        InputError: When the half is one of an image and the event is not an image.
+    """
     shape = tuple(length or 1 for length in event.shape)
     where = np.zeros(shape, dtype=bool)
     image = event.dims[-2:] == ("height", "width")
@@ -72,7 +95,9 @@ def hidden(event: Event, half: str) -> np.ndarray:
         where.reshape(-1)[where.size // 2 :] = True
         return where
     if not image:
-        raise InputError(f"complete.hide = {half!r} is for images, not for {event}; use 'last'")
+        raise InputError(
+            f"complete.hide = {half!r}: only an image has this half, and the event is {event}. Use 'last'."
+        )
     height, width = shape[-2:]
     if half in ("auto", "lower", "upper"):
         where[..., slice(None, height // 2) if half == "upper" else slice(height // 2, None), :] = True

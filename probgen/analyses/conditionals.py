@@ -1,4 +1,4 @@
-"""Conditionals: of each site what was expected there, how uncertain that was, and the surprise at what was found."""
+"""Show, for each site, the expected value, the uncertainty (entropy) and the surprise at the observed value."""
 
 from __future__ import annotations
 
@@ -17,32 +17,40 @@ from probgen.contract.options import ConditionalsOptions
 from probgen.contract.options import Options as BaseOptions
 from probgen.contract.rows import evenly
 
-SEEN = 1600  # symbols of a text whose surprise is drawn
+SEEN = 1600  # at most, symbols of a text in the figure
 
-needs = "p(x_i | x_<i) of every site, as autoregressive families have it"
+needs = "p(x_i | x_<i) at every site, as in autoregressive families"
 
 
 class Options(BaseOptions):
-    """Rows of which p(x_i | x_<i) is wanted."""
+    """Options of the conditional distributions."""
 
-    rows: int = Field(default=8, ge=1, description="rows, evenly spaced")
+    rows: int = Field(default=8, ge=1, description="rows to score, evenly spaced")
 
 
 def applies(fitted: Fitted) -> bool:
-    """Of families whose score has the option `conditionals`."""
+    """Return whether the family's score hook has the option `conditionals`."""
     definition = fitted.definition
     return definition.offers("score") and issubclass(definition.options("score"), ConditionalsOptions)
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
-    """The scores of the rows with `site_log_prob`, and `site_mean` and `site_entropy` where the family has them; and x."""
+    """Score rows site by site.
+
+    The result contains the scores with `site_log_prob`, with `site_mean` and `site_entropy` if the family
+    computes them, and `x`.
+    """
     rows = evenly(data, options.rows)
     found = score(fitted, rows, conditionals=True, **call.common)
     return found.assign(x=rows["x"].drop_attrs())
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`surprise` of a text; `sites` of images: x, what was expected, entropy and surprise, summed over the colors of a pixel."""
+    """Return the figure `surprise` of a text, or `sites` of images.
+
+    `sites` shows x, the expected values, entropy and surprise; the last two are summed over the colors of a
+    pixel.
+    """
     event, title = Event.of(found), found.attrs["title"]
     if event.symbols:
         length = min(int(found["length"][0]) if "length" in found else found.sizes["time"], SEEN)

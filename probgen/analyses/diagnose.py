@@ -1,4 +1,4 @@
-"""Diagnosis: draws against rows that the fit has not seen; see `probgen.diagnose`."""
+"""Compare samples of a model with real rows that the fit has not seen; see `probgen.diagnose`."""
 
 from __future__ import annotations
 
@@ -16,41 +16,47 @@ from probgen.contract.definition import latents_of
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import Options as BaseOptions
 
-BY_CASE = ("modes", "high_quality", "reverse_kl", "spread")  # measures whose worst case is a figure, too
+# measures with figures for the least and the greatest value over the cases
+BY_CASE = ("modes", "high_quality", "reverse_kl", "spread")
 
-needs = "draws"
+needs = "samples"
 
 
 class Options(BaseOptions):
-    """How many draws are compared, and of which parts of the model."""
+    """Options of the diagnosis."""
 
     n: int | None = Field(
-        default=None, ge=1, description="draws; by default as many as rows they are compared with"
+        default=None, ge=1, description="samples to compare; default: as many as the rows compared with them"
     )
-    k: int = Field(default=5, ge=1, description="neighbors of precision, recall, density and coverage")
+    k: int = Field(default=5, ge=1, description="neighbors for precision, recall, density and coverage")
     given: dict[str, tuple[int, ...]] = Field(
-        default_factory=dict, description="values of a latent, e.g. member; a diagnosis for each"
+        default_factory=dict, description="values of a latent, e.g. member = [0, 1]; one diagnosis per value"
     )
 
     @model_validator(mode="after")
     def _even(self) -> Options:
         if len({len(values) for values in self.given.values()}) > 1 or () in self.given.values():
-            raise ValueError("given: equally many values of each latent are needed, and one at least")
+            raise ValueError(
+                "given: every latent needs the same number of values, at least one. Make the lists equally long."
+            )
         return self
 
 
 def applies(fitted: Fitted) -> bool:
-    """Of whatever can be drawn from."""
+    """Return whether the family can be sampled from."""
     return fitted.definition.offers("sample")
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
-    """The measures, tests and shares of modes of `probgen.diagnose`, and each measure once more as a figure.
+    """Diagnose the samples of a model.
 
-    With `given` there is a diagnosis a case, and figures are means over the cases; of measures of modes also the least and
-    the most: `modes_least`, ...
+    The result contains the measures, tests and mode shares of `probgen.diagnose`, and each measure as a
+    figure.
+
+    With `given` there is one diagnosis per case, and the figures are means over the cases. Measures of modes
+    also have their least and greatest value over the cases: `modes_least`, `modes_most`, ...
     """
-    # models of one recipe may have others
+    # other models of the recipe may have other latents
     names = [name for name in options.given if name in latents_of(fitted.module)]
     cases = list(zip(*(options.given[name] for name in names), strict=True)) or [()]
     each = [
@@ -81,7 +87,10 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`measures`: shares of the modes, and the measures with their intervals; of the first case."""
+    """Return the figure `measures`: mode shares, and measures with their intervals.
+
+    With `given` the figure shows the first case.
+    """
     first = found.isel(case=0) if "case" in found.dims else found
     verdict = first.attrs["verdict"] if "verdict" in first.attrs else str(first["verdict"].item())
     return {"measures": draw.diagnosis(first.assign_attrs(verdict=verdict))}

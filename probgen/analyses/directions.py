@@ -1,4 +1,7 @@
-"""Directions that nobody asked for: along which codes, or what is made of them, vary most; and a walk from draw to draw."""
+"""Find directions in latent space along which codes, or generated data, vary most, without labels.
+
+The analysis also shows a walk from sample to sample.
+"""
 
 from __future__ import annotations
 
@@ -33,41 +36,53 @@ from probgen.figures import Animation
 __all__ = ["Options", "applies", "figures", "needs", "rowless", "run"]
 
 rowless = True
-AT = 20  # codes at which derivatives are taken
+AT = 20  # codes at which derivatives are computed
 
 
 class Options(SpaceOptions):
-    """Which directions, and how they are shown."""
+    """Options of the directions and their figures."""
 
     method: Literal["principal", "sensitive"] = Field(
         "principal",
-        description="components of the codes (GANSpace), or the ways along which what is made of them changes most (as SeFa has it of weights)",
+        description="principal components of codes (GANSpace), or directions of largest output change (as SeFa)",
     )
     until: str = Field(
         "x",
-        description="x, or the place whose change counts",
+        description="x, or the place of the generator whose change counts",
         json_schema_extra=only(method="sensitive"),
     )
-    k: int | None = Field(None, ge=1, description="directions; by default 8, or as many as codes vary in")
-    by: float = Field(
-        2.0, gt=0, description="length of a move in deviations of codes, for its effect on attributes"
+    k: int | None = Field(
+        None,
+        ge=1,
+        description="number of directions; default: 8, or fewer if the codes vary in fewer dimensions",
     )
-    measured: int = Field(200, ge=2, description="codes of which effects are taken")
-    pictured: int = Field(4, ge=1, description="draws of each direction in a picture")
-    steps: int = Field(7, ge=2, description="of a strip, and from one draw of the walk to the next")
+    by: float = Field(
+        2.0,
+        gt=0,
+        description="length of a move to measure effects on attributes, in standard deviations of codes",
+    )
+    measured: int = Field(200, ge=2, description="codes used to measure effects on attributes")
+    pictured: int = Field(4, ge=1, description="samples per direction in a figure")
+    steps: int = Field(
+        7, ge=2, description="images in a strip, and steps from one sample of the walk to the next"
+    )
     reach: float = Field(
         3.0,
         gt=0,
-        description="length of a move from the middle of a strip to its ends, in deviations of codes",
+        description="length of a move from the middle to the ends of a strip, in standard deviations of codes",
     )
-    stops: int = Field(5, ge=2, description="draws that the walk goes through, back to the first")
+    stops: int = Field(5, ge=2, description="samples that the closed walk passes through")
 
 
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
-    """`direction` unit vectors, `deviation` of codes along them, `strip` and `walk`; `effect` on attributes where somebody tells them."""
+    """Find directions, and show samples moved along them.
+
+    The result contains the unit vectors `direction`, the `deviation` of codes along them, `strip` and `walk`.
+    With a scorer it also contains `effect`, the mean changes of attributes.
+    """
     options = scored(fitted, options, call)
     if options.scorer is None:
-        refuse_unused(options, "nobody tells attributes, since there is no scorer", "by", "measured")
+        refuse_unused(options, "there is no scorer of attributes", "by", "measured")
     space = space_of(fitted, data, options, call)
     whole = latents.Whitened(space.codes)
     k = options.k or min(8, len(whole.axes))
@@ -96,7 +111,8 @@ def _sensitive(space: LatentSpace, options: Options, k: int) -> np.ndarray:
     spread = np.linspace(0, len(space) - 1, min(AT, len(space))).astype(int)
 
     def made(codes: np.ndarray) -> np.ndarray:
-        rest = space.some(np.zeros(len(codes), dtype=int))  # conditions of one draw for all
+        # the conditions of the first sample, for all codes
+        rest = space.some(np.zeros(len(codes), dtype=int))
         return np.asarray(rest.decoded(codes, options.until)[options.until].values)
 
     ways, _ = latents.sensitive(made, space.codes[spread], k, among=space.codes)
@@ -104,7 +120,7 @@ def _sensitive(space: LatentSpace, options: Options, k: int) -> np.ndarray:
 
 
 def _walk(space: LatentSpace, options: Options) -> np.ndarray:
-    """From draw to draw and back to the first, under the conditions of the first: (leg, step, *event)."""
+    """Return x along a walk from sample to sample and back, conditional on the first one: (leg, step, *event)."""
     stops = space.codes[: min(options.stops, len(space))]
     flat = stops.reshape(len(stops), -1)
     circles = standard_normal(space)
@@ -117,13 +133,12 @@ def _walk(space: LatentSpace, options: Options) -> np.ndarray:
 def _with_effects(
     found: xr.Dataset, space: LatentSpace, moves: np.ndarray, random: np.ndarray, options: Options
 ) -> xr.Dataset:
-    """Effects of directions on attributes, beside those of random ones."""
+    """Add the mean changes of attributes along the directions, and along random directions."""
     few = space.some(slice(0, min(options.measured, len(space))))
     base = few.base.values
     deviation = known(base).std(0)
-    deviation = np.ma.masked_where(
-        deviation <= 1e-9 * np.abs(known(base)).max(0), deviation
-    )  # as good as constant
+    # scores that are constant up to rounding have no effect size
+    deviation = np.ma.masked_where(deviation <= 1e-9 * np.abs(known(base)).max(0), deviation)
 
     def effects(ways: np.ndarray) -> np.ndarray:
         moved = [few.seen(latents.edit(few.codes, way, options.by)) - base for way in ways]
@@ -144,7 +159,11 @@ def _with_effects(
             effect=(("direction", "factor"), effect, {"units": "deviations of the scores"}),
             random=(("random", "factor"), chance),
             best=("factor", best),
-            purity=("factor", purity, {"long_name": "its share of all that the best direction changes"}),
+            purity=(
+                "factor",
+                purity,
+                {"long_name": "share of the attribute in all changes by its best direction"},
+            ),
             mean_largest=float(largest.mean()),
             mean_largest_random=float(np.nan_to_num(np.abs(chance)).max(0).mean()),
         )
@@ -154,7 +173,7 @@ def _with_effects(
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure | Animation]:
-    """`strips`, a line a draw and direction; `walk`, and the same as an animation; `effect` on attributes."""
+    """Return `strips` (a line per sample and direction), `walk`, its animation `walking`, and the table `effect`."""
     event, title, reach = Event.of(found), found.attrs["title"], found.attrs["reach"]
     walk, strip = found["walk"].values, found["strip"].values
     lines = strip.reshape(-1, *strip.shape[2:])

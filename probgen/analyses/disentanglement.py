@@ -1,4 +1,4 @@
-"""Disentanglement: how the latents of a generator go with attributes, and how smoothly what it makes follows them."""
+"""Measure how well single latent dimensions match attributes, and how smoothly generated data follow the latents."""
 
 from __future__ import annotations
 
@@ -43,14 +43,19 @@ MEASURES = (
 
 
 class Options(SpaceOptions):
-    """Which latents, and how paths are taken."""
+    """Options of the latents and of the path length."""
 
-    latent: str | None = Field(None, description="one latent vector; by default each that there is")
-    paths: int = Field(500, ge=2, description="pairs of codes between which the length of paths is taken")
+    latent: str | None = Field(
+        None, description="one latent vector; default: each latent vector of the model"
+    )
+    paths: int = Field(500, ge=2, description="pairs of codes for the path length")
 
 
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
-    """DCI, MIG, SAP, separability and path length of each latent vector; factors are what the scorer tells."""
+    """Compute DCI, MIG, SAP, separability and perceptual path length of each latent vector.
+
+    The factors are the attributes that the scorer predicts. The result contains `value` (latent, measure).
+    """
     wanted = scored(fitted, options, call).model_copy(update={"latent": options.latent})
     vectors = {
         name: space_of(fitted, data, wanted.model_copy(update={"latent": name}), call)
@@ -61,11 +66,11 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
     there = np.isfinite(factors).all(1)
     if there.sum() < LEAST:
         raise NotOffered(
-            f"scorer: {there.sum()} of {len(there)} draws have scores that are all known, and {LEAST} are needed"
+            f"scorer: only {there.sum()} of {len(there)} samples have all scores, and {LEAST} are needed. Use another scorer."
         )
     net = last.telling
     if net is None:
-        refuse_unused(options, "the scorer has no features that the length of paths is measured in", "paths")
+        refuse_unused(options, "the scorer has no features in which a path length is measured", "paths")
     circles = [name for name, space in vectors.items() if standard_normal(space)]
     values = np.full((len(vectors), len(MEASURES)), np.nan)
     for i, (name, space) in enumerate(vectors.items()):
@@ -88,7 +93,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
 
 
 def _vectors(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> list[str]:
-    """Latents that are one vector of real numbers."""
+    """Return the names of latents that are one vector of real numbers."""
     if options.latent is not None:
         return [options.latent]
     few = space_of(fitted, data, options.model_copy(update={"n": 10, "scorer": None}), call)
@@ -97,7 +102,7 @@ def _vectors(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Ca
 
 
 def _path_length(space: LatentSpace, options: Options, spherical: bool, seed: int) -> float:
-    """In squared distances of two draws, features of the scorer."""
+    """Return the path length, relative to the mean squared feature distance of two samples."""
     net = space.telling
     assert net is not None
     n = min(options.paths, len(space) // 2)
@@ -114,7 +119,7 @@ def _path_length(space: LatentSpace, options: Options, spherical: bool, seed: in
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`measures` of each latent."""
+    """Return the table `measures`, a line per latent."""
     names = [str(name) for name in found["latent"].values]
     columns = [str(name).replace("_", " ") for name in found["measure"].values]
     return {"measures": draw.table(found["value"].values, names, columns, found.attrs["title"])}

@@ -1,4 +1,4 @@
-"""Edits: draws that change in one attribute while others are held, and how far every attribute goes."""
+"""Change one attribute of samples while other attributes stay, and measure the change of every attribute."""
 
 from __future__ import annotations
 
@@ -36,35 +36,41 @@ rowless = True
 
 
 class MoveOptions(BoundaryOptions):
-    """Along which way an attribute is changed."""
+    """Options of the direction along which an attribute is changed."""
 
     hold: str | tuple[str, ...] = Field(
         "others",
-        description="attributes that are to stay: others for all others, or some by name, or [] for none",
+        description="attributes to keep fixed: others (all others), a list of names, or [] for none",
     )
     along: Literal["gentle", "normal"] = Field(
         "gentle",
-        description="the least move by the covariance of codes, or the normal less its part in the span of those held",
+        description="shortest move by the covariance of codes (gentle), or the projected normal (normal)",
     )
 
 
 class Options(MoveOptions):
-    """What is changed, and what is held."""
+    """Options of the edits."""
 
     attribute: str | tuple[str, ...] | None = Field(
-        None, description="which, or several; by default each of them"
+        None, description="attribute to edit, or several; default: each attribute"
     )
-    by: float = Field(2.0, description="deviations of n . c over draws")
-    layers: str | int | None = Field(None, description="of codes that have some: 3, or '0-2'; by default all")
-    measured: int = Field(300, ge=2, description="codes of which the change of each attribute is taken")
-    pictured: int = Field(6, ge=1, description="draws in a picture")
+    by: float = Field(2.0, description="size of an edit, in standard deviations along the boundary's normal")
+    layers: str | int | None = Field(
+        None, description="layers of the code to edit, e.g. 3 or '0-2'; default: all layers"
+    )
+    measured: int = Field(300, ge=2, description="codes used to measure the changes of attributes")
+    pictured: int = Field(6, ge=1, description="samples in a figure")
     steps: int = Field(7, ge=2, description="images in a strip")
-    reach: float = Field(3.0, gt=0, description="deviations from the middle of a strip to its ends")
-    force: bool = Field(False, description="also along a boundary that is no better than chance")
+    reach: float = Field(3.0, gt=0, description="standard deviations from the middle of a strip to its ends")
+    force: bool = Field(False, description="also edit along boundaries that are no better than chance")
 
 
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
-    """`moved (edited, factor)`, mean changes in deviations; `move` of one deviation; `strip (factor, image, step, *event)`."""
+    """Edit attributes of samples by moving their codes.
+
+    The result contains `moved` (edited, factor), the mean changes in standard deviations of the scores;
+    `move`, the change of a code for one standard deviation; and `strip` (edited, image, step, *event).
+    """
     layers = layers_of(options.layers)
     space, found = known_or_found(fitted, data, options, call)
     names = [str(name) for name in found["factor"].values]
@@ -76,7 +82,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
             for name in edited
         ]
     )
-    if layers is not None:  # the others of a move are 0 from here on
+    if layers is not None:  # a move is 0 in all other layers
         moves = np.stack([latents.mix(np.zeros((1, *move.shape)), move[None], layers)[0] for move in moves])
     ways = np.linspace(-options.reach, options.reach, options.steps)
     few = space.some(slice(0, min(options.measured, len(space))))
@@ -87,7 +93,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
     changes = changes / deviation
     moved = xr.DataArray(
         changes.mean(1).filled(np.nan), {"edited": edited, "factor": names}, ("edited", "factor"),
-        attrs={"units": "deviations of the scores", "long_name": f"mean change by an edit of {options.by:g}"},
+        attrs={"units": "deviations of the scores", "long_name": f"mean change by an edit of {options.by:g} deviations"},
     )  # fmt: skip
     own = np.array([float(moved.sel(edited=name, factor=name)) for name in edited])
     beside = [
@@ -113,9 +119,13 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
             "held_most": (
                 "edited",
                 np.array(stay, dtype=float),
-                {"long_name": "largest change of those held"},
+                {"long_name": "largest change of the fixed attributes"},
             ),
-            "move": (("edited", *space.dims), moves, {"long_name": "of one deviation"}),
+            "move": (
+                ("edited", *space.dims),
+                moves,
+                {"long_name": "change of the code for one deviation of n . c"},
+            ),
             "strip": (
                 ("edited", "image", "step", *fitted.event.dims),
                 strips(space, moves, ways, options.pictured),
@@ -126,7 +136,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
         }
     )
     result["purity"] = result["mean_own"] / result["mean_others"]
-    holds = "; ".join(f"{name} holding {', '.join(held[name]) or 'nothing'}" for name in edited)
+    holds = "; ".join(f"{name} with {', '.join(held[name]) or 'nothing'} fixed" for name in edited)
     return result.assign_attrs(
         latent=space.latent,
         scorer=str(found.attrs["scorer"]),
@@ -138,7 +148,21 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
 
 
 def held_by(name: str, found: xr.Dataset, hold: str | tuple[str, ...]) -> list[str]:
-    """What stays while one attribute is edited: not itself, and not other classes of the same. Errors: `InputError`."""
+    """Return the attributes that stay fixed while one attribute is edited.
+
+    The attribute itself, and other classes of the same attribute, are left out.
+
+    Args:
+        name: The edited attribute.
+        found: Boundaries, by `factor`.
+        hold: The option: others, or names of attributes.
+
+    Returns:
+        Names of attributes.
+
+    Raises:
+        InputError: When a name is unknown.
+    """
     names = [str(other) for other in found["factor"].values]
     of = dict(zip(names, found["of"].values, strict=True))
     wanted = names if hold == "others" else held_among(names, [hold] if isinstance(hold, str) else hold)
@@ -148,7 +172,21 @@ def held_by(name: str, found: xr.Dataset, hold: str | tuple[str, ...]) -> list[s
 def move_of(
     space: LatentSpace, found: xr.Dataset, name: str, held: list[str], along: str = "gentle"
 ) -> np.ndarray:
-    """The move of one deviation of an attribute that leaves others: (code,)."""
+    """Return the move of codes that changes one attribute and leaves others fixed.
+
+    Args:
+        space: Codes.
+        found: Boundaries, by `factor`.
+        name: The edited attribute.
+        held: Attributes that stay fixed.
+        along: gentle or normal, as in the option.
+
+    Returns:
+        The move that changes n . c by one standard deviation: (code,).
+
+    Raises:
+        NotOffered: When the fixed attributes leave no direction.
+    """
     flat = found["normal"].values.reshape(found.sizes["factor"], -1)
     normals = dict(zip(map(str, found["factor"].values), flat, strict=True))
     n, others = normals[name], np.array([normals[other] for other in held]).reshape(len(held), flat.shape[1])
@@ -156,14 +194,14 @@ def move_of(
         way = latents.gentle(n, others, space.covariance) if along == "gentle" else latents.project(n, others)
     except InputError:
         raise NotOffered(
-            f"attribute {name!r}: in {space.latent}, of {flat.shape[1]} dimensions, nothing is left of it with {len(held)} others held "
-            f"({', '.join(held)}); name fewer in hold, or [] for none"
+            f"attribute {name!r}: no direction in {space.latent} ({flat.shape[1]} dimensions) changes it and leaves {len(held)} "
+            f"others fixed ({', '.join(held)}). Name fewer attributes in hold, or use [] for none."
         ) from None
     return latents.step(n, float(found["deviation"].sel(factor=name)), way)
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`moved`, how far each attribute goes along each direction; `strip_NAME` of draws."""
+    """Return the table `moved` (change of each attribute by each edit), and `strip_NAME` of samples."""
     event, title = Event.of(found), found.attrs["title"]
     edited = [str(name) for name in found["edited"].values]
     wanted: dict[str, Callable[[], Figure]] = {
@@ -181,11 +219,11 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
 
 
 def _edited(options: Options, names: list[str], found: xr.Dataset) -> tuple[list[str], list[str]]:
-    """What is edited, and what is left out since its boundary is no better than chance. Errors: `InputError`, `NotOffered`."""
+    """Return the attributes to edit, and the attributes left out because their boundary is no better than chance."""
     asked = [options.attribute] if isinstance(options.attribute, str) else options.attribute
     if asked is not None and (not asked or len(set(asked)) < len(asked)):
         raise InputError(
-            f"attribute = {list(asked)}: names of different attributes are needed; leave it out for all"
+            f"attribute = {list(asked)}: the names must be different, at least one. Leave attribute out to edit all."
         )
     for name in asked or ():
         if name not in names:
@@ -195,7 +233,7 @@ def _edited(options: Options, names: list[str], found: xr.Dataset) -> tuple[list
     if weak and (asked is not None or len(weak) == len(names)):
         accuracy = float(found["accuracy"].sel(factor=weak[0]))
         raise NotOffered(
-            f"attribute {weak[0]!r}: its boundary is no better than chance (accuracy {accuracy:.2f} on held-out codes, nan if it is not known); "
-            "leave it out of attribute, or give force = true"
+            f"attribute {weak[0]!r}: its boundary is no better than chance (accuracy {accuracy:.2f} on held-out codes). "
+            "Leave it out of attribute, or set force = true."
         )
     return [name for name in asked or names if name not in weak], weak

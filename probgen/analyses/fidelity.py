@@ -1,5 +1,7 @@
-"""Fidelity of draws of a table: marginals, dependence, a classifier two-sample test, and whether rows of the fit were copied. Held-out rows are held
-against rows of the fit in the same way, as what a perfect model would get.
+"""Measure the fidelity of a sampled table: marginals, dependence, a classifier two-sample test, and copies.
+
+Held-out rows are compared with rows of the fit in the same way. These values are the reference of a perfect
+model.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from pydantic import Field
-from sklearn.ensemble import HistGradientBoostingClassifier  # here: its import draws from Python's generator
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+)  # at the top: its import uses Python's random generator
 from sklearn.model_selection import cross_val_predict
 from sklearn.neighbors import NearestNeighbors
 
@@ -27,44 +31,58 @@ from probgen.errors import InputError
 from probgen.figures.tables import bars, cells
 from probgen.readers.series import rounded
 
-needs = "a table with named columns, drawn without conditions"
-SEEN = "the rows are those of the fit, so nothing is said of copies, and a model that has learned rows by heart looks good: give others (--split test)"
-FOLDS = 2  # of the classifier test
-MOST = 50_000  # rows of the fit among which copies are looked for
+needs = "a table with named columns, sampled without conditions"
+SEEN = "The rows are the rows of the fit: copies are not detected, and a model that memorized them looks good. Use other rows (--split test)."
+FOLDS = 2  # cross-validation folds of the classifier test
+MOST = 50_000  # at most, rows of the fit in the search for copies
 
 
 class Options(BaseOptions):
-    """How many rows, and what is predicted."""
+    """Options of the comparison."""
 
-    rows: int = Field(2000, ge=20, description="draws, and at most so many real rows, evenly spaced")
+    rows: int = Field(
+        2000, ge=20, description="number of samples, and greatest number of real rows (evenly spaced)"
+    )
     target: str | None = Field(
         None,
-        description="a column of classes or bits: a classifier of it learns from draws, and from real rows",
+        description="column of classes or bits; classifiers trained on samples and on real rows predict it",
     )
 
 
 def applies(fitted: Fitted) -> bool:
-    """Of tables without conditions."""
+    """Return whether the event is a table without conditions."""
     return bool(fitted.event.columns) and fitted.definition.offers("sample") and not fitted.event.given
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
-    """`marginal` (feature,): the largest difference of distribution functions, of classes the total variation; `dependence` (feature, feature_): rank
-    correlations, of classes by their numbers, of draws less of real rows; `told_apart`, how often a classifier tells draws from real rows (1/2 is
-    best); `copied`, the share of draws that are nearer to a row of the fit than half of held-out rows are (1/2 is best, 1 is a copy).
+    """Compare a sampled table with real rows.
 
-    With rows of the fit each is also `_held_out`, of real rows against them. With `target`: `accuracy_of_draws` and `accuracy_of_rows`, on the rows
-    given, of a classifier that has learned from draws and from rows of the fit; `accuracy_of_most`, of always saying the most frequent class.
+    The result contains:
+
+    - `marginal` (feature,): the largest difference of distribution functions; for classes, the total
+      variation.
+    - `dependence` (feature, feature_): rank correlations of samples minus rank correlations of real rows;
+      classes by number.
+    - `told_apart`: accuracy of a classifier of samples and real rows (1/2 is best).
+    - `copied`: share of samples that are nearer to a row of the fit than half of the held-out rows are (1/2
+      is best, 1 means copies).
+
+    If the rows of the fit are known, `..._held_out` compares them with the real rows in the same way. With
+    `target`, `accuracy_of_draws` and `accuracy_of_rows` are accuracies on the given rows of a classifier
+    trained on samples and on rows of the fit. `accuracy_of_most` is the accuracy of always predicting the
+    most frequent class.
     """
     columns = fitted.event.columns
     names = [column.name for column in columns]
     if options.target is not None and options.target not in names:
-        raise InputError(f"fidelity: target = {options.target!r} is no column: {', '.join(names[:20])}")
+        raise InputError(
+            f"fidelity.target = {options.target!r}: there is no such column. Columns: {', '.join(names[:20])}"
+        )
     real = known_values(evenly(data, options.rows))
     drawn = rounded(sample(fitted, len(real), **call.common)["x"].values.astype(np.float64), columns)
     seen = call.reference is not None and call.reference["x"].equals(data["x"])
     known = None if call.reference is None or seen else known_values(evenly(call.reference, 4 * options.rows))
-    if known is not None:  # a part of them is to be of all of the file, which may be in an order
+    if known is not None:  # a file may be sorted, and the first rows must represent all of it
         known = np.random.default_rng(key(call.seed, "order")).permutation(known)
     seed = key(call.seed, "fidelity") % (1 << 31)
     found: dict[str, Any] = {
@@ -73,19 +91,19 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         "told_apart": (
             (),
             told_apart(drawn, real, columns, seed),
-            _said("share of draws and rows that a classifier tells apart; 1/2 is best"),
+            _said("accuracy of a classifier of samples and rows; 1/2 is best"),
         ),
         "draws": (("sample", "feature"), drawn[:200], described(fitted.event)),
     }
     found["marginal_mean"] = (
         (),
         float(found["marginal"][1].mean()),
-        _said("distance of distributions; 0 is best"),
+        _said("mean distance of marginal distributions; 0 is best"),
     )
     found["dependence_mean"] = (
         (),
         _off_diagonal(found["dependence"][1]),
-        _said("absolute difference of rank correlations; 0 is best"),
+        _said("mean absolute difference of rank correlations; 0 is best"),
     )
     if known is not None and call.reference is not None:
         some = known[: len(real)]
@@ -94,9 +112,9 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         found["dependence_mean_held_out"] = ((), _off_diagonal(_ranks(some) - _ranks(real)))
         found["told_apart_held_out"] = ((), told_apart(some, real, columns, seed))
         whole = known_values(evenly(call.reference, MOST))
-        masked = np.where(np.isnan(real), np.nan, drawn)  # with the gaps that real rows have
+        masked = np.where(np.isnan(real), np.nan, drawn)  # missing where real rows are
         said = _said(
-            "share of draws nearer to a row of the fit than half of held-out rows; 1/2 is best, 1 is copies"
+            "share of samples nearer to a row of the fit than half of the held-out rows; 1/2 is best, 1: copies"
         )
         found["copied"] = ((), _copied(masked, real, whole, columns), said)
     if options.target is not None:
@@ -106,7 +124,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
 
 
 def _marginals(a: np.ndarray, b: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
-    """Kolmogorov's distance, and of classes the total variation: (row, column) twice -> (column,)."""
+    """Return Kolmogorov's distance, for classes the total variation: (row, column) twice -> (column,)."""
     out = []
     for i, column in enumerate(columns):
         one, two = (x[~np.isnan(x[:, i]), i] for x in (a, b))
@@ -124,7 +142,7 @@ def _marginals(a: np.ndarray, b: np.ndarray, columns: tuple[Column, ...]) -> np.
 
 
 def _ranks(x: np.ndarray) -> np.ndarray:
-    """Rank correlations of all pairs, of rows in which both are known: (row, column) -> (column, column)."""
+    """Return rank correlations over rows with both values: (row, column) -> (column, column)."""
     import pandas as pd
 
     found = pd.DataFrame(x).corr(method="spearman").to_numpy()
@@ -146,10 +164,22 @@ def _classifier(columns: tuple[Column, ...], seed: int) -> HistGradientBoostingC
 
 
 def told_apart(drawn: np.ndarray, real: np.ndarray, columns: tuple[Column, ...], seed: int) -> float:
-    """The accuracy of a classifier on rows that it has not seen (Lopez-Paz & Oquab 2017). Gaps of real rows are drawn into as well."""
+    """Return the accuracy of a classifier of samples and real rows on unseen rows (Lopez-Paz & Oquab 2017).
+
+    The missing values of real rows are removed from the samples as well.
+
+    Args:
+        drawn: Samples, (row, column).
+        real: Real rows, (row, column).
+        columns: The columns of the table.
+        seed: Seed of the classifier and of the folds.
+
+    Returns:
+        A share; 1/2 means that the classifier cannot distinguish them.
+    """
     n = min(len(drawn), len(real))
     one, two = drawn[:n].copy(), real[:n]
-    one[np.isnan(two)] = np.nan  # what is missing says nothing of a model of values
+    one[np.isnan(two)] = np.nan  # missing values must not help the classifier
     x, y = np.concatenate([one, two]), np.repeat([0, 1], n)
     order = np.random.default_rng(seed).permutation(2 * n)
     told = cross_val_predict(_classifier(columns, seed), x[order], y[order], cv=FOLDS)
@@ -157,7 +187,7 @@ def told_apart(drawn: np.ndarray, real: np.ndarray, columns: tuple[Column, ...],
 
 
 def _copied(drawn: np.ndarray, real: np.ndarray, known: np.ndarray, columns: tuple[Column, ...]) -> float:
-    """How many draws are nearer to a row of the fit than the median of real rows."""
+    """Return the share of samples that are nearer to a row of the fit than the median real row is."""
     deviation = np.nanstd(known, axis=0)
     center = np.nanmean(known, axis=0)
 
@@ -184,10 +214,27 @@ def useful(
     columns: tuple[Column, ...],
     seed: int,
 ) -> dict[str, Any]:
-    """Accuracies on real rows of classifiers of a column."""
+    """Return accuracies on real rows of classifiers that predict one column.
+
+    Args:
+        at: Index of the column to predict.
+        drawn: Samples, (row, column).
+        real: Real rows to test on, (row, column).
+        known: Rows of the fit, (row, column), or None.
+        columns: The columns of the table.
+        seed: Seed of the classifier.
+
+    Returns:
+        Variables of the result, by name.
+
+    Raises:
+        InputError: When the column has no classes or bits.
+    """
     column = columns[at]
     if column.support not in ("token", "binary"):
-        raise InputError(f"fidelity: target is a column of classes or bits, not {column}")
+        raise InputError(
+            f"fidelity.target = {column.name!r}: this column is {column}. Choose a column of classes or bits."
+        )
     rest = tuple(c for i, c in enumerate(columns) if i != at)
     test = real[~np.isnan(real[:, at])]
     x, y = np.delete(test, at, 1), test[:, at]
@@ -201,15 +248,15 @@ def useful(
 
     _, counts = np.unique(y, return_counts=True)
     found: dict[str, Any] = {
-        "accuracy_of_draws": ((), accuracy(drawn), _said("of a classifier that learns from draws")),
+        "accuracy_of_draws": ((), accuracy(drawn), _said("accuracy of a classifier trained on samples")),
         "accuracy_of_most": (
             (),
             float(counts.max() / len(y)),
-            _said("of always saying the most frequent class"),
+            _said("accuracy of always predicting the most frequent class"),
         ),
     }
     if known is not None:
-        said = _said("of a classifier that learns from rows of the fit")
+        said = _said("accuracy of a classifier trained on rows of the fit")
         found["accuracy_of_rows"] = ((), accuracy(known[: len(drawn)]), said)
     return found
 
@@ -219,7 +266,7 @@ def _said(words: str) -> dict[str, str]:
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`marginals`: how far each column is off; `dependence`: of which pairs it is off."""
+    """Return `marginals` (distance of each column) and `dependence` (difference of rank correlations)."""
     names, title = [str(name) for name in found["feature"].values], found.attrs["title"]
     series = {"draws": found["marginal"].values}
     if "marginal_held_out" in found:
@@ -227,6 +274,6 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     return {
         "marginals": bars(names, series, "distance of distributions", title),
         "dependence": cells(
-            found["dependence"].values, names, names, "rank correlation, draws less rows", title
+            found["dependence"].values, names, names, "rank correlation, samples minus rows", title
         ),
     }

@@ -1,4 +1,7 @@
-"""What tells made images from real ones, finds their class, and reads a number off them; on arrays, by networks that are trained on the spot."""
+"""Classifiers and regressions that judge generated images; they are trained during the analysis.
+
+They distinguish generated from real images, find the class of an image, and predict a number from images.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +17,36 @@ from probgen.api.attributing import attributes
 from probgen.api.fitting import fit
 from probgen.contract.seeds import key
 
-PATCH, PATCHES = 32, 2000  # of the classifier: side, most patches of a kind
-STEPS, FINE = (
-    800,
-    8.0,
-)  # of the classifier, and how much more of differences from neighbors it sees beside luma
-RIDGE, POINTS = 10.0, 12  # of the regression, and pixels a side that it sees
+# classifier: side of a patch, and most patches of a kind
+PATCH, PATCHES = 32, 2000
+# classifier: training steps, and the factor of its second channel, the differences from neighbors
+STEPS, FINE = 800, 8.0
+# regression: penalty, and pixels per side of its grid
+RIDGE, POINTS = 10.0, 12
 
 
 class Kinds(NamedTuple):
-    """Luma of images that were made and of real ones: (height, width) each."""
+    """Luma of generated and of real images.
+
+    Attributes:
+        made: Generated images, (height, width) each.
+        real: Real images, (height, width) each.
+    """
 
     made: Sequence[np.ndarray]
     real: Sequence[np.ndarray]
 
 
 def told_apart(asked: Kinds, learned: Kinds | None, seed: int) -> float | None:
-    """How often patches are told right: by a classifier of other images; of the same by turns, where no others are known.
+    """Return the accuracy of a classifier of generated and real patches (Lopez-Paz & Oquab 2017).
 
-    1/2 is best (a classifier two-sample test: Lopez-Paz & Oquab 2017). None for images smaller than 8 x 8, and for too few.
+    Args:
+        asked: Images whose patches are classified.
+        learned: Images for training. None: train on one half of `asked`, test on the other, and the reverse.
+        seed: Seed of the classifier.
+
+    Returns:
+        A share, 1/2 is best. None for images smaller than 8 x 8 and for too few images.
     """
     if learned is not None:
         turns = [(learned, asked)]
@@ -52,7 +66,7 @@ def told_apart(asked: Kinds, learned: Kinds | None, seed: int) -> float | None:
 
 
 def _patches(kinds: Kinds, seed: int) -> xr.Dataset | None:
-    """Patches of made images (label 0) and of real ones (label 1), as many; None of images that are smaller than 8 x 8."""
+    """Return equally many patches of generated (label 0) and real images (label 1); None for images below 8 x 8."""
     side = min(PATCH, *(min(x.shape) for kind in kinds for x in kind))
     if side < 8:
         return None
@@ -60,7 +74,7 @@ def _patches(kinds: Kinds, seed: int) -> xr.Dataset | None:
     rng = np.random.default_rng(key(seed, "patches", len(cells[0])))
     n = min(PATCHES, *(len(kind) for kind in cells))
     x = np.concatenate([kind[rng.permutation(len(kind))[:n]] for kind in cells]).astype(np.float32)
-    x = np.stack([x, FINE * (x - uniform_filter(x, (0, 3, 3)))], 1)  # grain is faint in an image
+    x = np.stack([x, FINE * (x - uniform_filter(x, (0, 3, 3)))], 1)  # the grain of an image is faint
     return xr.Dataset(
         {
             "x": (("row", "channel", "height", "width"), x),
@@ -80,7 +94,17 @@ def _cells(x: np.ndarray, side: int) -> np.ndarray:
 
 
 def class_found(learned: xr.Dataset, images: Sequence[np.ndarray], classes: np.ndarray, seed: int) -> float:
-    """How often a classifier of `learned` (x and label) finds the class of images: (channel, height, width) each, classes (image,)."""
+    """Return the accuracy of a trained classifier on images of known class.
+
+    Args:
+        learned: Training data with `x` and `label`.
+        images: Images to classify, (channel, height, width) each.
+        classes: Their classes, (image,).
+        seed: Seed of the classifier.
+
+    Returns:
+        A share of the images.
+    """
     teller = fit("attributes", learned, seed=seed)
     x = np.stack(images).reshape(len(images), *learned["x"].shape[1:])
     told = attributes(teller, xr.Dataset({"x": (learned["x"].dims, x, learned["x"].attrs)})).values[:, 0]
@@ -88,9 +112,17 @@ def class_found(learned: xr.Dataset, images: Sequence[np.ndarray], classes: np.n
 
 
 def readable(images: Sequence[np.ndarray], number: np.ndarray) -> float:
-    """R2 of a number, (image,), on the second half of images by ridge regression on the first.
+    """Return R^2 of a number predicted from images by ridge regression.
 
-    It sees pixels on a grid, differences of channels, means and deviations, each in its deviation. Images are (channel, height, width) each.
+    The regression is fitted to the first half of the images and tested on the second half. Its standardized
+    features are pixels on a grid, channel differences, and channel means and deviations.
+
+    Args:
+        images: Images, (channel, height, width) each.
+        number: The number to predict, (image,).
+
+    Returns:
+        R^2 on the second half.
     """
     x = np.stack(images).astype(np.float64)
     step = -(-x.shape[-1] // POINTS)

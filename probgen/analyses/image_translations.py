@@ -1,19 +1,31 @@
-"""Images beside what a model makes of the image that they are conditioned on, by the protocol of super-resolution.
+"""Compare images with the model's images of the same condition image, by the protocol of super-resolution.
 
-Of a family that goes from one kind of images to another and back (`label`, and a latent `source`) it is both ways: names of the second end in `_back`.
-Approaches: of a smaller image `bicubic`; of one of the same size `copying` and `colors_moved`, which no translation should lose to; the
-`mean` where the family has one, a `draw`, and the `mean_of_draws`. Means and draws are never in one column: what is nearest in squares is no draw.
+For a family that translates between two kinds of images (`label`, and a latent `source`) both directions are
+measured. Variables of the second direction end in `_back`.
 
-psnr, ssim     luma, 8 bits, a border of `scale` pixels left off (BT.601; gray images as they are), where x or its pair is known: (approach, row)
-psnr_colors    of all channels, of images in color; l1, the mean |error| in the range of levels
-gradients      energy of differences of neighbors over that of real images
-low_again      dB of the image that is given, from what was made of it brought down again: (approach, row)
-band_distance, band_highest   of 63 bands of the cosine transform of 8 x 8 pixels: the mean |log2| of energies over the real ones, and the highest ratio
-told_apart     share of patches of 32 x 32 that a small classifier, trained on others, tells from real ones: 1/2 is best
-class_kept     how often a classifier of real images of the kind tells the class of a draw, over how often that of its pair
-readable       R2 of a known number of the image that was given, told by ridge regression from draws; and from pairs
-spread         mean deviation of several draws of one image, in levels
-coverage       share of numbers of x that lie within an interval of the draws, and `coverage_nominal`, what is right of draws of the true law
+Approaches: for a smaller condition image, `bicubic`; for one of the same size, the baselines `copying` and
+`colors_moved`; `mean`, if the family has one; `draw` (one sample); and `mean_of_draws`. Means and samples are
+separate approaches, because the image of least squared error is not a sample.
+
+The variables of the result:
+
+- `psnr`, `ssim` (approach, row): luma in 8 bits (BT.601; gray images unchanged), without a border of `scale`
+  pixels, if x or its pair is known.
+- `psnr_colors`: PSNR of all channels, for color images. `l1`: the mean |error| as a share of the range of
+  levels.
+- `gradients`: energy of differences of neighboring pixels, divided by the energy for real images.
+- `low_again` (approach, row): PSNR in dB of the condition image and the reduced result.
+- `band_distance`, `band_highest`: for 63 bands of the cosine transform of 8 x 8 pixels, the mean |log2| of
+  the energy ratio to real images, and the highest ratio.
+- `told_apart`: accuracy of a small classifier of generated and real patches of 32 x 32 pixels; it is trained
+  on other images. 1/2 is best.
+- `class_kept`: accuracy of a classifier, trained on real images, on the samples, divided by its accuracy on
+  their pairs.
+- `readable`: R^2 of a known number of the condition image, predicted from samples by ridge regression; also
+  from pairs.
+- `spread`: mean standard deviation over several samples for one image, in levels.
+- `coverage`: share of the values of x inside an interval of the samples; `coverage_nominal` is its value for
+  samples of the true distribution.
 """
 
 from __future__ import annotations
@@ -42,42 +54,44 @@ from probgen.errors import NotOffered
 from probgen.evaluation.colors import Colors, moved
 from probgen.evaluation.pictures import WINDOW, band_ratios, bands, psnr, ssim
 
-IMAGES, MANY = 40, 1000  # that the classifier is trained on: of several sizes, of one size
-JUDGED = ("mean", "draw")  # what it is asked of
-TAIL = 0.05  # on each side of the interval
-SHOWN, SIDE = 5, 96  # rows of the figure, and pixels of them a side
-NEEDED = 10  # draws, for an interval
-ENOUGH = 40  # rows, for a regression
-Pair = tuple[np.ndarray, np.ndarray | None]  # what is given, and x or None: (channel, height, width) each
+# training images of the classifier: for images of several sizes, of one size
+IMAGES, MANY = 40, 1000
+JUDGED = ("mean", "draw")  # approaches that the classifier judges
+TAIL = 0.05  # probability outside the interval on each side
+SHOWN, SIDE = 5, 96  # rows of the figure, and pixels per side
+NEEDED = 10  # samples for an interval
+ENOUGH = 40  # rows for a regression
+Pair = tuple[np.ndarray, np.ndarray | None]  # condition image, and x or None: (channel, height, width) each
 
 
 def source_of(event: Event) -> str | None:
-    """The condition that is an image."""
+    """Return the name of the condition that is an image, or None."""
     return next((name for name, part in event.given.items() if part.is_image), None)
 
 
 def image_latent(fitted: Fitted) -> str | None:
-    """The latent without a prior that is an image."""
+    """Return the name of the latent without a prior that is an image, or None."""
     latents = latents_of(fitted.module)
     return next((name for name in fitted.definition.needed if is_image(latents[name])), None)
 
 
 def applies(fitted: Fitted) -> bool:
-    """Of images in levels given an image, by condition or as a latent."""
+    """Return whether the model makes images in levels from an image, given as a condition or a latent."""
     event = fitted.event
     return event.is_image and event.discrete and (source_of(event) or image_latent(fitted)) is not None
 
 
 @dataclass(frozen=True)
 class Direction:
-    """What is made of what.
+    """One direction of translation.
 
-    name        of the condition or latent that is the image
-    suffix      of what it is called in results
-    conditions  what else is given, by name
-    pairs       of each row
-    real        images of what is to be made
-    rows        of the data
+    Attributes:
+        name: Name of the condition or latent that is the image.
+        suffix: Suffix of the variables in the result.
+        conditions: The other conditions, by name.
+        pairs: The condition image and x (or None) of each row.
+        real: Real images of the target kind.
+        rows: The rows of the data.
     """
 
     name: str
@@ -89,7 +103,18 @@ class Direction:
 
 
 def directions(fitted: Fitted, data: xr.Dataset, most: int | None) -> list[Direction]:
-    """One, of a condition; of a latent one for each of the conditions that rows are brought to, in the order in which they come."""
+    """Return the directions of translation.
+
+    A condition has one direction. A latent has one for each target condition, in order of first appearance.
+
+    Args:
+        fitted: The fitted model.
+        data: Rows.
+        most: Greatest number of rows per direction; None for all.
+
+    Returns:
+        Directions for which there are real images.
+    """
     event, name = fitted.event, source_of(fitted.event)
     if name is not None:
         rows = evenly(data, most)
@@ -123,10 +148,27 @@ def directions(fitted: Fitted, data: xr.Dataset, most: int | None) -> list[Direc
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Any, call: Call) -> xr.Dataset:
-    """See above; `shown` are the middles of a few rows: (column, row, ...). Errors: `NotOffered` where there is nothing to hold draws against."""
+    """Measure translations of images; the docstring of the module lists the variables.
+
+    `shown` (column, row, ...) contains the middle of a few rows.
+
+    Args:
+        fitted: The fitted model.
+        data: Rows.
+        options: Options of the translation.
+        call: The call of the analysis.
+
+    Returns:
+        The measures, and each one as figures.
+
+    Raises:
+        NotOffered: When there are no real images to compare samples with.
+    """
     ways = directions(fitted, data, options.rows)
     if not ways:
-        raise NotOffered("translate needs images to translate, and real ones of what is to be made")
+        raise NotOffered(
+            "translate: there are no images to translate, or no real images of the target kind. Use data that have both."
+        )
     learned: dict[str, Direction] = {}
     if call.reference is not None:
         most = IMAGES if "size" in call.reference else MANY
@@ -141,7 +183,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Any, call: Call) -> xr.Datase
     return out
 
 
-MEASURES = ("psnr", "ssim", "psnr_colors", "l1", "low_again")  # of each approach and row
+MEASURES = ("psnr", "ssim", "psnr_colors", "l1", "low_again")  # by approach and row
 
 
 def _measured(
@@ -192,7 +234,7 @@ def _measured(
 
 
 def _spectra(made: list[_Made], real: list[np.ndarray], approaches: list[str]) -> xr.Dataset:
-    """Energy of differences of neighbors, and of bands, against real images."""
+    """Return energies of neighbor differences and of bands, relative to real images."""
     energy = max(1e-12, float(np.mean([_gradients(y) for y in real])))
     out = xr.Dataset(
         {
@@ -213,7 +255,7 @@ def _spectra(made: list[_Made], real: list[np.ndarray], approaches: list[str]) -
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`images`, and `images_back`: what is given, what was made of it, x; the middle of each."""
+    """Return `images` and `images_back`: the middle of the condition image, the generated images and x."""
     event, out = Event.of(found), {}
     for suffix in ("", "_back"):
         if f"shown{suffix}" in found:
@@ -225,26 +267,29 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
 
 
 def _whole(x: np.ndarray) -> np.ndarray:
-    """Images with their channels: (row, channel, height, width)."""
+    """Return images with a channel dimension: (row, channel, height, width)."""
     return x if x.ndim == 4 else x[:, None]
 
 
 def _luma(x: np.ndarray, truth: np.ndarray, levels: int) -> np.ndarray:
-    """Luma, rounded, of an image that is held against another: (channel, height, width) -> (height, width), in the levels of x."""
+    """Return rounded luma in the levels of x: (channel, height, width) -> (height, width).
+
+    `truth` is the image that the luma is compared with.
+    """
     if len(x) != 3:
         return rounded(luma(x, truth), levels)
-    unit = 255 / (levels - 1)  # BT.601 is of 0 .. 255
+    unit = 255 / (levels - 1)  # BT.601 is defined for 0 .. 255
     return rounded(luma(x * unit, truth) / unit, levels)
 
 
 def _gradients(y: np.ndarray) -> float:
-    """Mean square of the differences of neighbors."""
+    """Return the mean square of differences between neighboring pixels."""
     y = y.astype(np.float64)
     return float(np.square(np.diff(y, axis=-1)).mean() + np.square(np.diff(y, axis=-2)).mean())
 
 
 def _images(rows: xr.Dataset, event: Event, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """What is given and x of each row, without padding: (channel, height, width) each."""
+    """Yield the condition image and x of each row, without padding: (channel, height, width) each."""
     for row, (height, width) in enumerate(sizes_of(rows)):
         part = event.given[name]
         scale = part.scale or rows["x"].shape[-1] // rows[name].shape[-1] or 1
@@ -254,12 +299,14 @@ def _images(rows: xr.Dataset, event: Event, name: str) -> Iterator[tuple[np.ndar
 
 
 class _Plain:
-    """What is made of an image without a model, in levels of x."""
+    """The baselines that need no model, in levels of x."""
 
     def __init__(self, event: Event, way: Direction, learned: Direction | None):
         self.levels = event.levels or 2
         part = event.given.get(way.name, event)
-        self.factor = (self.levels - 1) / ((part.levels or 2) - 1)  # levels of what is given to those of x
+        self.factor = (self.levels - 1) / (
+            (part.levels or 2) - 1
+        )  # from levels of the condition image to levels of x
         given, x = way.pairs[0][0], way.real[0]
         self.scale = part.scale or (x.shape[-1] // given.shape[-1] if way.name in event.given else 1)
         self.alike, self.colors = len(given) == len(x), None
@@ -272,7 +319,7 @@ class _Plain:
             self.colors = source, target
 
     def of(self, given: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-        """By name: (channel, height, width) each."""
+        """Return the baseline images by name: (channel, height, width) each."""
         given = given * self.factor
         if self.scale > 1:
             return {
@@ -286,7 +333,10 @@ class _Plain:
 
 
 class _Made:
-    """What was made of one image: (channel, height, width) by approach, in levels. Each image has random numbers of its own."""
+    """The generated images for one condition image: (channel, height, width) by approach, in levels.
+
+    Each image has its own random stream.
+    """
 
     def __init__(self, fitted: Fitted, way: Direction, i: int, draws: int, plain: _Plain, call: Call):
         given, self.truth = way.pairs[i]
@@ -310,7 +360,7 @@ class _Made:
         return rounded(x.reshape(self.shape), self.levels)
 
     def y(self, approach: str) -> np.ndarray:
-        """Luma, rounded: (height, width)."""
+        """Return rounded luma: (height, width)."""
         image = self.images[approach]
         return _luma(image, image if self.truth is None else self.truth, self.levels)
 
@@ -326,12 +376,12 @@ class _Made:
         ]
 
     def psnr(self, approach: str) -> float | None:
-        """In dB, of the range of levels."""
+        """Return PSNR in dB; the peak is the range of levels."""
         both = self._both(approach)
         return None if both is None else float(psnr(*both, self.levels - 1)[0])
 
     def ssim(self, approach: str) -> float | None:
-        """None of what is smaller than its window."""
+        """Return SSIM, or None for an image smaller than the window."""
         both = self._both(approach)
         return (
             None
@@ -340,7 +390,7 @@ class _Made:
         )
 
     def psnr_colors(self, approach: str) -> float | None:
-        """Of all channels; None of gray images."""
+        """Return PSNR of all channels, or None for a gray image."""
         if self.truth is None or len(self.truth) == 1:
             return None
         return float(
@@ -348,13 +398,13 @@ class _Made:
         )
 
     def l1(self, approach: str) -> float | None:
-        """The mean |error|, of the range of levels."""
+        """Return the mean |error| as a share of the range of levels."""
         if self.truth is None:
             return None
         return float(np.abs(self.images[approach] - self.truth.astype(np.float64)).mean() / (self.levels - 1))
 
     def low_again(self, approach: str) -> float | None:
-        """In dB, of all channels; None of an image that is not made larger."""
+        """Return PSNR in dB of all channels of the reduced image; None if the image is not enlarged."""
         if self.scale == 1 or len(self.given) != self.shape[0]:
             return None
         again = resized(self.images[approach], self.given.shape[-2], self.given.shape[-1])
@@ -362,11 +412,14 @@ class _Made:
 
     @property
     def spread(self) -> float:
-        """0 of a function, whose draws are all equal."""
+        """The mean standard deviation over samples; 0 for a deterministic model."""
         return float(self.draws.std(0, ddof=1).mean()) if len(self.draws) > 1 else 0.0
 
     def inside(self, rng: np.random.Generator) -> tuple[float, float]:
-        """Which share of x lies within the interval of the draws, and which should; x among equal draws has any place."""
+        """Return the share of x inside the interval of the samples, and its nominal value.
+
+        Where samples equal x, the rank of x among them is random.
+        """
         assert self.truth is not None
         n = len(self.draws)
         cut = max(1, round(TAIL * (n + 1)))
@@ -375,7 +428,10 @@ class _Made:
 
 
 def _class_kept(made: list[_Made], way: Direction, call: Call) -> dict[str, float]:
-    """By a classifier of the rows of the fit that are of the kind that is made; nothing where they or pairs have no classes."""
+    """Return accuracies on samples and pairs of a classifier trained on rows of the fit of the target kind.
+
+    The result is empty if rows or pairs have no classes.
+    """
     reference, rows = call.reference, way.rows
     truth = [m.truth for m in made if m.truth is not None]
     if (
@@ -404,7 +460,7 @@ def _class_kept(made: list[_Made], way: Direction, call: Call) -> dict[str, floa
 
 
 def _readable(made: list[_Made], way: Direction) -> dict[str, float]:
-    """R2 of each known number of what was given, from draws and from pairs."""
+    """Return R^2 of each known number of the condition image, predicted from samples and from pairs."""
     rows, truth = way.rows, [m.truth for m in made if m.truth is not None]
     if not way.conditions or "attribute" not in rows or len(truth) < ENOUGH:
         return {}
@@ -419,7 +475,7 @@ def _readable(made: list[_Made], way: Direction) -> dict[str, float]:
 
 
 def _shown(made: list[_Made], approaches: list[str]) -> dict[str, Any]:
-    """The middle of a few rows: what is given, in the size of x, what was made, and x where it is known."""
+    """Return the middle of a few rows: the condition image at the size of x, the generated images, and x if known."""
     side = min(SIDE, *(min(m.shape[-2:]) for m in made))
     known = all(m.truth is not None for m in made)
     columns = ["given", *(a for a in approaches if a != "copying"), *(["x"] if known else [])]

@@ -1,6 +1,8 @@
-"""Imputation: what is missing of rows, drawn given what is known, with intervals; and how good that is, of cells that are hidden to ask.
+"""Fill the missing values of a table with samples given the observed values, with intervals.
 
 x_m ~ p(x_m | x_o)          several times: multiple imputation (Rubin 1987)
+
+The quality is measured on observed cells that the analysis hides.
 """
 
 from __future__ import annotations
@@ -27,36 +29,43 @@ from probgen.errors import InputError
 from probgen.figures.tables import bars
 from probgen.readers.series import rounded
 
-needs = "a table with named columns, and draws given a part of x"
+needs = "a table with named columns, and samples conditional on a part of x"
 
 
 class Options(BaseOptions):
-    """How many draws, and what is hidden."""
+    """Options of the imputation."""
 
-    rows: int | None = Field(None, ge=1, description="at most so many rows, evenly spaced; all if not given")
-    draws: int = Field(20, ge=2, description="of each row")
-    level: float = Field(0.9, gt=0, lt=1, description="of the intervals")
+    rows: int | None = Field(
+        None, ge=1, description="greatest number of rows, evenly spaced; default: all rows"
+    )
+    draws: int = Field(20, ge=2, description="samples per row")
+    level: float = Field(0.9, gt=0, lt=1, description="probability of the intervals")
     hide: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="share of the known cells that are hidden at random, and held against what is drawn",
+        description="share of observed cells to hide at random, to compare them with their samples",
     )
 
 
 def applies(fitted: Fitted) -> bool:
-    """Of tables."""
+    """Return whether the event is a table and the family can be sampled from."""
     return bool(fitted.event.columns) and fitted.definition.offers("sample")
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
-    """table (row, feature), gaps filled: by the median of draws, by their most frequent class; low and high (row, feature), draws (draw, row, feature).
-    Each cell that was filled is also listed, with its interval, in `analyses/impute.tsv`.
+    """Impute missing values, and measure the quality on hidden cells.
 
-    `nominal_coverage` is what intervals should cover; those of unordered classes are NaN. What `hide` hides is for these figures alone, and stays in
-    the table as it is. With it, of each column: `column_coverage` (feature,) of
-    the intervals, `column_accuracy`, the share of classes that are found, and `column_rmse`, the root mean square error in deviations of the column; -1
-    where it does not apply; means of these over columns (`coverage_mean`, ...); all of hidden cells.
+    The result contains the filled `table` (row, feature), `low` and `high` (row, feature), and `draws` (draw,
+    row, feature). A missing number becomes the median of its samples, a missing class the most frequent one.
+    Each filled cell is also listed with its interval in `analyses/impute.tsv`.
+
+    `nominal_coverage` is the coverage that the intervals should have. Intervals of unordered classes are NaN.
+
+    Cells hidden by `hide` are used only for the quality measures; `table` keeps their observed values. The
+    measures per column are `column_coverage` of the intervals, `column_accuracy` of classes, and
+    `column_rmse`, the root mean square error in standard deviations of the column; -1 where a measure does
+    not apply. Their means over columns are `coverage_mean`, `accuracy_mean` and `rmse_mean`.
     """
     rows = evenly(data, options.rows)
     event, x = fitted.event, known_values(rows)
@@ -64,7 +73,9 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     rng = np.random.default_rng(key(call.seed, "hide"))
     hidden = known & (rng.random(x.shape) < options.hide)
     if known.all() and not hidden.any():
-        raise InputError("impute: no value is missing; hide some, hide = 0.2, to see how well they are found")
+        raise InputError(
+            "impute: no value is missing. Set hide = 0.2 to hide values and measure how well they are imputed."
+        )
 
     def drawn(there: np.ndarray) -> np.ndarray:
         given = {"x": np.where(there, x, np.nan), **conditions_in(rows, event)}
@@ -77,7 +88,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         i for i, column in enumerate(event.columns) if column.support == "token" and not column.ordered
     ]
     for bound in (low, high):
-        bound[:, unordered] = np.nan  # their numbers have no order
+        bound[:, unordered] = np.nan  # unordered classes have no interval
     dims = ("row", "feature")
     filled = np.where(known, x, _centers(draws, event))
     low, high = np.where(known, x, low), np.where(known, x, high)
@@ -94,7 +105,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         {"feature": [column.name for column in event.columns]},
         {"level": options.level},
     )
-    said = {"long_name": "of so many draws, where the truth is one more of them"}
+    said = {"long_name": "coverage of the intervals if the true value has the distribution of the samples"}
     nominal = 1 - 2 * _beyond(options.draws, options.level) / (options.draws + 1)
     found["nominal_coverage"] = ((), nominal, said)
     if "row" in rows.coords:
@@ -108,7 +119,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
 def _listed(
     filled: np.ndarray, low: np.ndarray, high: np.ndarray, known: np.ndarray, rows: xr.Dataset, event: Event
 ) -> dict[str, object]:
-    """Each cell that was filled: its row and column, by name, its value, and the bounds of its interval, in words."""
+    """List each filled cell: row and column by name, value, and bounds of the interval, as texts."""
     at = np.argwhere(~known)
     if not len(at):
         return {}
@@ -131,12 +142,12 @@ def _word(value: float, column: Column) -> str:
 
 
 def _centers(draws: np.ndarray, event: Event) -> np.ndarray:
-    """(draw, row, feature) -> (row, feature)."""
+    """Return the point estimates of all columns: (draw, row, feature) -> (row, feature)."""
     return np.stack([_center(draws[..., i], column) for i, column in enumerate(event.columns)], -1)
 
 
 def _center(draws: np.ndarray, column: Column) -> np.ndarray:
-    """The median of numbers, rounded where they are whole; of classes the most frequent one: (draw, row) -> (row,)."""
+    """Return the median of numbers (rounded if they are whole), or the most frequent class: (draw, row) -> (row,)."""
     if column.support in ("token", "binary"):
         levels = 2 if column.support == "binary" else column.levels or 1
         return np.asarray((draws[..., None] == np.arange(levels)).sum(0).argmax(-1), dtype=np.float64)
@@ -145,12 +156,12 @@ def _center(draws: np.ndarray, column: Column) -> np.ndarray:
 
 
 def _beyond(n: int, level: float) -> int:
-    """Which of n sorted draws, from either end, bounds an interval that so large a share of further draws is in, or nearly so: from 1."""
+    """Return the position, from 1 at either end of n sorted samples, of the bounds of an interval of a level."""
     return max(1, round((n + 1) * (1 - level) / 2))
 
 
 def _interval(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Its bounds: (draw, ...) -> (...)."""
+    """Return the bounds of the interval of samples: (draw, ...) -> (...)."""
     beyond = _beyond(len(draws), level)
     ordered = np.sort(draws, axis=0)
     return ordered[beyond - 1], ordered[-beyond]
@@ -159,7 +170,7 @@ def _interval(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
 def _assessed(
     x: np.ndarray, filled: np.ndarray, draws: np.ndarray, hidden: np.ndarray, event: Event, options: Options
 ) -> dict[str, object]:
-    """What was hidden against what was drawn."""
+    """Compare hidden values with samples."""
     numbers: dict[str, list[float]] = {"coverage": [], "accuracy": [], "rmse": []}
     for i, column in enumerate(event.columns):
         at = hidden[:, i]
@@ -184,7 +195,7 @@ def _assessed(
             found[f"column_{name}"] = (
                 "feature",
                 np.nan_to_num(kept, nan=-1.0),
-                {"long_name": "-1 where it does not apply"},
+                {"long_name": "-1 for columns where it does not apply"},
             )
     if real:
         found["coverage_real"] = ((), float(np.mean([numbers["coverage"][i] for i in real])))
@@ -192,7 +203,7 @@ def _assessed(
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`gaps`: how much is missing of each column; `coverage`: of intervals, where cells were hidden."""
+    """Return `gaps` (share of missing values per column) and, with hidden cells, `coverage` of the intervals."""
     names, title = [str(name) for name in found["feature"].values], found.attrs["title"]
     share = found["missing"].values.mean(0)
     drawn = {"gaps": bars(names, {"missing": share}, "share of rows", title)}

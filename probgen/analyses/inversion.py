@@ -1,4 +1,7 @@
-"""Inversion: codes of real rows, by an encoder and by search; what is kept of a row, and what can be done with its code."""
+"""Find latent codes of real rows, by an encoder and by search.
+
+The analysis measures reconstructions, and uses the codes for edits and interpolations.
+"""
 
 from __future__ import annotations
 
@@ -34,34 +37,49 @@ __all__ = ["Options", "applies", "check", "figures", "needs", "run"]
 METHODS = ("encoder", "mean", "start", "held", "codes", "posterior")
 Method = Literal["encoder", "mean", "start", "held", "codes", "posterior"]
 SAID = {
-    "encoder": "the code that the encoder gives",
-    "mean": "one code, searched for from the mean of draws",
-    "start": "one code, searched for from the encoder's",
-    "held": "the same, kept where the encoder is at home",
+    "encoder": "the code of the encoder",
+    "mean": "one code, found by a search from the mean of sampled codes",
+    "start": "one code, found by a search from the encoder's code",
+    "held": "one code, found by a search from the encoder's code that stays near codes of the encoder",
     "codes": "several codes, mixed at a place of the generator",
-    "posterior": "a draw from q(z given x), decoded",
+    "posterior": "a sample from q(z given x), decoded",
 }
 
 
 class Options(WorkOptions):
-    """By what methods, and what is done with codes."""
+    """Options of the methods and of the use of codes."""
 
     methods: tuple[Method, ...] | None = Field(
-        None, min_length=1, description="by default all that the model has"
+        None, min_length=1, description="methods of inversion; default: all methods that the model supports"
     )
 
 
 def check(event: Event, options: Options) -> None:
-    """Errors: `InputError` for an event that codes are not searched for of."""
+    """Check that codes of the event can be found.
+
+    Args:
+        event: The event of the data.
+        options: Options of the inversion.
+
+    Raises:
+        InputError: When the event is not an array of numbers of fixed shape.
+    """
     if event.support == "token" or None in event.shape:
-        raise InputError(f"codes are searched for of arrays of numbers, not of {event}")
+        raise InputError(
+            f"inversion needs arrays of numbers of fixed shape, and the event is {event}. Choose another analysis."
+        )
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
-    """`reconstruction (approach, row, *event)`, `psnr`, `code (coded, row, *dims)`, `distance`, `attribute_error`; edits, interpolations, diffusions."""
+    """Invert rows by each method.
+
+    The result contains `reconstruction` (approach, row, *event), `psnr` (approach, row), `code` (coded, row,
+    *dims) and its `distance` (coded, row). With a scorer it also contains `attribute_error` and edits of
+    rows. It also has interpolations, and for images diffusions (patches adapted to another image).
+    """
     judged = options.scorer is not None or boundaries_file(call) is not None
     if not judged:
-        why = "nobody tells attributes; give scorer, or find the boundaries of the run first"
+        why = "there is no scorer of attributes (set scorer, or find the boundaries of the run first)"
         refuse_unused(options, why, "attribute", "by", "hold", "along", "feature_weight")
     space, bounds = (
         known_or_found(
@@ -113,22 +131,22 @@ def _each(found: xr.Dataset, figure: str, methods: list[str], form: str) -> str:
 
 
 def _methods(its: Inverting, options: Options) -> list[str]:
-    """Those that are asked for, or all that the model has. Errors: `NotOffered`, `InputError` for options of others."""
+    """Return the requested methods, or all that the model supports; an option of an unused method is refused."""
     lacking: dict[str, str] = {}
     if not its.has_encoder:
-        why = "there is no encoder: analyze a run of the family 'inverter'"
+        why = "the model has no encoder. Analyze a run of the family 'inverter'."
         lacking = dict.fromkeys(("encoder", "start", "held"), why)
     if not its.mixable:
-        lacking["codes"] = "the generator has no maps where codes could be mixed"
+        lacking["codes"] = "the generator has no feature maps at which codes can be mixed"
     if not (its.has_encoder and its.draws_posterior):
-        lacking["posterior"] = "the model draws nothing from a q(z given x)"
+        lacking["posterior"] = "the model has no q(z given x) to sample from"
     for name in options.methods or ():
         if name in lacking:
             raise NotOffered(f"method {name!r}: {lacking[name]}")
     wanted = [name for name in METHODS if name not in lacking and name in (options.methods or METHODS)]
     for method, names in {"codes": ("codes", "place"), "held": ("held_weight",)}.items():
         if method not in wanted and not (method == "held" and its.has_encoder and _is_image(its.event)):
-            refuse_unused(options, f"there is no method {method!r} here", *names)
+            refuse_unused(options, f"the method {method!r} is not used", *names)
     return wanted
 
 
@@ -145,7 +163,7 @@ def _by_methods(
     call: Call,
     wanted: list[str],
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Codes by method, where there is one of each row, and x of them."""
+    """Return the codes of the methods with one code per row, and the reconstructions of all methods."""
     start = its.by_encoder(rows) if its.has_encoder else None
     codes: dict[str, np.ndarray] = {}
     made: dict[str, np.ndarray] = {}
@@ -172,12 +190,18 @@ def _by_methods(
 def _of_codes(
     its: Inverting, truth: np.ndarray, rest: Mapping[str, np.ndarray], codes: Mapping[str, np.ndarray]
 ) -> xr.Dataset:
-    """`code (coded, row, *dims)`, their `distance (coded, row)` from the mean of draws; of a pair `log_p (coded, row)`, log p(x given z)."""
+    """Return `code`, its `distance` (coded, row) from the mean of sampled codes, and for a pair `log_p` (coded, row).
+
+    `log_p` is log p(x given z).
+    """
     dims, names = ("coded", "row"), [*codes]
     far = np.stack(
         [its.domain.distance(its.tensor(code).to(its.domain.mean)).cpu().numpy() for code in codes.values()]
     )
-    said = {"units": "deviations of draws", "long_name": "root mean square distance from the mean of draws"}
+    said = {
+        "units": "deviations of draws",
+        "long_name": "root mean square distance from the mean of sampled codes",
+    }
     found = xr.Dataset(
         {
             "code": ((*dims, *its.space.dims), np.stack([*codes.values()])),
@@ -208,12 +232,12 @@ def _of_codes(
 def _kept(
     its: Inverting, rows: xr.Dataset, truth: np.ndarray, made: Mapping[str, np.ndarray], bounds: xr.Dataset
 ) -> xr.Dataset:
-    """How far scores of reconstructions are from those of rows."""
+    """Return mean differences between attribute scores of reconstructions and of rows."""
     scores = its.told(truth, rows)
     errors = np.stack([its.attribute_errors(x, scores, rows) for x in made.values()])
     attrs = {
         "units": f"deviations of the scores over {its.deviation[1]}",
-        "long_name": "mean distance from the score of x",
+        "long_name": "mean absolute difference from the score of x",
     }
     found = xr.Dataset(
         {"attribute_error": (("approach", "factor"), errors, attrs)},
@@ -225,7 +249,7 @@ def _kept(
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`reconstructions` by each method, `edit_NAME` of real rows, `interpolations`, `diffusion`."""
+    """Return `reconstructions`, `edit_NAME` of real rows, `interpolations` and `diffusion`."""
     event, title = Event.of(found), found.attrs["title"]
     methods = [str(name) for name in found["approach"].values]
     n = int(found.attrs["pictured"])

@@ -1,4 +1,4 @@
-"""Latent space: codes of rows, reconstructions, ways from code to code and at random, the plane of two dimensions."""
+"""Show a latent space: codes of rows, reconstructions, interpolations, random walks, and a grid of two dimensions."""
 
 from __future__ import annotations
 
@@ -24,30 +24,34 @@ from probgen.contract.options import Options as BaseOptions
 from probgen.contract.rows import evenly
 from probgen.data.describe import symbols_of
 from probgen.errors import NotOffered
-from probgen.latents.clusters import (  # here: its import draws from Python's generator
+from probgen.latents.clusters import (  # at the top: its import uses Python's random generator
     agreement,
     cluster,
     plane,
 )
 
-needs = "a latent vector that can be drawn given x"
+needs = "a latent vector that can be sampled given x"
 
 
 class Options(BaseOptions):
-    """What to look at."""
+    """Options of the codes and of the figures."""
 
     codes: int = Field(default=1000, ge=2, description="rows to encode, evenly spaced")
-    clusters: int | None = Field(default=None, ge=2, description="of the codes, by k-means, against labels")
-    rows: int = Field(default=8, ge=2, description="reconstructions, interpolations and walks")
-    steps: int = Field(default=10, ge=2, description="of each interpolation and walk")
-    stride: float = Field(
-        default=0.4, gt=0, le=1, description="of a walk, in standard deviations of the prior"
+    clusters: int | None = Field(
+        default=None,
+        ge=2,
+        description="number of k-means clusters of the codes, compared with labels; default: none",
     )
-    side: int = Field(default=15, ge=2, description="images of a side of the plane")
+    rows: int = Field(default=8, ge=2, description="number of reconstructions, interpolations and walks")
+    steps: int = Field(default=10, ge=2, description="steps of each interpolation and walk")
+    stride: float = Field(
+        default=0.4, gt=0, le=1, description="step size of a walk, in standard deviations of the prior"
+    )
+    side: int = Field(default=15, ge=2, description="images per side of the grid (two latent dimensions)")
 
 
 def applies(fitted: Fitted) -> bool:
-    """Of families that name a latent vector."""
+    """Return whether the family can be sampled from and has a latent vector."""
     return fitted.definition.offers("sample") and _vector(fitted) is not None
 
 
@@ -56,7 +60,11 @@ def _vector(fitted: Fitted) -> str | None:
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
-    """Codes (row, latent), labels and clusters; x, reconstructions, interpolations and walks; how clusters agree with labels."""
+    """Encode rows, and decode codes, interpolations and random walks.
+
+    The result contains codes (row, latent), labels and clusters, and x with its reconstructions,
+    interpolations and walks. With clusters and labels it also contains their agreement.
+    """
     name, event = _vector(fitted), fitted.event
     assert name is not None
     rows = evenly(data, options.codes)
@@ -75,7 +83,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     shown = min(options.rows, len(z))
     few = np.arange(shown) * len(z) // shown
     z, known = z[few], conditions_in(rows.isel(row=few), event)
-    # the class of M2, say
+    # for example the class of M2
     known |= {k: drawn[k].values[0][few] for k in latents_of(fitted.module) if k != name}
     found["x"] = (("image", *event.dims), rows["x"].values[few])
     between = latents.interpolate(z, np.roll(z, -1, 0), options.steps)
@@ -92,7 +100,10 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
 def _decoded(
     fitted: Fitted, name: str, z: np.ndarray, known: dict[str, np.ndarray], call: Call
 ) -> np.ndarray:
-    """What codes stand for, the mean where the family knows it: (image, step, latent) -> (image, step, *event)."""
+    """Decode codes: (image, step, latent) -> (image, step, *event).
+
+    If the family has no decoder, x is sampled given the codes.
+    """
     images, steps = z.shape[:2]
     given: dict[str, Any] = {name: z.reshape(images * steps, -1)}
     given |= {k: np.repeat(v, steps, axis=0) for k, v in known.items()}
@@ -104,7 +115,7 @@ def _decoded(
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`codes` in the plane; of images `reconstructions`, `interpolations`, `walks`, `grid`."""
+    """Return `codes` in a plane, and for images `reconstructions`, `interpolations`, `walks` and `grid`."""
     event, title = Event.of(found), found.attrs["title"]
     z, label = found[found.attrs["latent"]].values, found["label"].values if "label" in found else None
     names = list(symbols_of(found["label"])) if label is not None else []

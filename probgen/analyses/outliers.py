@@ -1,7 +1,7 @@
-"""Outliers: the rows that a model finds least likely, and the columns that make them so.
+"""Find the rows that a model finds least likely, and the columns that make them unlikely.
 
-Of row x and column i the surprise is -log p(x_i | all other columns) = log p(x_-i) - log p(x); what it is of a usual row is taken off. Columns
-are named one after the other, and those that are named are no longer among the others.
+The surprise of row x and column i is -log p(x_i | all other columns) = log p(x_-i) - log p(x), minus its mean
+over typical rows. Columns are named one after another, and a named column is then treated as missing.
 """
 
 from __future__ import annotations
@@ -24,26 +24,29 @@ from probgen.errors import NotOffered
 from probgen.figures.tables import cells
 
 needs = "a table with named columns, and scores of rows with missing values"
-TYPICAL = 200  # rows by which the usual surprise of a column is told
-NAMED = 2.0  # nats more than usual from which on a column is named
+TYPICAL = 200  # at most, rows that define the usual surprise of a column
+NAMED = 2.0  # a column with more nats than this beyond the usual is named
 
 
 class Options(BaseOptions):
-    """How many rows."""
+    """Options of the list of outliers."""
 
-    rows: int = Field(20, ge=1, description="least likely rows")
-    named: int = Field(3, ge=1, description="columns that are named of each")
+    rows: int = Field(20, ge=1, description="number of least likely rows")
+    named: int = Field(3, ge=1, description="greatest number of named columns per row")
 
 
 def applies(fitted: Fitted) -> bool:
-    """Of tables that are known in part."""
+    """Return whether the event is a table and the family scores rows with missing values."""
     accepts = "observed" in fitted.definition.accepts
     return bool(fitted.event.columns) and fitted.definition.offers("score") and accepts
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
-    """Of the least likely rows, least likely first: `place` in the data, `log_prob` (row,), `surprise` (row, feature) in nats more than usual, x, and
-    `why`: the columns that are most surprising, with their values. `log_prob_rows` is of all rows.
+    """Return the least likely rows, least likely first.
+
+    The result contains `place` (position in the data), `log_prob` (row,), `surprise` (row, feature) in nats
+    more than usual, `x`, and `why`: the most surprising columns with their values. `log_prob_rows` contains
+    all rows.
     """
     if "observed" in data:
         data = data.assign(x=(data["x"].dims, known_values(data), data["x"].attrs)).drop_vars("observed")
@@ -56,7 +59,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     values = frame(few["x"]).astype(object)
     why = [
         ", ".join(f"{names[j]} = {values.iloc[i, j]!s} ({surprise[i, j]:+.1f})" for j in columns)
-        or "no column by itself"
+        or "no single column"
         for i, columns in enumerate(named)
     ]
     called = data["row"].values[order] if "row" in data.coords else order
@@ -69,7 +72,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
             "surprise": (
                 ("row", "feature"),
                 np.nan_to_num(surprise),
-                {"units": "nat", "long_name": "more than usual"},
+                {"units": "nat", "long_name": "surprise beyond the usual"},
             ),
             "x": (("row", "feature"), few["x"].values, few["x"].attrs),
             "log_prob_rows": ("all_rows", scores, {"units": "nat"}),
@@ -81,17 +84,17 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
 def _scores(fitted: Fitted, data: xr.Dataset, call: Call) -> np.ndarray:
     found = score(fitted, data, **call.common)
     if "log_prob" not in found:
-        raise NotOffered(f"{fitted.family} has no likelihood")
+        raise NotOffered(f"the family {fitted.family!r} has no likelihood. Use a family that has one.")
     return np.asarray(found["log_prob"].values, dtype=np.float64)
 
 
 def _explained(
     fitted: Fitted, rows: xr.Dataset, usual: np.ndarray, most: int, call: Call
 ) -> tuple[np.ndarray, list[list[int]]]:
-    """The surprise of each cell, more than usual: (row, feature), and the columns that are named of each row.
+    """Return the surprise of each cell beyond the usual, (row, feature), and the named columns of each row.
 
-    The most surprising column is named first, and taken for missing when the others are looked at: one wild value makes all that
-    go with it surprising as well.
+    The most surprising column is named first and then treated as missing, because one wild value makes all
+    related columns surprising.
     """
     x = rows["x"].values.astype(np.float64)
     left = x.copy()
@@ -115,7 +118,7 @@ def _explained(
 
 
 def _surprise(fitted: Fitted, rows: xr.Dataset, call: Call) -> np.ndarray:
-    """-log p(x_i | others) of rows: (row, feature), NaN where a value is missing."""
+    """Return -log p(x_i | others): (row, feature), NaN where a value is missing."""
     x = rows["x"].values.astype(np.float64)
     whole, found = _scores(fitted, rows, call), np.full(x.shape, np.nan)
     for i in range(x.shape[1]):
@@ -127,7 +130,7 @@ def _surprise(fitted: Fitted, rows: xr.Dataset, call: Call) -> np.ndarray:
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`surprise`: which columns make each row odd."""
+    """Return the figure `surprise`: the surprise of each column in each row."""
     names = [str(name) for name in found["feature"].values]
     rows = [str(name) for name in found["called"].values]
     return {

@@ -1,4 +1,4 @@
-"""What can be done with codes of real rows: edits of one attribute, ways from row to row, patches in the context of others."""
+"""Use codes of real rows: edit one attribute, interpolate between rows, and insert patches into other rows."""
 
 from __future__ import annotations
 
@@ -18,29 +18,40 @@ from probgen.inference import degradations
 
 
 class WorkOptions(SearchOptions, MoveOptions):
-    """What is done with codes."""
+    """Options of the use of codes."""
 
     held_weight: float = Field(
-        0.02, gt=0, description="of the distance from the encoder's code, in the method held"
+        0.02, gt=0, description="weight of the distance from the encoder's code (method held)"
     )
     feature_weight: float = Field(
         0.0,
         ge=0,
-        description="of the scorer's features of x, of one code; errors of attributes are then told by the same network",
+        description="weight of the scorer's features of x in the search; the scorer also measures the errors",
     )
     attribute: str | tuple[str, ...] | None = Field(
-        None, description="edited in real rows; by default each whose boundary is better than chance"
+        None,
+        description="attribute to edit, or several; default: each with a boundary better than chance",
     )
-    by: float = Field(1.5, description="of an edit, in deviations of n . c over draws")
-    reach: float = Field(3.0, gt=0, description="deviations from the middle of a strip to its ends")
-    steps: int = Field(7, ge=2, description="images in a strip, and from one row to another")
+    by: float = Field(1.5, description="size of an edit, in standard deviations along the boundary's normal")
+    reach: float = Field(3.0, gt=0, description="standard deviations from the middle of a strip to its ends")
+    steps: int = Field(7, ge=2, description="images in a strip, and in an interpolation between rows")
     patch: float = Field(
-        0.5, gt=0, lt=1, description="side of the patch that is put into other rows, as a share of theirs"
+        0.5,
+        gt=0,
+        lt=1,
+        description="side of the patch inserted into other rows, as a share of the image's side",
     )
 
 
 def best_of(codes: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Of the method whose codes serve edits best: near to x, and where the encoder is at home."""
+    """Return the codes of the method that suits edits best: near x, and near codes of the encoder.
+
+    Args:
+        codes: Codes by method, (row, *dims) each.
+
+    Returns:
+        Codes, (row, *dims).
+    """
     return codes[next(name for name in ("held", "start", "mean", "encoder", "posterior") if name in codes)]
 
 
@@ -52,7 +63,23 @@ def edited_rows(
     bounds: xr.Dataset,
     options: WorkOptions,
 ) -> xr.Dataset:
-    """`own (approach, edited)`, the change of the attribute that is edited, beside that of draws; strips of real rows."""
+    """Edit attributes of real rows.
+
+    Args:
+        its: The generator.
+        rows: The rows.
+        rest: Conditions and other latents of the rows.
+        codes: Codes by method, (row, *dims) each.
+        bounds: Boundaries, by `factor`.
+        options: Options of the use of codes.
+
+    Returns:
+        `own` (of, edited), the change of the edited attribute by method and for samples, and strips of real
+        rows.
+
+    Raises:
+        InputError: When an attribute is unknown.
+    """
     names = [str(name) for name in bounds["factor"].values]
     asked = [options.attribute] if isinstance(options.attribute, str) else options.attribute
     for name in asked or ():
@@ -93,7 +120,7 @@ def edited_rows(
     )
     attrs = {
         "units": "deviations of the scores",
-        "long_name": f"mean change of the attribute by an edit of {options.by:g}",
+        "long_name": f"mean change of the attribute by an edit of {options.by:g} deviations",
     }
     found = xr.Dataset(
         {
@@ -110,7 +137,17 @@ def edited_rows(
 def between_rows(
     its: Inverting, codes: np.ndarray, rest: Mapping[str, np.ndarray], options: WorkOptions
 ) -> xr.Dataset:
-    """`interpolation (image, way, *event)`: from the code of each row to that of the next."""
+    """Interpolate from the code of each row to the code of the next row.
+
+    Args:
+        its: The generator.
+        codes: Codes of the rows, (row, *dims).
+        rest: Conditions and other latents of the rows.
+        options: Options of the use of codes.
+
+    Returns:
+        `interpolation` (image, way, *event).
+    """
     few = codes[: options.pictured]
     flat = few.reshape(len(few), -1)
     way = latents.interpolate(flat, np.roll(flat, -1, 0), options.steps)
@@ -129,8 +166,21 @@ def between_rows(
 def diffused_rows(
     its: Inverting, rows: xr.Dataset, truth: np.ndarray, rest: Mapping[str, np.ndarray], options: WorkOptions
 ) -> xr.Dataset:
-    """A patch of each row in the context of the next (Zhu et al. 2020, section 3.4): the patch alone is compared, from the encoder's code
-    of both together, or from the draws that are nearest to them."""
+    """Insert a patch of each row into the next row, and adapt the result (Zhu et al. 2020, section 3.4).
+
+    Only the patch is compared. The search starts at the encoder's code of the composed image, or at the
+    nearest samples if there is no encoder.
+
+    Args:
+        its: The generator.
+        rows: The rows.
+        truth: Their x, (row, *event).
+        rest: Conditions and other latents of the rows.
+        options: Options of the use of codes.
+
+    Returns:
+        `pasted` and `diffused`, (image, *event) each.
+    """
     few = rows.isel(row=slice(0, options.pictured))
     x, some = truth[: options.pictured], {name: value[: options.pictured] for name, value in rest.items()}
     inside = middle(x.shape[1:], options.patch)

@@ -1,4 +1,7 @@
-"""Re-scoring: which layer of a generator decides each attribute (HiGAN: Yang, Shen & Zhou, IJCV 2021), or that none stands out."""
+"""Find the layer of a generator that decides each attribute, or report that no layer stands out.
+
+The method is the re-scoring of HiGAN (Yang, Shen & Zhou, IJCV 2021).
+"""
 
 from __future__ import annotations
 
@@ -25,21 +28,29 @@ rowless = True
 
 
 class Options(MoveOptions):
-    """How codes are moved."""
+    """Options of the moves."""
 
-    by: float = Field(2.0, gt=0, description="length of all moves in deviations of codes, in one layer alone")
+    by: float = Field(
+        2.0,
+        gt=0,
+        description="length of each move, in standard deviations of codes; one layer moves at a time",
+    )
     random: int = Field(39, ge=1, description="number of random directions to compare with")
-    measured: int = Field(200, ge=2, description="codes that are moved")
+    measured: int = Field(200, ge=2, description="number of codes to move")
 
 
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
-    """`effect (edited, layer, factor)` with its error, those of random directions, and what stands out."""
+    """Move codes in one layer at a time, and score the results again.
+
+    The result contains `effect` (edited, layer, factor) with its error and interval, the effects of random
+    directions, and the layers that stand out.
+    """
     space, found = known_or_found(fitted, data, options, call)
     if "layer" not in space.dims[:1]:
-        raise NotOffered(f"codes of {space.latent!r} have no layers that could be moved alone")
+        raise NotOffered(f"latent = {space.latent!r}: its codes have no layers. Choose a latent with layers.")
     there = np.flatnonzero(np.isfinite(space.base.values).all(1))[: options.measured]
     if len(there) < 2:
-        raise NotOffered("scorer: fewer than two draws have scores that are all known")
+        raise NotOffered("scorer: fewer than two samples have all scores. Use another scorer.")
     few = space.some(there)
     names = [str(name) for name in found["factor"].values]
     moves = np.stack(
@@ -50,9 +61,9 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
             few.seen, few.codes, moves, by=options.by, random=options.random, among=space.codes, names=names,
             seed=call.seed,
         )  # fmt: skip
-    except InputError as error:  # of scores that are constant, or not known after a move
+    except InputError as error:  # scores are constant, or missing after a move
         raise NotOffered(str(error)) from None
-    chance = found["chance"].values.astype(bool)  # along these nothing is known to change
+    chance = found["chance"].values.astype(bool)  # moves along these boundaries have no known effect
     called, named = r.called & ~chance[:, None], np.where(chance, -1, r.layer)
     width = student.ppf(0.975, len(few) - 1)
     own = np.arange(len(names))
@@ -65,20 +76,20 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
             "error": (dims, r.error),
             "low": (dims, r.effect - width * r.error),
             "high": (dims, r.effect + width * r.error),
-            "rectified": (dims, r.rectified, {"long_name": "mean of max(change, 0), HiGAN's statistic"}),
+            "rectified": (dims, r.rectified, {"long_name": "mean of max(change, 0), the statistic of HiGAN"}),
             "random": (
                 ("direction", "layer", "factor"),
                 r.random,
                 {"units": "deviations of the scores over the codes that are moved"},
             ),
             "own": (("edited", "layer"), change),
-            "share": (("edited", "layer"), share, {"long_name": "of the summed effect"}),
+            "share": (("edited", "layer"), share, {"long_name": "share of the summed effect"}),
             "p": (("edited", "layer"), r.p),
             "called": (("edited", "layer"), called),
             "named": (
                 "edited",
                 named,
-                {"long_name": "the layer of the largest effect where it stands out, else -1"},
+                {"long_name": "layer of the largest effect if it stands out, else -1"},
             ),
             "standing_out": float((named >= 0).mean()),
         },
@@ -101,7 +112,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`layers`: of each attribute its change by layer, with intervals; `share` of the summed effect."""
+    """Return `layers` (change of each attribute by layer, with intervals) and `share` of the summed effect."""
     names, layers = [str(n) for n in found["edited"].values], [str(i) for i in found["layer"].values]
     own = np.arange(len(names))
     chance = np.abs(found["random"].values).max((0, 1))

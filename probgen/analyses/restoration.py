@@ -1,7 +1,7 @@
-"""Restoration: pictures of which something is lost, and what a generator that has learned such pictures puts there.
+"""Restore degraded images with a generator, and compare the results with the truth and with plain baselines.
 
-Of each task the same rows are degraded, restored by codes of which the generator makes what is seen, and compared with the truth, beside
-plain baselines that know no picture but the one (Gu, Shen & Zhou, CVPR 2020).
+For each task the same rows are degraded and then restored: the method searches for codes whose degraded
+output matches the degraded image. The baselines use no other image (Gu, Shen & Zhou, CVPR 2020).
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ __all__ = ["Options", "applies", "check", "figures", "needs", "run"]
 
 Task = Literal["inpainting", "colorization", "super-resolution", "denoising", "deblurring", "dequantization"]
 METHODS = {
-    "plain": "what is known, made a picture: the mean of known pixels, gray, bicubic, or as it is seen",
-    "smooth": "what is hidden by its neighbors (harmonic), or a Gaussian of one pixel over noise",
-    "one": "one code, searched for from the draws that are nearest to what is seen",
-    "codes": "several codes, mixed at a place of the generator, from around the same",
-    "posterior": "a draw from p(x given what is known)",
+    "plain": "the mean of visible pixels, the gray image, bicubic enlargement, or the degraded image",
+    "smooth": "hidden pixels by harmonic interpolation of their neighbors, or a Gaussian blur of one pixel over noise",
+    "one": "one code, found by a search from the samples nearest to the degraded image",
+    "codes": "several codes, mixed at a place of the generator, from a neighborhood of the same start",
+    "posterior": "a sample from p(x given the visible pixels)",
 }
 
 BASELINES = ("plain", "smooth")
@@ -60,30 +60,36 @@ USED_BY = {
 
 
 class Options(SearchOptions):
-    """What is lost."""
+    """Options of the degradations and of the search."""
 
     tasks: tuple[Task, ...] | None = Field(
-        None, min_length=1, description="by default the first four, colorization of colors"
+        None,
+        min_length=1,
+        description="tasks; default: inpainting, colorization (color images only), super-resolution, denoising",
     )
-    n: int = Field(2000, ge=10, description="codes of draws")
-    codes: int = Field(5, ge=1, description="of the method of several codes")
+    n: int = Field(2000, ge=10, description="number of sampled codes")
+    codes: int = Field(5, ge=1, description="codes per row in the method of several codes")
     prior: float = Field(
         0.02,
         ge=0,
-        description="weight of how far a code is from the mean of draws, in the method of one code",
+        description="weight of a code's distance from the mean of sampled codes (method of one code)",
     )
     hole: float = Field(
-        0.375, gt=0, lt=1, description="inpainting: side of what is hidden, as a share of the image's"
+        0.375,
+        gt=0,
+        lt=1,
+        description="inpainting: side of the hidden rectangle, as a share of the image's side",
     )
     mask: str | None = Field(
-        None, description="inpainting: an image of the same size, white where x is hidden, instead of a hole"
+        None,
+        description="inpainting: image file of the same size, white where x is hidden, instead of a hole",
     )
-    factor: int = Field(4, ge=2, description="super-resolution: how many times smaller the sides are")
+    factor: int = Field(4, ge=2, description="super-resolution: factor by which the sides are reduced")
     sigma: float = Field(
-        0.1, gt=0, description="denoising: deviation of the noise, as a share of the peak of x"
+        0.1, gt=0, description="denoising: standard deviation of the noise, as a share of the peak of x"
     )
-    blur: float = Field(1.5, gt=0, description="deblurring: deviation of the Gaussian, in pixels")
-    levels: int = Field(4, ge=2, description="dequantization: values that are left of each color")
+    blur: float = Field(1.5, gt=0, description="deblurring: standard deviation of the Gaussian, in pixels")
+    levels: int = Field(4, ge=2, description="dequantization: number of levels left per color")
 
     @model_validator(mode="after")
     def _used_by_tasks(self) -> Options:
@@ -91,18 +97,26 @@ class Options(SearchOptions):
         for name, task in USED_BY.items():
             if getattr(self, name) != type(self).model_fields[name].default and task not in tasks:
                 raise ValueError(
-                    f"{name} has no effect without the task {task}: leave it out, or add the task"
+                    f"{name} has no effect without the task {task}. Leave it out, or add the task."
                 )
         if self.mask is not None and self.hole != type(self).model_fields["hole"].default:
-            raise ValueError("hole has no effect with a mask: leave one of them out")
+            raise ValueError("hole has no effect with a mask. Leave out hole or mask.")
         if len(set(tasks)) < len(tasks):
-            raise ValueError(f"tasks = {list(tasks)}: each one once")
+            raise ValueError(f"tasks = {list(tasks)}: a task is repeated. List each task once.")
         return self
 
 
 @dataclass(frozen=True)
 class Lost:
-    """One task: what is seen of rows, by which degradation, and what baselines make of it."""
+    """The degraded rows of one task.
+
+    Attributes:
+        seen: The degraded rows; their shape depends on the task. NaN where a value is hidden.
+        degradation: The degradation as a function.
+        shown: The degraded rows at the size of x, for the figure.
+        baselines: Restorations of the baselines, (row, *event) each.
+        observed: True where x is visible (inpainting), or None.
+    """
 
     seen: np.ndarray
     degradation: Degradation
@@ -112,24 +126,37 @@ class Lost:
 
 
 def check(event: Event, options: Options) -> None:
-    """Errors: `InputError` for an event that is no image, and for a task that does not suit it."""
+    """Check that the event is an image that suits the tasks.
+
+    Args:
+        event: The event of the data.
+        options: Options of the restoration.
+
+    Raises:
+        InputError: When the event is not an image, or does not suit a task.
+    """
     event.image()
     for task in options.tasks or ():
         if task == "colorization" and not _colored(event):
-            raise InputError("colorization is of images of three colors: leave it out of tasks")
+            raise InputError("tasks: colorization needs images of three colors. Leave it out of tasks.")
     if "inpainting" in (options.tasks or USUAL) and _suits("inpainting", event, options):
         _hidden(event, options)
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
-    """`restored (task, approach, row, *event)`, `psnr (task, approach, row)`, `attribute_error (task, approach, factor)`; figures `psnr_TASK_METHOD`, `gain_TASK`."""
+    """Restore rows in each task by each method.
+
+    The result contains `restored` (task, approach, row, *event), `psnr` (task, approach, row), and with a
+    scorer `attribute_error` (task, approach, factor). Its figures are `psnr_TASK_METHOD`, `gain_TASK` and
+    `attribute_error_TASK_METHOD`.
+    """
     event = fitted.event
     check(event, options)
     wanted = scored(fitted, by_condition(fitted, options), call)
     its = Inverting.of(space_of(fitted, data, wanted, call), wanted, data, call)
     if not its.mixable:
         refuse_unused(
-            options, "the generator has no maps where several codes could be mixed", "codes", "place"
+            options, "the generator has no feature maps at which codes can be mixed", "codes", "place"
         )
     rows = evenly(data, options.rows)
     truth, rest = rows["x"].values.astype(np.float64), its.rest(rows)
@@ -166,7 +193,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
             "seen": (
                 ("task", "row", *event.dims),
                 np.stack(shown),
-                {"long_name": "what is seen, as a picture; NaN where nothing is"},
+                {"long_name": "degraded image at the size of x; NaN where x is hidden"},
             ),
             "restored": (("task", "approach", "row", *event.dims), restored),
             "psnr": (
@@ -190,7 +217,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         result[f"gain_{_word(task)}"] = means["one"] - best
         result[f"gain_{_word(task)}"].attrs = {
             "units": "dB",
-            "long_name": "of one code, over the best baseline",
+            "long_name": "PSNR of one code minus PSNR of the best baseline",
         }
         said.append(f"{task} {in_words(means, lambda a: f'{a:.1f}')}")
     if its.space.tells is not None:
@@ -207,7 +234,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         )
         attrs = {
             "units": f"deviations of the scores over {its.deviation[1]}",
-            "long_name": "mean distance from the score of x",
+            "long_name": "mean absolute difference from the score of x",
         }
         result = result.assign_coords(factor=names).assign(
             attribute_error=(("task", "approach", "factor"), errors, attrs)
@@ -220,7 +247,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
 
 
 def _lost(task: str, its: Inverting, truth: np.ndarray, options: Options, seed: int) -> Lost:
-    """What is left of rows in a task."""
+    """Return the degraded rows of a task."""
     x, event = its.tensor(truth), its.event
     peak = its.peak(truth)
     if task == "inpainting":
@@ -257,7 +284,10 @@ def _lost(task: str, its: Inverting, truth: np.ndarray, options: Options, seed: 
 
 
 def _hidden(event: Event, options: Options) -> np.ndarray:
-    """True where x is hidden: (*event). Errors: `InputError` for a mask of another size, and one that hides nothing or everything."""
+    """Return a mask of the hidden pixels: (*event).
+
+    A mask of another size, or a mask that hides nothing or everything, raises `InputError`.
+    """
     shape = event.fixed_shape
     height, width = shape[-2:]
     if options.mask is None:
@@ -266,24 +296,24 @@ def _hidden(event: Event, options: Options) -> np.ndarray:
     else:
         hidden = np.zeros(shape, dtype=bool)
         if not Path(options.mask).is_file():
-            raise InputError(f"mask = {options.mask!r}: there is no such file")
+            raise InputError(f"mask = {options.mask!r}: there is no such file. Give an image file.")
         read = images(Path(options.mask))["x"].values[0].astype(float)
         if read.shape[-2:] != (height, width):
             raise InputError(
-                f"mask = {options.mask!r} is {read.shape[-1]} x {read.shape[-2]}, the images are {width} x {height}: the same size is needed"
+                f"mask = {options.mask!r} is {read.shape[-1]} x {read.shape[-2]}, and the images are {width} x {height}. Use a mask of the same size."
             )
         plane = read if read.ndim == 2 else read.mean(0)
         hidden[..., plane > 0.5 * (1 if plane.max() <= 1 else 255)] = True
         which = f"mask = {options.mask!r}"
     if hidden.all() or not hidden.any():
         raise InputError(
-            f"{which} hides {'everything' if hidden.any() else 'nothing'} of images of {width} x {height}; white is hidden"
+            f"{which} hides {'everything' if hidden.any() else 'nothing'} of images of {width} x {height}. Hide a part (white in a mask)."
         )
     return hidden
 
 
 def _suits(task: str, event: Event, options: Options) -> bool:
-    """Whether an image can be damaged so; what is not asked for by name is then left out."""
+    """Return whether a task suits the images; an unsuitable task is left out unless the option names it."""
     height, width = event.fixed_shape[-2:]
     fits = {
         "colorization": _colored(event),
@@ -302,7 +332,7 @@ def _word(task: str) -> str:
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """A picture of each task: the truth, what is seen, and what each method makes of it."""
+    """Return a figure per task: x, the degraded image, and the restoration of each method."""
     event, title = Event.of(found), found.attrs["title"]
     n = int(found.attrs["pictured"])
     wanted: dict[str, Callable[[], Figure]] = {}

@@ -1,4 +1,4 @@
-"""What `inversion` and `restoration` share: a generator whose codes are searched for, and how pictures are compared."""
+"""The search for codes of rows, and the comparison of images, for `inversion` and `restoration`."""
 
 from __future__ import annotations
 
@@ -44,58 +44,71 @@ from probgen.inference.least_squares import Search
 from probgen.inference.training import Schedule
 from probgen.pair import PairSampleOptions
 
-MANY, JUDGED = 100, 1000  # rows that deviations of scores are taken over: at least, and at most
-SPREAD = 0.5  # of several codes around the mean where their search begins, in deviations of draws
+# fewest and most rows for the standard deviations of scores
+MANY, JUDGED = 100, 1000
+SPREAD = 0.5  # of the starts of several codes, in standard deviations of sampled codes
 
 
 Searching = TypeVar("Searching", bound="SearchOptions")
 
 
 class SearchOptions(SpaceOptions):
-    """How codes are searched for."""
+    """Options of the search for codes."""
 
-    rows: int = Field(24, ge=1, description="of the data, evenly spaced")
-    search: Literal["adam", "gauss-newton"] = Field("adam", description="the method")
+    rows: int = Field(24, ge=1, description="rows of the data to use, evenly spaced")
+    search: Literal["adam", "gauss-newton"] = Field("adam", description="method of the search for codes")
     search_steps: int | None = Field(
-        None, ge=1, description="of the search; by default 100 of adam, 10 of gauss-newton"
+        None, ge=1, description="steps of the search; default: 100 (adam) or 10 (gauss-newton)"
     )
     learning_rate: float = Field(
         0.1,
         gt=0,
-        description="of Adam, in deviations of codes over draws",
+        description="Adam's learning rate, in standard deviations of sampled codes",
         json_schema_extra=only(search="adam"),
     )
     schedule: Schedule = Field(
-        "constant", description="of the learning rate", json_schema_extra=only(search="adam")
+        "constant", description="schedule of Adam's learning rate", json_schema_extra=only(search="adam")
     )
     noise: float = Field(
         0.0,
         ge=0,
-        description="deviations added to codes at first; 0 after three quarters of the steps",
+        description="noise added to codes at first, in standard deviations; 0 after three quarters of the steps",
         json_schema_extra=only(search="adam"),
     )
-    codes: int = Field(10, ge=1, description="of the method of several codes")
+    codes: int = Field(10, ge=1, description="codes per row in the method of several codes")
     place: str | None = Field(
         None,
-        description="of the generator, where several codes are mixed; by default the middle one of its maps",
+        description="place of the generator at which codes are mixed; default: the middle one of its feature maps",
     )
-    pictured: int = Field(6, ge=1, description="rows in a picture")
+    pictured: int = Field(6, ge=1, description="rows in a figure")
 
     def how(self, seed: int) -> Search:
-        """The search."""
+        """Return the settings of the search.
+
+        Args:
+            seed: Seed of the search.
+
+        Returns:
+            The method with its steps, learning rate, schedule and noise.
+        """
         steps = self.search_steps or {"adam": 100, "gauss-newton": 10}[self.search]
         return Search(self.search, steps, self.learning_rate, self.schedule, self.noise, seed)
 
 
 @dataclass(frozen=True)
 class Inverting:
-    """A generator, and where codes of its draws lie.
+    """A generator with the distribution of its sampled codes.
 
-    space   codes of draws
-    domain  the same as means and deviations, on the device of the model
-    unit    deviation of x over draws, in which errors are squared
-    data, reference  rows, and those of the fit
-    search  how codes are searched for
+    Attributes:
+        fitted: The fitted generator.
+        options: Options of the search.
+        space: Sampled codes.
+        domain: Means and deviations of these codes, on the device of the model.
+        unit: Standard deviation of x over samples; squared errors are divided by its square.
+        device: The device of the model.
+        data: The rows.
+        reference: The rows of the fit, or None.
+        search: Settings of the search.
     """
 
     fitted: Fitted
@@ -110,10 +123,25 @@ class Inverting:
 
     @classmethod
     def of(cls, space: LatentSpace, options: SearchOptions, data: xr.Dataset, call: Call) -> Inverting:
-        """Of codes of draws. Errors: `NotOffered` for an event that is no array of numbers."""
+        """Build the generator of an analysis from sampled codes.
+
+        Args:
+            space: Sampled codes.
+            options: Options of the search.
+            data: The rows.
+            call: The call of the analysis.
+
+        Returns:
+            The generator.
+
+        Raises:
+            NotOffered: When the event is not an array of numbers of fixed shape.
+        """
         fitted = space.fitted
         if fitted.event.support == "token" or None in fitted.event.shape:
-            raise NotOffered(f"codes are searched for of arrays of numbers, not of {fitted.event}")
+            raise NotOffered(
+                f"a search for codes needs arrays of numbers of fixed shape, and the event is {fitted.event}. Choose another analysis."
+            )
         device = run_for(fitted, call.seed, call.device).device
         few = space.some(slice(0, 200))
         unit = float(few.decoded(few.codes)["x"].values.std()) or 1.0
@@ -122,28 +150,38 @@ class Inverting:
 
     @property
     def event(self) -> Event:
-        """Of x."""
+        """The event of x."""
         return self.fitted.event
 
     def decode(self, start: Mapping[str, Tensor], until: str) -> Tensor:
-        """Of the generator."""
+        """Decode latents with the generator."""
         module: Any = self.fitted.module
         y: Tensor = module.decode(start, until)
         return y
 
     def decoded(self, codes: np.ndarray, rest: Mapping[str, np.ndarray]) -> np.ndarray:
-        """x of codes: (row, *event), float64, not rounded."""
+        """Return x of codes, not rounded: (row, *event), float64."""
         x = decode(self.fitted, {**rest, self.space.latent: codes}, device=self.device)["x"].values
         return np.asarray(x.astype(np.float64))
 
     def features(self, weight: float) -> Callable[[Tensor], Tensor] | None:
-        """Of the network that tells attributes, in one deviation of them over draws; None without a weight. Errors: `InputError`."""
+        """Return the scorer's features of x, divided by their standard deviation over samples.
+
+        Args:
+            weight: Weight of the features; 0 for none.
+
+        Returns:
+            A function from x to features, or None without a weight.
+
+        Raises:
+            InputError: When the scorer has no features.
+        """
         if not weight:
             return None
         net = self.space.telling
         if net is None:
             raise InputError(
-                "feature_weight: the scorer is no network with features; a run of `attributes` is"
+                "feature_weight: the scorer has no features. Use a run of the family 'attributes' as the scorer."
             )
         of: Any = net
         of.to(self.device)
@@ -153,11 +191,21 @@ class Inverting:
 
     @property
     def has_encoder(self) -> bool:
-        """Whether the model has one."""
+        """Whether the model has an encoder."""
         return isinstance(self.fitted.module, Encoder)
 
     def rest(self, rows: xr.Dataset) -> dict[str, np.ndarray]:
-        """Conditions of rows, and latents beside the one that is searched for. Errors: `NotOffered` where they are not known."""
+        """Return the conditions of rows, and the latents that x needs in addition to the inverted one.
+
+        Args:
+            rows: The rows.
+
+        Returns:
+            Arrays by name, (row, ...) each.
+
+        Raises:
+            NotOffered: When a latent has no known value.
+        """
         found = conditions_in(rows, self.event)
         for name in self.beside:
             if self.has_encoder:
@@ -165,29 +213,34 @@ class Inverting:
             elif name in self.options.given:
                 found[name] = np.repeat(self.space.rest[name][:1], rows.sizes["row"], 0)
             else:
-                raise NotOffered(f"latent {name!r} is not known of rows: say which, given = {{{name} = 0}}")
+                raise NotOffered(
+                    f"latent {name!r}: the rows have no value of it. Set its value, for example given = {{{name} = 0}}."
+                )
         return found
 
     @cached_property
     def beside(self) -> list[str]:
-        """Latents that x needs beside the one that is searched for: of styles no z, of a GAN of several members which."""
+        """Latents that x needs in addition to the inverted one.
+
+        For styles there is none (z is not needed); for a GAN of several members it is the member.
+        """
         one = self.space.some(slice(0, 1))
         names = [name for name in one.rest if name not in self.event.given]
         given = {name: value for name, value in one.rest.items() if name in self.event.given}
         needed = list(names)
         for name in names:
             others = {other: one.rest[other] for other in needed if other != name}
-            with suppress(InputError):  # it can do without
+            with suppress(InputError):  # no error: x does not need this latent
                 decode(self.fitted, {**given, **others, self.space.latent: one.codes}, device=self.device)
                 needed.remove(name)
         return needed
 
     def encoded(self, rows: xr.Dataset) -> xr.Dataset:
-        """Latents of rows by the encoder."""
+        """Return the latents of rows by the encoder."""
         return encode(self.fitted, rows[["x", *conditions_in(rows, self.event)]], device=self.device)
 
     def by_encoder(self, rows: xr.Dataset) -> np.ndarray:
-        """Codes of rows by the encoder: (row, *dims)."""
+        """Return codes of rows by the encoder: (row, *dims)."""
         found = self.encoded(rows)
         if self.space.latent in found:
             return np.asarray(found[self.space.latent].values)
@@ -197,7 +250,7 @@ class Inverting:
         )
 
     def held(self, weight: float) -> Held:
-        """The encoder as a term of the search."""
+        """Return the term of the search that keeps a code near the encoder's code."""
 
         def encoder(x: Tensor, rest: Mapping[str, Tensor]) -> Tensor:
             module: Any = self.fitted.module
@@ -220,7 +273,7 @@ class Inverting:
         prior: float = 0.0,
         feature_weight: float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The code of each row, and x of it."""
+        """Return one code per row, found by search, and its x."""
         found = invert(
             self.decode,
             self.tensor(seen),
@@ -235,13 +288,13 @@ class Inverting:
         return found.codes.cpu().numpy(), found.x.double().cpu().numpy()
 
     def nearest(self, seen: np.ndarray, degradation: Degradation) -> np.ndarray:
-        """Codes of draws whose x, degraded, is nearest to what is seen."""
+        """Return the codes of the samples whose degraded x is nearest to the degraded rows."""
         codes = torch.from_numpy(self.space.codes).to(self.device)
         return nearest(self.tensor(seen), codes, self.drawn, degradation).cpu().numpy()
 
     @cached_property
     def drawn(self) -> Tensor:
-        """x of the codes of draws."""
+        """The x of the sampled codes."""
         return self.tensor(self.space.decoded(self.space.codes)["x"].values.astype(np.float64))
 
     def several(
@@ -253,13 +306,28 @@ class Inverting:
         degradation: Degradation = whole,
         start: np.ndarray | None = None,
     ) -> Mixed:
-        """Several codes of each row, mixed at the place. start: codes that they begin around. Errors: `InputError`, `NotOffered`."""
+        """Search for several codes per row, mixed at a place of the generator.
+
+        Args:
+            seen: The degraded rows.
+            rest: Conditions and other latents of the rows.
+            seed: Seed of the starts.
+            degradation: The degradation as a function.
+            start: Codes around which the search starts, (row, *dims). None: the mean of sampled codes.
+
+        Returns:
+            The mixed codes and x.
+
+        Raises:
+            InputError: When the codes need more memory than there is, or the place is unknown.
+            NotOffered: When the generator has no feature maps at which codes can be mixed.
+        """
         n, rows = self.options.codes, len(seen)
         known = {name: self.tensor(value) for name, value in rest.items()}
         needed = memory_of_codes(self.decode, self.domain, known, n)
         if needed > (there := _memory(self.device)):
             raise InputError(
-                f"codes = {n}: a search for them takes about {needed / 2**30:.1f} GiB a row, and there are {there / 2**30:.1f}; take fewer"
+                f"codes = {n}: the search needs about {needed / 2**30:.1f} GiB per row, and {there / 2**30:.1f} GiB are available. Use fewer codes."
             )
         rng = np.random.default_rng(seed)
         which = rng.integers(len(self.space), size=rows * n)
@@ -283,7 +351,7 @@ class Inverting:
 
     @cached_property
     def mixable(self) -> list[str]:
-        """Places where several codes can be mixed: maps after the latent."""
+        """Places at which several codes can be mixed: feature maps after the latent."""
         places = places_of(self.fitted.module)
         names = list(places)
         after = names[names.index(self.space.latent) + 1 :] if self.space.latent in places else names
@@ -291,9 +359,9 @@ class Inverting:
 
     @property
     def place(self) -> str:
-        """Where several codes are mixed. Errors: `InputError`, `NotOffered`."""
+        """The place at which several codes are mixed; an unknown place raises `InputError`."""
         if not self.mixable:
-            raise NotOffered("the generator has no maps where several codes could be mixed")
+            raise NotOffered("the generator has no feature maps at which codes can be mixed")
         if self.options.place is None:
             return self.mixable[len(self.mixable) // 2]
         if self.options.place not in self.mixable:
@@ -304,36 +372,39 @@ class Inverting:
 
     @property
     def draws_posterior(self) -> bool:
-        """Whether `sample` draws codes from q(z given x), and x from p(x given a part of it)."""
+        """Whether `sample` can sample codes from q(z given x), and x given a part of x."""
         return issubclass(self.fitted.definition.options("sample"), PairSampleOptions)
 
     def tensor(self, values: np.ndarray) -> Tensor:
-        """On the device; real numbers in float64, as hooks get them."""
+        """Return values on the device; real numbers in float64, as hooks receive them."""
         return as_tensor(np.asarray(values)).to(self.device)
 
-    # what pictures are compared by
+    # comparison of images
 
     def near(self, x: np.ndarray) -> np.ndarray:
-        """x within the levels of the event."""
+        """Return x clipped to the levels of the event."""
         return x.clip(0, (self.event.levels or 2) - 1) if self.event.discrete else x
 
     def range(self, truth: np.ndarray) -> tuple[float, float]:
-        """Lowest and highest value: of the event, or of rows of real data."""
+        """Return the lowest and the highest value: of the event's levels, or of real-valued rows."""
         if self.event.discrete:
             return 0.0, float((self.event.levels or 2) - 1)
         return float(truth.min()), float(truth.max())
 
     def peak(self, truth: np.ndarray) -> float:
-        """The distance between them, 1 where there is none."""
+        """Return the difference of the highest and the lowest value, or 1 if it is 0."""
         low, high = self.range(truth)
         return (high - low) or 1.0
 
     def psnr(self, x: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """Peak signal-to-noise ratio, in dB, of each row. The peak is the highest level, or the range of the rows of real data."""
+        """Return the peak signal-to-noise ratio of each row, in dB.
+
+        The peak is the highest level, or the range of real-valued rows.
+        """
         return psnr(self.near(x), truth, self.peak(truth))
 
     def told(self, x: np.ndarray, rows: xr.Dataset) -> Any:
-        """Scores of attributes of x: (row, factor), masked where they are not known."""
+        """Return attribute scores of x: (row, factor), masked where a score is missing."""
         whole_numbers = np.rint(self.near(x)).astype(np.int64) if self.event.discrete else x
         same = {"x": (("row", *self.event.dims), whole_numbers, rows["x"].attrs)}
         data = xr.Dataset({**same, **{name: rows[name] for name in conditions_in(rows, self.event)}})
@@ -341,7 +412,10 @@ class Inverting:
 
     @cached_property
     def deviation(self) -> tuple[Any, str]:
-        """Of scores of attributes, (factor,), and over what: rows of the fit, or else of the data, or of draws where data are few."""
+        """Standard deviations of attribute scores, (factor,), and a description of the rows that they are computed over.
+
+        These are rows of the fit, otherwise rows of the data, or samples if the data have too few rows.
+        """
         for rows, said in ((self.reference, "rows of the fit"), (self.data, "rows")):
             if rows is not None and rows.sizes["row"] >= MANY:
                 some = evenly(rows, JUDGED)
@@ -349,13 +423,24 @@ class Inverting:
         return known(self.space.base.values).std(0), f"draws ({len(self.space)})"
 
     def attribute_errors(self, x: np.ndarray, scores: Any, rows: xr.Dataset) -> np.ndarray:
-        """How far scores of x are from those of the rows, as `told` gives them, in `deviation`, on average: (factor,)."""
+        """Return the mean absolute differences of attribute scores, in units of `deviation`: (factor,).
+
+        `scores` are the scores of the rows, from `told`.
+        """
         off = np.abs(self.told(x, rows) - scores) / self.deviation[0]
         return np.asarray(off.mean(0).filled(np.nan))
 
 
 def middle(shape: tuple[int, ...], share: float) -> np.ndarray:
-    """True in the middle of an image, of so large a share of its sides: of at least a pixel, and not of all."""
+    """Return a mask of the middle of an image: at least one pixel, and not all pixels.
+
+    Args:
+        shape: Shape of the image; the last two dimensions are height and width.
+        share: Share of each side.
+
+    Returns:
+        True in the middle, of the same shape.
+    """
     inside = np.zeros(shape, dtype=bool)
     sides = [min(max(1, round(n * share)), max(1, n - 1)) for n in shape[-2:]]
     (top, left) = ((n - side) // 2 for n, side in zip(shape[-2:], sides, strict=True))
@@ -364,16 +449,26 @@ def middle(shape: tuple[int, ...], share: float) -> np.ndarray:
 
 
 def _memory(device: torch.device) -> int:
-    """Bytes of the device."""
+    """Return the memory of the device in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[1])
     if not hasattr(os, "sysconf"):
-        return 1 << 62  # not said
+        return 1 << 62  # unknown: no limit
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def by_condition(fitted: Fitted, options: Searching) -> Searching:
-    """The same options; of a conditional model, where they name no latent, its first one: codes behind it know the condition, and would leave it."""
+    """Return options that name the first latent if the model is conditional and no latent is named.
+
+    Later codes depend on the condition, so that a search among them could leave the condition.
+
+    Args:
+        fitted: The fitted model.
+        options: Options of the search.
+
+    Returns:
+        Options of the same class.
+    """
     if options.latent is not None or not fitted.event.given:
         return options
     return options.model_copy(update={"latent": next(iter(latents_of(fitted.module)))})

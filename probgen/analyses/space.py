@@ -1,4 +1,4 @@
-"""Codes of a generator, and what is told of what it makes of them: what the analyses of latent spaces share."""
+"""Latent codes of a generator and attribute scores of its samples, shared by the analyses of latent spaces."""
 
 from __future__ import annotations
 
@@ -31,22 +31,25 @@ from probgen.errors import InputError, NotOffered, did_you_mean
 from probgen.plugins.registry import registered
 
 NOBODY = (
-    "there is no scorer: give scorer, for example a run of the family 'attributes', or find the boundaries of the run first "
-    "(probgen analyze boundaries)"
+    "there is no scorer. Set scorer, for example to a run of the family 'attributes', or find the boundaries of the run first "
+    "(probgen analyze boundaries)."
 )
-SCRIPT = "of a script:"  # before the name of a scorer that no file has
-NEAR = 0.2  # of means and covariances of codes that are taken for those of a standard normal
-AT_ONCE = 500  # rows that features are taken of
+SCRIPT = "of a script:"  # prefix of a scorer that is not stored in a file
+# largest difference of means and covariances from a standard normal
+NEAR = 0.2
+AT_ONCE = 500  # rows per batch of features
 
-needs = "latents that it decodes"
+needs = "latents that the model can decode"
 
 
 def _scorer(value: Any) -> Any:
     if isinstance(value, str) and value not in registered("attributes") and Path(value).exists():
-        return str(Path(value).resolve())  # so that it is found from elsewhere
+        return str(Path(value).resolve())  # absolute, so that it is found from another folder
     if value is None or isinstance(value, str | Path | Fitted) or callable(value):
         return value
-    raise ValueError("the name of a function of attributes, a run, a fitted model or a function is needed")
+    raise ValueError(
+        "this is not a scorer. Use the name of an attribute function, a run, a fitted model or a function."
+    )
 
 
 def _said(value: Any) -> str | None:
@@ -61,39 +64,44 @@ Scorer = Annotated[Any, BeforeValidator(_scorer), PlainSerializer(_said)]
 
 
 class SpaceOptions(Options):
-    """Which codes, and who tells what is made of them."""
+    """Options of the codes and of the scorer."""
 
     scorer: Scorer = Field(
         None,
-        description="what tells attributes: a run of the family `attributes`, the name of a function of pixels, or another model with its score",
+        description="scorer of attributes: a run of the family `attributes`, a pixel function by name, or another model",
     )
     latent: str | None = Field(
-        None, description="a latent or place of real numbers; by default the last one before x is made"
+        None, description="name of a latent or place of real numbers; default: the last one before x"
     )
-    n: int = Field(5000, ge=10, description="codes")
+    n: int = Field(5000, ge=10, description="number of codes")
     of: Literal["draws", "rows"] = Field(
-        "draws", description="codes of draws, or of the rows of the data where the model has an encoder"
+        "draws", description="use codes of samples, or codes of the data's rows (needs an encoder or a guide)"
     )
     given: dict[str, float] = Field(
-        default_factory=dict, description="latents or conditions that are fixed for all draws: {member = 0}"
+        default_factory=dict,
+        description="latents or conditions that are fixed for all samples, e.g. {member = 0}",
     )
 
 
 def applies(fitted: Fitted) -> bool:
-    """Of families that can be drawn from and decode their latents."""
+    """Return whether the family can be sampled from and decodes its latents."""
     module = fitted.module
     return fitted.definition.offers("sample") and isinstance(module, Decoder) and bool(latents_of(module))
 
 
 @dataclass(frozen=True)
 class LatentSpace:
-    """Codes of one latent or place.
+    """Codes of one latent or place of a generator.
 
-    latent  its name; dims of a code
-    codes   (row, *dims)
-    rest    conditions, and latents that do not follow from it, as they were drawn: (row, ...) each
-    tells   what tells attributes, loaded; None where nobody does
-    reals   latents of real numbers
+    Attributes:
+        fitted: The fitted generator.
+        latent: Name of the latent or place.
+        dims: Dimension names of a code.
+        codes: Codes, (row, *dims).
+        rest: Conditions and latents that do not follow from the codes, (row, ...) each.
+        tells: The loaded scorer of attributes, or None.
+        reals: Names of the latents of real numbers.
+        device: The device of the model.
     """
 
     fitted: Fitted
@@ -109,33 +117,36 @@ class LatentSpace:
         return len(self.codes)
 
     def some(self, rows: Any) -> LatentSpace:
-        """Some of the rows."""
+        """Return the same space with some of the rows."""
         return replace(self, codes=self.codes[rows], rest={name: v[rows] for name, v in self.rest.items()})
 
     @cached_property
     def flat(self) -> np.ndarray:
-        """(row, code), float64."""
+        """The codes as (row, code), float64."""
         return self.codes.reshape(len(self), -1).astype(np.float64)
 
     @cached_property
     def covariance(self) -> np.ndarray:
-        """Of codes: (code, code)."""
+        """The covariance of the codes: (code, code)."""
         return np.atleast_2d(np.cov(self.flat.T, bias=True))
 
     @property
     def telling(self) -> Telling | None:
-        """The network that tells attributes, whose features distances are taken in; None where it is none."""
+        """The network of the scorer, with features; None if the scorer has no such network."""
         net = self.tells.module if isinstance(self.tells, Fitted) else None
         return net if isinstance(net, Telling) else None
 
     def decoded(self, codes: np.ndarray, until: str = "x") -> xr.Dataset:
-        """What is made of codes that stand in place of these, all of them or several times all of them, one after the other."""
+        """Decode codes that replace the codes of this space.
+
+        There may be several times as many codes, set after set in the order of the rows.
+        """
         times = len(codes) // max(1, len(self))
         rest = {name: np.concatenate([v] * times) for name, v in self.rest.items()}
         return decode(self.fitted, {**rest, self.latent: codes}, until, device=self.device)
 
     def rows(self, codes: np.ndarray) -> xr.Dataset:
-        """The same as data: rounded where the event has levels, with the conditions."""
+        """Decode codes to data: rounded if the event has levels, with the conditions."""
         x, event = self.decoded(codes)["x"], self.fitted.event
         if event.discrete:
             whole = np.clip(np.rint(x.values), 0, (event.levels or 2) - 1).astype(np.int64)
@@ -152,39 +163,66 @@ class LatentSpace:
         return xr.Dataset({"x": x, **given})
 
     def told(self, codes: np.ndarray) -> xr.DataArray:
-        """Scores of attributes: (row, factor). Errors: `NotOffered` without a scorer, `InputError` for one of another event."""
+        """Return attribute scores of the decoded codes.
+
+        Args:
+            codes: Codes, (row, *dims).
+
+        Returns:
+            Scores, (row, factor).
+
+        Raises:
+            NotOffered: When there is no scorer.
+            InputError: When the scorer has another event.
+        """
         if self.tells is None:
             raise NotOffered(NOBODY)
         rows = self.rows(codes)
         if isinstance(self.tells, Fitted):
             own, others = self.fitted.event, self.tells.event
             if (own.dims, own.shape) != (others.dims, others.shape):
-                raise InputError(f"scorer: it tells attributes of {others}, and the draws are {own}")
+                raise InputError(
+                    f"scorer: it scores {others}, and the samples are {own}. Use a scorer of the same event."
+                )
         return attribute_scores(self.tells, rows, device=self.device)
 
     def seen(self, codes: np.ndarray) -> np.ndarray:
-        """The same as an array."""
+        """Return attribute scores of the decoded codes as an array: (row, factor)."""
         return np.asarray(self.told(codes).values)
 
     @cached_property
     def base(self) -> xr.DataArray:
-        """Scores of what is made of the codes as they are."""
+        """The attribute scores of the unchanged codes."""
         return self.told(self.codes)
 
 
 def space_of(fitted: Fitted, data: xr.Dataset | None, options: SpaceOptions, call: Call) -> LatentSpace:
-    """Codes as the options ask for them. Errors: `InputError`, `NotOffered`."""
+    """Return the codes that the options describe.
+
+    Args:
+        fitted: The fitted generator.
+        data: Rows, or None.
+        options: Options of the codes.
+        call: The call of the analysis.
+
+    Returns:
+        Codes with their conditions and scorer.
+
+    Raises:
+        InputError: When an option does not suit the model, or data are missing.
+        NotOffered: When the model has no latent of real numbers.
+    """
     module, event = fitted.module, fitted.event
     latents, places = latents_of(module), places_of(module)
     given = _given(fitted, data, options, call)
     how: dict[str, Any] = dict(call.common)
     if options.of == "rows":
         if data is None:
-            raise InputError("of = 'rows', here or in the boundaries of the run: give data")
+            raise InputError("of = 'rows' (here or in the boundaries of the run) needs rows. Give data.")
         rows = evenly(data, options.n)
         if isinstance(module, Encoder):
             drawn = encode(fitted, rows, device=call.device)
-        else:  # a pair whose guide draws them
+        else:  # the guide of a pair samples the codes
             drawn = sample(fitted, given={**given, "x": rows["x"].values}, **how).isel(sample=0)
         n = rows.sizes["row"]
     else:
@@ -212,22 +250,24 @@ def space_of(fitted: Fitted, data: xr.Dataset | None, options: SpaceOptions, cal
 def _given(
     fitted: Fitted, data: xr.Dataset | None, options: SpaceOptions, call: Call
 ) -> dict[str, np.ndarray]:
-    """What all draws are conditioned on: (row, ...)."""
+    """Return the conditions of all samples: (row, ...)."""
     event, module = fitted.event, fitted.module
     latents = latents_of(module)
     for name in options.given:
         single = [latent for latent, dims in latents.items() if not dims]
         if name not in event.given and name not in single:
             raise InputError(
-                f"given.{name}: {did_you_mean(name, [*event.given, *single]) if (single or event.given) else 'nothing can be given'}"
+                f"given.{name}: {did_you_mean(name, [*event.given, *single]) if (single or event.given) else 'the model has no conditions'}"
             )
         if options.of == "rows":
-            raise InputError(f"given.{name} has no effect: the codes are those of the rows as they are")
+            raise InputError(
+                f"given.{name} has no effect with of = 'rows': codes are computed from unchanged rows. Leave it out."
+            )
     if isinstance(module, Selecting) and options.of == "draws":
         for name in module.selects:
             if name in latents and name not in options.given:
                 raise InputError(
-                    f"this run holds several models, whose codes mean nothing to one another: say which one, given = {{{name} = 0}}"
+                    f"given: this run contains several models with unrelated codes. Select one, for example given = {{{name} = 0}}."
                 )
     n = options.n if options.of == "draws" or data is None else min(options.n, data.sizes["row"])
     found = {name: np.full(n, value) for name, value in options.given.items()}
@@ -240,7 +280,7 @@ def _given(
     for name, part in event.given.items():
         if name not in found:
             if part.dims or not part.levels:
-                raise InputError(f"the model is conditioned on {name!r}: give data that have it")
+                raise InputError(f"the model is conditional on {name!r}. Give data that contain it.")
             found[name] = rng.integers(part.levels, size=n)
     return found
 
@@ -253,12 +293,12 @@ def _chosen(
     if wanted is None:
         if not offered:
             raise NotOffered(
-                f"its latents hold whole numbers ({', '.join(whole)}), and boundaries lie between real ones"
+                f"all latents contain whole numbers ({', '.join(whole)}). Boundaries need latents of real numbers."
             )
         return real[-1] if real else next(iter(places))
     if wanted in whole:
         raise InputError(
-            f"latent {wanted!r} holds whole numbers, and boundaries lie between real ones: {', '.join(offered) or 'there are none'}"
+            f"latent = {wanted!r}: it contains whole numbers. Use a latent of real numbers: {', '.join(offered) or 'there is none'}."
         )
     if wanted not in offered:
         raise InputError(f"latent = {wanted!r}: {did_you_mean(wanted, offered)}")
@@ -266,7 +306,7 @@ def _chosen(
 
 
 def _follows(fitted: Fitted, name: str, latent: str, arrays: Mapping[str, np.ndarray], call: Call) -> bool:
-    """Whether a latent is made of the chosen one, and so must not be held as it was drawn."""
+    """Return whether a latent is computed from the chosen one, so that its sampled value must not be fixed."""
     start = {known: v[:2] for known, v in arrays.items() if known == latent or known in fitted.event.given}
     try:
         decode(fitted, start, name, device=call.device)
@@ -276,7 +316,17 @@ def _follows(fitted: Fitted, name: str, latent: str, arrays: Mapping[str, np.nda
 
 
 def standard_normal(space: LatentSpace) -> bool:
-    """Whether codes are those of a standard normal, whose paths are along great circles and not through the middle, where no codes are."""
+    """Return whether the codes look standard normal.
+
+    Interpolations between these codes use great circles, because a straight line passes the center, where no
+    codes lie.
+
+    Args:
+        space: Codes.
+
+    Returns:
+        True if mean and covariance are near those of a standard normal, in two or more dimensions.
+    """
     d = space.flat.shape[1]
     return d > 1 and bool(
         np.abs(space.flat.mean(0)).max() < NEAR and np.abs(space.covariance - np.eye(d)).max() < NEAR
@@ -284,7 +334,7 @@ def standard_normal(space: LatentSpace) -> bool:
 
 
 def features_of(net: Telling, x: np.ndarray) -> np.ndarray:
-    """(row, *event) -> (row, feature), where the network is."""
+    """Return the features of a network, on the device of the network: (row, *event) -> (row, feature)."""
     assert isinstance(net, nn.Module)
     device = next(net.parameters()).device
     with torch.no_grad():
@@ -293,7 +343,7 @@ def features_of(net: Telling, x: np.ndarray) -> np.ndarray:
 
 
 def strips(space: LatentSpace, moves: np.ndarray, ways: np.ndarray, pictured: int) -> np.ndarray:
-    """What is made of some codes along moves: (move, image, step, *event)."""
+    """Return x of a few codes moved along directions: (move, image, step, *event)."""
     few = space.some(slice(0, min(pictured, len(space))))
     codes = [latents.edit(few.codes, move, by) for move in moves for by in ways]
     x = few.decoded(np.concatenate(codes))["x"].values
@@ -301,18 +351,41 @@ def strips(space: LatentSpace, moves: np.ndarray, ways: np.ndarray, pictured: in
 
 
 def layers_of(asked: str | int | None) -> slice | None:
-    """`3`, `"0-2"` as layers of a code; None for all. Errors: `InputError`."""
+    """Return the layers of a code that an option names.
+
+    Args:
+        asked: `3`, `"0-2"`, or None for all.
+
+    Returns:
+        The layers, or None for all.
+
+    Raises:
+        InputError: When the option is not a number or a range.
+    """
     if asked is None:
         return None
     found = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", str(asked))
     first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
     if last < first:
-        raise InputError(f"layers = {asked!r}: a number from 0, or a range as '0-2'")
+        raise InputError(
+            f"layers = {asked!r}: this is not a layer or a range. Use a number from 0, or a range such as '0-2'."
+        )
     return slice(first, last + 1)
 
 
 def held_among(names: Sequence[str], hold: Sequence[str]) -> list[str]:
-    """Those that are to stay, checked. Errors: `InputError` for an unknown one."""
+    """Return the attributes that stay fixed, after a check of their names.
+
+    Args:
+        names: All attributes.
+        hold: Attributes to keep fixed.
+
+    Returns:
+        The names.
+
+    Raises:
+        InputError: When a name is unknown.
+    """
     for name in hold:
         if name not in names:
             raise InputError(f"hold = {name!r}: {did_you_mean(name, names)}")
@@ -320,16 +393,19 @@ def held_among(names: Sequence[str], hold: Sequence[str]) -> list[str]:
 
 
 def known(scores: np.ndarray) -> Any:
-    """Without those that are not known, as the slant of an image without ink: a masked array."""
+    """Return scores as a masked array, without missing ones.
+
+    A score is missing, for example, for the slant of an image without ink.
+    """
     return np.ma.masked_invalid(scores)
 
 
 def as_names(factors: Sequence[str]) -> list[str]:
-    """Factors in the names of figures and files, all different: `category 1` as `category_1`."""
+    """Return different names for figures and files, for example `category_1` for the factor `category 1`."""
     names = [re.sub(r"[^\w.-]+", "_", factor) for factor in factors]
     return [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
 
 
 def in_words(numbers: Mapping[str, float], form: Callable[[float], str]) -> str:
-    """`light 0.97, view 0.95`."""
+    """Return numbers with their names as a text: `light 0.97, view 0.95`."""
     return ", ".join(f"{name} {form(value)}" for name, value in numbers.items())

@@ -1,4 +1,4 @@
-"""Synthetic rows: draws of a table as the table that it came from, with its names, types and classes."""
+"""Sample a synthetic table with the names, types and classes of the original table."""
 
 from __future__ import annotations
 
@@ -18,23 +18,27 @@ from probgen.data.describe import described, known_values
 from probgen.figures.tables import marginals
 from probgen.readers.series import rounded
 
-needs = "a table with named columns, drawn without conditions"
+needs = "a table with named columns, sampled without conditions"
 rowless = True
 
 
 class Options(BaseOptions):
-    """How many rows."""
+    """Options of the synthetic table."""
 
-    n: int = Field(1000, ge=1, description="rows that are drawn")
+    n: int = Field(1000, ge=1, description="number of rows to sample")
 
 
 def applies(fitted: Fitted) -> bool:
-    """Of tables without conditions."""
+    """Return whether the event is a table without conditions."""
     return bool(fitted.event.columns) and fitted.definition.offers("sample") and not fitted.event.given
 
 
 def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -> xr.Dataset:
-    """table (row, feature), which is also `analyses/synthesize.csv`; and of real rows as many (real_row, feature), if there are some."""
+    """Sample a table.
+
+    The result contains `table` (row, feature), which is also written to `analyses/synthesize.csv`. With data
+    it also contains as many real rows, `real` (real_row, feature).
+    """
     drawn = rounded(sample(fitted, options.n, **call.common)["x"].values, fitted.event.columns)
     found = xr.Dataset({"table": (("row", "feature"), drawn, described(fitted.event))})
     if data is not None:
@@ -43,7 +47,7 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`marginals`: each column of draws, beside that of real rows."""
+    """Return the figure `marginals`: each column of the samples, with real rows if there are any."""
     real = found["real"].values if "real" in found else None
     return {
         "marginals": marginals(found["table"].values, real, Event.of(found).columns, found.attrs["title"])

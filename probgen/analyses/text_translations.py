@@ -1,4 +1,4 @@
-"""Texts beside what the model makes of the text that they are conditioned on, and BLEU of it."""
+"""Compare texts with the model's translations of their sources, and compute BLEU."""
 
 from __future__ import annotations
 
@@ -16,18 +16,29 @@ from probgen.contract.rows import evenly
 
 
 def source_of(event: Event) -> str | None:
-    """The condition that is a text."""
+    """Return the name of the condition that is a text, or None."""
     return next((name for name, part in event.given.items() if part.is_text), None)
 
 
 def check(options: Any) -> None:
-    """Errors: `InputError` where sacrebleu is missing."""
+    """Check that sacrebleu is installed if the options need it.
+
+    Args:
+        options: Options of the translation.
+
+    Raises:
+        InputError: When `bleu` is set and sacrebleu is missing.
+    """
     if options.bleu:
         evaluation.bleu(["a"], ["a"])
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Any, call: Call) -> xr.Dataset:
-    """source, reference, greedy and beam: texts (row,); bleu_source, bleu_greedy and bleu_beam."""
+    """Translate the sources of rows.
+
+    The result contains the texts `source`, `reference`, `greedy` and `beam` (row,), and `bleu_source`,
+    `bleu_greedy` and `bleu_beam`.
+    """
     name = source_of(fitted.event)
     assert name is not None
     rows = evenly(data, options.rows)
@@ -46,7 +57,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: Any, call: Call) -> xr.Datase
 
 
 def _lines(rows: xr.Dataset, name: str, length: str) -> list[str]:
-    """Texts of rows, without the line feed that ends them."""
+    """Return the texts of rows, without the line feed at their end."""
     x = rows[name]
     lengths = rows[length].values if length in rows else [x.shape[1]] * len(x)
     return [decode(row[:n], x.attrs["symbols"]).rstrip(END) for row, n in zip(x.values, lengths, strict=True)]

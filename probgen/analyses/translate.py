@@ -1,6 +1,7 @@
-"""Translations: rows beside what the model makes of what they are conditioned on: of texts and of images.
+"""Translate texts or images, and compare the translations with references.
 
-Of texts with BLEU (`text_translations`), of images in decibels and by what tells draws from photographs (`image_translations`).
+Texts are compared by BLEU (`text_translations`); images in decibels and by a classifier of samples and real
+images (`image_translations`).
 """
 
 from __future__ import annotations
@@ -18,28 +19,28 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import Options as BaseOptions
 from probgen.contract.options import refuse_unused
 
-needs = "texts that are conditioned on a text, or images on an image"
+needs = "texts conditional on a text, or images conditional on an image"
 OF_TEXTS, OF_IMAGES = ("beams", "bleu"), ("draws", "judge")
 
 
 class Options(BaseOptions):
-    """What to translate, and how it is judged."""
+    """Options of the translation and its measures."""
 
-    rows: int | None = Field(default=None, ge=1, description="rows, evenly spaced; by default all")
-    beams: int = Field(default=5, ge=1, description="of texts: of the beam")
-    bleu: bool = Field(
-        True, description="of texts: BLEU of the translations, which needs sacrebleu: probgen[text]"
+    rows: int | None = Field(
+        default=None, ge=1, description="greatest number of rows, evenly spaced; default: all rows"
     )
+    beams: int = Field(default=5, ge=1, description="texts: number of beams in the beam search")
+    bleu: bool = Field(True, description="texts: compute BLEU (needs sacrebleu: probgen[text])")
     draws: int = Field(
         4,
         ge=1,
-        description="of images: draws of each; from 10 on also how often an interval of them covers x",
+        description="images: samples per image; with 10 or more also the coverage of an interval",
     )
-    judge: bool = Field(True, description="of images: train a classifier to tell draws from real images")
+    judge: bool = Field(True, description="images: train a classifier of samples and real images")
 
 
 def applies(fitted: Fitted) -> bool:
-    """Of texts given texts, and of images given images."""
+    """Return whether the model makes texts from texts, or images from images."""
     event = fitted.event
     return (
         bool(event.symbols) and text_translations.source_of(event) is not None
@@ -47,21 +48,29 @@ def applies(fitted: Fitted) -> bool:
 
 
 def check(event: Event, options: Options) -> None:
-    """Errors: `InputError` where sacrebleu is missing, and for options of the other kind."""
+    """Check that the options apply to the kind of the event, texts or images.
+
+    Args:
+        event: The event of the data.
+        options: Options of the translation.
+
+    Raises:
+        InputError: When an option has no effect, or sacrebleu is missing.
+    """
     if event.is_image:
-        refuse_unused(options, "it is of texts", *OF_TEXTS)
+        refuse_unused(options, "it applies to texts only", *OF_TEXTS)
     else:
-        refuse_unused(options, "it is of images", *OF_IMAGES)
+        refuse_unused(options, "it applies to images only", *OF_IMAGES)
         text_translations.check(options)
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Dataset:
-    """See the two modules."""
+    """Translate rows; the result is described in `text_translations` and `image_translations`."""
     check(fitted.event, options)
     of = image_translations if fitted.event.is_image else text_translations
     return of.run(fitted, data, options, call)
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """Of images; of texts none: they are the result."""
+    """Return the figures of images; translations of texts have no figure."""
     return image_translations.figures(found) if "shown" in found else {}

@@ -1,4 +1,5 @@
-"""fit, sample, score, decode, analyze: check the input once, call the family or the analysis, stamp what comes out.
+"""The calls of probgen: fit, sample, score, decode, analyze and others, one call per file.
 
-One call a file; nothing is imported here, so that a fit does not pay for a diagnosis.
+Each call checks its input once, calls the family or the analysis, and adds the provenance to the result.
+This module imports nothing, so that a fit does not import a diagnosis.
 """

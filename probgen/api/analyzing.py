@@ -1,4 +1,4 @@
-"""analyze: what is done with fitted models beyond fit, sample and score; results and figures to files."""
+"""The call `analyze`: run an analysis of fitted models, and write its results and figures to files."""
 
 from __future__ import annotations
 
@@ -43,18 +43,29 @@ def analyze(
     folder: str | Path | None = None,
     **options: Any,
 ) -> xr.Dataset:
-    """Run an analysis on a fitted model, or on several by name.
+    """Run an analysis of one fitted model or of several fitted models.
 
-    analysis   a registered name (`probgen analyses` lists them), or an analysis of the script's own
-    data       rows to analyze, whatever `probgen.data.as_dataset` takes; some analyses can do without
-    reference  rows that the model was fitted to, for the analyses that compare with them
-    title      for the figures
-    out        a run folder: results go to `analyses/NAME.h5` and `analyses/NAME.*.png` in it
-    folder     a run folder whose earlier results the analysis may read; `out`, if it is left out
-    options    of the analysis
+    Args:
+        analysis: A registered name (`probgen analyses` lists the names), or an analysis that is defined in your script.
+        fitted: A fitted model, or several by name.
+        data: The rows to analyze, in any form that `probgen.data.as_dataset` accepts. Some analyses need no rows.
+        reference: The rows that the model was fitted to, for analyses that compare with these.
+        seed: Seed of all random numbers.
+        device: The device to compute on, e.g. "cuda".
+        progress: Show a progress bar on stderr.
+        title: Title of the figures.
+        out: A run folder. Results are written to `analyses/NAME.h5` and `analyses/NAME.*.png` in this folder.
+        folder: A run folder with earlier results that the analysis can read. The default is `out`.
+        **options: Options of the analysis.
 
-    Returns named arrays; `probgen.figures_of` draws them. Errors: `InputError`, `NotOffered` for a model that the
-    analysis does not apply to, `PluginError`, `RunError`.
+    Returns:
+        The results as named arrays. `probgen.figures_of` returns their figures.
+
+    Raises:
+        InputError: When the rows, an option or another argument is invalid.
+        NotOffered: When the analysis does not apply to the model.
+        PluginError: When the analysis is not installed, or returns an invalid result.
+        RunError: When the results cannot be written.
     """
     place = None if out is None else checked_path(out, "out")
     beside = place if folder is None else checked_path(folder, "folder")
@@ -65,7 +76,7 @@ def analyze(
     first = next(iter(models.values()))
     how: dict[str, Any] = {"event": first.event, "without": ("weight",), "dtype": first.dtype}
     if data is None and not found.rowless:
-        raise InputError(f"analysis {found.name!r} needs rows to analyze: give data")
+        raise InputError(f"analysis {found.name!r} needs rows to analyze. Give data.")
     taken = None if data is None else prepare(data, first.definition, **how)
     if taken is not None:
         say_unused(taken.weight)
@@ -92,10 +103,15 @@ def analyze(
 
 
 def _models(found: LoadedAnalysis, fitted: Fitted | Mapping[str, Fitted]) -> dict[str, Fitted]:
-    """The models that the analysis applies to. Errors: `NotOffered` if there is none; `InputError`."""
+    """Return the models that the analysis applies to.
+
+    It raises `InputError` if an analysis of one model gets several models, and `NotOffered` if it applies to no model.
+    """
     models = {fitted.family: fitted} if isinstance(fitted, Fitted) else dict(fitted)
     if len(models) > 1 and not found.several:
-        raise InputError(f"analysis {found.name!r} is of one model, not of {len(models)}")
+        raise InputError(
+            f"analysis {found.name!r} accepts one model, but {len(models)} were given. Give one model."
+        )
     some = {name: model for name, model in models.items() if found.applies(model)}
     if not some:
         names = ", ".join(dict.fromkeys(repr(model.family) for model in models.values()))
@@ -105,24 +121,42 @@ def _models(found: LoadedAnalysis, fitted: Fitted | Mapping[str, Fitted]) -> dic
 
 @isolated
 def figures_of(found: xr.Dataset, analysis: Any = None) -> dict[str, Any]:
-    """The Matplotlib figures of the results of an analysis, and `probgen.figures.Animation`s, by name.
+    """Return the figures of the results of an analysis.
 
-    analysis  where it is the script's own and not registered
+    Args:
+        found: Results of `analyze`.
+        analysis: The analysis, if it is defined in your script and not registered.
 
-    Errors: `InputError` for a Dataset that no analysis returned.
+    Returns:
+        Matplotlib figures and `probgen.figures.Animation` objects, by name.
+
+    Raises:
+        InputError: When the Dataset is not the result of an analysis.
+        PluginError: When the analysis is not installed.
     """
     if analysis is None and "analysis" not in found.attrs:
-        raise InputError("these are not the results of an analysis: they have no attribute 'analysis'")
+        raise InputError("the Dataset is not the result of an analysis: it has no attribute 'analysis'")
     loaded = find_analysis(found.attrs["analysis"] if analysis is None else analysis)
     return dict(loaded.figures(found))
 
 
 def save_analysis(found: xr.Dataset, folder: Path, analysis: Any = None) -> list[Path]:
-    """Write results, figures and texts into a run: `analyses/NAME.h5`, `NAME.FIGURE.png`, `NAME.tsv` of texts by row, `NAME.csv` of a `table`.
+    """Write the results, figures and texts of an analysis to the folder `analyses` of a run.
 
-    analysis  where it is the script's own and not registered
+    The results are in `NAME.h5`, each figure is in `NAME.FIGURE.png`, texts by row are in `NAME.tsv`, and a result
+    called `table` is in `NAME.csv`. Earlier files of the same analysis are replaced or removed.
 
-    Returns the files, the results first. Errors: `RunError`, `PluginError`.
+    Args:
+        found: Results of `analyze`.
+        folder: The run folder.
+        analysis: The analysis, if it is defined in your script and not registered.
+
+    Returns:
+        The paths of the files, the results first.
+
+    Raises:
+        PluginError: When a file cannot store the results.
+        RunError: When a file cannot be written.
     """
     name, place = str(found.attrs["analysis"]), folder / ANALYSES
     figures = figures_of(found, analysis)
@@ -130,9 +164,10 @@ def save_analysis(found: xr.Dataset, folder: Path, analysis: Any = None) -> list
     files = [place / f"{name}.h5"]
     try:
         write_dataset(files[0], name, found)
-    except (ValueError, TypeError) as error:  # of xarray: names, dimensions or types that a file cannot hold
+    except (ValueError, TypeError) as error:
+        # xarray raises these for names, dimensions or types that a file cannot store
         raise PluginError(
-            f"analysis {name!r} ({found.attrs['analysis_origin']}): its results cannot be kept: {' '.join(str(error).split())}"
+            f"analysis {name!r} ({found.attrs['analysis_origin']}): its results cannot be stored: {' '.join(str(error).split())}"
         ) from error
     columns = texts_of_rows(found)
     if columns:
@@ -152,12 +187,12 @@ def save_analysis(found: xr.Dataset, folder: Path, analysis: Any = None) -> list
     for old in {*place.glob(f"{name}.*.png"), *place.glob(f"{name}.tsv"), *place.glob(f"{name}.csv")} - set(
         files
     ):
-        old.unlink()  # of results that were there before
+        old.unlink()  # a file of earlier results
     return files
 
 
 def texts_of_rows(found: xr.Dataset) -> dict[str, list[str]]:
-    """Results that are texts, one a row, or one a cell."""
+    """Return the results that are texts, one per row or one per cell."""
     return {
         str(name): [str(text) for text in value.values]
         for name, value in found.data_vars.items()

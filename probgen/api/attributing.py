@@ -1,4 +1,4 @@
-"""attributes: what a fitted model or a registered function tells of rows, as it is or as numbers that go up and down."""
+"""The calls `attributes` and `attribute_scores`: attributes of rows, by a fitted model or by a function."""
 
 from __future__ import annotations
 
@@ -32,14 +32,22 @@ def attributes(
     *,
     device: str | torch.device | None = None,
 ) -> xr.DataArray:
-    """What is told of each row: `attribute (row, factor)`.
+    """Return the attributes of rows, by a fitted model or by a function.
 
-    by    a registered function of pixels (`morphology`, `clothing`), which take gray images; or one of your own, which gets x (row, ...),
-          levels as 0 to 1, and gives {name: (row,)}; or a fitted model whose score is `attribute`, as one of the family
-          `attributes`, or its run
-    data  whatever `probgen.data.as_dataset` takes
+    Args:
+        by: One of three:
+            a registered function of gray images, e.g. "morphology" or "clothing";
+            your own function, which receives x (row, ...) with levels scaled to 0 .. 1, and returns {name: (row,)};
+            a fitted model whose score is `attribute`, e.g. of the family `attributes`, or the path of its run.
+        data: The rows, in any form that `probgen.data.as_dataset` accepts.
+        device: The device of a fitted model, e.g. "cuda". The default is "cpu".
 
-    Errors: `InputError`, `PluginError`.
+    Returns:
+        The attributes: `attribute (row, factor)`.
+
+    Raises:
+        InputError: When `by` is unknown, its score has no attributes, or the rows are invalid.
+        PluginError: When the function fails or returns an invalid result.
     """
     by = teller(by)
     if not isinstance(by, Fitted):
@@ -47,22 +55,31 @@ def attributes(
     scores = score(by, data, device=device)
     if "attribute" not in scores:
         raise InputError(
-            f"family {by.family!r} tells no attributes: its score is {', '.join(map(str, scores.data_vars))}"
+            f"family {by.family!r} has no attributes: its score is {', '.join(map(str, scores.data_vars))}"
         )
     return scores["attribute"]
 
 
 @isolated
 def attribute_scores(by: By, data: Any, *, device: str | torch.device | None = None) -> xr.DataArray:
-    """What is told of each row as numbers that go up and down: `attribute (row, factor)`.
+    """Return the attributes of rows as continuous numbers.
 
-    Numbers are as `attributes` has them, of classes it is their probabilities. Of a model whose score tells no attributes it is p(class | x), if it
-    has that, or else each number that the score has for a row, the `critic` of a GAN for one. Coordinates of `factor`: `of`, the attribute that a
-    class belongs to, and `middle`, the score between more and less, NaN where it is the median.
+    A numeric attribute is returned unchanged. A class attribute is replaced by the probabilities of its classes.
+    A model without attributes returns p(class | x) if it can compute it; otherwise it returns each number that its
+    score has per row, e.g. the `critic` of a GAN.
 
-    by, data  as of `attributes`
+    Args:
+        by: A function, a fitted model or its run, as for `attributes`.
+        data: The rows, in any form that `probgen.data.as_dataset` accepts.
+        device: The device of a fitted model, e.g. "cuda". The default is "cpu".
 
-    Errors: `InputError`, `PluginError`.
+    Returns:
+        The scores: `attribute (row, factor)`. The coordinate `of` of `factor` names the attribute of a class. The
+        coordinate `middle` is the threshold between low and high; NaN means the median.
+
+    Raises:
+        InputError: When `by` is unknown, its score has no number per row, or the rows are invalid.
+        PluginError: When the function fails or returns an invalid result.
     """
     by = teller(by)
     if not isinstance(by, Fitted):
@@ -88,7 +105,7 @@ def attribute_scores(by: By, data: Any, *, device: str | torch.device | None = N
             parts.append(_Part.of_number(number))
             continue
         own, classes = classes[:levels], classes[levels:]
-        if levels == 2:  # one of them says it all
+        if levels == 2:  # the other probability is redundant
             parts.append(_Part(name, name, own[1], 0.5))
         else:
             parts += [_Part(f"{name} {i}", name, p, 0.5) for i, p in enumerate(own)]
@@ -118,18 +135,18 @@ def _side_by_side(parts: list[_Part]) -> xr.DataArray:
 
 
 def teller(by: By) -> Fitted | Callable[[np.ndarray], Mapping[str, np.ndarray]]:
-    """What tells attributes: loaded, where it is the name of a function or a run. Errors: `InputError`, `PluginError`, `FileError`."""
+    """Return the source of attributes, loaded if it is the name of a function or a run."""
     if isinstance(by, str) and by in registered("attributes"):
         by = find("attributes", by).load()
     if isinstance(by, str) and not Path(by).exists():
         raise InputError(
-            f"{by!r} is neither a function of attributes nor a run; {did_you_mean(by, registered('attributes'))}"
+            f"by = {by!r}: it is neither a registered function of attributes nor a run; {did_you_mean(by, registered('attributes'))}"
         )
     if isinstance(by, str | Path):
         by = load(by)
     if not isinstance(by, Fitted) and not callable(by):
         raise InputError(
-            f"by = {by!r}: the name of a function of attributes, a run, a fitted model or a function is needed"
+            f"by = {by!r}: a registered function of attributes, a run, a fitted model or a function is needed"
         )
     return by
 
@@ -139,31 +156,31 @@ def _computed(
 ) -> xr.DataArray:
     event, name = event_of(dataset), name_of(function)
     if event.support == "token" or "observed" in dataset:
-        raise InputError("functions of pixels need complete numeric x, not symbols")
+        raise InputError(f"function {name!r} needs complete numeric x, but x has symbols or missing values")
     x = dataset["x"].values.astype(np.float64)
     if event.discrete:
         x = x / max(1, (event.levels or 2) - 1)
     if not np.isfinite(x).all():
-        raise InputError("functions of pixels need complete x: it has NaN or infinite values")
+        raise InputError(f"function {name!r} needs complete x, but x has NaN or infinite values")
     with guarded(f"function {name!r}"):
         found = function(x)
     if not isinstance(found, Mapping) or not found:
         raise PluginError(
-            f"function {name!r} gives {type(found).__name__}, not numbers by name: {{name: (row,)}}"
+            f"function {name!r} returned {type(found).__name__}. Return numbers by name: {{name: (row,)}}."
         )
     for factor, values in found.items():
         if np.shape(values) != (len(x),):
             raise PluginError(
-                f"function {name!r} gives {factor!r} of shape {np.shape(values)} for {len(x)} rows"
+                f"function {name!r} returned {factor!r} of shape {np.shape(values)} for {len(x)} rows. Return one number per row."
             )
         if np.asarray(values).dtype.kind not in "biuf":
             raise PluginError(
-                f"function {name!r} gives {factor!r} of {np.asarray(values).dtype}, not numbers"
+                f"function {name!r} returned {factor!r} of type {np.asarray(values).dtype}. Return numbers."
             )
     return xr.DataArray(
         np.stack([*found.values()], 1),
         {"factor": list(found)},
         ("row", "factor"),
         "attribute",
-        {"long_name": "computed of pixels", "levels": [0] * len(found)},
+        {"long_name": "computed from pixels", "levels": [0] * len(found)},
     )

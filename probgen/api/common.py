@@ -1,4 +1,4 @@
-"""What all calls share: keyed seeds, devices, telling observers."""
+"""Functions that all calls share: keyed seeds, devices, notifications of observers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from probgen.plugins.observers import Observers, observing
 
 
 def shard_rows(event: Event, numbers: int | None = None) -> int:
-    """Rows or draws that share a seed, a rule of the format: 2^17 numbers of x, but from 256 to 8,192 rows.
+    """Return how many rows or samples share a seed.
 
-    Of images of any size with so many numbers they are fewer, at least one.
+    This is a rule of the format: 2^17 numbers of x, but at least 256 and at most 8,192 rows.
+    For images of any size, the minimum is one row.
     """
     if event.any_size:
         return min(max(1, NUMBERS // (numbers or event.size)), 8192)
@@ -30,7 +31,7 @@ def shard_rows(event: Event, numbers: int | None = None) -> int:
 
 
 def numbers_of(fitted: Fitted, given: Mapping[str, Tensor]) -> int:
-    """How many numbers a draw has, whose size may follow from the images that are given."""
+    """Return how many numbers a sample has. For images of any size, the given images determine it."""
     event = fitted.event
     if not event.any_size:
         return event.size
@@ -41,17 +42,20 @@ def numbers_of(fitted: Fitted, given: Mapping[str, Tensor]) -> int:
 
 
 def seeded(name: tuple[Any, ...], family: Definition, hook: str, **arguments: Any) -> Any:
+    """Call a hook with generators seeded by `name`, and restore the generators."""
     with generators_kept():
         seed_torch(key(*name))
         return family.call(hook, **arguments)
 
 
 def run_for(fitted: Fitted, seed: int, device: str | torch.device | None) -> Run:
+    """Return the run of a call on a fitted model."""
     return Run(seed, device=checked_device(device), dtype=fitted.dtype)
 
 
 @contextmanager
 def told(observers: Observers, hook: str, family: Definition, run: Run) -> Iterator[None]:
+    """Notify the observers of the start and the end of a hook."""
     observers.tell("started", hook=hook, family=family.name, run=run)
     error: BaseException | None = None
     try:
@@ -65,6 +69,7 @@ def told(observers: Observers, hook: str, family: Definition, run: Run) -> Itera
 
 @contextmanager
 def shown(wanted: bool) -> Iterator[None]:
+    """Show a progress bar in this context, if it is wanted."""
     if not wanted:
         yield
         return
@@ -75,27 +80,31 @@ def shown(wanted: bool) -> Iterator[None]:
 
 
 def name_of(function: Any) -> str:
-    """What a function, or an object that is called like one, is called in messages and results."""
+    """Return the name of a function or a callable object, for messages and results."""
     named = function if hasattr(function, "__name__") else type(function)
     return str(named.__name__)
 
 
 def checked_device(device: str | torch.device | None) -> torch.device:
+    """Return a device that can be used here, or raise `InputError`. The default is the CPU."""
     try:
         found = torch.device(device if device is not None else "cpu")
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"device = {device!r} cannot be used here: {reason}") from None
+        raise InputError(
+            f"device = {device!r}: it cannot be used here ({reason}). Choose another device, e.g. cpu."
+        ) from None
     if found.type == "meta":
-        raise InputError(f"device = {device!r} holds no numbers: cpu, cuda, ...")
+        raise InputError(f"device = {device!r}: it stores no numbers. Choose another device, e.g. cpu.")
     return found
 
 
 def checked_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """Return float32 or float64 as a dtype of torch, or raise `InputError`."""
     known = {"float32": torch.float32, "float64": torch.float64}
     found = known.get(dtype) if isinstance(dtype, str) else dtype
     if found not in known.values():
-        raise InputError(f"dtype = {dtype!r}: float32 or float64")
+        raise InputError(f"dtype = {dtype!r}: float32 or float64 is needed")
     assert isinstance(found, torch.dtype)
     return found

@@ -1,4 +1,4 @@
-"""decode: x of given latents, or what is on the way to it, by a family that declares a decoder."""
+"""The call `decode`: from latents to x, or to an intermediate place, for families with a decoder."""
 
 from __future__ import annotations
 
@@ -27,16 +27,26 @@ def decode(
     *,
     device: str | torch.device | None = None,
 ) -> xr.Dataset:
-    """From latents or places on the way to x, or to another place, without randomness.
+    """Decode latents without randomness.
 
-    start   latents or places, and what the model is conditioned on, by name; with a first dimension of rows. Of several
-            places the one nearest to `until` counts
-    until   "x", the mean of p(x | latents) where that is a distribution, or a latent or place of the model: for a `stylegan`
-            "w", "styles", "maps4", ...
-    device  where it is worked out
+    A place is an intermediate result of the decoder, e.g. "w", "styles" or "maps4" of a `stylegan`. Decoding can start
+    from places and can end at a place. For gradients, call `fitted.module.decode`.
 
-    Returns `x (row, ...)`, or the place by its name. For gradients call `fitted.module.decode`. Errors: `InputError` for a
-    place that the model does not have and where more is needed; `NotOffered`, `PluginError`.
+    Args:
+        fitted: A fitted model with a decoder.
+        start: Latents or places, and the conditions of the model, by name. Each may have a first dimension of
+            rows. If there are several places, the place nearest to `until` is used.
+        until: The result: "x", or the name of a latent or place. "x" is the mean of p(x | latents) if that is a
+            distribution.
+        device: The device to compute on, e.g. "cuda". The default is "cpu".
+
+    Returns:
+        A Dataset with `x (row, ...)`, or with the latent or place under its name.
+
+    Raises:
+        InputError: When `until` is not a place of the model, or `start` is incomplete or invalid.
+        NotOffered: When the family does not decode latents.
+        PluginError: When the decoder fails.
     """
     module, event = fitted.module, fitted.event
     if not isinstance(module, Decoder) or not latents_of(module):
@@ -45,11 +55,15 @@ def decode(
     places = places_of(module)
     known = {**latents_of(module), **places}
     if not isinstance(start, Mapping | xr.Dataset):
-        raise InputError(f"decode from {type(start).__name__}: a mapping of latents by name is needed")
+        raise InputError(f"start is of type {type(start).__name__}: a mapping of latents by name is needed")
     if {"x", "observed"} & set(map(str, start)):
-        raise InputError(f"decode goes to x, not from it: give {', '.join(known)}, and leave x out")
+        raise InputError(
+            f"start contains x or observed, but decode ends at x. Give {', '.join(known)} instead, or use encode."
+        )
     if until not in (*known, "x"):
-        raise InputError(f"decode: there is no place {until!r} to go to; there are {', '.join(known)}, x")
+        raise InputError(
+            f"until = {until!r}: the model has no such latent or place; known: {', '.join(known)}, x"
+        )
     tensors, rows, _ = conditions(fitted, start, run, places)
     module.to(run.device)
     parts = []

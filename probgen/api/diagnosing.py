@@ -1,4 +1,4 @@
-"""diagnose: draws of any family beside real rows that it has not seen."""
+"""The call `diagnose`: compare samples of any family with held-out rows."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from probgen.evaluation.diagnosis import check_sizes
 from probgen.evaluation.modes import Located
 
 CELLS = 20  # modes of data without labels
-LABELED = 1000  # images with labels that a classifier is worth training on
-CHANNELS, BATCH = (32, 64), 128  # of its fit
-EPOCHS, LEAST, MOST = 10, 200, 3000  # epochs, in so many steps at least and at most
-AT_ONCE = 1000  # rows whose features are worked out together
+LABELED = 1000  # minimum number of labeled images for training a classifier
+CHANNELS, BATCH = (32, 64), 128  # for the fit of the classifier
+EPOCHS, LEAST, MOST = 10, 200, 3000  # epochs, and the minimum and maximum number of steps
+AT_ONCE = 1000  # rows whose features are computed together
 
 
 @isolated
@@ -49,23 +49,38 @@ def diagnose(
     device: str | torch.device | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
-    """What is wrong with the draws of a model: modes, fidelity, diversity, distances, and a verdict.
+    """Compare samples of a model with held-out rows: modes, fidelity, diversity, distances, and a verdict.
 
-    data       real rows that the fit has not seen, which draws are held against
-    reference  other real rows, which say where the modes are: one for each `label`, or else 20 cells of k-means; if left
-               out, one half of `data`, and draws are held against the other
-    features   from rows (row, *event) to (row, feature), a network's say, in which all distances are taken
-    n          how many draws; as many as rows that they are held against, if left out
-    given      latents that all draws are made from, e.g. {"member": 3}; what the model is conditioned on comes from the rows
+    Args:
+        fitted: A fitted model.
+        data: Real rows that the fit has not seen. Samples are compared with these rows.
+        reference: Other real rows, which define the modes: one mode for each `label`, or up to 20 cells of k-means
+            without labels. By default, one half of `data` defines the modes, and samples are compared with the
+            other half.
+        features: A function from rows (row, *event) to features (row, feature), e.g. a network. All distances are
+            between features. The default is x, unchanged. But for images with at least 1,000 labeled reference rows,
+            a small classifier is trained on these rows: the default is its features, and its classes are the modes.
+        n: Number of samples. The default is the number of compared rows.
+        k: Number of neighbors for precision, recall, density and coverage.
+        given: Latents for all samples, e.g. {"member": 3}. The conditions of the model come from the rows.
+        seed: Seed of all random numbers.
+        device: The device to sample on, e.g. "cuda". The default is "cpu".
+        progress: Show a progress bar on stderr.
 
-    If `features` are left out they are x as it is; but of images of which 1,000 or more reference rows have labels, those of a
-    small classifier that is trained on these, whose classes then are the modes. Returns what
-    `probgen.evaluation.diagnose` does, with the weights of the classifier and how often it is right on `data`. Errors:
-    `InputError`, `NotOffered`, `PluginError`.
+    Returns:
+        The Dataset of `probgen.evaluation.diagnose`. If a classifier was trained, its weights and its accuracy on
+        `data` are included.
+
+    Raises:
+        InputError: When the rows, `given` or another argument is invalid, or values of x are missing.
+        NotOffered: When the family does not sample.
+        PluginError: When the family returns an invalid result.
     """
     seed = checked_seed(seed)
     if set(given or {}) & fitted.event.given.keys():
-        raise InputError(f"given: {', '.join(sorted(fitted.event.given))} comes from the rows")
+        raise InputError(
+            f"given: {', '.join(sorted(fitted.event.given))} comes from the rows. Leave it out of given."
+        )
     dataset, digest = _whole(fitted, data)
     order = np.random.default_rng(seed).permutation(dataset.sizes["row"])  # a file may be sorted
     half = dataset.sizes["row"] // 2 if reference is None else 0
@@ -74,10 +89,10 @@ def diagnose(
         first = _whole(fitted, reference)[0]
     rows = second.sizes["row"]
     n = rows if n is None else n
-    check_sizes(rows, n, k)  # before anything is drawn
+    check_sizes(rows, n, k)  # before sampling
     names = (*fitted.event.given, *fitted.event.lengths)
     conditions = {name: second[name].values[np.resize(np.arange(rows), n)] for name in names}
-    if conditions:  # a row of conditions for each draw
+    if conditions:  # one row of conditions per sample
         fixed = {name: np.repeat(np.asarray(value)[None], n, 0) for name, value in (given or {}).items()}
         draws = sample(fitted, given=fixed | conditions, seed=seed, device=device, progress=progress)
     else:
@@ -92,23 +107,25 @@ def diagnose(
         if known.any():
             label = second["label"].values[known]
             found.attrs["classifier_accuracy"] = float((space.locate(real[known]).mode == label).mean())
-        # what is one number would be taken for a figure of the diagnosis
+        # a weight without dimensions would be read as a number of the diagnosis
         for name, values in state_of(space.classifier).data_vars.items():
             found[f"classifier.{name}"] = values if values.ndim else values.expand_dims("single")
     return found
 
 
 def _whole(fitted: Fitted, data: Any) -> tuple[xr.Dataset, str]:
-    """Rows that are known whole, and their digest."""
+    """Return complete rows and their digest, or raise `InputError` if values are missing."""
     taken = prepare(data, fitted.definition, event=fitted.event, without=("weight",), dtype=fitted.dtype)
     say_unused(taken.weight)
     if taken.missing:
-        raise InputError("x is known in part: a diagnosis needs whole rows")
+        raise InputError(
+            "x has missing values, but a diagnosis needs complete rows. Leave the incomplete rows out."
+        )
     return taken.dataset, taken.digest
 
 
 def _labeled(dataset: xr.Dataset) -> np.ndarray:
-    """Which rows have a label: (row,)."""
+    """Return a mask of the rows that have a label: (row,)."""
     if "label" not in dataset:
         return np.zeros(dataset.sizes["row"], dtype=bool)
     label = dataset["label"].values
@@ -117,7 +134,15 @@ def _labeled(dataset: xr.Dataset) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Space:
-    """Where distances are taken, and which mode a point of it belongs to."""
+    """A space of features for distances, and the modes of its points.
+
+    Attributes:
+        name: Name of the features, for the results.
+        of: Maps rows (row, *event) to features (row, feature).
+        locate: Returns the mode of each feature vector.
+        modes: Number of modes.
+        classifier: The classifier that computes the features, or None.
+    """
 
     name: str
     of: Callable[[np.ndarray], np.ndarray]
@@ -127,7 +152,7 @@ class Space:
 
 
 def classified(first: xr.Dataset, seed: int) -> Space:
-    """The features of a classifier of the labels of images; its classes are the modes. A class has no place to be far from."""
+    """Train a classifier on labeled images, and return the space of its features. Its classes are the modes."""
     n = first.sizes["row"]
     steps = min(max(EPOCHS * n // BATCH, LEAST), MOST)
     how: dict[str, Any] = {"steps": steps, "batch_size": BATCH, "schedule": "constant", "learning_rate": 1e-3}
@@ -147,7 +172,9 @@ def classified(first: xr.Dataset, seed: int) -> Space:
         return Located(np.ravel_multi_index(tuple(told.T), levels))
 
     modes = int(np.prod(levels))
-    return Space(f"of a classifier of {modes} labels, trained on {n} reference rows", of, locate, modes, net)
+    return Space(
+        f"features of a classifier of {modes} labels, trained on {n} reference rows", of, locate, modes, net
+    )
 
 
 def _space(first: xr.Dataset, features: Callable[[np.ndarray], np.ndarray] | None, seed: int) -> Space:
@@ -164,5 +191,5 @@ def _space(first: xr.Dataset, features: Callable[[np.ndarray], np.ndarray] | Non
         modes = cells(x, min(CELLS, max(1, len(x) // 50)), key(seed, "cells") % 2**32)
     else:
         modes = modes_of(x[known], np.unique(label[known], return_inverse=True)[1])
-    name = "x as it is" if features is None else name_of(features)
+    name = "x, unchanged" if features is None else name_of(features)
     return Space(name, of, modes.locate, len(modes.mean))

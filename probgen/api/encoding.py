@@ -1,4 +1,4 @@
-"""encode: latents of given rows, by a family that declares an encoder."""
+"""The call `encode`: from rows to latents, for families with an encoder."""
 
 from __future__ import annotations
 
@@ -20,12 +20,22 @@ from probgen.plugins.calling import guarded
 
 @isolated
 def encode(fitted: Fitted, data: Any, *, device: str | torch.device | None = None) -> xr.Dataset:
-    """Where the encoder of a model sees rows, without randomness: the mean of q(z | x), the most likely class.
+    """Encode rows as latents without randomness: the mean of q(z | x), or the most likely class.
 
-    data  rows, with what the model is conditioned on; whatever `probgen.data.as_dataset` takes
+    To sample latents given x instead, use `sample(fitted, given={"x": ...})`.
 
-    Returns the latents, each (row, ...), as `decode` takes them. `sample(given={"x": ...})` draws latents given x instead. Errors:
-    `InputError`; `NotOffered` for a model without an encoder, `PluginError`.
+    Args:
+        fitted: A fitted model with an encoder.
+        data: Complete rows and the conditions of the model, in any form that `probgen.data.as_dataset` accepts.
+        device: The device to compute on, e.g. "cuda". The default is "cpu".
+
+    Returns:
+        A Dataset with the latents, each (row, ...). `decode` accepts them as `start`.
+
+    Raises:
+        InputError: When the rows are invalid.
+        NotOffered: When the family has no encoder, or values of x are missing.
+        PluginError: When the encoder fails or returns an unknown latent.
     """
     module, where = fitted.module, f"family {fitted.family!r} ({fitted.definition.origin}), encode"
     if not isinstance(module, Encoder):
@@ -40,7 +50,7 @@ def encode(fitted: Fitted, data: Any, *, device: str | torch.device | None = Non
     taken = prepare(data, fitted.definition, **how)
     if taken.missing:
         raise NotOffered(
-            "an encoder sees whole rows: draw latents by sample(given={'x': ...}) where x is known in part"
+            "x has missing values, but an encoder needs complete rows. Sample the latents with sample(given={'x': ...})."
         )
     module.to(run.device)
     names = latents_of(module)
@@ -53,5 +63,7 @@ def encode(fitted: Fitted, data: Any, *, device: str | torch.device | None = Non
             for name, z in module.encoded(shard["x"], **given).items():
                 parts.setdefault(name, []).append(z.cpu().numpy())
     if unknown := parts.keys() - names.keys():
-        raise PluginError(f"{where}: returned {sorted(unknown)}, which are no latents of it")
+        raise PluginError(
+            f"{where}: returned {sorted(unknown)}, but the latents of the model are {sorted(names)}"
+        )
     return xr.Dataset({name: (("row", *names[name]), np.concatenate(part)) for name, part in parts.items()})

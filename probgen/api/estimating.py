@@ -1,8 +1,9 @@
-"""estimator: a family as an estimator of scikit-learn, for its pipelines, searches and cross-validation.
+"""The call `estimator`: a family as a scikit-learn estimator, for pipelines, searches and cross-validation.
 
     probgen.estimator("mixture", components=3).fit(X).score_samples(X)
 
-Each family is a class of its own, whose parameters are its options; what was fitted is the attribute `fitted_`, a `Fitted` as of `probgen.fit`.
+Each family has its own estimator class; the parameters of the class are the options of the family. After a fit, the
+attribute `fitted_` is the `Fitted` model, as `probgen.fit` returns it.
 """
 
 from __future__ import annotations
@@ -35,13 +36,19 @@ from probgen.plugins.family import family as find_family
 
 
 def estimator(family: str, *, seed: int = 0, **options: Any) -> Estimator:
-    """An estimator of scikit-learn for a family, not yet fitted.
+    """Return a scikit-learn estimator for a family, not yet fitted.
 
-    family   a registered name
-    seed     of the fit; draws take their own
-    options  of the family, which are the parameters of the estimator
+    Args:
+        family: The registered name of a family.
+        seed: Seed of the fit. The method `sample` has its own seed.
+        **options: Options of the family. They are the parameters of the estimator; the method `fit` checks the values.
 
-    Errors: `InputError` for an option that the family has not; values are checked by `fit`.
+    Returns:
+        The estimator.
+
+    Raises:
+        InputError: When the family has no such option.
+        PluginError: When the family is not installed.
     """
     kind = _class_of(family)
     known = list(inspect.signature(kind).parameters)
@@ -61,57 +68,138 @@ def _has_encoder(self: Estimator) -> bool:
 
 
 class Estimator(DensityMixin, BaseEstimator):
-    """What estimators of all families share. Make one by `probgen.estimator`.
+    """The base class of the estimators of all families. Use `probgen.estimator` to create an estimator.
 
-    X is an array (row, feature), or a DataFrame, whose columns have their names and kinds. Whole numbers from 0 are counts, and such of 0 and 1 are
-    bits, as in any table; floats are real. Models are fitted in float64. Scores are in nats.
+    X is an array (row, feature), or a DataFrame with the names and kinds of its columns. As in any table, floats are
+    real, columns of 0 and 1 are binary, and columns of other whole numbers of at least 0 are counts. Models are fitted
+    in float64. Scores are in nats.
+
+    Attributes:
+        family: The registered name of the family.
     """
 
     family: str
 
     @property
     def definition(self) -> Family:
-        """The family."""
+        """The definition of the family."""
         return find_family(self.family)
 
     def fit(self, X: Any, y: Any = None) -> Estimator:
-        """Learn p(x). y is not used. Errors: `ValueError` for what is no table of two rows or more."""
+        """Fit the family to X: learn p(x).
+
+        Args:
+            X: A table with at least two rows: (row, feature).
+            y: Not used.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            InputError: When X is not a table with at least two rows.
+        """
         X = self._checked(X, first=True)
         if len(X) < 2:
-            raise InputError(f"n_samples = {len(X)}: at least two rows are needed to fit a model")
+            raise InputError(f"n_samples = {len(X)}: a fit needs at least two rows")
         options = {name: value for name, value in self.get_params().items() if name != "seed"}
         self.fitted_ = fit(self.family, X, seed=self.seed, dtype="float64", **options)
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """log p(x) of each row, or a bound on it: (row,)."""
+        """Return log p(x) of each row, or a bound on it.
+
+        Args:
+            X: A table with the columns of the fit: (row, feature).
+
+        Returns:
+            The scores in nats: (row,).
+
+        Raises:
+            InputError: When X is invalid.
+            NotOffered: When the family has no likelihood.
+        """
         found = score(self._fitted, self._checked(X))
         if "log_prob" not in found:
-            raise NotOffered(f"{self.family} has no likelihood")
+            raise NotOffered(f"family {self.family!r} has no likelihood")
         return np.asarray(found["log_prob"].values, dtype=np.float64)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """The mean of `score_samples`."""
+        """Return the mean of `score_samples`.
+
+        Args:
+            X: A table with the columns of the fit: (row, feature).
+            y: Not used.
+
+        Returns:
+            The mean score in nats.
+
+        Raises:
+            InputError: When X is invalid.
+            NotOffered: When the family has no likelihood.
+        """
         return float(self.score_samples(X).mean())
 
     def sample(self, n_samples: int = 1, seed: int = 0) -> Any:
-        """Draws: (n_samples, feature), or a DataFrame where the model was fitted to one."""
+        """Sample from the fitted model.
+
+        Args:
+            n_samples: Number of samples.
+            seed: Seed of all random numbers.
+
+        Returns:
+            The samples: (n_samples, feature). They are a DataFrame if the model was fitted to a DataFrame.
+
+        Raises:
+            InputError: When an argument is invalid.
+            NotOffered: When the family does not sample.
+        """
         drawn = sample(self._fitted, n_samples, seed=seed)
         return frame(drawn) if hasattr(self, "feature_names_in_") else drawn["x"].values
 
     @available_if(_has_posterior)
     def predict_proba(self, X: Any) -> np.ndarray:
-        """p(class | x): (row, component)."""
+        """Return the posterior probabilities of the classes, p(class | x).
+
+        Args:
+            X: A table with the columns of the fit: (row, feature).
+
+        Returns:
+            The probabilities: (row, component).
+
+        Raises:
+            InputError: When X is invalid.
+        """
         return np.asarray(score(self._fitted, self._checked(X), posterior=True)["posterior"].values)
 
     @available_if(_has_posterior)
     def predict(self, X: Any) -> np.ndarray:
-        """The most likely class: (row,)."""
+        """Return the most likely class of each row.
+
+        Args:
+            X: A table with the columns of the fit: (row, feature).
+
+        Returns:
+            The numbers of the classes: (row,).
+
+        Raises:
+            InputError: When X is invalid.
+        """
         return self.predict_proba(X).argmax(1)
 
     @available_if(_has_encoder)
     def transform(self, X: Any) -> np.ndarray:
-        """Codes by the encoder: (row, latent)."""
+        """Encode rows as latents.
+
+        Args:
+            X: A table with the columns of the fit: (row, feature).
+
+        Returns:
+            The latents of the encoder, concatenated: (row, latent).
+
+        Raises:
+            InputError: When X is invalid.
+            NotOffered: When values of X are missing.
+        """
         found = encode(self._fitted, self._checked(X))
         names = list(latents_of(self._fitted.module))
         return np.concatenate([found[name].values.reshape(len(found[name]), -1) for name in names], 1)
@@ -122,7 +210,7 @@ class Estimator(DensityMixin, BaseEstimator):
         return self.fitted_
 
     def _checked(self, X: Any, first: bool = False) -> Any:
-        """An array, or a DataFrame as it is. Errors: `ValueError`, in scikit-learn's words; `NotFittedError`."""
+        """Return a checked table as a DataFrame. Errors have the wording of scikit-learn."""
         if not first:
             check_is_fitted(self, "fitted_")
         gaps = "observed" in self.definition.accepts
@@ -148,7 +236,7 @@ class Estimator(DensityMixin, BaseEstimator):
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """What was fitted as the bytes of its file."""
+        """Return the state for pickling, with the fitted model as the bytes of its file."""
         state = dict(super().__getstate__())
         if "fitted_" in state:
             with tempfile.TemporaryDirectory() as folder:
@@ -163,21 +251,19 @@ class Estimator(DensityMixin, BaseEstimator):
 
 
 def _check_names(X: pd.DataFrame) -> None:
-    """Errors: `InputError` for columns whose names would not be used."""
+    """Raise `InputError` if the names of columns cannot be used."""
     names: Any = X.columns
     if not all(isinstance(name, str) for name in names) and not names.equals(pd.RangeIndex(len(names))):
-        raise InputError(
-            "the names of columns are no texts, and would not be used: give X.rename(columns=str)"
-        )
+        raise InputError("X has column names that are not text. Give X.rename(columns=str).")
     if used := {"label", "weight"} & set(names):
         raise InputError(
-            f"X has a column {used.pop()!r}, which is none of x in a table: give it another name, or leave it out"
+            f"X has a column {used.pop()!r}, a reserved name that is not part of x. Rename the column, or leave it out."
         )
 
 
 @cache
 def _class_of(family: str) -> type[Estimator]:
-    """The class of a family, whose `__init__` has its options by name. Errors: `PluginError`."""
+    """Return the estimator class of a family. The parameters of its `__init__` are the options of the family."""
     definition = find_family(family)
     definition.require("fit")
     fields = definition.options("fit").model_fields
@@ -201,7 +287,7 @@ def _class_of(family: str) -> type[Estimator]:
         "__init__": __init__,
         "family": family,
         "__module__": __name__,
-        "__doc__": f"`{family}` as an estimator of scikit-learn.",
+        "__doc__": f"The family `{family}` as a scikit-learn estimator.",
     }
     bases = (TransformerMixin, Estimator) if isinstance(definition.source, Encoder) else (Estimator,)
     return type(_name_of(family), bases, members)
@@ -212,9 +298,9 @@ def _name_of(family: str) -> str:
 
 
 def __getattr__(name: str) -> Any:
-    """Classes by their names, as pickles of other libraries look them up."""
+    """Return an estimator class by its name, e.g. for unpickling."""
     before, found, family = name.partition("Estimator_")
     if found and not before:
-        with suppress(PluginError, InputError):  # no family, as an attribute that is not there
+        with suppress(PluginError, InputError):  # without such a family, there is no such attribute
             return _class_of(family.replace("__", "-"))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

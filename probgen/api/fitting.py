@@ -1,4 +1,4 @@
-"""fit: check the data once, claim the folder, call the hook, keep what comes out."""
+"""The call `fit`: check the data once, claim the run folder, call the hook, store the result."""
 
 from __future__ import annotations
 
@@ -48,24 +48,37 @@ def fit(
     parts: int | None = None,
     **options: Any,
 ) -> Fitted:
-    """Learn p(x) from data.
+    """Fit a family to data: learn p(x).
 
-    Under torchrun all processes call it alike, and all return the same; process 0 holds `out`, shows progress, and tells observers.
+    Under torchrun, every process makes the same call and returns the same model. Process 0 alone writes to
+    `out`, shows progress, and notifies observers. The global random generators are unchanged when `fit` returns.
 
-    family    a registered name, or a `Pair` class or other definition of the script's own
-    data      whatever `probgen.data.as_dataset` takes
-    valid     rows to choose by (early stop), of the same kind
-    dtype     of the parameters; by default the family's own
-    out       a folder for the run: journal, checkpoints and `model.h5`
-    resume    go on with the fit in `out`; a run of other data, options, or seed is refused
-    force     remove the run in `out` first
-    progress  show a bar on stderr
-    parts     in how many parts the gradient of a batch is worked out, each by one of the processes: with as many parts the result has the same bits on
-              any number of processes up to it. By default the number of processes that the fit begins with
-    options   of the family
+    Args:
+        family: A registered name, or a definition in your script, e.g. a `Pair` class.
+        data: The rows to fit to, in any form that `probgen.data.as_dataset` accepts.
+        valid: Validation rows, e.g. for early stopping, in the same forms.
+        seed: Seed of all random numbers.
+        device: The device to compute on, e.g. "cuda". The default is "cpu".
+        dtype: Type of the parameters, float32 or float64. The default is set by the family.
+        out: A folder for the run: request, journal, checkpoints and `model.h5`. By default, no file is written.
+        resume: Resume the fit in `out`, with bit-identical results. A fit that is complete is loaded. A run with
+            another seed, other data or other options is refused.
+        force: Remove the run in `out` first.
+        progress: Show a progress bar on stderr.
+        parts: Number of parts of each batch; one process computes the gradient of one or more parts. With the
+            same `parts`, the result is bit-identical on any number of processes up to `parts`. The default is
+            the number of processes at the start of the fit.
+        **options: Options of the family.
 
-    The global generators are as they were when it returns. Errors: `InputError`, `RunError`, `PluginError`,
-    `DivergedError`, `Interrupted`.
+    Returns:
+        The fitted model.
+
+    Raises:
+        InputError: When the data, an option or another argument is invalid, or `out` contains another run.
+        RunError: When the run folder is in use or cannot be written.
+        PluginError: When the family is not installed, or returns an invalid result.
+        DivergedError: When a parameter or the loss is no longer finite.
+        Interrupted: When a signal ends the fit. The state is saved in `out`.
     """
     place = None if out is None else checked_path(out, "out")
     definition = find_family(family)
@@ -135,14 +148,12 @@ def fit(
                 if folder is not None:
                     fitted.save(folder.path / MODEL)
                     folder.clear()
-            except (
-                ValueError,
-                TypeError,
-            ) as error:  # of xarray: names, dimensions or types that a file cannot hold
+            except (ValueError, TypeError) as error:
+                # xarray raises these for names, dimensions or types that a file cannot store
                 if isinstance(error, ProbgenError):
                     raise
                 raise PluginError(
-                    f"family {definition.name!r} ({definition.origin}), fit: what it learned or returned cannot be kept: "
+                    f"family {definition.name!r} ({definition.origin}), fit: its parameters or its results cannot be stored: "
                     f"{' '.join(str(error).split())}"
                 ) from error
     return fitted
@@ -161,8 +172,8 @@ def _fitted(
     groups = groups or {}
     if not isinstance(groups, Mapping) or not all(isinstance(group, xr.Dataset) for group in groups.values()):
         raise PluginError(
-            f"family {definition.name!r} ({definition.origin}), fit: returned {type(groups).__name__}, "
-            "not a dict of xarray Datasets, or None"
+            f"family {definition.name!r} ({definition.origin}), fit: returned {type(groups).__name__}. "
+            "Return None, or a dict of xarray Datasets."
         )
     culprit = first_not_finite(module.state_dict())
     if culprit is not None:
@@ -194,8 +205,10 @@ def _fitted(
 def _claimed(
     path: Path, request: dict[str, Any], parts: int | None, size: int, resume: bool, force: bool
 ) -> Iterator[tuple[RunFolder, int]]:
-    """The folder of a fit, held, with its request written, and in how many parts it is done: what was asked for, then or now, or as many as there
-    are processes. Errors: `RunError`, `InputError`.
+    """Claim the folder of a fit, write its request, and yield the folder and the number of parts.
+
+    The number of parts is the argument, the number in the stored request, or the number of processes. The function
+    raises `InputError` if the folder contains another run.
     """
     check_folder(path)
     with RunFolder(path) as folder:
@@ -207,20 +220,20 @@ def _claimed(
         if asked is None:
             if folder.results():
                 raise InputError(
-                    f"{path} holds {folder.results()[0]}, and nothing says what of: replace it (--force), or choose another"
+                    f"{path} contains {folder.results()[0]}, but no request. Replace it (--force), or choose another folder."
                 )
             folder.write_request(request)
         elif not resume:
             raise InputError(
-                f"{path} holds a run already: go on with it (--resume), replace it (--force), or choose another"
+                f"{path} already contains a run. Resume it (--resume), replace it (--force), or choose another folder."
             )
         else:
             before, now = ({"parts": 1} | _flat(each) for each in (asked, without_none(request)))
             for name in sorted({*before, *now}):
                 if before.get(name) != now.get(name) and name not in ("data.path", "data.name", "data.split"):
                     raise InputError(
-                        f"{path} was begun with {name} = {before.get(name)!r}, not {now.get(name)!r}: "
-                        "ask for the same, or choose another folder"
+                        f"{path} was started with {name} = {before.get(name)!r}, but {name} = {now.get(name)!r} was "
+                        f"requested. Use {name} = {before.get(name)!r}, or choose another folder."
                     )
         try:
             yield folder, parts
@@ -233,7 +246,7 @@ def _claimed(
 
 def _checked_parts(parts: object) -> int | None:
     if parts is not None and (type(parts) is not int or parts < 1):
-        raise InputError(f"parts = {parts!r}: a whole number from 1 is needed")
+        raise InputError(f"parts = {parts!r}: a whole number of at least 1 is needed")
     return parts
 
 

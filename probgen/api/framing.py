@@ -1,4 +1,4 @@
-"""frame: a table of draws, or of rows, as the data frame that it came from would be."""
+"""The calls `frame` and `write_table`: samples or rows of a table as a DataFrame or as a file."""
 
 from __future__ import annotations
 
@@ -24,20 +24,29 @@ TABLES = (".csv", ".tsv", ".parquet")
 
 
 def frame(data: xr.Dataset | xr.DataArray) -> pd.DataFrame:
-    """Rows of a table, or draws of `probgen.sample`, with the names, types and classes of the columns of the fit.
+    """Return samples or rows of a table as a DataFrame, with the names, types and classes of the columns.
 
-    Draws (dimension `sample`) of a column of whole numbers are rounded to such. Draws of several rows have an index of `sample` and `row`. A gap is NA, in a nullable type. Errors: `InputError` for what is no table.
+    Samples of a column of whole numbers are rounded to whole numbers. Missing values are NA, in a nullable type.
+
+    Args:
+        data: A table as a Dataset with x, or as x itself: (row, feature), (sample, feature) or (sample, row, feature).
+
+    Returns:
+        The table. Samples of several rows have an index with the levels `sample` and `row`.
+
+    Raises:
+        InputError: When the data is not a table.
     """
     import pandas as pd
 
     if isinstance(data, xr.Dataset) and "x" not in data:
         raise InputError(
-            "these are no draws and no rows: they have no x; of an analysis give one variable, as found.table"
+            "the Dataset has no x, so it contains neither samples nor rows. For an analysis, give one variable, e.g. found.table."
         )
     x = data["x"] if isinstance(data, xr.Dataset) else data
     if x.dims[-1:] != ("feature",) or "feature" not in x.coords:
         raise InputError(
-            f"x has dimensions {', '.join(map(str, x.dims))} and is no table: its columns have no names"
+            f"x has dimensions {', '.join(map(str, x.dims))}: a table is needed, with named columns as its last dimension"
         )
     flat = x.values.reshape(-1, x.sizes["feature"])
     alone = xr.DataArray(flat, dims=("row", "feature"), coords={"feature": x["feature"]}, attrs=x.attrs)
@@ -56,18 +65,34 @@ def frame(data: xr.Dataset | xr.DataArray) -> pd.DataFrame:
 
 
 def write_table(data: xr.Dataset | xr.DataArray, path: str | Path) -> Path:
-    """The same as a file, `.csv`, `.tsv` or `.parquet`; never over one that is there. Errors: `InputError`, `RunError`."""
+    """Write samples or rows of a table to a file.
+
+    Args:
+        data: A table, as for `frame`.
+        path: A new file that ends in `.csv`, `.tsv` or `.parquet`. An existing file is not replaced.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: When the data is not a table, the path has another ending, or the file exists.
+        RunError: When the file cannot be written.
+    """
     path = checked_path(path, "path")
     suffix = path.suffix.lower()
     if suffix not in TABLES:
-        raise InputError(f"{path}: tables are written as {', '.join(TABLES)}")
+        raise InputError(
+            f"path = {path}: tables are written to {', '.join(TABLES)} files. Choose one of these endings."
+        )
     table = frame(data)
     indexed = is_named(table)
     if suffix == ".parquet":
         try:
             content = table.to_parquet(index=indexed)
         except ImportError:
-            raise InputError(f"{path}: Parquet needs pyarrow: pip install pyarrow, or write .csv") from None
+            raise InputError(
+                f"path = {path}: Parquet needs pyarrow. Run pip install pyarrow, or write a .csv file."
+            ) from None
         assert isinstance(content, bytes)
     else:
         content = separated(table, "\t" if suffix == ".tsv" else ",", indexed)
@@ -76,7 +101,10 @@ def write_table(data: xr.Dataset | xr.DataArray, path: str | Path) -> Path:
 
 
 def separated(table: pd.DataFrame, sep: str, indexed: bool) -> bytes:
-    """Separated values, in quotes where a text would be another one without. Errors: `InputError` where two things would be one."""
+    """Return a table as separated values, with quotes if a text would otherwise change.
+
+    It raises `InputError` if missing values and the class '' would be written alike.
+    """
     texts = [str(name) for name in table.columns]
     for name in table.columns:
         if table[name].dtype.kind in "biuf":
@@ -84,11 +112,11 @@ def separated(table: pd.DataFrame, sep: str, indexed: bool) -> bytes:
         classes = {str(each) for each in table[name].dropna().unique()}
         if "" in classes and table[name].hasnans:
             raise InputError(
-                f"column {name!r} has gaps and the class '', which separated values write alike: write .parquet"
+                f"column {name!r} has missing values and the class '', which text files cannot distinguish. Write a .parquet file."
             )
         if marks := sorted(classes & {*GAPS}):
             warnings.warn(
-                f"column {name!r} has the class {marks[0]!r}, which readers of separated values take for a gap: .parquet keeps it",
+                f"column {name!r} has the class {marks[0]!r}, which programs read as a missing value. A .parquet file preserves it.",
                 stacklevel=3,
             )
         texts += classes
@@ -98,7 +126,7 @@ def separated(table: pd.DataFrame, sep: str, indexed: bool) -> bytes:
 
 
 def is_named(table: pd.DataFrame) -> bool:
-    """Whether its rows are called something, which a file should hold."""
+    """Return whether the rows of a table have names, which a file should store."""
     import pandas as pd
 
     index: object = table.index

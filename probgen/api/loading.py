@@ -1,4 +1,4 @@
-"""load: a fitted model from a file, its family looked up among the registered ones."""
+"""The call `load`: read a fitted model from a file, and find its family among the registered families."""
 
 from __future__ import annotations
 
@@ -27,19 +27,29 @@ from probgen.store.folder import MODEL, model_file
 
 @isolated
 def load(path: str | Path, family_: Any = None, *, models: Mapping[str, Fitted] | None = None) -> Fitted:
-    """Read a fitted model from a run folder or a `model.h5`.
+    """Read a fitted model from a run folder or a `model.h5` file.
 
-    family  is looked up among the registered ones; give the class where it is the script's own
-    models  those that it builds on, by option, where they are not where they were: {"generator": fitted}
+    Args:
+        path: The run folder, or the file.
+        family_: The class of the family, if it is defined in your script. By default, the family is found by its name
+            among the registered families.
+        models: Models that this model builds on, by option, e.g. {"generator": fitted}. They are needed if their runs
+            are not found.
 
-    Errors: `FileError` for a file that is missing, damaged or not a model, and where what it builds on is gone or another one;
-    `PluginError` if its family is not installed.
+    Returns:
+        The fitted model.
+
+    Raises:
+        FileError: When the file is missing, damaged or not a model, or when a model that it builds on is missing or
+            has changed.
+        InputError: When `models` contains a model that this model does not build on.
+        PluginError: When the family is not installed.
     """
     return _load(path, family_, dict(models or {}), ())
 
 
 def of_bytes(content: bytes, family_: Any = None, *, models: Mapping[str, Fitted] | None = None) -> Fitted:
-    """The same of what such a file holds. Errors: `FileError`, `PluginError`."""
+    """Return the fitted model from the bytes of a `model.h5` file, as `load` does."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / MODEL).write_bytes(content)
         return load(Path(folder), family_, models=models)
@@ -49,13 +59,14 @@ Packed: TypeAlias = tuple[bytes, tuple[tuple[str, "Packed"], ...]]
 
 
 def packed(fitted: Fitted) -> Packed:
-    """A model as it travels to another process: what its file holds, and the same of those that it builds on.
+    """Return a model in a form for other processes: the bytes of its file, and of the models that it builds on.
 
-    Errors: `InputError` for a family that other processes do not find, `PluginError`.
+    It raises `InputError` if another family is registered under the name of the family, and `PluginError` if no family
+    is registered under this name.
     """
     if fitted.definition.origin != family(fitted.family).origin:
         raise InputError(
-            f"{fitted.family} is a class of the script's own, which workers do not find: register it"
+            f"family {fitted.family!r} is defined in your script, so workers cannot find it. Register it as a plugin."
         )
     below = tuple((name, packed(model)) for name, model in fitted.models.items())
     return sealed(trees.content_of(fitted.to_tree())), below
@@ -63,13 +74,13 @@ def packed(fitted: Fitted) -> Packed:
 
 @lru_cache(maxsize=2)
 def unpacked(model: Packed) -> Fitted:
-    """The inverse, kept for the next call. Errors: `FileError`, `PluginError`."""
+    """Return the model from its form for other processes, and cache it for the next call."""
     content, below = model
     return of_bytes(content, models={name: unpacked(each) for name, each in below})
 
 
 def _load(path: str | Path, family_: Any, models: dict[str, Fitted], within: tuple[Path, ...]) -> Fitted:
-    """within: the files that build on this one."""
+    """Read a model. `within` lists the files that build on it, so that a cycle is refused."""
     path = model_file(checked_path(path, "path"))
     tree = trees.read_tree(path)
     try:
@@ -79,10 +90,10 @@ def _load(path: str | Path, family_: Any, models: dict[str, Fitted], within: tup
         texts = {part: trees.from_json(about[part], str(path)) for part in ("options", "event", "provenance")}
         event = Event.from_dict(texts["event"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FileError(f"{path} is not a fitted model: {error.args[0]} is missing or wrong") from None
+        raise FileError(f"{path} is not a fitted model: {error.args[0]} is missing or invalid") from None
     definition = family(name if family_ is None else family_)
     if definition.name != name:
-        raise FileError(f"{path} holds a {name!r}, not a {definition.name!r}")
+        raise FileError(f"{path} contains a model of family {name!r}, not of {definition.name!r}")
     wanted = checked(definition.options("fit"), texts["options"], f"{path}: options")
     own = tree["/probgen"].children.get("groups", xr.DataTree()).children
     groups = {**{name: tree[name] for name in ARVIZ if name in tree.children}, **own}
@@ -99,52 +110,54 @@ def _load(path: str | Path, family_: Any, models: dict[str, Fitted], within: tup
     )
     _refuse_other_shapes(fitted, str(path))
     try:
-        _ = fitted.module  # so that a state that does not fit is refused here and not later
+        _ = fitted.module  # an unsuitable state is refused here, not later
     except PluginError as error:
         raise FileError(f"{path}: {error}") from error
     return fitted
 
 
 def models_of(options: BaseModel) -> dict[str, Fitted]:
-    """The models that a fit builds on, by the option that names their run. Errors: `FileError`, `InputError`, `PluginError`."""
+    """Return the models that a fit builds on, by the option that names their run."""
     found = {}
     for name, run in references(options).items():
         if not Path(run).exists():
-            raise InputError(f"{name} = {run!r}: there is no such run")
+            raise InputError(f"{name} = {run!r}: there is no such run. Give the path of a run folder.")
         found[name] = load(run)
     return found
 
 
 def refuse_to_replace(place: Path, models: Mapping[str, Fitted], options: BaseModel) -> None:
-    """Errors: `InputError` for a folder that holds what a fit builds on, or what that builds on."""
+    """Raise `InputError` if a folder contains a model that the fit builds on, directly or indirectly."""
     for name, run in references(options).items():
         file = Path(run).resolve()
         if place.resolve() in (file, file.parent):
             raise InputError(
-                f"out = {str(place)!r} holds {name} = {run!r}, which the fit builds on: choose another folder"
+                f"out = {str(place)!r}: it contains {name} = {run!r}, which the fit builds on. Choose another folder."
             )
     for model in models.values():
         refuse_to_replace(place, model.models, model.options)
 
 
 def digests_of(models: Mapping[str, Fitted]) -> dict[str, str]:
-    """SHA-256 of the state of each."""
+    """Return the SHA-256 digest of the state of each model."""
     return {name: digest_of(model.state) for name, model in models.items()}
 
 
 def _models_as_they_were(
     options: BaseModel, digests: Mapping[str, str], known: dict[str, Fitted], within: tuple[Path, ...]
 ) -> dict[str, Fitted]:
-    """What a fitted model builds on: given, or where it was, or beside the run, as in a folder that was moved.
+    """Return the models that a fitted model builds on.
 
-    Errors: `FileError` where it is gone, or is not the one that it was; `InputError` for a model that nothing asks for.
+    Each is a given model, or is read from its stored path, or from a folder next to the run, e.g. after a move.
+
+    It raises `FileError` if such a model is missing or has changed, and `InputError` if a given model is not needed.
     """
     path = within[-1]
     wanted = references(options, fit=False)
     for name in known:
         if name not in wanted:
             raise InputError(
-                f"models: {path} builds on {', '.join(wanted) or 'no other model'}, not on {name!r}"
+                f"models: {path} builds on {', '.join(wanted) or 'no other model'}, not on {name!r}. Leave {name!r} out."
             )
     found = {}
     for name, run in wanted.items():
@@ -159,22 +172,23 @@ def _models_as_they_were(
             raise FileError(f"{path} builds on {name} = {run!r}, which builds on itself")
         elif not places:
             raise FileError(
-                f"{path} builds on {name} = {run!r}, which is not there, nor is {moved}: put it there, or load it and give it, "
-                f"probgen.load(path, models={{{name!r}: ...}})"
+                f"{path} builds on {name} = {run!r}, but neither {run} nor {moved} exists. Restore the run, or give the "
+                f"model: probgen.load(path, models={{{name!r}: ...}})."
             )
         else:
             models = _readable(places, within)
         same = next((model for model in models if digest_of(model.state) == digests.get(name)), None)
         if same is None:
             raise FileError(
-                f"{path} was fitted with another {name} than {places[0] if places else 'that'} is now: fit it again"
+                f"{path} was fitted with another {name} than {places[0] if places else 'the given model'}. "
+                f"Restore the earlier {name}, or fit {path} again."
             )
         found[name] = same
     return found
 
 
 def _readable(places: list[Path], within: tuple[Path, ...]) -> Iterator[Fitted]:
-    """The models of files, each read when it is asked for, without those that cannot be. Errors: `FileError`, of the last one, where none can."""
+    """Yield the models of the files that can be read, or raise `FileError` if no file can be read."""
     found = False
     for place in places:
         try:
@@ -188,10 +202,10 @@ def _readable(places: list[Path], within: tuple[Path, ...]) -> Iterator[Fitted]:
 
 
 def _refuse_other_shapes(fitted: Fitted, where: str) -> None:
-    """Compare the state with a module that is only shapes, before a file's options decide how much memory one takes."""
+    """Compare the state with a module on the meta device, before the options in a file can claim much memory."""
     try:
         with generators_kept(), torch.device("meta"):
             shapes = fitted.definition.build(fitted.options, fitted.event, **fitted.models)
     except PluginError:
-        return  # it looks at values while it is built
+        return  # this family reads values while it is built, which the meta device does not have
     check_state(shapes, fitted.state, where)

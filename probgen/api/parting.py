@@ -1,4 +1,4 @@
-"""Parts of draws and of scores, made here one after the other, or by a pool of workers."""
+"""Parts of samples and of scores, computed one after the other here, or by a pool of workers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,27 @@ from typing import Any
 import xarray as xr
 
 from probgen.api.common import told
-from probgen.api.pools import pool_of
+from probgen.api.pools import Pool
 from probgen.contract.definition import Definition
 from probgen.contract.run import Run
 from probgen.plugins.observers import Observers
 from probgen.store.parts import Parts
 
-PART = 16 << 20  # bytes of x in a part, about: a million rows of 16 columns are four parts
+PART, LARGE = (
+    16 << 20,
+    64 << 20,
+)  # about the bytes of x in a part: a million rows of 16 columns fill four parts
+PARTS = 64  # from this number on parts are larger, up to LARGE: each costs the client some milliseconds
+
+
+def part_bytes(total: int) -> int:
+    """Return about how many bytes of x a part has, of so many in all: a function of the request alone."""
+    return min(max(PART, total // PARTS), LARGE)
 
 
 def fill(
     parts: Parts,
-    client: Any,
+    pool: Callable[[], Pool] | None,
     here: Callable[[int], xr.Dataset],
     work: Callable[..., str],
     shared: Callable[[], tuple[Any, ...]],
@@ -28,26 +37,34 @@ def fill(
     family: Definition,
     run: Run,
 ) -> None:
-    """Make the parts that are not there.
+    """Compute and write the missing parts.
 
-    client        what `pool_of` takes
-    here          part i, in this process
-    work, shared, job  part i in another: `work(*shared(), parts.place, i, *job(i))` writes it, and returns its checksum
+    Args:
+        parts: The folder of parts.
+        pool: Opens the pool of workers, or None to compute in this process.
+        here: Returns part i, computed in this process.
+        work: Computes a part on a worker: `work(*shared(), parts.place, i, *job(i))` writes part i and returns its
+            checksum.
+        shared: Returns the first arguments of `work`, which are the same for all parts.
+        job: Returns the last arguments of `work` for part i.
+        hook: The hook that observers are notified of.
+        family: The family that observers are notified of.
+        run: The run that observers are notified of.
 
-    Errors: those of both ways.
+    Raises:
+        ProbgenError: When a part cannot be computed or written.
     """
     missing = [i for i in range(parts.count) if not parts.has(i)]
-    if client is None:
+    if pool is None:
         for i in missing:
             parts.write(i, here(i))
         return
     if not missing:
         return
     observers = Observers()
-    with pool_of(client) as pool, told(observers, hook, family, run):
-        assert pool is not None
+    with told(observers, hook, family, run):
         jobs = ((i, *job(i)) for i in missing)
-        for done, (k, digest) in enumerate(pool.each(work, jobs, (*shared(), parts.place))):
+        for done, (k, digest) in enumerate(pool().each(work, jobs, (*shared(), parts.place))):
             parts.received(missing[k], digest)
             observers.tell("step", run=run, stage=hook, step=done, metrics={})
-    parts.sweep()  # what a worker that was killed had begun to write
+    parts.sweep()  # remove incomplete files of workers that were killed

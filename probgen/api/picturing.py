@@ -1,7 +1,8 @@
-"""sample_images: image files to image files, each what a model makes of one: super-resolution of photographs, translations.
+"""The call `sample_images`: from image files to image files, e.g. super-resolution or a translation.
 
-A color image and a fit of one channel: the model makes the luma, chroma goes up by the bicubic kernel, as in all published tables.
-Orientations in EXIF are applied; how opaque pixels are goes up likewise. No file is ever replaced.
+If the image is in color and the model has one channel, the model computes the luma. The chroma is enlarged by the
+bicubic kernel, as in all published tables. The alpha channel is enlarged in the same way. EXIF orientations are applied.
+An existing file is never replaced.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from probgen.errors import InputError
 from probgen.readers.base import IMAGES, report
 from probgen.store.files import checked_path, write_fresh
 
-LEVELS = 256  # of image files
-STRIP = 128  # rows of an image that are finished together
+LEVELS = 256  # of an image file
+STRIP = 128  # rows of pixels that are converted together
 
 
 @isolated
@@ -44,14 +45,29 @@ def sample_images(
     progress: bool = False,
     **options: Any,
 ) -> list[Path]:
-    """What a model makes of each image of a folder, or of one, as PNG files.
+    """Sample images conditional on image files, and write them as PNG files.
 
-    given       an image, or a folder of images of any sizes; subfolders are gone through as well
-    out         a name that ends in .png, for one image and one draw; otherwise a folder: NAME.png, or NAME-0.png, NAME-1.png, ... of n draws
-    n           draws of each; of one it is the mean of p(x given the image) where the family has one, unless `mean` says otherwise
-    conditions  what else the model is conditioned on, for all images, e.g. {"label": 1}
+    Args:
+        fitted: A fitted model that is conditional on one image, e.g. for super-resolution.
+        given: An image file, or a folder of images of any sizes, with its subfolders.
+        out: For one image and one sample, a file name that ends in .png. Otherwise a folder: the files are NAME.png, or
+            NAME-0.png, NAME-1.png, ... for several samples.
+        n: Number of samples per image. A single sample is the mean of p(x | image) if the family can compute it; the
+            options `mean` and `temperature` change this.
+        conditions: Other conditions of the model, for all images, e.g. {"label": 1}.
+        seed: Seed of all random numbers.
+        device: The device to compute on, e.g. "cuda". The default is "cpu".
+        progress: Show a progress bar on stderr.
+        **options: Options of the family for `sample`.
 
-    Returns the files. Errors: `InputError`, before anything is drawn for files that are there already; `FileError`, `RunError`.
+    Returns:
+        The paths of the written files.
+
+    Raises:
+        InputError: When the model does not fit the images, an argument is invalid, or a file exists. Existing files are
+            found before sampling.
+        FileError: When an image file is damaged.
+        RunError: When a file cannot be written.
     """
     from probgen.readers.images import image_files
 
@@ -60,14 +76,14 @@ def sample_images(
     given_too = _checked(conditions or {}, what.name)
     source = checked_path(given, "given")
     if not source.exists():
-        raise InputError(f"given: there is no file {source}")
+        raise InputError(f"given = {source}: there is no such file or folder")
     files = image_files(source)
     targets = _targets(files, source, checked_path(out, "out"), n)
     if n == 1 and issubclass(fitted.definition.options("sample"), ConditionalMeanOptions):
         options = {"mean": "temperature" not in options} | options
     written, done = [], Counter[str]()
     if len(files) > 1:
-        for file in files:  # a bad one is known before the first is written
+        for file in files:  # find a damaged file before the first result is written
             _read(file, what, Counter[str]())
     for file, names in zip(files, targets, strict=True):
         picture = _read(file, what, done)
@@ -88,17 +104,24 @@ def sample_images(
 
 
 def _checked(conditions: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Errors: `InputError` for a condition that is not one for all images, and for one that the image is itself."""
+    """Return the other conditions, or raise `InputError` if one is not a single value or is the image itself."""
     for condition, value in conditions.items():
         if condition == name:
-            raise InputError(f"{condition}: it is the image itself; leave it out")
+            raise InputError(f"{condition}: this condition is the image itself. Leave it out.")
         if np.ndim(value):
-            raise InputError(f"{condition} = {value!r}: one value for all images is needed")
+            raise InputError(f"{condition} = {value!r}: a single value for all images is needed")
     return dict(conditions)
 
 
 class _Asked:
-    """What a model needs to be given, and what it makes. Errors: `InputError` for one that makes no images of images."""
+    """The image condition and the image result of a model.
+
+    Args:
+        fitted: A fitted model that is conditional on one image.
+
+    Raises:
+        InputError: When the model does not compute images from images.
+    """
 
     def __init__(self, fitted: Fitted):
         event, latents = fitted.event, latents_of(fitted.module)
@@ -106,7 +129,8 @@ class _Asked:
         found += [name for name in fitted.definition.needed if is_image(latents[name])]
         if not event.is_image or event.levels != LEVELS or len(found) != 1:
             raise InputError(
-                f"family {fitted.family!r} does not make images of {LEVELS} levels of one image, but {event}: sample() takes arrays, as given"
+                f"family {fitted.family!r} computes {event}, not an image of {LEVELS} levels from one image. "
+                "Use sample() with arrays as given."
             )
         self.name = found[0]
         self.event: Event = event.given.get(self.name, event)
@@ -116,11 +140,12 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Picture:
-    """An image as a model takes it, and what is put back beside what it makes.
+    """An image as the input of a model, and the channels that the model does not compute.
 
-    input   ([channel,] h, w), uint8
-    chroma  (2, h, w), of a color image whose luma the model gets; None
-    alpha   (h, w); None
+    Attributes:
+        input: The input of the model: ([channel,] h, w), uint8.
+        chroma: The chroma if the model receives only the luma, or None: (2, h, w).
+        alpha: The alpha channel, or None: (h, w).
     """
 
     input: np.ndarray
@@ -128,7 +153,10 @@ class _Picture:
     alpha: np.ndarray | None = None
 
     def finished(self, x: np.ndarray) -> np.ndarray:
-        """Levels to be saved: x (channel, height, width) -> (channel, height, width), uint8; by strips, for the memory."""
+        """Return the levels of the final image in uint8, x (channel, height, width) -> (channel, height, width).
+
+        It is computed in strips, to save memory.
+        """
         channels = (3 if self.chroma is not None else len(x)) + (self.alpha is not None)
         height, width = x.shape[-2:]
         image = np.empty((channels, height, width), np.uint8)
@@ -149,7 +177,7 @@ def _read(file: Path, what: _Asked, done: Counter[str]) -> _Picture:
     image, opaque = opened_with_alpha(file, done)
     if image.mode not in ("L", "RGB"):
         raise InputError(
-            f"{file} has {MODES[image.mode]}, the fit is of {LEVELS} levels: save it with 8 bits a channel"
+            f"{file} has {MODES[image.mode]}, but the model needs {LEVELS} levels. Save it with 8 bits per channel."
         )
     x = np.asarray(image)
     x = x[None] if x.ndim == 2 else np.moveaxis(x, 2, 0)
@@ -159,25 +187,25 @@ def _read(file: Path, what: _Asked, done: Counter[str]) -> _Picture:
     chroma = None
     if len(x) == 3 and what.channels == 1:
         if what.scale == 1:
-            raise InputError(f"{file} is in color, the fit is of gray images: save it as gray")
+            raise InputError(f"{file} is in color, but the model needs gray images. Save it as gray.")
         parts = ycbcr(x)
         x, chroma = rounded(parts[:1]), parts[1:]
     if len(x) != what.channels:
-        raise InputError(f"{file} is gray, the fit is of {what.channels} channels: save it as RGB")
+        raise InputError(f"{file} is gray, but the model needs {what.channels} channels. Save it as RGB.")
     return _Picture(x if len(what.event.dims) == 3 else x[0], chroma, alpha)
 
 
 def _targets(files: Sequence[Path], source: Path, out: Path, n: int) -> list[list[Path]]:
-    """Where the draws of each file go. Errors: `InputError` for a name that is taken, by a file or twice."""
+    """Return the paths for the samples of each file, or raise `InputError` if a path exists or occurs twice."""
     if out.suffix.lower() in IMAGES:
         if out.suffix.lower() != ".png":
-            raise InputError(f"out = {out}: images are written as PNG; give a name that ends in .png")
+            raise InputError(f"out = {out}: images are written as PNG. Give a name that ends in .png.")
         if source.is_dir() or n > 1:
-            raise InputError(f"out = {out}: there are several images; give a folder for them")
+            raise InputError(f"out = {out}: there are several images to write. Give a folder.")
         targets = [[out]]
     elif out.suffix and not out.is_dir():
         raise InputError(
-            f"out = {out}: images are written as PNG; give a name that ends in .png, or a folder"
+            f"out = {out}: images are written as PNG. Give a name that ends in .png, or a folder."
         )
     else:
         names = [
@@ -188,16 +216,20 @@ def _targets(files: Sequence[Path], source: Path, out: Path, n: int) -> list[lis
         ]
     every = [name for some in targets for name in some]
     if twice := [name for name, times in Counter(every).items() if times > 1]:
-        raise InputError(f"out: two images would be written to {twice[0]}: rename one of them")
+        raise InputError(
+            f"out = {out}: two images would be written to {twice[0]}. Rename one of the input files."
+        )
     folder = out.parent if out.suffix.lower() in IMAGES else out
     if blocked := [place for place in (folder, *folder.parents) if place.exists() and not place.is_dir()]:
-        raise InputError(f"out = {out}: {blocked[0]} is a file; give a folder, or a name that ends in .png")
+        raise InputError(f"out = {out}: {blocked[0]} is a file. Give a folder, or a name that ends in .png.")
     if there := [name for name in every if name.exists() or name.is_symlink()]:
         raise InputError(
-            f"out: {there[0]} is there already, and is not replaced: choose another name or folder"
+            f"out = {out}: {there[0]} already exists and is not replaced. Choose another name or folder."
         )
     if out.suffix.lower() in IMAGES and not out.parent.is_dir():
-        raise InputError(f"out = {out}: there is no folder {out.parent}")
+        raise InputError(
+            f"out = {out}: the folder {out.parent} does not exist. Create it, or choose another folder."
+        )
     return targets
 
 

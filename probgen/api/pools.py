@@ -1,7 +1,7 @@
-"""Work shared by processes: a pool of Dask workers behind one function, `Pool.each`.
+"""Work shared by processes: a pool of Dask workers behind one method, `Pool.each`.
 
-What a worker does is a function of its job alone, so that neither the number of workers nor the order in which they are done can be
-seen in a result. All of them must have the versions of this process, and work with as many threads as it does.
+The result of a job is a function of the job alone. So the number of workers and the order of the jobs do not affect
+results. All workers must have the versions of this process, and use the same number of threads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.metadata import version
 from itertools import islice
@@ -30,19 +30,40 @@ from probgen.errors import InputError, ProbgenError, RunError
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-ANSWER = 10  # seconds within which a scheduler answers
-START = 300  # seconds within which processes have started; what they import takes most of it
-DEATHS = 3  # times that a job is tried anew after Dask gave it up, as its workers died
+ANSWER = 10  # seconds to wait for the answer of a scheduler
+START = 300  # seconds to wait for the start of processes; imports take most of this time
+DEATHS = 3  # number of new attempts at a job that Dask gave up because its workers died
+
+
+@contextmanager
+def when_needed(cluster: int | str | Client | None) -> Iterator[Callable[[], Pool] | None]:
+    """Yield a function that opens the pool of `pool_of` when it is first called, or None for no pool."""
+    with ExitStack() as stack:
+
+        @cache
+        def pool() -> Pool:
+            opened = stack.enter_context(pool_of(cluster))
+            assert opened is not None
+            return opened
+
+        yield None if cluster is None else pool
 
 
 @contextmanager
 def pool_of(cluster: int | str | Client | None) -> Iterator[Pool | None]:
-    """A pool for as long as the context lasts.
+    """Open a pool of workers for the duration of the context.
 
-    cluster  None for no pool; how many processes are started on this machine; the address of a scheduler that is running,
-             "tcp://HOST:8786"; or a `distributed.Client`, which stays open
+    Args:
+        cluster: None for no pool; a number of processes to start on this machine; the address of a running scheduler,
+            e.g. "tcp://HOST:8786"; or a `distributed.Client`, which stays open.
 
-    Errors: `InputError` for another value, a scheduler that does not answer, and workers with other versions than this process.
+    Yields:
+        The pool, or None.
+
+    Raises:
+        InputError: When `cluster` is invalid, Dask is not installed, the scheduler does not answer or has no workers, or
+            a worker has other versions than this process.
+        RunError: When the processes do not start in time.
     """
     if cluster is None:
         yield None
@@ -50,7 +71,7 @@ def pool_of(cluster: int | str | Client | None) -> Iterator[Pool | None]:
     try:
         from distributed import Client
     except ImportError:
-        raise InputError("a pool of workers needs Dask: pip install 'probgen[scale]'") from None
+        raise InputError("a pool of workers needs Dask. Run pip install 'probgen[scale]'.") from None
     if isinstance(cluster, Client):
         yield Pool(cluster)
     elif isinstance(cluster, str):
@@ -59,7 +80,7 @@ def pool_of(cluster: int | str | Client | None) -> Iterator[Pool | None]:
                 client = Client(cluster, timeout=ANSWER, set_as_default=False)
             except (OSError, ValueError, TypeError) as error:
                 raise InputError(
-                    f"cluster = {cluster!r}: no scheduler answers there ({_line(error)})"
+                    f"cluster = {cluster!r}: no scheduler answers at this address ({_line(error)})"
                 ) from None
             with client:
                 yield Pool(client)
@@ -74,7 +95,7 @@ def pool_of(cluster: int | str | Client | None) -> Iterator[Pool | None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What goes wrong with a connection is raised here, and need not be logged as well."""
+    """Silence the log of Dask in this context: errors of a connection are raised here and need no log."""
     logger = logging.getLogger("distributed.client")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -86,7 +107,10 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _started(n: int) -> Iterator[Client]:
-    """So many processes of one thread on this machine. They have the environment of this process, and it has none of theirs."""
+    """Start n processes with one thread each on this machine.
+
+    The processes inherit the environment of this process. Variables that Dask sets here are removed at the end.
+    """
     import dask
     from distributed import Client, LocalCluster
 
@@ -100,7 +124,7 @@ def _started(n: int) -> Iterator[Client]:
                 n_workers=0,
                 threads_per_worker=1,
                 host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",  # None would listen to all of the network
+                dashboard_address="127.0.0.1:0",  # None would listen on all network interfaces
                 scheduler_kwargs={"dashboard": False},
                 silence_logs=logging.CRITICAL,
                 local_directory=folder,
@@ -113,7 +137,9 @@ def _started(n: int) -> Iterator[Client]:
             try:
                 client.wait_for_workers(n, timeout=START)
             except TimeoutError:
-                raise RunError(f"{n} processes have not started within {START} seconds") from None
+                raise RunError(
+                    f"cluster = {n}: the processes did not start within {START} seconds. Start fewer processes."
+                ) from None
             yield client
     finally:
         for name in theirs:
@@ -121,12 +147,19 @@ def _started(n: int) -> Iterator[Client]:
 
 
 def dask_setup(worker: Any) -> None:
-    """What Dask calls in a process of `_started`: Ctrl-C is for the process that started it, which ends it."""
+    """Ignore Ctrl-C in a worker process: the process that started the worker ends it. Dask calls this function."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Pool:
-    """The workers of a Dask client. Errors: `InputError` where there are none, or one has other versions than this process."""
+    """The workers of a Dask client.
+
+    Args:
+        client: A connected client.
+
+    Raises:
+        InputError: When there are no workers, or a worker has other versions than this process.
+    """
 
     def __init__(self, client: Client):
         self.client = client
@@ -134,12 +167,12 @@ class Pool:
             client.wait_for_workers(1, timeout=ANSWER)
         except TimeoutError:
             raise InputError(
-                "the scheduler has no workers: start some, dask worker tcp://HOST:8786"
+                "the scheduler has no workers. Start at least one: dask worker tcp://HOST:8786."
             ) from None
         try:
             found = client.run(versions)
-        except Exception as error:  # whatever a worker that lacks a package raises
-            raise InputError(f"a worker cannot say which versions it has: {_line(error)}") from None
+        except Exception as error:  # a worker without a package can raise any error
+            raise InputError(f"a worker cannot report its versions: {_line(error)}") from None
         for worker, theirs in found.items():
             _refuse_others(theirs, versions(), worker)
 
@@ -150,16 +183,23 @@ class Pool:
         shared: tuple[Any, ...] = (),
         spare: int | None = None,
     ) -> Iterator[tuple[int, Any]]:
-        """`(i, work(*shared, *job))` for each job, as they are done.
+        """Yield the result of each job as soon as it is done.
 
-        work    a function of a module that workers can import, whose result is determined by its arguments
-        jobs    tuples of bytes, text, numbers, dictionaries and tuples of these; asked for when they are needed
-        shared  what all jobs have in common, sent to a worker once
+        The next job is requested after a result was taken. If a worker dies, another worker does its job. When the
+        iterator is closed, jobs that have started may still finish. Each warning of the workers is repeated here once.
 
-        spare   jobs under way beside one a worker; by default one more a worker, and two
+        Args:
+            work: A function in a module that workers can import. Its arguments must determine its result.
+            jobs: Tuples of bytes, texts, numbers, dictionaries and tuples of these.
+            shared: The first arguments of `work`, which are the same for all jobs. They are sent to each worker once.
+            spare: Number of submitted jobs in addition to one per worker. The default is one more per worker, plus two.
 
-        A job is asked for when the result that made room for it was taken. One whose worker dies is done by another. What has begun when the iterator is
-        closed may still be done. What workers warn of is said here, once. Errors: those of probgen as `work` raises them; `RunError` for others, and where workers die of a job.
+        Yields:
+            Pairs `(i, work(*shared, *job))`, where i is the index of the job.
+
+        Raises:
+            ProbgenError: When `work` raises such an error.
+            RunError: When `work` raises another error, the workers die repeatedly, or the scheduler stops.
         """
         import dask
         from distributed import KilledWorker
@@ -173,7 +213,7 @@ class Pool:
         running: dict[Future, tuple[int, tuple[Any, ...], int]] = {}
         told: set[str] = set()
         with dask.config.set(quiet):
-            # computed and not scattered: where the worker that holds it dies, it is made again
+            # computed instead of scattered: Dask computes it again if its worker dies
             common = client.submit(_same, shared, pure=False)
             try:
                 workers = len(client.nthreads())
@@ -189,12 +229,12 @@ class Pool:
                     except KilledWorker:
                         if deaths == DEATHS:
                             raise RunError(
-                                f"job {i}: its workers died, again and again; give them more memory, or look at their logs"
+                                f"job {i}: its workers died repeatedly. Give them more memory, or read their logs."
                             ) from None
                         running[submit(job)] = (i, job, deaths + 1)
                         continue
                     except CancelledError:
-                        raise RunError("the scheduler is gone: start it, and do the same again") from None
+                        raise RunError("the scheduler has stopped. Start it, and repeat the call.") from None
                     except Exception as error:
                         raise RunError(f"job {i} failed: {_line(error)}") from error
                     for text in said:
@@ -209,7 +249,7 @@ class Pool:
 
 
 def _ended(client: Client, futures: list[Future]) -> Future:
-    """One of them that has ended. Errors: `RunError` where there are no workers for long."""
+    """Return a future that has ended, or raise `RunError` if there are no workers for a long time."""
     from distributed import wait
 
     missed = time.monotonic()
@@ -223,12 +263,12 @@ def _ended(client: Client, futures: list[Future]) -> Future:
                 missed = time.monotonic()
             elif time.monotonic() - missed > START:
                 raise RunError(
-                    f"there have been no workers for {START} seconds: start some, and do the same again, which goes on"
+                    f"there have been no workers for {START} seconds. Start workers, and repeat the call to resume it."
                 ) from None
 
 
 def versions() -> dict[str, str]:
-    """What the bits of a result depend on beside its arguments and the number of threads."""
+    """Return the versions that affect the bits of a result, in addition to its arguments and the number of threads."""
     return dict(_versions())
 
 
@@ -248,7 +288,7 @@ def _refuse_others(theirs: dict[str, str], ours: dict[str, str], worker: str) ->
     if other:
         words = ", ".join(f"{name} {theirs.get(name)}, not {ours[name]}" for name in other)
         raise InputError(
-            f"worker {worker} has {words}: results would have other bits; give it what this process has"
+            f"worker {worker} has {words}: its results would not be bit-identical. Install the versions of this process."
         )
 
 
@@ -263,11 +303,14 @@ def _done(
     shared: tuple[Any, ...],
     job: tuple[Any, ...],
 ) -> tuple[Any, list[str]]:
-    """A job on a worker, and what it warned of: alone in its process, as Pyro's stack and torch's generator belong to the process."""
-    _refuse_others(versions(), ours, platform.node())  # it may have joined after the others were asked
+    """Do a job on a worker, and return its result and its warnings.
+
+    It runs alone in its process, because the stack of Pyro and the generator of torch belong to the process.
+    """
+    _refuse_others(versions(), ours, platform.node())  # the worker may have joined after the first check
     with alone(), warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        # Dask's own threads draw from it meanwhile
+        # threads of Dask use this generator at the same time
         warnings.filterwarnings("ignore", ".* changed Python's global generator", UserWarning)
         before = torch.get_num_threads()
         torch.set_num_threads(threads)

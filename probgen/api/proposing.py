@@ -1,4 +1,4 @@
-"""Optuna, which proposes the options of trials and keeps what came of them: everything of it that a search uses."""
+"""The functions of Optuna that a search uses: it proposes the options of trials and stores their results."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from probgen.errors import InputError, RunError
 if TYPE_CHECKING:
     import optuna
 
-RANDOM = 10  # trials before the estimator is used
+RANDOM = 10  # random trials before the estimator is used
 
 
 def require_optuna() -> None:
-    """Errors: `InputError` where Optuna is not installed."""
+    """Raise `InputError` if Optuna is not installed."""
     try:
         import optuna  # noqa: F401
     except ImportError:
-        raise InputError("a search needs Optuna: pip install 'probgen[scale]'") from None
+        raise InputError("a search needs Optuna. Run pip install 'probgen[scale]'.") from None
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Optuna says nothing of what goes well; how much it says is as before afterwards."""
+    """Limit the log of Optuna to errors in this context."""
     import optuna
 
     before = optuna.logging.get_verbosity()
@@ -42,9 +42,12 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def study_in(path: Path) -> Iterator[optuna.Study]:
-    """The study in a file of SQLite, which is made where there is none. Errors: `RunError` for a file that is none, is full or cannot be written."""
+    """Open the study in an SQLite file, and create the file if it does not exist.
+
+    It raises `RunError` if the file is not a study or cannot be written.
+    """
     import optuna
-    from sqlalchemy.exc import DatabaseError  # Optuna passes on some of them
+    from sqlalchemy.exc import DatabaseError  # Optuna does not convert all of these
 
     storage: Any = None
     try:
@@ -58,7 +61,7 @@ def study_in(path: Path) -> Iterator[optuna.Study]:
         cause = error if isinstance(error, DatabaseError) else error.__cause__
         said = cause.orig if isinstance(cause, DatabaseError) else error
         raise RunError(
-            f"{path} cannot be used: {said}; begin anew (--force), or choose another folder"
+            f"{path} cannot be used: {said}. Start again (--force), or choose another folder."
         ) from error
     finally:
         if storage is not None:
@@ -67,13 +70,13 @@ def study_in(path: Path) -> Iterator[optuna.Study]:
 
 
 def receipts_of(study: optuna.Study) -> dict[int, Receipt]:
-    """What came of the trials that are done, by their numbers."""
+    """Return the receipts of the completed trials, by number."""
     done = sorted(trial.number for trial in study.get_trials() if trial.state.is_finished())
     return {number: study.user_attrs[str(number)] for number in done}
 
 
 def begin(study: optuna.Study, space: Space, values: Mapping[str, Any]) -> None:
-    """Write that the next trial is being done, with these options, in one transaction."""
+    """Write the start of the next trial and its options to the study, in one transaction."""
     import optuna
 
     params = {
@@ -87,7 +90,7 @@ def begin(study: optuna.Study, space: Space, values: Mapping[str, Any]) -> None:
 
 
 def end(study: optuna.Study, number: int, receipt: Receipt) -> None:
-    """Write what came of a trial. It is done once its state says so, which is written last."""
+    """Write the receipt of a trial to the study. The state is written last, and completes the trial."""
     import optuna
 
     with quiet():
@@ -101,11 +104,12 @@ def end(study: optuna.Study, number: int, receipt: Receipt) -> None:
 def proposal(
     space: Space, trials: list[optuna.trial.FrozenTrial], receipts: Mapping[int, Receipt], seed: int
 ) -> dict[str, Any]:
-    """The options of the next trial, a function of those before it, by a tree-structured Parzen estimator of all options together (Bergstra
-    et al. 2011; Falkner et al. 2018), after `RANDOM` trials at random.
+    """Return the options of the next trial, as a function of the earlier trials.
 
-    Trials that are being done count as bad ones, so that those side by side differ ("constant liar"). One that ended early counts
-    by its validations, below all that came to their end; one that diverged or was refused below these.
+    The first `RANDOM` trials are random. Later trials come from a tree-structured Parzen estimator of all options
+    together (Bergstra et al. 2011; Falkner et al. 2018). Unfinished trials count as bad, so that concurrent trials
+    differ ("constant liar"). Pruned trials rank below complete trials, by their validations. Diverged and refused trials
+    rank last.
     """
     import optuna
 
@@ -130,14 +134,14 @@ def proposal(
 
 
 def values_of(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Options, of what Optuna holds: of a list of choices their JSON."""
+    """Return options from the parameters of Optuna, which are JSON for lists of choices."""
     return {n: json.loads(params[n]) if isinstance(part, Choice) else params[n] for n, part in space.items()}
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """How much each option matters for being among the best, in parts of 1, by PED-ANOVA (Watanabe et al. 2023).
+    """Return the importance of each option for the best trials, by PED-ANOVA (Watanabe et al. 2023).
 
-    Nothing where too few trials came to their end, or all to the same value.
+    The importances sum to 1. The result is empty if too few trials are complete, or if all have the same value.
     """
     import optuna
 

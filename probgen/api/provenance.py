@@ -1,4 +1,4 @@
-"""How a result came to be, as attributes of a file: text and numbers."""
+"""The provenance of a result, as attributes of a file: text and numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from probgen.contract.definition import Definition
 
 
 def stamp(family: Definition, seed: int) -> dict[str, Any]:
-    """Of a fit, draws or scores: who made it, when, with which versions and seed."""
+    """Return the provenance of a fit, of samples or of scores: family, time, versions and seed."""
     return {
         "family": family.name,
         "family_origin": family.origin,
@@ -29,12 +29,15 @@ def stamp(family: Definition, seed: int) -> dict[str, Any]:
 
 @cache
 def _versions() -> dict[str, str]:
-    """Of the packages whose versions may decide the bits. Read once a process: it takes as long as some thousand draws."""
+    """Return the versions of the packages that can affect the bits of a result.
+
+    They are read once per process: reading takes as long as some thousand samples.
+    """
     packages = ("probgen", "torch", "pyro-ppl", "numpy", "xarray", "h5py")
     return {f"{package.replace('-', '_')}_version": version(package) for package in packages}
 
 
 def about(dataset: xr.Dataset, digest: str) -> dict[str, Any]:
-    """What a run remembers of its data."""
+    """Return the facts about the data that a run stores."""
     named = {name: dataset.attrs[name] for name in ("name", "split", "path") if name in dataset.attrs}
     return {**named, "rows": dataset.sizes["row"], "sha256": digest}

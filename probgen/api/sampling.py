@@ -1,4 +1,7 @@
-"""sample: check what is given, draw shard by shard, name what comes out; into memory, or into a folder of parts."""
+"""The calls `sample` and `sample_to`: check the conditions, sample shard by shard, name the results.
+
+`sample` returns the samples in memory; `sample_to` writes them to a folder of parts.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from torch import Tensor
 
 from probgen.api.common import numbers_of, run_for, seeded, shard_rows, shown, told
 from probgen.api.loading import Packed, packed, unpacked
-from probgen.api.parting import PART, fill
+from probgen.api.parting import fill, part_bytes
+from probgen.api.pools import when_needed
 from probgen.api.provenance import stamp
 from probgen.contract.definition import Definition, deterministic, latents_of, long_names_of
 from probgen.contract.event import Event
@@ -41,7 +45,7 @@ from probgen.store.trees import dataset_content, dataset_of
 if TYPE_CHECKING:
     from distributed import Client
 
-AT_ONCE = 1 << 20  # numbers that are looked at together
+AT_ONCE = 1 << 20  # numbers that are compared at once
 
 
 @isolated
@@ -55,14 +59,28 @@ def sample(
     progress: bool = False,
     **options: Any,
 ) -> xr.Dataset:
-    """Draw from p(x), freely or given something.
+    """Sample from p(x), or from p(x | given).
 
-    n      how many draws; with `row` in `given`, for each row
-    given  what to condition on, by name: `x` (NaN, or `observed` = 0, where it is to be completed), `label`, a
-           latent. Without rows it is one condition for all draws.
+    Samples are computed in shards; each shard has its own seed. A shard has at least 256 samples, except for images
+    of any size.
 
-    Returns `x (sample, ...)`, or `x (sample, row, ...)`, and the latents. Draws come in shards, of 256 rows or more where x is small, each
-    with a seed of its own. Errors: `InputError`, `NotOffered`, `PluginError`.
+    Args:
+        fitted: A fitted model.
+        n: Number of samples. If `given` has rows, this is the number of samples per row.
+        given: Conditions by name: `x`, `label`, or a latent. Values of `x` that are NaN, or have `observed` = 0, are
+            missing and are completed. A condition without rows applies to all samples.
+        seed: Seed of all random numbers.
+        device: The device to compute on, e.g. "cuda". The default is "cpu".
+        progress: Show a progress bar on stderr.
+        **options: Options of the family for `sample`.
+
+    Returns:
+        A Dataset with `x (sample, ...)`, or `x (sample, row, ...)` if `given` has rows, and with the latents.
+
+    Raises:
+        InputError: When a condition, an option or another argument is invalid.
+        NotOffered: When the family does not sample, or not under these conditions.
+        PluginError: When the family returns an invalid result.
     """
     drawing = _asked(fitted, n, given, seed, device, options)
     with shown(progress):
@@ -81,26 +99,45 @@ def sample_to(
     client: Client | str | int | None = None,
     **options: Any,
 ) -> list[Path]:
-    """Draw into a folder of parts, of 16 MiB of x or so each: for more draws than fit into memory.
+    """Sample into a folder of parts, for more samples than fit into memory.
 
-    client  workers that share the work: a `distributed.Client`, the address of a scheduler, or a number of processes to start here.
-            They write to the folder, and need the file system of this process
+    The samples are bit-identical to the samples of `sample`, with any `client`. Each part has about 16 MiB of x.
+    Existing parts are kept, so the same call resumes an interrupted one.
 
-    The same draws as those of `sample`, to the bit, whoever makes them. Parts that are there already are kept, so that the same call goes
-    on after an interruption; a folder with other draws is refused. Returns the files; each holds `/probgen/samples` with some of
-    the samples, in order; `open_parts` reads them as one. Errors: as for `sample`, and `RunError`.
+    Args:
+        folder: The folder for the parts. A folder with other samples is refused.
+        fitted: A fitted model.
+        n: Number of samples. If `given` has rows, this is the number of samples per row.
+        given: Conditions by name, as for `sample`.
+        seed: Seed of all random numbers.
+        device: The device to compute on, e.g. "cuda". The default is "cpu".
+        progress: Show a progress bar on stderr.
+        client: Workers that share the work: a `distributed.Client`, the address of a scheduler, or a number of
+            processes to start here. The workers write to the folder, so they need the file system of this process.
+        **options: Options of the family for `sample`.
+
+    Returns:
+        The files of the parts, in order. Each file stores some of the samples in the group `/probgen/samples`.
+        `open_parts` reads all parts as one Dataset.
+
+    Raises:
+        InputError: When an argument is invalid, or the folder contains other samples.
+        NotOffered: When the family does not sample, or not under these conditions.
+        PluginError: When the family returns an invalid result.
+        RunError: When the folder is in use or cannot be written, or when a worker fails.
     """
     drawing = isolated(_asked)(fitted, n, given, seed, device, options)
-    size = drawing.part_size(PART)
+    size = drawing.part_size(part_bytes(4 * drawing.numbers * drawing.rows * drawing.n))
     starts = range(0, drawing.n, size)
 
     def span(i: int) -> tuple[int, int]:
         return starts[i], min(starts[i] + size, drawing.n)
 
     request = drawing.request() | {"part_size": size}
-    with shown(progress), Parts(checked_path(folder, "folder"), "samples", request, len(starts)) as parts:
+    place = checked_path(folder, "folder")
+    with shown(progress), when_needed(client) as pool, Parts(place, "samples", request, len(starts)) as parts:
         fill(
-            parts, client, lambda i: drawing.dataset(*span(i)), _draw_part, drawing.packed, span, "sample",
+            parts, pool, lambda i: drawing.dataset(*span(i)), _draw_part, drawing.packed, span, "sample",
             drawing.family, drawing.run,
         )  # fmt: skip
         return parts.files
@@ -109,13 +146,13 @@ def sample_to(
 def _draw_part(
     model: Packed, about: dict[str, Any], given: bytes, place: tuple[str, str], i: int, start: int, end: int
 ) -> str:
-    """What a worker does for a part; its checksum."""
+    """Write a part of the samples, as a worker does, and return its checksum."""
     drawing = _Drawing.unpacked(model, about, given)
     return write_part(place, "samples", i, drawing.dataset(start, end))
 
 
 def checked_n(n: object) -> int:
-    """How many draws. Errors: `InputError`."""
+    """Return the number of samples as an int, or raise `InputError`."""
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise InputError(f"n = {n!r}: a whole number of at least 1 is needed")
     return int(n)
@@ -129,7 +166,7 @@ def _asked(
     device: str | torch.device | None,
     options: Mapping[str, Any],
 ) -> _Drawing:
-    """Check a request for draws."""
+    """Check a request for samples."""
     family = fitted.definition
     family.require("sample")
     seed, n = checked_seed(seed), checked_n(n)
@@ -143,7 +180,7 @@ def _asked(
     mean = isinstance(wanted, ConditionalMeanOptions) and wanted.mean
     if n > 1 and (mean or deterministic(fitted.module)):
         warnings.warn(
-            f"{fitted.family} is a function of what it is given here: its {n} draws are the same",
+            f"n = {n}: {fitted.family} is deterministic under these conditions, so all samples are equal. Use n = 1.",
             stacklevel=4,
         )
     called: dict[str, xr.Variable] = {}
@@ -155,11 +192,19 @@ def _asked(
 
 @dataclass(frozen=True)
 class _Drawing:
-    """A checked request for draws.
+    """A checked request for samples.
 
-    given    what is conditioned on, `rows` rows of it; per_row: whether rows were given, or one condition
-    names    of what is given
-    called   what rows that are given are called
+    Attributes:
+        fitted: The fitted model.
+        n: Number of samples, per row if rows were given.
+        seed: Seed of all random numbers.
+        options: Options of the family for `sample`.
+        run: The run of the call.
+        given: Conditions by name, each with `rows` rows.
+        rows: Number of rows of the conditions.
+        per_row: Whether rows were given, not one condition for all samples.
+        names: Names of the conditions, separated by spaces.
+        called: The coordinate `row` of the given rows, if there is one.
     """
 
     fitted: Fitted
@@ -179,16 +224,16 @@ class _Drawing:
 
     @cached_property
     def numbers(self) -> int:
-        """That a draw has."""
+        """How many numbers a sample has."""
         return numbers_of(self.fitted, self.given)
 
     @cached_property
     def shard(self) -> int:
-        """Draws that share a seed."""
+        """How many samples share a seed."""
         return shard_rows(self.fitted.event, self.numbers)
 
     def packed(self) -> tuple[Packed, dict[str, Any], bytes]:
-        """As it travels: the model, what is asked for, what is given."""
+        """Return the model, the request and the conditions in a form for other processes."""
         about = {
             "n": self.n, "seed": self.seed, "device": str(self.run.device), "rows": self.rows, "per_row": self.per_row,
             "names": self.names, "options": self.options.model_dump(mode="json"),
@@ -201,10 +246,10 @@ class _Drawing:
 
     @classmethod
     def unpacked(cls, model: Packed, about: Mapping[str, Any], given: bytes) -> Self:
-        """The inverse."""
+        """Return the request from its form for other processes: the inverse of `packed`."""
         fitted = unpacked(model)
         run = run_for(fitted, about["seed"], about["device"])
-        found = dataset_of(given, "what is given")
+        found = dataset_of(given, "the conditions")
         tensors = {str(name): as_tensor(v.values).to(run.device) for name, v in found.data_vars.items()}
         called = {str(name): v.variable for name, v in found.coords.items()}
         options = fitted.definition.options("sample").model_validate(about["options"])
@@ -214,7 +259,7 @@ class _Drawing:
         )  # fmt: skip
 
     def request(self) -> dict[str, Any]:
-        """What is asked for, to be compared with what a folder holds."""
+        """Return the request as plain values, for the comparison with the request of a folder."""
         return {
             "family": self.family.name,
             "state_sha256": digest_of(self.fitted.state),
@@ -226,13 +271,13 @@ class _Drawing:
         }
 
     def part_size(self, size: int) -> int:
-        """How many samples make a part of about `size` bytes and end with a shard."""
+        """Return how many samples fill a part of about `size` bytes from complete shards."""
         step = self.shard // math.gcd(self.shard, self.rows)
         return step * max(1, size // (4 * self.numbers * self.rows * step))
 
     @isolated
     def dataset(self, start: int, end: int) -> xr.Dataset:
-        """Samples `start` to `end`; `start` is at the start of a shard."""
+        """Return the samples from `start` to `end`. A shard must begin at `start`."""
         shards = list(self._shards(start * self.rows, end * self.rows))
         names = latents_of(self.fitted.module)
         said = {name: {"long_name": words} for name, words in long_names_of(self.fitted.module).items()}
@@ -241,7 +286,7 @@ class _Drawing:
             shapes = {shard[name].shape[1:] for shard in shards}
             if len(shapes) > 1:
                 raise InputError(
-                    f"{name} has draws of several shapes, {shapes}: draw rows of each kind in a call of their own"
+                    f"{name} has samples of several shapes, {shapes}. Use a separate call for the rows of each shape."
                 )
             array = np.concatenate([shard[name] for shard in shards]) if len(shards) > 1 else shards[0][name]
             dims = self.fitted.event.dims if name == "x" else _latent_dims(names, name, array.ndim - 1)
@@ -272,7 +317,10 @@ class _Drawing:
 
 
 def _how_much(given: Mapping[str, Tensor], event: Event) -> str:
-    """How much of x is given: see `only`. Errors: `InputError` for rows that may go on beside rows that are completed."""
+    """Return how much of x is given: "nothing", "all", "part" or "prompt", as in `only`.
+
+    It raises `InputError` if some rows are prompts, which are continued, and other rows are incomplete.
+    """
     if "x" not in given:
         return "nothing"
     whole = given["observed"].flatten(1).all(1)
@@ -280,8 +328,8 @@ def _how_much(given: Mapping[str, Tensor], event: Event) -> str:
         return "all" if whole.all() else "part"
     if not whole.all():
         raise InputError(
-            f"given 'x': row {int(whole.nonzero()[0])} is known whole and is gone on with, row {int((~whole).nonzero()[0])} is known "
-            "in part and is completed: draw them in two calls"
+            f"given 'x': row {int(whole.nonzero()[0])} is complete and would be continued, row "
+            f"{int((~whole).nonzero()[0])} is incomplete and would be completed. Use two calls."
         )
     return "prompt"
 
@@ -289,7 +337,7 @@ def _how_much(given: Mapping[str, Tensor], event: Event) -> str:
 def _checked_draws(drawn: Any, family: Definition, n: int) -> dict[str, np.ndarray]:
     where = f"family {family.name!r} ({family.origin}), sample"
     if not isinstance(drawn, dict) or "x" not in drawn:
-        raise PluginError(f"{where}: returned {type(drawn).__name__}, not a dict of tensors with 'x'")
+        raise PluginError(f"{where}: returned {type(drawn).__name__}. Return a dict of tensors with 'x'.")
     for name, tensor in drawn.items():
         if not isinstance(tensor, Tensor) or tensor.shape[:1] != (n,):
             shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
@@ -305,7 +353,7 @@ def _latent_dims(named: Mapping[str, tuple[str, ...]], name: str, ndim: int) -> 
 
 
 def _compact(array: np.ndarray, event: Event) -> np.ndarray:
-    """Whole numbers in the smallest type that holds all levels; a density on integers keeps its real draws."""
+    """Return whole numbers in the smallest type for all levels. Real samples, e.g. of a density on integers, keep their type."""
     whole = (
         bool((part == np.floor(part)).all())
         for part in np.array_split(array.reshape(-1), -(-array.size // AT_ONCE))

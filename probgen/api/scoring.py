@@ -1,10 +1,13 @@
-"""score: check the data once, go through them shard by shard, say what kind of number comes out; in memory, or into a folder of parts."""
+"""The calls `score` and `score_to`: check the data once, score it shard by shard, and state the kind of the score.
+
+`score` returns the scores in memory; `score_to` writes them to a folder of parts.
+"""
 
 from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -19,18 +22,19 @@ from torch import Tensor
 
 from probgen.api.common import run_for, seeded, shard_rows, shown, told
 from probgen.api.loading import Packed, packed, unpacked
-from probgen.api.parting import PART, fill
+from probgen.api.parting import fill, part_bytes
+from probgen.api.pools import Pool, when_needed
 from probgen.api.provenance import stamp
 from probgen.contract.definition import Definition
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
-from probgen.contract.rows import Rows
+from probgen.contract.rows import Rows, numpy_dtype
 from probgen.contract.run import Run
 from probgen.contract.seeds import checked_seed
 from probgen.contract.sizes import shards_of, sizes_of
 from probgen.contract.state import digest_of
 from probgen.contract.surroundings import isolated
-from probgen.data.check import checked_weights
+from probgen.data.check import Elsewhere, Looked, Seen, Span, checked_weights, look
 from probgen.data.ingest import as_dataset
 from probgen.data.intake import Prepared, arranged, prepare, rows_of
 from probgen.datasets import path_of
@@ -43,8 +47,9 @@ from probgen.store.trees import dataset_content, dataset_of
 if TYPE_CHECKING:
     from distributed import Client
 
-AT_ONCE = 4096  # rows of an exact score that go over together, at least
-SHARDS = 16  # that are a part at most where each may take long
+AT_ONCE = 4096  # about the number of rows that are scored together if scores are exact
+SHARDS = 16  # maximum number of shards per part if scores are not exact, and may take long
+# files that workers open themselves, to read the rows that they score
 OPENED = (
     ".h5",
     ".hdf5",
@@ -52,7 +57,7 @@ OPENED = (
     ".npy",
     ".parquet",
     ".pq",
-)  # files of which rows are read where they are scored
+)
 
 
 @isolated
@@ -65,12 +70,27 @@ def score(
     progress: bool = False,
     **options: Any,
 ) -> xr.Dataset:
-    """Say how likely each row is, in nats, and what kind of number that is.
+    """Compute the score of each row: its log-likelihood in nats, or another number of the family.
 
-    Returns `log_prob (row)` with attributes `kind`, `estimator`, `units`, `measure`, `event_size`, `given`,
-    `observed`, `rows`; `log_prob_se (row)` where it is a Monte Carlo number; or what else the family's number is
-    called; of rows of several lengths also `length (row)`, where `event_size` counts time once; of rows
-    with weights also `weight (row)`: means are by these, and the scores themselves do not depend on them. Errors: `InputError`, `NotOffered`, `PluginError`.
+    Args:
+        fitted: A fitted model.
+        data: The rows to score, in any form that `probgen.data.as_dataset` accepts.
+        seed: Seed of all random numbers.
+        device: The device to compute on, e.g. "cuda". The default is "cpu".
+        progress: Show a progress bar on stderr.
+        **options: Options of the family for `score`.
+
+    Returns:
+        A Dataset with `log_prob (row)` in nats, or with another score of the family. Attributes of the score state
+        whether it is exact, a bound or an estimate: `kind`, `estimator`, `units`, `measure`, `event_size`, `given`,
+        `observed`, `rows`. Monte Carlo estimates have a standard error `log_prob_se (row)`. Rows of several lengths
+        have `length (row)`; their `event_size` counts one time step. Rows with weights have `weight (row)`:
+        weights change means, but not the scores.
+
+    Raises:
+        InputError: When the rows, an option or another argument is invalid.
+        NotOffered: When the family does not score, or not with these options.
+        PluginError: When the family returns an invalid result.
     """
     scoring, taken = _asked(fitted, data, seed, device, options)
     with shown(progress):
@@ -88,25 +108,56 @@ def score_to(
     client: Client | str | int | None = None,
     **options: Any,
 ) -> list[Path]:
-    """Score into a folder of parts, each of the scores of 16 MiB of x or so, or of 16 shards where scores are no exact ones.
+    """Score rows into a folder of parts, for many rows or several workers.
 
-    data    as for `score`. A path to HDF5, netCDF, Parquet or .npy is opened by each worker; other rows are sent, part by part
-    client  workers that share the work: a `distributed.Client`, the address of a scheduler, or a number of processes to start here.
-            They write to the folder, and need the file system of this process
+    The scores are bit-identical to the scores of `score`, with any `client`. A part has the scores of about 16 MiB of x,
+    or of at most 16 shards if the scores are not exact. Existing parts are kept, so the same call resumes an
+    interrupted one.
 
-    The same scores as those of `score`, to the bit, whoever works them out. Parts that are there already are kept, so that the same call
-    goes on after an interruption; a folder with other scores is refused. Returns the files; each holds `/probgen/scores` of some of the
-    rows, in order; `open_parts` reads them as one. Errors: as for `score`, and `RunError`.
+    Args:
+        folder: The folder for the parts. A folder with other scores is refused.
+        fitted: A fitted model.
+        data: The rows to score, as for `score`. Workers open the path of an HDF5, netCDF, Parquet or .npy file
+            themselves. Other rows are sent to them, part by part.
+        seed: Seed of all random numbers.
+        device: The device to compute on, e.g. "cuda". The default is "cpu".
+        progress: Show a progress bar on stderr.
+        client: Workers that share the work: a `distributed.Client`, the address of a scheduler, or a number of
+            processes to start here. The workers write to the folder, so they need the file system of this process.
+        **options: Options of the family for `score`.
+
+    Returns:
+        The files of the parts, in order. Each file stores the scores of some of the rows in the group
+        `/probgen/scores`. `open_parts` reads all parts as one Dataset.
+
+    Raises:
+        InputError: When an argument is invalid, or the folder contains other scores.
+        NotOffered: When the family does not score, or not with these options.
+        PluginError: When the family returns an invalid result.
+        RunError: When the folder is in use or cannot be written, or when a worker fails.
     """
-    path = checked_path(folder, "folder")
-    scoring, taken = isolated(_asked)(fitted, data, seed, device, options)
+    path, source = checked_path(folder, "folder"), _source(data)
+    with when_needed(client) as pool:
+        elsewhere = _by_workers(fitted, source, device, pool) if source and pool else None
+        scoring, taken = isolated(_asked)(fitted, data, seed, device, options, elsewhere)
+        return _into(path, scoring, taken, source, pool, progress)
+
+
+def _into(
+    path: Path,
+    scoring: _Scoring,
+    taken: Prepared,
+    source: Source | None,
+    pool: Callable[[], Pool] | None,
+    progress: bool,
+) -> list[Path]:
+    """Score checked rows into a folder of parts."""
     spans = isolated(scoring.spans)(taken)
-    source = _source(data)
     beside = {name: taken.dataset[name].values for name in ("row",) if name in taken.dataset.coords}
     beside |= {"weight": taken.weight.values} if taken.weight is not None else {}
     request = {
         "family": scoring.family.name,
-        "state_sha256": digest_of(fitted.state),
+        "state_sha256": digest_of(scoring.fitted.state),
         "rows_sha256": taken.digest,
         "beside_sha256": digest_of(beside),
         "n": taken.rows.n,
@@ -125,14 +176,21 @@ def score_to(
 
     with shown(progress), Parts(path, "scores", request, len(spans)) as parts:
         fill(
-            parts, client, here, _score_part, lambda: (*scoring.packed(), source), job, "score", scoring.family,
+            parts, pool, here, _score_part, lambda: (*scoring.packed(), source), job, "score", scoring.family,
             scoring.run,
         )  # fmt: skip
         return parts.files
 
 
 class _Span(NamedTuple):
-    """Rows `start` to `end` of a part; shard: the number of the first one; together: how many shards go over at once."""
+    """The rows of a part.
+
+    Attributes:
+        shard: Number of the first shard.
+        start: The first row.
+        end: The row after the last row.
+        together: Number of shards that are scored together.
+    """
 
     shard: int
     start: int
@@ -152,7 +210,10 @@ def _score_part(
     span: tuple[int, int, int, int],
     content: bytes | None,
 ) -> str:
-    """What a worker does for a part; its checksum. content: the rows, where they have not to be read."""
+    """Write the scores of a part, as a worker does, and return its checksum.
+
+    `content` has the rows of the part. If it is None, they are read from `source`.
+    """
     scoring, of = _Scoring.unpacked(model, about), _Span(*span)
     if content is None:
         assert source is not None
@@ -163,8 +224,42 @@ def _score_part(
     return write_part(place, "scores", i, scoring.part(dataset, weight, of))
 
 
+def _by_workers(
+    fitted: Fitted, source: Source, device: str | torch.device | None, pool: Callable[[], Pool]
+) -> Elsewhere:
+    """Return the pass of `check` over a file, by workers: the values do not go through this process."""
+
+    def looked(spans: Sequence[Span]) -> list[Looked]:
+        found: dict[int, Any] = {}
+        for i, part in pool().each(
+            _look_part, ((span,) for span in spans), (packed(fitted), source, str(device or "cpu"))
+        ):
+            found[i] = part
+        for i in range(len(spans)):
+            if isinstance(found[i], str):  # of several errors the first one is raised, as without workers
+                raise InputError(found[i])
+        nothing = Seen.nothing(tuple(length or 0 for length in fitted.event.shape))
+        return [(hashes, nothing.unpacked(seen)) for hashes, seen in (found[i] for i in range(len(spans)))]
+
+    return looked
+
+
+def _look_part(model: Packed, source: Source, device: str, span: Span) -> tuple[bytes, bytes] | str:
+    """Check some blocks of a file, as a worker does. Return hashes and a packed summary, or the message of an error."""
+    fitted = unpacked(model)
+    family, run = fitted.definition, run_for(fitted, 0, device)
+    kinds = numpy_dtype(run.dtype), numpy_dtype(family.dtype_of_x(run.dtype))
+    try:
+        hashes, seen = look(
+            _opened(model, source)[0], fitted.event, family.accepts, family.name, *kinds, span
+        )
+    except InputError as error:
+        return str(error)
+    return hashes, seen.packed()
+
+
 def _source(data: Any) -> Source | None:
-    """The file that workers open by themselves, where it is such a one."""
+    """Return the file that workers can open themselves, or None."""
     path = path_of(data) if isinstance(data, str | Path) else None
     if path is None or not path.is_file() or path.suffix.lower() not in OPENED:
         return None
@@ -174,24 +269,24 @@ def _source(data: Any) -> Source | None:
 
 @lru_cache(maxsize=1)
 def _opened(model: Packed, source: Source) -> tuple[xr.Dataset, xr.DataArray | None]:
-    """The rows of a file, and their weights. Errors: `InputError` for another file than the one that was checked."""
+    """Return the rows of a file and their weights, or raise `InputError` if the file is not the checked file."""
     path, fitted = Path(source[0]), unpacked(model)
     if not path.is_file() or _source(path) != source:
         raise InputError(
-            f"{path} on {platform.node()} is not the file that was checked, or has changed since"
+            f"{path} on {platform.node()} is not the file that was checked, or has changed since. Score it again."
         )
     dataset = arranged(as_dataset(path, like=fitted.event.columns), fitted.definition, fitted.event)
     return _weighed(dataset, fitted)
 
 
 def _weighed(dataset: xr.Dataset, fitted: Fitted) -> tuple[xr.Dataset, xr.DataArray | None]:
-    """Rows without what a score has no use for, and their weights."""
+    """Return the rows without variables that a score does not use, and their weights."""
     unused = {"weight", "label"} - fitted.event.given.keys()
     return dataset.drop_vars(unused, errors="ignore"), dataset.get("weight")
 
 
 def _sent(taken: Prepared, rows: slice) -> xr.Dataset:
-    """Some rows as they travel, without what is said of them."""
+    """Return some rows without attributes, to send them to a worker."""
     part = taken.dataset.isel(row=rows)
     variables = {name: part[name].variable for name in (*taken.rows.names, "size") if name in part}
     variables |= {"weight": taken.weight.isel(row=rows).variable} if taken.weight is not None else {}
@@ -201,7 +296,12 @@ def _sent(taken: Prepared, rows: slice) -> xr.Dataset:
 
 
 def _asked(
-    fitted: Fitted, data: Any, seed: int, device: str | torch.device | None, options: Mapping[str, Any]
+    fitted: Fitted,
+    data: Any,
+    seed: int,
+    device: str | torch.device | None,
+    options: Mapping[str, Any],
+    elsewhere: Elsewhere | None = None,
 ) -> tuple[_Scoring, Prepared]:
     """Check a request for scores, and the data."""
     family = fitted.definition
@@ -210,7 +310,13 @@ def _asked(
     wanted = checked(family.options("score"), options, f"family {family.name!r}, score")
     run = run_for(fitted, seed, device)
     taken = prepare(
-        data, family, event=fitted.event, without=("weight", "label"), device=run.device, dtype=run.dtype
+        data,
+        family,
+        event=fitted.event,
+        without=("weight", "label"),
+        device=run.device,
+        dtype=run.dtype,
+        elsewhere=elsewhere,
     )
     if taken.weight is not None:
         checked_weights(taken.weight)
@@ -222,9 +328,14 @@ def _asked(
 class _Scoring:
     """A checked request for scores.
 
-    digest   of all rows
-    missing  whether values of some row are missing
-    named    attributes of the data that scores keep
+    Attributes:
+        fitted: The fitted model.
+        seed: Seed of all random numbers.
+        options: Options of the family for `score`.
+        run: The run of the call.
+        digest: SHA-256 digest of all rows.
+        missing: Whether any row has missing values.
+        named: Attributes of the data that the scores keep.
     """
 
     fitted: Fitted
@@ -241,11 +352,11 @@ class _Scoring:
 
     @property
     def size(self) -> int:
-        """Rows of a shard."""
+        """Number of rows in a shard."""
         return shard_rows(self.fitted.event)
 
     def packed(self) -> tuple[Packed, dict[str, Any]]:
-        """As it travels: the model, and what is asked for."""
+        """Return the model and the request in a form for other processes."""
         about = {
             "seed": self.seed, "device": str(self.run.device), "digest": self.digest, "missing": self.missing, "named": self.named,
             "options": self.options.model_dump(mode="json"),
@@ -254,22 +365,26 @@ class _Scoring:
 
     @classmethod
     def unpacked(cls, model: Packed, about: Mapping[str, Any]) -> Self:
-        """The inverse."""
+        """Return the request from its form for other processes: the inverse of `packed`."""
         fitted = unpacked(model)
         options = fitted.definition.options("score").model_validate(about["options"])
         run = run_for(fitted, about["seed"], about["device"])
         return cls(fitted, about["seed"], options, run, about["digest"], about["missing"], about["named"])
 
     def spans(self, taken: Prepared) -> list[_Span]:
-        """The parts of all rows, at the borders of what goes over at once. One row is scored here, to learn of what kind its number is."""
+        """Return the spans of all parts; each consists of complete groups of shards that are scored together.
+
+        One row is scored here, because the kind of the score determines the size of a part.
+        """
         n, event = taken.rows.n, self.fitted.event
         with torch.no_grad():
             self.fitted.module.to(self.run.device)
             known = self._scored(0, next(taken.rows.chunks(1)))
         together = self._together(known)
-        each = PART // (4 * math.prod(taken.dataset["x"].shape[1:]) * self.size * together)
+        row = 4 * math.prod(taken.dataset["x"].shape[1:])
+        each = part_bytes(row * n) // (row * self.size * together)
         each = max(1, each if _exact(known) else min(each, SHARDS))
-        rows: Sequence[int] = range(0, n, self.size)  # the first one of each shard
+        rows: Sequence[int] = range(0, n, self.size)  # the first row of each shard
         if event.any_size:
             rows = [shard.start for shard in shards_of(sizes_of(taken.dataset), event.channels, self.size)]
         firsts = [0, *range(1 + (each - 1) * together, len(rows), each * together)]
@@ -278,7 +393,7 @@ class _Scoring:
 
     @isolated
     def part(self, dataset: xr.Dataset, weight: xr.DataArray | None, span: _Span) -> xr.Dataset:
-        """Scores of some of the rows."""
+        """Return the scores of some of the rows."""
         some = slice(span.start, span.end)
         dataset = dataset.isel(row=some)
         rows = rows_of(dataset, self.fitted.event, self.family, self.missing, self.run.device, self.run.dtype)
@@ -293,14 +408,24 @@ class _Scoring:
         shard: int = 0,
         together: int = 1,
     ) -> xr.Dataset:
-        """Scores of rows; shard: the number of the first one; together: how many go over at once.
+        """Return the scores of rows, with their attributes.
 
-        Shard 0 goes over alone, and says how many of those after it go over together.
+        Shard 0 is scored alone. The kind of its scores determines how many later shards are scored together.
+
+        Args:
+            dataset: The rows, for their lengths, sizes and names.
+            weight: Weights of the rows, or None.
+            rows: The same rows as tensors.
+            shard: Number of the first shard.
+            together: Number of shards to score together, if `shard` is not 0.
+
+        Returns:
+            The scores, with the first dimension `row`.
         """
         observers, event = Observers(), self.fitted.event
         with told(observers, "score", self.family, self.run), torch.no_grad():
             self.fitted.module.to(self.run.device)
-            shards = rows.chunks(self.size)  # of images of any size it makes them smaller by itself
+            shards = rows.chunks(self.size)  # images of any size come in smaller shards
 
             def each(shard: int, together: int) -> Iterator[xr.Dataset]:
                 while some := list(islice(shards, together)):
@@ -309,7 +434,7 @@ class _Scoring:
                     shard, together = shard + len(some), self._together(found)
                     yield found
 
-            # put together as they come: many small arrays, between large ones that come and go, would keep these from being used again
+            # concatenate in steps: many small arrays between large temporary ones would fragment the memory
             some = _some(each(shard, 1 if shard == 0 else together), 64)
             scores = _concatenated([_concatenated(few) for few in some])
         real = [column.name for column in event.columns if column.support == "real"]
@@ -325,7 +450,7 @@ class _Scoring:
             if "kind" in variable.attrs:
                 variable.attrs.update(facts)
         if "length" in dataset:
-            long_name = "how much of the dimension time counts"
+            long_name = "length of the row in time"
             scores["length"] = ("row", dataset["length"].values, {"long_name": long_name})
         if event.any_size:
             scores["length"] = ("row", sizes_of(dataset).prod(1), {"long_name": "pixels"})
@@ -344,7 +469,7 @@ class _Scoring:
         return _checked_scores(found, self.family, len(data["x"]))
 
     def _together(self, scores: xr.Dataset) -> int:
-        """How many shards go over at once; exact scores do not depend on it but for the last bits."""
+        """Return how many shards are scored together. For exact scores, this changes only the last bits."""
         return max(1, AT_ONCE // self.size) if _exact(scores) and not self.fitted.event.any_size else 1
 
 
@@ -353,7 +478,7 @@ def _exact(scores: xr.Dataset) -> bool:
 
 
 def _some(each: Iterator[xr.Dataset], n: int) -> Iterator[list[xr.Dataset]]:
-    """They, n at a time."""
+    """Yield lists of n Datasets."""
     while some := list(islice(each, n)):
         yield some
 
@@ -363,20 +488,18 @@ def _concatenated(parts: list[xr.Dataset]) -> xr.Dataset:
 
 
 def _joined(chunks: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """As arrays of their own: where in memory rows lie may decide how products are added up."""
+    """Concatenate chunks into new arrays, because the alignment of rows in memory can change the order of sums."""
     return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 def _checked_scores(part: Any, family: Definition, n: int) -> xr.Dataset:
     where = f"family {family.name!r} ({family.origin}), score"
     if not isinstance(part, xr.Dataset):
-        raise PluginError(f"{where}: returned {type(part).__name__}, not a Dataset; use probgen.log_prob()")
+        raise PluginError(f"{where}: returned {type(part).__name__}, not a Dataset. Use probgen.log_prob().")
     if part.sizes.get("row") != n:
         raise PluginError(
-            f"{where}: returned {dict(part.sizes)} for {n} rows; the first dimension must be 'row'"
+            f"{where}: returned {dict(part.sizes)} for {n} rows. The first dimension must be 'row'."
         )
     if "log_prob" in part and "kind" not in part["log_prob"].attrs:
-        raise PluginError(
-            f"{where}: 'log_prob' does not say what kind of number it is; use probgen.log_prob()"
-        )
+        raise PluginError(f"{where}: 'log_prob' has no attribute 'kind'. Use probgen.log_prob().")
     return part

@@ -1,4 +1,4 @@
-"""search: options of a family, chosen by the mean log-probability of validation rows."""
+"""The call `search`: choose options of a family by the mean log-probability of validation rows."""
 
 from __future__ import annotations
 
@@ -37,18 +37,20 @@ if TYPE_CHECKING:
 STUDY, TRIALS, TABLE, BEST = "study.db", "trials", "trials.tsv", "best"  # in the folder of a search
 RECIPE, HISTORY, IMPORTANCE = "best.toml", "history.png", "importance.png"
 
-# jobs to receipts, in any order: the place of the job among them, and what came of it
+# from jobs to pairs in any order: the index of the job, and its receipt
 Each = Callable[[Iterator[Job]], Iterator[tuple[int, Receipt]]]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found.
+    """The result of a search.
 
-    fitted   of the best trial
-    best     its number
-    options  those of its options that were searched
-    trials   a row a trial: `options.NAME`, `value` (nats a row; NaN where there is none), `state`, `steps_done`, `seconds`, `note`
+    Attributes:
+        fitted: The fitted model of the best trial.
+        best: The number of the best trial.
+        options: The searched options, with the values of the best trial.
+        trials: One row per trial: `options.NAME`, `value` (nats per row; NaN if there is none), `state`, `steps_done`,
+            `seconds`, `note`.
     """
 
     fitted: Fitted
@@ -73,18 +75,31 @@ def search(
     progress: bool = False,
     **given: Any,
 ) -> Found:
-    """Choose options of a family by the mean log-probability of validation rows, or a bound of it, in nats a row.
+    """Choose options of a family by the mean log-probability of validation rows, or by a bound on it.
 
-    family   a registered name, or a definition of the script's own
-    data     rows to fit to; valid: rows to choose by. Whatever `probgen.data.as_dataset` takes
-    options  of each option a range, {"low": 16, "high": 512, "log": True}, or a list of values
-    trials   fits; the first one has the options that are given, or those that the family has by default
-    seed     of all fits and scores, and of the proposals
-    out      a folder to keep the search in: resume goes on with it, force replaces it
-    prune    whether fits end early whose validation is worse than the median of those before
-    given    further options of the family, of all trials
+    Args:
+        family: A registered name, or a definition in your script.
+        data: The rows to fit to, in any form that `probgen.data.as_dataset` accepts.
+        valid: The validation rows, in the same forms.
+        options: The searched options. Each has a range, e.g. {"low": 16, "high": 512, "log": True}, or a list of values.
+        trials: Number of trials. The first trial has the given options, and the defaults of the family for the rest.
+        seed: Seed of all fits, scores and proposals.
+        device: The device to compute on, e.g. "cuda". The default is "cpu".
+        out: A folder to store the search in. By default, only the result is returned.
+        resume: Resume the search in `out`.
+        force: Replace the search in `out`.
+        prune: End a fit early if its validation is worse than the median of earlier fits.
+        progress: Show progress bars on stderr.
+        **given: Fixed options of the family, for all trials.
 
-    Errors: `InputError`, `NotOffered` for a family without a log-probability, `RunError`, and those of `fit` and `score`.
+    Returns:
+        The best model, its options, and a table of all trials.
+
+    Raises:
+        InputError: When the rows, an option or another argument is invalid, or `out` contains something else.
+        NotOffered: When the family has no log-probability.
+        PluginError: When the family is not installed, or returns an invalid result.
+        RunError: When the folder cannot be written, or no trial is complete.
     """
     refuse_several("search")
     definition, seed, device = find_family(family), checked_seed(seed), checked_device(device)
@@ -127,25 +142,41 @@ def search(
 
 @contextmanager
 def opened(place: Path, request: Mapping[str, Any], *, resume: bool, force: bool) -> Iterator[optuna.Study]:
-    """The study in the folder of a search, which is held. Errors: `RunError`, `InputError` for a folder that holds something else."""
+    """Claim the folder of a search, and open its study.
+
+    Args:
+        place: The folder.
+        request: The request of the search, as plain values. A search with another request is not resumed.
+        resume: Resume the search in the folder.
+        force: Replace the search in the folder.
+
+    Yields:
+        The study of Optuna.
+
+    Raises:
+        InputError: When the folder contains another search or another run.
+        RunError: When the folder is in use or cannot be written.
+    """
     require_optuna()
     check_folder(place)
     with Claim(place) as claim:
         asked, known = place / REQUEST, (place / STUDY).exists()
         if asked.exists() and not known:
-            raise InputError(f"{place} holds a run that is no search: choose another folder")
+            raise InputError(f"{place} contains a run that is not a search. Choose another folder.")
         if known and not (resume or force):
             raise InputError(
-                f"{place} holds a search already: go on with it (--resume), replace it (--force), or choose another folder"
+                f"{place} already contains a search. Resume it (--resume), replace it (--force), or choose another folder."
             )
         if known and force:
             _erase(place)
         elif known and asked.exists() and read_request(asked) != without_none(dict(request)):
             raise InputError(
-                f"{place} was begun with another search, {asked}: ask for the same, or choose another folder"
+                f"{place} was started with another search, see {asked}. Request the same search, or choose another folder."
             )
         with study_in(place / STUDY) as study:
-            write_request(asked, dict(request))  # after the study: a request without one is somebody else's
+            write_request(
+                asked, dict(request)
+            )  # after the study: a request without a study belongs to another run
             try:
                 yield study
             except InputError:
@@ -156,7 +187,7 @@ def opened(place: Path, request: Mapping[str, Any], *, resume: bool, force: bool
 
 
 def _erase(place: Path) -> None:
-    """Remove a search: its files and folders, and nothing else that may lie there."""
+    """Remove the files and folders of a search, and no other file in the folder."""
     for folder in (TRIALS, BEST):
         shutil.rmtree(place / folder, ignore_errors=True)
     for name in (TABLE, RECIPE, HISTORY, IMPORTANCE, REQUEST, STUDY):
@@ -175,16 +206,30 @@ def tried(
     each: Each,
     told: Callable[[int, Receipt], None] | None = None,
 ) -> dict[int, Receipt]:
-    """What came of all trials by number: of those that are there already, and of those that are done now, up to `trials` of them.
+    """Do the missing trials of a search, and return the receipts of all trials by number.
 
-    usual  options of the first trial, among them those that are searched; given: of all trials
-    each   does the jobs that it is given, one after the other or side by side. Options that were tried are not fitted again
-    told   is told of every trial that is done, first of earlier ones
+    If an earlier trial has the same options, its receipt is copied instead of a new fit.
 
-    Errors: `InputError` for scores that cannot be compared, and for data that are others than before.
+    Args:
+        place: The folder of the search.
+        study: The study of Optuna.
+        space: The ranges and choices of the searched options.
+        usual: The options of the first trial, including the searched options.
+        given: The fixed options of all trials.
+        trials: Number of trials, including earlier trials.
+        seed: Seed of the proposals.
+        prune: End a fit early if its validation is worse than the median of earlier fits.
+        each: Does the given jobs, one after the other or concurrently.
+        told: Receives the number and the receipt of each completed trial, earlier trials first.
+
+    Returns:
+        The receipts of all trials, by number.
+
+    Raises:
+        InputError: When scores of two trials cannot be compared, or the data has changed.
     """
     if type(trials) is not int or trials < 1:
-        raise InputError(f"trials = {trials!r}: a whole number from 1 is needed")
+        raise InputError(f"trials = {trials!r}: a whole number of at least 1 is needed")
     receipts, numbers = receipts_of(study), list[int]()
 
     if told is not None:
@@ -203,7 +248,7 @@ def tried(
         for number in range(max(trials, len(begun))):
             if number in receipts:
                 continue
-            if number in begun:  # it was being done when the search was interrupted
+            if number in begun:  # the search was interrupted during this trial
                 values = values_of(space, begun[number].params)
             elif number:
                 values = proposal(space, study.get_trials(), receipts, seed)
@@ -217,7 +262,7 @@ def tried(
                 for n, r in receipts.items()
                 if n < number and (r["options"], r["state"]) == (options, "done")
             ]
-            if same:  # it would have the same bits
+            if same:  # a new fit would be bit-identical
                 done(number, same[0] | {"seconds": 0.0})
                 continue
             medians = json.dumps(medians_of(receipts, number) if prune else {})
@@ -230,27 +275,27 @@ def tried(
 
 
 def best_of(receipts: Mapping[int, Receipt]) -> int:
-    """The number of the best trial; of equal ones the first. Errors: `RunError` where none came to its end."""
+    """Return the number of the best trial, or the first of equal trials. Raise `RunError` if no trial is complete."""
     values = {number: each["value"] for number, each in receipts.items() if each["state"] == "done"}
     if not values:
-        raise RunError(f"no trial came to its end; of the first: {receipts[0]['note']}")
+        raise RunError(f"no trial is complete; note of trial 0: {receipts[0]['note']}")
     return max(values, key=lambda number: values[number])
 
 
 def chosen(space: Space, receipt: Receipt) -> dict[str, Any]:
-    """Those options of a trial that are searched."""
+    """Return the searched options of a trial."""
     options = json.loads(receipt["options"])
     return {name: options[name] for name in space}
 
 
 def keep_best(place: Path, best: int) -> None:
-    """The run of the best trial as `best/`."""
+    """Copy the run of the best trial to the folder `best`."""
     shutil.rmtree(place / BEST, ignore_errors=True)
     shutil.copytree(place / TRIALS / str(best), place / BEST, ignore=shutil.ignore_patterns(".*"))
 
 
 def table_of(space: Space, receipts: Mapping[int, Receipt]) -> xr.Dataset:
-    """A row a trial: see `Found`. Options that are chosen of a list are JSON."""
+    """Return a table with one row per trial, as in `Found`. Options that are chosen from a list are JSON."""
     columns: dict[str, Any] = {}
     for name, part in space.items():
         values = [chosen(space, each)[name] for each in receipts.values()]

@@ -1,4 +1,7 @@
-"""One trial of a search: a fit and the mean log-probability of validation rows. It ends early where it does worse than other fits."""
+"""One trial of a search: a fit, and the mean log-probability of validation rows.
+
+A fit can end early if its validation is worse than that of earlier fits.
+"""
 
 from __future__ import annotations
 
@@ -21,25 +24,31 @@ from probgen.evaluation.means import mean, weights_of
 from probgen.plugins.observers import observing
 from probgen.store.folder import REQUEST
 
-LEAST = 5  # fits that came to their end before one ends early
-WARM = (
-    1 / 3
-)  # of the steps of a stage, in which no fit ends: the first validations say little of learning rates and batches
+LEAST = 5  # minimum number of complete fits before a fit ends early
+# no fit ends early in this first part of a stage: early validations are misleading for learning rates and batch sizes
+WARM = 1 / 3
 
-# what a trial is told, in plain values: its number, its options and its medians as JSON, its folder
+# the input of a trial as plain values: its number, its options and its medians as JSON, its folder
 Job = tuple[int, str, str, str]
-# what comes of it, in plain values: options, state, value, steps, seconds, note, curve, numbers, data
+# the result of a trial as plain values: options, state, value, steps, seconds, note, curve, numbers, data
 Receipt = dict[str, Any]
 
 
 class Pruned(BaseException):
-    """Ends a fit from where its steps are told. Like an interrupt it passes through `except Exception`: it is no failure of an observer."""
+    """The end of a pruned fit, raised by an observer.
+
+    Like an interrupt, it passes through `except Exception`, because it is not a failure of the observer.
+    """
 
 
 class Pruning:
-    """An observer that ends a fit when, after a third of its steps, its best validation is worse than the median of other fits after as many.
+    """An observer that ends a fit early.
 
-    medians  of each stage, in nats a row, larger is better
+    After a third of the steps, it ends the fit as soon as its best validation is worse than the median of other fits after
+    the same number of validations.
+
+    Args:
+        medians: The medians of each stage, one per validation, in nats per row. Larger is better.
     """
 
     def __init__(self, medians: Mapping[str, list[float]]):
@@ -49,12 +58,12 @@ class Pruning:
 
     @hookimpl
     def step(self, run: Run, stage: str, step: int, metrics: dict[str, float]) -> None:
-        """Errors: `Pruned`."""
+        """Record a validation, and raise `Pruned` if the fit is to end."""
         if "valid_loss" not in metrics:
             return
         if stage in self.curve:
             self.curve[stage].append(-metrics["valid_loss"])
-        else:  # a fit that goes on was validated before
+        else:  # a resumed fit has earlier validations
             self.curve[stage] = validations(run.history())[stage]
         seen, medians = self.curve[stage], self.medians.get(stage, [])
         if (
@@ -78,10 +87,31 @@ def attempt(
     medians: str,
     folder: str,
 ) -> Receipt:
-    """One trial: a fit, which goes on where it was, and the mean log-probability of the validation rows, by one seed for all trials.
+    """Do one trial: fit a model, or resume its fit, and score the validation rows.
 
-    A fit that diverges, or options that the family refuses together, are a state of the trial; of the first trial, which has the options that
-    are given, a refusal is an error. Errors: `InputError`, `NotOffered`, and those of `fit` and `score`.
+    All trials have the same seed. A divergence, or a combination of options that the family refuses, is a state of the
+    trial. In the first trial, refused options are an error.
+
+    Args:
+        family: A registered name, or a definition in the script.
+        data: The rows to fit to.
+        valid: The validation rows.
+        seed: Seed of the fit and of the scores.
+        device: The device to compute on.
+        progress: Show a progress bar on stderr.
+        number: Number of the trial.
+        options: All options of the family, as JSON.
+        medians: The medians for `Pruning`, as JSON.
+        folder: The folder of the run.
+
+    Returns:
+        The receipt of the trial.
+
+    Raises:
+        InputError: When the rows are invalid, the folder contains another fit, or the first options are refused.
+        NotOffered: When the score is not a log-probability.
+        PluginError: When the family returns an invalid result.
+        RunError: When the folder cannot be written.
     """
     begun, observer = time.monotonic(), Pruning(json.loads(medians))
     receipt: Receipt = {"options": options, "value": None, "steps": 0, "note": "", "curve": {}}
@@ -97,13 +127,15 @@ def attempt(
     except DivergedError as error:
         receipt |= {"state": "diverged", "note": str(error)}
     except InputError as error:
-        if number == 0 or (Path(folder) / REQUEST).exists():  # of the data, or of another fit in the folder
+        if (
+            number == 0 or (Path(folder) / REQUEST).exists()
+        ):  # the data or another fit in the folder is the cause
             raise
         receipt |= {"state": "refused", "note": str(error)}
     else:
         if "log_prob" not in scores:
             raise NotOffered(
-                f"family {fitted.family!r} scores {', '.join(map(str, scores.data_vars))}, and no log-probability, which a search chooses by"
+                f"family {fitted.family!r} scores {', '.join(map(str, scores.data_vars))}, but a search needs a log-probability"
             )
         value, told = mean(scores["log_prob"], weights_of(scores))[0], scores["log_prob"].attrs
         receipt |= {
@@ -119,7 +151,7 @@ def attempt(
 
 
 def validations(history: xr.Dataset) -> dict[str, list[float]]:
-    """What was validated, of each stage, in nats a row, larger is better."""
+    """Return the validations of each stage in nats per row. Larger is better."""
     if "valid_loss" not in history:
         return {}
     values, stages = -history["valid_loss"].values, history["stage"].values
@@ -128,9 +160,10 @@ def validations(history: xr.Dataset) -> dict[str, list[float]]:
 
 
 def medians_of(receipts: Mapping[int, Receipt], number: int) -> dict[str, list[float]]:
-    """Of each stage, after each validation, the median over the fits before a trial that came to their end and were validated as often.
+    """Return the medians of each stage after each validation, over earlier complete fits with as many validations.
 
-    (Golovin et al. 2017, "Google Vizier", 3.3.2, with the value of the moment in the place of its running mean, as Optuna has it.)
+    This is the rule of Golovin et al. 2017, "Google Vizier", 3.3.2. As in Optuna, the current value replaces the
+    running mean.
     """
     done = [each["curve"] for n, each in receipts.items() if n < number and each["state"] == "done"]
     found = {}
@@ -142,16 +175,17 @@ def medians_of(receipts: Mapping[int, Receipt], number: int) -> dict[str, list[f
 
 
 def check_alike(receipts: Mapping[int, Receipt], receipt: Receipt, number: int) -> None:
-    """Errors: `InputError` for a trial whose score is another kind of number than that of the others, or whose rows are others."""
+    """Raise `InputError` if a trial has another kind of score, or other rows, than the other trials."""
     for other, earlier in receipts.items():
         if receipt["state"] != "done" or earlier["state"] != "done":
             continue
         if receipt["numbers"] != earlier["numbers"]:
             one, two = (" of measure ".join(each["numbers"].values()) for each in (receipt, earlier))
             raise InputError(
-                f"trial {number} scores {one}, trial {other} {two}: they cannot be compared; leave out the option that makes them so"
+                f"trial {number} scores {one}, but trial {other} scores {two}, so they cannot be compared. "
+                "Leave out the option that changes the kind of score."
             )
         if receipt["data"] != earlier["data"]:
             raise InputError(
-                f"trial {number} has other rows than trial {other}: begin anew (--force), or choose another folder"
+                f"trial {number} has other rows than trial {other}. Start again (--force), or choose another folder."
             )

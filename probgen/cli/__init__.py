@@ -1,4 +1,4 @@
-"""The command line: one command a file, heavy imports inside the functions."""
+"""The command line: one command per file, with heavy imports inside the functions."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from probgen.errors import ProbgenError
 
 app = typer.Typer(
     name="probgen",
-    help="One grammar for generative models: fit, sample, score.",
+    help="Fit, sample and score generative models, with the same commands for all families.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # help is plain text: in markup [expect] would be a style, and not be printed
+    rich_markup_mode=None,  # in Rich markup, a word in brackets would be a style and would not be printed
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
@@ -79,14 +79,17 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line. Where its output cannot be written, it says so; a closed pipe (`| head`) ends it quietly."""
+    """Run the command line.
+
+    It exits with an error if standard output cannot be written. A closed pipe (`| head`) ends it without a message.
+    """
     if "stdout" in open_streams():
-        complain("standard output is closed: send it somewhere, e.g. > /dev/null")
+        complain("standard output is closed. Redirect it, e.g. > /dev/null.")
         sys.exit(2)
     warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
     try:
         with writing():
             app()
-    except ProbgenError as error:  # what is printed outside of commands: help, a version
+    except ProbgenError as error:  # output outside of commands: help or the version
         complain(str(error))
         sys.exit(error.exit_code)

@@ -1,4 +1,4 @@
-"""probgen analyses: the registered analyses of fitted models."""
+"""The command `probgen analyses`: the registered analyses of fitted models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the registered analyses, or show one and its options."""
+    """List registered analyses, or describe one.
+
+    Example: probgen analyses latent
+    """
     if name is None:
         rows = registered_rows("analyses")
         put(rows, json, lambda: print_table(rows, ["analysis", "distribution", "from", "note"]))

@@ -1,4 +1,4 @@
-"""probgen analyze: an analysis of fitted models."""
+"""The command `probgen analyze`: an analysis of fitted models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from probgen.errors import InputError
 if TYPE_CHECKING:
     import xarray as xr
 
-SHOWN = 3  # texts that are printed
+SHOWN = 3  # number of printed texts
 ARGUMENTS = {
     "analysis",
     "fitted",
@@ -55,7 +55,7 @@ def command(
         typer.Argument(
             parser=place,
             autocompletion=completion.runs,
-            help="A run folder, or a model.h5 file; several to compare models.",
+            help="A run folder, or a model.h5 file. Several runs to compare models.",
         ),
     ],
     data: Annotated[
@@ -63,7 +63,7 @@ def command(
         typer.Option(
             "--data",
             autocompletion=completion.datasets,
-            help="Name of a data set (probgen datasets), or a file. Some analyses can do without.",
+            help="Name of a data set (probgen datasets), or a file. Some analyses need no data.",
         ),
     ] = None,
     split: Split = None,
@@ -71,14 +71,14 @@ def command(
         str | None,
         typer.Option(
             "--reference",
-            help="Part of the data set that the model was fitted to; of data from a file, another file.",
+            help="Part of the data set, or another file, with the rows of the fit.",
         ),
     ] = None,
     how: Any = None,
     set_: Set = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", parser=place, help="Run folder for the results. Default: the first RUN."),
+        typer.Option("--out", parser=place, help="Run folder for the results. Default: the first run."),
     ] = None,
     seed: Seed = 0,
     device: Device = None,
@@ -86,9 +86,10 @@ def command(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run an analysis of fitted models (see probgen analyses).
+    """Run an analysis of fitted models.
 
-    Results are written to RUN/analyses/NAME.h5, figures to the same folder.
+    Results are written to RUN/analyses/NAME.h5, and figures to the same folder. The command probgen analyses lists all
+    analyses.
 
     Example: probgen analyze latent runs/vae --data digits --set clusters=10
     """
@@ -110,7 +111,7 @@ def analyzed(
     images: Mapping[str, Any],
     **how: Any,
 ) -> tuple[xr.Dataset, list[Path]]:
-    """The results of an analysis of runs, and the files that they were written to."""
+    """Return the results of an analysis of runs, and the paths of the written files."""
     from probgen.cli.loading import check_source, loaded
     from probgen.plugins.registry import find, registered
     from probgen.store.folder import model_file
@@ -121,22 +122,22 @@ def analyzed(
     if data is None:
         for option, value in (("--split", split), ("--reference", reference)):
             if value is not None:
-                raise InputError(f"{option} {value} needs --data: give --data")
+                raise InputError(f"{option} {value}: this option needs --data. Give --data.")
         read = {**images, **images.get("table", {})}
         if said := [option for option, value in read.items() if value and option != "table"]:
-            raise InputError(f"--{said[0]} says how data are read: give --data")
+            raise InputError(f"--{said[0]}: this option needs --data. Give --data.")
     else:
         check_source(data)
     target = out if out is not None else runs[0] if runs[0].is_dir() else None
     if target is not None and not target.is_dir():
-        raise InputError(f"--out {target}: there is no such folder")
+        raise InputError(f"--out {target}: there is no such folder. Give an existing run folder.")
     from probgen.api.analyzing import analyze, save_analysis
     from probgen.api.loading import load
     from probgen.plugins.analysis import analysis
 
-    loaded_analysis = analysis(name)  # one that cannot be imported is named before a model is read
+    loaded_analysis = analysis(name)  # an import error comes before a model is read
     if data is None and not loaded_analysis.rowless:
-        raise InputError(f"analysis {name!r} needs rows to analyze: give --data")
+        raise InputError(f"analysis {name!r} needs rows to analyze. Give --data.")
     models = {str(run): load(run) for run in runs}
     first = next(iter(models.values()))
     how_read = (data_dir, images, first.event.columns)
@@ -153,7 +154,7 @@ def analyzed(
 
 
 def show(found: xr.Dataset, files: list[Path], json: bool) -> None:
-    """Print the results: single numbers, a summary where there is one, the first texts, the files."""
+    """Print the results: single numbers, the first texts, the note and summary, and the files."""
     from probgen.api.analyzing import texts_of_rows
     from probgen.evaluation.means import numbers_of
 

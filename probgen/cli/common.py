@@ -1,4 +1,4 @@
-"""Shared by the commands: options, errors, tables. Nothing heavy is imported here."""
+"""Options, errors and tables that the commands share. Imports are light."""
 
 from __future__ import annotations
 
@@ -26,61 +26,61 @@ if TYPE_CHECKING:
 
 
 def place(text: str | Path) -> Path:
-    """A path on the command line, or the default of one; an empty one would be the current folder."""
+    """Return a path of the command line or its default. An empty path is refused: it would be the current folder."""
     if not str(text).strip():
         raise typer.BadParameter(
-            "an empty path; give a file or folder ('.' is the current one), or leave it out"
+            "the path is empty. Give a file or folder ('.' is the current folder), or leave the option out."
         )
     return Path(text)
 
 
-TABLES = (".csv", ".tsv", ".parquet")  # as which `probgen.api.framing` writes, whose import takes time
+TABLES = (".csv", ".tsv", ".parquet")  # as in `probgen.api.framing`, which takes time to import
 
 
 def check_hdf5(path: Path, *more: str, tables: bool = False) -> None:
-    """Results are HDF5, and a name should not say otherwise; tables: they can be tables as well. Errors: `InputError`."""
+    """Raise `InputError` if the name of a result does not end as an HDF5 file. `tables` adds a hint to tables."""
     if str(path) == "-" or path.suffix.lower() not in (".h5", ".hdf5", ".nc", *more):
-        also = f"; a table is written to {', '.join(TABLES)}" if tables else ""
+        also = f", or {', '.join(TABLES)} for a table" if tables else ""
         raise InputError(
-            f"--out {path}: results are written as HDF5; give a name that ends in .h5 or .nc{also}"
+            f"--out {path}: results are written as HDF5. Give a name that ends in .h5 or .nc{also}."
         )
 
 
 def check_table(path: Path) -> bool:
-    """Whether a name is that of a table, which draws can be written as. Errors: `InputError` for one that is there."""
+    """Return whether the name ends as a table. Raise `InputError` if this file exists."""
     if path.suffix.lower() not in TABLES:
         return False
     if path.exists():
-        raise InputError(f"--out {path}: there is such a file already, which is not replaced")
+        raise InputError(f"--out {path}: the file already exists and is not replaced. Choose another name.")
     return True
 
 
 def is_of_parts(out: Path) -> bool:
-    """Whether results go there in parts: a folder, or a name without a suffix."""
+    """Return whether results are written in parts, which is the case for a folder or a name without a suffix."""
     return out.is_dir() or not out.suffix
 
 
 def cluster_of(cluster: str | None) -> int | str | None:
-    """How many processes, or the address of a scheduler. Errors: `InputError`."""
+    """Return a number of processes or the address of a scheduler, or raise `InputError`."""
     if cluster is None:
         return None
     if not (cluster.isdecimal() and int(cluster) >= 1) and "://" not in cluster:
         raise InputError(
-            f"--cluster {cluster}: give a number of processes from 1, or the address of a scheduler, tcp://HOST:8786"
+            f"--cluster {cluster}: a number of at least 1, or the address of a scheduler (tcp://HOST:8786), is needed"
         )
     return int(cluster) if cluster.isdecimal() else cluster
 
 
 Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
-Device = Annotated[str | None, typer.Option("--device", help="Device: cpu, cuda, cuda:1, ...")]
+Device = Annotated[str | None, typer.Option("--device", help="Device to compute on: cpu, cuda, cuda:1, ...")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not print progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
         parser=place,
-        help="Folder with data sets. Default: PROBGEN_DATA; data sets that are not there are downloaded.",
+        help="Folder for data sets; missing ones are downloaded. Default: PROBGEN_DATA.",
     ),
 ]
 Set = Annotated[
@@ -88,7 +88,7 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="Set an option, e.g. --set components=3, or a list, --set hold=[age,glasses]. Repeatable.",
+        help="Set an option, e.g. --set components=3 or --set hold=[age,glasses]. Repeatable.",
     ),
 ]
 Data = Annotated[
@@ -102,7 +102,7 @@ Cluster = Annotated[
     typer.Option(
         "--cluster",
         metavar="N|ADDRESS",
-        help="Share the work among N processes, or the workers of a Dask scheduler.",
+        help="Use N processes, or the workers of a Dask scheduler.",
     ),
 ]
 Run = Annotated[
@@ -113,10 +113,9 @@ Split = Annotated[
     str | None, typer.Option("--split", help="Part of the data set. Default: test, if there is one.")
 ]
 
-LAUNCHED = (
-    "PROBGEN_LAUNCHED"  # in processes that `probgen.cli.launching` has started: where they find one another
-)
-GONE = 75  # their exit code where another one is gone
+# the variable in processes of `probgen.cli.launching` that names their meeting point
+LAUNCHED = "PROBGEN_LAUNCHED"
+GONE = 75  # the exit code of a process after the failure of another process
 
 RESERVED = {
     "family",
@@ -139,21 +138,19 @@ RESERVED = {
 
 
 def report(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn probgen's errors into one line on stderr and an exit code."""
+    """Convert the errors of a command to one line on stderr and an exit code."""
 
     @functools.wraps(command)
     def reporting(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except BrokenPipeError:  # whoever read the output has had enough
+        except BrokenPipeError:  # the reader of the output has closed the pipe
             _discard_output()
             raise typer.Exit(0) from None
         except (ProbgenError, Interrupted, KeyboardInterrupt, MemoryError, OSError) as error:
             if os.environ.get("PROBGEN_TRACEBACK"):
                 traceback.print_exc()
-            if (
-                isinstance(error, PeerError) and LAUNCHED in os.environ
-            ):  # its launcher says which is gone, and why
+            if isinstance(error, PeerError) and LAUNCHED in os.environ:  # the launcher reports the cause
                 raise typer.Exit(GONE) from None
             complain(str(error) or type(error).__name__)
             if isinstance(error, ProbgenError | Interrupted):
@@ -164,29 +161,27 @@ def report(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def open_streams() -> list[str]:
-    """Open the null device for standard streams that are closed, and return their names.
+    """Open the null device for closed standard streams, and return their names.
 
-    Left closed, the next file that is opened would get the number, and what is printed would be written into it.
+    Otherwise, the next opened file would get the number of a closed stream, and output would be written to that file.
     """
     closed = []
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(
-                os.open(os.devnull, os.O_RDWR), True
-            )  # the lowest number that is free: this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free number: this one
             setattr(sys, name, os.fdopen(number, "w" if number else "r"))
             closed.append(name)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a character that the terminal's encoding has not
+            stream.reconfigure(errors="backslashreplace")  # for characters that the terminal cannot show
     return closed
 
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Say what cannot be written to: standard output. Errors: `RunError`; `BrokenPipeError` passes."""
+    """Raise `RunError` if standard output cannot be written. A `BrokenPipeError` passes."""
     try:
         yield
     except BrokenPipeError:
@@ -197,40 +192,39 @@ def writing() -> Iterator[None]:
 
 
 def _discard_output() -> None:
-    """What is still to be written would fail once more when Python ends."""
+    """Discard the buffered output, which would fail again at the end of Python."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(line: str) -> None:
-    """A line on stderr; where that cannot be written either, the exit code has to do."""
+    """Print a line on stderr. If stderr cannot be written, only the exit code reports the error."""
     with suppress(OSError):
-        typer.echo(
-            "probgen: " + printable(line).replace("\n", "\\n"), err=True
-        )  # also of names with line feeds
+        # names can contain line feeds
+        typer.echo("probgen: " + printable(line).replace("\n", "\\n"), err=True)
 
 
 def printable(text: str) -> str:
-    """Without control characters, so that a name in a file cannot write on the terminal."""
+    """Return a text with escaped control characters, so that a name in a file cannot control the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def settings(pairs: list[str] | None, reserved: Collection[str] = RESERVED) -> dict[str, Any]:
-    """`["components=3"]` as `{"components": 3}`; values are TOML, and text where they are not."""
+    """Return `["components=3"]` as `{"components": 3}`. A value is TOML, or else a text."""
     values: dict[str, Any] = {}
     for pair in pairs or []:
         name, equals, text = pair.partition("=")
         if not equals or not name.strip():
-            raise InputError(f"--set {pair!r}: give it as NAME=VALUE")
+            raise InputError(f"--set {pair!r}: NAME=VALUE is needed")
         if name.strip() in reserved:
             raise InputError(
-                f"--set {pair!r}: {name.strip()!r} is not an option to set; use --{name.strip()} if there is one"
+                f"--set {pair!r}: {name.strip()!r} cannot be set. Use --{name.strip()} if this command has it."
             )
         values[name.strip()] = _value(text.strip())
     return values
 
 
 def _value(text: str) -> Any:
-    """A value of TOML; a text where it is none, or a list of such, as in `[age, glasses]`."""
+    """Return a TOML value, or else a text or a list of texts, e.g. `[age, glasses]`."""
     import tomllib
 
     try:
@@ -243,12 +237,12 @@ def _value(text: str) -> Any:
 
 
 def progress(quiet: bool) -> bool:
-    """Whether to show a bar: on a terminal, unless it is to be quiet."""
+    """Return whether to show a progress bar: only on a terminal, and without --quiet."""
     return not quiet and sys.stderr.isatty()
 
 
 def _finite(value: Any) -> Any:
-    """The same with None for numbers that JSON has not."""
+    """Return a value with None for numbers that JSON does not support."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -257,7 +251,7 @@ def _finite(value: Any) -> Any:
 
 
 def put(result: Mapping[str, Any] | Sequence[Any], as_json: bool, show: Callable[[], None]) -> None:
-    """Print a result: as JSON, or as `show` does."""
+    """Print a result as JSON or by `show`."""
     with writing():
         if as_json:
             typer.echo(json.dumps(_finite(result), indent=2, default=str, allow_nan=False))
@@ -266,7 +260,7 @@ def put(result: Mapping[str, Any] | Sequence[Any], as_json: bool, show: Callable
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "") -> None:
-    """A table on stdout; numbers to the right. What a row lacks is left empty."""
+    """Print a table on stdout, with numbers on the right. Missing cells are empty."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -282,7 +276,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in shown))
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
-    with console.capture() as printed:  # Rich would end the process itself where a pipe is closed
+    with console.capture() as printed:  # Rich itself would end the process at a closed pipe
         console.print(table)
     typer.echo(printed.get(), nl=False)
 
@@ -296,14 +290,14 @@ def _cell(value: Any) -> str:
 
 
 def number(value: float, form: str) -> str:
-    """A number as it is printed; in words where it is none."""
+    """Return the printed form of a number, with a word for NaN and infinity."""
     if math.isfinite(value):
         return format(value, form)
     return "undefined" if math.isnan(value) else "infinite" if value > 0 else "minus infinite"
 
 
 def registered_rows(kind: Kind) -> list[dict[str, Any]]:
-    """Everything registered of one kind, a row each, from metadata alone."""
+    """Return one row per registered plugin of a kind, from metadata alone."""
     from probgen.plugins.registry import SINGULAR, registered
 
     return [
@@ -315,12 +309,14 @@ def registered_rows(kind: Kind) -> list[dict[str, Any]]:
         }
         for plugins in registered(kind).values()
         for p in plugins
-        for note in ["blocked" if p.blocked else "clash: two of one name" if len(plugins) > 1 else None]
+        for note in [
+            "blocked" if p.blocked else "clash: two plugins with this name" if len(plugins) > 1 else None
+        ]
     ]
 
 
 def options_of(model: type[BaseModel]) -> list[dict[str, Any]]:
-    """The options of a class, a row each."""
+    """Return one row per option of a class."""
     return [
         {
             "option": key,

@@ -1,4 +1,4 @@
-"""probgen compare: the scores of several runs."""
+"""The command `probgen compare`: the scores of several runs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def command(
     ],
     json: Json = False,
 ) -> None:
-    """Compare the scores of several runs on the same rows.
+    """Compare the scores of runs on equal rows.
 
-    Prints means, and paired differences to the best model, with standard errors.
+    The table has the mean of each model and its paired difference to the best model, with standard errors.
 
     Example: probgen compare runs/quickstart/*
     """
@@ -40,5 +40,5 @@ def command(
         {"model": str(name)} | {str(k): v.sel(model=name).item() for k, v in table.data_vars.items()}
         for name in table["model"].values
     ]
-    title = f"nats a row over {table.attrs['over']}, {table.attrs['measure']} measure; rank: 1 + the number of models that are certainly better"
+    title = f"nats per row over {table.attrs['over']}, {table.attrs['measure']} measure; rank: 1 + the number of certainly better models"
     put({"models": rows, **table.attrs}, json, lambda: print_table(rows, list(rows[0]), title))

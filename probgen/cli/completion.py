@@ -1,4 +1,4 @@
-"""What <TAB> offers: names from package metadata, and run folders. Neither torch nor Pyro is imported."""
+"""Shell completion: names from package metadata, and run folders. It does not import torch or Pyro."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from probgen.plugins.registry import Kind
 
-DEPTH = 3  # folders below the typed one in which runs are looked for
-FOLDERS = 2000  # folders that are looked into at most
+DEPTH = 3  # depth of the search for runs below the typed folder
+FOLDERS = 2000  # maximum number of searched folders
 
 
 def families(incomplete: str) -> list[str]:
-    """Registered families."""
+    """Return the matching registered families."""
     return _starting(incomplete, _names("families"))
 
 
 def datasets(incomplete: str) -> list[str]:
-    """Registered data sets; the shell itself offers files where none matches."""
+    """Return the matching registered data sets. If there is none, the shell completes files."""
     return _starting(incomplete, _names("datasets"))
 
 
 def analyses(incomplete: str) -> list[str]:
-    """Registered analyses."""
+    """Return the matching registered analyses."""
     return _starting(incomplete, _names("analyses"))
 
 
 def checkable(incomplete: str) -> list[str]:
-    """What `probgen plugins check` takes."""
+    """Return the matching families and analyses, for `probgen plugins check`."""
     return _starting(incomplete, sorted({*_names("families"), *_names("analyses")}))
 
 
 def recipes(incomplete: str) -> list[str]:
-    """Recipes that come with probgen."""
+    """Return the matching recipes that come with probgen."""
     from probgen.recipes.catalog import shipped
 
     return _starting(incomplete, shipped())
 
 
 def runs(incomplete: str) -> list[str]:
-    """Folders that hold a fitted model, below the folder that is typed."""
+    """Return the folders with a fitted model below the typed folder."""
     typed, start = os.path.split(incomplete)
     found = _runs(os.path.expanduser(typed) or ".", start)  # Path.expanduser raises for an unknown user
     return sorted(os.path.join(typed, run) for run in found)
 
 
 def _runs(place: str, start: str) -> Iterator[str]:
-    """Run folders relative to a place, the first part of whose path begins with `start`; nearer ones first."""
+    """Yield run folders relative to a place, nearer folders first. The first part of each path begins with `start`."""
     from probgen.store.folder import MODEL
 
     waiting = deque((name, 1) for name in _folders(place) if name.startswith(start))
@@ -68,7 +68,7 @@ def _folders(place: str) -> list[str]:
     try:
         with os.scandir(place) as entries:
             return [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-    except OSError:  # not there, or not readable
+    except OSError:  # missing or not readable
         return []
 
 

@@ -1,4 +1,4 @@
-"""probgen data: what is read of a file, column by column."""
+"""The command `probgen data`: the columns of a table as probgen reads them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from probgen.errors import InputError
 
 @with_tables
 def command(
-    file: Annotated[Path, typer.Argument(parser=place, help="A table: CSV and the like.")],
+    file: Annotated[Path, typer.Argument(parser=place, help="Path of a table, e.g. a CSV file.")],
     how: Any = None,
     json: Json = False,
 ) -> None:
     """Show how a table is read, column by column.
 
-    Each column has a kind, values, gaps, and a use. Nothing is fitted. Use it before `probgen fit`, and mend what is wrong by the options below.
+    The list has the kind, the values, the gaps (missing values) and the use of each column. Check it before probgen fit,
+    and correct the reading with the options below.
 
     Example: probgen data titanic.csv --drop alive,class --kind pclass=category
     """
     from probgen.datasets import path_of
 
     if path_of(file) is None:
-        raise InputError(f"{file} is a data set: probgen datasets {file} describes it")
+        raise InputError(f"{file} is a data set, not a file. Use probgen datasets {file} to describe it.")
     from probgen.data.tables import summary
 
     found = summary(file, how.get("table"))

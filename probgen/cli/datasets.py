@@ -1,4 +1,4 @@
-"""probgen datasets: what can be loaded by name."""
+"""The command `probgen datasets`: the data sets that can be loaded by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ def command(
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    """List the registered data sets, or load one and describe it."""
+    """List registered data sets, or describe one.
+
+    Example: probgen datasets digits
+    """
     from probgen.plugins.registry import registered
 
     if name is None:

@@ -1,4 +1,4 @@
-"""probgen diagnose: short for `probgen analyze diagnose`, with the intervals in its table."""
+"""The command `probgen diagnose`: `probgen analyze diagnose` with intervals in its table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def command(
     reference: Annotated[
         str | None,
         typer.Option(
-            "--reference", help="Part of the data set that defines the modes. Default: half of the rows."
+            "--reference",
+            help="Part of the data set, or a file, that defines the modes. Default: half of the rows.",
         ),
     ] = None,
     n: Annotated[
@@ -45,7 +46,7 @@ def command(
     ] = 5,
     out: Annotated[
         Path | None,
-        typer.Option("--out", parser=place, help="Run folder for the results. Default: RUN."),
+        typer.Option("--out", parser=place, help="Run folder for the results. Default: the run."),
     ] = None,
     seed: Seed = 0,
     device: Device = None,
@@ -53,9 +54,9 @@ def command(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare samples with real data, and print a verdict.
+    """Compare samples with real data.
 
-    Measures mode coverage, precision and recall, and distances, each with a 95 % interval.
+    The table has mode coverage, precision and recall, and distances, each with a 95% interval. The last line is a verdict.
 
     Example: probgen diagnose runs/ring --data ring
     """
@@ -70,9 +71,7 @@ def command(
     ]
     verdict, written = found.attrs["verdict"], str(files[0]) if files else None
     note = {"note": found.attrs["note"]} if "note" in found.attrs else {}
-    title = (
-        f"{found.attrs['n']} samples against {found.attrs['rows']} rows; written to {written or 'no file'}"
-    )
+    title = f"{found.attrs['n']} samples compared with {found.attrs['rows']} rows; written to {written or 'no file'}"
 
     def show() -> None:
         print_table(lines, list(lines[0]), title)

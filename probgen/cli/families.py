@@ -1,4 +1,4 @@
-"""probgen families: what can be fitted."""
+"""The command `probgen families`: the registered families."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the registered families, or show one and its options."""
+    """List registered families, or describe one.
+
+    Example: probgen families mixture
+    """
     if name is not None:
         found = _one(name)
         put(found, json, lambda: _show(found))
@@ -43,9 +46,7 @@ def _one(name: str) -> dict[str, Any]:
 
 def _show(found: dict[str, Any]) -> None:
     typer.echo(f"{found['family']} ({found['origin']}): {found['what']}")
-    typer.echo(
-        f"hooks: {', '.join(found['hooks'])}; uses beside x: {', '.join(found['accepts']) or 'nothing'}"
-    )
+    typer.echo(f"hooks: {', '.join(found['hooks'])}; also uses: {', '.join(found['accepts']) or 'nothing'}")
     for hook, rows in found["hooks"].items():
         if rows:
             print_table(rows, ["option", "type", "default", "meaning"], f"options of {hook}")

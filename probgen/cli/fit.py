@@ -1,4 +1,4 @@
-"""probgen fit: one model."""
+"""The command `probgen fit`: fit one model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def command(
     ] = None,
     how: Any = None,
     set_: Set = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted fit in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the fit in --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the run in --out.")] = False,
     dtype: Annotated[
         str | None,
@@ -53,12 +53,12 @@ def command(
         typer.Option(
             "--parts",
             min=1,
-            help="Parts of a batch, each done by one process; the result is the same on fewer processes. Default: the number of processes.",
+            help="Parts of each batch; fewer processes give the same result. Default: one per process.",
         ),
     ] = None,
     processes: Annotated[
         int,
-        typer.Option("--processes", min=1, help="Share the fit among so many processes of this machine."),
+        typer.Option("--processes", min=1, help="Number of processes on this machine that share the fit."),
     ] = 1,
     seed: Seed = 0,
     device: Device = None,
@@ -76,8 +76,8 @@ def command(
     from probgen.plugins.registry import find
     from probgen.store.folder import check_folder
 
-    # what needs no torch is refused before its import
-    options = settings(set_, RESERVED - {"given"})  # of a fit it is an option
+    # checks that need no torch come before its import
+    options = settings(set_, RESERVED - {"given"})  # an option of some families
     find("families", family)
     check_source(data)
     check_folder(out)
@@ -96,7 +96,7 @@ def command(
     steps = {str(name): v[-1] for name, v in fitted.history.data_vars.items() if v.sizes.get("step")}
     criteria = {str(k): v for g in fitted.groups.values() for k, v in g.data_vars.items() if v.ndim == 0}
     if not World.joined().first:
-        return  # process 0 speaks for all
+        return  # process 0 alone prints the result
     last, figures = ({name: float(v) for name, v in each.items()} for each in (steps, criteria))
     result = {
         "run": str(out),
@@ -123,6 +123,6 @@ def command(
 
 
 def _words(figure: Any) -> str:
-    """What a number is, in brackets, where it says so."""
+    """Return the unit and meaning of a number in parentheses, or an empty text."""
     said = [figure.attrs[name] for name in ("units", "long_name") if name in figure.attrs]
     return f" ({', '.join(said)})" if said else ""

@@ -1,6 +1,7 @@
-"""One command as several processes of this machine, which share its fit.
+"""The start of one command as several processes on this machine, which share its fit.
 
-torchrun would start them as well; but it has one time limit for a process that died and for a signal, and tells what happened in 40 lines.
+torchrun could also start them. But it has a single time limit for a dead process and for a signal, and it reports an
+error in 40 lines.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ from typing import Any
 
 from probgen.cli.common import GONE, LAUNCHED, complain
 
-PATIENCE = 3.0  # seconds that others have to end when one has failed,
-WHEN_TOLD = 30.0  # or when one has ended after a signal, and process 0 may still write
+PATIENCE = 3.0  # seconds for the other processes to end after one has failed
+WHEN_TOLD = 30.0  # the same after a signal, because process 0 may still write
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LOOK = 0.05  # seconds between looks at them
+LOOK = 0.05  # seconds between checks of the processes
 
 
 def launched(n: int) -> int | None:
-    """Run the command of this process as n processes, and wait for all; the exit code. None in a process that was started so, or for one alone.
+    """Run the command of this process as n processes, wait for all, and return the exit code.
 
-    Process 0 has the standard streams; of the others the last line is told where they fail. A signal goes to all of them, a second one ends them. When one
-    has failed, others that do not end within 3 seconds are killed.
+    It returns None if n = 1, or if this process is one of the n processes. Process 0 has the standard streams. If
+    another process fails, its last line is printed. The first signal is forwarded to all processes; the second signal
+    kills them. After a failure, processes that do not end within 3 seconds are killed.
     """
     if n == 1 or LAUNCHED in os.environ:
         return None
@@ -38,7 +40,7 @@ def launched(n: int) -> int | None:
         processes: list[subprocess.Popen[bytes]] = []
         told = stack.enter_context(_forwarding(processes))
         processes += (_started(rank, n, folder) for rank in range(n) if not told)
-        if told:  # it came while they were started
+        if told:  # the signal came during the start of the processes
             for process in processes:
                 process.send_signal(told[0])
         failed_at = None
@@ -59,12 +61,11 @@ def launched(n: int) -> int | None:
 
 
 def _started(rank: int, n: int, folder: Path) -> subprocess.Popen[bytes]:
-    """A process in a session of its own, so that Ctrl-C reaches it through its launcher alone."""
+    """Start a process in its own session, so that Ctrl-C reaches it only through the launcher."""
     world = {"RANK": str(rank), "WORLD_SIZE": str(n), LAUNCHED: f"file://{folder / 'meeting'}"}
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    safe = (
-        [] if sys.path[0] in ("", os.getcwd()) else ["-P"]
-    )  # the current folder holds modules only where it did before
+    # -m lets Python import modules from the current folder; -P prevents it if this process did not allow it
+    safe = [] if sys.path[0] in ("", os.getcwd()) else ["-P"]
     with (folder / f"{rank}").open("wb") as errors:
         streams: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": errors} if rank else {}
         return subprocess.Popen(
@@ -75,7 +76,7 @@ def _started(rank: int, n: int, folder: Path) -> subprocess.Popen[bytes]:
 
 @contextmanager
 def _forwarding(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
-    """Signals to this process go to all; those that came."""
+    """Forward signals of this process to all processes, and yield the list of received signals."""
     told: list[int] = []
 
     def forward(number: int, frame: FrameType | None) -> None:
@@ -95,22 +96,26 @@ def _forwarding(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[i
 
 
 def _told(codes: Sequence[int], told: Sequence[int], folder: Path) -> int:
-    """The exit code of all, and a line where process 0 has not said it itself."""
+    """Return the common exit code, and print the error if process 0 has not printed it."""
     first = codes[0]
     if first > 0 and first != GONE:
         return first
     rank = next((rank for rank, code in enumerate(codes) if code not in (0, GONE)), None)
     if rank is None:
         if any(codes):
-            complain("the processes of the fit did not find one another; go on with --resume")
+            complain(
+                "the processes of the fit could not connect to each other. Resume the fit with --resume."
+            )
         return int(any(codes))
     if told:
-        complain(f"{signal.Signals(told[0]).name}: ended; go on with --resume, on any number of processes")
+        complain(
+            f"{signal.Signals(told[0]).name}: the fit was ended. Resume it with --resume, on any number of processes."
+        )
         return 128 + told[0]
     if codes[rank] < 0:
         name = signal.Signals(-codes[rank]).name
         complain(
-            f"process {rank} of {len(codes)} was ended by {name}; go on with --resume, on any number of processes"
+            f"process {rank} of {len(codes)} was ended by {name}. Resume the fit with --resume, on any number of processes."
         )
         return 1
     lines = (folder / f"{rank}").read_text(errors="replace").strip().splitlines()

@@ -1,4 +1,4 @@
-"""Data of a command: a part of a data set, and the part for validation."""
+"""The data of a command: a part of a data set, and the part for validation."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def check_source(data: str) -> None:
-    """Look the data up by name or path, which needs no torch. Errors: `InputError`."""
+    """Raise `InputError` if there is no such data set or file. This needs no torch."""
     path_of(data)
 
 
 def as_it_is(data: str, split: str | None, how: Mapping[str, Any] | None) -> Path | None:
-    """The path of all rows of a file that is read without options, which workers can open by themselves."""
+    """Return the path of a file that workers can open themselves, which is read whole and without options, or None."""
     return path_of(data) if data != STDIN and split is None and not any((how or {}).values()) else None
 
 
@@ -33,10 +33,18 @@ def loaded(
     how: Mapping[str, Any] | None = None,
     like: Sequence[Column] = (),
 ) -> tuple[xr.Dataset, xr.Dataset | None]:
-    """Rows of `split` (or of the usual one, where there is one), and those of `valid` beside `train`.
+    """Return the rows of a part, and the validation rows if the part is `train` and there is a part `valid`.
 
-    how   files are read
-    like  columns of a model, as which those of a table are taken
+    Args:
+        data: The name of a data set, or the path of a file.
+        split: The part, or None for the usual part.
+        usual: The usual part, if the data set has it.
+        folder: The folder with data sets, or None.
+        how: The options for reading files.
+        like: The columns of a model. The columns of a table are read like these.
+
+    Returns:
+        The rows, and the validation rows or None.
     """
     how = {**(how or {}), "like": like}
     from probgen.data.ingest import as_dataset

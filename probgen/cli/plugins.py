@@ -1,4 +1,4 @@
-"""probgen plugins: list them, write a new one, check one."""
+"""The commands `probgen plugins`: list plugins, write a new plugin, check a plugin."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from probgen.cli.common import Json, place, print_table, put, report, writing
 from probgen.cli.scaffold import EXAMPLES, What, write
 from probgen.errors import InputError, PluginError, did_you_mean
 
-app = typer.Typer(help="List plugins, write a new one, check one.", invoke_without_command=True)
+app = typer.Typer(help="List, write and check plugins.", invoke_without_command=True)
 
 
 @app.callback()
 @report
 def list_(context: typer.Context, json: Json = False) -> None:
-    """List everything that is registered; nothing is imported."""
+    """List all registered plugins without importing them."""
     if context.invoked_subcommand is not None:
         return
     from probgen.plugins.registry import SINGULAR, registered
@@ -29,7 +29,11 @@ def list_(context: typer.Context, json: Json = False) -> None:
             "name": p.name,
             "distribution": f"{p.distribution} {p.version}",
             "from": p.target,
-            "note": "blocked" if p.blocked else "clash: two of one name" if len(plugins) > 1 else None,
+            "note": "blocked"
+            if p.blocked
+            else "clash: two plugins with this name"
+            if len(plugins) > 1
+            else None,
         }
         for kind in SINGULAR
         for plugins in registered(kind).values()
@@ -41,17 +45,18 @@ def list_(context: typer.Context, json: Json = False) -> None:
 @app.command("new")
 @report
 def new(
-    name: Annotated[
-        str, typer.Argument(help="Name of the family or analysis: lower-case letters, digits, '_'.")
-    ],
+    name: Annotated[str, typer.Argument(help="Name of the plugin: lower-case letters, digits, '_'.")],
     kind: Annotated[What, typer.Option("--kind", help="Kind of the plugin.")] = "family",
     into: Annotated[
-        Path, typer.Option("--into", parser=place, help="Folder to write probgen-NAME in.")
+        Path, typer.Option("--into", parser=place, help="Folder in which to create probgen-NAME.")
     ] = Path(),
 ) -> None:
-    """Write a package with a small working family or analysis.
+    """Write a package with a small plugin.
 
-    Then: pip install --editable probgen-NAME, and probgen plugins check NAME.
+    The plugin is a working family or analysis. Install it with pip install --editable probgen-NAME, and test it with
+    probgen plugins check NAME.
+
+    Example: probgen plugins new my_family
     """
     folder = write(name, into, kind)
     with writing():
@@ -69,7 +74,10 @@ def check(
         What | None, typer.Option("--kind", help="Kind of the plugin, if the name is registered twice.")
     ] = None,
 ) -> None:
-    """Test a family or analysis against the laws of its kind."""
+    """Test a family or analysis against its laws.
+
+    Example: probgen plugins check mixture
+    """
     from probgen.plugins.registry import find
 
     kind = kind if kind is not None else _kind_of(name)
@@ -77,20 +85,20 @@ def check(
     try:
         from probgen.testing import check as run_laws
     except ImportError as error:
-        raise PluginError(f"the laws need {error.name}: pip install {error.name}") from None
+        raise PluginError(f"the laws need {error.name}. Run pip install {error.name}.") from None
     arguments = [name] if kind == "family" else [name, kind]
     if run_laws(*arguments):
-        raise PluginError(f"{kind} {name!r} does not meet every law; see above")
+        raise PluginError(f"{kind} {name!r} does not meet every law. See the output above.")
 
 
 def _kind_of(name: str) -> What:
-    """Which kind is registered under a name. Errors: `InputError` for two, `PluginError` for none."""
+    """Return the kind that is registered under a name, or raise an error if there are two kinds or none."""
     from probgen.plugins.registry import registered
 
     groups = {kind: registered(group) for kind, (_, _, group) in EXAMPLES.items()}
     found = [kind for kind, names in groups.items() if name in names]
     if len(found) > 1:
-        raise InputError(f"{name!r} is a family and an analysis: add --kind family or --kind analysis")
+        raise InputError(f"{name!r} is both a family and an analysis. Add --kind family or --kind analysis.")
     if not found:
         hint = did_you_mean(name, {known for names in groups.values() for known in names})
         raise PluginError(f"no family and no analysis is called {name!r}; {hint}")

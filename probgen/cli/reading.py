@@ -1,4 +1,4 @@
-"""Options that say how files are read: the same for every command that takes data."""
+"""The options for reading files, which all commands with data share."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ from probgen.errors import InputError
 Size = Annotated[
     str | None,
     typer.Option(
-        "--size", metavar="HEIGHTxWIDTH", help="Scale images to this size, e.g. 32x48, or 32 for both sides."
+        "--size", metavar="HEIGHTxWIDTH", help="Scale images to this size, e.g. 32x48; 32 means 32x32."
     ),
 ]
-Crop = Annotated[
-    bool, typer.Option("--crop", help="Cut images around the center where --size has another shape.")
-]
+Crop = Annotated[bool, typer.Option("--crop", help="Crop images around the center to the shape of --size.")]
 Gray = Annotated[bool, typer.Option("--gray", help="Convert color images to gray.")]
 Scale = Annotated[
     int | None,
     typer.Option(
         "--scale",
-        help="For super-resolution: add `low`, the images at 1/SCALE of their size. Images may have different sizes.",
+        help="Super-resolution: add `low`, each image (of any size) at 1/SCALE of its size.",
     ),
 ]
 Columns = Annotated[
@@ -34,28 +32,27 @@ Columns = Annotated[
     typer.Option(
         "--columns",
         metavar="NAMES",
-        help="Tables: names of the columns of a file without a header, as a,b,c; `none` numbers them, `header` takes the first line.",
+        help="Tables: column names a,b,c, or `none` for numbers, or `header` for the first line.",
     ),
 ]
 Drop = Annotated[
-    list[str] | None, typer.Option("--drop", metavar="NAMES", help="Tables: leave columns out, as a,b.")
+    list[str] | None,
+    typer.Option("--drop", metavar="NAMES", help="Tables: columns to leave out, e.g. a,b. Repeatable."),
 ]
-Label = Annotated[
-    str | None, typer.Option("--label", metavar="NAME", help="Tables: the column that is the label.")
-]
+Label = Annotated[str | None, typer.Option("--label", metavar="NAME", help="Tables: column with the labels.")]
 Weight = Annotated[
-    str | None, typer.Option("--weight", metavar="NAME", help="Tables: the column that weighs rows.")
+    str | None, typer.Option("--weight", metavar="NAME", help="Tables: column with the row weights.")
 ]
 Index = Annotated[
-    str | None, typer.Option("--index", metavar="NAME", help="Tables: the column that names rows.")
+    str | None, typer.Option("--index", metavar="NAME", help="Tables: column with the row names.")
 ]
 Kind = Annotated[
     list[str] | None,
     typer.Option(
         "--kind",
         metavar="NAME=KIND",
-        help="Tables: what a column is: real, binary, count, integer, category, or ordered classes as 'low<mid<high'. "
-        "NAME may be a pattern, as 'pixel*'. Can be given several times.",
+        help="Tables: kind of column NAME or 'pixel*': real, binary, count, integer, category, 'low<mid<high'. "
+        "Repeatable.",
     ),
 ]
 Rare = Annotated[
@@ -63,24 +60,22 @@ Rare = Annotated[
     typer.Option(
         "--rare",
         metavar="ROWS",
-        help="Tables: classes of fewer rows become one, and so do classes that are new later.",
+        help="Tables: merge classes with fewer than ROWS rows, and later unknown classes.",
     ),
 ]
 Na = Annotated[
     list[str] | None,
-    typer.Option(
-        "--na", metavar="TEXT", help="Tables: a mark of missing values. Can be given several times."
-    ),
+    typer.Option("--na", metavar="TEXT", help="Tables: mark of missing values, e.g. '?'. Repeatable."),
 ]
 Sep = Annotated[
     str | None,
-    typer.Option("--sep", metavar="CHARACTER", help="Tables: what parts columns; \\t is a tab."),
+    typer.Option("--sep", metavar="CHARACTER", help="Tables: column separator; \\t is a tab."),
 ]
 Decimal = Annotated[
-    str | None, typer.Option("--decimal", metavar="MARK", help="Tables: the decimal mark, . or a comma.")
+    str | None, typer.Option("--decimal", metavar="MARK", help="Tables: decimal mark, a point or a comma.")
 ]
 Encoding = Annotated[
-    str | None, typer.Option("--encoding", metavar="NAME", help="Tables: of the text, as latin-1.")
+    str | None, typer.Option("--encoding", metavar="NAME", help="Tables: encoding of the text, e.g. latin-1.")
 ]
 
 OPTIONS: dict[str, tuple[Any, Any]] = {
@@ -95,7 +90,7 @@ IMAGES = ("size", "crop", "gray", "scale")
 
 
 def with_reading(command: Callable[..., None], leave_out: Collection[str] = ()) -> Callable[..., None]:
-    """The command with the options of reading, of which it gets what `probgen.datasets.load` takes, as `how`."""
+    """Add the options for reading files to a command, which receives them as `how` for `probgen.datasets.load`."""
     own = inspect.signature(command, eval_str=True)
     at = list(own.parameters).index("how")
     options = [
@@ -111,26 +106,24 @@ def with_reading(command: Callable[..., None], leave_out: Collection[str] = ()) 
         chosen = {name: arguments.pop(name, default) for name, (_, default) in OPTIONS.items()}
         command(how=reading(**chosen), **arguments)
 
-    reading_first.__dict__.pop("__wrapped__")  # its own signature is another one
+    reading_first.__dict__.pop("__wrapped__")  # the signature differs from the wrapped one
     reading_first.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect reads it
     reading_first.__annotations__ = {each.name: each.annotation for each in parameters}
     return reading_first
 
 
 def with_tables(command: Callable[..., None]) -> Callable[..., None]:
-    """The same with the options of tables alone."""
+    """Add the options for reading tables to a command."""
     return with_reading(command, IMAGES)
 
 
 def reading(*, size: str | None, crop: bool, gray: bool, scale: int | None, **table: Any) -> dict[str, Any]:
-    """How files are read, as `probgen.datasets.load` takes it. Errors: `InputError`."""
+    """Return the options for reading files, in the form for `probgen.datasets.load`, or raise `InputError`."""
     how: dict[str, Any] = {"size": None, "crop": "center" if crop else None, "gray": gray, "scale": scale}
     if size is not None:
         sides = re.fullmatch(r"([0-9]{1,6})(?:x([0-9]{1,6}))?", size)
         if sides is None:
-            raise InputError(
-                f"--size {size}: a number of pixels, as 32, or HEIGHTxWIDTH, as 32x48, is needed"
-            )
+            raise InputError(f"--size {size}: a number of pixels (32), or HEIGHTxWIDTH (32x48), is needed")
         how["size"] = (int(sides[1]), int(sides[2] or sides[1]))
     if table["columns"]:
         table["columns"] = [each.strip() for each in table["columns"].split(",")]
@@ -143,7 +136,7 @@ def reading(*, size: str | None, crop: bool, gray: bool, scale: int | None, **ta
 
 
 def _kind(text: str) -> tuple[str, str]:
-    name, equals, kind = text.partition("=") if "<" in text else text.rpartition("=")  # names may have one
+    name, equals, kind = text.partition("=") if "<" in text else text.rpartition("=")  # a name can contain =
     if not (name and equals and kind):
-        raise InputError(f"--kind {text}: NAME=KIND is needed, as age=count")
+        raise InputError(f"--kind {text}: NAME=KIND is needed, e.g. age=count")
     return name, kind

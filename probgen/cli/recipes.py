@@ -1,4 +1,4 @@
-"""probgen recipes: what can be run by name."""
+"""The command `probgen recipes`: the recipes that come with probgen."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from probgen.cli.common import Json, print_table, put, writing
 def command(
     name: Annotated[
         str | None,
-        typer.Argument(autocompletion=completion.recipes, help="Print this recipe, as a start for your own."),
+        typer.Argument(autocompletion=completion.recipes, help="Print this recipe."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the recipes that come with probgen, or print one."""
+    """List the recipes of probgen, or print one.
+
+    A printed recipe is a start for your own recipe.
+
+    Example: probgen recipes quickstart > mine.toml
+    """
     import tomllib
 
     from probgen.errors import InputError, did_you_mean
@@ -32,7 +37,7 @@ def command(
         return
     rows = []
     for recipe, path in found.items():
-        plan = tomllib.loads(path.read_text())  # as it stands: a family of it may not be installed
+        plan = tomllib.loads(path.read_text())  # without checks, because its families may not be installed
         rows.append(
             {
                 "recipe": recipe,

@@ -1,4 +1,4 @@
-"""probgen run: a recipe from data to table."""
+"""The command `probgen run`: run a recipe from data to tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from probgen.cli.common import (
 )
 from probgen.errors import ProbgenError
 
-SHOWN = 3  # texts of each model that are printed
+SHOWN = 3  # number of printed texts of each model
 
 
 def command(
@@ -47,14 +47,14 @@ def command(
             help="Set a value of the recipe, e.g. --set models.mixture.components=20. Repeatable.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the runs in --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the runs in --out.")] = False,
     fast: Annotated[
-        bool, typer.Option("--fast", help="Run the short variant of the recipe, as a check that it works.")
+        bool, typer.Option("--fast", help="Run the short variant of the recipe, as a quick check.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe; run nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe without running it.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Fail if a result is outside its bounds in [expect].")
+        bool, typer.Option("--check", help="Fail if a result is outside its expected bounds.")
     ] = False,
     seed: Annotated[
         int | None,
@@ -66,7 +66,7 @@ def command(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a recipe: fit, sample, score and compare its models.
+    """Run a recipe: fit, sample, score, compare.
 
     Example: probgen run quickstart --out runs/quickstart
     """
@@ -84,7 +84,7 @@ def command(
         put(
             resolved,
             json,
-            lambda: typer.echo(f"{recipe}: {len(plan.models)} models; nothing is wrong with it"),
+            lambda: typer.echo(f"{recipe}: {len(plan.models)} models, no errors"),
         )
         return
     results = []
@@ -128,8 +128,8 @@ def command(
     if check and failed:
         first = failed[0]
         raise ProbgenError(
-            f"{len(failed)} of {len(expected)} figures are not as expected; {first['model']}: {first['figure']} is "
-            f"{first['value']:.5f}"
+            f"{len(failed)} of {len(expected)} figures are outside their expected bounds, "
+            f"e.g. {first['figure']} = {first['value']:.5f} of {first['model']}"
         )
 
 
@@ -137,13 +137,12 @@ def _with_error(row: dict[str, Any], name: str) -> str | None:
     if row.get(name) is None:
         return None
     error = row.get(f"{name}_se")
-    return number(row[name], ".3f") + (
-        f" ± {error:.3f}" if error and isfinite(error) else ""
-    )  # of one row: NaN
+    # the standard error of one row is NaN
+    return number(row[name], ".3f") + (f" ± {error:.3f}" if error and isfinite(error) else "")
 
 
 def _beside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every figure that the first table does not have: a line each, a column for each model."""
+    """Return the numbers that are not in the first table: one row per number, one column per model."""
     told = {"log_prob", "log_prob_se", "difference", "difference_se", "rank", "bits_per_dim", "seconds"}
     names = [k for row in rows for k, v in row.items() if isinstance(v, int | float) and k not in told]
     return [
@@ -178,7 +177,7 @@ def _show(
     print_table(lines, list(lines[0]), f"{plan.title}: mean over {over} in nats, larger is better")
     beside = _beside(rows)
     if beside:
-        print_table(beside, list(beside[0]), "Beside it")
+        print_table(beside, list(beside[0]), "Other figures")
     if expected:
         shown = [{**line, "met": "yes" if line["met"] else "NO"} for line in expected]
         print_table(shown, ["model", "figure", "value", "at_least", "at_most", "met"], "Expected")

@@ -1,4 +1,4 @@
-"""probgen sample: draws from a run."""
+"""The command `probgen sample`: sample from a fitted model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from probgen.cli.common import (
 from probgen.cli.reading import with_tables
 from probgen.errors import InputError
 
-SHOWN = 10  # texts that are printed
+SHOWN = 10  # number of printed texts
 
 
 @with_tables
@@ -38,7 +38,7 @@ def command(
         int | None,
         typer.Option(
             "-n",
-            help="Number of samples; with --given, samples per row. Default: 64; 1 for an image.",
+            help="Number of samples; with --given, samples per row. Default: 64; images: 1.",
         ),
     ] = None,
     given: Annotated[
@@ -46,7 +46,7 @@ def command(
         typer.Option(
             "--given",
             parser=place,
-            help="Condition on a file: x (NaN values are completed), label, ...; a text; an image, or a folder of images.",
+            help="File of conditions: x (NaN is completed), labels, a text, an image, a folder of images.",
         ),
     ] = None,
     out: Annotated[
@@ -54,21 +54,19 @@ def command(
         typer.Option(
             "--out",
             parser=place,
-            help="Write to a file, or in parts to a folder; of a table also to .csv, .tsv or .parquet, with its columns and classes; "
-            "of images that are given, to a .png file or a folder. "
-            "Default: RUN/samples.h5.",
+            help="Output file, or folder for parts or images. Default: RUN/samples.h5.",
         ),
     ] = None,
     png: Annotated[
         Path | None,
-        typer.Option("--png", parser=place, help="Write a figure of the samples to a file."),
+        typer.Option("--png", parser=place, help="Write a figure of the samples to this file."),
     ] = None,
     wav: Annotated[
         Path | None,
         typer.Option(
             "--wav",
             parser=place,
-            help="Write samples of sounds to a folder, one file per sample.",
+            help="Write each sample of a sound to a file in this folder.",
         ),
     ] = None,
     cluster: Cluster = None,
@@ -79,11 +77,13 @@ def command(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Sample from a fitted model, unconditionally or with --given.
+    """Sample from a fitted model.
 
-    Samples that do not fit into memory are written to a folder: --out FOLDER. Repeat an interrupted command to resume it.
+    Samples are unconditional, or conditional on the file of --given.
 
-    With an image, or a folder of images, the results are PNG files. A single result per image is the mean of the model, if it has one; with -n 2 or more the results are random draws.
+    The name of --out sets the format: .h5 or .nc for all samples; .csv, .tsv or .parquet for a table. For more samples than fit into memory, give a folder: it stores them in parts, and repeating an interrupted command resumes it.
+
+    If --given is an image or a folder of images, --out is a .png file or a folder of PNG files. A single result per image is the mean of the model, if it has a mean; with -n 2 or more, the results are random samples.
 
     Example: probgen sample runs/iris -n 100 --png iris.png
 
@@ -96,38 +96,44 @@ def command(
     options = settings(set_)
     model_file(run)
     if given is not None and not given.exists():
-        raise InputError(f"--given: there is no file {given}")
+        raise InputError(f"--given {given}: there is no such file")
     images = given is not None and _is_images(given)
     if how.get("table") and (given is None or images):
-        raise InputError(f"--{next(iter(how['table']))}: it says how a table is read, and --given is none")
+        raise InputError(
+            f"--{next(iter(how['table']))}: this option is for tables, but --given is not a table. Leave it out."
+        )
     if given is not None and images:
         if cluster is not None:
-            raise InputError("--cluster: images that are given are not shared among processes: leave it out")
+            raise InputError("--cluster: images are not shared among processes. Leave --cluster out.")
         unused = {"--png": png, "--wav": wav}
         for option, value in unused.items():
             if value is not None:
                 raise InputError(
-                    f"{option}: images that are given become images: --out FILE.png, or --out FOLDER"
+                    f"{option}: with images as --given, the results are images. Give --out FILE.png or --out FOLDER instead."
                 )
         if out is None:
-            raise InputError("--given: say where the images go, --out FILE.png or --out FOLDER")
+            raise InputError(
+                "--out is missing: images as --given need it. Give --out FILE.png or --out FOLDER."
+            )
         _pictures(run, given, out, 1 if n is None else n, options, seed, device, json, quiet)
         return
     n = 64 if n is None else n
     client = cluster_of(cluster)
     if client is not None and (out is None or not is_of_parts(out) or out.is_file()):
-        raise InputError("--cluster: workers write parts; give a folder, --out FOLDER")
+        raise InputError("--cluster: workers write parts to a folder. Give --out FOLDER.")
     target = out if out is not None else run / SAMPLES if run.is_dir() else None
     if run.is_file() and target is None and png is None and wav is None:
-        raise InputError(f"{run} is a file: say where the draws go, --out FILE, --png FILE or --wav FOLDER")
+        raise InputError(
+            f"{run} is a file, not a run folder. Give --out FILE, --png FILE or --wav FOLDER for the samples."
+        )
     if wav is not None and not wav.is_dir():
-        raise InputError(f"--wav {wav}: there is no such folder")
+        raise InputError(f"--wav {wav}: there is no such folder. Create it, or choose another.")
     table = out is not None and check_table(out)
     if out is not None and not table and not out.is_dir():
         check_hdf5(out, "", tables=True)  # without a suffix it is a folder of parts
     for path in (target, png):
         if path is not None and not path.parent.is_dir():
-            raise InputError(f"{path}: there is no folder {path.parent}")
+            raise InputError(f"{path}: there is no folder {path.parent}. Create it, or choose another.")
     from probgen.api.framing import write_table
     from probgen.api.loading import load
     from probgen.api.sampling import sample, sample_to
@@ -139,10 +145,10 @@ def command(
     fitted = load(run)
     if table and not fitted.event.columns:
         raise InputError(
-            f"--out {out}: x has no columns with names, but is {fitted.event}; give a name with .h5"
+            f"--out {out}: x has no named columns, but is {fitted.event}. Give a name that ends in .h5."
         )
     if wav is not None and not fitted.event.rate:
-        raise InputError(f"--wav: x is no sound, but {fitted.event}")
+        raise InputError(f"--wav {wav}: x is not a sound, but {fitted.event}. Leave --wav out.")
     latents = latents_of(fitted.module) if given is not None else {}
     condition: Any = _conditions(given, fitted.event, latents, how) if given is not None else None
     call: dict[str, Any] = {"given": condition, "seed": seed, "device": device, "progress": progress(quiet)}
@@ -150,7 +156,7 @@ def command(
     written = []
     if target is not None and is_of_parts(target):
         parts = sample_to(target, fitted, n, client=client, **call)
-        draws = read_dataset(parts[0], "samples")  # for the picture
+        draws = read_dataset(parts[0], "samples")  # for the figure
         written.append(f"{target} ({len(parts)} part{'s' * (len(parts) > 1)})")
     else:
         draws = sample(fitted, n, **call)
@@ -166,7 +172,7 @@ def command(
     if png is not None:
         from probgen import figures
 
-        figures.save(picture_of(fitted, draws, f"{fitted.family}: {n} draws"), png)
+        figures.save(picture_of(fitted, draws, f"{fitted.family}: {n} samples"), png)
         written.append(str(png))
     variables = {str(name): dict(v.sizes) for name, v in draws.data_vars.items()}
     texts = texts_of(draws["x"])[:SHOWN]
@@ -175,7 +181,7 @@ def command(
 
 
 def _is_images(path: Path) -> bool:
-    from probgen.readers import kind_of  # it imports xarray, which a command without --given does not need
+    from probgen.readers import kind_of  # imports xarray, which only --given needs
 
     return kind_of(path) == "images"
 
@@ -191,7 +197,7 @@ def _pictures(
     json: bool,
     quiet: bool,
 ) -> None:
-    """Images to images. Labels among the settings are conditions."""
+    """Sample images from images. Settings with the name of a condition are conditions."""
     from probgen.api.loading import load
     from probgen.api.picturing import sample_images
 
@@ -213,9 +219,10 @@ def _pictures(
 
 
 def _conditions(path: Path, event: Any, latents: Collection[str], how: Any) -> Any:
-    """What the file says of x and of the model's conditions; a label beside x is none where the model has none.
+    """Return x and the conditions of the model from a file. Other variables, e.g. labels, are ignored.
 
-    A text is what x begins with; or, of a model that is conditioned on a text, that, line by line. A table may hold conditions alone.
+    A text is the beginning of x, or, for a model that is conditional on a text, one condition per line. A CSV file may
+    contain conditions only.
     """
     from probgen.datasets import Choices, Reading, lines_of, read, read_text, table
 
@@ -225,7 +232,7 @@ def _conditions(path: Path, event: Any, latents: Collection[str], how: Any) -> A
         return {texts[0]: lines_of(read_text(path))}
     if path.suffix == ".csv" and path.is_file():
         frame = table(path, choices, event.columns)
-        if len(frame.columns) and set(frame.columns) <= event.given.keys():  # conditions alone
+        if len(frame.columns) and set(frame.columns) <= event.given.keys():  # conditions only
             return {str(name): _values(frame[name], event.given[name]) for name in frame.columns}
     found = read(path, how=Reading(table=choices, like=event.columns))
     known = {"x", "observed", "length", *event.given, *event.lengths, *latents}
@@ -233,15 +240,15 @@ def _conditions(path: Path, event: Any, latents: Collection[str], how: Any) -> A
 
 
 def _values(column: Any, part: Any) -> Any:
-    """Names of classes where the model knows them, or numbers; numbers are codes where no class has a number as its name.
+    """Return a column of conditions as names of classes, or as numbers.
 
-    Errors: `InputError` for a gap.
+    Numbers are codes, unless the name of a class is a number. A missing value raises `InputError`.
     """
     from probgen.readers.classes import NUMBER, name_of_class
 
     if column.isna().any():
         raise InputError(
-            f"--given: {column.name!r}, row {int(column.isna().to_numpy().argmax())}: a value is missing"
+            f"--given: {column.name!r}, row {int(column.isna().to_numpy().argmax())}: the value is missing. Fill it in."
         )
     numbered = any(NUMBER.fullmatch(symbol) for symbol in part.symbols)
     if part.symbols and (numbered or column.dtype.kind not in "iu"):

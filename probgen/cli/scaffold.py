@@ -1,4 +1,4 @@
-"""A new plugin: a copy of an example plugin under a new name. The docs show the examples, and the tests run them."""
+"""A new plugin: a copy of an example plugin under a new name. The docs show the examples, and the tests run the examples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from probgen.plugins.registry import Kind
 
 What = Literal["family", "analysis"]
-# the folder of the example, the name that is replaced in it, and the group that it is registered in
+# the folder of the example, the replaced name, and the group of the entry point
 EXAMPLES: dict[What, tuple[str, str, Kind]] = {
     "family": ("example-plugin", "laplace", "families"),
     "analysis": ("example-analysis", "moments", "analyses"),
@@ -20,26 +20,28 @@ EXAMPLES: dict[What, tuple[str, str, Kind]] = {
 
 
 def example(kind: What) -> Path:
-    """The folder of an example plugin: inside an installed probgen, or in its source tree."""
+    """Return the folder of an example plugin, in an installed probgen or in its source tree."""
     package, folder = Path(__file__).parent.parent, EXAMPLES[kind][0]
     shipped = package / "_shipped" / folder
     return shipped if shipped.is_dir() else package.parent / "docs" / folder
 
 
 def write(name: str, into: Path, kind: What = "family") -> Path:
-    """Write `probgen-NAME` in a folder, and return it. Errors: `InputError`, and nothing is written."""
+    """Write the package `probgen-NAME` to a folder, and return its path, or raise `InputError` before writing."""
     from probgen.plugins.registry import registered
 
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise InputError(f"{name!r}: a name of lower-case letters, digits and '_' is needed, a letter first")
+        raise InputError(
+            f"name = {name!r}: lower-case letters, digits and '_', starting with a letter, are needed"
+        )
     _, old, group = EXAMPLES[kind]
     for plugin in registered(group).get(name, [])[:1]:
-        raise InputError(f"{name!r} is taken by the {plugin}; choose another name")
+        raise InputError(f"name = {name!r}: it is taken by the {plugin}. Choose another name.")
     if not into.is_dir():
-        raise InputError(f"there is no folder {into}")
+        raise InputError(f"--into {into}: there is no such folder. Create it, or choose another.")
     target, source = into / f"probgen-{name}", example(kind)
     if target.exists():
-        raise InputError(f"{target} is there already; choose another name, or remove it")
+        raise InputError(f"{target} already exists. Choose another name, or remove it.")
     for file in sorted(source.rglob("*")):
         if file.suffix in (".py", ".toml", ".md") and ".egg-info" not in str(file):
             place = target / str(file.relative_to(source)).replace(old, name)

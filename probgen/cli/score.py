@@ -1,4 +1,4 @@
-"""probgen score: how likely data are under a run."""
+"""The command `probgen score`: the log-likelihood of data under a fitted model."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def command(
     split: Split = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", parser=place, help="Write to a file, or in parts to a folder. Default: RUN/scores.h5."
-        ),
+        typer.Option("--out", parser=place, help="Output file, or folder for parts. Default: RUN/scores.h5."),
     ] = None,
     cluster: Cluster = None,
     how: Any = None,
@@ -51,9 +49,11 @@ def command(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compute the log-likelihood of each row of a data set.
+    """Compute the log-likelihood of each row.
 
-    The result states whether it is exact, a bound or an estimate.
+    The result states whether it is exact, a bound or an estimate. Families without a likelihood have other scores.
+
+    For more rows than fit into memory, give a folder as --out: it stores the scores in parts, and repeating an interrupted command resumes it.
 
     Example: probgen score runs/iris --data iris
 
@@ -68,11 +68,11 @@ def command(
     target = out if out is not None else run / SCORES if run.is_dir() else None
     client = cluster_of(cluster)
     if client is not None and (out is None or not is_of_parts(out) or out.is_file()):
-        raise InputError("--cluster: workers write parts; give a folder, --out FOLDER")
+        raise InputError("--cluster: workers write parts to a folder. Give --out FOLDER.")
     if out is not None and not out.is_dir():
-        check_hdf5(out, "")  # without a suffix it is a folder of parts
+        check_hdf5(out, "")  # a name without a suffix is a folder of parts
     if target is not None and not target.parent.is_dir():
-        raise InputError(f"{target}: there is no folder {target.parent}")
+        raise InputError(f"{target}: there is no folder {target.parent}. Create it, or choose another.")
     from probgen.api.loading import load
     from probgen.api.scoring import score, score_to
     from probgen.evaluation.means import rows_of, summary

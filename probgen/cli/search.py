@@ -1,4 +1,4 @@
-"""probgen search: the options of a recipe's model, chosen by validation rows."""
+"""The command `probgen search`: choose options of a model by validation rows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def command(
         str,
         typer.Argument(
             autocompletion=completion.recipes,
-            help="Name of a recipe with a table [search], or a .toml file.",
+            help="Name of a recipe with a search table, or a .toml file.",
         ),
     ],
     out: Annotated[
@@ -41,7 +41,7 @@ def command(
     trials: Annotated[
         int | None,
         typer.Option(
-            "--trials", min=1, help="Fits, earlier ones counted. Default: the number in the recipe."
+            "--trials", min=1, help="Number of trials, with earlier ones. Default: set by the recipe."
         ),
     ] = None,
     set_: Annotated[
@@ -53,7 +53,7 @@ def command(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the search in --out, also with more trials.")
+        bool, typer.Option("--resume", help="Resume the search in --out, possibly with more trials.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the search in --out.")] = False,
     fast: Annotated[
@@ -69,9 +69,9 @@ def command(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Search options of a recipe's model.
+    """Choose the options of a recipe's model.
 
-    Options are chosen by validation rows; test rows are scored once, at the end.
+    Options are chosen by the score of validation rows. Test rows are scored once, at the end.
 
     Example: probgen search dna --out runs/search-dna
     """
@@ -84,13 +84,13 @@ def command(
     )
     out = out or Path("runs") / f"search-{Path(recipe).stem}{'-fast' if fast else ''}"
     check_folder(out)
-    recipes.check_search(plan)  # before `recipes.search` is looked up, which imports torch
+    recipes.check_search(plan)  # before `recipes.search`, which imports torch
     best = -math.inf
 
     def told(trial: int, receipt: dict[str, Any]) -> None:
         nonlocal best
         value = receipt["value"]
-        said = receipt["state"] if value is None else f"{value:.4f} nats a row"
+        said = receipt["state"] if value is None else f"{value:.4f} nats per row"
         if value is not None and value > best:
             best, said = value, f"{said}, the best so far"
         typer.echo(f"trial {trial}: {said}, {receipt['steps']} steps, {receipt['seconds']:.1f} s", err=True)
@@ -115,7 +115,7 @@ def command(
 
 
 def _rows(found: Any) -> list[dict[str, Any]]:
-    """The recipe's own options and the best ones: validation rows, and test rows where there are some."""
+    """Return two rows, for the options of the recipe and the best options, with validation and test scores."""
     rows = []
     for name, trial in {"recipe": 0, "best": found.best}.items():
         value = float(found.trials["value"].sel(trial=trial))
@@ -142,13 +142,15 @@ def _show(found: Any, rows: list[dict[str, Any]]) -> None:
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     columns = list(dict.fromkeys(name for line in lines for name in line))
     print_table(
-        lines, columns, f"{found.model}, {len(states)} trials ({counts}): mean log-probability in nats a row"
+        lines,
+        columns,
+        f"{found.model}, {len(states)} trials ({counts}): mean log-probability in nats per row",
     )
     if found.test is not None and found.test.sizes["model"] == 2:
         last = found.test.isel(model=1)
         typer.echo(
-            f"test rows: {last['model'].item()} less {found.test['model'].values[0]}: "
-            f"{number(float(last['difference']), '.4f')} ± {number(float(last['difference_se']), '.4f')} nats a row"
+            f"test rows: {last['model'].item()} minus {found.test['model'].values[0]}: "
+            f"{number(float(last['difference']), '.4f')} ± {number(float(last['difference_se']), '.4f')} nats per row"
         )
     for picture in found.pictures:
         typer.echo(f"picture: {picture}")

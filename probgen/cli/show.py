@@ -1,4 +1,4 @@
-"""probgen show: what is in a run or a file."""
+"""The command `probgen show`: the contents of a run or a file."""
 
 from __future__ import annotations
 
@@ -17,16 +17,21 @@ def command(
         typer.Argument(
             parser=place,
             autocompletion=completion.runs,
-            help="A run folder (its fit may be running), or a file of a run.",
+            help="A run folder, or a file of a run.",
         ),
     ],
     json: Json = False,
 ) -> None:
-    """Show the contents of a run or file. Safe to call while a fit is running."""
+    """Show the contents of a run or file.
+
+    It is safe to use while a fit is running.
+
+    Example: probgen show runs/iris
+    """
     from probgen.errors import InputError
 
     if not path.exists():
-        raise InputError(f"there is no {path}")
+        raise InputError(f"{path}: there is no such file or folder")
     found = _folder(path) if path.is_dir() else _file(path)
     put(found, json, lambda: typer.echo("\n".join(_lines(found))))
 
@@ -49,7 +54,7 @@ def _folder(path: Path) -> dict[str, Any]:
     if runs:
         found["runs"] = runs
     if not found:
-        raise InputError(f"{path} is not a run: it has no {folder.REQUEST}")
+        raise InputError(f"{path} is not a run folder: it contains no {folder.REQUEST}")
     lines = read_journal(path / folder.HISTORY)
     if lines:
         found["steps"] = len(lines)
@@ -63,7 +68,9 @@ def _folder(path: Path) -> dict[str, Any]:
     if results:
         found["results"] = results
     if lines and folder.MODEL not in found:
-        found["state"] = "the fit has not ended: it is going, or was interrupted (--resume)"
+        found["state"] = (
+            "the fit is not complete: it is running, or was interrupted (resume it with --resume)"
+        )
     return found
 
 

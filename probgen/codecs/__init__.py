@@ -1,1 +1,1 @@
-"""Numbers to and from what people read and hear: vocabularies of texts, WAV files and the mu-law."""
+"""Conversions between numbers and texts, sounds and images: vocabularies, WAV files, the mu-law, luma."""

@@ -1,8 +1,9 @@
-"""Texts as whole numbers and back: symbol i of a vocabulary is i.
+"""Texts as whole numbers: symbol i of a vocabulary becomes i.
 
-Symbols are characters, or pieces of several characters, of which a text is then the longest that fit, from left to right. Either
-way the symbols of a text, end to end, are the text. With the symbol \N{REPLACEMENT CHARACTER} in a vocabulary it stands for every character that the
-others cannot write; without it such a character is refused.
+Symbols are characters, or pieces of several characters. A text is divided into the longest pieces that fit,
+from left to right. In both cases the concatenated symbols of a text are the text. In a vocabulary, the symbol
+\N{REPLACEMENT CHARACTER} stands for every character that the other symbols cannot write; without this symbol
+such a character is refused.
 """
 
 from __future__ import annotations
@@ -19,20 +20,34 @@ import xarray as xr
 from probgen.errors import InputError
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-END = "\n"  # of a text that is a line
+END = "\n"  # the end of a text that is a line
 WORD = re.compile(r"\n| ?[^ \n]+| ")
 
 
 def symbols_of(text: str) -> list[str]:
-    """The characters of a text, each once, in the order of their code points."""
+    """Return the distinct characters of a text in the order of their code points.
+
+    Args:
+        text: The text.
+
+    Returns:
+        The characters.
+    """
     return [chr(code) for code in np.unique(_codes(text))]
 
 
 def pieces(texts: Iterable[str], merges: int) -> list[str]:
-    """The characters of some texts, and what comes of joining the most frequent neighbors so many times, within words.
+    """Return a vocabulary of characters and of pieces of words, by byte-pair encoding.
 
-    A word begins with the space before it. Byte-pair encoding, Sennrich, Haddow & Birch 2016, algorithm 1; of equally frequent
-    neighbors the first by their characters.
+    Each merge joins the most frequent pair of neighbors within words; of equally frequent pairs, the first
+    one by its characters. A word begins with the space before it. Sennrich, Haddow & Birch 2016, algorithm 1.
+
+    Args:
+        texts: The texts.
+        merges: The number of merges.
+
+    Returns:
+        The characters of the texts, and a piece per merge.
     """
     counts = Counter(word for text in texts for word in WORD.findall(text))
     words = [list(word) for word in counts]
@@ -49,7 +64,7 @@ def pieces(texts: Iterable[str], merges: int) -> list[str]:
     while queue and merges:
         n, pair = heapq.heappop(queue)
         if -n != pairs[pair] or not n:
-            continue  # it was counted anew since
+            continue  # the entry is outdated: the pair was counted again later
         found[pair[0] + pair[1]] = None
         merges -= 1
         change: Counter[tuple[str, str]] = Counter()
@@ -78,9 +93,17 @@ def _joined(word: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 def encode(text: str, symbols: Sequence[str]) -> np.ndarray:
-    """(symbol,) in the smallest type that holds them all.
+    """Return the numbers of the symbols of a text.
 
-    Errors: `InputError`, which names the first character that the vocabulary has not, and where it is.
+    Args:
+        text: The text.
+        symbols: The vocabulary.
+
+    Returns:
+        The numbers: (symbol,), in the smallest dtype for the vocabulary.
+
+    Raises:
+        InputError: When a character is not in the vocabulary; the message gives its position.
     """
     kind = np.min_scalar_type(max(1, len(symbols) - 1))
     if any(len(symbol) != 1 for symbol in symbols):
@@ -95,7 +118,10 @@ def encode(text: str, symbols: Sequence[str]) -> np.ndarray:
 
 
 class _Pieces:
-    """The longest pieces that fit, from left to right; word by word, each word once, where no piece goes beyond one."""
+    """The division of texts into the longest pieces that fit, from left to right.
+
+    Each word is divided only once, if no piece extends beyond a word.
+    """
 
     def __init__(self, symbols: Sequence[str]):
         self.symbols, self.places = symbols, {symbol: i for i, symbol in enumerate(symbols)}
@@ -129,11 +155,22 @@ class _Pieces:
 def _unknown(symbols: Sequence[str], text: str, at: int) -> int:
     if UNKNOWN in symbols:
         return symbols.index(UNKNOWN)
-    raise InputError(f"character {at}: {text[at]!r}, a symbol that was not seen in the fit")
+    raise InputError(f"character {at}: {text[at]!r} is not in the vocabulary of the fit")
 
 
 def encode_all(texts: Sequence[str], symbols: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Texts, a row each: (row, time), 0 past their ends, and their lengths (row,). Errors: `InputError`, which names the row."""
+    """Return the numbers of the symbols of several texts.
+
+    Args:
+        texts: The texts, one per row.
+        symbols: The vocabulary.
+
+    Returns:
+        The numbers (row, time), 0 after the end of a text, and the lengths (row,).
+
+    Raises:
+        InputError: When a character is not in the vocabulary; the message gives its row and position.
+    """
     kind = np.min_scalar_type(max(1, len(symbols) - 1))
     cut, rows = _Pieces(symbols), []
     for i, text in enumerate(texts):
@@ -149,12 +186,27 @@ def encode_all(texts: Sequence[str], symbols: Sequence[str]) -> tuple[np.ndarray
 
 
 def decode(tokens: np.ndarray, symbols: Sequence[str]) -> str:
-    """The inverse of `encode`."""
+    """Return the text of the numbers of symbols.
+
+    Args:
+        tokens: The numbers: (symbol,).
+        symbols: The vocabulary.
+
+    Returns:
+        The text.
+    """
     return "".join(np.array(symbols, dtype=object)[np.asarray(tokens, dtype=np.int64)])
 
 
 def texts_of(x: xr.DataArray) -> list[str]:
-    """Draws as texts, where they are: x (..., time) of which the symbols are known; without the line feeds at their ends."""
+    """Return samples as texts, without the line feeds at their ends.
+
+    Args:
+        x: Samples (..., time) with the vocabulary as the attribute `symbols`.
+
+    Returns:
+        The texts; empty for an x without a vocabulary.
+    """
     symbols = x.attrs.get("symbols", ())
     if not len(symbols):
         return []
@@ -164,9 +216,19 @@ def texts_of(x: xr.DataArray) -> list[str]:
 def recode(
     tokens: np.ndarray, lengths: np.ndarray, symbols: Sequence[str], wanted: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Texts of one vocabulary in another: (row, time) and lengths (row,) to the same; how many symbols a text has may change.
+    """Return texts of one vocabulary in another vocabulary; the number of symbols of a text may change.
 
-    Errors: `InputError` for a symbol that the other has not, with its place.
+    Args:
+        tokens: The numbers of symbols: (row, time).
+        lengths: The lengths of the texts: (row,).
+        symbols: The vocabulary of the texts.
+        wanted: The new vocabulary.
+
+    Returns:
+        The new numbers (row, time) and lengths (row,).
+
+    Raises:
+        InputError: When a symbol is not in the new vocabulary; the message gives its row and position.
     """
     tokens, there = _counted(tokens, lengths, symbols)
     if any(len(symbol) != 1 for symbol in (*symbols, *wanted)):
@@ -178,13 +240,26 @@ def recode(
     if (found < 0).any():
         row, place = np.argwhere(found < 0)[0]
         raise InputError(
-            f"row {row}, position {place}: {symbols[tokens[row, place]]!r}, a symbol that was not seen in the fit"
+            f"row {row}, position {place}: {symbols[tokens[row, place]]!r} is not in the vocabulary of the fit"
         )
     return found.astype(np.min_scalar_type(max(1, len(wanted) - 1))), lengths
 
 
 def frequent(tokens: np.ndarray, lengths: np.ndarray, symbols: Sequence[str], least: int) -> list[str]:
-    """The symbols that come `least` times or more, and the one that stands for all others. Errors: `InputError`."""
+    """Return the symbols that occur at least `least` times, and the symbol that stands for all others.
+
+    Args:
+        tokens: The numbers of symbols: (row, time).
+        lengths: The lengths of the texts: (row,).
+        symbols: The vocabulary of the texts.
+        least: The lowest number of occurrences.
+
+    Returns:
+        The smaller vocabulary.
+
+    Raises:
+        InputError: When a number is not in the vocabulary.
+    """
     tokens, there = _counted(tokens, lengths, symbols)
     counts = np.bincount(tokens[there], minlength=len(symbols))
     return [s for s, n in zip(symbols, counts, strict=True) if n >= least and s != UNKNOWN] + [UNKNOWN]
@@ -193,7 +268,10 @@ def frequent(tokens: np.ndarray, lengths: np.ndarray, symbols: Sequence[str], le
 def _counted(
     tokens: np.ndarray, lengths: np.ndarray, symbols: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens as whole numbers, 0 where they do not count, and where they do. Errors: `InputError` for one that is no symbol."""
+    """Return the tokens as whole numbers and a mask, both 0 in the padding.
+
+    A number outside the vocabulary raises `InputError`.
+    """
     there = np.arange(tokens.shape[1]) < np.asarray(lengths)[:, None]
     bad = there & ~((tokens >= 0) & (tokens < len(symbols)) & (tokens == np.floor(tokens)))
     if bad.any():

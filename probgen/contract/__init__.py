@@ -1,1 +1,1 @@
-"""What a family receives from probgen and what it returns: events, rows, runs, options, scores, hooks."""
+"""The interface of families: events, rows, runs, options, scores and hooks."""

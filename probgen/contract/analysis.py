@@ -1,4 +1,4 @@
-"""What an analysis declares: what is done with a fitted model beyond fit, sample and score.
+"""The interface of an analysis: work on a fitted model beyond fit, sample and score.
 
 An analysis is a module, a class or an object in the entry-point group `probgen.analyses`.
 """
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Call:
-    """How an analysis is called.
+    """The call of an analysis.
 
-    seed, device, progress  of every sample and score that it takes: `probgen.sample(fitted, 64, **call.common)`
-    reference               the rows that the model was fitted to, in the symbols of the fit, or None if they are not known
-    title                   for the figures
-    folder                  the run, whose earlier results can be read, or None if there is none
+    Attributes:
+        seed: The seed of every sample and score: `probgen.sample(fitted, 64, **call.common)`.
+        device: The device of every sample and score.
+        progress: Whether samples and scores show a progress bar.
+        reference: The rows that the model was fitted to, in the symbols of the fit; None if they are not
+            known.
+        title: The title of the figures.
+        folder: The folder of the run with its earlier results; None without a run.
     """
 
     seed: int = 0
@@ -36,59 +40,94 @@ class Call:
 
     @property
     def common(self) -> dict[str, Any]:
-        """Arguments that `probgen.sample` and `probgen.score` share."""
+        """The arguments that `probgen.sample` and `probgen.score` share: seed, device and progress."""
         return {"seed": self.seed, "device": self.device, "progress": self.progress}
 
 
 @runtime_checkable
 class Analysis(Protocol):
-    """One analysis.
-
-    Options  a `probgen.Options` class
-    needs    what a model must have, in words: "a latent vector"
-    """
+    """An analysis of a fitted model."""
 
     @property
-    def Options(self) -> type[BaseModel]: ...
+    def Options(self) -> type[BaseModel]:
+        """A `probgen.Options` class."""
+        ...
 
     @property
-    def needs(self) -> str: ...
+    def needs(self) -> str:
+        """The property that a model must have, in words: "a latent vector"."""
+        ...
 
     def applies(self, fitted: Any) -> bool:
-        """Whether a fitted model has what is needed."""
+        """Return whether the analysis can be applied to a fitted model.
+
+        Args:
+            fitted: A `Fitted`.
+
+        Returns:
+            True if the model has the required property.
+        """
 
     def run(self, fitted: Any, data: Any, options: Any, call: Call) -> xr.Dataset:
-        """The results, as named arrays. Numbers without dimensions are figures that a recipe may expect something of.
+        """Return the results as named arrays.
 
-        fitted  a `Fitted`; of an analysis of several models `{name: Fitted}`
-        data    rows that were checked, in the symbols of the fit; None where there are none, of an analysis that is `rowless`
+        A variable without dimensions is a figure for which a recipe can state an expected value.
 
-        Errors: `NotOffered` for what the model turns out not to offer.
+        Args:
+            fitted: A `Fitted`; for an analysis of several models, `{name: Fitted}`.
+            data: Checked rows in the symbols of the fit. An analysis that is `rowless` may receive None.
+            options: An instance of `Options`.
+            call: The seed, device and progress of samples and scores, and the reference rows.
+
+        Returns:
+            The results.
+
+        Raises:
+            NotOffered: When the model lacks a property that the analysis needs.
         """
 
     def figures(self, found: xr.Dataset) -> Mapping[str, Any]:
-        """Matplotlib figures of the results, by name. `Event.of(found)` is the event of the model."""
+        """Return figures of the results, by name.
+
+        Args:
+            found: The results. `Event.of(found)` is the event of the model.
+
+        Returns:
+            Matplotlib figures by name.
+        """
 
 
 @runtime_checkable
 class Comparing(Protocol):
-    """An analysis of several models at once: `several = True`."""
+    """An analysis of several models at once."""
 
     @property
-    def several(self) -> bool: ...
+    def several(self) -> bool:
+        """True."""
+        ...
 
 
 @runtime_checkable
 class Rowless(Protocol):
-    """An analysis that can do without rows, and then gets None for them: `rowless = True`."""
+    """An analysis that does not require rows; without rows, its `data` is None."""
 
     @property
-    def rowless(self) -> bool: ...
+    def rowless(self) -> bool:
+        """True."""
+        ...
 
 
 @runtime_checkable
 class Foreseeing(Protocol):
-    """An analysis that refuses before the fit what cannot suit the data."""
+    """An analysis that checks its options before the fit."""
 
     def check(self, event: Event, options: Any) -> None:
-        """Errors: `InputError`."""
+        """Check that the options suit the data.
+
+        Args:
+            event: The event of the data.
+            options: An instance of `Options`.
+
+        Raises:
+            InputError: When the options do not suit the event.
+        """

@@ -1,4 +1,4 @@
-"""What the columns of a table are: names, and a support of its own each."""
+"""The columns of a table: their names and their supports."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-RARE = "(rare)"  # the class of whatever else a category may be
+RARE = "(rare)"  # the class that stands for all values of a category without a class of their own
 Kind = Literal["real", "binary", "count", "integer", "token"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """A column of a table.
 
-    name     as the table has it
-    support  `real`; `binary`, 0 or 1; `count`, 0, 1, 2, ...; `integer`, least .. least + levels - 1; `token`, a class by its number from 0
-    levels   how many values, of `integer` and `token`
-    least    of `integer`, the lowest value
-    classes  what the values are called, of `token` and `binary`; () where they have no names. `(rare)` stands for all that are not named
-    ordered  whether the order of classes means something
-    unit     of the numbers, where it is known
-    dtype    of the column in the table that it came from, "" where it came from none
-    gaps     whether values were missing among the rows of a fit
+    Attributes:
+        name: The name in the table.
+        support: `real`; `binary`, 0 or 1; `count`, 0, 1, 2, ...; `integer`, least .. least + levels - 1;
+            `token`, the number of a class from 0.
+        levels: The number of values, for `integer` and `token`; otherwise None.
+        least: The lowest value, for `integer`.
+        classes: The names of the values, for `token` and `binary`; () if they have no names. `(rare)` stands
+            for all values without a name.
+        ordered: Whether the classes have an order.
+        unit: The unit of the numbers; "" if it is not known.
+        dtype: The dtype of the column in the table; "" if the column does not come from a table.
+        gaps: Whether values are missing in the rows of the fit.
     """
 
     name: str
@@ -37,18 +40,22 @@ class Column:
 
     @property
     def alike(self) -> tuple[Kind, int | None, int]:
-        """Equal for columns whose values are of one set."""
+        """A key that is equal for columns with the same set of values."""
         return self.support, self.levels, self.least
 
     @property
     def values(self) -> tuple[int, int] | None:
-        """The lowest and the highest value; None where there is no highest, or values are real."""
+        """The lowest and the highest value; None if there is no highest value or if values are real."""
         if self.support == "binary":
             return 0, 1
         return None if self.levels is None else (self.least, self.least + self.levels - 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, without what is not said."""
+        """Return the column as JSON values, without the fields that are empty.
+
+        Returns:
+            The values by field.
+        """
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
@@ -57,7 +64,18 @@ class Column:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Column:
-        """The inverse of `to_dict`. Errors: `ValueError`, `TypeError` or `KeyError` for what is no column."""
+        """Return the column that `to_dict` stored.
+
+        Args:
+            values: The values by field.
+
+        Returns:
+            The column.
+
+        Raises:
+            ValueError: When the values do not describe a column. `TypeError` and `KeyError` are possible as
+                well.
+        """
         if unknown := values.keys() - {field.name for field in fields(Column)}:
             raise ValueError(f"column: {', '.join(sorted(unknown))}")
         classes, levels = tuple(map(str, values.get("classes", ()))), values.get("levels")
@@ -81,7 +99,7 @@ class Column:
 
     @property
     def whole(self) -> bool:
-        """Whether its numbers are whole, though it is taken for real: some are below 0."""
+        """Whether the numbers are whole although the support is real, because some are below 0."""
         return self.support == "real" and self.dtype.lower().startswith(("int", "uint"))
 
     def __str__(self) -> str:

@@ -1,27 +1,34 @@
-"""What a family declares. Each protocol is one thing that a definition or its module may have; having it is the declaration.
+"""Protocols for optional properties of a family.
 
-Definition     a loaded family, as `Fitted` and the data room use it
-Samples        SampleOptions: what can be chosen of a draw
-Scores         ScoreOptions: what can be chosen of a score
-Accepting      accepts: what it can use beside x
-Supporting     supports: which values x may have
-Typed          dtype: of its parameters
-Precise        x_dtype: of real x that it is handed
-Preparing      prepare: a change of the data before they are described
-Illustrating   pictures: figures of its own
-Dependent      needed, of_rows: latents that have no prior
-Conditional    options with `given`: what x is conditioned on
-Latent         a module with latents
-Placed         a module with further places on the way from latents to x
-Dimensioned    a module that names the dimensions of its state
-Explained      a module that says in words what arrays of its state and of draws are
-Decoder        a module that decodes latents
-Encoder        a module that encodes x
-Discriminating a module that says how real x looks
-Gaussian       a module made of Gaussians, which a scatter can show
-Telling        a module that tells attributes of x
-Selecting      a module that holds several models
-Determined     a module that may be a function of what it is given
+A definition or its module declares a property by having it: probgen checks the protocol with `isinstance`.
+
+Protocols of a definition:
+
+    Definition     a loaded family, as `Fitted` and the data room use it
+    Samples        SampleOptions: options of the hook `sample`
+    Scores         ScoreOptions: options of the hook `score`
+    Accepting      accepts: the inputs in addition to x that the family can use
+    Supporting     supports: the supports that x may have
+    Typed          dtype: the dtype of the parameters
+    Precise        x_dtype: the dtype of real x
+    Preparing      prepare: a change of the data before the event is derived
+    Illustrating   pictures: figures of the family
+    Dependent      needed, of_rows: latents without a prior
+
+Protocols of its options and of its module:
+
+    Conditional    options with `given`: the variables that x is conditioned on
+    Latent         a module with latents
+    Placed         a module with further places between the latents and x
+    Dimensioned    a module that names the dimensions of its state
+    Explained      a module with descriptions of its arrays
+    Decoder        a module that decodes latents
+    Encoder        a module that encodes x
+    Discriminating a module that estimates how realistic x is
+    Gaussian       a module that consists of Gaussians
+    Telling        a module that predicts attributes of x
+    Selecting      a module that holds several models
+    Determined     a module whose samples may be determined by the conditions
 """
 
 from __future__ import annotations
@@ -38,7 +45,7 @@ if TYPE_CHECKING:
     from probgen.contract.event import Event
 
 Dims = Mapping[str, tuple[str, ...]]
-USUAL = frozenset({"real", "binary", "integer", "token"})  # supports of a family that does not say which
+USUAL = frozenset({"real", "binary", "integer", "token"})  # the supports of a family that declares none
 
 
 class Definition(Protocol):
@@ -50,156 +57,284 @@ class Definition(Protocol):
 
     @property
     def origin(self) -> str:
-        """Distribution and version, or the module of a script's own."""
+        """The distribution and its version, or the module of a script's own definition."""
 
     @property
     def accepts(self) -> frozenset[str]:
-        """What it can use beside `x`: a subset of {"observed", "weight", "length", "label", "attribute", "size", "pair"}."""
+        """The inputs in addition to `x` that the family can use.
+
+        A subset of {"observed", "weight", "length", "label", "attribute", "size", "pair"}.
+        """
 
     @property
     def supports(self) -> frozenset[str]:
-        """Which supports x may have."""
+        """The supports that x may have."""
 
     def dtype_of_x(self, dtype: torch.dtype) -> torch.dtype:
-        """Of real x that it is handed, where its parameters have a dtype."""
+        """Return the dtype in which hooks receive real x.
+
+        Args:
+            dtype: The dtype of the parameters.
+
+        Returns:
+            float64 for a family with `x_dtype = "float64"`; otherwise `dtype`.
+        """
 
     def offers(self, hook: str) -> bool:
-        """Whether it implements a hook."""
+        """Return whether the family implements a hook.
+
+        Args:
+            hook: "fit", "sample" or "score".
+
+        Returns:
+            True if the family implements the hook.
+        """
 
     def require(self, hook: str) -> None:
-        """Errors: `NotOffered` if it does not implement the hook."""
+        """Check that the family implements a hook.
+
+        Args:
+            hook: "fit", "sample" or "score".
+
+        Raises:
+            NotOffered: When the family does not implement the hook.
+        """
 
     def options(self, hook: str) -> type[BaseModel]:
-        """The class of the options of a hook."""
+        """Return the class of the options of a hook.
+
+        Args:
+            hook: "fit", "sample" or "score".
+
+        Returns:
+            A pydantic class; `NoOptions` for a hook without options.
+        """
 
     def build(self, options: BaseModel, event: Event, **models: Any) -> nn.Module:
-        """The module in its initial state. models: those that options name, `Fitted`, by option."""
+        """Return the module in its initial state.
+
+        Args:
+            options: The options of the fit.
+            event: The event of the data.
+            **models: The fitted models that the family builds on, by the option that names their run.
+
+        Returns:
+            The torch module with initial parameters.
+        """
 
     def call(self, hook: str, **arguments: Any) -> Any:
-        """The result of one hook."""
+        """Call one hook.
+
+        Args:
+            hook: "fit", "sample" or "score".
+            **arguments: The arguments of the hook specification, by name.
+
+        Returns:
+            The result of the hook.
+        """
 
     def prepared(self, data: xr.Dataset, options: BaseModel) -> xr.Dataset:
-        """The data as the family wants them described."""
+        """Return the data after the family's own `prepare`, if it has one.
+
+        Args:
+            data: The rows of a fit.
+            options: The options of the fit.
+
+        Returns:
+            The same rows, changed by the family.
+        """
 
     def pictures(self, fitted: Any, data: xr.Dataset, **call: Any) -> Mapping[str, Any]:
-        """Figures that the family brings, by name."""
+        """Return the figures of the family, by name.
+
+        Args:
+            fitted: The fitted model.
+            data: The rows of the fit, in the symbols of the fit.
+            **call: `seed` and `device`.
+
+        Returns:
+            Matplotlib figures by name; empty for a family without figures.
+        """
 
     @property
     def needed(self) -> Mapping[str, str]:
-        """Latents that a draw must be given, and what they are, in words."""
+        """The latents that `sample` requires in `given`, each with a description in words."""
 
     def of_rows(self, options: BaseModel, rows: xr.Dataset) -> dict[str, Any]:
-        """What a draw is given that is to be made of each row; nothing of a family whose latents have priors."""
+        """Return the conditions that samples of given rows require.
+
+        Args:
+            options: The options of the fit.
+            rows: The rows to make samples of.
+
+        Returns:
+            Conditions of `sample` by name, one row each; empty for a family whose latents have priors.
+        """
 
 
 @runtime_checkable
 class Samples(Protocol):
-    """`SampleOptions` of a definition: the options of its hook `sample`."""
+    """A definition with `SampleOptions`, the options of its hook `sample`."""
 
     @property
-    def SampleOptions(self) -> type[BaseModel]: ...
+    def SampleOptions(self) -> type[BaseModel]:
+        """The pydantic class of the options of the hook `sample`."""
+        ...
 
 
 @runtime_checkable
 class Scores(Protocol):
-    """`ScoreOptions` of a definition: the options of its hook `score`."""
+    """A definition with `ScoreOptions`, the options of its hook `score`."""
 
     @property
-    def ScoreOptions(self) -> type[BaseModel]: ...
+    def ScoreOptions(self) -> type[BaseModel]:
+        """The pydantic class of the options of the hook `score`."""
+        ...
 
 
 @runtime_checkable
 class Accepting(Protocol):
-    """`accepts` of a definition: a subset of {"observed", "weight", "length", "label", "attribute", "size", "pair"}."""
+    """A definition with `accepts`, the inputs in addition to `x` that the family can use."""
 
     @property
-    def accepts(self) -> Collection[str]: ...
+    def accepts(self) -> Collection[str]:
+        """A subset of {"observed", "weight", "length", "label", "attribute", "size", "pair"}.
+
+        The names permit:
+
+            observed   missing values
+            weight     row weights
+            length     rows of several lengths
+            label      a label that is missing in some rows (-1 or NaN)
+            attribute  attributes of rows
+            size       images of several sizes
+            pair       an image of another kind for each row, which scores compare with x
+        """
+        ...
 
 
 @runtime_checkable
 class Supporting(Protocol):
-    """`supports` of a definition: which supports x may have; without it {"real", "binary", "integer", "token"}.
+    """A definition with `supports`, the supports that x may have.
 
-    With "mixed" also a table whose columns have different ones of these.
+    A family without `supports` has {"real", "binary", "integer", "token"}. "mixed" permits a table whose
+    columns have different supports.
     """
 
     @property
-    def supports(self) -> Collection[str]: ...
+    def supports(self) -> Collection[str]:
+        """A subset of {"real", "binary", "count", "integer", "token", "mixed"}."""
+        ...
 
 
 @runtime_checkable
 class Typed(Protocol):
-    """`dtype` of a definition: "float32" or "float64", of its parameters."""
+    """A definition with `dtype`, the dtype of its parameters."""
 
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> str:
+        """The name of the dtype: "float32" or "float64"."""
+        ...
 
 
 @runtime_checkable
 class Precise(Protocol):
-    """`x_dtype` of a definition: "float64", where real x is to be handed over in it whatever the dtype of the parameters."""
+    """A definition with `x_dtype`, the dtype of real x, which can differ from the dtype of the parameters."""
 
     @property
-    def x_dtype(self) -> str: ...
+    def x_dtype(self) -> str:
+        """The name of the dtype: "float64"."""
+        ...
 
 
 @runtime_checkable
 class Preparing(Protocol):
-    """`prepare` of a definition: the data of a fit, changed before they are described (rare symbols mapped, say)."""
+    """A definition with `prepare`, which changes the data of a fit before the event is derived from them."""
 
     def prepare(self, data: xr.Dataset, options: Any) -> xr.Dataset:
-        """The same rows."""
+        """Return the same rows with changed values, for example with rare symbols mapped to one symbol.
+
+        Args:
+            data: The rows of a fit: `x (row, ...)` and the variables that belong to it.
+            options: The options of the fit.
+
+        Returns:
+            A Dataset with the same rows.
+        """
 
 
 @runtime_checkable
 class Illustrating(Protocol):
-    """`pictures` of a definition."""
+    """A definition with `pictures`, figures that recipes save in `RUN/pictures/`."""
 
     def pictures(self, fitted: Any, data: xr.Dataset, *, seed: int, device: Any) -> Mapping[str, Any]:
-        """Matplotlib figures by name."""
+        """Return figures of the fitted model, by name.
+
+        Args:
+            fitted: The fitted model.
+            data: The rows of the fit, in the symbols of the fit.
+            seed: The seed of all random numbers.
+            device: The device for samples and scores.
+
+        Returns:
+            Matplotlib figures by name.
+
+        Raises:
+            InputError: When no figure suits the event; the recipe then continues without figures.
+        """
 
 
 @runtime_checkable
 class Conditional(Protocol):
-    """Options of a family that can be conditioned: `given`, names of variables of the data."""
+    """Options of a family that can be conditioned."""
 
     @property
-    def given(self) -> tuple[str, ...]: ...
+    def given(self) -> tuple[str, ...]:
+        """The names of the variables of the data that x is conditioned on."""
+        ...
 
 
 @runtime_checkable
 class Latent(Protocol):
-    """A module that names its latents and their dimensions: {"z": ("latent",)}."""
+    """A module with `latents`."""
 
     @property
-    def latents(self) -> Dims: ...
+    def latents(self) -> Dims:
+        """The names of the latents and their dimensions: {"z": ("latent",)}."""
+        ...
 
 
 @runtime_checkable
 class Placed(Protocol):
-    """A module that names places on the way from its latents to x, and their dimensions: {"maps4": ("channel", "height", "width")}.
+    """A module with `places`, the places between its latents and x.
 
-    `sample` does not return them and files do not hold them; `decode` goes to and from them.
+    `decode` starts from a place or ends at one. `sample` does not return places, and files do not store them.
     """
 
     @property
-    def places(self) -> Dims: ...
+    def places(self) -> Dims:
+        """The names of the places and their dimensions: {"maps4": ("channel", "height", "width")}."""
+        ...
 
 
 @runtime_checkable
 class Dimensioned(Protocol):
-    """A module that names dimensions of its parameters and buffers: {"mu": ("component", "feature")}."""
+    """A module with `dims`, the names of the dimensions of its state."""
 
     @property
-    def dims(self) -> Dims: ...
+    def dims(self) -> Dims:
+        """The dimensions of parameters and buffers, by name: {"mu": ("component", "feature")}."""
+        ...
 
 
 @runtime_checkable
 class Explained(Protocol):
-    """A module that says what arrays of its state, or of its draws, are, where the name does not: {"L": "Cholesky factor of Sigma"}."""
+    """A module with `long_names`, descriptions of arrays whose names do not explain them."""
 
     @property
-    def long_names(self) -> Mapping[str, str]: ...
+    def long_names(self) -> Mapping[str, str]:
+        """Descriptions of arrays of the state or of samples, by name: {"L": "Cholesky factor of Sigma"}."""
+        ...
 
 
 @runtime_checkable
@@ -207,13 +342,23 @@ class Decoder(Protocol):
     """A module that decodes latents."""
 
     def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
-        """From latents or places to x, or to another place: one row each, (row, *event), differentiable, and nothing is drawn.
+        """Return x, or another place, computed from latents or places without sampling.
 
-        start  what is at some latents and places, and what x is conditioned on. Of several the place nearest to `until`
-               counts; those before it are used where a layer after it needs them
+        x is the mean of p(x | latents) if this is a distribution, and it is not rounded. The result is
+        differentiable, and a row does not depend on the other rows.
 
-        x is the mean of p(x | latents) where that is a distribution, and not rounded. A row does not depend on the others.
-        Errors: `NotOffered` where the mean is not known; `InputError` for a place that there is not, and where more is needed.
+        Args:
+            start: The values at some latents and places, and the conditions of x, each (row, ...). If there
+                are several places, decoding starts at the place nearest to `until`. A later layer that needs
+                an earlier place uses it.
+            until: The place to compute: "x", a latent or a name in `places`.
+
+        Returns:
+            The values at `until`: (row, *dims); for x (row, *event dims).
+
+        Raises:
+            NotOffered: When the mean is not known.
+            InputError: When a name is not a place, or when a value that decoding needs is missing.
         """
 
 
@@ -222,96 +367,186 @@ class Encoder(Protocol):
     """A module with an encoder."""
 
     def encoded(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
-        """Its latents where the encoder sees rows of x: the mean of q(z | x), the most likely class; nothing is drawn.
+        """Return the latents of rows of x without sampling: the mean of q(z | x), or the most likely class.
 
-        x (row, *event), given (row, ...). A row does not depend on the others.
+        A row does not depend on the other rows.
+
+        Args:
+            x: Rows of x: (row, *event dims).
+            **given: The conditions by name: (row, ...).
+
+        Returns:
+            The latents by name: (row, ...).
         """
 
 
 @runtime_checkable
 class Discriminating(Protocol):
-    """A module with a network that tells rows from draws, as the discriminator of a GAN."""
+    """A module with a network that distinguishes data from samples, like the discriminator of a GAN."""
 
     def realism(self, x: Tensor, **given: Tensor) -> Tensor:
-        """log p_data(x) / p_model(x) as far as it can tell, in nats: (row,), differentiable. x (row, *event), in the units of the data."""
+        """Return an estimate of log p_data(x) / p_model(x), in nats, with a gradient to x.
+
+        Args:
+            x: Rows of x, in the units of the data: (row, *event dims).
+            **given: The conditions by name: (row, ...).
+
+        Returns:
+            The estimated log ratio of each row, in nats: (row,).
+        """
 
 
 @runtime_checkable
 class Gaussian(Protocol):
-    """A module made of Gaussians."""
+    """A module that consists of Gaussians, which a scatter plot can show."""
 
     def gaussians(self) -> tuple[Any, Any, Any]:
-        """Weights (component,), means (component, feature), covariances (component, feature, feature)."""
+        """Return the parameters of the Gaussians.
+
+        Returns:
+            Weights (component,), means (component, feature) and covariances (component, feature, feature).
+        """
 
 
 @runtime_checkable
 class Telling(Protocol):
-    """A module that tells attributes of x, by features. levels: names of attributes, and how many classes each has, 0 for a number."""
+    """A module that predicts attributes of x from features.
+
+    Attributes:
+        levels: The names of the attributes with their number of classes; 0 for an attribute that is a number.
+    """
 
     levels: Mapping[str, int]
 
     def features(self, x: Tensor) -> Tensor:
-        """(row, *event) -> (row, feature)."""
+        """Return the features of rows of x.
+
+        Args:
+            x: Rows of x: (row, *event dims).
+
+        Returns:
+            The features: (row, feature).
+        """
 
     def tell(self, features: Tensor) -> Tensor:
-        """Numbers in their units, and the most likely classes: (row, factor)."""
+        """Return the predicted attributes.
+
+        Args:
+            features: The features of the rows: (row, feature).
+
+        Returns:
+            Numbers in their units, and the most likely classes: (row, factor).
+        """
 
 
 @runtime_checkable
 class Selecting(Protocol):
-    """A module that holds several models. selects: latents that select one; codes of different models are not comparable."""
+    """A module that holds several models, with latents that select one of them."""
 
     @property
-    def selects(self) -> Collection[str]: ...
+    def selects(self) -> Collection[str]:
+        """The names of the latents that select a model; codes of different models are not comparable."""
+        ...
 
 
 @runtime_checkable
 class Dependent(Protocol):
-    """A definition whose draws are made of rows: latents without a prior.
-
-    needed  latents that a draw must be given, and what they are, in words
-    """
+    """A definition with latents that have no prior, so that samples require rows."""
 
     @property
-    def needed(self) -> Mapping[str, str]: ...
+    def needed(self) -> Mapping[str, str]:
+        """The latents that `sample` requires in `given`, each with a description in words."""
+        ...
 
     def of_rows(self, options: Any, rows: xr.Dataset) -> Mapping[str, Any]:
-        """What a draw is given that is to be made of each row: latents and conditions, `(row, ...)` each."""
+        """Return the conditions that samples of given rows require.
+
+        Args:
+            options: The options of the fit.
+            rows: The rows to make samples of.
+
+        Returns:
+            Latents and conditions by name, each (row, ...).
+        """
 
 
 @runtime_checkable
 class Determined(Protocol):
-    """A module that may be a function of its conditions. deterministic: all draws of the same conditions are equal."""
+    """A module whose samples may be a function of the conditions alone."""
 
     @property
-    def deterministic(self) -> bool: ...
+    def deterministic(self) -> bool:
+        """Whether all samples with the same conditions are equal."""
+        ...
 
 
 def deterministic(module: nn.Module) -> bool:
-    """Whether all draws of the same conditions are equal."""
+    """Return whether all samples of a module with the same conditions are equal.
+
+    Args:
+        module: The module of a fitted model.
+
+    Returns:
+        True if the module declares `deterministic` and the value is true.
+    """
     return isinstance(module, Determined) and module.deterministic
 
 
 def latents_of(module: nn.Module) -> dict[str, tuple[str, ...]]:
-    """Names and dimensions of the latents of a module; none where it declares none."""
+    """Return the names and dimensions of the latents of a module.
+
+    Args:
+        module: The module of a fitted model.
+
+    Returns:
+        The dimensions by latent; empty if the module declares no latents.
+    """
     return dict(module.latents) if isinstance(module, Latent) else {}
 
 
 def places_of(module: nn.Module) -> dict[str, tuple[str, ...]]:
-    """Names and dimensions of places on the way from latents to x, beside the latents."""
+    """Return the names and dimensions of the places of a module, without its latents.
+
+    Args:
+        module: The module of a fitted model.
+
+    Returns:
+        The dimensions by place; empty if the module declares no places.
+    """
     return dict(module.places) if isinstance(module, Placed) else {}
 
 
 def dims_of(module: nn.Module) -> dict[str, tuple[str, ...]]:
-    """Names of the dimensions of a module's state, as far as it declares them."""
+    """Return the names of the dimensions of the state of a module.
+
+    Args:
+        module: The module of a family.
+
+    Returns:
+        The dimensions by array; empty if the module declares none.
+    """
     return dict(module.dims) if isinstance(module, Dimensioned) else {}
 
 
 def long_names_of(module: nn.Module) -> dict[str, str]:
-    """What arrays of a module's state are, in words, as far as it says so."""
+    """Return the descriptions of the arrays of a module.
+
+    Args:
+        module: The module of a family.
+
+    Returns:
+        The descriptions by array; empty if the module declares none.
+    """
     return dict(module.long_names) if isinstance(module, Explained) else {}
 
 
 def conditions_of(options: BaseModel) -> tuple[str, ...]:
-    """What options ask x to be conditioned on."""
+    """Return the names of the variables that x is conditioned on.
+
+    Args:
+        options: The options of a fit.
+
+    Returns:
+        The names in `options.given`; empty for options without `given`.
+    """
     return tuple(options.given) if isinstance(options, Conditional) else ()

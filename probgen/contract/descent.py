@@ -1,8 +1,9 @@
-"""The gradient of a batch in parts, each of which may be done by another process.
+"""The gradient of a batch in parts, which several processes can compute.
 
-    grad L = sum_m share_m grad L_m        L_m: the mean loss of the rows of part m, of which there is a share_m
+    grad L = sum_m share_m grad L_m        L_m: the mean loss of the rows of part m, which are share_m of the batch
 
-The order of the sum is that of `World.sum`, so the number of processes cannot be seen in it; the number of parts can.
+The order of the sum is fixed by `World.sum`. The result depends on the number of parts, but not on the number
+of processes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ from probgen.contract.world import World
 
 
 class Parted(Protocol):
-    """What is needed of a run."""
+    """The properties of a run that the descent in parts uses."""
 
     seed: int
     stage: str
@@ -28,11 +30,21 @@ class Parted(Protocol):
     part: int
     share: float
 
-    def sum(self, n: int, block: Callable[[int], Mapping[str, Tensor]]) -> dict[str, Tensor]: ...
+    def sum(self, n: int, block: Callable[[int], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Return block(0) + ... + block(n - 1) by name; see `Run.sum`."""
+        ...
 
 
 def counted(weight: Tensor | None = None, **rows: Tensor) -> Tensor:
-    """What rows count in a mean: their weights, or how many there are."""
+    """Return the weight of rows in a mean: the sum of their weights, or their number if they have no weights.
+
+    Args:
+        weight: The row weights: (row,).
+        **rows: Other tensors of the rows by name: (row, ...).
+
+    Returns:
+        The weight of the rows together: ().
+    """
     return weight.sum() if weight is not None else torch.tensor(float(len(next(iter(rows.values())))))
 
 
@@ -43,10 +55,21 @@ def in_parts(
     work: Callable[[], Mapping[str, Tensor]],
     turn: int,
 ) -> dict[str, Tensor]:
-    """See `Run.descend`; turn: descents before in this step."""
+    """Compute the gradient of a batch in parts; see `Run.descend`.
+
+    Args:
+        run: The run.
+        nets: The modules whose buffers `work` may change.
+        weights: The parameters for which the gradient is computed.
+        work: The function that computes one part.
+        turn: The number of earlier descents in this step.
+
+    Returns:
+        The results of `work` for the whole batch, by name.
+    """
     buffers = list({id(buffer): buffer for net in nets for buffer in net.buffers()}.values())
     before = [buffer.clone() for buffer in buffers]
-    rows: dict[int, dict[str, Tensor]] = {}  # of each part that this process does, what is put together
+    rows: dict[int, dict[str, Tensor]] = {}  # by part of this process, the tensors to concatenate
 
     def part(m: int) -> dict[str, Tensor]:
         run.part, run.share = m, 1 / run.parts
@@ -79,24 +102,33 @@ def in_parts(
         weight.grad = total[f"g{i}"] if there[i] else None
     floating = (i for i, buffer in enumerate(buffers) if buffer.is_floating_point())
     with torch.no_grad():
-        for j, i in enumerate(floating):  # all others, counts of steps, are left the same by each part
+        for j, i in enumerate(floating):  # all other buffers count steps and are equal in all parts
             buffers[i].copy_(before[i] + total[f"b{j}"])
     run.part = 0
     seed_torch(key(run.seed, run.stage, run.t, turn, "after"))
     means = {name[1:]: value for name, value in total.items() if name.startswith("m")}
-    some = next(iter(rows.values()))
-    return means | {name: _together(run, name, rows, like) for name, like in some.items()}
+    return means | _together(run, rows)
 
 
-def _together(run: Parted, name: str, rows: Mapping[int, Mapping[str, Tensor]], like: Tensor) -> Tensor:
-    """Rows (row, ...) of all parts in their order, as bytes over the wire."""
-    if run.world.size == 1:
-        return torch.cat([rows[m][name] for m in range(run.parts)])
-    parts = run.world.bytes_of_each(
-        run.parts, lambda m: rows[m][name].cpu().contiguous().view(torch.uint8).numpy().tobytes()
-    )
-    whole = torch.frombuffer(bytearray(b"".join(parts)), dtype=like.dtype)
-    return whole.view(-1, *like.shape[1:]).to(like.device)
+def _together(run: Parted, rows: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the rows (row, ...) of all parts in their order, by name. Processes exchange them as bytes, in one piece per part."""
+    like = next(iter(rows.values()))
+    if run.world.size == 1 or not like:
+        return {name: torch.cat([rows[m][name] for m in range(run.parts)]) for name in like}
+    head = 8 * len(like)  # bytes of the header: the size of each tensor
+    parts = run.world.bytes_of_each(run.parts, lambda m: _packed(rows[m].values()))
+    found: dict[str, list[Tensor]] = {name: [] for name in like}
+    for part in parts:
+        sizes = np.frombuffer(part[:head], np.int64).tolist()
+        pieces = torch.frombuffer(bytearray(part[head:]), dtype=torch.uint8).split(sizes)
+        for (name, value), piece in zip(like.items(), pieces, strict=True):
+            found[name].append(piece.clone().view(value.dtype).view(-1, *value.shape[1:]))
+    return {name: torch.cat(each).to(like[name].device) for name, each in found.items()}
+
+
+def _packed(tensors: Iterable[Tensor]) -> bytes:
+    pieces = [tensor.cpu().contiguous().numpy().tobytes() for tensor in tensors]
+    return b"".join([np.array([len(piece) for piece in pieces], np.int64).tobytes(), *pieces])
 
 
 def _put(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""What one datum is."""
+"""The event: a description of one datum."""
 
 from __future__ import annotations
 
@@ -14,26 +14,33 @@ from probgen.errors import InputError
 if TYPE_CHECKING:
     import xarray as xr
 
-SAID = 8  # columns that are named where an event is told in words
+SAID = 8  # the number of columns that the text of an event names
 Support = Literal["real", "binary", "count", "integer", "token", "mixed"]
 
 
 @dataclass(frozen=True)
 class Event:
-    """What one datum is: names and sizes of its dimensions, and the values that it may take.
+    """The description of one datum: the names and sizes of its dimensions, and the values that it may take.
 
-    dims     names of the dimensions: `("feature",)`, `("height", "width")`, `("channel", "height", "width")`, ...
-    shape    their sizes; None is a length that varies; height and width of images of any size
-    support  `real`, `binary` (0 or 1), `count` (0, 1, 2, ...), `integer` (0 .. levels - 1, ordered) or `token` (0 .. levels - 1,
-             unordered); `mixed` of a table whose columns differ in it
-    levels   how many values, for `integer` and `token`
-    given    what the model is conditioned on, by name: `{"label": Event((), (), "token", 10)}`; such a condition may itself be
-             a vector, an image or a sequence, whose first dimension may vary
-    symbols  what the levels of a token are called: the characters of a text, the classes of a label; () where they have no names
-    rate     samples a second, of a sound whose levels are those of the mu-law; None of anything else
-    attributes  what is known of a datum beside it, in a family that learns that: names, and how many classes each has, 0 for a number
-    scale    of a condition that is an image of any size: x has so many times its height and its width
-    columns  of a table, what each column is; () where they have no names
+    Attributes:
+        dims: The names of the dimensions: `("feature",)`, `("height", "width")`,
+            `("channel", "height", "width")`, ...
+        shape: The sizes of the dimensions. None stands for a length that varies, and for the height and width
+            of images of any size.
+        support: `real`, `binary` (0 or 1), `count` (0, 1, 2, ...), `integer` (0 .. levels - 1, ordered),
+            `token` (0 .. levels - 1, unordered), or `mixed` for a table whose columns have different
+            supports.
+        levels: The number of values, for `integer` and `token`; otherwise None.
+        given: The conditions of the model by name: `{"label": Event((), (), "token", 10)}`. A condition may
+            also be a vector, an image or a sequence, whose first dimension may vary.
+        symbols: The names of the levels of a token: the characters of a text, or the classes of a label; ()
+            if they have no names.
+        rate: The sampling rate of a sound with mu-law levels, in samples per second; otherwise None.
+        attributes: The number of classes of each attribute that the family learns, by name; 0 for an
+            attribute that is a number.
+        scale: For a condition that is an image of any size: the height of x divided by the height of the
+            condition; the same ratio applies to the widths.
+        columns: The columns of a table; () if they have no names.
     """
 
     dims: tuple[str, ...]
@@ -49,12 +56,12 @@ class Event:
 
     @property
     def size(self) -> int:
-        """Number of dimensions of one datum; a length that varies counts once."""
+        """The number of dimensions of one datum; a length that varies counts as 1."""
         return math.prod(length or 1 for length in self.shape)
 
     @property
     def lengths(self) -> dict[str, str]:
-        """Names of the lengths of conditions that vary, `{"source_length": "source"}`."""
+        """The names of varying lengths, with their conditions: `{"source_length": "source"}`."""
         return {
             f"{name}_length": name
             for name, part in self.given.items()
@@ -63,58 +70,80 @@ class Event:
 
     @property
     def is_text(self) -> bool:
-        """Whether it is a sequence of symbols that have names."""
+        """Whether the datum is a sequence of symbols that have names."""
         return bool(self.symbols and self.dims)
 
     @property
     def is_image(self) -> bool:
-        """Whether the last two dimensions are a height and a width, of x or of a condition (`low_height`, `low_width`)."""
+        """Whether the last two dimensions are a height and a width.
+
+        The dimensions of a condition have a prefix (`low_height`, `low_width`).
+        """
         return is_image(self.dims)
 
     @property
     def any_size(self) -> bool:
-        """Whether it is an image whose height and width vary from row to row."""
+        """Whether the datum is an image whose height and width vary between rows."""
         return self.is_image and None in self.shape[-2:]
 
     @property
     def channels(self) -> int:
-        """Of an image; 1 where it has no such dimension."""
+        """The number of channels of an image; 1 for an image without a channel dimension."""
         return math.prod(length or 1 for length in self.shape[:-2])
 
     @property
     def discrete(self) -> bool:
-        """True where a probability is one of single values (counting measure)."""
+        """Whether each value has a probability of its own (counting measure)."""
         if self.support == "mixed":
             return all(column.support != "real" for column in self.columns)
         return self.support != "real"
 
     @property
     def measure(self) -> str:
-        """Of a density on it: `counting`, `lebesgue`, or of a table with columns of both their product, `mixed`."""
+        """The measure of a density: `counting`, `lebesgue` or `mixed`.
+
+        `mixed` is the product of both, for a table with columns of both kinds.
+        """
         real = [column.support == "real" for column in self.columns] or [self.support == "real"]
         return "lebesgue" if all(real) else "mixed" if any(real) else "counting"
 
     def image(self, halvings: int = 0, by: str = "halvings", instead: str = "") -> tuple[int, int, int]:
-        """Channels, height and width of images of one size whose sides can be halved so many times.
+        """Return the channels, height and width of images of one size.
 
-        by       the options that say how often, and
-        instead  what takes other events, for the lines that say what to do. Errors: `InputError`
+        Args:
+            halvings: The number of times that a network halves the height and the width.
+            by: The names of the options that set the number of halvings, for the message.
+            instead: An alternative for other events, for the message.
+
+        Returns:
+            The number of channels, the height and the width.
+
+        Raises:
+            InputError: When x is not an image of one size, or when a side cannot be halved so often.
         """
         if self.dims[-2:] != ("height", "width") or len(self.dims) > 3 or None in self.shape:
             raise InputError(
-                f"x must be images of one size, not {self}" + (f"; {instead}" if instead else "")
+                f"x must be images of one size, not {self}"
+                + (f". Alternative: {instead}." if instead else "")
             )
         channels, height, width = (1, *(length or 1 for length in self.shape))[-3:]
         for name, length in (("height", height), ("width", width)):
             if length % 2**halvings:
                 raise InputError(
-                    f"x has {name} {length}, which cannot be halved {halvings} times: use images whose sides "
-                    f"{2**halvings} divides, or fewer {by}"
+                    f"x has {name} {length}, which cannot be halved {halvings} times. Use images with sides that are "
+                    f"multiples of {2**halvings}, or fewer {by}."
                 )
         return channels, height, width
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, and such that TOML has; a length that varies is 0, and `symbols`, `rate`, `attributes`, `scale` and `columns` are left out if there are none."""
+        """Return the event as JSON values that TOML can store, too.
+
+        A length that varies is stored as 0. `symbols`, `rate`, `attributes`, `scale` and `columns` are left
+        out if they are empty.
+
+        Returns:
+            The values by field.
+        """
         values = asdict(self) | {"given": {name: event.to_dict() for name, event in self.given.items()}}
         values["columns"] = [column.to_dict() for column in self.columns]
         values["shape"] = [length or 0 for length in self.shape]
@@ -123,7 +152,18 @@ class Event:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Event:
-        """The inverse of `to_dict`. Errors: `ValueError`, `TypeError` or `KeyError` for what is no event."""
+        """Return the event that `to_dict` stored.
+
+        Args:
+            values: The values by field.
+
+        Returns:
+            The event.
+
+        Raises:
+            ValueError: When the values do not describe an event. `TypeError` and `KeyError` are possible as
+                well.
+        """
         sizes, levels, rate = values["shape"], values["levels"], values.get("rate")
         scale = values.get("scale")
         if values["support"] not in get_args(Support) or len(sizes) != len(values["dims"]):
@@ -155,14 +195,28 @@ class Event:
 
     @staticmethod
     def of(found: xr.Dataset) -> Event:
-        """The event of the model that results of an analysis are about. Errors: `KeyError` where they do not say it."""
+        """Return the event of the model that produced the results of an analysis.
+
+        Args:
+            found: The results of an analysis.
+
+        Returns:
+            The event of the model.
+
+        Raises:
+            KeyError: When the results have no attribute `event`.
+        """
         return Event.from_dict(json.loads(found.attrs["event"]))
 
     @property
     def fixed_shape(self) -> tuple[int, ...]:
-        """The shape, of rows of one length. Errors: `InputError` where lengths vary."""
+        """The shape of rows of one shape.
+
+        Raises:
+            InputError: When lengths or sizes vary.
+        """
         if None in self.shape:
-            raise InputError(f"rows of one length are needed, not {self}")
+            raise InputError(f"rows of one shape are needed, not {self}. Cut or pad the rows to one shape.")
         return tuple(length for length in self.shape if length is not None)
 
     def __str__(self) -> str:
@@ -176,12 +230,29 @@ class Event:
 
 
 def is_image(dims: Sequence[object]) -> bool:
-    """Whether the last two of some dimensions are a height and a width."""
+    """Return whether the last two dimensions are a height and a width.
+
+    Args:
+        dims: The names of the dimensions.
+
+    Returns:
+        True if the names end in `height` and `width`.
+    """
     return len(dims) > 1 and str(dims[-2]).endswith("height") and str(dims[-1]).endswith("width")
 
 
 def columns_of(event: Event) -> tuple[Column, ...]:
-    """A column for each dimension of a datum, flattened; by number where they have no names. Errors: `InputError` where lengths vary."""
+    """Return the columns of an event, one for each dimension of the flattened datum.
+
+    Args:
+        event: The event of the data.
+
+    Returns:
+        The columns of a table; for other events, columns named by their numbers from 0.
+
+    Raises:
+        InputError: When lengths vary.
+    """
     if event.columns:
         return event.columns
     support: Any = event.support

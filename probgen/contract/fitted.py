@@ -1,4 +1,4 @@
-"""What `probgen.fit` returns: a model that is learned, as values."""
+"""The result of `probgen.fit`: a learned model as values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from probgen.errors import RunError
 from probgen.store import trees
 from probgen.store.files import checked_path
 
-# groups of these names stand where ArviZ looks for them
+# groups with these names are stored at the places where ArviZ reads them
 ARVIZ = (
     "posterior", "posterior_predictive", "log_likelihood", "sample_stats", "prior", "prior_predictive", "observed_data",
     "constant_data",
@@ -37,15 +37,17 @@ def _place(group: str) -> str:
 class Fitted:
     """A fitted model.
 
-    family      its registered name
-    options     what it was fitted with
-    event       what one datum is
-    state       every learned array, by name (the module's `state_dict`)
-    groups      further results of the fit, by name
-    history     the metrics of every step: dimension `step`, with the `stage` it belongs to
-    provenance  how it came to be: versions, seed, digest of the data, ...; `converged` by stage (None where its algorithm
-                cannot say), and `notes`, sentences that a user should know
-    models      those that it builds on, by the option that names their run
+    Attributes:
+        family: The registered name of the family.
+        options: The options of the fit.
+        event: The description of one datum.
+        state: Every learned array by name (the `state_dict` of the module).
+        groups: Further results of the fit by name.
+        history: The metrics of every step: dimension `step`, with the coordinate `stage`.
+        provenance: The origin of the model: versions, seed, digest of the data, ...; `converged` by stage
+            (None if the algorithm cannot determine it), and `notes`, sentences that a user should read.
+        definition: The loaded family.
+        models: The fitted models that the family builds on, by the option that names their run.
     """
 
     family: str
@@ -60,7 +62,10 @@ class Fitted:
 
     @cached_property
     def module(self) -> nn.Module:
-        """The module with its state, in eval mode; built when first asked for, global generators untouched."""
+        """The module with its state, in eval mode.
+
+        The module is built at the first access. Global generators remain unchanged.
+        """
         with alone(), generators_kept():
             module = self.definition.build(self.options, self.event, **self.models)
             module.to(self.dtype)  # for buffers that are not part of the state
@@ -69,23 +74,39 @@ class Fitted:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the model."""
+        """The dtype of the parameters."""
         return torch.float64 if self.provenance["dtype"] == "float64" else torch.float32
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of the fit, a sentence each."""
+        """Sentences that a user should read about the fit."""
         return list(self.provenance.get("notes", []))
 
     def save(self, path: str | Path) -> None:
-        """Write it to one HDF5 file, whole or not at all. Errors: `RunError`."""
+        """Write the model to one HDF5 file.
+
+        The file is replaced completely, or it remains unchanged.
+
+        Args:
+            path: The path of the file.
+
+        Raises:
+            InputError: When the path is empty.
+            RunError: When the file cannot be written.
+        """
         path = checked_path(path, "path")
         if not path.parent.is_dir():
-            raise RunError(f"{path} cannot be written: there is no folder {path.parent}")
+            raise RunError(
+                f"{path} cannot be written: there is no folder {path.parent}. Create the folder first."
+            )
         trees.write_tree(path, self.to_tree())
 
     def to_tree(self) -> xr.DataTree:
-        """As a tree of named arrays; `docs/files.md` describes it."""
+        """Return the model as a tree of named arrays; `docs/files.md` describes the tree.
+
+        Returns:
+            The tree that `save` writes.
+        """
         about = {
             "family": self.family,
             "options": trees.to_json(self.options.model_dump(mode="json")),

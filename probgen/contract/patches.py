@@ -1,4 +1,4 @@
-"""Images of any size cut into square patches, to be fitted to by `svi` or in a game."""
+"""Square patches of images of any size, as the batches of `svi` or of a game."""
 
 from __future__ import annotations
 
@@ -13,15 +13,23 @@ from probgen.errors import InputError
 
 
 class Patches:
-    """Patches of x and, at the same place, of the conditions that are images: each is as likely as any other.
+    """Patches of x and, at the same position, of the conditions that are images.
 
-    patch    pixels of x a side
-    turned   whether each is turned and mirrored at random, in one of eight ways
+    All patches have the same probability. Batches have the form of `Rows`. Images that are smaller than a
+    patch are left out.
 
-    n        how many patches have as many pixels as the images; valid: the rows to choose by, whole, or None
+    Args:
+        data: The rows.
+        patch: The side of a patch, in pixels of x.
+        turned: Whether each patch is rotated and mirrored at random, in one of eight ways.
 
-    Batches are those of `Rows`. Images that are smaller than a patch are left out. Errors: `InputError` if all of them are, and for a
-    patch whose conditions would not be whole.
+    Attributes:
+        n: The number of patches with as many pixels as the images together.
+        valid: The complete validation rows, or None.
+
+    Raises:
+        InputError: When all images are smaller than a patch, or when a patch would contain fractions of
+            pixels of a condition.
     """
 
     def __init__(self, data: Rows, patch: int, *, turned: bool):
@@ -32,19 +40,30 @@ class Patches:
         self.step = int(np.lcm.reduce([part.scale or 1 for part in event.given.values()] or [1]))
         if patch % self.step:
             raise InputError(
-                f"patch = {patch}: it must be a multiple of {self.step}, the scale of the conditions"
+                f"patch = {patch}: the side must be a multiple of {self.step}, the scale of the conditions. Choose a multiple of {self.step}."
             )
         sizes = sizes_of(data.dataset)
         self._free = (sizes - patch) // self.step + 1
         places = np.where((self._free > 0).all(1), self._free.prod(1), 0)
         if not places.any():
             height, width = sizes[sizes.prod(1).argmax()]
-            raise InputError(f"patch = {patch}: no image is as large, the largest is {height} x {width}")
+            raise InputError(
+                f"patch = {patch}: no image is as large, the largest is {height} x {width}. Choose a smaller patch."
+            )
         self._ends = np.cumsum(places)
         self.n = max(1, int(sizes[places > 0].prod(1).sum()) // patch**2)
 
     def batch(self, t: int, size: int, stage: str = "fit") -> dict[str, Tensor]:
-        """Batch number t of `size` patches: a function of (seed, stage, t) alone."""
+        """Return batch number t of `size` patches, a function of (seed, stage, t) alone.
+
+        Args:
+            t: The number of the batch, from 0.
+            size: The number of patches in the batch.
+            stage: The stage of the fit; each stage has its own order.
+
+        Returns:
+            The tensors of the batch by name: (row, ...).
+        """
         rng = np.random.default_rng(key(self.data.seed, "patches", stage, t))
         chosen = rng.integers(self._ends[-1], size=size)
         rows = np.searchsorted(self._ends, chosen, side="right")
@@ -52,7 +71,7 @@ class Patches:
         corners = np.stack([rng.integers(self._free[row]) for row in rows]) * self.step
         found: dict[str, np.ndarray] = {}
         for name in ("x", *self.data.event.given):
-            variable = self.data.dataset[name].variable  # which may be in a file
+            variable = self.data.dataset[name].variable  # it may be in a file
             if name not in self._grids:
                 found[name] = variable[rows].values
                 continue
@@ -70,6 +89,6 @@ def _cut(variable: xr.Variable, row: int, corner: np.ndarray, side: int) -> np.n
 
 
 def _turned(image: np.ndarray, way: int) -> np.ndarray:
-    """By quarters, and mirrored in the second four ways."""
+    """Return the image rotated by `way` quarter turns; the last four of the eight ways mirror it as well."""
     turned = np.rot90(image, way % 4, (-2, -1))
     return turned[..., ::-1] if way >= 4 else turned

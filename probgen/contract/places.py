@@ -1,11 +1,12 @@
-"""Places on the way from noise to x, and how to go from one to another.
+"""Places between the latents and x, and decoding from one place to another.
 
-A family says of each place how it is made of those before it; from where one starts, everything that is still needed follows:
+A family defines for each place how it is computed from earlier places. `decoded` computes the places that are
+still needed from the values at the start:
 
-    steps = {"w": lambda at: mapping(at["z"]), "maps": lambda at: first(at["w"]), "x": lambda at: last(at["maps"], at["w"])}
-    decoded(steps, {"z": z})                       z -> w -> maps -> x
-    decoded(steps, {"maps": maps, "w": w})         maps -> x, told w
-    decoded(steps, {"z": z}, "maps")               z -> w -> maps
+    steps = {"w": lambda at: mapping(at["z"]), "maps": lambda at: first(at["w"]), "x": lambda at:
+    last(at["maps"], at["w"])} decoded(steps, {"z": z})                       z -> w -> maps -> x
+    decoded(steps, {"maps": maps, "w": w})         maps -> x, with the given w decoded(steps, {"z": z},
+    "maps")               z -> w -> maps
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from probgen.errors import InputError
 
 
 class At(Mapping[str, Tensor]):
-    """What is at each place: what was given, and the rest made when it is first asked for."""
+    """The values at the places: given values, and values that are computed at the first access.
+
+    Args:
+        steps: By place, the function that computes it from earlier places.
+        known: The given values by place.
+        asked: The request, as the start of error messages.
+    """
 
     def __init__(self, steps: Mapping[str, Step], known: Mapping[str, Tensor], asked: str):
         self._steps, self._known, self._asked = steps, dict(known), asked
@@ -26,7 +33,7 @@ class At(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._known:
             if name not in self._steps:
-                raise InputError(f"{self._asked} needs {name!r}, too")
+                raise InputError(f"{self._asked} requires {name!r} as well. Give a value for {name!r}.")
             self._known[name] = self._steps[name](self)
         return self._known[name]
 
@@ -43,23 +50,41 @@ Step = Callable[[At], Tensor]
 def decoded(
     steps: Mapping[str, Step], start: Mapping[str, Tensor], until: str = "x", roots: Collection[str] = ()
 ) -> Tensor:
-    """What is at the place `until`, of what is at those of `start`: of several the one nearest to it counts.
+    """Return the value at the place `until`, computed from the values in `start`.
 
-    steps  of each place how it is made of those before it
-    start  rows first; places before the nearest one are used where a step after it asks for them
-    roots  places that are made of nothing, and what x is conditioned on
+    Of several places in `start`, decoding begins at the place nearest to `until`. Earlier places are used if
+    a later step needs them.
 
-    Errors: `InputError` for a place that there is not, and where more is needed.
+    Args:
+        steps: By place, the function that computes it from earlier places.
+        start: The given values by place: (row, ...).
+        until: The place to compute.
+        roots: The places that are not computed from others, and the conditions of x.
+
+    Returns:
+        The value at `until`: (row, ...).
+
+    Raises:
+        InputError: When a name is not a place, or when a value that a step needs is missing.
     """
     places = [*roots, *(name for name in steps if name not in roots)]
     for name in (*start, until):
         if name not in places:
-            raise InputError(f"decode: there is no place {name!r} here; there are {', '.join(places)}")
+            raise InputError(
+                f"decode: {name!r} is not a place of this model. Use one of: {', '.join(places)}."
+            )
     asked = f"decode from {', '.join(start) or 'nothing'} until {until}"
     return At(steps, start, asked)[until]
 
 
 def maps_of(sides: Sequence[tuple[int, int]]) -> dict[str, tuple[str, ...]]:
-    """Names and dimensions of maps of these heights and widths: maps4, maps8, ..., or maps4x6 where they are not square."""
+    """Return the names and dimensions of feature maps: maps4, maps8, ..., or maps4x6 if they are not square.
+
+    Args:
+        sides: The height and width of each map.
+
+    Returns:
+        The dimensions by name.
+    """
     names = [f"maps{height}" if height == width else f"maps{height}x{width}" for height, width in sides]
     return {name: (f"{name}_channel", f"{name}_height", f"{name}_width") for name in names}

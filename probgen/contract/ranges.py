@@ -1,4 +1,4 @@
-"""What a search may choose of each option: a range of numbers, or one of several values."""
+"""The values that a search may choose for each option: a range of numbers, or a list of values."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from probgen.errors import InputError, did_you_mean
 
 
 class Range(Options):
-    """From `low` to `high`, both of them included."""
+    """The numbers from `low` to `high`, including both."""
 
-    low: int | float = Field(description="the least number")
-    high: int | float = Field(description="the greatest number")
-    log: bool = Field(False, description="all factors are alike, as from 1 to 10 and from 10 to 100")
+    low: int | float = Field(description="the lowest number of the range")
+    high: int | float = Field(description="the highest number of the range")
+    log: bool = Field(False, description="search on a logarithmic scale")
 
     @model_validator(mode="after")
     def _some(self) -> Self:
         if self.low >= self.high:
-            raise ValueError(f"low = {self.low} is not below high = {self.high}")
+            raise ValueError(f"low = {self.low} is not below high = {self.high}. Give a lower low.")
         if self.log and self.low <= 0:
-            raise ValueError(f"low = {self.low} has no logarithm: give one above 0, or leave log out")
+            raise ValueError(f"low = {self.low} has no logarithm. Use low above 0, or leave log out.")
         return self
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """Both ends."""
+        """The lowest and the highest number."""
         return self.low, self.high
 
     def __contains__(self, value: object) -> bool:
@@ -41,7 +41,15 @@ class Range(Options):
 
 
 class Choice:
-    """One of `ends`: values as TOML has them, of any type."""
+    """A list of values of any type that TOML has.
+
+    Args:
+        values: The values to choose from.
+
+    Attributes:
+        ends: The values to choose from.
+        texts: The values as JSON.
+    """
 
     def __init__(self, values: list[Any] | tuple[Any, ...]):
         self.ends = tuple(values)
@@ -58,10 +66,22 @@ Space = Mapping[str, Range | Choice]
 
 
 def space_of(asked: Mapping[str, Any], where: str) -> dict[str, Range | Choice]:
-    """`{"hidden": {"low": 16, "high": 512}, "schedule": ["constant", "cosine"]}`, checked as far as it goes without a family. Errors: `InputError`."""
+    """Return the space of a search, checked as far as is possible without a family.
+
+    Args:
+        asked: Ranges and lists of values by option:
+            `{"hidden": {"low": 16, "high": 512}, "schedule": ["constant", "cosine"]}`.
+        where: The place of the space, as the start of error messages.
+
+    Returns:
+        The ranges and choices by option.
+
+    Raises:
+        InputError: When the space is empty, or when a range or a list is not valid.
+    """
     if not isinstance(asked, Mapping) or not asked:
         raise InputError(
-            f'{where}: say what to choose of which options, e.g. hidden = {{ low = 16, high = 512 }} or schedule = ["constant", "cosine"]'
+            f'{where}: the search space is empty. Give ranges or lists of values for options, such as hidden = {{ low = 16, high = 512 }} or schedule = ["constant", "cosine"].'
         )
     space: dict[str, Range | Choice] = {}
     for name, value in asked.items():
@@ -70,26 +90,39 @@ def space_of(asked: Mapping[str, Any], where: str) -> dict[str, Range | Choice]:
             continue
         if not isinstance(value, list | tuple):
             raise InputError(
-                f"{where}.{name} = {value!r}: a range {{ low = ..., high = ... }} or a list of values is needed"
+                f"{where}.{name} = {value!r}: a range or a list of values is needed. Write {{ low = ..., high = ... }} or [..., ...]."
             )
         try:
             space[name] = choice = Choice(value)
         except TypeError as error:
             raise InputError(f"{where}.{name} = {value!r}: {error}") from None
         if len(choice.texts) < 2 or len(set(choice.texts)) < len(choice.texts):
-            raise InputError(f"{where}.{name} = {list(value)!r}: two or more different values are needed")
+            raise InputError(
+                f"{where}.{name} = {list(value)!r}: the list needs at least two values, all different. Change the list."
+            )
     return space
 
 
 def fitting_space(
     space: Space, kind: type[BaseModel], own: Mapping[str, Any], where: str
 ) -> dict[str, Range | Choice]:
-    """The space for the options of a family, ends of whole numbers where options are whole; each end and value is taken by them.
+    """Return the space for the options of a family.
 
-    kind  the family's options
-    own   those that are given: of trial 0, which the space has to hold
+    The ends of a range for a whole-number option are whole numbers. Every end and every value must be valid
+    for its option.
 
-    Errors: `InputError` for an option that there is not, an end that it does not take, and where what is given is not in the space.
+    Args:
+        space: The ranges and choices by option.
+        kind: The `Options` class of the family.
+        own: The options of trial 0, which the space must contain.
+        where: The place of the space, as the start of error messages.
+
+    Returns:
+        The ranges and choices by option, in the types of the options.
+
+    Raises:
+        InputError: When an option is unknown, when an end or value is not valid for its option, or when the
+            space does not contain trial 0.
     """
     given = checked(kind, own, where)
     found: dict[str, Range | Choice] = {}
@@ -106,8 +139,8 @@ def fitting_space(
         if usual not in part:
             said = "given" if name in own else "its default"
             raise InputError(
-                f"{where}.{name}: {part} leaves out {json.dumps(usual)}, which is {said} and is tried first: widen it, or set {name} to "
-                "a value in it"
+                f"{where}.{name}: {part} leaves out {json.dumps(usual)}, which is {said} and the value of trial 0. Widen the space, or "
+                f"set {name} to a value in the space."
             )
         found[name] = part
     return found
@@ -117,15 +150,17 @@ def _of_numbers(part: Range, types: set[Any], where: str) -> Range:
     if float in types:
         return part.model_copy(update={"low": float(part.low), "high": float(part.high)})
     if int not in types:
-        raise InputError(f"{where} = {part}: the option is no number; give a list of values")
+        raise InputError(f"{where} = {part}: the option is not a number. Give a list of values.")
     for end in part.ends:
         if not isinstance(end, int):
-            raise InputError(f"{where} = {part}: the option is a whole number, and {end} is none")
+            raise InputError(
+                f"{where} = {part}: the option is a whole number, but {end} is not. Give whole numbers."
+            )
     return part
 
 
 def _plain_types(annotation: Any) -> set[Any]:
-    """The types that an annotation is made of: {int, NoneType} of `int | None`."""
+    """Return the types that an annotation consists of: {int, NoneType} for `int | None`."""
     if get_origin(annotation) is Annotated:
         return _plain_types(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):

@@ -1,4 +1,4 @@
-"""The rows of a data set as tensors: batches by number, and chunks of all of them in order."""
+"""The rows of a data set as tensors: batches by number, and chunks of all rows in order."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from probgen.contract.sizes import cut, shards_of, sizes_of
 from probgen.contract.world import World
 from probgen.errors import PluginError
 
-BLOCK = 4096  # rows that are read from disk together; fewer where rows are large
-WINDOW = 256 << 20  # bytes of `x` that are shuffled together; smaller data sets are one window
+BLOCK = 4096  # rows that are read from disk together; fewer if rows are large
+WINDOW = 256 << 20  # bytes of `x` that are shuffled together; a smaller data set is one window
 
 
 def _moments_of(x: Tensor, w: Tensor) -> Tensor:
-    """Sum of weights, mean, and sum of squares about it, of rows x: (3, dimension), float64."""
+    """Return the sum of weights, the mean and the sum of squared deviations of x: (3, dimension), float64."""
     x, w = x.double(), w.double().expand_as(x)
     part = w.sum(0)
     mean = (w * x).sum(0) / part.clamp(min=1e-300)
@@ -31,7 +31,13 @@ def _moments_of(x: Tensor, w: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Moments:
-    """Of each dimension of x, flattened: n (the sum of weights), mean, variance; all (dimension,), float64."""
+    """Weighted moments of each dimension of the flattened x: (dimension,), float64.
+
+    Attributes:
+        n: The sum of weights: (dimension,).
+        mean: The mean: (dimension,).
+        variance: The variance: (dimension,).
+    """
 
     n: Tensor
     mean: Tensor
@@ -39,15 +45,28 @@ class Moments:
 
     @staticmethod
     def of(parts: Iterable[tuple[Tensor, Tensor]]) -> Moments:
-        """Of rows x: (row, dimension), and their weights, of the same shape or (row, 1), part by part.
+        """Return the moments of rows that are given part by part.
 
-        One pass (Chan, Golub & LeVeque 1983), so that an offset of many deviations costs no digits.
+        The method needs one pass (Chan, Golub & LeVeque 1983). An offset of many deviations costs no digits.
+
+        Args:
+            parts: Pairs of rows x (row, dimension) and weights of the same shape or (row, 1).
+
+        Returns:
+            The moments of all rows.
         """
         return Moments.joined(_moments_of(x, w) for x, w in parts)
 
     @staticmethod
     def joined(parts: Iterable[Tensor]) -> Moments:
-        """Of what `_moments_of` has of parts."""
+        """Return the moments of all rows from the moments of parts.
+
+        Args:
+            parts: The results of `_moments_of`: (3, dimension) each.
+
+        Returns:
+            The moments of all rows.
+        """
         total = mean = square = torch.zeros((), dtype=torch.float64)
         for part, part_mean, part_square in parts:
             both = (total + part).clamp(min=1e-300)
@@ -59,29 +78,36 @@ class Moments:
 
     @property
     def varies(self) -> Tensor:
-        """Whether a dimension varies, beyond the rounding of a sum: (dimension,)."""
+        """Whether a dimension varies by more than the rounding of a sum: (dimension,)."""
         return self.variance.sqrt() > 1e-12 * self.mean.abs()
 
     @property
     def scale(self) -> Tensor:
-        """Standard deviations: (dimension,); 1 for a dimension that never varies."""
+        """The standard deviations: (dimension,); 1 for a dimension that does not vary."""
         return torch.where(self.varies, self.variance.sqrt(), 1)
 
     @property
     def units(self) -> Tensor:
-        """Variances: (dimension,); for a dimension that never varies the mean of the others', 1 if there are none."""
+        """The variances: (dimension,).
+
+        A dimension that does not vary has the mean of the other variances, or 1 if no dimension varies.
+        """
         varies = self.varies
         others = self.variance[varies].mean() if varies.any() else 1.0
         return torch.where(varies, self.variance, others)
 
     @property
     def shared_scale(self) -> Tensor:
-        """One standard deviation for all dimensions, each about its own mean: ()."""
+        """The standard deviation of all dimensions together, each about its own mean: ()."""
         deviation = ((self.n * self.variance).sum() / self.n.sum().clamp(min=1)).sqrt()
         return torch.where(deviation > 1e-12 * self.mean.abs().max(), deviation, 1)
 
     def pooled(self) -> Moments:
-        """Of all numbers together: (1,) each."""
+        """Return the moments of the numbers of all dimensions together.
+
+        Returns:
+            The pooled moments: (1,) each.
+        """
         n = self.n.sum()
         mean = (self.n * self.mean).sum() / n
         variance = (self.n * (self.variance + (self.mean - mean).square())).sum() / n
@@ -89,22 +115,40 @@ class Moments:
 
 
 class Rows:
-    """Data that a family is fitted to.
+    """The data that a family is fitted to.
 
-    n            how many rows; one of weight 0 is none
-    event        what one row is
-    dataset      the data as given, without rows of weight 0: `x (row, ...)`, and what goes with it
-    mean_weight  of the rows; 1 where they have no weights
-    valid        the rows to choose by (early stop), or None
-    world        the processes of the fit, which share what has to be done with all rows
+    Batches and chunks are tensors by name, on the device of the run:
 
-    Batches and chunks are tensors by name, on the run's device: `x` (`real`, `count` and `mixed` in `x_dtype`, `binary` and `integer` in
-    the run's dtype, `token` as int64), `observed` (bool; `x` is 0 where it is False), `weight`, `length` (int64), the conditions of
-    `event.given` and their lengths, and where it is asked for in `beside`, a `label` that is not known of every row (int64; -1 where it is not).
-    `pair` (row, ...), where it is asked for: what x is of the other kind, which scores are held against and nothing is learned of.
-    Where the event has attributes, `attribute` (row, factor), float64, NaN where one is not known.
+        x          in `x_dtype` (`real`, `count`, `mixed`), `dtype` (`binary`, `integer`) or int64 (`token`)
+        observed   bool; x is 0 where it is False
+        weight     row weights: (row,)
+        length     lengths of rows: (row,), int64
+        label      only if "label" is in `beside` and not a condition: int64, -1 for an unknown label
+        attribute  only if the event has attributes: (row, factor), float64, NaN for an unknown value
+        pair       only if "pair" is in `beside`: x as an image of another kind, for scores only
 
-    Images of any size come in chunks of one size; for batches of them patches are cut (`contract.patches`).
+    The conditions of `event.given` and their lengths are included. Chunks of images of any size have rows of
+    one size each; `contract.patches` makes batches of such images.
+
+    Args:
+        dataset: The data: `x (row, ...)` and the variables that belong to it.
+        event: The description of one row.
+        missing: Whether x has missing values (NaN).
+        seed: The seed of the order of batches.
+        device: The device of batches and chunks.
+        dtype: The dtype of the run.
+        x_dtype: The dtype of real x; by default `dtype`.
+        valid: The validation rows of early stopping, or None.
+        beside: The inputs in addition to x that the family accepts.
+        world: The processes of the fit; by default this process alone.
+
+    Attributes:
+        n: The number of rows with a weight above 0.
+        event: The description of one row.
+        dataset: The data without rows of weight 0: `x (row, ...)` and the variables that belong to it.
+        mean_weight: The mean weight of the rows; 1 for rows without weights.
+        valid: The validation rows of early stopping, or None.
+        world: The processes of the fit, which share the work on all rows.
     """
 
     def __init__(
@@ -152,16 +196,23 @@ class Rows:
 
     @property
     def seed(self) -> int:
-        """Of the order of batches."""
+        """The seed of the order of batches."""
         return self._seed
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the variables that batches and chunks have."""
+        """The names of the variables in batches and chunks."""
         return tuple(self._names)
 
     def some(self, rows: np.ndarray) -> Rows:
-        """Some of the rows, by number, shuffled by themselves."""
+        """Return a subset of the rows, which is shuffled independently.
+
+        Args:
+            rows: The numbers of the rows.
+
+        Returns:
+            The subset.
+        """
         other = copy.copy(self)
         other.dataset, other.n = self.dataset.isel(row=rows), len(rows)
         other._window_rows = min(other.n, self._window_rows)
@@ -169,20 +220,41 @@ class Rows:
         return other
 
     def reseeded(self, seed: int) -> Rows:
-        """The same rows, shuffled by another seed: for several fits that go on at once."""
+        """Return the same rows in the order of another seed, for several simultaneous fits.
+
+        Args:
+            seed: The seed of the order of batches.
+
+        Returns:
+            The same rows with another order of batches.
+        """
         other = copy.copy(self)
         other._seed, other._kept = seed, None
         return other
 
     def batch(self, t: int, size: int, stage: str = "fit") -> dict[str, Tensor]:
-        """Batch number t of `size` rows: a function of (seed, stage, t) alone.
+        """Return batch number t of `size` rows, a function of (seed, stage, t) alone.
 
-        Batches follow one another through a shuffled epoch and on into the next, so that every row comes once an
-        epoch whatever the size. A data set larger than a window is shuffled as blocks of 4,096 rows and then
-        within a window (single rows from disk cost thirty times as much as slices).
+        Batches pass through a shuffled epoch and continue into the next epoch. Every row occurs once per
+        epoch for any batch size. A data set larger than a window is shuffled as blocks of 4,096 rows first,
+        and then within a window.
+        Single rows from disk would take thirty times as long as slices.
+
+        Args:
+            t: The number of the batch, from 0.
+            size: Rows per batch; at most the number of rows.
+            stage: The stage of the fit; each stage has its own order.
+
+        Returns:
+            The tensors of the batch by name: (row, ...).
+
+        Raises:
+            PluginError: When the rows are images of several sizes.
         """
         if "size" in self.dataset:
-            raise PluginError("rows of several sizes have no batches: cut patches of them, contract.patches")
+            raise PluginError(
+                "batch: rows of several sizes cannot form a batch. Use patches (probgen.contract.patches)."
+            )
         size = min(size, self.n)
         parts, start, end = [], t * size, (t + 1) * size
         while start < end:
@@ -198,7 +270,16 @@ class Rows:
         return self.ready(whole)
 
     def chunks(self, size: int = 4096) -> Iterator[dict[str, Tensor]]:
-        """All rows in order, `size` at a time, of any size fewer. They may be views of the data: to be read, not written to."""
+        """Yield all rows in order, `size` rows at a time.
+
+        Chunks of images of any size may be smaller. Chunks may be views of the data: do not modify them.
+
+        Args:
+            size: The number of rows in a chunk.
+
+        Yields:
+            The tensors of the chunk by name: (row, ...).
+        """
         if self.event.any_size:
             sizes = sizes_of(self.dataset)
             for rows in shards_of(sizes, self.event.channels, size):
@@ -216,12 +297,23 @@ class Rows:
                 yield self.ready({name: tensor[inner : inner + size] for name, tensor in tensors.items()})
 
     def blocks(self, size: int = 4096) -> Blocks:
-        """The chunks of `chunks(size)` by number, where rows are of one size."""
+        """Return the chunks of `chunks(size)` by number, for rows of one size.
+
+        Args:
+            size: The number of rows in a chunk.
+
+        Returns:
+            The chunks as a sequence.
+        """
         return Blocks(self, size)
 
     @torch.no_grad()
     def moments(self) -> Moments:
-        """Weighted mean and variance of each dimension of x over all rows, of what is observed, in float64."""
+        """Return the weighted mean and variance of each dimension of x over the observed values of all rows.
+
+        Returns:
+            The moments: (dimension,), float64.
+        """
         if self.event.any_size:
             return Moments.of(map(_weighted, self.chunks()))
         blocks, size = self.blocks(), self.event.size
@@ -229,16 +321,24 @@ class Rows:
         return Moments.joined(part.view(3, size) for part in each)
 
     def between(self, start: int, end: int) -> dict[str, Tensor]:
-        """Rows by number, as chunks are; what is not in memory is read."""
+        """Return the rows `start` to `end` - 1 as a chunk, from memory or from the file.
+
+        Args:
+            start: The number of the first row.
+            end: The number after the last row.
+
+        Returns:
+            The tensors by name: (row, ...).
+        """
         if self._window_rows == self.n:
             return self.ready({name: tensor[start:end] for name, tensor in self._all().items()})
         return self.ready(self._read(slice(start, end)))
 
     def _window(self, stage: str, epoch: int, window: int) -> tuple[dict[str, Tensor], Tensor]:
-        """The rows of a window, as they are stored, and the order to take them in."""
+        """Return the stored rows of a window, and their order."""
         wanted = (stage, epoch, window)
         if self._kept is None or self._kept[0] != wanted:
-            self._kept = None  # let go of the old window before the new one is read
+            self._kept = None  # frees the old window before the new one is read
             tensors = self._all() if self._window_rows == self.n else self._blocks(*wanted)
             order = self._shuffled(len(tensors["x"]), "rows", *wanted)
             self._kept = (wanted, tensors, order)
@@ -246,12 +346,12 @@ class Rows:
 
     def _blocks(self, stage: str, epoch: int, window: int) -> dict[str, Tensor]:
         blocks = self._shuffled(-(-self.n // self._block), "blocks", stage, epoch)
-        # the last block of the data may be short; put last, it leaves all windows but the last one full
+        # the last block of the data may be short: in the last place, it leaves all other windows full
         blocks = torch.cat([blocks[blocks != len(blocks) - 1], torch.tensor([len(blocks) - 1])])
         each = self._window_rows // self._block
         picked = sorted(blocks[window * each : (window + 1) * each].tolist())
         rows = [slice(b * self._block, min((b + 1) * self._block, self.n)) for b in picked]
-        whole: dict[str, Tensor] = {}  # put together as they are read: never twice in memory
+        whole: dict[str, Tensor] = {}  # filled part by part, so that no block is in memory twice
         done = 0
         for part in map(self._read, rows):
             n = len(part["x"])
@@ -275,12 +375,27 @@ class Rows:
         return {name: as_tensor(part[name].values) for name in self._names}
 
     def ready(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Parts of these data that somebody else has cut out, as batches and chunks are."""
+        """Return tensors of these data in the dtypes and on the device of batches.
+
+        Args:
+            tensors: Stored values by name: (row, ...).
+
+        Returns:
+            The tensors as batches contain them.
+        """
         return ready(tensors, self.event, self._missing, self._device, self._dtype, self._x_dtype)
 
 
 class Blocks:
-    """Rows i size up to (i + 1) size, by number: n of them."""
+    """The chunks of rows by number: chunk i has the rows i size to (i + 1) size - 1.
+
+    Args:
+        rows: The rows.
+        size: The number of rows in a chunk.
+
+    Attributes:
+        n: The number of chunks.
+    """
 
     def __init__(self, rows: Rows, size: int):
         self.rows, self.size, self.n = rows, size, -(-rows.n // size)
@@ -290,7 +405,7 @@ class Blocks:
 
 
 def _weighted(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """x, flattened, and its weights: 0 where it is not observed."""
+    """Return the flattened x and its weights, which are 0 for missing values."""
     x = batch["x"].flatten(1)
     w = batch["weight"].double()[:, None] if "weight" in batch else torch.ones_like(x[:, :1])
     return x, w * batch["observed"].flatten(1) if "observed" in batch else w
@@ -304,7 +419,21 @@ def ready(
     dtype: torch.dtype,
     x_dtype: torch.dtype,
 ) -> dict[str, Tensor]:
-    """Tensors as a hook gets them: dtypes and device as said at `Rows`, NaN turned into `observed`."""
+    """Return tensors as a hook receives them.
+
+    `Rows` describes the dtypes. NaN in x becomes 0, with `observed` False.
+
+    Args:
+        tensors: Stored values by name: (row, ...).
+        event: The description of one row.
+        missing: Whether x may have missing values (NaN).
+        device: The device of the results.
+        dtype: The dtype of the run.
+        x_dtype: The dtype of real x.
+
+    Returns:
+        The tensors by name: (row, ...).
+    """
     out = {}
     for name, tensor in tensors.items():
         if name == "label" and name not in event.given:
@@ -319,7 +448,7 @@ def ready(
         )
         whole = support == "token" or name == "length" or name in event.lengths
         kind = x_dtype if name in ("x", "pair") and support in ("real", "mixed", "count") else dtype
-        kind = torch.float64 if name == "attribute" else kind  # in units of their own
+        kind = torch.float64 if name == "attribute" else kind  # attributes have their own units
         wanted = torch.bool if name == "observed" else torch.int64 if whole else kind
         out[name] = tensor.to(device, wanted)
     if missing:
@@ -333,7 +462,14 @@ _UNKNOWN_TO_TORCH = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64,
 
 
 def as_tensor(values: np.ndarray) -> Tensor:
-    """An array as a tensor, without a copy where torch can read it as it lies."""
+    """Return an array as a tensor, without a copy if torch can read its memory.
+
+    Args:
+        values: Numbers of any dtype; dtypes that torch lacks are converted to larger ones.
+
+    Returns:
+        The tensor.
+    """
     native = values.dtype.newbyteorder("=")
     dtype = np.dtype(_UNKNOWN_TO_TORCH.get(native.name, native))
     values = np.ascontiguousarray(values, dtype=dtype)
@@ -341,11 +477,26 @@ def as_tensor(values: np.ndarray) -> Tensor:
 
 
 def numpy_dtype(dtype: torch.dtype) -> type[np.float32 | np.float64]:
-    """NumPy's name for the dtype of a run."""
+    """Return the NumPy dtype for the dtype of a run.
+
+    Args:
+        dtype: torch.float64 or torch.float32.
+
+    Returns:
+        `np.float64` or `np.float32`.
+    """
     return np.float64 if dtype == torch.float64 else np.float32
 
 
 def evenly(dataset: xr.Dataset, n: int | None) -> xr.Dataset:
-    """At most n rows, evenly spaced, since a file may be sorted; all of them for None."""
+    """Return at most n rows at even distances, because a file may be sorted.
+
+    Args:
+        dataset: Rows with dimension `row`.
+        n: The largest number of rows; None for all rows.
+
+    Returns:
+        The selected rows.
+    """
     rows = dataset.sizes["row"]
     return dataset if n is None or n >= rows else dataset.isel(row=np.arange(n) * rows // n)

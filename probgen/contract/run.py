@@ -1,4 +1,4 @@
-"""What a hook is handed: seeds, device, and the loop of a fit with its journal, checkpoints and signals."""
+"""The call of a hook: seeds, device, and the training loop with its journal, checkpoints and signals."""
 
 from __future__ import annotations
 
@@ -31,32 +31,54 @@ from probgen.store.journal import Journal, read_journal
 from probgen.store.trees import arrays_of
 
 STAGE = re.compile(r"[A-Za-z0-9_-]+")
-BESIDE = {"stage", "step", "seconds", "sent", "rounds", "crc"}  # in lines of the journal, and no metrics
-# metrics of these names are in nats a row
+BESIDE = {"stage", "step", "seconds", "sent", "rounds", "crc"}  # fields of journal lines that are not metrics
+# metrics with these names are in nats per row
 NATS = ("loss", "valid_loss", "reconstruction", "kl", "log_likelihood", "objective", "elbo")
 
 
-# why a stage that used up its steps has converged (True), has not (False), or nobody knows (None), from its metrics (step,)
+# The convergence test of a stage that took all its steps: from the metrics (step,), whether the stage has converged
+# (None: unknown), and the reason.
 Judge = Callable[[Mapping[str, np.ndarray]], tuple[bool | None, str]]
 
 
 class Stateful(Protocol):
-    """Whatever has a state: a network, an optimizer, an average, the best weights so far, a count of patience."""
+    """An object with a state: a network, an optimizer, an average, the best weights, a patience counter."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as nested dicts, lists and tuples of tensors, arrays, numbers, text and None."""
+        ...
 
-    def load_state_dict(self, state_dict: Any, /) -> Any: ...
+    def load_state_dict(self, state_dict: Any, /) -> Any:
+        """Set the state to a result of `state_dict`."""
+        ...
 
 
 class Run:
-    """One call of a hook: the only thing that knows devices and processes.
+    """One call of a hook, with its seed, its device and its training loop.
 
-    seed, device, dtype   as asked for; `dtype` is that of parameters and of real data
-    world                 the processes of a fit
-    parts, part, share    of each batch whose gradient is worked out (`descend`): how many, which one is being done, and how much of the batch it is
-    stage, t, steps       the stage and step that `train` is in, and how many steps it may take
-    converged             of each stage whether it has, as far as its algorithm can say
-    notes                 what a user should know of the result, a sentence each; a family may add some
+    Args:
+        seed: The seed of all random numbers of the call.
+        device: The device for parameters and data.
+        dtype: The dtype of parameters and of real data.
+        folder: The folder for the journal and the checkpoints; None to store nothing.
+        out: The folder that messages name if this process does not write it.
+        tell: A function that notifies observers.
+        world: The processes of the fit; by default this process alone.
+        parts: The number of parts in which `descend` computes the gradient of a batch.
+
+    Attributes:
+        seed: The seed of all random numbers of the call.
+        device: The device for parameters and data.
+        dtype: The dtype of parameters and of real data.
+        world: The processes of the fit.
+        parts: The number of parts in which `descend` computes the gradient of a batch.
+        part: The number of the part that is being computed.
+        share: The share of the batch that this part has, from 0 to 1.
+        stage: The stage that `train` executes.
+        t: The step that `train` executes, from 0.
+        steps: The largest number of steps of the stage.
+        converged: By stage, whether it has converged; None if its algorithm cannot determine this.
+        notes: Sentences that a user should read about the result. A family may append sentences.
     """
 
     def __init__(
@@ -72,7 +94,7 @@ class Run:
         parts: int = 1,
     ):
         self.world, self.parts, self.part, self.share = world or World(), parts, 0, 1.0
-        self._turn = 0  # descents of this step
+        self._turn = 0  # number of descents in this step
         self.seed, self.device, self.dtype = seed, torch.device(device), dtype
         self.stage, self.t, self.steps = "", 0, 0
         self.converged: dict[str, bool | None] = {}
@@ -97,19 +119,41 @@ class Run:
     # randomness
 
     def key(self, *name: object) -> int:
-        """A seed of 32 bits for somebody else's generator: a function of the run's seed and `name`."""
+        """Return a seed for a generator of another library: a function of the run's seed and `name`.
+
+        Args:
+            *name: Names and numbers that identify the use of the seed.
+
+        Returns:
+            A seed of 32 bits.
+        """
         return key(self.seed, *name) % 2**32
 
     def numpy(self, *name: object) -> np.random.Generator:
-        """A NumPy generator of its own: a function of the run's seed and `name`."""
+        """Return a new NumPy generator, seeded with a function of the run's seed and `name`.
+
+        Args:
+            *name: Names and numbers that identify the use of the generator.
+
+        Returns:
+            The generator.
+        """
         return np.random.default_rng(key(self.seed, *name))
 
     # processes
 
     def sum(self, n: int, block: Callable[[int], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """block(0) + ... + block(n - 1) by name, each done by one of the processes: the same bits however many there are.
+        """Return block(0) + ... + block(n - 1) by name, computed by all processes.
 
-        What a block gives follows from its number alone, and all give tensors of the same shapes. n is at least 1.
+        The result is bit-identical for any number of processes.
+
+        Args:
+            n: The number of blocks, at least 1.
+            block: A function that computes the tensors of a block from its number alone. All blocks return
+                tensors of the same names, shapes and dtypes.
+
+        Returns:
+            The sums by name.
         """
         like: dict[str, Tensor] = {}
 
@@ -132,20 +176,29 @@ class Run:
     def descend(
         self, nets: Iterable[nn.Module], weights: Sequence[Tensor], work: Callable[[], Mapping[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """The gradient of the mean loss of a batch, left in the weights; and what `work` returns, of the whole batch.
+        """Compute the gradient of the mean loss of a batch.
 
-        nets     whose buffers `work` may change: what the parts leave is averaged
-        weights  that the gradient is of
-        work     takes its rows by `run.rows(batch)`, leaves the gradient of their mean loss in the weights, and returns numbers, which are
-                 averaged, and tensors (row, ...), which are put together
+        The gradient is stored in `grad` of the weights. If the batch has several parts, each part is computed
+        by one of the processes. The generators of a part are seeded with (seed, stage, t, number of earlier
+        descents in the step, part). If there is one part, it is the whole batch, and no generator is seeded.
 
-        A batch of several parts has generators of its own for each of them, seeded with (seed, stage, t, descents before in the step, part); each is
-        done by one of the processes. One part is the batch, and nothing is seeded anew. Errors: `InputError` for more processes than parts.
+        Args:
+            nets: The modules whose buffers `work` may change; the changes by the parts are averaged.
+            weights: The parameters for which the gradient is computed.
+            work: A function that selects its rows with `run.rows(batch)` and stores the gradient of their
+                mean loss in the weights. `work` returns numbers, which are averaged, and tensors (row, ...),
+                which are concatenated.
+
+        Returns:
+            The results of `work` for the whole batch, by name.
+
+        Raises:
+            InputError: When there are more processes than parts.
         """
         turn, self._turn = self._turn, self._turn + 1
         if self.world.size > self.parts:
             raise InputError(
-                f"parts = {self.parts}: {self.world.size} processes are more than a batch has parts; take {self.parts} or fewer, or begin anew with parts = {self.world.size}"
+                f"parts = {self.parts}: {self.world.size} processes are more than the parts of a batch. Use at most {self.parts} processes, or start a new fit with parts = {self.world.size}."
             )
         if self.parts == 1:
             return dict(work())
@@ -154,18 +207,26 @@ class Run:
     def rows(
         self, batch: Mapping[str, Tensor], counts: Callable[..., Tensor] | None = None, unit: int = 1
     ) -> dict[str, Tensor]:
-        """The rows of the part that is being done.
+        """Return the rows of the part that is being computed.
 
-        batch   tensors (row, ...), by name
-        counts  of some rows, named as they are, what they count in means of the loss; by default their weights, or how many they are
-        unit    rows that stay together
+        Args:
+            batch: The tensors of the batch by name: (row, ...).
+            counts: A function of tensors of rows by name that returns the weight of these rows in the mean loss.
+                The default is the sum of row weights, or the number of rows without weights.
+            unit: The number of consecutive rows that stay in one part.
+
+        Returns:
+            The tensors of the part by name.
+
+        Raises:
+            InputError: When the batch has fewer rows, or groups of `unit` rows, than parts.
         """
         if self.parts == 1:
             return dict(batch)
         n = len(next(iter(batch.values()))) // unit
         if n < self.parts:
             raise InputError(
-                f"parts = {self.parts}: a batch of {n * unit} rows has fewer{'' if unit == 1 else f' than so many times {unit}'}"
+                f"parts = {self.parts}: a batch of {n * unit} rows has fewer {'rows' if unit == 1 else f'groups of {unit} rows'}. Use fewer parts, or a larger batch."
             )
         rows = slice(n * self.part // self.parts * unit, n * (self.part + 1) // self.parts * unit)
         found = {name: tensor[rows] for name, tensor in batch.items()}
@@ -184,17 +245,33 @@ class Run:
         stage: str = "fit",
         judge: Judge | None = None,
     ) -> None:
-        """Call `step(0)`, `step(1)`, ... up to `steps` times, or until its metrics have a true `done`.
+        """Call `step(0)`, `step(1)`, ... up to `steps` times, or until the metrics have a true `done`.
 
-        Everything that step t depends on is in `keep`, or follows from t: torch's generator is seeded with
-        (seed, stage, t) before each step. So a fit that was interrupted anywhere goes on to the same bits. A stage
-        that had ended is restored and skipped. A stage that ends before its steps do has converged; of one that does not
-        `judge` says whether it has, where the algorithm has one: the losses of a game say nothing. Errors: `DivergedError` where a metric is not finite; `Interrupted`
-        after the step in which a signal came, when everything is saved.
+        The state on which step t depends is in `keep` or follows from t: torch's generator is seeded with
+        (seed, stage, t) before each step. A fit that was interrupted after any step can therefore be resumed
+        with bit-identical results. A stage that had ended is restored and skipped. A stage that ends before
+        its last step has converged. For a stage that takes all its steps, `judge` determines from the history
+        whether it has converged.
+
+        Args:
+            step: A function of the step number t that trains one step and returns metrics by name.
+            steps: The largest number of steps.
+            keep: By name, the objects whose state the checkpoints store: networks, optimizers, averages.
+                Every resume needs the same names.
+            stage: The name of the stage, unique in the fit: letters, digits, "-" and "_".
+            judge: The convergence test of the algorithm; None for an algorithm without a test, such as a
+                game.
+
+        Raises:
+            PluginError: When the name of a stage or of a metric is not permitted.
+            DivergedError: When a metric or a kept array is not finite.
+            RunError: When the run cannot be written, or when processes have different numbers.
+            FileError: When a checkpoint is damaged, or its names are not those of `keep`.
+            Interrupted: After the step in which a signal came; the checkpoint is then written.
         """
         if not STAGE.fullmatch(stage) or stage in self._stages:
             raise PluginError(
-                f"stage {stage!r}: each stage of a fit needs a name of its own, of letters, digits, '-', '_'"
+                f"stage = {stage!r}: the name is used twice, or has other characters than letters, digits, '-' and '_'. Give each stage its own name."
             )
         self._stages.add(stage)
         self.stage, self.steps = stage, steps
@@ -217,7 +294,10 @@ class Run:
         seed_torch(key(self.seed, stage, "after"))
 
     def _heard(self) -> tuple[bool, bool]:
-        """Whether a process was told to stop, and whether a checkpoint is due: all stop and save after the same step."""
+        """Return whether a process received a signal, and whether a checkpoint is due.
+
+        All processes return the same values.
+        """
         stop = self._signal is not None
         due = self._folder is not None and time.monotonic() - self._saved >= self._pause
         if self.world.size == 1:
@@ -226,7 +306,10 @@ class Run:
         return bool(said[0]), bool(said[1])
 
     def _conclude(self, t: int, judge: Judge | None) -> None:
-        """Whether the stage has converged: from its history alone, so that a fit that went on says the same."""
+        """Store whether the stage has converged.
+
+        Only the history is used, so that a resumed fit has the same result.
+        """
         self.converged[self.stage] = None
         if judge is None:
             return
@@ -235,7 +318,7 @@ class Run:
         if not converged:
             of = "" if self.stage == "fit" else f"{self.stage}: "
             self.notes.append(
-                f"{of}{'not converged' if converged is False else 'nobody knows whether it converged'}: {why}"
+                f"{of}{'not converged' if converged is False else 'convergence is unknown'}: {why}"
             )
 
     def _metrics(self, stage: str) -> dict[str, np.ndarray]:
@@ -246,13 +329,15 @@ class Run:
     def _check(self, metrics: Mapping[str, float], keep: Mapping[str, Stateful], t: int) -> None:
         for name, value in metrics.items():
             if name in BESIDE:
-                raise PluginError(f"{self.stage}: a metric cannot be called {name!r}")
+                raise PluginError(
+                    f"{self.stage}: the metric name {name!r} is reserved. Give the metric another name."
+                )
             if not math.isfinite(value):
                 culprit = first_not_finite({n: kept.state_dict() for n, kept in keep.items()})
                 also = f"; the first array that is not finite is {culprit!r}" if culprit else ""
                 raise DivergedError(
                     f"{self.stage} step {t}: {name} is {value}{also}. A lower learning_rate, or more "
-                    "regularization, may help"
+                    "regularization, may help."
                 )
 
     def _record(self, t: int, metrics: dict[str, float]) -> None:
@@ -276,7 +361,7 @@ class Run:
         culprit = first_not_finite(state)
         if culprit is not None:
             raise DivergedError(
-                f"{self.stage} step {t}: {culprit!r} is not finite; the last checkpoint is kept"
+                f"{self.stage} step {t}: {culprit!r} is not finite; the last checkpoint is kept. A lower learning_rate may help."
             )
         structure = {"step": t, "ended": ended, "state": flatten(state, arrays)}
         self._check_same(arrays, t)
@@ -287,7 +372,7 @@ class Run:
                 self._saved = time.monotonic()
 
     def _check_same(self, arrays: list[np.ndarray], t: int) -> None:
-        """Errors: `RunError` where processes have come to different numbers, as other machines or libraries may make them."""
+        """Raise `RunError` if processes have different numbers, for example because of other libraries."""
         if self.world.size == 1:
             return
         digest = digest_of({str(i): array for i, array in enumerate(arrays)})
@@ -295,12 +380,12 @@ class Run:
         other = (all_of_them != all_of_them[0]).nonzero()
         if len(other):
             raise RunError(
-                f"{self.stage} step {t}: process {int(other[0])} has other numbers than process 0, which has another processor, library or number of "
-                "threads; the last checkpoint is kept"
+                f"{self.stage} step {t}: process {int(other[0])} has other numbers than process 0; the last checkpoint is kept. Use the same "
+                "processor type, libraries and number of threads for all processes."
             )
 
     def _restore(self, stage: str, keep: Mapping[str, Stateful]) -> tuple[int, bool]:
-        """Where the stage goes on, and whether it had ended."""
+        """Return the step at which the stage continues, and whether the stage had ended."""
         with self.world.agreed():
             content = self._folder.restore(stage) if self._folder is not None else None
         content = self.world.from_first(content)
@@ -309,7 +394,9 @@ class Run:
         structure, arrays = arrays_of(content, f"the checkpoint of stage {stage!r}")
         state = unflatten(structure["state"], arrays)
         if state.keys() != keep.keys():
-            raise FileError(f"the checkpoint of stage {stage!r} keeps {sorted(state)}, not {sorted(keep)}")
+            raise FileError(
+                f"the checkpoint of stage {stage!r} stores {sorted(state)}, but the family needs {sorted(keep)}. Start a new fit."
+            )
         for name, kept in keep.items():
             kept.load_state_dict(state[name])
         t = int(structure["step"])
@@ -320,9 +407,13 @@ class Run:
 
     @contextmanager
     def minding_signals(self) -> Iterator[None]:
-        """Let SIGINT and SIGTERM end the fit after the step; a second one ends it at once.
+        """Let SIGINT and SIGTERM end the fit after the current step; a second signal ends it immediately.
 
-        Only where there is a folder to save to, and only in the main thread (Python allows no other).
+        The context has an effect only if there is a folder for checkpoints, and only in the main thread (a
+        rule of Python).
+
+        Raises:
+            Interrupted: When a signal came after the last step.
         """
         nobody = self._folder is None and self.world.size == 1
         if nobody or threading.current_thread() is not threading.main_thread():
@@ -342,23 +433,26 @@ class Run:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-        if (
-            self._signal is not None
-        ):  # it came after the last step: what the fit had saved is enough to go on from
+        if self._signal is not None:  # it came after the last step, whose checkpoint is enough to resume from
             self._stop(len(self._lines))
 
     def _stop(self, t: int) -> None:
-        number = self._signal or signal.SIGTERM  # of another process
-        where = "" if self._out is None else f", saved in {self._out}; go on with --resume (resume=True)"
+        number = self._signal or signal.SIGTERM  # without a signal here, another process received one
+        where = "" if self._out is None else f", saved in {self._out}. Resume with --resume (resume=True)."
         raise Interrupted(
             f"{signal.Signals(number).name}: {self.stage} stopped after step {t} of {self.steps}{where}",
             number,
         )
 
-    # what is left of it
+    # results
 
     def history(self) -> xr.Dataset:
-        """The metrics of every step: dimension `step`, with coordinates `step` (within its stage) and `stage`."""
+        """Return the metrics of every step.
+
+        Returns:
+            A variable (step,) per metric, with the coordinates `step` (its number within the stage) and
+            `stage`.
+        """
         names = sorted({name for line in self._lines for name in line} - BESIDE)
         variables = {
             name: (
@@ -375,13 +469,17 @@ class Run:
         return xr.Dataset(variables, coordinates)
 
     def close(self) -> None:
-        """Let go of the journal."""
+        """Close the journal."""
         if self._journal is not None:
             self._journal.close()
 
 
 def _together(like: Mapping[str, Tensor]) -> dict[torch.dtype, list[str]]:
-    """Which tensors are summed as one, and as what: all where they are few numbers, which one round carries; else those of one type."""
+    """Return the groups of tensors that are summed as one tensor, by their common dtype.
+
+    All tensors form one group if they hold few numbers, which one round transfers; otherwise tensors of one
+    dtype do.
+    """
     dtypes = [value.dtype for value in like.values()]
     if sum(value.numel() for value in like.values()) <= SMALL:
         return {functools.reduce(torch.promote_types, dtypes): list(like)}
@@ -392,9 +490,11 @@ def _together(like: Mapping[str, Tensor]) -> dict[torch.dtype, list[str]]:
 
 
 def _pause() -> float:
-    """Seconds between checkpoints. Errors: `InputError`."""
+    """Return the number of seconds between checkpoints."""
     text = os.environ.get("PROBGEN_CHECKPOINT_SECONDS", "60")
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"PROBGEN_CHECKPOINT_SECONDS = {text!r}: a number of seconds is needed") from None
+        raise InputError(
+            f"PROBGEN_CHECKPOINT_SECONDS = {text!r}: a number of seconds is needed, such as 60"
+        ) from None

@@ -1,4 +1,4 @@
-"""What a score is: a number with what kind of number it is."""
+"""Scores: numbers with the kind of number that they are."""
 
 from __future__ import annotations
 
@@ -13,18 +13,26 @@ MEASURES = ("counting", "lebesgue", "mixed")
 
 
 def log_prob(values: Any, *, kind: str, estimator: str, measure: str, se: Any = None) -> xr.Dataset:
-    """Scores as a score hook returns them.
+    """Return scores in the form that a score hook returns.
 
-    values     log p(x), or a bound on it: (row,), in nats
-    kind       exact, lower_bound, upper_bound, estimate or surrogate
-    estimator  how it was got: "exact", "elbo", "iwae-5000", ...
-    measure    counting or lebesgue: of the distribution used, not of the type of the data; of a table with columns of both their product, mixed
-    se         Monte Carlo standard error of each value: (row,)
+    Args:
+        values: log p(x) or a bound on it, in nats: (row,).
+        kind: "exact", "lower_bound", "upper_bound", "estimate" or "surrogate".
+        estimator: The method of computation: "exact", "elbo", "iwae-5000", ...
+        measure: "counting" or "lebesgue": the measure of the distribution that was used, not of the type of
+            the data. "mixed" is the product of both, for a table with columns of both.
+        se: The Monte Carlo standard error of each value, in nats: (row,).
+
+    Returns:
+        A Dataset with `log_prob (row)` and, if `se` is given, `log_prob_se (row)`, in nats.
+
+    Raises:
+        ValueError: When `kind` or `measure` is not one of these names.
     """
     if kind not in KINDS:
-        raise ValueError(f"kind = {kind!r}: {', '.join(KINDS)}")
+        raise ValueError(f"kind = {kind!r}: not a kind of score. Use one of: {', '.join(KINDS)}.")
     if measure not in MEASURES:
-        raise ValueError(f"measure = {measure!r}: {', '.join(MEASURES)}")
+        raise ValueError(f"measure = {measure!r}: not a measure. Use one of: {', '.join(MEASURES)}.")
     attrs = {
         "kind": kind,
         "estimator": estimator,
@@ -43,8 +51,15 @@ def log_prob(values: Any, *, kind: str, estimator: str, measure: str, se: Any = 
 
 
 def bits_per_dim(scores: xr.Dataset) -> xr.DataArray:
-    """Negative log-likelihood in bits a dimension: -log p(x) / (event_size ln 2), one a row; the sizes of rows of several
-    lengths are `event_size` times these.
+    """Return the negative log-likelihood in bits per dimension: -log p(x) / (event_size ln 2).
+
+    The size of a row with a length of its own is its length times `event_size`.
+
+    Args:
+        scores: The scores of `probgen.score`, with `log_prob (row)` in nats.
+
+    Returns:
+        The values of the rows, in bits per dimension: (row,).
     """
     x = scores["log_prob"]
     bits = -x / (x.attrs["event_size"] * math.log(2))

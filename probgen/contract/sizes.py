@@ -1,7 +1,8 @@
 """Images of several sizes in one Dataset.
 
-`size (row, side)` says how much of height and width counts, from the first pixel; the rest of x is padding, and so is the rest of
-conditions that are images, whose sizes follow from it. A hook never sees padding: it gets rows of one size, cut to it.
+`size (row, side)` contains the height and width of each image, from the first pixel. The rest of x is
+padding, and so is the rest of conditions that are images; their sizes follow from `size`. A hook never
+receives padding: all its rows have one size and are cut to that size.
 """
 
 from __future__ import annotations
@@ -14,18 +15,28 @@ from torch import Tensor
 
 from probgen.contract.event import Event
 
-NUMBERS = 1 << 17  # of x, that a shard of images of any size holds; one image if that is larger
+# the largest number of values of x in a shard of images of any size, unless one image has more
+NUMBERS = 1 << 17
 
 
 def sizes_of(dataset: xr.Dataset) -> np.ndarray:
-    """Height and width of each row: (row, 2), int64; those of x where nothing says otherwise."""
+    """Return the height and width of each row: (row, 2), int64; without `size`, the height and width of x."""
     if "size" in dataset:
         return dataset["size"].values.astype(np.int64)
     return np.tile(dataset["x"].shape[-2:], (dataset.sizes["row"], 1)).astype(np.int64)
 
 
 def shards_of(sizes: np.ndarray, channels: int, most: int) -> Iterator[slice]:
-    """Rows that a hook gets together: of one size, at most so many, and no more than have 2^17 numbers; a rule of the format."""
+    """Yield the slices of rows that a hook receives together; these shards are a rule of the file format.
+
+    Args:
+        sizes: The height and width of each row: (row, 2).
+        channels: The number of channels.
+        most: The largest number of rows in a shard.
+
+    Yields:
+        Consecutive rows of one size, with at most 2^17 values of x unless one image has more.
+    """
     row, rows, wanted = 0, len(sizes), most
     while row < rows:
         most = min(wanted, max(1, NUMBERS // (channels * int(sizes[row].prod()))))
@@ -36,7 +47,16 @@ def shards_of(sizes: np.ndarray, channels: int, most: int) -> Iterator[slice]:
 
 
 def cut(tensors: Mapping[str, Tensor], event: Event, size: tuple[int, int]) -> dict[str, Tensor]:
-    """Rows of one size without their padding. tensors: by name, as `Rows` reads them."""
+    """Return rows of one size without their padding.
+
+    Args:
+        tensors: Tensors by name, as `Rows` reads them.
+        event: The description of one datum.
+        size: The height and width of x.
+
+    Returns:
+        The tensors by name, cut to the size.
+    """
     out = dict(tensors)
     for name in tensors:
         part = event if name in ("x", "observed", "pair") else event.given.get(name)

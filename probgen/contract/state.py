@@ -1,4 +1,8 @@
-"""State of torch objects as arrays: a module's as a Dataset, anything with a `state_dict` as a nested structure."""
+"""The state of torch objects as arrays.
+
+The state of a module becomes a Dataset; the state of any object with a `state_dict` becomes a nested
+structure.
+"""
 
 from __future__ import annotations
 
@@ -16,28 +20,48 @@ from probgen.errors import FileError
 
 
 def state_of(module: nn.Module) -> xr.Dataset:
-    """The `state_dict` of a module, names as torch gives them, dimensions from `module.dims`, and what they are from
-    `module.long_names` (the attribute `long_name`).
+    """Return the `state_dict` of a module as a Dataset.
 
-    Errors: `ValueError` for names that a file cannot hold, or dimensions that are not those of the array.
+    torch defines the names, `module.dims` the dimensions, and `module.long_names` the attributes `long_name`.
+
+    Args:
+        module: The module of a family.
+
+    Returns:
+        The arrays by name.
+
+    Raises:
+        ValueError: When a file cannot store a name, or when the dimensions do not match the array.
     """
     named, said = dims_of(module), long_names_of(module)
     variables = {}
     for name, tensor in module.state_dict().items():
         dims = named.get(name) or tuple(f"{name}_{i}" for i in range(tensor.ndim))
         if "/" in name or len(dims) != tensor.ndim or len(set(dims)) != len(dims):
-            raise ValueError(f"the array {name!r} of {tensor.ndim} dimensions, named {dims}")
+            raise ValueError(
+                f"array {name!r}: it has {tensor.ndim} dimensions, and their names are {dims}. Use names without '/', and one name per dimension."
+            )
         attrs = {"long_name": said[name]} if name in said else {}
         variables[name] = (dims, tensor.detach().cpu().numpy().copy(), attrs)
     return xr.Dataset(variables)
 
 
 def check_state(module: nn.Module, state: xr.Dataset, where: str) -> None:
-    """Whether a state has the arrays of a module and no others. Errors: `FileError` for anything that does not fit."""
+    """Check that a state has the arrays of a module and no others.
+
+    Args:
+        module: The module.
+        state: The arrays by name.
+        where: The file or model, as the start of error messages.
+
+    Raises:
+        FileError: When an array is missing, not known to the module or not finite, or when its shape or dtype
+            differs.
+    """
     wanted = module.state_dict()
     for name, tensor in wanted.items():
         if name not in state.variables:
-            raise FileError(f"{where}: the state lacks {name!r}")
+            raise FileError(f"{where}: the state has no array {name!r}, which the model needs")
         array = state[name]
         if array.shape != tuple(tensor.shape):
             raise FileError(
@@ -53,28 +77,43 @@ def check_state(module: nn.Module, state: xr.Dataset, where: str) -> None:
 
 
 def load_state(module: nn.Module, state: xr.Dataset, where: str) -> None:
-    """Put a state into a module, with the dtype that it has. Errors: `FileError` as for `check_state`."""
+    """Load a state into a module, in the dtypes of the state.
+
+    Args:
+        module: The module.
+        state: The arrays by name.
+        where: The file or model, as the start of error messages.
+
+    Raises:
+        FileError: When the state does not match the module (see `check_state`).
+    """
     check_state(module, state, where)
     arrays = {str(name): np.array(state[name].values, order="C") for name in state.variables}
     module.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)
 
 
 def digest_of(arrays: xr.Dataset | Mapping[str, Any]) -> str:
-    """SHA-256 of the names, types, shapes and bits of all arrays."""
+    """Return the SHA-256 of the names, dtypes, shapes and bits of all arrays.
+
+    Args:
+        arrays: The arrays by name.
+
+    Returns:
+        The digest in hexadecimal digits.
+    """
     whole = hashlib.sha256()
     named = arrays.variables if isinstance(arrays, xr.Dataset) else arrays
     for name in sorted(map(str, named)):
         values = np.asarray(named[name])
-        values = (
-            values.astype(str) if values.dtype == object else values
-        )  # of objects there are addresses alone
+        # an array of objects contains only addresses
+        values = values.astype(str) if values.dtype == object else values
         whole.update(f"{name} {values.dtype} {values.shape}".encode())
         whole.update(np.ascontiguousarray(values).tobytes())
     return whole.hexdigest()
 
 
 def first_not_finite(state: Any, name: str = "") -> str | None:
-    """The name of the first tensor in a nested state that is not finite, or None."""
+    """Return the name of the first tensor in a nested state that is not finite; None if all are finite."""
     if isinstance(state, torch.Tensor):
         return name if state.is_floating_point() and not bool(torch.isfinite(state).all()) else None
     if isinstance(state, Mapping):
@@ -87,7 +126,18 @@ def first_not_finite(state: Any, name: str = "") -> str | None:
 
 
 def flatten(value: Any, arrays: list[np.ndarray]) -> Any:
-    """A nested state as JSON values; its tensors go to `arrays` and are referred to by number."""
+    """Return a nested state as JSON values.
+
+    Args:
+        value: Nested dicts, lists and tuples of tensors, arrays, numbers, text and None.
+        arrays: The list to which the tensors and arrays are appended; the result refers to them by number.
+
+    Returns:
+        The JSON values.
+
+    Raises:
+        TypeError: When the state holds a value of another type.
+    """
     if isinstance(value, torch.Tensor):
         arrays.append(value.detach().cpu().numpy())
         return {"tensor": len(arrays) - 1}
@@ -106,7 +156,15 @@ def flatten(value: Any, arrays: list[np.ndarray]) -> Any:
 
 
 def unflatten(value: Any, arrays: list[np.ndarray]) -> Any:
-    """The inverse of `flatten`."""
+    """Return the nested state from the results of `flatten`.
+
+    Args:
+        value: The JSON values.
+        arrays: The tensors and arrays by number.
+
+    Returns:
+        The nested state.
+    """
     if isinstance(value, list):
         return [unflatten(item, arrays) for item in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Rows of several lengths cut into stretches of time, to be fitted to by `svi`."""
+"""Rows of several lengths cut into stretches of time, as the batches of `svi`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ from probgen.contract.rows import Rows, as_tensor
 
 
 class Streams:
-    """Stretches that follow one another: what a batch has learned to remember is what the next one goes on from.
+    """Consecutive stretches of time: each batch continues the stretches of the previous batch.
 
-    All rows, end to end, are laid into as many streams as a batch has rows; step t is the stretch number t of each. So every step
-    of time of every row comes once an epoch, and none is copied but into its batch.
+    The network keeps its memory from one batch to the next.
 
-    n       how many stretches
-    valid   rows to choose by, whole, or None
+    All rows are concatenated and divided into as many streams as a batch has rows; step t uses stretch number
+    t of each stream. Every time step of every row therefore occurs once per epoch. Values are copied only
+    into their batch.
 
-    Batches are those of `Rows`, with `length` (how much of a stretch is there), `first` (bool: nothing is remembered there) and `stream` (its number).
+    Batches have the form of `Rows`, with `length` (the number of time steps in the stretch), `first` (bool:
+    the stretch starts without memory) and `stream` (the number of the stream).
+
+    Args:
+        data: The rows.
+        size: The number of time steps in a stretch.
+
+    Attributes:
+        n: The number of stretches.
+        valid: The complete validation rows, or None.
     """
 
     def __init__(self, data: Rows, size: int):
@@ -33,7 +42,16 @@ class Streams:
         self.n = len(self._row)
 
     def batch(self, t: int, size: int, stage: str = "fit") -> dict[str, Tensor]:
-        """Batch number t of `size` stretches: a function of t alone."""
+        """Return batch number t of `size` stretches, a function of t alone.
+
+        Args:
+            t: The number of the batch, from 0.
+            size: The number of streams, one stretch each.
+            stage: Not used.
+
+        Returns:
+            The tensors of the batch by name: (row, ...).
+        """
         each = -(-self.n // size)
         chosen = (np.arange(size) * each + t % each) % self.n
         found = self._cut(chosen)
@@ -41,7 +59,7 @@ class Streams:
         return found
 
     def _cut(self, chosen: np.ndarray) -> dict[str, Tensor]:
-        x = self.data.dataset["x"].variable  # which may be in a file
+        x = self.data.dataset["x"].variable  # it may be in a file
         row, start, length = self._row[chosen], self._start[chosen], self._length[chosen]
         longest = int(length.max())
         cut = np.zeros((len(chosen), longest, *x.shape[2:]), x.dtype)

@@ -1,8 +1,9 @@
-"""What surrounds a call does not change it: ambient modes of torch, NumPy and Pyro are set aside and put back.
+"""Isolation of a call: modes of torch, NumPy and Pyro are set aside, and restored after the call.
 
-Inside, torch's default dtype is float32 and its default device the processor; gradients are recorded, autocast and inference mode
-are off, products of float32 are in float32; Pyro's stack of handlers, its plates and its parameter store are empty. One call
-works at a time: torch's defaults and Pyro's stack are of the whole process, so calls of other threads wait.
+During the call, torch's default dtype is float32 and its default device is the CPU. Gradients are recorded,
+autocast and inference mode are off, and products of float32 are computed in float32. Pyro's stack of
+handlers, its plates and its parameter store are empty. torch's defaults and Pyro's stack belong to the whole
+process, so only one call runs at a time: calls of other threads wait.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 import pyro
 import torch
 
-# Pyro has no public way to set its stack of handlers and the dimensions of its plates aside
+# Pyro has no public function that sets aside its stack of handlers and the dimensions of its plates
 from pyro.poutine.runtime import _DIM_ALLOCATOR, _PYRO_STACK
 
 P = ParamSpec("P")
@@ -28,7 +29,7 @@ _lock = threading.RLock()
 
 
 class _Within(threading.local):
-    """How deep this thread is in calls."""
+    """The depth of nested calls in this thread."""
 
     depth = 0
 
@@ -37,7 +38,7 @@ _within = _Within()
 
 
 def _renew() -> None:
-    """A child process has the threads of its parent no more, and must not wait for them."""
+    """Replace the lock in a child process, in which the threads of the parent do not exist."""
     global _lock
     _lock = threading.RLock()
 
@@ -47,8 +48,8 @@ os.register_at_fork(after_in_child=_renew)
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Nothing that surrounds the call reaches inside, and no other thread's call works meanwhile."""
-    if _within.depth:  # a call of a call: what is set aside is set aside
+    """Isolate the context from ambient modes and from the calls of other threads."""
+    if _within.depth:  # a nested call: the outer call has set the modes aside
         yield
         return
     with _lock, ExitStack() as stack:
@@ -58,7 +59,7 @@ def alone() -> Iterator[None]:
         stack.enter_context(torch.enable_grad())
         for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
             if torch.is_autocast_enabled(device):
-                # nested in it, casts of weights would be kept from one step to the next
+                # the cache of an outer autocast would keep casts of weights from one step to the next
                 stack.enter_context(torch.autocast(device, enabled=False, cache_enabled=False))
         stack.enter_context(_torch_defaults())
         stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
@@ -67,7 +68,14 @@ def alone() -> Iterator[None]:
 
 
 def isolated(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, called `alone`."""
+    """Return the function, called within `alone`.
+
+    Args:
+        function: A function of probgen's interface.
+
+    Returns:
+        The isolated function.
+    """
 
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,9 +1,11 @@
-"""The processes of a fit: one, or those that torchrun has started; and sums that do not depend on how many there are.
+"""The processes of a fit, and sums that do not depend on the number of processes.
 
-Work is cut into n blocks by the data and the options alone. Each block is done by one process, and what the blocks gave is added
-up by a binary tree over 0 .. n - 1, whoever did which: a sum of floating-point numbers has an order, and this one is fixed.
+There is one process, or there are the processes that torchrun has started. Work is divided into n blocks by
+the data and the options alone. Each block is computed by one process. The results of the blocks are added by
+a binary tree over 0 .. n - 1, independent of the process that computed them. The sum of floating-point
+numbers depends on its order, and this order is fixed.
 
-This is the only file that knows torch.distributed. What goes over the wire is numbers and bytes, never pickles.
+Only this file uses torch.distributed. The processes exchange numbers and bytes, never pickles.
 """
 
 from __future__ import annotations
@@ -24,18 +26,25 @@ from torch import Tensor
 from probgen import errors
 from probgen.errors import InputError, PeerError, ProbgenError, RunError
 
-SMALL = 1 << 16  # numbers up to which all goes to all: one round trip instead of two
-SLAB = 1 << 22  # numbers of blocks that are gathered together
+SMALL = 1 << 16  # up to this many numbers, every process sends all to all: one round trip instead of two
+SLAB = 1 << 22  # the largest number of values that one gathering of blocks transfers
 
 Node = tuple[int, int]  # height above the blocks, and number at that height
 Summands = list[Tensor]
 
 
 class World:
-    """Which process this is, of how many, and what they say to one another.
+    """The processes of a fit, and the communication between them.
 
-    rank, size    of this process, and how many there are
-    sent, rounds  bytes that this process has sent to others, and in how many rounds
+    Args:
+        rank: The number of this process, from 0.
+        size: The number of processes.
+
+    Attributes:
+        rank: The number of this process, from 0.
+        size: The number of processes.
+        sent: The number of bytes that this process has sent.
+        rounds: The number of communication rounds.
     """
 
     def __init__(self, rank: int = 0, size: int = 1):
@@ -44,29 +53,47 @@ class World:
 
     @classmethod
     def joined(cls) -> World:
-        """That of the variables RANK and WORLD_SIZE, which torchrun sets, once all have come. Errors: `InputError`, `RunError`."""
+        """Return the processes that RANK and WORLD_SIZE describe, after all of them have joined.
+
+        torchrun sets these environment variables.
+
+        Returns:
+            The processes of the fit.
+
+        Raises:
+            InputError: When a variable is not a whole number.
+            PeerError: When a process does not join.
+        """
         world = cls(_number("RANK", 0), _number("WORLD_SIZE", 1))
         if world.size > 1 and not dist.is_initialized():
             seconds, place = _number("PROBGEN_PEERS_SECONDS", 600), os.environ.get("PROBGEN_LAUNCHED")
             where: dict[str, Any] = {"init_method": place, "rank": world.rank, "world_size": world.size}
             with world._talking():
                 dist.init_process_group("gloo", timeout=timedelta(seconds=seconds), **where if place else {})
-            atexit.register(dist.destroy_process_group)  # its threads would end the process with an error
+            # without this call, the threads of the group would end the process with an error
+            atexit.register(dist.destroy_process_group)
         return world
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes."""
+        """Whether this is the process that writes files."""
         return self.rank == 0
 
     def share(self, n: int) -> range:
-        """The blocks of this process."""
+        """Return the numbers of the blocks that this process computes."""
         return _share(n, self.rank, self.size)
 
     def sum(self, n: int, block: Callable[[int], Summands]) -> Summands:
-        """block(0) + ... + block(n - 1), some flat tensors, in the order of the tree. n is at least 1.
+        """Return block(0) + ... + block(n - 1) in the order of the tree.
 
-        Fewer blocks than processes are done by all of them.
+        If there are fewer blocks than processes, every process computes all blocks.
+
+        Args:
+            n: The number of blocks, at least 1.
+            block: A function that returns flat tensors for the number of a block.
+
+        Returns:
+            The sums as flat tensors.
         """
         alone = n < self.size or self.size == 1
         nodes: dict[Node, Summands] = {}
@@ -79,7 +106,16 @@ class World:
             return [self._joined(n, {name: parts[k] for name, parts in nodes.items()}) for k in each]
 
     def each(self, n: int, block: Callable[[int], Tensor], numbers: int) -> Iterator[Tensor]:
-        """block(0), block(1), ..., block(n - 1), flat tensors of so many float64 numbers, each done by one of the processes, in their order."""
+        """Yield block(0), block(1), ..., block(n - 1) in this order, each computed by one of the processes.
+
+        Args:
+            n: The number of blocks.
+            block: A function that returns a flat float64 tensor for the number of a block.
+            numbers: The number of values in the tensor of a block.
+
+        Yields:
+            The flat tensor of a block.
+        """
         if self.size == 1:
             yield from map(block, range(n))
             return
@@ -94,7 +130,14 @@ class World:
             yield from found
 
     def all(self, *numbers: float) -> Tensor:
-        """Numbers of all processes: (process, number), float64."""
+        """Return the numbers of all processes.
+
+        Args:
+            *numbers: The numbers of this process; every process gives the same count.
+
+        Returns:
+            The numbers: (process, number), float64.
+        """
         mine = torch.tensor(numbers, dtype=torch.float64)
         if self.size == 1:
             return mine[None]
@@ -102,7 +145,15 @@ class World:
             return torch.stack(self._gathered([mine], [1] * self.size, len(numbers)))
 
     def bytes_of_each(self, n: int, block: Callable[[int], bytes]) -> list[bytes]:
-        """block(0), ..., block(n - 1), each done by one of the processes; there are no more of these than blocks."""
+        """Return block(0), ..., block(n - 1), each computed by one of the processes.
+
+        Args:
+            n: The number of blocks, at least the number of processes.
+            block: A function that returns bytes for the number of a block.
+
+        Returns:
+            The bytes of the blocks in their order.
+        """
         mine = [block(i) for i in self.share(n)]
         if self.size == 1:
             return mine
@@ -124,7 +175,14 @@ class World:
         return [whole[a:b] for a, b in pairwise(ends)]
 
     def from_first(self, content: bytes | None) -> bytes:
-        """Bytes that the first process has."""
+        """Return the bytes of the first process.
+
+        Args:
+            content: The bytes; only those of the first process are used.
+
+        Returns:
+            The bytes of the first process; b"" if it has None.
+        """
         if self.size == 1:
             return content or b""
         with self._talking():
@@ -132,9 +190,10 @@ class World:
 
     @contextmanager
     def agreed(self) -> Iterator[None]:
-        """What is done within is done by all, or by none: an error of one process, the first that has one, is raised by all of them.
+        """Make the context succeed in all processes, or fail in all of them.
 
-        What all must reach: nothing within may talk to other processes.
+        If a process raises an error, all processes raise the error of the first such process. Every process
+        must enter the context, and code in the context must not communicate with other processes.
         """
         if self.size == 1:
             yield
@@ -158,7 +217,14 @@ class World:
         raise error if error is not None and who == self.rank else kind(told["message"])
 
     def check_same(self, what: Mapping[str, str]) -> None:
-        """Errors: `InputError` where another process has another value of something, by name."""
+        """Check that all processes have the same values.
+
+        Args:
+            what: The values by name.
+
+        Raises:
+            InputError: When the value of another process differs from the value of process 0.
+        """
         if self.size == 1:
             return
         first = json.loads(self.from_first(json.dumps(dict(what)).encode()))
@@ -166,13 +232,16 @@ class World:
             for name, value in first.items():
                 if what[name] != value:
                     raise InputError(
-                        f"process {self.rank} has other {name} than process 0: all processes need the same"
+                        f"process {self.rank} has other {name} than process 0. Start all processes with the same {name}."
                     )
 
-    # on the wire
+    # communication
 
     def _joined(self, n: int, nodes: dict[Node, Tensor]) -> Tensor:
-        """The sum of what the processes have: who has which nodes of the tree follows from n and how many processes there are."""
+        """Return the sum of the nodes of all processes.
+
+        n and the number of processes determine which process has which nodes.
+        """
         names = [_names(n, _share(n, rank, self.size)) for rank in range(self.size)]
         like, mine = next(iter(nodes.values())), [nodes[name] for name in names[self.rank]]
         P, device = like.numel(), like.device
@@ -180,7 +249,7 @@ class World:
             found = self._gathered([part.cpu() for part in mine], list(map(len, names)), P)
             every = (name for part in names for name in part)
             return _finish(n, dict(zip(every, found, strict=True))).to(device)
-        # each process adds up one slice of the numbers: as much traffic as a ring has, in a fixed order
+        # each process adds one slice of the numbers: the traffic of a ring, in a fixed order
         width = -(-P // self.size)
         padded = [
             torch.nn.functional.pad(part.cpu(), (0, self.size * width - P)).view(self.size, width)
@@ -198,7 +267,10 @@ class World:
         return whole[:P].to(device)
 
     def _gathered(self, mine: list[Tensor], counts: list[int], numbers: int) -> list[Tensor]:
-        """Tensors of all processes, in their order: process r has counts[r] of them, of so many numbers; one that has none is of float64."""
+        """Return the tensors of all processes in their order.
+
+        Process r has counts[r] tensors, each of `numbers` values. A process without tensors sends float64.
+        """
         most, dtype = max(counts), mine[0].dtype if mine else torch.float64
         sent = torch.zeros(most, numbers, dtype=dtype)
         for row, part in zip(sent, mine, strict=False):
@@ -223,28 +295,37 @@ class World:
 
     @contextmanager
     def _talking(self) -> Iterator[None]:
-        """Errors: `PeerError` where another process does not answer; what gloo says of it is no help."""
+        """Raise `PeerError` if another process does not answer; gloo's own message does not help a user."""
         try:
             yield
         except RuntimeError as error:
             if isinstance(error, ProbgenError):
                 raise
             raise PeerError(
-                f"process {self.rank} of {self.size}: another process of this fit is gone, or does not answer; go on with --resume "
-                "(resume=True), on any number of processes"
+                f"process {self.rank} of {self.size}: another process of this fit has ended or does not answer. Resume with --resume "
+                "(resume=True), on any number of processes."
             ) from error
 
 
 def refuse_several(what: str) -> None:
-    """Errors: `InputError` under torchrun, for what is no fit."""
+    """Refuse to run in several processes of torchrun.
+
+    Args:
+        what: The work that is not a fit, as the start of the message.
+
+    Raises:
+        InputError: When there are several processes.
+    """
     if _number("WORLD_SIZE", 1) > 1:
-        raise InputError(f"{what} is no work of the processes of one fit: start it once, without torchrun")
+        raise InputError(
+            f"{what} cannot be shared by the processes of torchrun. Start it once, without torchrun."
+        )
 
 
 def _number(name: str, default: int) -> int:
     text = os.environ.get(name, str(default))
     if not text.isdecimal():
-        raise InputError(f"{name} = {text!r}: a whole number is needed")
+        raise InputError(f"{name} = {text!r}: a whole number is needed.")
     return int(text)
 
 
@@ -252,8 +333,8 @@ def _share(n: int, rank: int, size: int) -> range:
     return range(n * rank // size, n * (rank + 1) // size)
 
 
-# The tree: node (h, j) is the sum of the blocks j 2^h up to (j + 1) 2^h, those of them that there are; it is the sum of (h - 1, 2 j) and
-# (h - 1, 2 j + 1), or the first of these where the second has no block.
+# The tree: node (h, j) is the sum of the existing blocks from j 2^h to (j + 1) 2^h - 1. It is the sum of the nodes
+# (h - 1, 2 j) and (h - 1, 2 j + 1), or node (h - 1, 2 j) alone if the other node has no block.
 
 
 def _top(n: int) -> Node:
@@ -261,14 +342,14 @@ def _top(n: int) -> Node:
 
 
 def _add(nodes: dict[Node, Summands], n: int, node: Node, value: Summands) -> None:
-    """Put a node to the others, and make of it and its neighbor the one above, as far as that goes."""
+    """Add a node to the nodes, and replace neighbors by the node above them as far as possible."""
     while True:
         h, j = node
         beside = (h, j ^ 1)
         if node == _top(n):
             nodes[node] = value
             return
-        if j % 2 == 0 and (j + 1) << h >= n:  # it has no neighbor
+        if j % 2 == 0 and (j + 1) << h >= n:  # the node has no neighbor
             node = (h + 1, j // 2)
         elif beside in nodes:
             other = nodes.pop(beside)
@@ -281,7 +362,7 @@ def _add(nodes: dict[Node, Summands], n: int, node: Node, value: Summands) -> No
 
 
 def _names(n: int, blocks: range) -> list[Node]:
-    """The nodes that are left to somebody who has added up some blocks, in their order."""
+    """Return the nodes that remain after a process has added its blocks, in their order."""
     nodes: dict[Node, Summands] = {}
     for i in blocks:
         _add(nodes, n, (0, i), [])

@@ -1,4 +1,4 @@
-"""The one way in for data: ingest, describe, check, wrap."""
+"""Conversion of user data to one checked xarray Dataset: ingest, describe, check, wrap."""
 
 from probgen.data.ingest import as_dataset
 

@@ -1,13 +1,13 @@
-"""Data checked against an event and a family, in one pass over blocks of rows, which several processes may share."""
+"""Check data against an event and a family, in one pass over blocks of rows. Several processes may share the pass."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -20,9 +20,13 @@ from probgen.data.describe import rate_of
 from probgen.errors import InputError
 from probgen.readers.described import blocks
 
-BLOCK = 16 << 20  # bytes of a block: a change of it changes all digests
-SHARED = 16  # blocks from which processes share them; fewer are looked at by all
-SMALLEST, LARGEST = 1e-140, 1e140  # what can be squared, and the squares added, in float64
+BLOCK = 16 << 20  # bytes per block; another block size changes all digests
+SPAN, HASH = 8, 32  # blocks per span; bytes per SHA-256
+SHARED = 16  # least number of blocks that processes share; with fewer, every process checks all blocks
+Span: TypeAlias = tuple[int, int]  # the first block, and the block after the last one
+Looked: TypeAlias = "tuple[bytes, Seen]"  # SHA-256s of blocks, and a summary of the blocks
+Elsewhere: TypeAlias = Callable[[Sequence[Span]], Sequence[Looked]]
+SMALLEST, LARGEST = 1e-140, 1e140  # range in which float64 can hold squares and their sums
 
 
 def check(
@@ -35,39 +39,58 @@ def check(
     *,
     learning: bool = False,
     world: World | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> tuple[bool, str]:
-    """Check data against an event and a family, in one pass; whether values are missing, and the digest.
+    """Check data against an event and a family, in one pass.
 
-    learning  whether a model is to be learned from them: then every dimension of x needs a value that counts
-    world     processes that all call this, and share the pass
+    The digest is the SHA-256 of names, types, shapes, and of the SHA-256s of blocks of rows. The digest does not depend on the layout in memory
+    or on disk, nor on the number of processes.
 
-    The digest is the SHA-256 of names, types, shapes, and of the SHA-256s of blocks of rows: the same for every layout in memory and on disk, and on any
-    number of processes. Errors: `InputError`, which names the field, the value and what is allowed; of several that of the first variable and row,
-    which all processes raise.
+    Args:
+        dataset: The data, in the columns and symbols of the event.
+        event: The event that each row must match.
+        accepts: Names of optional variables that the family uses, such as `observed` and `weight`.
+        family: Name of the family, for error messages.
+        dtype: NumPy dtype in which the family receives conditions.
+        x_dtype: NumPy dtype in which the family receives x.
+        learning: Whether a model is fitted to the data. If so, every dimension of x needs an observed value in a row with a positive weight.
+        world: Processes that all call this function and share the pass.
+        elsewhere: Computes `look` for each of some spans of blocks, on workers that can read the data, and returns the results in order. By
+            default this process computes them.
+
+    Returns:
+        Whether values are missing, and the digest in hexadecimal.
+
+    Raises:
+        InputError: When a value is not allowed. The message names the field, the value and the allowed values. Of several errors, all processes
+            raise the error of the first variable and row.
     """
     world = world or World()
     with world.agreed():
         names = _checked_names(dataset, event, accepts, family)
         blocks_of = {name: _blocks_of(dataset[name]) for name in names}
-        pieces = [(name, rows) for name in names for rows in blocks_of[name]]
+        pieces = _pieces(dataset, names)
         heads = {name: _head(name, dataset[name]) for name in names}
         heads["x"] += _told(event.columns)
-        # where each process looks at some of the data, all look whether they have the same, at both ends of each variable
+        # if each process checks a share of the data, all compare both ends of each variable
         ends = [(name, blocks_of[name][i]) for name in names for i in (0, -1)] if world.size > 1 else []
         same = f"{heads} {[_hashed(_values(dataset, *block), block[0], event).hex() for block in ends]}"
     world.check_same({"data or options": same})
     sharing = world if len(pieces) >= max(SHARED, world.size) else World()
-    seen, mine = _Seen.nothing(dataset["x"].shape[1:]), {}
-    with world.agreed():  # of several errors it raises that of the first process, which has the first blocks
-        for i in sharing.share(len(pieces)):
-            values = _values(dataset, *pieces[i])
-            mine[i] = _hashed(values, pieces[i][0], event)
-            here = _look(dataset, *pieces[i], values, event, dtype, x_dtype, learning, not seen.known.all())
-            seen = seen.joined(here)
-    hashes = sharing.bytes_of_each(len(pieces), mine.__getitem__)
+    mine = sharing.share(len(pieces))
+    spans = [(start, min(start + SPAN, mine.stop)) for start in range(mine.start, mine.stop, SPAN)]
+    with world.agreed():  # raises the error of the first process, which has the first blocks
+        if elsewhere is not None and len(pieces) >= SHARED:
+            looked = elsewhere(spans)
+        else:
+            looked = [look(dataset, event, accepts, family, dtype, x_dtype, span, learning) for span in spans]
+    found = b"".join(hashes for hashes, _ in looked)
+    hashes = sharing.bytes_of_each(len(pieces), lambda i: found[HASH * (i - mine.start) :][:HASH])
+    nothing = Seen.nothing(dataset["x"].shape[1:])
+    seen = functools.reduce(Seen.joined, (part for _, part in looked), nothing)
     if sharing.size > 1:
         others = sharing.bytes_of_each(sharing.size, lambda _: seen.packed())
-        seen = functools.reduce(_Seen.joined, (seen.unpacked(part) for part in others))
+        seen = functools.reduce(Seen.joined, (seen.unpacked(part) for part in others))
     with world.agreed():
         _check_seen(dataset, event, accepts, family, seen, learning)
     digest = hashlib.sha256()
@@ -81,9 +104,48 @@ def check(
     return seen.missing, digest.hexdigest()
 
 
+def look(
+    dataset: xr.Dataset,
+    event: Event,
+    accepts: frozenset[str],
+    family: str,
+    dtype: Any,
+    x_dtype: Any,
+    span: Span,
+    learning: bool = False,
+) -> Looked:
+    """Check the blocks of a span. The arguments are those of `check`, whose result follows from all spans.
+
+    Returns:
+        The SHA-256s of the blocks, concatenated, and a summary of the blocks.
+
+    Raises:
+        InputError: When a value is not allowed.
+    """
+    hashes, seen = [], Seen.nothing(dataset["x"].shape[1:])
+    for name, rows in _pieces(dataset, _checked_names(dataset, event, accepts, family))[slice(*span)]:
+        values = _values(dataset, name, rows)
+        hashes.append(_hashed(values, name, event))
+        here = _look(dataset, name, rows, values, event, dtype, x_dtype, learning, not seen.known.all())
+        seen = seen.joined(here)
+    return b"".join(hashes), seen
+
+
+def _pieces(dataset: xr.Dataset, names: Iterable[str]) -> list[tuple[str, slice]]:
+    """Return all blocks, each as a variable and a slice of rows, in the order of the digest."""
+    return [(name, rows) for name in names for rows in _blocks_of(dataset[name])]
+
+
 @dataclass(frozen=True)
-class _Seen:
-    """Of blocks of rows: whether values are missing; of which dimensions of x one counts, and the least and the largest number of each."""
+class Seen:
+    """A summary of blocks of rows.
+
+    Attributes:
+        missing: Whether values are missing.
+        known: Whether each dimension of x has an observed value in a row with a positive weight.
+        low: The least value in each dimension of x.
+        high: The largest value in each dimension of x.
+    """
 
     missing: bool
     known: np.ndarray
@@ -91,11 +153,11 @@ class _Seen:
     high: np.ndarray
 
     @staticmethod
-    def nothing(shape: tuple[int, ...], missing: bool = False) -> _Seen:
-        return _Seen(missing, np.zeros(shape, dtype=bool), np.full(shape, np.inf), np.full(shape, -np.inf))
+    def nothing(shape: tuple[int, ...], missing: bool = False) -> Seen:
+        return Seen(missing, np.zeros(shape, dtype=bool), np.full(shape, np.inf), np.full(shape, -np.inf))
 
-    def joined(self, other: _Seen) -> _Seen:
-        return _Seen(
+    def joined(self, other: Seen) -> Seen:
+        return Seen(
             self.missing | other.missing,
             self.known | other.known,
             np.fmin(self.low, other.low),
@@ -103,37 +165,46 @@ class _Seen:
         )
 
     def packed(self) -> bytes:
+        """Return the summary as bytes, for another process."""
+        if (
+            not self.known.any() and np.isinf(self.low).all()
+        ):  # of a score: an image can have millions of dimensions
+            return bytes([self.missing])
         parts = (np.full(self.known.shape, self.missing), self.known, self.low, self.high)
         return np.stack(parts).astype(np.float64).tobytes()
 
-    def unpacked(self, content: bytes) -> _Seen:
-        """Another one of the same shape."""
+    def unpacked(self, content: bytes) -> Seen:
+        """Read a packed summary of the same shape."""
+        if len(content) == 1:
+            return Seen.nothing(self.known.shape, bool(content[0]))
         missing, known, low, high = np.frombuffer(content).reshape(4, *self.known.shape)
-        return _Seen(bool(missing.any()), known.astype(bool), low, high)
+        return Seen(bool(missing.any()), known.astype(bool), low, high)
 
 
 def _checked_names(dataset: xr.Dataset, event: Event, accepts: frozenset[str], family: str) -> list[str]:
-    """The variables that are of use, in their order. Errors: `InputError` for dimensions and sizes that are not those of the event."""
+    """Return the names of the variables in use, in order. Raise `InputError` if dimensions or sizes differ from the event."""
     x = dataset["x"]
     if x.sizes["row"] == 0:
-        raise InputError("the data have no rows")
+        raise InputError("the data have no rows. Give at least one row.")
     shape = tuple(x.shape[1:])
     if 0 in shape:
-        raise InputError(f"x has shape {x.shape}: a row without values")
+        raise InputError(f"x has shape {x.shape}: a row has no values. Give at least one value per row.")
     if len(shape) != len(event.shape) or any(
         b not in (None, a) for a, b in zip(shape, event.shape, strict=True)
     ):
         raise InputError(
-            f"a row of x has shape {shape}; {family} was fitted to rows of {event}{_rescaling(shape, event)}"
+            f"a row of x has shape {shape}, but {family} was fitted to rows of {event}{_rescaling(shape, event)}"
         )
     rate = rate_of(x)
     if event.rate and rate and rate != event.rate:
-        raise InputError(f"x has {rate} samples a second; {family} was fitted to {event.rate}: resample it")
+        raise InputError(
+            f"x has {rate} samples per second, but {family} was fitted to {event.rate}. Resample the sound: rate = {event.rate}."
+        )
     known_in_part = {"label"} & (accepts - event.given.keys())
     _check_sizes(dataset, event, family)
     if None in event.shape and not event.any_size and "length" not in dataset:
         raise InputError(
-            f"{family} was fitted to rows of several lengths: say how long each is, length (row)"
+            f"{family} was fitted to rows of several lengths, but the data have no lengths. Add a variable length (row)."
         )
     beside = (("attribute",) if event.attributes else ()) + (("pair",) if "pair" in accepts else ())
     wanted = ("x", "observed", "weight", "length", *event.given, *event.lengths, *known_in_part, *beside)
@@ -148,13 +219,17 @@ def _check_dims(dataset: xr.Dataset, name: str, event: Event, family: str) -> No
     wanted = x.dims if name in ("x", "observed", "pair") else ("row", *part.dims) if part else ("row",)
     wanted = ("row", "factor") if name == "attribute" else wanted
     if variable.dims != wanted or (name in ("observed", "pair") and variable.shape != x.shape):
-        raise InputError(f"{name} has dimensions {variable.dims}, not {wanted}")
+        raise InputError(
+            f"{name} has dimensions {variable.dims} and shape {variable.shape}: dimensions {wanted} are required"
+        )
     if part and None not in part.shape and f"{name}_length" in dataset:
         raise InputError(
-            f"{family} was fitted to {name} of one length, {part.shape[0]}: cut it to that, and drop {name}_length"
+            f"{family} was fitted to {name} of the single length {part.shape[0]}. Cut {name} to this length, and drop {name}_length."
         )
     if part and any(b not in (None, a) for a, b in zip(variable.shape[1:], part.shape, strict=True)):
-        raise InputError(f"a row of {name} has shape {variable.shape[1:]}; {family} was fitted to {part}")
+        raise InputError(
+            f"a row of {name} has shape {variable.shape[1:]}, but {family} was fitted to {part}. Give {name} in this shape."
+        )
 
 
 def _head(name: str, variable: xr.DataArray) -> str:
@@ -162,7 +237,7 @@ def _head(name: str, variable: xr.DataArray) -> str:
 
 
 def _blocks_of(variable: xr.DataArray) -> list[slice]:
-    """The rows of its blocks: as many as have a number of bytes, however they lie."""
+    """Return the row slices of the blocks. The block size depends on bytes per row, not on the layout."""
     rows = variable.shape[0]
     each = max(1, BLOCK // max(1, variable.dtype.itemsize * math.prod(variable.shape[1:])))
     return [slice(start, min(start + each, rows)) for start in range(0, rows, each)]
@@ -174,7 +249,7 @@ def _values(dataset: xr.Dataset, name: str, rows: slice) -> np.ndarray:
 
 
 def _told(columns: Sequence[Column]) -> str:
-    """What columns and classes are called, in whatever order a model has them; nothing where they have no names."""
+    """Return the names of columns and classes as text, in sorted order, or "" for columns without names."""
     return (
         f" {sorted((column.name, column.support, sorted(column.classes)) for column in columns)}"
         if columns
@@ -183,14 +258,14 @@ def _told(columns: Sequence[Column]) -> str:
 
 
 def _hashed(values: np.ndarray, name: str, event: Event) -> bytes:
-    """The SHA-256; of a table with its columns, and the numbers of classes, in the order of their names."""
+    """Return the SHA-256 of values. The columns and the class numbers of a table are first put in the order of their names."""
     if name == "x" and event.columns:
         columns = event.columns
         values = values[:, sorted(range(len(columns)), key=lambda i: columns[i].name)]
         for j, column in enumerate(sorted(columns, key=lambda column: column.name)):
             if column.support == "token" and list(column.classes) != sorted(column.classes):
                 rank = np.argsort(np.argsort(np.array(column.classes, dtype=object)))
-                known = (values[:, j] >= 0) & (values[:, j] < len(rank))  # others are refused elsewhere
+                known = (values[:, j] >= 0) & (values[:, j] < len(rank))  # `_look` refuses other values
                 values[known, j] = rank[values[known, j].astype(int)]
     return hashlib.sha256(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data).digest()
 
@@ -205,10 +280,10 @@ def _look(
     x_dtype: Any,
     learning: bool,
     some_unknown: bool,
-) -> _Seen:
-    """Check a block of rows of one variable. Errors: `InputError`."""
+) -> Seen:
+    """Check a block of rows of one variable. Raise `InputError` for a value that is not allowed."""
     first, x = rows.start, dataset["x"]
-    seen = _Seen.nothing(x.shape[1:])
+    seen = Seen.nothing(x.shape[1:])
     if name == "length":
         _check_lengths(name, values, x.sizes["time"], first)
         return seen
@@ -226,12 +301,12 @@ def _look(
         if not learning or name != "x" or "support" not in x.attrs or event.columns:
             raise
         raise InputError(
-            f"{error}, as x.attrs['support'] = {x.attrs['support']!r} says: drop it where values have changed"
+            f"{error}, because x.attrs['support'] = {x.attrs['support']!r}. Delete this attribute if the values have changed."
         ) from None
     seen = replace(seen, missing=missing)
-    if learning and name == "x" and some_unknown:  # as a rule the first block knows all
+    if learning and name == "x" and some_unknown:  # usually the first block has values in all dimensions
         seen = replace(seen, known=_known(dataset, values, first))
-    if learning and name == "x" and values.dtype == np.float64:  # float32 holds no others
+    if learning and name == "x" and values.dtype == np.float64:  # float32 cannot exceed the limits
         seen = replace(seen, low=np.fmin.reduce(values, 0), high=np.fmax.reduce(values, 0))
     return seen
 
@@ -241,10 +316,10 @@ def _check_seen(
     event: Event,
     accepts: frozenset[str],
     family: str,
-    seen: _Seen,
+    seen: Seen,
     learning: bool,
 ) -> None:
-    """Errors: `InputError` for what no block alone can tell."""
+    """Check properties of all rows together. Raise `InputError` if one does not hold."""
     x = dataset["x"]
     _refuse_scale(x, seen.low, seen.high)
     if "weight" in dataset:
@@ -255,22 +330,22 @@ def _check_seen(
     for name in (*event.given, *event.lengths):
         if name not in dataset:
             scale = event.given[name].scale if name in event.given else None
-            how = f": scale = {scale}, or --scale {scale}, makes it" if (scale or 1) > 1 else ""
-            raise InputError(f"{family} is conditioned on {name!r}, which the data do not have{how}")
+            how = f" Create {name} with scale = {scale} or --scale {scale}." if (scale or 1) > 1 else ""
+            raise InputError(f"{family} is conditioned on {name!r}, which is not in the data.{how}")
 
 
 def _check_sizes(dataset: xr.Dataset, event: Event, family: str) -> None:
-    """Errors: `InputError` for images of several sizes that a family cannot use, and for conditions that are not of the sizes of x."""
+    """Raise `InputError` for images of several sizes that a family cannot use, and for conditions that do not match the sizes of x."""
     x = dataset["x"]
     if "size" in dataset:
         size = dataset["size"]
         if not event.any_size:
             raise InputError(
-                f"x has images of several sizes, which {family} cannot use: scale them to one, and drop 'size'"
+                f"x has images of several sizes, which {family} cannot use. Scale all images to one size, and drop 'size'."
             )
         if size.dims != ("row", "side") or size.shape[1] != 2 or size.dtype.kind not in "iu":
             raise InputError(
-                f"size has dimensions {size.dims} of {size.dtype}; whole numbers (row, side), height and width, are needed"
+                f"size has dimensions {size.dims} and type {size.dtype}: whole numbers (row, side) with height and width are required"
             )
         most = np.array(x.shape[-2:])
         _refuse(
@@ -290,17 +365,19 @@ def _check_sizes(dataset: xr.Dataset, event: Event, family: str) -> None:
         height, width = there
         if (scale * height, scale * width) != x.shape[-2:]:
             raise InputError(
-                f"{name} is {height} x {width}, x is {x.shape[-2]} x {x.shape[-1]}; {family} was fitted to {name} of 1/{scale} of x"
-                + (f": scale = {scale}, or --scale {scale}" if scale > 1 else "")
+                f"{name} is {height} x {width} and x is {x.shape[-2]} x {x.shape[-1]}, but {family} was fitted to {name} at 1/{scale} of the size of x."
+                + (f" Create {name} with scale = {scale} or --scale {scale}." if scale > 1 else "")
             )
         uneven = np.repeat(np.any(sizes % scale, axis=1)[:, None], 2, axis=1)
-        _refuse("size", sizes, uneven, 0, f"a multiple of {scale}, as {name} is 1/{scale} of x")
+        _refuse(
+            "size", sizes, uneven, 0, f"a multiple of {scale}, because {name} has 1/{scale} of the size of x"
+        )
 
 
 def _known(dataset: xr.Dataset, values: np.ndarray, first: int) -> np.ndarray:
-    """Of which dimensions of x a slice has a value that counts: observed, in a row of some weight.
+    """Return whether each dimension of x has an observed value in a row with a positive weight, in one slice of rows.
 
-    What is beside x is checked after it, and left alone here if it is not what it should be.
+    `observed` and `weight` are checked later, so this function ignores them if they are not valid.
     """
     rows, dims = slice(first, first + len(values)), dataset["x"].dims
     there = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, dtype=bool)
@@ -313,7 +390,7 @@ def _known(dataset: xr.Dataset, values: np.ndarray, first: int) -> np.ndarray:
 
 
 def place_of(x: xr.DataArray, at: Iterable[Any]) -> str:
-    """A dimension of a row in words: the name of a column, where columns have names."""
+    """Return text that names one dimension of a row: the name of a column, or a number or position if columns have no names."""
     first = tuple(map(int, at))
     if len(first) == 1:
         return (
@@ -325,7 +402,7 @@ def place_of(x: xr.DataArray, at: Iterable[Any]) -> str:
 
 
 def _refuse_unknown(x: xr.DataArray, known: np.ndarray, event: Event) -> None:
-    """Errors: `InputError` for a dimension of x of which nothing is known; a dimension that varies is known in part."""
+    """Raise `InputError` for a dimension of x without any known value. Positions along a varying dimension count together."""
     varying = tuple(i for i, size in enumerate(event.shape) if size is None)
     known = np.asarray(known.any(varying, keepdims=True))
     if known.all():
@@ -334,26 +411,36 @@ def _refuse_unknown(x: xr.DataArray, known: np.ndarray, event: Event) -> None:
     more = len(unknown) - 1
     also = f" (and {more} more)" if more else ""
     raise InputError(
-        f"x, {place_of(x, unknown[0])}{also}: no row has a value that counts, so nothing can be learned of it: leave it out"
+        f"x, {place_of(x, unknown[0])}{also}: no row with a positive weight has an observed value, so this part of x cannot be fitted. Leave this part out."
     )
 
 
 def _refuse_scale(x: xr.DataArray, low: np.ndarray, high: np.ndarray) -> None:
-    """Errors: `InputError` for a dimension of x whose numbers cannot be squared. low, high: of the values, where there are any."""
+    """Raise `InputError` if the values in a dimension of x cannot be squared in float64. `low` and `high` are the extremes in each dimension."""
     apart = np.where(high > low, high / 2 - low / 2, 1)
     bad = (apart < SMALLEST) | ((high >= low) & (np.maximum(np.abs(low), np.abs(high)) > LARGEST))
     if bad.any():
         at = tuple(np.argwhere(bad)[0])
         raise InputError(
-            f"x, {place_of(x, at)}: from {low[at]:.6g} to {high[at]:.6g}; differences from {SMALLEST} and numbers to {LARGEST} can be "
-            "used, as they are squared: use another unit"
+            f"x, {place_of(x, at)}: values from {low[at]:.6g} to {high[at]:.6g}, but their squares fit into float64 only for differences of at least "
+            f"{SMALLEST} and values of at most {LARGEST}. Use another unit."
         )
 
 
 def checked_weights(weight: xr.DataArray) -> np.ndarray:
-    """Weights (row,) of rows whose scores are averaged, float64. Errors: `InputError`."""
+    """Return the checked row weights for averages of scores.
+
+    Args:
+        weight: Row weights (row,).
+
+    Returns:
+        The weights (row,), float64.
+
+    Raises:
+        InputError: When the weights are not finite numbers of at least 0, or all weights are 0.
+    """
     if weight.dims != ("row",):
-        raise InputError(f"weight has dimensions {weight.dims}, not ('row',)")
+        raise InputError(f"weight has dimensions {weight.dims}: the single dimension 'row' is required")
     first = 0
     for values in blocks(weight):
         _check_weights(values, first)
@@ -364,7 +451,7 @@ def checked_weights(weight: xr.DataArray) -> np.ndarray:
 
 def _check_weights(values: np.ndarray, first: int) -> None:
     if values.dtype.kind not in "biuf":
-        raise InputError(f"weight holds {values.dtype}; numbers are needed")
+        raise InputError(f"weight has type {values.dtype}: numbers are required")
     fine = np.isfinite(values) & (values >= 0)
     _refuse("weight", values, ~fine, first, "a finite number of at least 0")
 
@@ -372,31 +459,31 @@ def _check_weights(values: np.ndarray, first: int) -> None:
 def _refuse_no_weight(weight: xr.DataArray) -> None:
     if not float(weight.sum()) > 0:
         raise InputError(
-            "weight: all weights are 0, so no row counts: give some rows a weight, or drop 'weight'"
+            "weight: all weights are 0, so every row would be ignored. Give some rows a positive weight, or drop 'weight'."
         )
 
 
 def _check_accepts(dataset: xr.Dataset, missing: bool, accepts: frozenset[str], family: str) -> None:
     if (missing or "observed" in dataset) and "observed" not in accepts:
         raise InputError(
-            f"x has missing values (NaN, or 'observed'), which {family} cannot use: drop or fill them"
+            f"x has missing values (NaN or 'observed'), which {family} cannot use. Drop or fill the missing values."
         )
     if "length" in dataset and "length" not in accepts:
         raise InputError(
-            f"rows have several lengths, which {family} cannot use: cut them to one, and drop 'length'"
+            f"rows have several lengths, which {family} cannot use. Cut all rows to one length, and drop 'length'."
         )
     if "weight" in dataset and "weight" not in accepts:
-        raise InputError(f"the data have a weight a row, which {family} cannot use: drop 'weight'")
+        raise InputError(f"the data have row weights, which {family} cannot use. Drop 'weight'.")
 
 
 def _check_attributes(values: np.ndarray, attributes: Mapping[str, int], first: int) -> None:
-    """Numbers and classes; NaN where one is not known."""
+    """Check attributes (row, factor): numbers and classes, NaN for an unknown value."""
     for (name, classes), column in zip(attributes.items(), values.T, strict=True):
         fine = np.isnan(column) | np.isfinite(column)
-        allowed = "a finite number, or NaN where it is not known"
+        allowed = "a finite number, or NaN if unknown"
         if classes:
             fine = np.isnan(column) | ((column >= 0) & (column < classes) & (column == np.floor(column)))
-            allowed = f"a class from 0 to {classes - 1}, or NaN where it is not known"
+            allowed = f"a class from 0 to {classes - 1}, or NaN if unknown"
         _refuse(f"attribute {name!r}", column, ~fine, first, allowed)
 
 
@@ -408,9 +495,9 @@ def _check_lengths(name: str, values: np.ndarray, longest: int, first: int) -> N
 def _check_values(
     name: str, values: np.ndarray, event: Event, first: int, dtype: Any, count_dtype: Any
 ) -> bool:
-    """Check a slice of one variable; whether it has NaN where NaN may be."""
+    """Check a slice of one variable, and return whether it has allowed NaN values."""
     if values.dtype.kind not in "biuf":
-        raise InputError(f"{name} holds {values.dtype}; numbers are needed")
+        raise InputError(f"{name} has type {values.dtype}: numbers are required")
     if name == "observed":
         _refuse(name, values, ~np.isin(values, (0, 1)), first, "0 or 1")
         return False
@@ -420,7 +507,7 @@ def _check_values(
     if name == "label" and name not in event.given:
         fine = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
         fine |= (values >= -1) & (values == np.floor(values)) & (values < 1 << 31)
-        _refuse(name, values, ~fine, first, "a class from 0, or -1 or NaN where it is not known")
+        _refuse(name, values, ~fine, first, "a class from 0, or -1 or NaN if unknown")
         return False
     part = event if name in ("x", "pair") else event.given[name]
     if part.support == "mixed":
@@ -441,7 +528,10 @@ def _check_numbers(
     count_dtype: Any,
     gaps: bool = True,
 ) -> bool:
-    """Check values against a support; whether some are missing, where they may be (`gaps`). dtype: of real values; count_dtype: of counts."""
+    """Check values against a support, and return whether some are missing. Missing values are allowed only with `gaps`.
+
+    `dtype` must hold real values, and `count_dtype` must hold counts.
+    """
     nan = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
     if part.support == "real":
         largest = float(np.finfo(dtype).max)
@@ -457,14 +547,14 @@ def _check_numbers(
             )
     else:
         least = part.least if isinstance(part, Column) else 0
-        exact = 2 << np.finfo(count_dtype).nmant  # whole numbers up to here are exact in the dtype
+        exact = 2 << np.finfo(count_dtype).nmant  # whole numbers up to this one are exact in the dtype
         levels = {"binary": 2, "count": exact + 1}.get(part.support, part.levels or 0)
         allowed = f"a whole number from {least} to {least + levels - 1}"
         if part.support == "count":
             allowed = "a whole number from 0"
             if bool((values > exact).any()):
-                allowed += f" to {exact}, as {np.dtype(count_dtype)} cannot tell others apart"
-                allowed += "" if np.can_cast(np.float64, count_dtype) else ": fit in dtype = 'float64'"
+                allowed += f" to {exact}, as {np.dtype(count_dtype)} cannot distinguish larger numbers"
+                allowed += "" if np.can_cast(np.float64, count_dtype) else "; fit with dtype = 'float64'"
         elif (least, levels) == (0, 2):
             allowed = "0 or 1"
         whole = (values >= least) & (values < least + levels)
@@ -472,13 +562,13 @@ def _check_numbers(
             whole &= values == np.floor(values)
             whole |= nan & gaps
         if part.support == "integer" and levels > 2 and not whole.all() and _is_share(values[~nan]):
-            allowed += f"; these seem to be from 0 to 1, and would come out black: multiply by {levels - 1} and round"
+            allowed += f"; multiply values between 0 and 1 by {levels - 1} and round them, or they would become black"
         _refuse(name, values, ~whole, first, f"{allowed} ({part.support})")
     return bool(nan.any())
 
 
 def _is_share(values: np.ndarray) -> bool:
-    """Whether numbers are from 0 to 1 and not whole, as images of floats are."""
+    """Return whether all values lie between 0 and 1, as in images of floats."""
     return bool(values.size and values.min() >= 0 and values.max() <= 1)
 
 
@@ -488,17 +578,19 @@ def _refuse(name: str, values: np.ndarray, bad: np.ndarray, first: int, allowed:
         place = f"row {first + where[0]}" + (
             f", position {tuple(map(int, where[1:]))}" if len(where) > 1 else ""
         )
-        raise InputError(f"{name}, {place}: {values[tuple(where)]!s}; allowed is {allowed}")
+        raise InputError(f"{name}, {place} = {values[tuple(where)]!s}: must be {allowed}")
 
 
 def _rescaling(shape: tuple[int, ...], event: Event) -> str:
-    """What to do with images of another size, or of colors."""
+    """Return advice for images of another size or with colors, as the end of a message, or ""."""
     if event.dims[-2:] != ("height", "width") or len(shape) not in (2, 3):
         return ""
     advice = []
     if shape[-2:] != event.shape[-2:] and not event.any_size:
         height, width = event.shape[-2:]
-        advice.append(f"scale images: size = ({height}, {width}), or --size {height}x{width} (and --crop)")
+        advice.append(
+            f"scale the images with size = ({height}, {width}) or --size {height}x{width} (and --crop)"
+        )
     if len(shape) == 3 and len(event.shape) == 2:
-        advice.append("convert colors: gray = true, or --gray")
-    return f"; {'; '.join(advice)}" if advice else ""
+        advice.append("convert colors to gray with gray = true or --gray")
+    return f": {', and '.join(advice)}" if advice else ""

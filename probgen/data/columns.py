@@ -1,4 +1,4 @@
-"""Tables in the columns of an event: by name, classes by what they are called."""
+"""Conversion of a table to the columns of an event. Columns and classes are matched by name."""
 
 from __future__ import annotations
 
@@ -14,14 +14,21 @@ from probgen.data.describe import columns_in, described
 from probgen.errors import InputError, did_you_mean
 from probgen.readers.described import blocks
 
-SAID = 8  # names in a message
+SAID = 8  # largest number of names in a message
 
 
 def in_columns_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
-    """The same table with its columns in the order of an event, and classes by the numbers that they have there.
+    """Return a table with columns in the order of an event, and with the class numbers of the event.
 
-    Columns without names go by their position. Errors: `InputError` for columns that are missing or too many, and for a class that
-    the event has not.
+    Args:
+        event: The event of a model.
+        dataset: The table. Columns without names are matched by position.
+
+    Returns:
+        The table in the columns of the event.
+
+    Raises:
+        InputError: When columns are missing or unexpected, or a class is not in the event.
     """
     x = dataset["x"]
     own = columns_in(x)
@@ -29,7 +36,7 @@ def in_columns_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
         classes = [column for column in own if column.support == "token"]
         if classes and event.support != "token":
             raise InputError(
-                f"column {classes[0]} holds classes; the model was fitted to numbers that have no names ({event})"
+                f"column {classes[0]} has classes, but the model was fitted to numbers without names ({event}). Give an array of numbers."
             )
         return dataset
     if not own:
@@ -50,7 +57,7 @@ def in_columns_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
         if len({(column.support, column.classes) for column in pair}) > 1
         and any(column.classes for column in pair)
     }
-    if not others:  # as it lies, be it larger than memory
+    if not others:  # values stay where they are, even on disk
         x = x.copy(deep=False)
         x.attrs = attrs
         return dataset.assign(x=x)
@@ -62,26 +69,37 @@ def in_columns_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
 
 
 def check_supports(event: Event, supports: frozenset[str], family: str) -> None:
-    """Errors: `InputError` for values that a family does not take, with the column and what makes it another."""
+    """Check that a family supports all columns of an event.
+
+    Args:
+        event: The event of the data.
+        supports: Supports that the family accepts.
+        family: Name of the family, for error messages.
+
+    Raises:
+        InputError: When the family does not accept a column. The message names the column and the options that change it.
+    """
     wanted = [column for column in event.columns if column.support not in supports]
     if event.support in supports and not wanted:
         return
     if event.support != "mixed" and not event.columns:
-        raise InputError(f"{family} does not take x of {event}: it takes {', '.join(sorted(supports))}")
+        raise InputError(
+            f"{family} does not accept x of {event}. {family} accepts {', '.join(sorted(supports))}; probgen families lists other families."
+        )
     if wanted:
         raise InputError(
-            f"{family} does not take the column {wanted[0]}: it takes {', '.join(sorted(supports - {'mixed'}))}; say what it is "
-            f"(--kind {quote(wanted[0].name)}=real), leave it out (--drop {quote(wanted[0].name)}), or choose another family (probgen families)"
+            f"{family} does not accept the column {wanted[0]}, only {', '.join(sorted(supports - {'mixed'}))}. Set the kind of the column "
+            f"(--kind {quote(wanted[0].name)}=real), leave the column out (--drop {quote(wanted[0].name)}), or choose another family (probgen families)."
         )
     kinds = {column.support: column for column in event.columns}
     raise InputError(
-        f"{family} takes columns of one kind, and these are {', '.join(map(str, kinds.values()))}: leave some out (--drop), say what "
-        "they are (--kind NAME=real), or choose another family (probgen families)"
+        f"{family} accepts columns of a single kind, but the table has {', '.join(map(str, kinds.values()))}. Leave columns out (--drop), "
+        "set the kind of columns (--kind NAME=real), or choose another family (probgen families)."
     )
 
 
 def with_gaps(event: Event, dataset: xr.Dataset) -> Event:
-    """The event with what columns of a table have missing values."""
+    """Return the event, with a mark at each table column that has missing values."""
     if not event.columns:
         return event
     gaps = np.zeros(len(event.columns), bool)
@@ -98,14 +116,16 @@ def with_gaps(event: Event, dataset: xr.Dataset) -> Event:
 def _same_names(names: list[str], wanted: list[str]) -> None:
     missing, extra = ([n for n in a if n not in b] for a, b in ((wanted, names), (names, wanted)))
     if missing:
-        has = f"; it has {_listed(extra)}, which the model has not" if extra else ""
-        raise InputError(f"the table has no column {_listed(missing)}, which the model was fitted to{has}")
+        has = f" The table has {_listed(extra)}, which the model does not use." if extra else ""
+        raise InputError(f"the table has no column {_listed(missing)}, which the model was fitted to.{has}")
     if extra:
-        raise InputError(f"column {_listed(extra)}: the model was not fitted to it; leave it out (--drop)")
+        raise InputError(
+            f"the model was not fitted to column {_listed(extra)}. Leave this column out (--drop)."
+        )
 
 
 def _recoded(values: np.ndarray, found: Column, column: Column) -> np.ndarray:
-    """Values of a column in the numbers of another one of the same name, by what they are called."""
+    """Return the values of a column in the class numbers of the model's column. Classes are matched by name."""
     known = ~np.isnan(values)
     if column.classes:
         numbers = {name: number for number, name in enumerate(column.classes)}
@@ -115,7 +135,7 @@ def _recoded(values: np.ndarray, found: Column, column: Column) -> np.ndarray:
         if new:
             row = int(np.flatnonzero(known)[inverse == told.index(new[0])][0])
             raise InputError(
-                f"row {row}, column {column.name!r}: {new[0]!r}, which the model has not seen; {did_you_mean(new[0], numbers)}"
+                f"row {row}, column {column.name!r} = {new[0]!r}: the model was not fitted to this class; {did_you_mean(new[0], numbers)}"
             )
         out = np.full(len(values), np.nan)
         other = numbers.get(RARE, -1)
@@ -123,16 +143,17 @@ def _recoded(values: np.ndarray, found: Column, column: Column) -> np.ndarray:
             np.array([numbers.get(name, other) for name in told], dtype=float)[inverse] if told else []
         )
         return out
-    if found.support == "binary":  # False and True as 0 and 1
+    if found.support == "binary":  # False and True become 0 and 1
         return values
     row = int(np.flatnonzero(known)[0]) if known.any() else 0
     raise InputError(
-        f"row {row}, column {column.name!r}: {_called(values[row], found)!r}; the model was fitted to numbers ({column.support})"
+        f"row {row}, column {column.name!r} = {_called(values[row], found)!r}: the model was fitted to numbers ({column.support}). "
+        "Give this column as numbers."
     )
 
 
 def _called(value: float, column: Column) -> str:
-    """What a value is called: the name of its class, or the number in digits."""
+    """Return the name of a value: the name of its class, or the number in digits."""
     if column.classes and 0 <= value < len(column.classes):
         return column.classes[int(value)]
     return str(int(value)) if value == int(value) else str(value)

@@ -1,4 +1,4 @@
-"""What a draw is conditioned on: `given`, checked and put one row a condition."""
+"""Conditions of samples: check `given`, and convert it to tensors with one row per condition."""
 
 from __future__ import annotations
 
@@ -32,9 +32,19 @@ def conditions(
     run: Run,
     places: Mapping[str, tuple[str, ...]] | None = None,
 ) -> tuple[dict[str, Tensor], int, bool]:
-    """Conditions as tensors with a first dimension of one row each, how many rows, and whether rows were given.
+    """Convert `given` to tensors with one row per condition.
 
-    places  names and dimensions of what else may be given, in a call that says by itself which conditions it needs
+    Args:
+        fitted: The fitted model.
+        given: Conditions by name: values of x, of conditions, or of latents. Each has one row, several rows, or no row dimension.
+        run: Device and dtype of the tensors.
+        places: Names and dimensions of further allowed entries. With `places`, the caller checks for required conditions itself.
+
+    Returns:
+        The tensors (row, ...), the number of rows, and whether any entry had a row dimension.
+
+    Raises:
+        InputError: When a required condition is missing, or an entry has a wrong name, shape or value.
     """
     if isinstance(given, xr.Dataset) and "attribute" in given:
         given = with_conditions(given, fitted.event.given).drop_dims("factor")
@@ -44,11 +54,11 @@ def conditions(
         raise InputError(f"this model needs given={{{needed[0]!r}: ...}}: {event.given[needed[0]]}")
     for name, what in fitted.definition.needed.items():
         if places is None and (given is None or name not in given):
-            raise InputError(f"{fitted.family} draws x from {what}: given={{{name!r}: ...}}")
+            raise InputError(f"{fitted.family} samples x from {what}. Pass given={{{name!r}: ...}}.")
     if given is None:
         return {}, 1, False
     if is_frame(given):
-        raise InputError("given is a table, and says not of what: given={'x': table}")
+        raise InputError("given is a table without a name. Pass given={'x': table}.")
     given = _in_columns_of(event, given)
     if isinstance(given, xr.Dataset):
         given = _of_one_size(_of_one_length(in_symbols_of(event, given)), event)
@@ -59,7 +69,9 @@ def conditions(
         dims = _dims(event, name, latents)
         if dims is None:
             known = ["x", "observed", *event.given, *event.lengths, *latents]
-            raise InputError(f"given {name!r} is not known to {fitted.family}; known: {', '.join(known)}")
+            raise InputError(
+                f"given {name!r} is not known to {fitted.family}. Known names: {', '.join(known)}."
+            )
         value = given[name]
         if isinstance(value, np.ma.MaskedArray):
             value = np.where(np.ma.getmaskarray(value), np.nan, value.data)
@@ -69,30 +81,34 @@ def conditions(
         try:
             array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
         except ValueError:
-            raise InputError(f"given {name!r} cannot be read as an array") from None
+            raise InputError(
+                f"given {name!r} cannot be converted to an array. Pass rows of equal length."
+            ) from None
         if array.dtype.kind not in "biuf" or array.ndim not in (len(dims), len(dims) + 1):
             raise InputError(
-                f"given {name!r} has shape {array.shape} of {array.dtype}; it needs numbers in dimensions "
-                f"{dims or '()'}, or row and these"
+                f"given {name!r} has shape {array.shape} and type {array.dtype}: numbers with dimensions "
+                f"{dims or '()'} are required, optionally after a row dimension"
             )
         if not array.size:
-            raise InputError(f"given {name!r} has shape {array.shape}: it holds nothing")
+            raise InputError(f"given {name!r} has shape {array.shape}: it has no values")
         if array.ndim == len(dims) + 1:
             counts[name] = len(array)
         arrays[name] = array if name in counts else array[None]
     if len(set(counts.values())) > 1:
-        raise InputError(f"given has different numbers of rows: {counts}")
+        raise InputError(
+            f"given has entries with different numbers of rows: {counts}. Use the same number for all."
+        )
     rows = next(iter(counts.values()), 1)
     if rows == 0:
-        raise InputError("given has no rows")
+        raise InputError("given has no rows. Pass at least one row.")
     for length, name in event.lengths.items():
-        if length not in arrays:  # of what is given all counts
+        if length not in arrays:  # all positions are valid
             arrays[length] = np.full(len(arrays[name]), arrays[name].shape[1])
     return _tensors(fitted, arrays, rows, run), rows, bool(counts)
 
 
 def _in_columns_of(event: Event, given: Mapping[str, Any] | xr.Dataset) -> Mapping[str, Any] | xr.Dataset:
-    """The same with a table x in the columns of the event, where its columns have names."""
+    """Return `given` with a table x in the columns of the event, if its columns have names."""
     if "x" not in given:
         return given
     if isinstance(given, xr.Dataset):
@@ -112,18 +128,20 @@ def _in_columns_of(event: Event, given: Mapping[str, Any] | xr.Dataset) -> Mappi
 
 
 def _in_columns(observed: Any, x: xr.DataArray) -> np.ndarray:
-    """What is observed of a table, in the order of its columns: by their names, where it has names. Errors: `InputError`."""
+    """Return `observed` of a table in the column order of x, matched by name if it has names. Raise `InputError` if it does not match x."""
     names = [str(name) for name in x["feature"].values]
     if is_frame(observed):
         observed = as_pandas(observed)
         if sorted(map(str, observed.columns)) != sorted(names):
-            raise InputError("given 'observed' has other columns than x")
+            raise InputError("given 'observed' must have the same columns as x")
         observed = observed.set_axis(list(map(str, observed.columns)), axis=1)[names]
     elif isinstance(observed, xr.DataArray) and "feature" in observed.coords:
         observed = observed.sel(feature=names)
     found = np.asarray(observed.detach().cpu() if isinstance(observed, Tensor) else observed)
     if found.shape != x.shape:
-        raise InputError(f"given 'observed' has shape {found.shape}, and x {x.shape}")
+        raise InputError(
+            f"given 'observed' has shape {found.shape}, but x has shape {x.shape}. Use the same shape."
+        )
     return found
 
 
@@ -136,7 +154,7 @@ def _dims(event: Event, name: str, latents: Mapping[str, tuple[str, ...]]) -> tu
 
 
 def _as_numbers(event: Event, given: Mapping[str, Any] | xr.Dataset) -> dict[str, Any]:
-    """The same with texts, one or a list of some, in the symbols of the fit."""
+    """Return `given` with texts as numbers of the symbols of the fit. An entry may be one text or a list of texts."""
     out: dict[str, Any] = {}
     for name in map(str, given):
         value, part = given[name], event if name == "x" else event.given.get(name)
@@ -155,14 +173,14 @@ def _as_numbers(event: Event, given: Mapping[str, Any] | xr.Dataset) -> dict[str
             out.setdefault(name, value)
             continue
         if not all(texts) and name != "x":
-            raise InputError(f"given {name!r} is an empty text")
+            raise InputError(f"given {name!r} is an empty text. Give at least one character.")
         try:
             found, lengths = encode_all(texts, part.symbols)
         except InputError as error:
             raise InputError(f"given {name!r}, {error}") from None
         if f"{name}_length" not in event.lengths and len(set(lengths)) > 1:
             raise InputError(
-                f"given {name!r}: texts of one length are needed, not of {set(lengths)}; go through them one by one"
+                f"given {name!r} has texts of the lengths {set(lengths)}: all texts must have one length. Pass the texts one by one."
             )
         one = isinstance(value, str)
         out[name] = found[0] if one else found
@@ -180,11 +198,13 @@ def _all_texts(values: Any) -> bool:
 
 
 def _numbers_of(name: str, classes: Sequence[str], part: Event) -> np.ndarray:
-    """Numbers of classes by what they are called. Errors: `InputError`."""
+    """Return the numbers of classes from their names. Raise `InputError` for an unknown name."""
     numbers = {symbol: number for number, symbol in enumerate(part.symbols)}
     for each in classes:
         if each not in numbers:
-            raise InputError(f"given {name!r}: {each!r}; {did_you_mean(each, numbers)}")
+            raise InputError(
+                f"given {name!r} = {each!r}: not a class of the model; {did_you_mean(each, numbers)}"
+            )
     return np.array([numbers[each] for each in classes])
 
 
@@ -194,7 +214,7 @@ def _of_one_length(given: xr.Dataset) -> xr.Dataset:
     lengths = np.unique(given["length"].values)
     if len(lengths) > 1:
         raise InputError(
-            f"given: rows of one length are needed, not of {lengths.min()} to {lengths.max()}; go through them one by one"
+            f"given has rows of lengths from {lengths.min()} to {lengths.max()}: all rows must have one length. Pass the rows one by one."
         )
     return given.isel(time=slice(0, int(lengths[0]))).drop_vars("length")
 
@@ -205,8 +225,8 @@ def _of_one_size(given: xr.Dataset, event: Event) -> xr.Dataset:
     sizes = sizes_of(given)
     if (sizes != sizes[0]).any():
         raise InputError(
-            f"given: images of one size are needed, not of {tuple(map(int, sizes.min(0)))} to {tuple(map(int, sizes.max(0)))}; "
-            "go through them one by one"
+            f"given has images of sizes from {tuple(map(int, sizes.min(0)))} to {tuple(map(int, sizes.max(0)))}: "
+            "all images must have one size. Pass the images one by one."
         )
     parts = {"x": event, **event.given}
     cut: dict[str, slice] = {}
@@ -220,7 +240,7 @@ def _of_one_size(given: xr.Dataset, event: Event) -> xr.Dataset:
 def _tensors(fitted: Fitted, arrays: dict[str, np.ndarray], rows: int, run: Run) -> dict[str, Tensor]:
     event = fitted.event
     if "observed" in arrays and "x" not in arrays:
-        raise InputError("given 'observed' says which parts of x are known: give 'x' as well")
+        raise InputError("given 'observed' marks the known values of x, but x is missing. Pass 'x' as well.")
     variables = {}
     for name, array in arrays.items():
         dims = _dims(event, name, {})
@@ -229,7 +249,7 @@ def _tensors(fitted: Fitted, arrays: dict[str, np.ndarray], rows: int, run: Run)
     missing, x_dtype = False, fitted.definition.dtype_of_x(run.dtype)
     kinds = numpy_dtype(run.dtype), numpy_dtype(x_dtype)
     if "x" in variables:
-        if None in event.shape and not event.any_size:  # of what is given all counts
+        if None in event.shape and not event.any_size:  # all positions are valid
             longest = variables["x"][1].shape[1 + event.dims.index("time")]
             variables["length"] = (("row",), np.full(rows, longest))
         dataset = xr.Dataset(variables)

@@ -1,9 +1,10 @@
-"""Whatever the user has, as one Dataset, described and checked once.
+"""Conversion of any user data to one Dataset.
 
-`x (row, *event dims)`, and where there are any: `label (row)` and other conditions, `weight (row)`,
-`observed (row, *event dims)`, and `length (row)`: of each row so much of the dimension `time` counts, the rest is padding.
-`attribute (row, factor)` is what is known of a row, numbers and classes, with the names of factors as a coordinate.
-A condition may have dimensions of its own, `source (row, source_time)`, of the first of which `source_length (row)` says how much counts.
+The Dataset has `x (row, *event dims)`. Optional variables are `label (row)` and other conditions, `weight (row)`,
+`observed (row, *event dims)` and `length (row)`. The length is the number of valid positions along `time` in each row; the rest is padding.
+`attribute (row, factor)` holds numbers and classes that describe a row. The names of the factors are a coordinate.
+A condition may have its own dimensions, such as `source (row, source_time)`. `source_length (row)` then holds the number of valid positions along the
+first of these dimensions.
 """
 
 from __future__ import annotations
@@ -39,17 +40,27 @@ def as_dataset(
     table: Mapping[str, Any] | None = None,
     like: Sequence[Column] = (),
 ) -> xr.Dataset:
-    """Data of any kind as one Dataset with `x`.
+    """Convert data of any kind to one Dataset with `x`.
 
-    data     NumPy array, torch tensor, DataFrame, DataArray or Dataset; the name of a registered data set; a path
-             to `.npy .npz .csv .parquet .h5 .hdf5 .nc .zarr`, an IDX file, a sound, an image, or a folder of them
-    split    the part of a named data set
-    folder   where named data sets are looked for first
-    rate     samples a second that sounds are resampled to
-    size, crop, gray, scale, table  of images and of tables: see `probgen.datasets.load`
-    like     columns of a model, as which those of a table are taken
+    Args:
+        data: A NumPy array, torch tensor, DataFrame, DataArray or Dataset. Or the name of a registered data set. Or a path: a
+            `.npy .npz .csv .parquet .h5 .hdf5 .nc .zarr` or IDX file, a sound, an image, or a folder of sounds or images.
+        split: Part of a named data set or a file, such as `train`.
+        folder: Folder that is searched first for the files of named data sets.
+        rate: Samples per second to which sounds are resampled.
+        size: Height and width of images. See `probgen.datasets.load`.
+        crop: How images of another shape are cut. See `probgen.datasets.load`.
+        gray: Whether colors of images are converted to gray.
+        scale: Factor by which `low` is smaller than the images. See `probgen.datasets.load`.
+        table: How a table is read. See `probgen.datasets.load`.
+        like: Columns of a model. Columns of a table with the same names are read with the types and classes of these columns.
 
-    Errors: `InputError`.
+    Returns:
+        A Dataset with `x (row, *event dims)`. Arrays in files are loaded into memory if they have at most 256 MiB in all.
+
+    Raises:
+        InputError: When the data or an option cannot be used.
+        FileError: When a file cannot be read.
     """
     choices = datasets.Choices.of(table)
     if not isinstance(data, str | Path):
@@ -69,7 +80,9 @@ def as_dataset(
             like=like,
         )
     elif split is not None:
-        raise InputError("a split can be chosen of a named data set or a file, not of an array")
+        raise InputError(
+            f"split = {split!r}: only a named data set or a file has splits, not an array. Select the rows of the array instead."
+        )
     elif isinstance(data, xr.Dataset):
         dataset = data
     elif isinstance(data, xr.DataArray):
@@ -83,18 +96,18 @@ def as_dataset(
 
 
 def from_array(data: Any, dims: tuple[str, ...] | None = None) -> xr.Dataset:
-    """An array or tensor as a Dataset; a masked array's mask becomes `observed`."""
+    """Return an array or tensor as a Dataset. The mask of a masked array becomes `observed`."""
     if hasattr(data, "detach"):  # a torch tensor, on any device, with or without a gradient
         if str(data.layout) != "torch.strided":
             raise InputError(
-                f"a sparse tensor ({data.layout}) cannot be used: make it dense with .to_dense()"
+                f"a sparse tensor ({data.layout}) cannot be used. Convert the tensor with .to_dense()."
             )
         data = data.detach().cpu()
         if "bfloat16" in str(data.dtype) or "float8" in str(data.dtype):
-            data = data.float()  # types that NumPy does not have
+            data = data.float()  # NumPy does not have these types
         data = data.numpy()
     if hasattr(data, "tocsr"):
-        raise InputError("a sparse matrix cannot be used: make it dense with .toarray()")
+        raise InputError("a sparse matrix cannot be used. Convert the matrix with .toarray().")
     try:
         masked = isinstance(data, np.ma.MaskedArray)
         values = (
@@ -105,22 +118,22 @@ def from_array(data: Any, dims: tuple[str, ...] | None = None) -> xr.Dataset:
     except ValueError as error:
         raise InputError(f"the data cannot be read as an array: {error}") from None
     if values.dtype.kind not in "biuf":
-        raise InputError(f"x holds {values.dtype}; numbers or booleans are needed")
+        raise InputError(f"x has type {values.dtype}: numbers or booleans are required")
     if values.ndim == 0:
-        raise InputError("x is a single number; an array whose first dimension is the row is needed")
+        raise InputError("x is a single number: an array with rows as its first dimension is required")
     if values.ndim == 1:
         values = values[:, None]
     mask = np.ma.getmaskarray(data).reshape(values.shape) if masked else None
     if dims is None:
         if values.ndim - 1 not in _DIMS:
             raise InputError(
-                f"x has shape {values.shape}; name its dimensions: xarray.DataArray(x, dims=[...])"
+                f"x has shape {values.shape}: the meaning of its dimensions is not clear. Name the dimensions with xarray.DataArray(x, dims=[...])."
             )
         dims = _DIMS[values.ndim - 1]
         if values.ndim == 4 and values.shape[1] > 4 >= values.shape[3]:
             raise InputError(
-                f"x has shape {values.shape} and seems to have its channels last: give x.transpose(0, 3, 1, 2), "
-                'or xarray.DataArray(x, dims=["row", "height", "width", "channel"])'
+                f"x has shape {values.shape}: the channels seem to be last. Use x.transpose(0, 3, 1, 2), "
+                'or xarray.DataArray(x, dims=["row", "height", "width", "channel"]).'
             )
     variables = {"x": (("row", *dims), values)}
     if mask is not None and mask.any():
@@ -129,21 +142,21 @@ def from_array(data: Any, dims: tuple[str, ...] | None = None) -> xr.Dataset:
 
 
 def _named(dataset: xr.Dataset) -> xr.Dataset:
-    """`x` with `row` first, and known dimensions in their usual order."""
+    """Return the Dataset with `row` as the first dimension of `x`, and known dimensions in their usual order."""
     if "x" not in dataset:
         if len(dataset.data_vars) != 1:
             raise InputError(
-                f"the data have no variable 'x', but {', '.join(map(str, dataset.data_vars)) or 'none'}"
+                f"the data have no variable 'x', only these: {', '.join(map(str, dataset.data_vars)) or 'none'}. Rename one variable to 'x'."
             )
         dataset = dataset.rename({next(iter(dataset.data_vars)): "x"})
     x = dataset["x"]
     if x.ndim == 0:
-        raise InputError("x is a single number; its first dimension is the row")
+        raise InputError("x is a single number: an array with rows as its first dimension is required")
     if "row" not in x.dims:
         dataset = dataset.rename({x.dims[0]: "row"})
         x = dataset["x"]
     if x.dtype.kind not in "biuf":
-        raise InputError(f"x holds {x.dtype}; numbers or booleans are needed")
+        raise InputError(f"x has type {x.dtype}: numbers or booleans are required")
     if x.dtype.kind == "f" and x.dtype.itemsize > 8:
         x = x.astype(np.float64)
         dataset = dataset.assign(x=x)
@@ -164,7 +177,7 @@ def _named(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _with_names(dataset: xr.Dataset) -> xr.Dataset:
-    """The same with names of columns as texts at `feature`, where the second dimension of a table has names under another name, or years for names."""
+    """Move the column names of a table to `feature`, as texts. The second dimension may have another name, or years as names."""
     x = dataset["x"]
     if x.ndim != 2 or x.dims[1] in USUAL or x.dims[1] not in x.coords:
         return dataset
@@ -179,9 +192,9 @@ def _with_names(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _kept(dataset: xr.Dataset) -> dict[str, xr.Variable]:
-    """The coordinates that mean something: names of factors and of columns, and what rows are called.
+    """Return the coordinates to keep: names of factors, columns and rows.
 
-    That of rows is no index, by which xarray would put rows of different variables in one order.
+    The row names are not kept as an index, because xarray would align the rows of different variables by an index.
     """
     names = {"row"}
     names |= {"factor"} if "attribute" in dataset else set()

@@ -1,4 +1,4 @@
-"""The door: data of any kind to checked rows, in one call."""
+"""Conversion of data of any kind to checked rows, in one call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from probgen.contract.event import Event
 from probgen.contract.rows import Rows, numpy_dtype
 from probgen.contract.world import World
 from probgen.data.attributes import with_attributes, with_conditions
-from probgen.data.check import check
+from probgen.data.check import Elsewhere, check
 from probgen.data.columns import check_supports, in_columns_of, with_gaps
 from probgen.data.describe import event_of
 from probgen.data.ingest import as_dataset
@@ -27,13 +27,14 @@ from probgen.errors import InputError
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data that were checked.
+    """Data that passed all checks.
 
-    rows     as hooks get them
-    dataset  as they are, in the symbols of the event
-    digest   SHA-256 of names, types, shapes and values
-    missing  whether values of x are missing
-    weight   that the call has no use for, where the data have one; not checked
+    Attributes:
+        rows: The rows, as hooks receive them.
+        dataset: The data as one Dataset, in the symbols of the event.
+        digest: SHA-256 of names, types, shapes and values.
+        missing: Whether values of x are missing.
+        weight: Row weights that the call does not use, not checked, or None.
     """
 
     rows: Rows
@@ -44,7 +45,7 @@ class Prepared:
 
     @property
     def event(self) -> Event:
-        """What one row is."""
+        """The event: the description of one row."""
         return self.rows.event
 
 
@@ -60,15 +61,29 @@ def prepare(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     world: World | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Prepared:
-    """Data of any kind as rows that were checked against an event and a family.
+    """Convert data of any kind to rows that are checked against an event and a family.
 
-    event    what a row must be; None: whatever the data are, as a fit with `options` wants them
-    without  variables that the call has no use for
-    valid    rows that a fit chooses by
-    world    the processes of a fit, which all call this, and share the pass over the values
+    Args:
+        data: Any input of `as_dataset`.
+        family: The family that uses the rows.
+        event: The event that each row must match. None: derive the event from the data, as a fit with `options` does.
+        options: Options of the fit, used if `event` is None.
+        without: Names of variables that the call does not use.
+        valid: Validation rows of a fit.
+        seed: Seed of the order of batches.
+        device: Device of the tensors.
+        dtype: Type of the tensors.
+        world: The processes of a fit. All processes call this function and share the pass over the values.
+        elsewhere: Workers that make the pass over the values: see `check`.
 
-    Errors: `InputError`, which names the field, the value and what is allowed; `FileError`.
+    Returns:
+        The checked rows, with the Dataset and its digest.
+
+    Raises:
+        InputError: When the data are not allowed. The message names the field, the value and the allowed values.
+        FileError: When a file cannot be read.
     """
     world, learning = world or World(), event is None
     with world.agreed():
@@ -78,7 +93,14 @@ def prepare(
     x_dtype = family.dtype_of_x(dtype)
     kinds = numpy_dtype(dtype), numpy_dtype(x_dtype)
     missing, digest = check(
-        dataset, event, family.accepts, family.name, *kinds, learning=learning, world=world
+        dataset,
+        event,
+        family.accepts,
+        family.name,
+        *kinds,
+        learning=learning,
+        world=world,
+        elsewhere=elsewhere,
     )
     if learning:
         with world.agreed():
@@ -100,7 +122,22 @@ def rows_of(
     valid: Rows | None = None,
     world: World | None = None,
 ) -> Rows:
-    """Data that were checked as rows for the hooks of a family; missing: whether values are."""
+    """Return checked data as rows for the hooks of a family.
+
+    Args:
+        dataset: Checked data, in the columns and symbols of the event.
+        event: The event that the rows match.
+        family: The family that uses the rows.
+        missing: Whether values of x are missing.
+        device: Device of the tensors.
+        dtype: Type of the tensors.
+        seed: Seed of the order of batches.
+        valid: Validation rows of a fit.
+        world: The processes of a fit.
+
+    Returns:
+        The rows, as hooks receive them.
+    """
     return Rows(
         dataset,
         event,
@@ -116,7 +153,7 @@ def rows_of(
 
 
 def arranged(dataset: xr.Dataset, family: Definition, event: Event) -> xr.Dataset:
-    """Data in the columns, symbols and conditions of an event. Errors: `InputError`."""
+    """Return data in the columns, symbols and conditions of an event. Raise `InputError` if this is not possible."""
     dataset = in_symbols_of(event, with_conditions(in_columns_of(event, dataset), event.given))
     return with_attributes(dataset, event.attributes) if "attribute" in family.accepts else dataset
 
@@ -124,16 +161,18 @@ def arranged(dataset: xr.Dataset, family: Definition, event: Event) -> xr.Datase
 def _described(
     data: Any, family: Definition, event: Event | None, options: BaseModel | None
 ) -> tuple[xr.Dataset, Event]:
-    """Data as one Dataset in the symbols of the event, and the event; None: what the data are."""
+    """Return data as one Dataset, and its event. The event is derived from the data if `event` is None."""
     dataset = as_dataset(data, like=event.columns if event is not None else ())
     if event is None or "pair" not in family.accepts:
-        dataset = dataset.drop_vars("pair", errors="ignore")  # nothing is learned of it
+        dataset = dataset.drop_vars("pair", errors="ignore")  # a fit does not use it
     if event is not None:
         return arranged(dataset, family, event), event
-    assert options is not None  # of a fit
+    assert options is not None  # every fit has options
     given = conditions_of(options)
     if twice := {name for name in given if given.count(name) > 1}:
-        raise InputError(f"given names {', '.join(sorted(twice))} more than once")
+        raise InputError(
+            f"given = {given}: {', '.join(sorted(twice))} occurs more than once. Name each condition once."
+        )
     dataset = family.prepared(with_conditions(dataset, given), options)
     tells = "attribute" in family.accepts
     dataset = with_attributes(dataset, None) if tells else dataset
@@ -143,8 +182,8 @@ def _described(
 
 
 def say_unused(weight: xr.DataArray | None) -> None:
-    """Warn of weights that a call does not use."""
+    """Warn about row weights that a call does not use."""
     if weight is not None:
         warnings.warn(
-            "the data have a weight a row, which is not used here: all rows count alike", stacklevel=3
+            "the data have row weights, which are not used here: all rows have equal weight", stacklevel=3
         )

@@ -1,4 +1,4 @@
-"""Columns that a dtype cannot hold."""
+"""Check that a dtype can represent the variation of columns."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ from probgen.data.check import place_of
 from probgen.errors import InputError
 from probgen.readers.described import blocks
 
-LOST = 1e-4  # of a standard deviation, at most, by what a cast changes values
+LOST = 1e-4  # largest change of values by a cast, in standard deviations
 
 
 def check_precision(dataset: xr.Dataset, event: Event, family: str, dtype: Any, x_dtype: Any) -> None:
-    """Whether the dtypes in which x and what it is conditioned on are handed over hold how far columns vary.
+    """Check that the dtypes of x and of its conditions preserve the variation of each column.
 
-    Real x, counts and tables of several supports come in `x_dtype`, all else in `dtype`.
+    Args:
+        dataset: Checked data.
+        event: The event of the data.
+        family: Name of the family, for error messages.
+        dtype: NumPy dtype of conditions and of other x.
+        x_dtype: NumPy dtype of real x, of counts, and of tables with several supports.
 
-    Errors: `InputError`, which names the column.
+    Raises:
+        InputError: When a cast changes the values of a column too much. The message names the column.
     """
     for name, part in {"x": event, **event.given}.items():
         variable = dataset[name]
@@ -44,13 +50,13 @@ def check_precision(dataset: xr.Dataset, event: Event, family: str, dtype: Any, 
             )
             raise InputError(
                 f"{name}{place}: mean {float(seen.mean[i]):.6g} and standard deviation "
-                f"{float(seen.variance[i].sqrt()):.3g}, which {family} would lose in {np.dtype(kind)}: subtract the "
-                f"mean, {'give floats, ' if whole else ''}or fit in dtype = 'float64'"
+                f"{float(seen.variance[i].sqrt()):.3g}, but {family} uses {np.dtype(kind)}, which would lose this variation. Subtract the "
+                f"mean, {'use floats, ' if whole else ''}or fit with dtype = 'float64'."
             )
 
 
 def _parts(variable: xr.DataArray, kind: Any) -> Iterator[tuple[Tensor, Tensor]]:
-    """Values, or by how much a cast changes them; and where there are any."""
+    """Yield values, or their changes by a cast to `kind`, and a mask of known values."""
     for values in blocks(variable):
         x = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
         some = torch.from_numpy(x if kind is None else x - x.astype(kind))

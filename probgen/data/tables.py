@@ -1,4 +1,4 @@
-"""What was read of a table, in words."""
+"""Summary of a table as probgen reads it."""
 
 from __future__ import annotations
 
@@ -18,24 +18,34 @@ from probgen.readers.frames import named, numbers, read_columns, with_gaps
 from probgen.readers.parquet import Parquet, is_parquet, specimens
 from probgen.readers.tables import ARROW, SUFFIXES
 
-SHOWN = 6  # classes that are named
+SHOWN = 6  # number of class names shown
 WORDS = {"token": "category"}
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How many rows a table has, and of each column: column, kind, values, gaps, used_as, why."""
+    """A summary of a table.
+
+    Attributes:
+        rows: Number of rows.
+        columns: One dictionary per column, with keys such as column, kind, values, gaps, used_as and why.
+    """
 
     rows: int
     columns: list[dict[str, Any]]
 
 
 def _frame(path: Path, choices: Choices) -> tuple[pd.DataFrame, int, dict[str, int] | None]:
-    """A table, or of one that is larger than memory some rows that say as much; how many rows there are, and, of the latter, gaps by column."""
+    """Return a table, its number of rows, and None.
+
+    For a table larger than memory, return representative rows instead, and the number of missing values per column instead of None.
+    """
     if str(path) == datasets.STDIN:
-        raise InputError("probgen data looks at files: save what comes by standard input to one")
+        raise InputError("probgen data reads files, not standard input. Save the table to a file.")
     if kind_of(path, table=bool(choices.first())) != "tables":
-        raise InputError(f"{path} is no table whose columns could be shown: {', '.join([*SUFFIXES, *ARROW])}")
+        raise InputError(
+            f"{path} is not a table, so it has no columns to show. Tables have the suffixes {', '.join([*SUFFIXES, *ARROW])}."
+        )
     if is_parquet(path) or path.is_dir():
         found = Parquet.of(path)
         if found.is_large:
@@ -47,7 +57,19 @@ def _frame(path: Path, choices: Choices) -> tuple[pd.DataFrame, int, dict[str, i
 
 
 def summary(path: Path, choices: Mapping[str, Any] | None = None) -> Summary:
-    """Read a file as a fit would. Errors: `InputError`, `FileError`."""
+    """Read a table in the same way as a fit, and summarize its columns.
+
+    Args:
+        path: Path of the table.
+        choices: How the table is read. See `probgen.datasets.load`.
+
+    Returns:
+        The number of rows, and a description of each column.
+
+    Raises:
+        InputError: When the file is not a table, or its columns are ambiguous.
+        FileError: When the file cannot be read.
+    """
     wanted = Choices.of(choices)
     frame, rows, gaps = _frame(path, wanted)
     lines = []
@@ -67,7 +89,7 @@ def summary(path: Path, choices: Mapping[str, Any] | None = None) -> Summary:
 
 
 def told(columns: Sequence[Column]) -> list[dict[str, Any]]:
-    """The columns of a model, a line each."""
+    """Return the columns of a model, one dictionary per column."""
     return [
         {"column": column.name, **_words(column), "gaps": "some" if column.gaps else None}
         for column in columns
@@ -75,7 +97,7 @@ def told(columns: Sequence[Column]) -> list[dict[str, Any]]:
 
 
 def _words(column: Column) -> dict[str, Any]:
-    """Kind, classes and unit."""
+    """Return kind, values and unit of a column, as text."""
     kind = WORDS.get(column.support, column.support)
     line: dict[str, Any] = {"kind": f"ordered {kind}" if column.ordered else kind}
     if column.classes and column.support == "token":

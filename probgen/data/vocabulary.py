@@ -1,4 +1,4 @@
-"""Texts in the symbols of an event."""
+"""Conversion of texts and labels to the symbols of an event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from probgen.errors import InputError, did_you_mean
 
 
 def in_symbols_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
-    """The same texts in the symbols of an event, where both have symbols. Errors: `InputError` for one it has not."""
+    """Return the data with x and conditions in the symbols of an event.
+
+    Args:
+        event: The event of a model.
+        dataset: Data, with or without symbols.
+
+    Returns:
+        The data. Each variable with symbols uses the symbols of the event, if the event has symbols for this variable.
+
+    Raises:
+        InputError: When the event does not have a symbol of the data.
+    """
     parts = {"x": (event, "length")} | {name: (part, f"{name}_length") for name, part in event.given.items()}
     for name, (part, length) in parts.items():
         if name not in dataset:
@@ -30,7 +41,19 @@ def in_symbols_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
 def in_symbols(
     part: Event, x: xr.DataArray, length: xr.DataArray | None = None
 ) -> tuple[xr.DataArray, xr.DataArray | None]:
-    """One text a row, or one alone, in the symbols of a part of an event, and how long it then is; None where nothing had to be done."""
+    """Return texts in the symbols of a part of an event, and their new lengths.
+
+    Args:
+        part: The event, or the part of it that describes a condition.
+        x: One text per row, or a single text.
+        length: Length of each text (row,). None: all positions are valid.
+
+    Returns:
+        The converted texts and their lengths. The lengths are None if no length changed.
+
+    Raises:
+        InputError: When the event does not have a symbol of the texts.
+    """
     own = symbols_of(x)
     if not own or not part.symbols or own == part.symbols:
         return x, None
@@ -50,7 +73,10 @@ def in_symbols(
 
 
 def _classes(part: Event, label: xr.DataArray, own: tuple[str, ...]) -> xr.DataArray:
-    """A label in the classes of an event, by what they are called; NaN and -1 stay. Errors: `InputError` for one that it has not."""
+    """Return a label in the class numbers of an event. Classes are matched by name; NaN and -1 stay.
+
+    Raise `InputError` for a class that the event does not have.
+    """
     numbers = {name: number for number, name in enumerate(part.symbols)}
     values = label.values
     known = np.isin(values, np.arange(len(own)))
@@ -59,7 +85,7 @@ def _classes(part: Event, label: xr.DataArray, own: tuple[str, ...]) -> xr.DataA
     if new:
         row = int(np.flatnonzero(values == new[0])[0])
         raise InputError(
-            f"{label.name or 'label'}, row {row}: {own[new[0]]!r}, which the model has not seen; {did_you_mean(own[new[0]], numbers)}"
+            f"{label.name or 'label'}, row {row} = {own[new[0]]!r}: the model was not fitted to this class; {did_you_mean(own[new[0]], numbers)}"
         )
     table = np.array([numbers.get(name, -1) for name in own])
     out = values.copy()

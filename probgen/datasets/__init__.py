@@ -1,4 +1,4 @@
-"""Data sets by name, and files by path."""
+"""Loading of data sets by name, and of files by path."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         table,
     )
 
-STDIN = "-"  # a table that comes by standard input
+STDIN = "-"  # path of a table on standard input
 
 __all__ = [
     "Choices",
@@ -50,7 +50,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The readers, imported when used: a name or a path is looked up without xarray."""
+    """Import a reader on first use, because looking up a name or a path does not need xarray."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from probgen import readers
@@ -71,24 +71,35 @@ def load(
     table: Mapping[str, Any] | None = None,
     like: Sequence[Column] = (),
 ) -> xr.Dataset:
-    """A data set by its registered name, or a file or folder by its path.
+    """Load a data set by its registered name, or a file or folder by its path.
 
-    name    a name that `probgen datasets` lists, or a path: anything with a `/`, a suffix, or that exists; `-` is a table that comes by standard input. Or a DataFrame, for which `table` says what its columns are
-    split   `train`, `valid`, `test`, ...; None is all rows. Tables and `.npy` files have these three: eight, one and one tenths of their rows, at random
-    folder  where to look for files before they are downloaded; by default `PROBGEN_DATA`
-    rate    of sounds: samples a second that they are resampled to, and their channels mixed; None refuses files that differ
-    size    of images: (height, width), or both in one number, that they are scaled to; None refuses images that differ. Of a
-            data set that is painted, the side that it is painted at
-    crop    "center": what is beside the middle of an image is cut off where its shape is not that of `size`; None refuses it
-    gray    of images: colors become gray
-    scale   of images: with `low`, the same made so many times smaller (bicubic, antialiased), for super-resolution; then images may be of
-            several sizes, `size (row, side)`
-    table   of tables, by name: `sep`, `decimal`, `encoding`, `columns` (how a file is written, names of its columns), `na` (marks of gaps),
-            `drop`, `label`, `weight`, `index`, `rare`, `kind` (`{"month": "category"}`: what columns are). docs/data.md has each
-    like    columns of a model, as which those of a table are taken
+    The content of a file is kept, refused, or converted with a warning. docs/data.md has a table of all cases.
 
-    What files hold is kept, refused, or converted with a warning: docs/data.md has the table. Returns a Dataset with `x (row, ...)` and `label (row)` where there are labels. Errors: `InputError`,
-    `PluginError`.
+    Args:
+        name: A name from the list of `probgen datasets`, or a path. Any existing path, and any text with a `/` or a suffix, is a path; `-` is a table on
+            standard input. Or a DataFrame, with options in `table`.
+        split: `train`, `valid`, `test`, ...; None loads all rows. Tables and `.npy` files have these three splits, with 80, 10 and 10 percent of
+            the rows, at random.
+        folder: Folder that is searched for the files of a named data set before a download, by default the environment variable `PROBGEN_DATA`.
+        rate: For sounds: samples per second to which the sounds are resampled; their channels are mixed to one. None refuses files that differ.
+        size: For images: (height, width), or one number for both, to which the images are scaled. None refuses images that differ. For a
+            painted data set: the side of the images.
+        crop: For images: "center" cuts off the edges of an image with another shape than `size`. None refuses such an image.
+        gray: For images: whether colors are converted to gray.
+        scale: For images: adds `low`, the images reduced by this factor (bicubic, antialiased), for super-resolution. The images may then have
+            several sizes, `size (row, side)`.
+        table: For tables, options by name: `sep`, `decimal`, `encoding` and `columns` (format of a file and names of its columns), `na` (marks of
+            missing values), `drop`, `label`, `weight`, `index`, `rare`, and `kind` (kinds of columns, such as `{"month": "category"}`). docs/data.md
+            describes each option.
+        like: Columns of a model, `fitted.event.columns`. Columns of a table with the same names are read with the same kinds and classes.
+
+    Returns:
+        A Dataset with `x (row, ...)`, and `label (row)` if there are labels.
+
+    Raises:
+        InputError: When there is no such data set or file, or an option or the data cannot be used.
+        FileError: When a file is damaged or not allowed.
+        PluginError: When the plugin of a data set cannot be imported.
     """
     from probgen.readers import Choices, Reading, from_frame, read, read_stdin, scaled, stored
     from probgen.readers.arrow import as_pandas
@@ -96,10 +107,10 @@ def load(
     from probgen.readers.described import marked
 
     if not isinstance(like, Sequence) or not all(hasattr(each, "support") for each in like):
-        raise InputError("like: the columns of a model are needed, as fitted.event.columns")
+        raise InputError("like: must be the columns of a model. Pass fitted.event.columns.")
     how = Reading(rate, size, crop, gray, scale, Choices.of(table), tuple(like))
     if not isinstance(name, str | Path):
-        how.only(("table",), "and a DataFrame is given")
+        how.only(("table",), "but the data are a DataFrame")
         rows = from_frame(as_pandas(name), choices=how.table, like=how.like)
         return rows if split is None else part_of(rows, split, "the table")
     text, path = str(name), path_of(name)
@@ -116,18 +127,28 @@ def load(
     if found.sized is not None and how.size is not None:
         height, width = how.sides
         if height != width:
-            raise InputError(f"size = {how.size!r}: images of {text!r} are square; give one number")
+            raise InputError(f"size = {how.size!r}: images of {text!r} are square. Give one number.")
         found, how = found.sized(height), Reading(rate, None, None, gray, scale)
         if crop is not None:
-            raise InputError(f"crop is of files, and {text!r} is painted at any size: leave it out")
-    how.only(("scale",), f"and {text!r} is a data set")
+            raise InputError(f"crop is only for files, but {text!r} is painted at any size. Leave crop out.")
+    how.only(("scale",), f"but {text!r} is a data set")
     dataset = found.load(split, folder)
     dataset = dataset if scale is None else scaled(dataset, scale)
     return marked(dataset).assign_attrs(name=text, **({"split": split} if split else {}))
 
 
 def path_of(name: str | Path) -> Path | None:
-    """The file or folder that is meant, or None for a registered data set. Errors: `InputError` if there is neither."""
+    """Return the path of a file or folder, or None for a registered data set.
+
+    Args:
+        name: A name or a path.
+
+    Returns:
+        The path, or None for a registered data set.
+
+    Raises:
+        InputError: When there is neither a file nor a data set of this name.
+    """
     text = str(name)
     if text == STDIN:
         return Path(STDIN)
@@ -137,15 +158,28 @@ def path_of(name: str | Path) -> Path | None:
     if text and path.exists():
         return path
     if text and (isinstance(name, Path) or "/" in text or path.suffix):
-        raise InputError(f"there is no file {path}")
+        raise InputError(f"there is no file {path}. Check the path.")
     raise InputError(
-        f"no data set and no file is called {text!r}; {did_you_mean(text, registered('datasets'))}"
+        f"there is no data set and no file {text!r}; {did_you_mean(text, registered('datasets'))}"
     )
 
 
 def find_set(name: str) -> DataSet:
-    """A registered data set, imported. Errors: `PluginError`."""
+    """Import and return a registered data set.
+
+    Args:
+        name: The registered name.
+
+    Returns:
+        The data set.
+
+    Raises:
+        InputError: When the registered object is not a `DataSet`.
+        PluginError: When the name is unknown, or the import fails.
+    """
     found = find("datasets", name).load()
     if not isinstance(found, DataSet):
-        raise InputError(f"data set {name!r} is a {type(found).__name__}, not a probgen.datasets.DataSet")
+        raise InputError(
+            f"data set {name!r} has type {type(found).__name__}: it must be a probgen.datasets.DataSet. Fix the plugin."
+        )
     return found

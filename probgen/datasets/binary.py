@@ -1,7 +1,7 @@
-"""Binary data that density models are held against, as packed bits in a data folder.
+"""Binary benchmark data for density models, as packed bits in a data folder.
 
-connect4, dna and mushrooms with the splits of the NADE and MADE papers (UCI repository, CC BY 4.0); nltcs, plants and
-bnetflix with those of Lowd & Davis 2010 and Van Haaren & Davis 2012.
+connect4, dna and mushrooms have the splits of the NADE and MADE papers (UCI repository, CC BY 4.0). nltcs, plants and
+bnetflix have the splits of Lowd & Davis 2010 and Van Haaren & Davis 2012.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _LOWD = "github.com/UCLA-StarAI/Density-Estimation-Datasets"
 
 
 def _read(place: str, origin: str, split: str | None, folder: Path | None) -> xr.Dataset:
-    """There is no single file to download: the origins keep text files, a line a row."""
+    """Read packed bits from the data folder. They cannot be downloaded, because the sources have text files with one row per line."""
     if folder is None or not (folder / place).is_file():
         raise InputError(
-            f"{place} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make it from "
+            f"{place} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make the file from "
             f"{origin}: numpy.savez({Path(place).name!r}, train=, valid=, test= numpy.packbits(bits, axis=1), num_vars=)"
         )
     parts = {name: read(folder / place, name) for name in ([split] if split else _SPLITS)}

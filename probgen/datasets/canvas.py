@@ -1,6 +1,7 @@
-"""Antialiased shapes painted over images, all rows at once: a shape is a signed distance, its coverage clip(1/2 - d / pixel, 0, 1).
+"""Antialiased shapes painted over images, all rows at once. A shape is a signed distance d, and its coverage is clip(1/2 - d / pixel, 0, 1).
 
-Lengths are in units of the image's side, y goes down, colors are in 0 .. 1. Numbers of a shape are one for all rows or one a row: (row,).
+Lengths are in units of the image's side, y points down, and colors are in 0 .. 1. Each number of a shape is one number for all rows, or one number per row:
+(row,).
 """
 
 from __future__ import annotations
@@ -11,11 +12,16 @@ from typing import Any
 
 import numpy as np
 
-Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of x and y, (row or 1, height, width) each
+Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]  # arguments x and y: (row or 1, height, width) each
 
 
 class Canvas:
-    """Images x: (row, 3, side, side), float32, of a background: (row, 3)."""
+    """Images x, (row, 3, side, side), float32, with a background color.
+
+    Args:
+        background: Color of the background of each row (row, 3).
+        side: Side of the images, in pixels.
+    """
 
     def __init__(self, background: np.ndarray, side: int):
         self.side = side
@@ -33,14 +39,15 @@ class Canvas:
         alpha: Any = None,
         shade: Distance | None = None,
     ) -> None:
-        """Paint a shape over what is there.
+        """Paint a shape over the images.
 
-        distance  to the shape, below 0 inside; called with the coordinates of some pixels
-        color    (3,) or (row, 3)
-        box       left, right, top, bottom that hold the shape: only these pixels are touched
-        rows      which rows have the shape; None: all. Numbers of the other arguments are of these rows
-        alpha     how opaque it is, 0 .. 1: (row,)
-        shade     a factor of the color at each pixel
+        Args:
+            distance: Signed distance to the shape, below 0 inside. It is called with the coordinates of pixels.
+            color: Color of the shape, (3,) or (row, 3).
+            box: Left, right, top and bottom of a box around the shape. Only pixels in this box change.
+            rows: Numbers of the rows with the shape. The other arguments have one value per row in `rows`. None: all rows.
+            alpha: Opacity, 0 .. 1: (row,).
+            shade: Factor of the color at each pixel.
         """
         left, right = (self._pixel(edge, least) for edge, least in ((box[0], True), (box[1], False)))
         top, bottom = (self._pixel(edge, least) for edge, least in ((box[2], True), (box[3], False)))
@@ -67,18 +74,18 @@ class Canvas:
 
 
 def column(value: Any) -> np.ndarray:
-    """A number, or one a row, beside pixels: (row or 1, 1, 1)."""
+    """Return one number, or one number per row, in the shape (row or 1, 1, 1) for use with pixels."""
     return np.asarray(value, np.float32).reshape(-1, 1, 1)
 
 
 def mixed(a: Any, b: Any, t: np.ndarray) -> np.ndarray:
-    """Colors from a to b, (3,) or (row, 3) each, a share t (row,) of the way: (row, 3)."""
+    """Return colors (row, 3) between a and b, (3,) or (row, 3) each, at the fraction t (row,)."""
     a, b, t = np.asarray(a, np.float32), np.asarray(b, np.float32), t[:, None]
     return np.asarray(a * (1 - t) + b * t)
 
 
 def rectangle(x0: Any, x1: Any, y0: Any, y1: Any, r: float = 0.0) -> Distance:
-    """With corners of radius r."""
+    """Return the distance to a rectangle with corners of radius r."""
     r32 = np.float32(r)
     x0, x1, y0, y1 = (column(v) for v in (x0, x1, y0, y1))
     cx, cy, hx, hy = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2 - r32, (y1 - y0) / 2 - r32
@@ -86,7 +93,7 @@ def rectangle(x0: Any, x1: Any, y0: Any, y1: Any, r: float = 0.0) -> Distance:
     def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         qx, qy = np.abs(x - cx) - hx, np.abs(y - cy) - hy
         further = np.maximum(qx, qy)
-        if not r:  # outside of a sharp corner this is less than the distance; what is covered differs by less than a pixel
+        if not r:  # outside a sharp corner this is less than the distance, but the coverage differs by less than a pixel
             return np.asarray(further)
         corner = np.sqrt(np.square(np.maximum(qx, 0)) + np.square(np.maximum(qy, 0)))
         return np.asarray(corner + np.minimum(further, 0) - r32)
@@ -95,14 +102,14 @@ def rectangle(x0: Any, x1: Any, y0: Any, y1: Any, r: float = 0.0) -> Distance:
 
 
 def ellipse(cx: Any, cy: Any, rx: Any, ry: Any) -> Distance:
-    """To first order (the distance to an ellipse has no closed form)."""
+    """Return the distance to an ellipse, to first order, because there is no closed form."""
     cx, cy, rx, ry = (column(v) for v in (cx, cy, rx, ry))
 
     def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         u, v = (x - cx) / rx, (y - cy) / ry
         k = np.sqrt(u * u + v * v)
         slope = np.sqrt(u * u / (rx * rx) + v * v / (ry * ry))
-        # at the center, where k / slope has no value, as far inside as the shorter radius
+        # at the center k / slope is undefined, and the distance to the edge is the shorter radius
         ratio = np.where(k > 0, k / np.maximum(slope, np.float32(1e-6)), np.minimum(rx, ry))
         return np.asarray((k - 1) * ratio)
 
@@ -110,7 +117,7 @@ def ellipse(cx: Any, cy: Any, rx: Any, ry: Any) -> Distance:
 
 
 def polygon(*corners: tuple[Any, Any]) -> Distance:
-    """Convex, corners (x, y) clockwise as they are seen."""
+    """Return the distance to a convex polygon, with corners (x, y) clockwise on the screen."""
     edges = []
     for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
         x0, y0, x1, y1 = (column(v) for v in (x0, y0, x1, y1))

@@ -1,6 +1,6 @@
-"""A table whose density is known: 8 columns of four kinds that three classes of customers make.
+"""A simulated table with a known density: 8 columns of four kinds, from a mixture of three classes of customers.
 
-Its names are made up; what it is for is that log p(x) of each row is known to all digits, as the yardstick of models of mixed tables.
+The column names are invented. The exact log p(x) of each row is a benchmark for models of mixed tables.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SIZES = {"train": 20_000, "valid": 4_000, "test": 4_000}
 _PI = np.array([0.5, 0.3, 0.2])
 _MU = np.array([[0.0, 1.0], [3.0, -1.0], [-2.0, 4.0]])
 _SIGMA = np.array([[[1, 0.5], [0.5, 1]], [[0.5, -0.2], [-0.2, 0.4]], [[2, 0], [0, 0.3]]])
-_MEAN = np.array([[1.0, 20.0], [6.0, 8.0], [12.0, 50.0]])  # of counts, and their sizes
+_MEAN = np.array([[1.0, 20.0], [6.0, 8.0], [12.0, 50.0]])  # means of counts, then their sizes
 _SIZE = np.array([[2.0, 5.0], [1e5, 1.0], [4.0, 10.0]])
 _CHANNEL = np.array([[0.7, 0.1, 0.1, 0.1], [0.1, 0.6, 0.2, 0.1], [0.05, 0.05, 0.2, 0.7]])
 _GRADE = np.array([[0.6, 0.3, 0.1], [0.2, 0.6, 0.2], [0.1, 0.2, 0.7]])
@@ -53,7 +53,7 @@ def _draw(n: int, seed: int) -> xr.Dataset:
 
 
 def log_joint(x: np.ndarray) -> np.ndarray:
-    """log p(x, z = k), in nats: (row, feature) -> (row, component)."""
+    """Return log p(x, z = k), in nats: (row, feature) -> (row, component)."""
     parts = []
     for k in range(3):
         d = np.linalg.solve(np.linalg.cholesky(_SIGMA[k]), (x[:, :2] - _MU[k]).T)
@@ -77,7 +77,7 @@ def _customers(split: str | None, folder: Path | None) -> xr.Dataset:
 
 
 customers = DataSet(
-    "a simulated table of 8 columns of four kinds, whose density is known",
+    "a simulated table of 8 columns of four kinds, with a known density",
     tuple(_SIZES),
     _customers,
     _density,

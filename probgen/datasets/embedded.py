@@ -1,4 +1,4 @@
-"""Small real data: the digits and irises that come with scikit-learn, and Old Faithful."""
+"""Small real data: digits, irises and wines from scikit-learn, and Old Faithful."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _DIGITS = {"train": slice(0, 1197), "valid": slice(1197, 1497), "test": slice(14
 
 
 def _digits(split: str | None, folder: Path | None) -> xr.Dataset:
-    """Rows are shuffled once and for all (the file is sorted by writer), then cut into 1197, 300 and 300."""
-    from sklearn.datasets import load_digits  # 0.7 s, which Old Faithful does not need
+    """Read the digits. The rows are shuffled with a fixed seed (the file is sorted by writer), then cut into 1197, 300 and 300."""
+    from sklearn.datasets import load_digits  # takes 0.7 s, and Old Faithful does not need it
 
     bunch = load_digits()
     order = np.random.Generator(np.random.PCG64(0)).permutation(len(bunch.target))
@@ -65,7 +65,7 @@ def _iris(split: str | None, folder: Path | None) -> xr.Dataset:
 
 
 def _wine(split: str | None, folder: Path | None) -> xr.Dataset:
-    """Rows are shuffled once and for all (the file is sorted by cultivar), then cut into 118 and 60."""
+    """Read the wines. The rows are shuffled with a fixed seed (the file is sorted by cultivar), then cut into 118 and 60."""
     from sklearn.datasets import load_wine
 
     bunch = load_wine()
@@ -110,5 +110,5 @@ digits_binary = DataSet(
 iris = DataSet("150 irises, 4 measurements, 3 species (Fisher 1936; in scikit-learn)", (), _iris)
 faithful = DataSet("272 eruptions of Old Faithful: duration and waiting time, minutes", (), _faithful)
 wine = DataSet(
-    "178 wines: 13 measurements, and which of three cultivars (in scikit-learn)", ("train", "test"), _wine
+    "178 wines: 13 measurements and one of three cultivars (in scikit-learn)", ("train", "test"), _wine
 )

@@ -1,9 +1,11 @@
 """The same 3,786 emoji in two styles, Noto and Twemoji, 32 x 32 in color, on white.
 
-emoji           pairs: `source` in Noto, x in Twemoji
-emoji-unpaired  kind 0 is Noto, kind 1 Twemoji, in `train` of other subjects each; `valid` and `test` have each emoji in both kinds, its `pair`
-`attribute` has the category. Parts are of different subjects: every tenth in the order of Unicode is a test subject, with all its skin tones, and of the
-others every twentieth is for validation.
+- emoji: pairs with `source` in Noto and x in Twemoji
+- emoji-unpaired: kind 0 is Noto and kind 1 is Twemoji. In `train`, the kinds have different subjects. `valid` and `test` have each emoji in both
+  kinds, with its counterpart in `pair`.
+
+`attribute` has the category. The parts have different subjects. In the order of Unicode, every tenth subject is in `test`, with all its skin tones;
+every twentieth of the others is in `valid`.
 """
 
 from __future__ import annotations
@@ -18,17 +20,17 @@ from probgen.errors import InputError
 from probgen.readers.base import joined
 
 _FILE = "emoji/emoji.npz"
-_VALID = 20  # every 20th of the subjects that are not for testing is for validation
+_VALID = 20  # every 20th subject outside `test` is in `valid`
 _PARTS = ("train", "valid", "test")
 _X = {"support": "integer", "levels": 256}
 
 
 def _arrays(folder: Path | None) -> dict[str, np.ndarray]:
-    """Images (row, 3, 32, 32) in both styles, category, subject, and the part that each row belongs to, 0 to 2."""
+    """Return images (row, 3, 32, 32) in both styles, category, subject, and the number of the part of each row, 0 to 2."""
     if folder is None or not (folder / _FILE).is_file():
         raise InputError(
-            f"{_FILE} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). It is to hold noto and twemoji "
-            "(row, 32, 32, 3), uint8, of emoji-data 16.0.0, and category, subject, test (row,)"
+            f"{_FILE} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Create the file with noto and twemoji "
+            "(row, 32, 32, 3), uint8, of emoji-data 16.0.0, and category, subject, test (row,)."
         )
     with np.load(folder / _FILE, allow_pickle=False) as file:
         found = {name: file[name] for name in ("category", "subject", "test")}

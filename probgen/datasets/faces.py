@@ -1,18 +1,18 @@
-"""Faces: procedural images whose factors are known, painted from what is behind the head to the glasses.
+"""Faces: procedural images with known factors, painted from the background to the glasses.
 
-yaw      -1 .. 1   to which side the head is turned
-smile    -1 .. 1   how the mouth is bent; it opens where one smiles
-glasses   0, 1     whether there are some
-age       0 .. 1   gray hair that recedes, and lines
-hair      0 .. 1   how long it is
-beard     0 .. 1   how full it is; 0 for more than half of all faces
-skin      0 .. 1   from light to dark
-shade     0 .. 1   of hair, from dark to fair
-ground    0 .. 1   behind the head, and the shirt
+- yaw, -1 .. 1: direction of the head
+- smile, -1 .. 1: curvature of the mouth, which opens with a smile
+- glasses, 0 or 1: presence of glasses
+- age, 0 .. 1: gray and receding hair, and wrinkles
+- hair, 0 .. 1: length of the hair
+- beard, 0 .. 1: density of the beard; 0 for more than half of all faces
+- skin, 0 .. 1: skin color, from light to dark
+- shade, 0 .. 1: hair color, from dark to fair
+- ground, 0 .. 1: color of the background and the shirt
 
-Their joint law is a Gaussian copula with the correlations of `CORRELATED`; `faces-uncorrelated` has the same factors, each by its own
-law and independent of the others, which is the truth that edits of single factors are held against. The label tells four modes:
-glasses or none, hair longer than half or not.
+The joint distribution of the factors is a Gaussian copula with the correlations of `CORRELATED`. In `faces-uncorrelated`, each factor has the same
+marginal distribution and is independent of the others; edits of single factors are compared with these images. The label distinguishes four modes:
+with or without glasses, and hair longer than half or not.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ EYES, BLACK = 0.46, (0.06, 0.06, 0.08)
 
 
 def drawn_with(correlated: dict[tuple[str, str], float]) -> Callable[[int, np.random.Generator], Factors]:
-    """Factors of a Gaussian copula of these correlations: (row,) each."""
+    """Return a sampler of factors (row,) from a Gaussian copula with these correlations."""
     names = list(LEVELS)
     R = np.eye(len(names))
     for (a, b), r in correlated.items():
@@ -68,12 +68,12 @@ def drawn_with(correlated: dict[tuple[str, str], float]) -> Callable[[int, np.ra
 
 
 def label(f: Factors) -> np.ndarray:
-    """Glasses and long hair."""
+    """Return the label (row,), which combines glasses and long hair."""
     return 2 * f["glasses"] + (f["hair"] > 0.5)
 
 
 def paint(f: Factors, side: int) -> np.ndarray:
-    """Images of factors (row,) each: (row, 3, side, side) in 0 .. 1."""
+    """Return images of factors, (row,) each: (row, 3, side, side) in 0 .. 1."""
     f = {name: np.asarray(values, np.float32) for name, values in f.items()}
     canvas = Canvas(mixed((0.35, 0.50, 0.70), (0.85, 0.80, 0.60), f["ground"]), side)
     skin = mixed((0.98, 0.82, 0.70), (0.42, 0.27, 0.18), f["skin"])
@@ -81,8 +81,8 @@ def paint(f: Factors, side: int) -> np.ndarray:
     hair = mixed(shade, (0.82, 0.82, 0.82), np.clip(1.6 * f["age"] - 0.6, 0, 1))
     _behind(canvas, f, skin, hair)
     _head(canvas, f, skin, hair)
-    middle = 0.5 + 0.155 * f["yaw"]  # of the face
-    # what is turned away is nearer to the middle
+    middle = 0.5 + 0.155 * f["yaw"]  # middle of the face
+    # the eye on the far side is nearer to the middle
     eyes = (middle - (0.115 - 0.035 * f["yaw"]), middle + (0.115 + 0.035 * f["yaw"]))
     _features(canvas, f, skin, hair, middle, eyes)
     _lines(canvas, f["age"], skin, middle)
@@ -93,7 +93,7 @@ def paint(f: Factors, side: int) -> np.ndarray:
 
 
 def _behind(canvas: Canvas, f: Factors, skin: np.ndarray, hair: np.ndarray) -> None:
-    """Long hair, neck and shirt."""
+    """Paint long hair, neck and shirt."""
     x = 0.5 + 0.02 * f["yaw"]
     box = (x - 0.31, x + 0.31, 0.25, 0.42 + 0.48 * f["hair"])
     canvas.paint(rectangle(*box, 0.10), 0.85 * hair, box)
@@ -104,7 +104,7 @@ def _behind(canvas: Canvas, f: Factors, skin: np.ndarray, hair: np.ndarray) -> N
 
 
 def _head(canvas: Canvas, f: Factors, skin: np.ndarray, hair: np.ndarray) -> None:
-    """Lit from the side that is turned to us; a beard, and hair on top."""
+    """Paint the head, lit from the near side, with a beard and hair on top."""
     cx = 0.5 + 0.03 * f["yaw"]
 
     def lit(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -136,7 +136,7 @@ def _features(
     middle: np.ndarray,
     eyes: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    """Eyes with their brows, nose and mouth."""
+    """Paint eyes with brows, nose and mouth."""
     for x in eyes:
         canvas.paint(
             ellipse(x, EYES, 0.052, 0.034), (1, 1, 1), (x - 0.052, x + 0.052, EYES - 0.034, EYES + 0.034)
@@ -152,7 +152,7 @@ def _features(
     smile, thick = column(f["smile"]), column(0.018 + 0.016 * np.clip(f["smile"], 0, 1))
 
     def mouth(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """A band about a parabola."""
+        """Return the distance to a band around a parabola."""
         t = (x - column(m)) / np.float32(0.125)
         curve = np.float32(0.70) + 0.075 * smile * (1 - t * t) - 0.04 * smile
         return np.asarray(np.maximum(np.abs(y - curve) - thick, 0.125 * np.abs(t) - 0.125))
@@ -161,7 +161,7 @@ def _features(
 
 
 def _lines(canvas: Canvas, age: np.ndarray, skin: np.ndarray, middle: np.ndarray) -> None:
-    """In the forehead, and beside the mouth."""
+    """Paint wrinkles in the forehead and next to the mouth."""
     alpha, m = np.clip(1.5 * age - 0.5, 0, 1), column(middle)
     for height in (0.300, 0.345):
 
@@ -203,8 +203,8 @@ def _glasses(
     canvas.paint(rectangle(*bridge), BLACK, bridge, rows=rows)
 
 
-_HELD = "27,000 painted faces, 32 x 32 in color, of nine known factors"
+_HELD = "27,000 painted faces, 32 x 32 in color, with nine known factors"
 scene = Scene(LEVELS, drawn_with(CORRELATED), paint, label, (2, 2))
 uncorrelated = Scene(LEVELS, drawn_with({}), paint, label, (2, 2))
-faces = data_set(scene, f"{_HELD}, which go together as in people")
-faces_uncorrelated = data_set(uncorrelated, f"{_HELD}, each independent of the others")
+faces = data_set(scene, f"{_HELD} that are correlated as in people")
+faces_uncorrelated = data_set(uncorrelated, f"{_HELD} that are independent")

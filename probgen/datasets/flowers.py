@@ -1,6 +1,6 @@
-"""Flowers: 17 kinds, 80 photographs each, 64 x 64 in color (Nilsback & Zisserman 2006); and white and yellow ones, for translation.
+"""Flowers: 17 kinds, 80 photographs each, 64 x 64 in color (Nilsback & Zisserman 2006), and white and yellow flowers for translation.
 
-Of each kind the last 10 are `test`, the 10 before them `valid`.
+The last 10 photographs of each kind are `test`, and the 10 photographs before these are `valid`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _KINDS = {
 def _flowers(split: str | None, folder: Path | None) -> xr.Dataset:
     if folder is None or not (folder / _FILE).is_file():
         raise InputError(
-            f"{_FILE} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). It is to hold the 1,360 images of the "
-            "17 Category Flower Dataset in their order, the square in the middle at 64 x 64: x (row, 64, 64, 3), uint8, and label (row,)"
+            f"{_FILE} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Create the file from the 1,360 images of the "
+            "17 Category Flower Dataset in their order, center square at 64 x 64: x (row, 64, 64, 3), uint8, and label (row,)."
         )
     with np.load(folder / _FILE, allow_pickle=False) as file:
         x, label = file["x"].transpose(0, 3, 1, 2), file["label"].astype(np.int64)

@@ -49,7 +49,7 @@ _FILES = {
 
 
 def _images(name: str, split: str | None, folder: Path | None) -> xr.Dataset:
-    """The original 60,000 and 10,000; the last 10,000 of the first are `valid`."""
+    """Read the original 60,000 and 10,000 rows. The last 10,000 of the 60,000 are `valid`."""
     rows = {
         "train": ("train", slice(0, 50_000)),
         "valid": ("train", slice(50_000, None)),
@@ -78,7 +78,7 @@ _PACKED = "binarized_mnist/binarized_mnist_packed.npz"
 
 
 def _binarized(split: str | None, folder: Path | None) -> xr.Dataset:
-    """From the packed bits in a data folder, or from the original text files."""
+    """Read the packed bits in a data folder, or the original text files."""
     parts = {}
     for part in [split] if split else list(_AMAT):
         if folder is not None and (folder / _PACKED).is_file():
@@ -99,7 +99,7 @@ STACKED = {"train": 50_000, "valid": 10_000, "test": 26_000}
 
 
 def _stacked(split: str | None, folder: Path | None) -> xr.Dataset:
-    """Three digits of one part of MNIST as channels, drawn with replacement; the label is the number that they make."""
+    """Stack three digits of one part of MNIST as channels, sampled with replacement. The label is the number with these digits."""
     parts = {}
     for i, (part, rows) in enumerate(STACKED.items()):
         if split not in (None, part):
@@ -128,7 +128,7 @@ fashion_mnist = DataSet(
     lambda s, f: _images("fashion-mnist", s, f),
 )
 binarized_mnist = DataSet(
-    "70,000 digits, 28 x 28 bits, drawn once (Salakhutdinov & Murray 2008; Larochelle & Murray 2011)",
+    "70,000 digits, 28 x 28 bits, sampled once (Salakhutdinov & Murray 2008; Larochelle & Murray 2011)",
     _SPLITS,
     _binarized,
 )

@@ -15,7 +15,7 @@ from probgen.readers.base import joined
 _SPLITS = ("train", "valid", "test")
 _CIFAR = "cifar10_subset/cifar10_subset.npz"
 _CIFAR_NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
-_VALID = 400  # the last of the training images
+_VALID = 400  # the last 400 training images
 _FACES = "olivetti_faces/olivetti_faces.npy"
 _MAT = Source(
     "olivetti_faces/olivettifaces.mat",
@@ -26,11 +26,11 @@ _PEOPLE = {"train": slice(0, 320), "valid": slice(320, 360), "test": slice(360, 
 
 
 def _cifar(split: str | None, folder: Path | None) -> xr.Dataset:
-    """The first 4,000 training and 1,000 test images; of the former the last 400 are `valid`."""
+    """Read the first 4,000 training and 1,000 test images. The last 400 of the 4,000 are `valid`."""
     if folder is None or not (folder / _CIFAR).is_file():
         raise InputError(
-            f"{_CIFAR} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make it of the first "
-            f"images of CIFAR-10, which is no single file of arrays: numpy.savez({Path(_CIFAR).name!r}, "
+            f"{_CIFAR} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make the file from the first "
+            f"images of CIFAR-10: numpy.savez({Path(_CIFAR).name!r}, "
             "x_train= (4000, 32, 32, 3), y_train= (4000,), x_test= (1000, 32, 32, 3), y_test= (1000,)), all uint8"
         )
     parts = {}
@@ -44,7 +44,7 @@ def _cifar(split: str | None, folder: Path | None) -> xr.Dataset:
 
 
 def _faces(split: str | None, folder: Path | None) -> xr.Dataset:
-    """Ten images of each of 40 people, of whom four are `valid` and four `test`; the label is the person."""
+    """Read ten images of each of 40 people, with four people in `valid` and four in `test`. The label is the person."""
     if folder is not None and (folder / _FACES).is_file():
         x = np.load(folder / _FACES, allow_pickle=False)
     else:

@@ -1,15 +1,15 @@
-"""Rooms: procedural images whose factors are known, painted from the back wall to the light. All factors are independent and uniform.
+"""Rooms: procedural images with known factors, painted from the back wall to the light. All factors are independent and uniform.
 
-view      -1 .. 1   where one looks: the vanishing point, and what stands in the room, move with it
-depth      0 .. 1   how far away the back wall is
-category   0, 1, 2  bedroom, dining room, living room: which furniture there is
-light      0 .. 1   how bright it is, with a warm cast from above
-wood       0 .. 1   carpet or planks, painted or wooden furniture
-foliage    0 .. 1   how high leaves stand in the window
-clutter    0 .. 1   how many of eight things lie on the floor
-color     0 .. 1   walls from warm to cool; cloth has the other color
+- view, -1 .. 1: direction of view; the vanishing point and the furniture move with it
+- depth, 0 .. 1: distance of the back wall
+- category, 0, 1 or 2: furniture of a bedroom, dining room or living room
+- light, 0 .. 1: brightness, with a warm cast from above
+- wood, 0 .. 1: from carpet and painted furniture to planks and wooden furniture
+- foliage, 0 .. 1: height of leaves in the window
+- clutter, 0 .. 1: number of things on the floor, up to eight
+- color, 0 .. 1: walls from warm to cool; cloth has the opposite color
 
-The label tells six modes: the category, and whether light is above 1/2.
+The label distinguishes six modes: the category, and light above or below 1/2.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LEVELS = {
     "clutter": 0,
     "color": 0,
 }
-THINGS = (  # where they lie, and their colors
+THINGS = (  # positions and colors of things on the floor
     (0.12, 0.86, (0.8, 0.2, 0.2)),
     (0.84, 0.90, (0.2, 0.3, 0.7)),
     (0.30, 0.95, (0.9, 0.8, 0.2)),
@@ -46,21 +46,21 @@ DARK = (0.2, 0.2, 0.2)
 
 
 def draw(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Factors: (row,) each."""
+    """Sample factors: (row,) each."""
     u = dict(zip(LEVELS, rng.random((n, len(LEVELS)), dtype=np.float32).T, strict=True))
     return u | {"view": 2 * u["view"] - 1, "category": np.floor(3 * u["category"])}
 
 
 def label(f: Factors) -> np.ndarray:
-    """Category and light."""
+    """Return the label (row,), which combines category and light."""
     return 2 * f["category"] + (f["light"] > 0.5)
 
 
 class _Room:
-    """Where the back wall of each row is, what it is made of, and a brush for what stands at its foot."""
+    """Position and colors of the back wall in each row, and functions that paint the furniture."""
 
     def __init__(self, f: Factors):
-        self.half = 0.34 - 0.08 * f["depth"]  # of the back wall's width
+        self.half = 0.34 - 0.08 * f["depth"]  # half the width of the back wall
         self.cx = 0.5 + 0.16 * f["view"]
         self.left, self.right = self.cx - self.half, self.cx + self.half
         self.top, self.bottom = 0.5 - 0.95 * self.half, 0.5 + 0.62 * self.half
@@ -71,7 +71,7 @@ class _Room:
         self.lamp = mixed((0.35, 0.33, 0.30), (1, 0.95, 0.6), f["light"])
 
     def box(self, canvas: Canvas, rows: np.ndarray, box: tuple[float, ...], color: Any, r: float = 0) -> None:
-        """A rectangle x0, x1, y0, y1 in units of the room from the middle of the wall's foot."""
+        """Paint a rectangle x0, x1, y0, y1, in units of the room, from the middle of the wall's lower edge."""
         x0, x1, y0, y1 = box
         x, y, s = self.foot, self.bottom, self.scale
         edges = (x + x0 * s, x + x1 * s, y + y0 * s, y + y1 * s)
@@ -85,7 +85,7 @@ class _Room:
         ys: tuple[float, float],
         color: Any,
     ) -> None:
-        """What lies flat, narrower at the back."""
+        """Paint a flat surface, narrower at the back."""
         x, (h0, h1), (y0, y1) = (
             self.foot,
             (h * self.scale for h in halves),
@@ -96,7 +96,7 @@ class _Room:
 
 
 def paint(f: Factors, side: int) -> np.ndarray:
-    """Images of factors (row,) each: (row, 3, side, side) in 0 .. 1."""
+    """Return images of factors, (row,) each: (row, 3, side, side) in 0 .. 1."""
     f = {name: np.asarray(values, np.float32) for name, values in f.items()}
     room = _Room(f)
     wall = mixed((0.86, 0.66, 0.52), (0.50, 0.66, 0.86), f["color"])
@@ -188,4 +188,4 @@ def _living_room(canvas: Canvas, rows: np.ndarray, room: _Room) -> None:
 
 FURNITURE: tuple[Callable[[Canvas, np.ndarray, _Room], None], ...] = (_bedroom, _dining_room, _living_room)
 scene = Scene(LEVELS, draw, paint, label, (3, 2))
-rooms = data_set(scene, "27,000 painted rooms, 32 x 32 in color, of eight known factors")
+rooms = data_set(scene, "27,000 painted rooms, 32 x 32 in color, with eight known factors")

@@ -1,6 +1,6 @@
-"""Images whose factors are known: drawn from a seed and painted, any number of rows at any size.
+"""Images with known factors: the factors are sampled from a seed and painted, any number of rows at any size.
 
-Row i of a seed is the same however many rows there are, since factors are drawn in blocks, each by a generator of its own.
+Row i of a seed does not depend on the number of rows, because factors are sampled in blocks with one generator per block.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from probgen.datasets.base import DataSet
 from probgen.errors import InputError
 from probgen.readers.base import joined
 
-BLOCK = 256  # rows that share a generator: a rule of the format
-SHARD = 64  # rows that are painted together: what they need stays in the cache
+BLOCK = 256  # rows per generator; another number changes the data
+SHARD = 64  # rows that are painted together, so that they fit into the processor cache
 SIDES = (16, 128)
 ROWS = {"train": 20_000, "valid": 2_000, "test": 5_000}
 SEEDS = {"train": 0, "valid": 1, "test": 2}
@@ -27,13 +27,14 @@ Factors = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Scene:
-    """What rows are made of.
+    """A distribution of factors, and a function that paints them.
 
-    levels  of each factor how many classes it has; 0 where it is a number
-    draw    factors of so many rows, (row,) each
-    paint   images of factors at a side: (row, 3, side, side) in 0 .. 1
-    label   a class of each row, of factors that tell the modes of the data: (row,)
-    modes   how many classes each of these factors has
+    Attributes:
+        levels: Number of classes of each factor; 0 for a numeric factor.
+        draw: Function that samples the factors of a number of rows, (row,) each.
+        paint: Function that returns images of factors at a side: (row, 3, side, side) in 0 .. 1.
+        label: Function that returns the class of each row (row,). The classes are the modes of the data.
+        modes: Number of classes of each factor that defines the modes.
     """
 
     levels: Mapping[str, int]
@@ -43,16 +44,16 @@ class Scene:
     modes: tuple[int, ...]
 
     def factors(self, rows: range, seed: int = 0) -> dict[str, np.ndarray]:
-        """Factors of some rows of a seed: (row,) each, float32."""
+        """Return the factors of rows of a seed: (row,) each, float32."""
         blocks = range(rows.start // BLOCK, -(-rows.stop // BLOCK))
         drawn = [self.draw(BLOCK, np.random.Generator(np.random.PCG64([seed, block]))) for block in blocks]
         some = slice(rows.start - blocks.start * BLOCK, rows.stop - blocks.start * BLOCK)
         return {name: np.concatenate([part[name] for part in drawn])[some] for name in self.levels}
 
     def images(self, factors: Factors, side: int) -> np.ndarray:
-        """Images of factors: (row, 3, side, side) in 0 .. 255. Errors: `InputError`."""
+        """Return images of factors: (row, 3, side, side) in 0 .. 255. Raise `InputError` for a side out of range."""
         if not SIDES[0] <= side <= SIDES[1]:
-            raise InputError(f"size = {side}: these images have sides from {SIDES[0]} to {SIDES[1]}")
+            raise InputError(f"size = {side}: must be from {SIDES[0]} to {SIDES[1]} pixels for these images")
         n = len(factors[next(iter(self.levels))])
         x = np.empty((n, 3, side, side), np.uint8)
         for first in range(0, n, SHARD):
@@ -61,7 +62,7 @@ class Scene:
         return x
 
     def dataset(self, factors: Factors, side: int) -> xr.Dataset:
-        """`x (row, channel, height, width)`, `attribute (row, factor)` and `label (row)`. Errors: `InputError`."""
+        """Return `x (row, channel, height, width)`, `attribute (row, factor)` and `label (row)`. Raise `InputError` for a side out of range."""
         label = {"levels": int(np.prod(self.modes)), "factors": " ".join(map(str, self.modes))}
         return xr.Dataset(
             {
@@ -81,13 +82,13 @@ class Scene:
         )
 
     def swept(self, name: str, values: Sequence[float], middle: Mapping[str, float]) -> dict[str, np.ndarray]:
-        """One factor at several values, all others where they are said to be."""
+        """Return factors with one factor at several values, and all others at the values in `middle`."""
         rows = np.asarray(values, np.float32)
         return {k: rows if k == name else np.full(len(rows), middle[k], np.float32) for k in self.levels}
 
 
 def data_set(scene: Scene, description: str, side: int = 32) -> DataSet:
-    """Rows of a scene by name, of any size."""
+    """Return the rows of a scene as a data set, for images of any side."""
 
     def read(split: str | None, folder: Path | None) -> xr.Dataset:
         parts = {

@@ -1,4 +1,4 @@
-"""Speech: the Free Spoken Digits (Jackson et al. 2018), a recording a row, each sample one of 256 levels by the mu-law."""
+"""Speech: the Free Spoken Digits (Jackson et al. 2018), one recording per row. Each sound sample is one of 256 mu-law levels."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from probgen.readers.sounds import sound_rows
 
 _RECORDINGS = "free_spoken_digits/recordings.zip"
 _SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-_TAKES = {"train": range(10, 50), "valid": range(5, 10), "test": range(5)}  # of each digit by each speaker
+_TAKES = {
+    "train": range(10, 50),
+    "valid": range(5, 10),
+    "test": range(5),
+}  # recordings of each digit by each speaker
 _RATE = 8000
 
 
 def _spoken_digits(split: str | None, folder: Path | None) -> xr.Dataset:
-    """The label is the digit, `speaker` who says it."""
+    """Read the recordings. The label is the digit, and `speaker` is the number of the speaker."""
     if folder is None or not (folder / _RECORDINGS).is_file():
         raise InputError(
-            f"{_RECORDINGS} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make it of "
+            f"{_RECORDINGS} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make the file from "
             "github.com/Jakobovski/free-spoken-digit-dataset: zip -r recordings.zip recordings"
         )
     takes = _TAKES[split] if split is not None else range(50)
@@ -38,7 +42,7 @@ def _spoken_digits(split: str | None, folder: Path | None) -> xr.Dataset:
                         s, rate = read_wav(packed.read(name), name)
                         if rate != _RATE or s.shape[1] != 1:
                             raise FileError(
-                                f"{name} has {s.shape[1]} channels of {rate} samples a second, not one of {_RATE}"
+                                f"{name} has {s.shape[1]} channels of {rate} samples per second: one channel of {_RATE} is required"
                             )
                         recordings.append(s[:, 0])
                         labels.append((digit, i))
@@ -52,7 +56,7 @@ def _spoken_digits(split: str | None, folder: Path | None) -> xr.Dataset:
 
 
 spoken_digits = DataSet(
-    "3,000 recordings of ten digits by six speakers, 8,000 samples a second, 256 levels (Jackson et al. 2018)",
+    "3,000 recordings of ten digits by six speakers, 8,000 samples per second, 256 levels (Jackson et al. 2018)",
     tuple(_TAKES),
     _spoken_digits,
 )

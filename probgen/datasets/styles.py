@@ -1,9 +1,10 @@
-"""Two kinds of images without pairs, whose pairs are known all the same, to hold translations against: `pair (row, ...)`, which no fit sees.
+"""Two kinds of images without pairs for a fit, but with known pairs, `pair (row, ...)`, for comparison with translations.
 
-fashion-ink   clothing in gray, and in two inks on paper: one to one
-fashion-tint  clothing in a color each, and in gray: of the color nothing is left
-Kind 0 and kind 1 of `train` are of different rows of Fashion-MNIST (Xiao et al. 2017), brought to 32 x 32; `valid` and `test` have each row in both
-kinds. `attribute` has the class, and of fashion-tint cosine and sine of the hue, NaN of gray images.
+- fashion-ink: clothing in gray, and in two inks on paper; one-to-one
+- fashion-tint: clothing in one color per image, and in gray without any trace of the color
+
+Kind 0 and kind 1 of `train` are different rows of Fashion-MNIST (Xiao et al. 2017), padded to 32 x 32. `valid` and `test` have each row in both
+kinds. `attribute` has the class, and for fashion-tint the cosine and sine of the hue (NaN for gray images).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from probgen.readers.base import joined
 
 BORDER = ((0, 0), (2, 2), (2, 2))
 PAPER, INK = np.array([0.96, 0.90, 0.72]), np.array([0.10, 0.16, 0.45])
-ROWS = {"train": 10_000, "valid": 500, "test": 1_000}  # of each kind
+ROWS = {"train": 10_000, "valid": 500, "test": 1_000}  # rows per kind
 Kinds = tuple[
     np.ndarray, np.ndarray, np.ndarray | None
 ]  # both kinds (row, 3, 32, 32) in 0 .. 1, and the hue (row,)
@@ -45,7 +46,7 @@ def _read(
         if split not in (None, part):
             continue
         clothing = fashion_mnist.load(part, folder)
-        twice = part == "train"  # other rows of each kind
+        twice = part == "train"  # the kinds have different rows
         g = np.pad(clothing["x"].values[: n * (1 + twice)], BORDER) / 255
         label = clothing["label"].values[: len(g)]
         first, second, hue = style(g, np.random.Generator(np.random.PCG64(i)))
@@ -75,4 +76,6 @@ def _read(
 
 _HELD = "23,000 pictures of clothing, 3 x 32 x 32, 0..255, of two kinds without pairs"
 fashion_ink = DataSet(f"{_HELD}: in gray, and in two inks", tuple(ROWS), lambda s, f: _read(_ink, s, f))
-fashion_tint = DataSet(f"{_HELD}: each in a color, and in gray", tuple(ROWS), lambda s, f: _read(_tint, s, f))
+fashion_tint = DataSet(
+    f"{_HELD}: in one color each, and in gray", tuple(ROWS), lambda s, f: _read(_tint, s, f)
+)

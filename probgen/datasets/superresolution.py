@@ -1,11 +1,11 @@
-"""Photographs of several sizes that super-resolution is learned from and measured on.
+"""Photographs of several sizes for training and measuring super-resolution.
 
-set5   5 images (Bevilacqua et al. 2012), in color
-t91    91 images (Yang, Wright, Huang & Ma 2010), in color
-bsd    luma, 8 bits, as it is measured: `train` is T91 and 190 of the 200 training images of BSDS300 (Martin et al. 2001), the rest of them
-       is `valid`, Set5 is `test`. With T91 these are the 291 images of VDSR (Kim et al. 2016).
+- set5: 5 images (Bevilacqua et al. 2012), in color
+- t91: 91 images (Yang, Wright, Huang & Ma 2010), in color
+- bsd: luma, 8 bits, as used for measurements. `train` is T91 and 190 of the 200 training images of BSDS300 (Martin et al. 2001), `valid` is the other
+  10 images, `test` is Set5. T91 and the 200 images are the 291 images of VDSR (Kim et al. 2016).
 
-`load(..., scale=4)` adds what they are when they are made smaller.
+`load(..., scale=4)` adds the reduced images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from probgen.errors import FileError, InputError
 from probgen.readers.base import joined
 from probgen.readers.scaled import stacked
 
-_VALID = 20  # every 20th image of BSDS300 is for validation
+_VALID = 20  # every 20th image of BSDS300 is in `valid`
 _FILES = {
     "set5": ("set5", "baby.png, bird.png, butterfly.png, head.png and woman.png"),
     "t91": ("t91/t91.zip", "the 91 images as PNG"),
@@ -34,11 +34,11 @@ _FILES = {
 
 
 def _files(name: str, folder: Path | None) -> list[np.ndarray]:
-    """The images of one of them, in the order of their names: (height, width[, channel])."""
+    """Return the images of one data set, in the order of their names: (height, width[, channel])."""
     place, what = _FILES[name]
     if folder is None or not (folder / place).exists():
         raise InputError(
-            f"{place} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). It is to hold {what}"
+            f"{place} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Create {place} with {what}."
         )
     path = folder / place
     try:
@@ -79,17 +79,17 @@ def _bsd(split: str | None, folder: Path | None) -> xr.Dataset:
 
 
 set5 = DataSet(
-    "5 photographs of 228 to 512 pixels a side, in color: Set5",
+    "5 photographs of 228 to 512 pixels per side, in color: Set5",
     (),
     lambda split, folder: _color("set5", folder),
 )
 t91 = DataSet(
-    "91 photographs of 78 to 508 pixels a side, in color: T91",
+    "91 photographs of 78 to 508 pixels per side, in color: T91",
     (),
     lambda split, folder: _color("t91", folder),
 )
 bsd = DataSet(
-    "296 photographs, luma, of 78 to 512 pixels a side: T91 and BSDS300 to learn from, Set5 to test",
+    "296 photographs, luma, of 78 to 512 pixels per side: T91 and BSDS300 for training, Set5 for testing",
     ("train", "valid", "test"),
     _bsd,
 )

@@ -1,12 +1,12 @@
-"""Synthetic data whose density is known.
+"""Synthetic data with known densities.
 
-Rows are a function of the split alone: 10,000 to train, 2,000 to validate, 10,000 to test.
+The rows depend only on the split: 10,000 for training, 2,000 for validation, 10,000 for testing.
 
-    ring     8 normals of sd 0.01 on a circle of radius 1            (Lin et al. 2018)
-    grid     25 normals of sd 0.05 at {-4, -2, 0, 2, 4}^2            (Lin et al. 2018)
-    moons    two half circles, sd 0.1
-    spirals  two arms of 1.5 turns, sd 0.1
-    bars     4 x 4 pixels; each of 8 rows and columns is on with probability 1/4  (after Foldiak 1990)
+- ring: 8 normals of sd 0.01 on a circle of radius 1 (Lin et al. 2018)
+- grid: 25 normals of sd 0.05 at {-4, -2, 0, 2, 4}^2 (Lin et al. 2018)
+- moons: two half circles, sd 0.1
+- spirals: two arms of 1.5 turns, sd 0.1
+- bars: 4 x 4 pixels; each of 8 rows and columns is on with probability 1/4 (after Foldiak 1990)
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _synthetic(
 
 
 def _around(centers: np.ndarray, sigma: float) -> tuple[Draw, Callable[[np.ndarray], np.ndarray]]:
-    """Draws from, and log density of, an equal mixture of normals at `centers`: (component, 2)."""
+    """Return a sampler and the log density of an equal mixture of normals at `centers`: (component, 2)."""
 
     def draw(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         k = rng.integers(len(centers), size=n)
@@ -62,9 +62,9 @@ def _around(centers: np.ndarray, sigma: float) -> tuple[Draw, Callable[[np.ndarr
 def _along(
     curves: list[Callable[[np.ndarray], np.ndarray]], sigma: float
 ) -> tuple[Draw, Callable[[np.ndarray], np.ndarray]]:
-    """Draws from, and log density of, curves t -> (t, 2), t uniform in 0..1, blurred by normals.
+    """Return a sampler and the log density of curves t -> (t, 2), t uniform in 0..1, blurred by normals.
 
-    The integral over t is a sum over 1,000 midpoints a curve, whose distance is a sixth of sigma or less.
+    The integral over t is a sum over 1,000 midpoints per curve, with a spacing of at most a sixth of sigma.
     """
     t = (np.arange(1000) + 0.5) / 1000
     _, density = _around(np.concatenate([curve(t) for curve in curves]), sigma)
@@ -108,7 +108,7 @@ def _draw_bars(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray
 def _bars_density(x: np.ndarray) -> np.ndarray:
     table = np.zeros(1 << 16)
     np.add.at(table, _PICTURES.reshape(-1, 16) @ _BITS, _P_STATES)
-    with np.errstate(divide="ignore"):  # a picture that is not of bars has log p = -inf
+    with np.errstate(divide="ignore"):  # a picture without bars has log p = -inf
         return np.log(table)[x.reshape(len(x), 16).astype(np.int64) @ _BITS]
 
 

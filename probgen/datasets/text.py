@@ -1,7 +1,7 @@
-"""Texts, a row each, as whole numbers of their characters; the symbols are in the attributes of x.
+"""Texts, one per row, as numbers of their characters. The symbols are in the attributes of x.
 
 `tiny-shakespeare` (Karpathy 2015), a part of `wikitext-2` (Merity et al. 2017), the start of `enwik8` (Hutter 2006), and the
-source of Python's own standard library.
+source code of Python's standard library.
 """
 
 from __future__ import annotations
@@ -40,31 +40,33 @@ def _tiny_shakespeare(split: str | None, folder: Path | None) -> xr.Dataset:
 
 
 def _wikitext(split: str | None, folder: Path | None) -> xr.Dataset:
-    """Of its validation part all but the last tenth is `train`, the last tenth is `valid`; its test part is `test`."""
+    """Read a part of WikiText-2: `train` and `valid` are the first nine tenths and the last tenth of its validation part, `test` is its test part."""
     parts = cut(_WIKITEXT_VALID.find(folder).read_text(encoding="utf-8"), train=0.9, valid=0.1)
     return text_rows(parts | {"test": _WIKITEXT_TEST.find(folder).read_text(encoding="utf-8")}, split)
 
 
 def _enwik8(split: str | None, folder: Path | None) -> xr.Dataset:
-    """Bytes, as published figures count them: each is the character of its number."""
+    """Read bytes, as in published results: each byte is the character with its number."""
     if folder is None or not (folder / _ENWIK8).is_file():
         raise InputError(
-            f"{_ENWIK8} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make it of the first "
-            "bytes of enwik8 (mattmahoney.net/dc/enwik8.zip), as many as you like: head -c 4152177 enwik8"
+            f"{_ENWIK8} is not in the data folder ({folder or 'none given'}: --data-dir, PROBGEN_DATA). Make the file from any number of the first "
+            "bytes of enwik8 (mattmahoney.net/dc/enwik8.zip): head -c 4152177 enwik8"
         )
     text = (folder / _ENWIK8).read_bytes().decode("latin-1")
     return text_rows(cut(text, train=0.9, valid=0.05, test=0.05), split)
 
 
 def _python_source(split: str | None, folder: Path | None) -> xr.Dataset:
-    """The modules of the standard library that are pure ASCII, by name; every tenth is `test`, the one before it `valid`."""
+    """Read the ASCII modules of the standard library, by name. Every tenth module is in `test`, and the module before it is in `valid`."""
     parts = {"train": "", "valid": "", "test": ""}
     files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
     sources = [raw.decode("ascii") for raw in (file.read_bytes() for file in files) if raw.isascii() and raw]
     for i, source in enumerate(sources):
         parts[{8: "valid", 9: "test"}.get(i % 10, "train")] += source
     if not all(parts.values()):
-        raise InputError("this Python comes without the source of its standard library")
+        raise InputError(
+            "this Python has no source code of its standard library. Use another installation of Python."
+        )
     return text_rows(parts, split)
 
 
@@ -82,5 +84,7 @@ enwik8 = DataSet(
     _enwik8,
 )
 python_source = DataSet(
-    "the source of Python's standard library, that of this Python", ("train", "valid", "test"), _python_source
+    "the source code of the standard library of the running Python",
+    ("train", "valid", "test"),
+    _python_source,
 )

@@ -1,6 +1,6 @@
 """Sentences and their translations: Multi30k, task 1, German to English (Elliott, Frank, Sima'an & Specia 2016).
 
-`source (row, source_time)` and `source_length (row)`, `x (row, time)` and `length (row)`; a sentence of x ends with a line feed, so
+The variables are `source (row, source_time)` and `source_length (row)`, `x (row, time)` and `length (row)`. A sentence of x ends with a line feed, so
 that p(x | source) is a distribution over sentences of every length. Symbols are pieces of words: see `probgen.symbols`.
 """
 
@@ -32,7 +32,7 @@ _SHA256 = {
 
 
 def _multi30k(split: str | None, folder: Path | None) -> xr.Dataset:
-    """Its usual parts; symbols are those of `train`."""
+    """Read the usual parts. The symbols are derived from `train`."""
     wanted = [_PARTS[split]] if split is not None else list(_PARTS.values())
     source, target = (
         [line for part in wanted for line in _lines(part, language, folder)] for language in ("de", "en")
@@ -57,5 +57,5 @@ def _symbols(language: str, folder: Path | None) -> tuple[str, ...]:
 
 
 multi30k = DataSet(
-    "31,014 captions of pictures in German, and in English (Elliott et al. 2016)", tuple(_PARTS), _multi30k
+    "31,014 captions of pictures in German and English (Elliott et al. 2016)", tuple(_PARTS), _multi30k
 )

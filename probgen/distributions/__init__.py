@@ -1,4 +1,8 @@
-"""Distributions that torch and Pyro lack: legal at any `pyro.sample` site."""
+"""Distributions that torch and Pyro do not provide; each can be used at a `pyro.sample` site.
+
+The sites (`Bernoulli`, `Categorical`, `Normal`, ...) are not distributions. A site turns the outputs of a network into
+the distribution of one coordinate of an `Autoregressive` distribution.
+"""
 
 from probgen.distributions.autoregressive import Autoregressive
 from probgen.distributions.columns import ColumnSites

@@ -1,4 +1,4 @@
-"""Sites of several kinds side by side, as the columns of a table are."""
+"""Events whose sites differ in kind, such as the columns of a table."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from probgen.distributions.sites import Site
 
 @dataclass(frozen=True)
 class ColumnSites:
-    """A site for each place. Of the numbers that a network gives for a place, and of the features in which it is told its value, there are as many as
-    the largest site needs; what a smaller one does not need is not used.
+    """One site for each column, for an `Autoregressive` distribution over the columns of a table.
 
-    gaps  whether the network is also told which values are missing; missing ones are NaN
+    All columns share one number of network outputs (`size`) and one number of input features (`features`): those of the
+    largest site. Smaller sites leave the rest unused.
+
+    Args:
+        sites: The site of each column.
+        gaps: Whether the network also receives a feature that marks missing values. Missing values are NaN.
     """
 
     sites: tuple[Site, ...]
@@ -30,47 +34,76 @@ class ColumnSites:
 
     @property
     def size(self) -> int:
-        """Of the largest."""
+        """Network outputs per column: the `size` of the largest site."""
         return max(site.size for site in self.sites)
 
     @property
     def features(self) -> int:
-        """Of the largest, and one for what is missing."""
+        """Input features per column: those of the largest site, plus one for missing values if `gaps`."""
         return max(site.features for site in self.sites) + self.gaps
 
     def p(self, numbers: Tensor) -> ColumnsDistribution:
-        """(..., place, size) -> batch shape (..., place)."""
+        """Return the distribution of all columns.
+
+        Args:
+            numbers: Outputs of the network, (..., column, size).
+
+        Returns:
+            A distribution of batch shape (..., column) and event shape ().
+        """
         return ColumnsDistribution(self, numbers)
 
     def mean(self, p: Any) -> Tensor:
-        """Of each place; of classes of their numbers."""
+        """Return the mean of each column, in the units of its values; for classes, the mean class number.
+
+        Args:
+            p: A distribution that the method `p` returned.
+
+        Returns:
+            Means, (..., column).
+        """
         found: Tensor = p.mean
         return found
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """(..., place) -> (..., place, features); what is missing is told as 0."""
+        """Return the values as input features of the network; missing values (NaN) become 0.
+
+        Args:
+            x: Values, (..., column).
+            dtype: The dtype of the features.
+
+        Returns:
+            Features, (..., column, features).
+        """
         parts = [self.at(i).encode(x[..., i], dtype) for i in range(len(self.sites))]
         return torch.stack(parts, -2)
 
     def at(self, place: int) -> OneColumn:
-        """The site of one place, with as many numbers and features."""
+        """Return the site of one column, with the common `size` and `features`.
+
+        Args:
+            place: Number of the column, from 0.
+
+        Returns:
+            The site.
+        """
         return OneColumn(self.sites[place], self.size, self.features, self.gaps)
 
     def ordered(self, ordering: Tensor | None) -> ColumnSites:
-        """The same with its places in an ordering."""
+        """Return the sites in the order of columns that `ordering` (column,) gives; None keeps the order."""
         if ordering is None:
             return self
         return ColumnSites(tuple(self.sites[i] for i in ordering.tolist()), self.gaps)
 
     def alike(self) -> Iterator[tuple[Site, list[int]]]:
-        """Each site that there is, and its places."""
+        """Yield each distinct site with the numbers of its columns."""
         for site in dict.fromkeys(self.sites):
             yield site, [i for i, other in enumerate(self.sites) if other == site]
 
 
 @dataclass(frozen=True)
 class OneColumn:
-    """One of several sites: `size` and `features` are those of all."""
+    """The site of one column of `ColumnSites`, with the `size` and `features` that all columns share."""
 
     site: Site
     size: int
@@ -81,15 +114,15 @@ class OneColumn:
     support = constraints.real
 
     def p(self, numbers: Tensor) -> Any:
-        """(..., size) -> batch shape (...)."""
+        """Return the distribution of the column, of batch shape (...), for outputs of shape (..., size)."""
         return self.site.p(numbers[..., : self.site.size])
 
     def mean(self, p: Any) -> Tensor:
-        """Its own."""
+        """Return the mean of a distribution of this column, in its batch shape."""
         return self.site.mean(p)
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """(...) -> (..., features)."""
+        """Return values, (...), as input features of the network, (..., features); NaN becomes 0."""
         known = ~torch.isnan(x)[..., None]
         e = self.site.encode(torch.where(known[..., 0], x, 0), dtype) * known
         e = nn.functional.pad(e, (0, self.features - self.gaps - self.site.features))
@@ -97,19 +130,22 @@ class OneColumn:
 
 
 def at(site: Site, place: int) -> Site:
-    """The site of a place, where they differ."""
+    """Return the site of a column, or `site` itself if all columns share it."""
     return site.at(place) if isinstance(site, ColumnSites) else site
 
 
 def ordered(site: Site, ordering: Tensor | None) -> Site:
-    """Sites in an ordering, where they differ."""
+    """Return the sites in another order of columns, or `site` itself if all columns share it."""
     return site.ordered(ordering) if isinstance(site, ColumnSites) else site
 
 
 class ColumnsDistribution(TorchDistribution):
-    """What each place is: batch shape (..., place).
+    """The distributions of all columns, of batch shape (..., column) and event shape ().
 
-    numbers  (..., place, size)
+    Args:
+        sites: The sites of the columns.
+        numbers: Outputs of the network, (..., column, size).
+        validate_args: Ignored; values are not validated.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -120,7 +156,7 @@ class ColumnsDistribution(TorchDistribution):
         super().__init__(numbers.shape[:-1], validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> ColumnsDistribution:
-        """The same distribution with a larger batch shape."""
+        """Return the same distribution with a larger batch shape."""
         return ColumnsDistribution(self.sites, self.numbers.expand(*batch_shape, self.numbers.shape[-1]))
 
     def _each(self) -> Iterator[tuple[Site, list[int], Any]]:
@@ -128,7 +164,14 @@ class ColumnsDistribution(TorchDistribution):
             yield site, places, site.p(self.numbers[..., places, : site.size])
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Of each place: (..., place), in nats."""
+        """Return the log-probability of each column.
+
+        Args:
+            value: Values, (..., column), without NaN.
+
+        Returns:
+            Log-probabilities, (..., column), in nats.
+        """
         shape = torch.broadcast_shapes(value.shape, self.batch_shape)
         value, found = value.expand(shape), self.numbers.new_zeros(shape)
         for _, places, p in self._each():
@@ -136,7 +179,14 @@ class ColumnsDistribution(TorchDistribution):
         return found
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """(*sample, ..., place)."""
+        """Sample each column.
+
+        Args:
+            sample_shape: Shape of the samples.
+
+        Returns:
+            Samples, (*sample, ..., column).
+        """
         found = self.numbers.new_zeros(self._extended_shape(torch.Size(sample_shape)))
         for _, places, p in self._each():
             found[..., places] = p.sample(sample_shape).to(found.dtype)
@@ -144,7 +194,7 @@ class ColumnsDistribution(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """Of each place."""
+        """Mean of each column, (..., column)."""
         found = self.numbers.new_zeros(self.batch_shape)
         for site, places, p in self._each():
             found[..., places] = site.mean(p).to(found.dtype)

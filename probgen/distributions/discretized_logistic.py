@@ -1,8 +1,8 @@
-"""The logistic distribution on whole numbers 0 .. levels - 1 (Salimans et al. 2017, eq. 2).
+"""The logistic distribution on the integers 0 .. levels - 1 (Salimans et al. 2017, eq. 2).
 
     P(x) = sigmoid((x + 1/2 - mu) / s) - sigmoid((x - 1/2 - mu) / s)
 
-where the lowest level also has the whole left tail, and the highest the right one.
+The lowest level also has the whole left tail, and the highest level the whole right tail.
 """
 
 from __future__ import annotations
@@ -15,21 +15,35 @@ from probgen.distributions.discretized import Discretized
 
 
 class DiscretizedLogistic(Discretized):
-    """Of a location `mu` and a scale `s`, both in levels: batch shape as theirs."""
+    """A logistic distribution that is rounded to the integers 0 .. levels - 1.
+
+    Args:
+        mu: Location before rounding, in levels, (*batch,).
+        s: Scale before rounding, in levels, (*batch,), above 0.
+        levels: Number of levels.
+        validate_args: Whether to validate `mu` and `s`; None follows torch's default.
+    """
 
     @staticmethod
     def log_cdf(z: Tensor) -> Tensor:
-        """log sigmoid(z)."""
+        """Return log sigmoid(z)."""
         return logsigmoid(z)
 
     @staticmethod
     def quantile(u: Tensor) -> Tensor:
-        """The logit."""
+        """Return logit(u)."""
         return torch.logit(u)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log P(x), without a difference of nearly equal numbers: sigmoid(b) - sigmoid(a) is
-        sigmoid(b) sigmoid(-a) (1 - exp(a - b)).
+        """Return log P(x), without the difference of nearly equal numbers.
+
+        sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)).
+
+        Args:
+            value: Levels, (*sample, *batch).
+
+        Returns:
+            Log-probabilities, (*sample, *batch), in nats.
         """
         a, b = (value - 0.5 - self.mu) / self.s, (value + 0.5 - self.mu) / self.s
         left, right = value < 0.5, value > self.levels - 1.5

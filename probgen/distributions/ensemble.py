@@ -1,4 +1,4 @@
-"""Equal parts of several distributions, p(x) = 1/M sum_m p_m(x): how orderings or masks are averaged."""
+"""Mixtures with equal weights, p(x) = 1/M sum_m p_m(x), to average over orderings or masks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from probgen.errors import InputError
 
 
 class Ensemble(TorchDistribution):
-    """A mixture of distributions of one batch and event shape, each with the same weight.
+    """A mixture of distributions with equal weights, p(x) = 1/M sum_m p_m(x).
 
-    The average is of likelihoods of whole events. (Averages of the conditionals of different orderings are the
-    conditionals of no density: what is asked of one site has been told to another.)
+    The average is over likelihoods of whole events. Averaged conditionals of different orderings would not be the
+    conditionals of any density, because each ordering conditions on other sites.
+
+    Args:
+        parts: The distributions, all of one batch shape and one event shape; at least one.
+        validate_args: Has no effect; each distribution validates its own values.
+
+    Raises:
+        InputError: When `parts` is empty.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -25,34 +32,58 @@ class Ensemble(TorchDistribution):
     def __init__(self, parts: Sequence[Any], validate_args: bool | None = None):
         self.parts = tuple(parts)
         if not self.parts:
-            raise InputError("an ensemble needs at least one distribution")
+            raise InputError("parts = []: an ensemble needs at least one distribution. Add a distribution.")
         super().__init__(self.parts[0].batch_shape, self.parts[0].event_shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Ensemble:
-        """The same distribution with a larger batch shape."""
+        """Return the same distribution with a larger batch shape."""
         return Ensemble([part.expand(batch_shape) for part in self.parts], validate_args=False)
 
     @property
     def support(self) -> Any:
-        """That of the first part."""
+        """The support of the first distribution."""
         return self.parts[0].support
 
     @property
     def has_enumerate_support(self) -> bool:  # type: ignore[override]  # torch has a plain attribute
-        """As of the first part."""
+        """Whether the first distribution has an enumerable support."""
         return bool(self.parts[0].has_enumerate_support)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        """Every value: as of the first part."""
+        """Return all possible events of the first distribution.
+
+        Args:
+            expand: Whether to expand the batch dimensions to the batch shape; otherwise they have size 1.
+
+        Returns:
+            All events, (value, *batch, *event).
+
+        Raises:
+            NotImplementedError: When the support cannot be enumerated.
+        """
         return self.parts[0].enumerate_support(expand)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log 1/M sum_m p_m(x): (*sample, *batch), in nats."""
+        """Return log 1/M sum_m p_m(x).
+
+        Args:
+            value: Events, (*sample, *batch, *event).
+
+        Returns:
+            Log-probabilities, (*sample, *batch), in nats.
+        """
         each = torch.stack([part.log_prob(value) for part in self.parts])
         return each.logsumexp(0) - math.log(len(self.parts))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draws, each of a part chosen for it alone: (*sample, *batch, *event)."""
+        """Sample events; each event comes from one distribution, chosen at random.
+
+        Args:
+            sample_shape: Shape of the samples.
+
+        Returns:
+            Samples, (*sample, *batch, *event).
+        """
         shape = self._extended_shape(torch.Size(sample_shape))
         rows = shape[: len(shape) - len(self.event_shape)]
         chosen = torch.randint(len(self.parts), rows)

@@ -1,15 +1,18 @@
-"""Differences of log Gamma that keep their digits where both are large."""
+"""Differences of log Gamma that keep their precision for large arguments."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-LARGE = 1e4  # from here on three terms of Stirling's series are exact in float64
+LARGE = 1e4  # above it, three terms of Stirling's series are exact in float64
 
 
 def lgamma_difference(a: Tensor, d: Tensor) -> Tensor:
-    """log Gamma(a + d) - log Gamma(a), for a > 0 and a + d > 0: by Stirling's series where both are large (Abramowitz & Stegun 1964, 6.1.40)."""
+    """Return log Gamma(a + d) - log Gamma(a), for a > 0 and a + d > 0.
+
+    If both arguments are large, Stirling's series is used (Abramowitz & Stegun 1964, 6.1.40).
+    """
     a, d = torch.broadcast_tensors(a, d)
     b = a + d
     large = (a > LARGE) & (b > LARGE)
@@ -26,9 +29,10 @@ def lgamma_difference(a: Tensor, d: Tensor) -> Tensor:
 
 
 def log_negative_binomial(x: Tensor, log_m: Tensor, log_r: Tensor) -> Tensor:
-    """log p(x) of mean m and size r, whose variance is m + m^2 / r, in nats; all broadcast, float64.
+    """Return log p(x) of a negative binomial of mean m, size r and variance m + m^2 / r, in nats.
 
-    log Gamma(x + r) - log Gamma(r) - log Gamma(x + 1) is worked out from the larger of x and r.
+    All arguments are float64 and are broadcast. log Gamma(x + r) - log Gamma(r) - log Gamma(x + 1) is computed from the
+    larger of x and r.
     """
     x, log_m, log_r = torch.broadcast_tensors(x, log_m, log_r)
     r = log_r.exp()

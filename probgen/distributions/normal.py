@@ -1,4 +1,4 @@
-"""Draws of the standard normal."""
+"""Samples of the standard normal distribution."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def standard_normal(*shape: int, like: Tensor) -> Tensor:
-    """Draws by torch's generator, in the dtype and on the device of `like`.
+    """Return standard normal samples of a shape, in the dtype and on the device of `like`.
 
-    In float64 on the processor through a generator of NumPy, seeded by torch's: its ziggurat (Marsaglia & Tsang 2000) takes
-    a third of the time of torch's Box-Muller.
+    In float64 on the CPU, a NumPy generator with a seed from torch's generator is used. Its ziggurat method (Marsaglia &
+    Tsang 2000) takes a third of the time of torch's Box-Muller method.
     """
     if like.dtype != torch.float64 or like.device.type != "cpu":
         return torch.randn(shape, dtype=like.dtype, device=like.device)

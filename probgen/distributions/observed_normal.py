@@ -1,13 +1,13 @@
-"""The multivariate normal of which some coordinates are not observed.
+"""The multivariate normal distribution with missing coordinates.
 
-With Sigma_oo the covariance of the observed coordinates o of x and m the others,
+With o the observed coordinates of x, m the missing ones, and Sigma_oo the covariance of the observed ones,
 
     log p(x_o) = -1/2 (x_o - mu_o)' Sigma_oo^-1 (x_o - mu_o) - 1/2 log |2 pi Sigma_oo|
     x_m | x_o ~ Normal(mu_m + Sigma_mo Sigma_oo^-1 (x_o - mu_o),  Sigma_mm - Sigma_mo Sigma_oo^-1 Sigma_om)
 
-(Bishop 2006, eq. 2.81-2.98). Each row may lack other coordinates: in place of Sigma_oo stands the full-sized matrix
-whose rows and columns of missing coordinates are those of the identity, which leaves the determinant and the
-quadratic form of the observed ones as they are.
+(Bishop 2006, eq. 2.81-2.98). The missing coordinates may differ from row to row. A full-sized matrix therefore replaces
+Sigma_oo: its rows and columns of missing coordinates are those of the identity. The determinant and the quadratic form of
+the observed coordinates are unchanged.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ from torch.distributions import constraints
 
 
 class ObservedNormal(TorchDistribution):
-    """A normal whose `log_prob` is the marginal one of the observed coordinates.
+    """A multivariate normal distribution with a mask of observed coordinates.
 
-    loc         (*batch, feature)
-    scale_tril  (*batch, feature, feature), lower triangular
-    observed    (*batch, feature), bool; values of x elsewhere are ignored
+    `log_prob` is the marginal log-density of the observed coordinates. Samples have all coordinates. The three batch
+    shapes are broadcast.
 
-    The three batch shapes are broadcast. Draws are of all coordinates.
+    Args:
+        loc: Mean, (*batch, feature).
+        scale_tril: Cholesky factor of the covariance, lower triangular, (*batch, feature, feature).
+        observed: Mask of the observed coordinates, (*batch, feature), bool. Other values of x are ignored.
+        validate_args: Whether to validate `loc` and `scale_tril`; None follows torch's default.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {
@@ -45,7 +48,7 @@ class ObservedNormal(TorchDistribution):
         super().__init__(batch, loc.shape[-1:], validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> ObservedNormal:
-        """The same distribution with a larger batch shape."""
+        """Return the same distribution with a larger batch shape."""
         shape = torch.Size(batch_shape)
         loc = self.loc.expand(shape + self.event_shape)
         return ObservedNormal(loc, self.scale_tril, self.observed, validate_args=False)
@@ -59,7 +62,14 @@ class ObservedNormal(TorchDistribution):
         return torch.linalg.cholesky(padded)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p(x_o): (*batch,), in nats."""
+        """Return log p(x_o), the marginal log-density of the observed coordinates.
+
+        Args:
+            value: Values, (*sample, *batch, feature); missing coordinates may be NaN.
+
+        Returns:
+            Log-densities, (*sample, *batch), in nats.
+        """
         o = self.observed.to(self.loc.dtype)
         difference = (torch.where(self.observed, value, 0) - self.loc * o)[..., None]
         tril = self._observed_tril
@@ -70,13 +80,28 @@ class ObservedNormal(TorchDistribution):
         return -0.5 * (mahalanobis + log_det + o.sum(-1) * math.log(2 * math.pi))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draws of all coordinates: (*sample_shape, *batch, feature)."""
+        """Sample all coordinates, with gradients to `loc` and `scale_tril`.
+
+        Args:
+            sample_shape: Shape of the samples.
+
+        Returns:
+            Samples, (*sample_shape, *batch, feature).
+        """
         shape = self._extended_shape(torch.Size(sample_shape))
         noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
         return self.loc + (self.scale_tril @ noise[..., None])[..., 0]
 
     def conditional(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (*batch, feature) and covariance (*batch, feature, feature) of x given x_o; x_o itself is certain."""
+        """Return the mean and the covariance of x given x_o.
+
+        Args:
+            value: Values, (*batch, feature); missing coordinates may be NaN.
+
+        Returns:
+            The mean, (*batch, feature), and the covariance, (*batch, feature, feature). Observed coordinates have their
+            value as the mean and the variance 0.
+        """
         o = self.observed.to(self.loc.dtype)
         sigma = self.scale_tril @ self.scale_tril.mT
         mean = self._filled(value, self.loc, sigma, o)
@@ -86,12 +111,21 @@ class ObservedNormal(TorchDistribution):
         return mean, free - explained
 
     def complete(self, value: Tensor) -> Tensor:
-        """A draw of x given x_o, by Matheron's rule: a joint draw, moved by what its x_o is off."""
+        """Sample the missing coordinates given x_o, by Matheron's rule.
+
+        A joint sample is corrected by the difference between its observed coordinates and x_o.
+
+        Args:
+            value: Values, (*batch, feature); missing coordinates may be NaN.
+
+        Returns:
+            Completed values, (*batch, feature); observed coordinates are unchanged.
+        """
         o = self.observed.to(self.loc.dtype)
         return self._filled(value, self.rsample(), self.scale_tril @ self.scale_tril.mT, o)
 
     def _filled(self, value: Tensor, start: Tensor, sigma: Tensor, o: Tensor) -> Tensor:
-        """x_o where observed, elsewhere start_m + Sigma_mo Sigma_oo^-1 (x_o - start_o)."""
+        """Return x_o if observed, otherwise start_m + Sigma_mo Sigma_oo^-1 (x_o - start_o)."""
         off = (torch.where(self.observed, value, 0) - start * o)[..., None]
         tril = self._observed_tril
         shape = torch.broadcast_shapes(tril.shape[:-2], off.shape[:-2])

@@ -1,4 +1,4 @@
-"""Data of mean 0 and deviation 1, and back, without the loss of a digit."""
+"""Standardization to mean 0 and standard deviation 1, and its inverse, without loss of precision."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from torch.distributions import constraints
 
 
 class Standardization(nn.Module):
-    """y = (x - loc) / scale, in float64 whatever the dtype of the model: an offset of 1e9 deviations costs y no digits.
+    """A module that computes y = (x - loc) / scale in float64, for a model of any dtype.
 
-    Its buffers stay float64 where a module that holds it is cast.
+    Because of float64, y keeps its precision even if loc is 1e9 standard deviations. The buffers stay float64 when a
+    module that contains this one is cast. loc starts at 0 and scale at 1.
 
-    shape  of loc
-    each   whether scale has that shape too, or is one number
+    Args:
+        shape: Shape of `loc`.
+        each: Whether `scale` has this shape, too; otherwise it is one number.
+
+    Attributes:
+        loc: The location, (*shape), in the units of x.
+        scale: The scale, (*shape) or (), in the units of x.
     """
 
     loc: Tensor
@@ -29,20 +35,47 @@ class Standardization(nn.Module):
         self.register_buffer("scale", torch.ones(shape if each else (), dtype=torch.float64))
 
     def learn(self, loc: Tensor, scale: Tensor) -> None:
-        """Take these values, of the same numbers of elements."""
+        """Set the location and the scale.
+
+        Args:
+            loc: New location, with as many elements as the buffer `loc`.
+            scale: New scale, with as many elements as the buffer `scale`.
+        """
         self.loc.copy_(loc.reshape(self.loc.shape))
         self.scale.copy_(scale.reshape(self.scale.shape))
 
     def forward(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """y of x: (..., *shape), in the dtype of a network."""
+        """Return y = (x - loc) / scale.
+
+        Args:
+            x: Data, (..., *shape).
+            dtype: The dtype of y, usually that of a network.
+
+        Returns:
+            Standardized data, (..., *shape).
+        """
         return ((x.double() - self.loc) / self.scale).to(dtype)
 
     def inverse(self, y: Tensor) -> Tensor:
-        """x of y: (..., *shape), in float64."""
+        """Return x = loc + scale y.
+
+        Args:
+            y: Standardized data, (..., *shape).
+
+        Returns:
+            Data, (..., *shape), in float64.
+        """
         return self.loc + self.scale * y.double()
 
     def transform(self, dtype: torch.dtype) -> Transform:
-        """From y, in the dtype of a network, to x: of distributions over events of this shape."""
+        """Return the transform from y to x, for a `TransformedDistribution` over events of this shape.
+
+        Args:
+            dtype: The dtype of y, usually that of a network.
+
+        Returns:
+            A bijective transform.
+        """
         return _ToData(self, dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Standardization:
@@ -72,5 +105,5 @@ class _ToData(Transform):
         return y
 
     def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
-        """Sum of log scale: ()."""
+        """Return the sum of log scale over the event, ()."""
         return self.standard.scale.log().expand(self.standard.loc.shape).sum()

@@ -1,7 +1,7 @@
-"""Independent normals and bits as one event: `Normal(loc, scale).to_event(k)` with less between the operations.
+"""Vectors of independent normals or bits: `Normal(loc, scale).to_event(k)` with less overhead.
 
-A training step of a small net takes a few milliseconds, and what Python does around a few dozen operations is then a tenth
-of it. These two are what most models with latent codes consist of.
+A training step of a small network takes a few milliseconds. Python's overhead around a few dozen operations is a tenth of
+that time. Most models with latent codes consist of these two distributions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SCALAR = torch.Size()
 
 
 class _Vector(TorchDistribution):
-    """What both share: the last `event_dim` dimensions of the parameters are the event."""
+    """The common base: the last `event_dim` dimensions of the parameters are the event."""
 
     arg_constraints = {}  # noqa: RUF012 (as torch has it)
 
@@ -33,7 +33,7 @@ class _Vector(TorchDistribution):
         raise NotImplementedError
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Self:
-        """The same, of another batch shape."""
+        """Return the same distribution with another batch shape."""
         batch_shape = torch.Size(batch_shape)
         if batch_shape == self.batch_shape:
             return self
@@ -46,7 +46,13 @@ class _Vector(TorchDistribution):
 
 
 class NormalVector(_Vector):
-    """Independent normals of means `loc` and standard deviations `scale`, of one shape, as an event of `event_dim`."""
+    """A vector (or array) of independent normals.
+
+    Args:
+        loc: Means, (*batch, *event).
+        scale: Standard deviations, of the shape of `loc`, above 0.
+        event_dim: Number of event dimensions.
+    """
 
     has_rsample = True
 
@@ -63,35 +69,56 @@ class NormalVector(_Vector):
 
     @constraints.dependent_property
     def support(self) -> Any:
-        """Reals."""
+        """The real numbers, with `event_dim` event dimensions."""
         return constraints.independent(constraints.real, len(self.event_shape))
 
     @property
     def mean(self) -> Tensor:
-        """loc."""
+        """The mean `loc`, (*batch, *event)."""
         return self.loc
 
     @property
     def variance(self) -> Tensor:
-        """scale squared."""
+        """The variance `scale` squared, (*batch, *event)."""
         return self.scale.square()
 
     def rsample(self, sample_shape: Any = SCALAR) -> Tensor:
-        """loc + scale e, with e of a standard normal."""
+        """Sample loc + scale e with e from a standard normal, with gradients to `loc` and `scale`.
+
+        Args:
+            sample_shape: Shape of the samples.
+
+        Returns:
+            Samples, (*sample, *batch, *event).
+        """
         shape = self._extended_shape(sample_shape)
         e = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
         return torch.addcmul(self.loc, self.scale, e)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Summed over the event."""
+        """Return the log-density, summed over the event.
+
+        Args:
+            value: Events, (*sample, *batch, *event).
+
+        Returns:
+            Log-densities, (*sample, *batch), in nats.
+        """
         return self._sum(Normal(self.loc, self.scale, validate_args=False).log_prob(value))
 
     def entropy(self) -> Tensor:
-        """Summed over the event."""
+        """Return the entropy, summed over the event, (*batch,), in nats."""
         return self._sum(Normal(self.loc, self.scale, validate_args=False).entropy())
 
     def divergences(self, p: NormalVector) -> Tensor:
-        """KL to another of each dimension: batch and event shape."""
+        """Return the divergence KL(self || p) of each dimension.
+
+        Args:
+            p: The other distribution, of the same shape.
+
+        Returns:
+            Divergences, (*batch, *event), in nats.
+        """
         r, d = self.scale / p.scale, (self.loc - p.loc) / p.scale
         return 0.5 * (r * r + d * d - 1) - r.log()
 
@@ -102,7 +129,12 @@ def _kl(q: NormalVector, p: NormalVector) -> Tensor:
 
 
 class BernoulliVector(_Vector):
-    """Independent bits of log-odds `logits`, as an event of `event_dim`."""
+    """A vector (or array) of independent bits.
+
+    Args:
+        logits: Log-odds of ones, (*batch, *event).
+        event_dim: Number of event dimensions.
+    """
 
     def __init__(self, logits: Tensor, event_dim: int = 1):
         self.logits = logits
@@ -117,21 +149,35 @@ class BernoulliVector(_Vector):
 
     @constraints.dependent_property(is_discrete=True)
     def support(self) -> Any:
-        """0 and 1."""
+        """The values 0 and 1, with `event_dim` event dimensions."""
         return constraints.independent(constraints.boolean, len(self.event_shape))
 
     @property
     def mean(self) -> Tensor:
-        """Probabilities of ones."""
+        """The probabilities of ones, (*batch, *event)."""
         return self.logits.sigmoid()
 
     def sample(self, sample_shape: Any = SCALAR) -> Tensor:
-        """Bits, in the dtype of the logits."""
+        """Sample bits, without gradients.
+
+        Args:
+            sample_shape: Shape of the samples.
+
+        Returns:
+            Bits, (*sample, *batch, *event), in the dtype of the logits.
+        """
         with torch.no_grad():
             return torch.bernoulli(self.mean.expand(self._extended_shape(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Summed over the event."""
+        """Return the log-probability, summed over the event.
+
+        Args:
+            value: Bits, (*sample, *batch, *event).
+
+        Returns:
+            Log-probabilities, (*sample, *batch), in nats.
+        """
         y = self.logits
         if value.shape != y.shape:
             value, y = torch.broadcast_tensors(value, y)

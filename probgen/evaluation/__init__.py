@@ -1,4 +1,4 @@
-"""Functions on results: comparison of scores, and what is wrong with draws. They know arrays, no model."""
+"""Functions that evaluate results, as arrays: comparison of scores, diagnosis of samples, distances, BLEU."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Loaded when first used: a comparison of scores needs neither scipy nor scikit-learn."""
+    """Import a function when it is first used, because a comparison of scores needs no scipy or scikit-learn."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,4 +1,4 @@
-"""Scores of several models on the same rows, compared only where they can be."""
+"""Comparison of scores of several models on the same rows; scores that are not comparable are refused."""
 
 from __future__ import annotations
 
@@ -12,34 +12,41 @@ from probgen.evaluation.means import mean, rows_of, weights_of
 
 _SAME = ("measure", "given", "observed", "rows", "event_size")
 _WHY = {
-    "measure": "a density and a probability have no common scale",
-    "lebesgue": "a column that is real in one is counted in the other",
-    "given": "they are of different conditional distributions",
-    "observed": "one is of whole rows, the other of parts of them",
-    "rows": "they are of different data",
-    "event_size": "they are of different events",
+    "measure": "densities and probabilities have no common scale",
+    "lebesgue": "a column is real for one model and discrete for the other",
+    "given": "the conditional distributions are different",
+    "observed": "one scores complete rows, the other parts of rows",
+    "rows": "the data are different",
+    "event_size": "the events are different",
 }
 
 
 def compare(scores: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """Mean log-likelihoods and paired differences to the best of them, in nats a row.
+    """Compare mean log-likelihoods of models, by paired differences to the best model, in nats per row.
 
-    scores  results of `probgen.score` by model; all on the same rows
+    Args:
+        scores: Results of `probgen.score` by model, all on the same rows.
 
-    Returns, by `model`, best first:
+    Returns:
+        A table by `model`, best first:
 
-    log_prob, log_prob_se      mean over rows (by their weights, where they have some), and its standard error
-    difference, difference_se  to the first model: mean of the paired differences, and its standard error
-    kind, estimator            what kind of number it is
-    rank                       1 + how many models are better for certain, as far as kinds go: a model is better than
-                               another if its value, exact or a lower bound, is above the other's, exact or an upper
-                               bound. A lower bound below another's value says nothing, so both have the same rank.
-                               Estimates count as exact.
+        - `log_prob`, `log_prob_se`: mean over rows (weighted, if the rows have weights) and its standard
+          error.
+        - `difference`, `difference_se`: mean paired difference to the first model and its standard error.
+        - `kind`, `estimator`: the kind of the value (exact, a bound, an estimate) and its estimator.
+        - `rank`: 1 + the number of models that are certainly better, as far as their kinds show. A model is
+          better than another if its exact value or lower bound is greater than the other's exact value or
+          upper bound. A lower bound below another value proves nothing, so both models have the same rank.
+          Estimates count as exact.
 
-    Errors: `InputError` where numbers are no log-likelihoods, or differ in measure, conditions, rows or weights.
+    Raises:
+        InputError: When there are no scores, a score is not a log-likelihood, or scores differ in measure,
+            conditions, rows or weights.
     """
     if not scores:
-        raise InputError("there is nothing to compare")
+        raise InputError(
+            "scores = {}: there are no scores to compare. Give the scores of at least one model."
+        )
     _check(scores)
     values = {name: s["log_prob"].values.astype(np.float64) for name, s in scores.items()}
     kinds = {name: str(s["log_prob"].attrs["kind"]) for name, s in scores.items()}
@@ -82,24 +89,24 @@ def _check(scores: Mapping[str, xr.Dataset]) -> None:
         if "log_prob" not in score:
             has = ", ".join(map(str, score.data_vars))
             raise InputError(
-                f"{name!r} has no log_prob, but {has}: not a likelihood, so not to be compared as one"
+                f"{name!r} has no log_prob, only {has}: these are not likelihoods. Leave this model out."
             )
         lacking = [fact for fact in _SAME if fact not in score["log_prob"].attrs]
         if lacking:
-            raise InputError(f"{name!r} does not say its {lacking[0]!r}: compare what probgen.score returned")
+            raise InputError(f"{name!r} has no attribute {lacking[0]!r}. Use results of probgen.score.")
         if score["log_prob"].attrs.get("kind") == "surrogate":
-            raise InputError(f"{name!r} is scored by a surrogate, which is no likelihood")
+            raise InputError(f"{name!r}: its score is a surrogate, not a likelihood. Leave this model out.")
     first, *others = scores
     for name in others:
         if not _equal(weights_of(scores[first]), weights_of(scores[name])):
             raise InputError(
-                f"{first!r} and {name!r} cannot be compared: their rows have different weights; score both on the same data"
+                f"{first!r} and {name!r} cannot be compared: their row weights are different. Score both on the same data."
             )
         for fact in (*_SAME, "lebesgue"):
             a, b = scores[first]["log_prob"].attrs.get(fact), scores[name]["log_prob"].attrs.get(fact)
             if a != b:
                 raise InputError(
-                    f"{first!r} and {name!r} cannot be compared: {fact} is {_short(a)} and {_short(b)}; {_WHY[fact]}"
+                    f"{first!r} and {name!r} cannot be compared: {fact} is {_short(a)} and {_short(b)}; {_WHY[fact]}."
                 )
 
 

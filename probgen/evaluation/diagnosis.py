@@ -1,12 +1,14 @@
-"""What is wrong with a generator's draws: every measure with its interval, and one line that says it.
+"""Diagnosis of the samples of a generator: all measures with intervals, and a verdict in one line.
 
-The verdict rests on tests against real rows that the modes were not made from, each with a false-alarm rate of `ALARM`:
+The verdict is based on four tests against real rows that did not define the modes. Each test has a
+false-alarm rate of `ALARM`:
 
-weights   the histogram of draws over the modes against that of real rows (Pearson's statistic, by permutations), and each mode
-          without a draw
-outliers  draws further from their mode than all real rows are (the number is hypergeometric where both are of one law)
-spread    distances of the draws to their modes against those of real rows (Mann & Whitney 1947)
-apart     a classifier two-sample test, for what none of these sees
+- weights: compares the histograms of samples and real rows over the modes (Pearson's statistic, by
+  permutations). Each mode without a sample is tested as well.
+- outliers: counts samples that are further from their mode than all real rows. The count is hypergeometric if
+  both have the same distribution.
+- spread: compares distances of samples and real rows from their modes (Mann & Whitney 1947).
+- apart: a classifier two-sample test, for differences that the other tests do not detect.
 """
 
 from __future__ import annotations
@@ -33,11 +35,13 @@ from probgen.evaluation.modes import Located, captured, reverse_kl, reverse_kl_v
 from probgen.evaluation.support import pairs, relative_support
 from probgen.evaluation.twosample import classifier_two_sample
 
-ALARM = 1e-3  # of each of the four tests
-NEAR = 20  # pairs of real rows that count as the same: the radius is the widest way between them
-LEAST = 50  # rows, and draws
-MOST = 1000  # rows of each set whose kernels are in memory together
-WIDE = 200  # features from which on eigenvalues take seconds, and a variance is read off fewer splits
+ALARM = 1e-3  # false-alarm rate of each of the four tests
+# nearest pairs of real rows that count as equal; their greatest distance is the radius of `support`
+NEAR = 20
+LEAST = 50  # rows, and samples
+MOST = 1000  # at most, rows of each set for the MMD, whose kernel matrix is in memory
+# with more features, eigenvalues take seconds, and variances use fewer splits
+WIDE = 200
 
 
 def diagnose(
@@ -49,29 +53,37 @@ def diagnose(
     k: int = 5,
     seed: int = 0,
 ) -> xr.Dataset:
-    """The laboratory: every measure of draws against real rows, both (row, feature), and a verdict.
+    """Compare samples with real rows by every measure, and give a verdict.
 
-    locate  the mode of rows: `Modes.locate` of modes that were made from other rows, or a classifier's
-    modes   how many there are
+    Args:
+        real: Real rows, (row, feature).
+        fake: Samples, (row, feature).
+        locate: Function from rows to their modes: `Modes.locate` of modes fitted to other rows, or a
+            classifier.
+        modes: Number of modes.
+        k: Number of neighbors for precision, recall, density and coverage.
+        seed: Seed of tests and intervals.
 
-    Returns
+    Returns:
+        A Dataset with
 
-    value, low, high (measure)   each measure and its 95 % interval: modes (captured), high_quality, reverse_kl, spread,
-                                 precision, recall, density, coverage, mmd, frechet, support (how many different draws
-                                 there are, relative to the data), accuracy (of a classifier that tells draws from data:
-                                 0.5 where it cannot)
-    p_value (test)               of the four tests above
-    data, draws, missing (mode)  shares of the modes, and whether a mode was dropped
-    verdict                      an attribute; beside it `note` where a number is infinite, which says what that means
+        - `value`, `low`, `high` (measure): each measure and its 95 % interval. The measures are modes
+          (captured modes), high_quality, reverse_kl, spread, precision, recall, density, coverage, mmd,
+          frechet, support (number of different samples, relative to the data) and accuracy (of a classifier
+          of samples and data; 0.5 if it cannot distinguish them).
+        - `p_value` (test): p-values of the four tests.
+        - `data`, `draws`, `missing` (mode): mode shares of data and samples, and whether a mode was dropped.
+        - attributes `verdict` and, if a number is infinite, `note`, which explains it.
 
-    Errors: `InputError` for fewer than 50 rows or draws, or values that are not finite.
+    Raises:
+        InputError: When there are fewer than 50 rows or samples, k is out of range, or a value is not finite.
     """
     check_sizes(len(real), len(fake), k)
     real, fake = (np.asarray(x, dtype=np.float64).reshape(len(x), -1) for x in (real, fake))
-    for name, x in (("rows", real), ("draws", fake)):
+    for name, x in (("rows", real), ("samples", fake)):
         if not np.isfinite(x).all():
             raise InputError(
-                f"{name}: row {int((~np.isfinite(x)).any(1).argmax())} has a value that is not finite"
+                f"{name}: row {int((~np.isfinite(x)).any(1).argmax())} has a value that is not finite. Remove the row."
             )
     at, drawn = locate(real), locate(fake)
     found: dict[str, tuple[float, float, float]] = {}
@@ -102,9 +114,20 @@ def diagnose(
 
 
 def check_sizes(rows: int, draws: int, k: int) -> None:
-    """Whether a diagnosis can be made of so many. Errors: `InputError`."""
+    """Check that there are enough rows and samples for a diagnosis.
+
+    Args:
+        rows: Number of real rows.
+        draws: Number of samples.
+        k: Number of neighbors.
+
+    Raises:
+        InputError: When there are fewer than 50 rows or samples, or k is out of range.
+    """
     if min(rows, draws) < LEAST:
-        raise InputError(f"{rows} rows and {draws} draws: a diagnosis needs at least {LEAST} of each")
+        raise InputError(
+            f"{rows} rows and {draws} samples: a diagnosis needs at least {LEAST} of each. Use more."
+        )
     check_k(k, rows, draws)
 
 
@@ -152,22 +175,22 @@ def _by_distance(
 
 
 def _notes(found: dict[str, tuple[float, float, float]]) -> str:
-    """What to know of a measure that is infinite, or whose interval is open; nothing where none is."""
+    """Return an explanation of each infinite measure and of each open interval, or an empty text."""
     said = []
     if np.isnan(found["support"][2]):
         said.append(
-            f"support is known from below alone, at least {found['support'][1]:.2g}: no two draws are as near to each other as the "
+            f"support has only a lower bound, {found['support'][1]:.2g}: no two samples are as near to each other as the "
             f"{NEAR} nearest pairs of rows"
         )
     if np.isinf(found["reverse_kl"][0]):
-        said.append("reverse_kl is infinite: draws are in modes that hold no row")
+        said.append("reverse_kl is infinite: some samples are in modes without rows")
     if "spread" in found and np.isinf(found["spread"][0]):
-        said.append("spread is infinite: rows do not spread around their modes at all, and draws do")
+        said.append("spread is infinite: samples spread around their modes, and rows do not")
     return "; ".join(said)
 
 
 def _nearest_pairs(x: np.ndarray) -> float:
-    """The way between the rows of the pair that is the `NEAR`-th nearest."""
+    """Return the distance of the rows in the `NEAR`-th nearest pair."""
     x, _ = centered(x, x)
     least: np.ndarray = np.empty(0)
     for rows, d in squared_distances(x, x):
@@ -187,16 +210,19 @@ def _tests(at: Located, drawn: Located, modes: int, seed: int) -> dict[str, floa
     if at.distance is not None and drawn.distance is not None:
         beyond = int((drawn.distance > at.distance.max()).sum())
         n, m = len(drawn.distance), len(at.distance)
-        # the draws among the `beyond` rows of all that are furthest out: all of them with this probability or less
+        # the probability that the `beyond` points furthest out are all samples is at most this, under the null
         p["outliers"] = float(hypergeom.sf(beyond - 1, n + m, n, beyond)) if beyond else 1.0
         p["spread"] = same_ranks(at.distance, drawn.distance, seed)
     return p
 
 
 def _missing(at: Located, drawn: Located, modes: int) -> list[int]:
-    """Modes without a good draw whose good real rows are so many that of one law draws would be among them."""
+    """Return the modes without a good sample that were dropped significantly.
+
+    With many good real rows in a mode, samples from the same distribution are unlikely to have none there.
+    """
     real, n, m = np.bincount(at.mode[at.good], minlength=modes), len(drawn.mode), len(at.mode)
-    # all of the `real` good ones among n + m rows are real with this probability
+    # the probability that all `real` good points of the mode, among n + m, are real rows
     p = np.where(real > 0, hypergeom.sf(real - 1, n + m, m, real), 1.0)
     return [int(i) for i in np.flatnonzero(~captured(drawn, modes) & (p < ALARM / modes))]
 
@@ -219,7 +245,9 @@ def _verdict(
         said.append(f"outliers beyond all data (high quality {found['high_quality'][0]:.1%})")
     if "spread" in alarms:
         wide = found["spread"][0]
-        said.append(f"modes too {'narrow' if wide < 1 else 'wide'} (spread {wide:.2f} of the data's)")
+        said.append(f"modes too {'narrow' if wide < 1 else 'wide'} (spread {wide:.2f} relative to the data)")
     if not said and "apart" in alarms:
-        said.append(f"not of the data's law: a classifier is right {found['accuracy'][0]:.1%} of the time")
-    return "; ".join(said) or f"no fault found in {n} draws, against {m} rows"
+        said.append(
+            f"distribution differs from the data (accuracy of a classifier {found['accuracy'][0]:.1%})"
+        )
+    return "; ".join(said) or f"no fault found in {n} samples, compared with {m} rows"

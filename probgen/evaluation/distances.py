@@ -1,4 +1,4 @@
-"""Distances between two sets of rows, in a space of features that is to be named beside the number."""
+"""Distances between two sets of rows; a distance depends on the features that it is computed in."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ from probgen.evaluation.manifold import centered, squared_distances
 
 
 def frechet(real: np.ndarray, fake: np.ndarray) -> float:
-    """The squared 2-Wasserstein distance of the Gaussians with the moments of two sets of rows (row, feature).
+    """Return the squared 2-Wasserstein distance of two Gaussians with the moments of two sets of rows.
 
-    |m - m'|^2 + tr(C + C' - 2 (C C')^1/2) (Dowson & Landau 1982). With Inception's features and no others it is the FID
-    (Heusel et al. 2017). Biased upwards by sets of few rows.
+    |m - m'|^2 + tr(C + C' - 2 (C C')^1/2) (Dowson & Landau 1982). With the features of Inception it is the
+    FID (Heusel et al. 2017). It is biased upwards for few rows.
+
+    Args:
+        real: Rows, (row, feature).
+        fake: Rows, (row, feature).
+
+    Returns:
+        The distance, in squared units of the features.
     """
     (m, C), (n, D) = (_moments(x) for x in (real, fake))
     values, vectors = np.linalg.eigh(C)
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
-    cross = np.sqrt(
-        np.maximum(eigvalsh(root @ D @ root), 0)
-    ).sum()  # tr (C D)^1/2, by a matrix that is symmetric
+    # tr (C D)^1/2, from a symmetric matrix
+    cross = np.sqrt(np.maximum(eigvalsh(root @ D @ root), 0)).sum()
     return float(np.square(m - n).sum() + np.trace(C) + np.trace(D) - 2 * cross)
 
 
@@ -29,10 +35,14 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class MMD:
-    """The squared maximum mean discrepancy of two sets of rows, by a Gaussian kernel exp(-d^2 / 2 h^2).
+    """The squared maximum mean discrepancy of two sets of rows, with a Gaussian kernel exp(-d^2 / 2 h^2).
 
-    h is the median distance of all pairs. The estimate is unbiased, and so below 0 at times (Gretton et al. 2012, eq. 3).
-    Kernels of all pairs are kept: 8 (n + m)^2 bytes.
+    h is the median distance of all pairs. The estimate is unbiased, and can therefore be negative (Gretton et
+    al. 2012, eq. 3). The kernel of all pairs is kept in memory: 8 (n + m)^2 bytes.
+
+    Args:
+        real: Rows, (row, feature).
+        fake: Rows, (row, feature).
     """
 
     def __init__(self, real: np.ndarray, fake: np.ndarray):
@@ -46,11 +56,22 @@ class MMD:
         self.n = len(real)
 
     def value(self) -> float:
-        """Of all rows."""
+        """Return the unbiased estimate from all rows.
+
+        Returns:
+            The squared MMD.
+        """
         return self._of(self._all(), unbiased=True)
 
     def biased(self, *rows: np.ndarray) -> float:
-        """The squared distance of the mean embeddings (eq. 5), at least 0: of the rows (row,) of each set that are named, or of all."""
+        """Return the squared distance of the mean embeddings (eq. 5).
+
+        Args:
+            *rows: Indices of rows of each set, (row,) each; default: all rows.
+
+        Returns:
+            The squared distance, at least 0.
+        """
         return self._of(rows or self._all(), unbiased=False)
 
     def _all(self) -> tuple[np.ndarray, np.ndarray]:
@@ -66,5 +87,8 @@ class MMD:
 
 
 def _within(total: float, n: int, unbiased: bool) -> float:
-    """The mean kernel of n rows, from the sum over pairs of two: of these pairs alone, or of all, where a row is as near as 1."""
+    """Return the mean kernel of n rows from its sum over pairs of different rows.
+
+    The unbiased mean leaves out pairs of a row with itself; the biased mean includes them, with kernel 1.
+    """
     return total / (n * (n - 1)) if unbiased else (total + n) / n**2

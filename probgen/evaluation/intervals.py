@@ -1,11 +1,13 @@
-"""95 % intervals of measures of two sets of rows. Both sets are random: intervals hold the expected value of the measure.
+"""95 % intervals of measures of two sets of rows.
 
-Rows that come twice change what a nearest neighbor is, so nothing here resamples with replacement. How much a measure varies is
-read off halves of the rows without a row in common, which are independent sets:
+Both sets are random: an interval covers the expected value of the measure. Repeated rows change nearest
+neighbors, so nothing here resamples with replacement. The variance of a measure is estimated from disjoint
+halves of the rows, which are independent sets:
 
     E (T(A) - T(B))^2 / 2 = Var T        A and B of n / 2 rows each (Politis, Romano & Wolf 1999, chapter 2)
 
-`tests/benchmarks/coverage.py` measures how often each interval holds the expected value; docs/results.md has the figures.
+`tests/benchmarks/coverage.py` measures how often each interval covers the expected value; docs/results.md
+lists the results.
 """
 
 from __future__ import annotations
@@ -17,15 +19,24 @@ import numpy as np
 from scipy.stats import beta, binom, f, norm, t
 
 LEVEL = 0.95
-SPLITS = 20  # into halves
+SPLITS = 20  # number of splits into halves
 
 Interval = tuple[float, float]
 
 
 def of_share(p: float, n: int, variance: float | None = None) -> Interval:
-    """Of a share p of n rows, with the variance of p where the rows are not independent; within 0 and 1.
+    """Return the interval of a share of rows, within 0 and 1.
 
-    Clopper & Pearson (1934), of as many independent rows as have this variance (Korn & Graubard 1998), at most n.
+    It is the interval of Clopper & Pearson (1934). With a variance it uses the number of independent rows
+    with the same variance (Korn & Graubard 1998), at most n.
+
+    Args:
+        p: The share.
+        n: Number of rows.
+        variance: Variance of p, if the rows are not independent.
+
+    Returns:
+        Both ends.
     """
     size = float(n)
     if variance is not None and variance > 0 and 0 < p < 1:
@@ -37,28 +48,44 @@ def of_share(p: float, n: int, variance: float | None = None) -> Interval:
 
 
 def of_mean(value: float, variance: float, *, least: float = -math.inf) -> Interval:
-    """Student's, by a variance that was read off `SPLITS` splits."""
+    """Return Student's interval of a mean, with a variance that was estimated from `SPLITS` splits.
+
+    Args:
+        value: The mean.
+        variance: Its variance.
+        least: Lower bound of the interval.
+
+    Returns:
+        Both ends.
+    """
     wide = float(t.ppf((1 + LEVEL) / 2, SPLITS)) * math.sqrt(variance)
     return max(least, value - wide), value + wide
 
 
 def of_distance(value: float, linear: float, null: float) -> Interval:
-    """Of a distance between two sets that is a squared length, at least 0: the theta for which
+    """Return the interval of a squared distance between two sets, at least 0.
+
+    It consists of the theta with
 
         (value - theta)^2 <= z^2 (w theta - null),    w = linear / value
 
-    since a squared length sigma^2 chi^2_r(lambda) has the mean theta = sigma^2 (r + lambda) and the variance
-    sigma^4 (2 r + 4 lambda) = 4 sigma^2 theta - null. A variance at the value itself in place of theta's would be small
-    where the value is small by chance (Wilson 1927 has the same of a share).
+    because a squared length sigma^2 chi^2_r(lambda) has the mean theta = sigma^2 (r + lambda) and the
+    variance sigma^4 (2 r + 4 lambda) = 4 sigma^2 theta - null. The variance at the value, instead of theta,
+    would be small whenever the value is small by chance (Wilson 1927 has the same for a share).
 
-    linear  the variance in the first order of the two sets
-    null    the variance if there were no distance; both ends are infinite where the value or one of these is
+    Args:
+        value: The squared distance.
+        linear: Its variance in the first order of the two sets.
+        null: Its variance if the true distance were 0.
+
+    Returns:
+        Both ends. If an argument is infinite, the interval is (value, infinity).
     """
     if not math.isfinite(value + linear + null):
         return value, math.inf
     if value <= 0:
         return 0.0, 0.0
-    # squared lengths have a longer tail than normals: Student's, of half as many degrees of freedom as there are splits
+    # squared lengths have longer tails than normals: Student's t with half as many degrees of freedom as splits
     z, w = float(t.ppf((1 + LEVEL) / 2, SPLITS // 2)), linear / value
     middle = value + z**2 * w / 2
     wide = z * math.sqrt(max(w * value + z**2 * w**2 / 4 - null, 0.0))
@@ -68,7 +95,17 @@ def of_distance(value: float, linear: float, null: float) -> Interval:
 def split(
     sizes: Sequence[int], parts: int, rng: np.random.Generator, most: int | None = None
 ) -> list[list[np.ndarray]]:
-    """Rows of each set in random parts of equal size, none in two: [part][set] -> (row,). Of at most `most` rows of each."""
+    """Split the rows of each set into random disjoint parts of equal size.
+
+    Args:
+        sizes: Number of rows of each set.
+        parts: Number of parts.
+        rng: Random generator.
+        most: Greatest number of rows of each set; None for all.
+
+    Returns:
+        Indices of rows, [part][set] -> (row,).
+    """
     orders = [rng.permutation(n)[:most] for n in sizes]
     return [
         [order[i * (len(order) // parts) :][: len(order) // parts] for order in orders] for i in range(parts)
@@ -78,10 +115,20 @@ def split(
 def variances_by_halves(
     measure: Callable[..., float], sizes: Sequence[int], seed: int, *, times: int = SPLITS
 ) -> Interval:
-    """`linear` and `null` of a distance (see `of_distance`), of the rows of each set: `measure(*rows)`, (row,) each.
+    """Return `linear` and `null` of a squared distance (see `of_distance`), estimated from halves and quarters.
 
-    Its variance has a part a that falls with the number of rows, which is 0 where there is no distance, and b = null, which falls
-    with the square. Halves have 2 a + 4 b, quarters 4 a + 16 b, and linear is a + 2 b. Infinite where a part has no finite measure.
+    Its variance has a part a, which decreases with the number of rows and is 0 if the distance is 0, and a
+    part b = null, which decreases with the square of the number of rows. Halves have the variance 2 a + 4 b,
+    quarters 4 a + 16 b, and linear is a + 2 b.
+
+    Args:
+        measure: Function `measure(*rows)` of indices of rows of each set, (row,) each.
+        sizes: Number of rows of each set.
+        seed: Seed of the splits.
+        times: Number of splits.
+
+    Returns:
+        Both variances; infinite if the measure is infinite for a part.
     """
     rng = np.random.default_rng(seed)
     squares: dict[int, list[float]] = {2: [], 4: []}
@@ -98,16 +145,31 @@ def variances_by_halves(
 
 
 def of_median(values: np.ndarray) -> tuple[float, float, float]:
-    """The median of values (row,) and an interval by order statistics (Thompson 1936), whatever their distribution."""
+    """Return the median of values and its interval by order statistics (Thompson 1936), for any distribution.
+
+    Args:
+        values: Values, (row,).
+
+    Returns:
+        The median, and both ends of the interval.
+    """
     x, n = np.sort(values), len(values)
     below = int(binom.ppf((1 - LEVEL) / 2, n, 0.5))
     return float(np.median(x)), float(x[max(0, below - 1)]), float(x[min(n - 1, n - below)])
 
 
 def of_ratio_of_medians(a: np.ndarray, b: np.ndarray) -> Interval:
-    """Of median(a) / median(b), both of values (row,) of at least 0; the ends are 0 and infinite where a median of 0 is possible.
+    """Return the interval of median(a) / median(b).
 
-    From the intervals of both medians, which are taken as logarithms (Donner & Zou 2012, eq. 7: recovered variances).
+    It combines the intervals of the logarithms of both medians (Donner & Zou 2012, eq. 7: recovered
+    variances).
+
+    Args:
+        a: Values of at least 0, (row,).
+        b: Values of at least 0, (row,).
+
+    Returns:
+        Both ends; 0 or infinity if a median of 0 is possible, NaN if a median is 0.
     """
     with np.errstate(divide="ignore"):
         (m, low_m, high_m), (k, low_k, high_k) = (np.log(of_median(x)) for x in (a, b))
@@ -119,9 +181,17 @@ def of_ratio_of_medians(a: np.ndarray, b: np.ndarray) -> Interval:
 
 
 def of_ratio_of_counts(a: float, b: float) -> Interval:
-    """Of the ratio of the means of two counts that are Poisson (Clopper & Pearson 1934, as an F); without a b infinite above.
+    """Return the interval of the ratio of the means of two Poisson counts (Clopper & Pearson 1934).
 
-    Counts that vary more than Poisson's are given as so many that vary as much: mean^2 / variance.
+    It uses the F distribution. Counts with more variance than a Poisson count are given as the equivalent
+    count, mean^2 / variance.
+
+    Args:
+        a: Count in the numerator.
+        b: Count in the denominator.
+
+    Returns:
+        Both ends; the upper end is infinite for b = 0.
     """
     outside = (1 - LEVEL) / 2
     low = a / (b + 1) / f.ppf(1 - outside, 2 * (b + 1), 2 * a) if a else 0.0
@@ -130,10 +200,16 @@ def of_ratio_of_counts(a: float, b: float) -> Interval:
 
 
 def of_number(seen: np.ndarray) -> Interval:
-    """Of how many things are seen in a number of draws; seen: how often each was, (thing,).
+    """Return the interval of the number of different things seen in a number of samples.
 
-    A thing with a Poisson mean m is missed with probability e^-m, so the number varies by sum e^-m (1 - e^-m), for m after
-    r draws with Jeffreys' prior: Gamma(r + 1/2, 1).
+    A thing with a Poisson mean m is missed with probability e^-m, so the number has the variance sum e^-m (1
+    - e^-m). After r sightings m has the posterior Gamma(r + 1/2, 1), by Jeffreys' prior.
+
+    Args:
+        seen: How often each thing was seen, (thing,).
+
+    Returns:
+        Both ends.
     """
     r = seen + 0.5
     wide = float(norm.ppf((1 + LEVEL) / 2)) * math.sqrt(float((2.0**-r - 3.0**-r).sum()))

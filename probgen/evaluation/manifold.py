@@ -1,9 +1,10 @@
-"""Precision, recall, density and coverage: fidelity and diversity of draws by balls around their nearest neighbors.
+"""Precision, recall, density and coverage: fidelity and diversity of samples by nearest-neighbor balls.
 
-A set's manifold is the union of balls around its rows, each as wide as the way to the k-th nearest row of the same set
-(Kynkäänniemi et al. 2019); density and coverage count balls of the real rows alone (Naeem et al. 2020). Balls are closed: what
-is as far as the k-th nearest row is inside. Squared distances count as equal that differ by less than one part in 100,000, so
-that data in tenths have the ties of data in whole numbers.
+The manifold of a set is the union of balls around its rows; the radius of a ball is the distance to the k-th
+nearest row of the same set (Kynkäänniemi et al. 2019). Density and coverage use balls of the real rows only
+(Naeem et al. 2020). Balls are closed: a point at the distance of the k-th nearest row is inside. Squared
+distances that differ by less than one part in 100,000 count as equal, so that data in tenths have the same
+ties as data in whole numbers.
 """
 
 from __future__ import annotations
@@ -16,20 +17,24 @@ import numpy as np
 from probgen.errors import InputError
 from probgen.evaluation import intervals
 
-AT_ONCE = 1 << 23  # distances that are in memory together: 64 MiB
-TIE = 1e-5  # of squared distances
-CLOSE = 1e-8  # squared distances below this share of the squares that they are the difference of are taken directly
-MOST = 1000  # rows of each set from which variances are read off
+AT_ONCE = 1 << 23  # distances in memory at once: 64 MiB
+TIE = 1e-5  # relative difference of squared distances that count as equal
+# a squared distance below this share of |a|^2 + |b|^2 is computed as |a - b|^2
+CLOSE = 1e-8
+MOST = 1000  # at most, rows of each set for variances
 
 
 @dataclass(frozen=True)
 class Neighbors:
-    """What each row adds to the four figures, which are the means.
+    """The contribution of each row to the four measures; a measure is the mean of its contributions.
 
-    precision  (fake,) whether the draw lies in a ball of a real row
-    density    (fake,) in how many of them, over k: 1 on average where both are of one law, more where rows come twice
-    recall     (real,) whether the row lies in a ball of a draw
-    coverage   (real,) whether the row's ball holds a draw: 1 - 2^-k on average where both are of one law and of one size
+    Attributes:
+        precision: Whether the sample lies in a ball of a real row, (fake,).
+        density: Number of such balls divided by k, (fake,). Its mean is 1 if both sets have the same
+            distribution, and greater with repeated rows.
+        recall: Whether the real row lies in a ball of a sample, (real,).
+        coverage: Whether the ball of the real row contains a sample, (real,). Its mean is 1 - 2^-k if both
+            sets have the same distribution and size.
     """
 
     precision: np.ndarray
@@ -39,10 +44,20 @@ class Neighbors:
 
 
 def neighbors(real: np.ndarray, fake: np.ndarray, k: int = 5) -> Neighbors:
-    """Of real rows and draws, both (row, feature).
+    """Compute precision, density, recall and coverage of samples, row by row.
 
-    Memory is bounded, time is that of three products of all rows with all rows. Errors: `InputError` for k below 1 or sets
-    of k rows or fewer.
+    Memory is bounded; the time is about three matrix products of all rows with all rows.
+
+    Args:
+        real: Real rows, (row, feature).
+        fake: Samples, (row, feature).
+        k: Number of neighbors that defines a ball.
+
+    Returns:
+        The contributions of each row.
+
+    Raises:
+        InputError: When k is below 1, or a set has k rows or fewer.
     """
     check_k(k, len(real), len(fake))
     real, fake = centered(real, fake)
@@ -60,16 +75,28 @@ def neighbors(real: np.ndarray, fake: np.ndarray, k: int = 5) -> Neighbors:
 def neighbor_intervals(
     near: Neighbors, real: np.ndarray, fake: np.ndarray, k: int, seed: int
 ) -> dict[str, intervals.Interval]:
-    """The 95 % interval of each of the four figures, of what `neighbors` found.
+    """Return the 95 % interval of each of the four measures.
 
-    What is inside the balls varies with the rows that are held against them, and the balls with the rows that they are made of:
+    A measure varies with the rows that are tested for membership in balls, and with the rows that define the
+    balls:
 
         Var p = E p(1 - p) / m + Var p(balls)
 
-    The first is read off the rows themselves, the second off two halves of the balls, against the same rows. Both halves
-    of coverage, whose balls and rows are the same, are taken together. What half as many rows say of a share is carried over
-    in units of p(1 - p), of a density in units of its square; balls of density hold half as many rows there, for where rows come twice
-    it grows with the rows.
+    The first term is computed from the tested rows. The second is estimated from two halves of the balls with
+    the same tested rows. For coverage, balls and tested rows are split together. Variances of half as many
+    rows are transferred in units of p(1 - p) for a share, and in units of its square for a density. Balls of
+    the halves contain half as many rows for density, because with repeated rows the density increases with
+    the number of rows.
+
+    Args:
+        near: Result of `neighbors`.
+        real: Real rows, (row, feature).
+        fake: Samples, (row, feature).
+        k: Number of neighbors.
+        seed: Seed of the splits.
+
+    Returns:
+        Both ends, by name of the measure.
     """
     rng = np.random.default_rng(seed)
     n, m = len(real), len(fake)
@@ -93,7 +120,7 @@ def neighbor_intervals(
     found = {}
     for name, values in shared.items():
         square, half = (float(each) for each in np.mean(values, 0))
-        # of halves, of half as many again; and of fewer rows than there are
+        # from halves of (at most) MOST rows to the full set
         variance = max(square, 0.0) / 4 * min(1.0, MOST / (m if name == "recall" else n))
         if name == "density":
             variance *= (p[name] / half) ** 2 if half else 1.0
@@ -108,35 +135,75 @@ def neighbor_intervals(
 
 
 def _apart(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """(E a - E b)^2, without what the rows (row,) that the means are taken over add to it, and the mean of both."""
+    """Return an estimate of (E a - E b)^2 without the variance of the rows, and the mean of both.
+
+    a and b are values of the same rows, (row,).
+    """
     d = a - b
     return float(d.mean() ** 2 - d.var(ddof=1) / len(d)), float(a.mean() + b.mean()) / 2
 
 
 def check_k(k: int, real: int, fake: int) -> None:
-    """Errors: `InputError` where k neighbors cannot be found among so many rows and draws."""
+    """Check that k neighbors exist in both sets.
+
+    Args:
+        k: Number of neighbors.
+        real: Number of real rows.
+        fake: Number of samples.
+
+    Raises:
+        InputError: When k is below 1, or a set has k rows or fewer.
+    """
     if k < 1 or min(real, fake) <= k:
-        raise InputError(f"k = {k}: between 1 and one less than the rows, which are {real} and {fake}")
+        raise InputError(
+            f"k = {k}: it must be at least 1, and less than the number of rows ({real} and {fake}). Choose another k."
+        )
 
 
 def nearest(x: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest row of `among` to each row of x, and the way to it: two of (row, feature) -> (row,), (row,)."""
+    """Find the nearest row of `among` for each row of x.
+
+    Args:
+        x: Rows, (row, feature).
+        among: Rows to search, (row, feature).
+
+    Returns:
+        Index of the nearest row and the distance to it, (row,) each.
+    """
     x, among = centered(x, among)
     found = [(d.argmin(1), np.sqrt(d.min(1))) for _, d in squared_distances(x, among)]
     return np.concatenate([index for index, _ in found]), np.concatenate([way for _, way in found])
 
 
 def centered(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both in float64 about their common mean, for squares of what is far from 0 have few digits left for differences."""
+    """Return both sets in float64, centered at their common mean.
+
+    Squared distances far from 0 would lose digits.
+
+    Args:
+        a: Rows, (row, ...); they are flattened.
+        b: Rows, (row, ...); they are flattened.
+
+    Returns:
+        Both sets, (row, feature).
+    """
     a, b = (np.asarray(x, dtype=np.float64).reshape(len(x), -1) for x in (a, b))
     middle = (a.sum(0) + b.sum(0)) / (len(a) + len(b))
     return a - middle, b - middle
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Of all rows of a to all rows of b, some rows of a at a time.
+    """Yield squared distances of rows of a to all rows of b, for some rows of a at a time.
 
-    As |a|^2 + |b|^2 - 2 a'b, one matrix product; where that cancels, as |a - b|^2: 0 for equal rows.
+    They are computed as |a|^2 + |b|^2 - 2 a'b by one matrix product, and where this cancels as |a - b|^2.
+    Equal rows have distance 0.
+
+    Args:
+        a: Rows, (row, feature).
+        b: Rows, (row, feature).
+
+    Yields:
+        A slice of rows of a, and their squared distances, (row of a, row of b).
     """
     square = np.einsum("ij,ij->i", b, b)
     step = max(1, AT_ONCE // len(b))
@@ -160,16 +227,16 @@ def _all(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _radii(x: np.ndarray, k: int) -> np.ndarray:
-    """Squared, of the balls around rows: (row,)."""
+    """Return the squared radii of the balls around rows: (row,)."""
     radii = np.empty(len(x))
     for rows, d in squared_distances(x, x):
-        d[np.arange(len(d)), np.arange(len(x))[rows]] = np.inf  # a row is no neighbor of its own
+        d[np.arange(len(d)), np.arange(len(x))[rows]] = np.inf  # a row is not its own neighbor
         radii[rows] = np.partition(d, k - 1, axis=1)[:, k - 1]
     return radii * (1 + TIE)
 
 
 def _kth(d: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
-    """The same of some of the rows among each other, by all squared distances (row, row): (row,)."""
+    """Return the squared radii of the balls around some rows, from all squared distances (row, row): (row,)."""
     among = d[np.ix_(rows, rows)]
     np.fill_diagonal(among, np.inf)
     k = min(k, len(rows) - 1)

@@ -1,4 +1,4 @@
-"""Means of scores over rows, each with its standard error; where rows have weights, by these."""
+"""Means of scores over rows with standard errors, weighted if the rows have weights."""
 
 from __future__ import annotations
 
@@ -10,14 +10,23 @@ import xarray as xr
 
 
 def mean(values: Any, weight: np.ndarray | None = None) -> tuple[float, float]:
-    """The mean of values (row,) by weights (row,), and its standard error; NaN where fewer than two rows count.
+    """Return the weighted mean of values and its standard error.
 
-    m = sum w x / sum w, and, as an estimate by weighted moments of independent rows (Huber 1967, White 1980),
+    m = sum w x / sum w, and the standard error is an estimate by weighted moments of independent rows (Huber
+    1967, White 1980),
 
-        se^2 = n / (n - 1)  sum w^2 (x - m)^2 / (sum w)^2         n the number of rows whose weight is not 0
+        se^2 = n / (n - 1)  sum w^2 (x - m)^2 / (sum w)^2         n the number of rows with a weight other than 0
 
-    which is the usual s^2 / n where all weights are equal, does not change with their scale, and knows no row of weight 0.
-    Weights say how much a row stands for, not how often it was seen: a row of weight 2 is one observation and not two.
+    It equals s^2 / n for equal weights, does not depend on the scale of the weights, and ignores rows of
+    weight 0. A weight is the importance of a row, not a number of observations: a row of weight 2 is one
+    observation, not two.
+
+    Args:
+        values: Values, (row,).
+        weight: Weights, (row,); None for equal weights.
+
+    Returns:
+        Mean and standard error; the error is NaN with fewer than two rows, and both are NaN without rows.
     """
     x = np.asarray(values, dtype=np.float64)
     w = np.ones(len(x)) if weight is None else np.asarray(weight, dtype=np.float64)
@@ -32,21 +41,42 @@ def mean(values: Any, weight: np.ndarray | None = None) -> tuple[float, float]:
 
 
 def weights_of(scores: xr.Dataset) -> np.ndarray | None:
-    """The weights of the rows that were scored; None where they have none."""
+    """Return the row weights of scores.
+
+    Args:
+        scores: Result of `probgen.score`.
+
+    Returns:
+        Weights, (row,), or None.
+    """
     return np.asarray(scores["weight"].values, dtype=np.float64) if "weight" in scores else None
 
 
 def rows_of(scores: xr.Dataset) -> str:
-    """How many rows the means are of, and by which weights, in words."""
+    """Describe the rows of a mean in words.
+
+    Args:
+        scores: Result of `probgen.score`.
+
+    Returns:
+        The number of rows, and whether they are weighted.
+    """
     n, weight = scores.sizes["row"], weights_of(scores)
     if weight is None:
         return f"{n} rows"
     none = int((weight == 0).sum())
-    return f"{n} rows by their weights" + (f", {none} of which are 0" if none else "")
+    return f"{n} rows, weighted" + (f" ({none} with weight 0)" if none else "")
 
 
 def mean_bits_per_dim(scores: xr.Dataset) -> float:
-    """Bits a dimension of all rows together: long rows count for more than short ones."""
+    """Return the bits per dimension of all rows together; long rows count more than short ones.
+
+    Args:
+        scores: Result of `probgen.score`.
+
+    Returns:
+        Bits per dimension.
+    """
     x, weight = scores["log_prob"], weights_of(scores)
     length = scores["length"].values if "length" in scores else 1
     bits = -np.asarray(x.values, dtype=np.float64) / (x.attrs["event_size"] * math.log(2) * length)
@@ -60,7 +90,14 @@ def numbers_of(found: xr.Dataset) -> dict[str, float]:
 
 
 def summary(scores: xr.Dataset) -> list[dict[str, Any]]:
-    """A row for each kind of number in scores: its mean over rows, the standard error of that, and what it is."""
+    """Summarize scores: one line for each variable of numbers per row, except weights and standard errors.
+
+    Args:
+        scores: Result of `probgen.score`.
+
+    Returns:
+        Dictionaries with the mean over rows, its standard error, and the attributes of the variable.
+    """
     lines = []
     for name, values in scores.data_vars.items():
         if (

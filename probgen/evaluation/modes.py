@@ -1,4 +1,4 @@
-"""Modes: which one each row belongs to, how far it is from it, and what the histogram of draws over them says."""
+"""Modes: the mode of each row, the distance to it, and the histogram of samples over the modes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from sklearn.cluster import KMeans
 
 from probgen.errors import InputError
 
-CEILING = 1 - np.exp(
-    -4.5
-)  # of the share of high quality: a Gaussian in two dimensions within 3 standard deviations
+# share of a Gaussian in two dimensions within 3 standard deviations
+CEILING = 1 - np.exp(-4.5)
 
 
 @dataclass(frozen=True)
 class Located:
-    """Rows by mode.
+    """Rows with their modes.
 
-    mode      (row,) which one is nearest
-    distance  (row,) to it, in standard deviations; None where modes are classes without a place
-    features  of the space in which the distance is measured
+    Attributes:
+        mode: Index of the nearest mode, (row,).
+        distance: Distance to the mode in standard deviations, (row,); None if modes are classes without a
+            center.
+        features: Dimension of the space of the distance.
     """
 
     mode: np.ndarray
@@ -31,10 +32,10 @@ class Located:
 
     @property
     def good(self) -> np.ndarray:
-        """Whether each row is of high quality: where the mode, if it is a Gaussian, has all but 1.1 % of its rows.
+        """Whether each row is of high quality: inside the region that contains 98.9 % of a Gaussian mode.
 
-        In two dimensions that is within 3 standard deviations, the usual protocol (Srivastava et al. 2017). Without a
-        distance every row is.
+        In two dimensions this is within 3 standard deviations, the usual protocol (Srivastava et al. 2017).
+        Without a distance every row is of high quality.
         """
         if self.distance is None:
             return np.ones(len(self.mode), dtype=bool)
@@ -43,13 +44,25 @@ class Located:
 
 @dataclass(frozen=True)
 class Modes:
-    """Centers (mode, feature), and standard deviations around them (mode, feature)."""
+    """Modes with a center and standard deviations.
+
+    Attributes:
+        mean: Centers, (mode, feature).
+        scale: Standard deviations around the centers, (mode, feature).
+    """
 
     mean: np.ndarray
     scale: np.ndarray
 
     def locate(self, x: np.ndarray) -> Located:
-        """The mode of each row, nearest in standard deviations: (row, feature)."""
+        """Find the mode of each row that is nearest in standard deviations.
+
+        Args:
+            x: Rows, (row, feature).
+
+        Returns:
+            Modes and distances of the rows.
+        """
         x = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
         mode, least = np.zeros(len(x), dtype=np.int64), np.full(len(x), np.inf)
         for i, (mean, scale) in enumerate(zip(self.mean, self.scale, strict=True)):
@@ -59,22 +72,41 @@ class Modes:
 
 
 def modes_of(x: np.ndarray, label: np.ndarray) -> Modes:
-    """One mode a label: mean and standard deviations of its rows. x: (row, feature), label: (row,) of 0 .. modes - 1.
+    """Compute one mode per label: the mean and standard deviations of its rows.
 
-    Errors: `InputError` for a label with fewer than 2 rows.
+    Args:
+        x: Rows, (row, feature).
+        label: Labels, (row,) in 0 .. modes - 1.
+
+    Returns:
+        The modes.
+
+    Raises:
+        InputError: When a label has fewer than 2 rows.
     """
     x, label = np.asarray(x, dtype=np.float64).reshape(len(x), -1), np.asarray(label)
     counts = np.bincount(label.astype(np.int64))
     if counts.min() < 2:
-        raise InputError(f"label {int(counts.argmin())} has {counts.min()} rows: a mode needs at least 2")
-    least = 1e-3 * x.std(0).max()  # of a feature that never varies in a mode
+        raise InputError(
+            f"label {int(counts.argmin())} has {counts.min()} rows: a mode needs at least 2. Use more rows of this label."
+        )
+    least = 1e-3 * x.std(0).max()  # for a feature that is constant within a mode
     mean = np.stack([x[label == i].mean(0) for i in range(len(counts))])
     scale = np.stack([x[label == i].std(0, ddof=1) for i in range(len(counts))])
     return Modes(mean, np.maximum(scale, least if least > 0 else 1.0))
 
 
 def cells(x: np.ndarray, k: int, seed: int = 0) -> Modes:
-    """Where nobody named modes: the k cells of k-means on real rows, as bins of a histogram (Richardson & Weiss 2018)."""
+    """Use k-means cells of real rows as modes, for data without labels (histogram bins of Richardson & Weiss 2018).
+
+    Args:
+        x: Real rows, (row, feature).
+        k: Number of cells; cells with fewer than 2 rows are left out.
+        seed: Seed of k-means.
+
+    Returns:
+        The modes.
+    """
     x = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
     label = KMeans(k, n_init=3, random_state=seed).fit_predict(x)
     few = np.bincount(label, minlength=k) < 2
@@ -83,14 +115,27 @@ def cells(x: np.ndarray, k: int, seed: int = 0) -> Modes:
 
 
 def captured(located: Located, modes: int) -> np.ndarray:
-    """Which modes have at least one draw of high quality: (mode,)."""
+    """Return which modes have at least one sample of high quality.
+
+    Args:
+        located: Samples with their modes.
+        modes: Number of modes.
+
+    Returns:
+        True for captured modes, (mode,).
+    """
     return np.bincount(located.mode[located.good], minlength=modes) > 0
 
 
 def reverse_kl(counts: np.ndarray, share: np.ndarray) -> float:
-    """KL(draws || data) in nats of histograms over modes: counts of draws (mode,), the modes' shares of the data (mode,).
+    """Return KL(samples || data) of histograms over modes, in nats.
 
-    Infinite where draws have a mode that the data do not.
+    Args:
+        counts: Counts of samples, (mode,).
+        share: Mode shares of the data, (mode,).
+
+    Returns:
+        The divergence; infinite if samples have a mode that the data do not have.
     """
     p = counts / counts.sum()
     some = p > 0
@@ -99,13 +144,19 @@ def reverse_kl(counts: np.ndarray, share: np.ndarray) -> float:
 
 
 def reverse_kl_variances(counts: np.ndarray, of_data: np.ndarray) -> tuple[float, float]:
-    """`linear` and `null` of `reverse_kl` (see `intervals.of_distance`), of counts of draws and of data over the modes: (mode,) each.
+    """Return `linear` and `null` of `reverse_kl` (see `intervals.of_distance`).
 
-    With p of draws, q of data, and K modes that either has, from the first two orders of the expansion:
+    With p of samples, q of data, and K modes with samples or data, from the first two orders of the
+    expansion:
 
         linear = (sum p log^2(p/q) - KL^2) / m + (sum p^2/q - 1) / n        null = (K - 1) (1/m + 1/n)^2 / 2
 
-    Infinite where KL is.
+    Args:
+        counts: Counts of samples, (mode,).
+        of_data: Counts of data, (mode,).
+
+    Returns:
+        Both variances; infinite if the divergence is infinite.
     """
     m, n = counts.sum(), of_data.sum()
     kl = reverse_kl(counts, of_data / n)
@@ -119,10 +170,17 @@ def reverse_kl_variances(counts: np.ndarray, of_data: np.ndarray) -> tuple[float
 
 
 def spread(real: np.ndarray, fake: np.ndarray) -> float:
-    """How wide draws lie around their modes, as a multiple of the data: distances (row,) of both.
+    """Return the spread of samples around their modes, relative to the data.
 
-    The ratio of medians: a scale, whatever the shape, which a few outliers or a cut at 3 standard deviations do not change.
-    Where all rows of both are the mode itself it is 1.
+    It is the ratio of the median distances: a scale for any shape, which a few outliers or a cut at 3
+    standard deviations do not change.
+
+    Args:
+        real: Distances of real rows from their modes, (row,).
+        fake: Distances of samples from their modes, (row,).
+
+    Returns:
+        The ratio; 1 if both medians are 0, infinite if only the median of the real rows is 0.
     """
     of_fake, of_real = float(np.median(fake)), float(np.median(real))
     return of_fake / of_real if of_real > 0 else 1.0 if of_fake == 0 else math.inf

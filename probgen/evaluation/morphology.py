@@ -1,7 +1,8 @@
-"""Attributes that are computed of pixels: the shape of strokes, and of pieces of clothing.
+"""Attributes computed from pixels: the shape of strokes and of pieces of clothing.
 
-Images are (row, height, width), ink from 0 to 1 on a ground of 0; lengths are in pixels. The attributes of strokes are those of
-Morpho-MNIST (Castro, Tan, Kainz, Konukoglu & Glocker, JMLR 2019), each by a closed form of its own.
+Images are (row, height, width), with ink from 0 to 1 on a background of 0. Lengths are in pixels. The
+attributes of strokes are defined in Morpho-MNIST (Castro, Tan, Kainz, Konukoglu & Glocker, JMLR 2019); each has
+its own closed form.
 """
 
 from __future__ import annotations
@@ -11,22 +12,33 @@ from scipy.ndimage import distance_transform_edt, zoom
 
 from probgen.errors import InputError
 
-FINER = 4  # pixels of the grid that distances are taken on, to one of the image
-OUTSIDE = 0.02  # of the ink beyond each end of the width and the height
+FINER = 4  # grid points per pixel side, for distances
+OUTSIDE = 0.02  # share of the ink outside each end of width and height
 EMPTY = 1e-9
-FAINT = 0.05  # of the strongest pixel: what is less is ground
+FAINT = 0.05  # pixels below this share of the strongest pixel are background
 
 
 def morphology(x: np.ndarray) -> dict[str, np.ndarray]:
-    """Of strokes: (row,) each, NaN of an image without ink.
+    """Compute attributes of strokes.
 
-    area       ink, in pixels
-    thickness  of the stroke, where there is half as much ink as at its strongest: in a stroke of width t the mean distance to
-               its edge is t / 4
-    length     of the stroke: area / thickness
-    slant      how far the top leans to the right, as a slope: minus the covariance of both directions over the variance down
-    width      of the ink from left to right, and
-    height     from top to bottom, without the outermost 2 % on either side, as if ink were spread evenly
+    Args:
+        x: Gray images, (row, height, width), ink from 0 to 1.
+
+    Returns:
+        Attributes by name, (row,) each; NaN for an image without ink:
+
+        - area: ink, in pixels.
+        - thickness: width of the stroke at half of the greatest ink. In a stroke of width t the mean distance
+          to its edge is t / 4.
+        - length: length of the stroke, area / thickness.
+        - slant: how far the top leans to the right, as a slope: minus the covariance of both directions over
+          the vertical variance.
+        - width: horizontal extent of the ink, and
+        - height: vertical extent, without the outermost 2 % on either side, with ink spread evenly within
+          pixels.
+
+    Raises:
+        InputError: When the images are not gray.
     """
     _check_gray(x)
     area = x.sum((1, 2))
@@ -41,14 +53,23 @@ def morphology(x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def clothing(x: np.ndarray) -> dict[str, np.ndarray]:
-    """Of pieces of clothing: (row,) each, NaN of an image without ink.
+    """Compute attributes of pieces of clothing.
 
-    area       ink, in pixels
-    width, height  of the ink, as of strokes
-    aspect     height / width
-    intensity  mean of the pixels that have ink
-    symmetry   correlation of the image with its mirror image, left for right
-    texture    root mean square step between neighbors that both have ink, over the intensity
+    Args:
+        x: Gray images, (row, height, width), ink from 0 to 1.
+
+    Returns:
+        Attributes by name, (row,) each; NaN for an image without ink:
+
+        - area: ink, in pixels.
+        - width, height: extent of the ink, as for strokes.
+        - aspect: height / width.
+        - intensity: mean of the pixels with ink.
+        - symmetry: correlation of the image with its mirror image, left to right.
+        - texture: root mean square difference between neighbors with ink, divided by the intensity.
+
+    Raises:
+        InputError: When the images are not gray.
     """
     _check_gray(x)
     area = x.sum((1, 2))
@@ -76,23 +97,25 @@ def clothing(x: np.ndarray) -> dict[str, np.ndarray]:
 def _check_gray(x: np.ndarray) -> None:
     if x.ndim != 3:
         raise InputError(
-            f"functions of pixels take gray images (row, height, width), not {x.ndim} dimensions"
+            f"x has {x.ndim} dimensions: attributes of pixels need gray images. Use the shape (row, height, width)."
         )
 
 
 def _thickness(image: np.ndarray) -> float:
-    """Four times the mean distance to the edge, on a finer grid."""
+    """Return four times the mean distance to the edge, on a finer grid."""
     padded = np.maximum(np.pad(image.astype(np.float64), 1), 0)
     fine = zoom(padded, FINER, order=1, grid_mode=True, mode="grid-constant")
     inside = fine > 0.5 * padded.max()
     if not inside.any():
         return np.nan
-    distance = distance_transform_edt(inside)[inside] - 0.5  # to the edge, not to the next pixel's middle
+    distance = (
+        distance_transform_edt(inside)[inside] - 0.5
+    )  # to the edge, not to the center of the next pixel
     return float(4 * distance.mean() / FINER)
 
 
 def _extents(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slant, width and height."""
+    """Return slant, width and height."""
     ink = np.maximum(x.sum((1, 2)), EMPTY)
     across, down = x.sum(1), x.sum(2)
     i, j = np.arange(x.shape[1]) + 0.5, np.arange(x.shape[2]) + 0.5
@@ -104,7 +127,7 @@ def _extents(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _extent(marginal: np.ndarray) -> np.ndarray:
-    """Between two quantiles of ink that is spread evenly within each pixel: (row, place) -> (row,)."""
+    """Return the distance between two quantiles of ink, spread evenly within pixels: (row, place) -> (row,)."""
     total = np.cumsum(marginal, 1)
     edges = np.arange(marginal.shape[1] + 1, dtype=float)
     ends = []

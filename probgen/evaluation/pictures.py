@@ -1,4 +1,4 @@
-"""How near a picture is to another, and what plain means make of a damaged one."""
+"""Similarity of images, and baselines that restore a damaged image."""
 
 from __future__ import annotations
 
@@ -10,21 +10,35 @@ from scipy.sparse.linalg import splu
 
 from probgen.errors import InputError
 
-WINDOW = 11  # pixels a side, of SSIM
-MOST = 120.0  # dB, of what is as good as equal
+WINDOW = 11  # pixels per side of the SSIM window
+MOST = 120.0  # dB, for images that are equal up to rounding
 
 
 def psnr(x: np.ndarray, truth: np.ndarray, peak: float) -> np.ndarray:
-    """Peak signal-to-noise ratio, 10 log10(peak^2 / mean square of the error), in dB, of each row: (row,), at most 120.
+    """Return the peak signal-to-noise ratio of each row, 10 log10(peak^2 / mean square of the error), in dB.
 
-    x, truth  (row, ...)
+    Args:
+        x: Images, (row, ...).
+        truth: Reference images, (row, ...).
+        peak: Range of the values.
+
+    Returns:
+        Ratios, (row,), at most 120 dB.
     """
     error = np.square(x - truth.astype(np.float64)).reshape(len(x), -1).mean(1)
     return np.asarray(10 * np.log10(peak**2 / np.maximum(error, peak**2 * 10 ** (-MOST / 10))))
 
 
 def harmonic(x: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Hidden pixels by the mean of their neighbors, which they are then equal to: (row, ..., height, width), known (..., height, width)."""
+    """Fill hidden pixels harmonically: each hidden pixel becomes the mean of its neighbors.
+
+    Args:
+        x: Images, (row, ..., height, width).
+        known: True for visible pixels, (..., height, width).
+
+    Returns:
+        Filled images, (row, ..., height, width).
+    """
     planes, masks = x.reshape(len(x), -1, *x.shape[-2:]), known.reshape(-1, *known.shape[-2:])
     filled = planes.copy()
     for c, mask in enumerate(masks):
@@ -48,14 +62,26 @@ def harmonic(x: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def ssim(x: np.ndarray, truth: np.ndarray, peak: float) -> np.ndarray:
-    """Structural similarity (Wang et al. 2004, eq. 13) of each row: (row,); its map is averaged over all planes.
+    """Return the structural similarity of each row (Wang et al. 2004, eq. 13), averaged over its map and all planes.
 
-    Window: a Gaussian of 11 x 11 pixels and deviation 1.5, where it lies wholly in the image; K1 = 0.01, K2 = 0.03.
+    The window is a Gaussian of 11 x 11 pixels with standard deviation 1.5, at all positions inside the image.
+    K1 = 0.01, K2 = 0.03.
 
-    x, truth  (row, ..., height, width), of at least 11 x 11 pixels. Errors: `InputError`
+    Args:
+        x: Images, (row, ..., height, width), at least 11 x 11 pixels.
+        truth: Reference images, of the same shape.
+        peak: Range of the values.
+
+    Returns:
+        Similarities, (row,).
+
+    Raises:
+        InputError: When the images are smaller than the window.
     """
     if min(x.shape[-2:]) < WINDOW:
-        raise InputError(f"images of {x.shape[-2]} x {x.shape[-1]}: SSIM needs {WINDOW} x {WINDOW} pixels")
+        raise InputError(
+            f"images of {x.shape[-2]} x {x.shape[-1]}: SSIM needs at least {WINDOW} x {WINDOW} pixels. Use larger images."
+        )
     at = np.arange(WINDOW) - WINDOW // 2
     kernel = np.exp(-0.5 * (at / 1.5) ** 2)
     kernel /= kernel.sum()
@@ -74,15 +100,35 @@ def ssim(x: np.ndarray, truth: np.ndarray, peak: float) -> np.ndarray:
 
 
 def bands(x: np.ndarray) -> np.ndarray:
-    """Mean energy of each band of the cosine transform of 8 x 8 pixels: (row, height, width) -> (8, 8); [0, 0] is that of means."""
+    """Return the mean energy of each band of the cosine transform of 8 x 8 pixels.
+
+    Args:
+        x: Images, (row, height, width).
+
+    Returns:
+        Energies, (8, 8); [0, 0] is the energy of block means.
+
+    Raises:
+        InputError: When the images are smaller than 8 x 8 pixels.
+    """
     height, width = (side // 8 * 8 for side in x.shape[-2:])
     if not height or not width:
-        raise InputError(f"images of {x.shape[-2]} x {x.shape[-1]}: bands need 8 x 8 pixels")
+        raise InputError(
+            f"images of {x.shape[-2]} x {x.shape[-1]}: bands need at least 8 x 8 pixels. Use larger images."
+        )
     blocks = x[..., :height, :width].astype(np.float64).reshape(-1, height // 8, 8, width // 8, 8)
     return np.asarray(np.square(dctn(blocks, axes=(2, 4), norm="ortho")).mean((0, 1, 3)))
 
 
 def band_ratios(x: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """log2 of the energy of each band of x over that of the truth, but for the mean's: (63,), both from `bands`."""
-    tiny = 1e-6  # levels squared: far below what rounding leaves
+    """Return log2 of the energy ratio of each band, without the band of block means.
+
+    Args:
+        x: Energies of generated images, from `bands`.
+        truth: Energies of real images, from `bands`.
+
+    Returns:
+        Logarithms, (63,).
+    """
+    tiny = 1e-6  # squared levels, far below rounding errors
     return np.log2((x.ravel()[1:] + tiny) / (truth.ravel()[1:] + tiny))

@@ -1,4 +1,4 @@
-"""Can a classifier tell draws from data? (Lopez-Paz & Oquab 2017)"""
+"""A classifier two-sample test of samples and data (Lopez-Paz & Oquab 2017)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,35 @@ from probgen.evaluation.manifold import centered
 
 @dataclass(frozen=True)
 class TwoSample:
-    """right: (row,) whether each held-out row was told right; p_value: of as many or more under one law for both."""
+    """The result of a classifier two-sample test.
+
+    Attributes:
+        right: Whether each held-out row was classified correctly, (row,).
+        p_value: Probability of as many correct rows or more if both sets have the same distribution.
+    """
 
     right: np.ndarray
     p_value: float
 
     @property
     def accuracy(self) -> float:
-        """Half where both are of one law."""
+        """The share of correct rows; about 1/2 if both sets have the same distribution."""
         return float(self.right.mean())
 
 
 def classifier_two_sample(real: np.ndarray, fake: np.ndarray, seed: int = 0) -> TwoSample:
-    """As many real rows as draws (row, feature), one half to learn from and one to be told apart.
+    """Train a classifier of real rows and samples on one half, and test it on the other half.
 
-    The classifier goes by the sqrt(n) nearest of the n rows that it learned from, on features of unit variance.
+    As many real rows as samples are used. The classifier uses the sqrt(n) nearest of its n training rows, on
+    features of unit variance.
+
+    Args:
+        real: Real rows, (row, feature).
+        fake: Samples, (row, feature).
+        seed: Seed of the split.
+
+    Returns:
+        Correct rows and the p-value.
     """
     rng = np.random.default_rng(seed)
     n = min(len(real), len(fake))
@@ -38,7 +52,7 @@ def classifier_two_sample(real: np.ndarray, fake: np.ndarray, seed: int = 0) -> 
     y = np.repeat([0, 1], n)
     learned = np.concatenate([np.arange(n) < n // 2] * 2)
     k = max(1, math.isqrt(int(learned.sum()))) | 1  # odd: no ties
-    # in random order: among rows that are equally near, those that stand first are taken
+    # in random order, because the classifier takes the first of equally near rows
     order = rng.permutation(np.flatnonzero(learned))
     told = KNeighborsClassifier(k).fit(x[order], y[order]).predict(x[~learned])
     right = told == y[~learned]

@@ -1,4 +1,4 @@
-"""Matplotlib figures from arrays and an event."""
+"""Matplotlib figures from arrays and the description of an event."""
 
 from probgen.figures.animation import Animation, animation
 from probgen.figures.curves import curves, stretches

@@ -1,4 +1,4 @@
-"""Attributes: what is told of rows against what is known."""
+"""Figures of attributes: predicted values against known values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,19 @@ from matplotlib.figure import Figure
 
 
 def told_against_known(known: np.ndarray, told: np.ndarray, levels: Mapping[str, int]) -> Figure:
-    """A panel an attribute: a scatter of a number, the shares of told classes of each known one. (row, factor) each."""
+    """Return a figure with one panel per attribute, of predicted against known values.
+
+    For a number, the panel is a scatter plot. For a class, the panel shows the shares of the predicted classes for each
+    known class.
+
+    Args:
+        known: Known values, (row, factor), NaN for unknown ones.
+        told: Predicted values, (row, factor).
+        levels: Number of classes of each attribute by name, in the order of the factors; 0 for a number.
+
+    Returns:
+        The figure.
+    """
     across = min(4, len(levels))
     down = math.ceil(len(levels) / across)
     figure = Figure(figsize=(2.6 * across, 2.6 * down), layout="constrained")
@@ -35,5 +47,5 @@ def told_against_known(known: np.ndarray, told: np.ndarray, levels: Mapping[str,
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=7)
     figure.supxlabel("known", fontsize=9)
-    figure.supylabel("told", fontsize=9)
+    figure.supylabel("predicted", fontsize=9)
     return figure

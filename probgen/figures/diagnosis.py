@@ -1,4 +1,4 @@
-"""A diagnosis as a picture."""
+"""A figure of a diagnosis."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-WIDEST = 2.0  # of the axis of a diagnosis: what is beyond stands at its end
+WIDEST = 2.0  # end of the axis of measures; larger values are shown at the end
 
 
 def diagnosis(found: Any) -> Figure:
-    """Shares of the modes in data and draws, and what is a share of one with its interval; found: of `diagnose`."""
+    """Return a figure of a diagnosis: mode shares in data and samples, and measures with a best value of 1.
+
+    Args:
+        found: The result of `probgen.diagnose`.
+
+    Returns:
+        The figure.
+    """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     mode = found["mode"].values
     left.bar(mode - 0.2, found["data"].values, 0.4, label="data", color="0.7")
-    left.bar(mode + 0.2, found["draws"].values, 0.4, label="draws", color="C0")
+    left.bar(mode + 0.2, found["draws"].values, 0.4, label="samples", color="C0")
     left.set_xlabel("mode")
     left.set_ylabel("share")
     left.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))

@@ -1,4 +1,4 @@
-"""Pictures that suit the event: a grid for images, a scatter in two dimensions, panels for a few more."""
+"""Figures of samples or data by event: a grid of images, a scatter plot of two features, panels for a few more."""
 
 from __future__ import annotations
 
@@ -26,12 +26,21 @@ def draw(
     names: list[str] | None = None,
     gaussians: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
 ) -> Figure:
-    """A figure of rows of x: (row, *event).
+    """Return a figure of rows, in a form that suits the event.
 
-    gaussians  weights (component,), means (component, feature) and covariances (component, feature, feature) to
-               draw over a scatter, as ellipses of one and two standard deviations
+    Args:
+        x: Rows, (row, *event).
+        event: Description of the rows.
+        title: Title of the figure; empty for none.
+        names: Names of the features of a scatter plot, or titles of the sounds; None for default names.
+        gaussians: Weights, (component,), means, (component, feature), and covariances, (component, feature, feature), which
+            a scatter plot shows as ellipses of one and two standard deviations. None for no ellipses.
 
-    Errors: `InputError` for an event that no picture suits.
+    Returns:
+        The figure.
+
+    Raises:
+        InputError: When no figure suits the event.
     """
     if event.dims[-2:] == ("height", "width"):
         figure = images(x, event)
@@ -44,14 +53,22 @@ def draw(
     elif len(event.dims) == 1:
         figure = raster(x, event) if event.discrete else lines(x)
     else:
-        raise InputError(f"no picture suits an event of {event}")
+        raise InputError(f"x of {event}: no figure suits this event. Use images, sounds, tables or vectors.")
     if title:
         figure.suptitle(title, fontsize=10)
     return figure
 
 
 def save(figure: Figure | Animation, path: Path) -> None:
-    """Write a PNG, whole or not at all. Errors: `RunError`."""
+    """Write a figure as a PNG file, completely or not at all.
+
+    Args:
+        figure: The figure or the animation.
+        path: The file, which is replaced if it exists.
+
+    Raises:
+        RunError: When the file cannot be written.
+    """
     if isinstance(figure, Animation):
         write_whole(path, figure.png())
         return

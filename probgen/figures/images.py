@@ -1,4 +1,4 @@
-"""Images: grids, columns side by side, strips."""
+"""Figures of images: grids, columns side by side, strips."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ from probgen.errors import InputError
 
 
 def images(x: np.ndarray, event: Event, across: int | None = None) -> Figure:
-    """A grid of so many images in a line, or as square as can be."""
+    """Return a grid of images.
+
+    Args:
+        x: Images, (row, *event), with 1 or 3 channels.
+        event: Description of the images.
+        across: Number of images per line; None for a nearly square grid.
+
+    Returns:
+        The figure.
+    """
     rows = len(x)
     across = across or math.ceil(math.sqrt(rows))
     down = math.ceil(rows / across)
@@ -39,7 +48,16 @@ def images(x: np.ndarray, event: Event, across: int | None = None) -> Figure:
 
 
 def grays_of(event: Event) -> str:
-    """The highest level is light, as on a screen, where there are 256 as in a photograph; ink on paper where there are fewer."""
+    """Return the name of the gray color map for images.
+
+    The highest level is white for 256 or more levels, as in a photograph. It is black for fewer levels, as ink on paper.
+
+    Args:
+        event: Description of the images.
+
+    Returns:
+        "gray" or "gray_r".
+    """
     return "gray" if (event.levels or 0) >= 256 else "gray_r"
 
 
@@ -51,17 +69,27 @@ def columns(
     *,
     shared: int | None = None,
 ) -> Figure:
-    """Images side by side, a row of the figure for each row of x.
+    """Return a figure of images side by side, with one line for each row of x.
 
-    parts   each (row, *event), or (row, height, width) of what is one number a pixel; NaN is drawn in blue: what is not
-            known
-    shared  how many of them have the scale of the first; by default all. The others are scaled by themselves
+    Args:
+        parts: The columns: images, (row, *event), or one number per pixel, (row, height, width). NaN (unknown) is blue.
+        names: Title of each column.
+        event: Description of the images.
+        title: Title of the figure; empty for none.
+        shared: Number of columns, from the left, with the color scale of the first; None for all. Other columns have their
+            own scale.
 
-    Errors: `InputError` for an event that is no image of one or three channels.
+    Returns:
+        The figure.
+
+    Raises:
+        InputError: When the event is not an image with 1 or 3 channels.
     """
     colors = event.shape[0] if len(event.dims) == 3 else 1
     if event.dims[-2:] != ("height", "width") or colors not in (1, 3):
-        raise InputError(f"no picture suits an event of {event}")
+        raise InputError(
+            f"x of {event}: the figure needs images with 1 or 3 channels. Choose another figure."
+        )
     rows = len(parts[0])
     figure = Figure(figsize=(1.1 * len(parts), 1.1 * rows + 0.5), layout="constrained")
     grid: Any = figure.subplots(rows, len(parts), squeeze=False)
@@ -89,9 +117,21 @@ def columns(
 
 
 def strips(x: np.ndarray, event: Event, title: str = "") -> Figure:
-    """Ways through images, one a line: (row, step, *event). Errors: `InputError` for an event that is no image."""
+    """Return a figure of sequences of images, one per line.
+
+    Args:
+        x: Sequences of images, (row, step, *event).
+        event: Description of the images.
+        title: Title of the figure; empty for none.
+
+    Returns:
+        The figure.
+
+    Raises:
+        InputError: When the event is not an image.
+    """
     if event.dims[-2:] != ("height", "width"):
-        raise InputError(f"no picture suits an event of {event}")
+        raise InputError(f"x of {event}: the figure needs images. Choose another figure.")
     figure = images(x.reshape(-1, *x.shape[2:]), event, across=x.shape[1])
     if title:
         figure.suptitle(title, fontsize=10)

@@ -1,4 +1,4 @@
-"""A search: values of its trials in their order, and against each option."""
+"""Figures of a search: the values of its trials in order, and against each option."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 
 def search_history(trial: np.ndarray, value: np.ndarray, title: str = "") -> Figure:
-    """The value of each trial (trial,), NaN where there is none, and the best so far."""
+    """Return a figure of the value of each trial and of the best value so far.
+
+    Args:
+        trial: Numbers of the trials, (trial,).
+        value: Values, (trial,), in nats per row; NaN for a trial without a value.
+        title: Title of the figure; empty for none.
+
+    Returns:
+        The figure.
+    """
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.subplots()
     there = np.isfinite(value)
@@ -29,7 +38,7 @@ def search_history(trial: np.ndarray, value: np.ndarray, title: str = "") -> Fig
     axes.set_ylim(*_room(value[there]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial")
-    axes.set_ylabel("nats a row, validation rows")
+    axes.set_ylabel("nats per row, validation rows")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     if title:
@@ -45,13 +54,18 @@ def importance(
     texts: Mapping[str, Sequence[str]] = {},
     title: str = "",
 ) -> Figure:
-    """How much each option matters, and the values of the trials against each option.
+    """Return a figure of the importance of each option and of the values of the trials against each option.
 
-    importances  by option, in parts of 1; none where it is not known
-    options      of each trial (trial,): numbers, or texts
-    value        (trial,), NaN where there is none
-    logs         options whose axis is logarithmic
-    texts        of options that are texts: which ones there are, in their order
+    Args:
+        importances: Importance by name of the option, as shares of 1; empty if unknown.
+        options: Option values of the trials by name, (trial,) each: numbers or texts.
+        value: Values, (trial,), in nats per row; NaN for a trial without a value.
+        logs: Names of the options with a logarithmic axis.
+        texts: Possible texts, in order, of the options that are texts.
+        title: Title of the figure; empty for none.
+
+    Returns:
+        The figure.
     """
     panels = len(options) + bool(importances)
     across = min(3, panels)
@@ -87,14 +101,14 @@ def importance(
         axes.grid(alpha=0.3)
     for axes in places:
         axes.set_axis_off()
-    figure.supylabel("nats a row, validation rows", fontsize=9)
+    figure.supylabel("nats per row, validation rows", fontsize=9)
     if title:
         figure.suptitle(title, fontsize=10)
     return figure
 
 
 def _room(value: np.ndarray) -> tuple[float, float]:
-    """Limits of the axis of values: a few that are far below the others would leave no room for them."""
+    """Return the limits of the value axis, without the lowest values, which would compress the others."""
     value = value[np.isfinite(value)]
     if not len(value):
         return 0.0, 1.0

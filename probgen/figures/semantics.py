@@ -1,4 +1,4 @@
-"""What directions in a space of codes do: tables of numbers in colors, and effects by layer."""
+"""Figures of directions in a latent space: tables of effects as colors, and effects by layer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,19 @@ def table(
     beside: str = "",
     above: str = "",
 ) -> Figure:
-    """Numbers as colors and as text: (row, column). Blue is below 0, red above; NaN is left empty."""
+    """Return a figure of a table, with numbers as colors and as text.
+
+    Args:
+        values: Numbers, (row, column): blue below 0, red above 0, empty for NaN.
+        rows: Names of the rows.
+        columns: Names of the columns.
+        title: Title of the figure; empty for none.
+        beside: Label of the vertical axis.
+        above: Label of the horizontal axis.
+
+    Returns:
+        The figure.
+    """
     down, across = values.shape
     figure = Figure(figsize=(1.6 + 0.55 * across, 1.2 + 0.38 * down), layout="constrained")
     axes = figure.add_subplot()
@@ -47,9 +59,19 @@ def by_layer(
     layers: Sequence[str],
     title: str = "",
 ) -> Figure:
-    """A panel an attribute: its change by layer with 95 % intervals, dark where that stands out.
+    """Return a figure with one panel per attribute, of its change by layer with 95 % intervals.
 
-    effect, called (factor, layer), and interval, half of its width; chance: the largest change by random directions (factor,), drawn as a band
+    Args:
+        effect: Change of the attribute, (factor, layer), in standard deviations.
+        interval: Half-widths of the 95 % intervals, (factor, layer).
+        called: Whether the change stands out, (factor, layer), bool; its bar is then colored.
+        chance: Largest change by random directions, (factor,), shown as a gray band.
+        names: Names of the attributes.
+        layers: Names of the layers.
+        title: Title of the figure; empty for none.
+
+    Returns:
+        The figure.
     """
     across = min(4, len(names))
     down = math.ceil(len(names) / across)
@@ -72,7 +94,7 @@ def by_layer(
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=7)
     figure.supxlabel("layer; gray band: the largest change by random directions", fontsize=8)
-    figure.supylabel("change in deviations", fontsize=8)
+    figure.supylabel("change in standard deviations", fontsize=8)
     if title:
         figure.suptitle(title, fontsize=10)
     return figure

@@ -1,4 +1,4 @@
-"""Sounds: waveforms and spectrograms."""
+"""Figures of sounds: waveforms and spectrograms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from probgen.codecs.sounds import from_mu_law
 
 
 def sounds(levels: np.ndarray, rate: int, names: list[str] | None = None) -> Figure:
-    """Waveforms over spectrograms, of up to 12 rows of levels of the mu-law: (row, time)."""
+    """Return a figure of the waveforms and spectrograms of the first 12 sounds.
+
+    Args:
+        levels: Levels of the mu-law, (row, time).
+        rate: Sampling rate, in Hz.
+        names: Titles of the sounds; None for no titles.
+
+    Returns:
+        The figure.
+    """
     levels = levels[:12]
     across = min(4, len(levels))
     down = -(-len(levels) // across)
@@ -24,7 +33,9 @@ def sounds(levels: np.ndarray, rate: int, names: list[str] | None = None) -> Fig
         wave.plot(np.arange(len(s)) / rate, s, lw=0.4)
         wave.set(ylim=(-loudest, loudest), visible=True)
         size = min(256, max(2, len(s) // 4 * 2))
-        quiet = 1e-9 * np.random.default_rng(0).standard_normal(len(s))  # so that silence has a logarithm
+        quiet = 1e-9 * np.random.default_rng(0).standard_normal(
+            len(s)
+        )  # so that the logarithm of silence is finite
         bands.specgram(
             s + quiet, NFFT=size, noverlap=size * 3 // 4, Fs=rate, vmin=-130, vmax=-30, cmap="magma"
         )

@@ -1,4 +1,4 @@
-"""Figures that suit an event, of several that were asked for."""
+"""Selection of the requested figures that suit an event."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ Drawn = TypeVar("Drawn")
 
 
 def suiting(wanted: Mapping[str, Callable[[], Drawn]]) -> dict[str, Drawn]:
-    """Those of the wanted figures that can be drawn: an event that a figure does not suit is an `InputError` of it."""
+    """Draw the requested figures that suit their event, and leave out the others.
+
+    Args:
+        wanted: Functions that draw a figure, by name. A function raises an `InputError` if the figure does not suit its
+            event.
+
+    Returns:
+        The figures by name.
+    """
     found = {}
     for name, draw in wanted.items():
         try:

@@ -1,4 +1,4 @@
-"""Columns of tables: bars by name, and a map of rows and columns."""
+"""Figures of table columns: bars, color maps and marginal distributions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from probgen.contract.columns import Column
 
-MOST = 40  # columns of a figure
-WIDE = 5  # times that the largest number is the nine tenths' one, from where on colors are logarithmic
-MOST_CLASSES = 12  # of a column that are shown, the most frequent ones
+MOST = 40  # most columns of a figure
+WIDE = 5  # ratio of the largest number and the 90 % quantile above which colors are logarithmic
+MOST_CLASSES = 12  # most classes of a column that are shown; the most frequent ones
 
 
 def bars(
@@ -22,7 +22,18 @@ def bars(
     title: str = "",
     line: float | None = None,
 ) -> Figure:
-    """Bars a column, those of several series side by side: (column,) each. line: a value to be held against."""
+    """Return a figure with bars for each column, and with several series side by side.
+
+    Args:
+        names: Names of the columns; only the first 40 are shown.
+        values: Values by name of the series, (column,) each.
+        label: Label of the value axis.
+        title: Title of the figure; empty for none.
+        line: A reference value, shown as a dashed line; None for no line.
+
+    Returns:
+        The figure.
+    """
     names = list(names)[:MOST]
     figure = Figure(figsize=(7, 1.2 + 0.3 * len(names) * max(1, len(values) / 1.5)), layout="constrained")
     axes = figure.add_subplot()
@@ -45,13 +56,24 @@ def bars(
 def cells(
     values: np.ndarray, rows: Sequence[str], columns: Sequence[str], label: str, title: str = ""
 ) -> Figure:
-    """Numbers of rows and columns as colors about 0: (row, column)."""
+    """Return a figure of numbers as colors, with white for 0.
+
+    Args:
+        values: Numbers, (row, column).
+        rows: Names of the rows.
+        columns: Names of the columns; only the first 40 are shown.
+        label: Label of the color bar.
+        title: Title of the figure; empty for none.
+
+    Returns:
+        The figure.
+    """
     columns = list(columns)[:MOST]
     values = values[:, : len(columns)]
     figure = Figure(figsize=(2 + 0.5 * len(columns), 1.8 + 0.28 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     most, usual = float(np.abs(values).max(initial=1e-9)), float(np.quantile(np.abs(values), 0.9))
-    wide = most > WIDE * usual > 0  # a few numbers would leave all others white
+    wide = most > WIDE * usual > 0  # on a linear scale, a few large numbers would leave all others white
     scale = SymLogNorm(usual, vmin=-most, vmax=most) if wide else Normalize(-most, most)
     drawn = axes.imshow(values, cmap="RdBu_r", norm=scale, aspect="auto")
     axes.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=8)
@@ -65,13 +87,23 @@ def cells(
 def marginals(
     drawn: np.ndarray, real: np.ndarray | None, columns: Sequence[Column], title: str = ""
 ) -> Figure:
-    """A panel a column: how often values are drawn, and how often they are there: (row, column) each."""
+    """Return a figure with one panel per column, of the marginal distributions of samples and of data.
+
+    Args:
+        drawn: Samples, (row, column), NaN for missing values.
+        real: Data, (row, column), NaN for missing values; None for samples only.
+        columns: Descriptions of the columns; only the first 40 are shown.
+        title: Title of the figure; empty for none.
+
+    Returns:
+        The figure.
+    """
     columns = list(columns)[:MOST]
     across = min(4, len(columns))
     down = -(-len(columns) // across)
     figure = Figure(figsize=(2.8 * across, 2.1 * down), layout="constrained")
     grid = np.atleast_1d(figure.subplots(down, across, squeeze=False)).ravel()
-    series = {"draws": drawn} if real is None else {"rows": real, "draws": drawn}
+    series = {"samples": drawn} if real is None else {"rows": real, "samples": drawn}
     for i, (axes, column) in enumerate(zip(grid, columns, strict=False)):
         values = {name: x[~np.isnan(x[:, i]), i] for name, x in series.items()}
         both = np.concatenate(list(values.values()))
@@ -92,7 +124,9 @@ def marginals(
             )
         elif len(both):
             low, high = np.quantile(both, [0.005, 0.995])
-            if both.max() - both.min() <= 2 * (high - low):  # else a few values would make all others one bar
+            if both.max() - both.min() <= 2 * (
+                high - low
+            ):  # otherwise a few values would put all others into one bar
                 low, high = both.min(), both.max()
             whole = column.support != "real" and high - low <= 30
             edges = np.arange(low - 0.5, high + 1) if whole else np.linspace(low, max(high, low + 1e-9), 31)

@@ -1,4 +1,4 @@
-"""Texts: surprise by symbol, attention."""
+"""Figures of texts: the surprise of each symbol, and attention."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from matplotlib.figure import Figure
 
 
 def surprise(symbols: Sequence[str], nats: np.ndarray, title: str = "", across: int = 80) -> Figure:
-    """A text of which each symbol has a ground as dark as it was unexpected: -log p(x_t | x_<t) of each (symbol,)."""
+    """Return a figure of a text with the surprise of each symbol, -log p(x_t | x_<t), as the background color.
+
+    Args:
+        symbols: Symbols of the text.
+        nats: Surprise of each symbol, (symbol,), in nats.
+        title: Title of the figure, to which the mean surprise is added; empty for none.
+        across: Characters per line.
+
+    Returns:
+        The figure.
+    """
     text, each = "".join(symbols), nats
     nats = np.repeat(each, [len(symbol) for symbol in symbols])
     places, row, column = [], 0, 0
@@ -33,12 +43,19 @@ def surprise(symbols: Sequence[str], nats: np.ndarray, title: str = "", across: 
     axes.set_axis_off()
     figure.colorbar(shown, ax=axes, label="nats", fraction=0.02)
     if title:
-        figure.suptitle(f"{title}: surprise, {each.mean():.2f} nats a symbol here", fontsize=10)
+        figure.suptitle(f"{title}: surprise, {each.mean():.2f} nats per symbol here", fontsize=10)
     return figure
 
 
 def attention(maps: Sequence[tuple[np.ndarray, Sequence[str], Sequence[str]]]) -> Figure:
-    """What each symbol of x (down) sees of a source (across): weights (step, source step), and the names of either."""
+    """Return a figure of attention weights, with the symbols of x down and the symbols of the source across.
+
+    Args:
+        maps: For each panel: weights, (step, source step), symbols of x, and symbols of the source.
+
+    Returns:
+        The figure.
+    """
     across = min(2, len(maps))
     figure = Figure(figsize=(6 * across, 5 * -(-len(maps) // across)), layout="constrained")
     grid = figure.subplots(-(-len(maps) // across), across, squeeze=False)

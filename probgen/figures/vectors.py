@@ -1,4 +1,4 @@
-"""Vectors: scatters, panels, lines, rasters, codes in the plane."""
+"""Figures of vectors: scatter plots, panels, lines, rasters, codes in a plane."""
 
 from __future__ import annotations
 
@@ -13,13 +13,23 @@ from matplotlib.patches import Ellipse
 
 from probgen.contract.event import Event
 
-PANELS = 6  # features of a scatter matrix
+PANELS = 6  # most features of a scatter matrix
 
 
 def codes(
     z: np.ndarray, label: np.ndarray | None = None, names: Sequence[str] = (), title: str = ""
 ) -> Figure:
-    """Codes in the plane, colored by label: (row, 2), (row,)."""
+    """Return a scatter plot of codes in a plane.
+
+    Args:
+        z: Coordinates, (row, 2).
+        label: Class of each row, (row,), shown as colors; None for one color.
+        names: Names of the classes.
+        title: Title of the figure; empty for none.
+
+    Returns:
+        The figure.
+    """
     figure = Figure(figsize=(6.5, 6), layout="constrained")
     axes = figure.add_subplot()
     if label is None:
@@ -41,7 +51,17 @@ def codes(
 def scatter(
     x: np.ndarray, names: list[str], gaussians: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 ) -> Figure:
-    """A histogram of one feature, a scatter of two, a matrix of scatters of more."""
+    """Return a histogram of one feature, a scatter plot of two features, or a matrix of scatter plots of more.
+
+    Args:
+        x: Rows, (row, feature).
+        names: Names of the features.
+        gaussians: Weights, (component,), means, (component, feature), and covariances, (component, feature, feature), shown
+            as ellipses of one and two standard deviations. None for no ellipses.
+
+    Returns:
+        The figure.
+    """
     features = x.shape[1]
     if features == 1:
         figure = Figure(figsize=(6, 4), layout="constrained")
@@ -97,17 +117,32 @@ def _panel(
 
 
 def raster(x: np.ndarray, event: Event) -> Figure:
-    """Each row a line of dots, dark for the highest level; up to 100 rows."""
+    """Return a figure of discrete vectors as lines of dots, dark for the highest level.
+
+    Args:
+        x: Rows, (row, position); only the first 100 are shown.
+        event: Description of the rows.
+
+    Returns:
+        The figure.
+    """
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
     top = (event.levels or 2) - 1
     axes.imshow(x[:100], cmap="gray_r", vmin=0, vmax=top, aspect="auto", interpolation="nearest")
-    axes.set(xlabel="position", ylabel="draw")
+    axes.set(xlabel="position", ylabel="row")
     return figure
 
 
 def lines(x: np.ndarray) -> Figure:
-    """Each row a line over its positions; up to 50 rows."""
+    """Return a figure of vectors as curves over their positions.
+
+    Args:
+        x: Rows, (row, position); only the first 50 are shown.
+
+    Returns:
+        The figure.
+    """
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(x[:50].T, lw=0.6, alpha=0.6)

@@ -1,12 +1,12 @@
-"""Annealed importance sampling over latents by Hamiltonian Monte Carlo, forwards and in reverse.
+"""Annealed importance sampling of latents with Hamiltonian Monte Carlo, forward and in reverse.
 
     f_b(z) = s(z)^(1 - b) p(x, z)^b,    b from 0 to 1
 
-A chain starts at a normalized s, the prior or the guide, and is weighted by the ratio of each f_b to the one before (Neal
-2001); the mean weight of many chains is p(x) in expectation, so its logarithm is a lower bound on log p(x) in expectation.
-A chain that starts at an exact draw of the posterior and goes the other way gives an upper bound. There are such draws
-where x was simulated together with z, and the truth is then held between the two (Grosse, Ghahramani & Adams 2015; Wu et
-al. 2017). What is left of the gap tells how far to trust the lower bound on real data.
+A chain starts at a normalized s, the prior or the guide. Its weight is the product of the ratios of each f_b to the one
+before (Neal 2001). The mean weight of many chains is p(x) in expectation. The logarithm of the mean weight is therefore a
+lower bound on log p(x) in expectation. A reverse chain, which starts at an exact sample of the posterior, gives an upper
+bound. Exact posterior samples exist if x was simulated together with z: log p(x) then lies between the two bounds (Grosse,
+Ghahramani & Adams 2015; Wu et al. 2017). The gap between the bounds indicates the accuracy of the lower bound on real data.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ from probgen.inference.importance import iwae_with_error, renyi
 from probgen.inference.programs import Program
 from probgen.inference.sites import repeated, sites
 
-AT_ONCE = 16384  # chains of all rows that are in memory together
-ACCEPTANCE = 0.65  # that step sizes aim at (Neal 2011)
+AT_ONCE = 16384  # chains in memory at a time, over all rows
+ACCEPTANCE = 0.65  # target of the step sizes (Neal 2011)
 PILOTS = 2
 
 
 @dataclass(frozen=True)
 class Annealed:
-    """What chains came to.
+    """The results of annealed chains.
 
-    log_w       log-weights: (chain, row), in nats
-    z           where they ended: (chain, row, latent)
-    acceptance  of all their moves, on average: (row,)
-    log_sizes   logarithms of the sizes of their leapfrog steps: (step, row)
+    Attributes:
+        log_w: Log-weights of the chains, (chain, row), in nats.
+        z: Last values of the chains, (chain, row, latent).
+        acceptance: Mean acceptance probability of the moves, (row,).
+        log_sizes: Logarithms of the leapfrog step sizes, (step, row).
     """
 
     log_w: Tensor
@@ -49,17 +50,17 @@ class Annealed:
 
     @property
     def bound(self) -> Tensor:
-        """log of the mean weight: (row,). Of chains that went forwards, a lower bound in expectation."""
+        """Logarithm of the mean weight, (row,), in nats; a lower bound in expectation for forward chains."""
         return renyi(self.log_w, 0)
 
     @property
     def upper_bound(self) -> Tensor:
-        """-log of the mean of 1 / w: (row,). Of chains that went in reverse, an upper bound in expectation."""
+        """-log of the mean of 1 / w, (row,), in nats; an upper bound in expectation for reverse chains."""
         return -renyi(-self.log_w, 0)
 
     @property
     def standard_error(self) -> Tensor:
-        """Of `bound`, by the jackknife: (row,)."""
+        """Jackknife standard error of `bound`, (row,), in nats."""
         return iwae_with_error(self.log_w)[1]
 
 
@@ -71,15 +72,20 @@ def anneal(
     steps: int,
     leapfrog: int = 10,
 ) -> Annealed:
-    """Chains from `start` to the target.
+    """Run chains from `start` to the target.
 
-    start       a distribution of batch shape (row,) and event shape (latent,), over the reals
-    log_target  log p(x, z): (chain, row, latent) -> (chain, row)
-    steps       how many f_b there are after the first, spaced as a sigmoid (Wu et al. 2017, appendix)
-    leapfrog    steps of each Hamiltonian move
+    The leapfrog step size adapts to each row, by the acceptance of two pilot chains that are not part of the result. A
+    step size that depends on the past of its own chain would bias the weight of that chain.
 
-    The size of leapfrog steps adapts to each row. It follows the acceptance of two pilot chains, which run along and
-    are left out of the result: step sizes that followed a chain's own past would bias its weight.
+    Args:
+        start: A distribution of batch shape (row,) and event shape (latent,), over the reals.
+        log_target: A function from z, (chain, row, latent), to log p(x, z), (chain, row), in nats.
+        chains: Number of chains per row.
+        steps: Number of f_b after the first, spaced as a sigmoid (Wu et al. 2017, appendix).
+        leapfrog: Number of leapfrog steps per Hamiltonian move.
+
+    Returns:
+        Weights, last values, acceptance and step sizes of the chains.
     """
     with torch.no_grad():
         z = start.sample((chains + PILOTS,))
@@ -100,9 +106,20 @@ def anneal(
 def reverse(
     start: Any, log_target: Callable[[Tensor], Tensor], forwards: Annealed, end: Tensor, *, leapfrog: int = 10
 ) -> Annealed:
-    """As many chains the other way, with the step sizes of the forward ones, from exact draws of the target: (row, latent).
+    """Run reverse chains, from exact samples of the target to `start`.
 
-    Step sizes of its own would depend on where it began, and its weights would be biased.
+    The chains use the step sizes of the forward chains. Adapted step sizes would depend on the starting points and would
+    bias the weights.
+
+    Args:
+        start: The distribution in which the forward chains started.
+        log_target: A function from z, (chain, row, latent), to log p(x, z), (chain, row), in nats.
+        forwards: Result of the forward chains; there are as many reverse chains.
+        end: Exact samples of the target, (row, latent).
+        leapfrog: Number of leapfrog steps per Hamiltonian move.
+
+    Returns:
+        Weights, last values and acceptance of the reverse chains, with the forward step sizes.
     """
     chains, steps = len(forwards.log_w), len(forwards.log_sizes)
     at = _evaluate(start, log_target, end.expand(chains, *end.shape))
@@ -110,7 +127,7 @@ def reverse(
     b = _schedule(steps)
     for t in range(steps - 1, -1, -1):
         log_w = log_w + (b[t + 1] - b[t]) * (at.target - at.start)
-        if t:  # a last move, within the start, would change no weight
+        if t:  # a last move, which leaves `start` invariant, would change no weight
             size = start.stddev * forwards.log_sizes[t - 1].exp()[:, None]
             at, p = _move(start, log_target, at, b[t], size, leapfrog)
             accepted += p
@@ -118,14 +135,14 @@ def reverse(
 
 
 def _schedule(steps: int) -> list[float]:
-    """b from 0 to 1, slow at both ends."""
+    """Return b from 0 to 1, with small steps at both ends."""
     b = (8 * torch.linspace(0, 1, steps + 1, dtype=torch.float64) - 4).sigmoid()
     return ((b - b[0]) / (b[-1] - b[0])).tolist()
 
 
 @dataclass(frozen=True)
 class _Point:
-    """z, both log-densities there, and their gradients."""
+    """Values z, both log-densities at z, and their gradients."""
 
     z: Tensor
     start: Tensor
@@ -140,7 +157,7 @@ class _Point:
         return (1 - b) * self.d_start + b * self.d_target
 
     def where(self, stay: Tensor, other: _Point) -> _Point:
-        """This one where it is to stay, else the other."""
+        """Return this point if `stay`, otherwise the other point, for each chain."""
         wide = stay[..., None]
         return _Point(
             torch.where(wide, self.z, other.z),
@@ -162,7 +179,7 @@ def _evaluate(start: Any, log_target: Callable[[Tensor], Tensor], z: Tensor) -> 
 def _move(
     start: Any, log_target: Callable[[Tensor], Tensor], at: _Point, b: float, size: Tensor, leapfrog: int
 ) -> tuple[_Point, Tensor]:
-    """A Hamiltonian move that leaves f_b invariant, and the probability with which it was accepted."""
+    """Return the point after a Hamiltonian move that leaves f_b invariant, and the acceptance probability."""
     proposal, log_ratio = _leap(start, log_target, at, b, size, leapfrog)
     p = log_ratio.exp().clamp(max=1).nan_to_num(0.0)
     return at.where(torch.rand_like(p) >= p, proposal), p
@@ -171,8 +188,8 @@ def _move(
 def _leap(
     start: Any, log_target: Callable[[Tensor], Tensor], at: _Point, b: float, size: Tensor, steps: int
 ) -> tuple[_Point, Tensor]:
-    """The end of a Hamiltonian path that leaves f_b invariant, and the log of its acceptance ratio."""
-    size = size.to(at.z.dtype)  # of ratios of densities, which may be in float64 where z is not
+    """Return the end of a Hamiltonian path that leaves f_b invariant, and the log of the acceptance ratio."""
+    size = size.to(at.z.dtype)  # densities, and thus step sizes, may be float64 for another dtype of z
     momentum = torch.randn_like(at.z)
     begun = at.log_f(b) - momentum.square().sum(-1) / 2
     for _ in range(steps):
@@ -182,7 +199,7 @@ def _leap(
     return at, at.log_f(b) - momentum.square().sum(-1) / 2 - begun
 
 
-# of a pair
+# annealing for a program
 
 
 def ais(
@@ -196,9 +213,23 @@ def ais(
     at_once: int | None = None,
     **given: Any,
 ) -> Annealed:
-    """Chains for each row of x, of a pair with one latent vector over the reals.
+    """Run annealed chains for each row of x.
 
-    x: (row, *event). `start` is where the chains begin. Errors: `NotOffered` for a pair with other latents.
+    Args:
+        pair: A program with one latent, a vector of real numbers.
+        x: Rows, (row, *event).
+        steps: Number of f_b after the first.
+        chains: Number of chains per row.
+        leapfrog: Number of leapfrog steps per Hamiltonian move.
+        start: Distribution in which the chains start. A guide without the latent is replaced by the prior.
+        at_once: Number of chains in memory at a time, over all rows; None for 16,384.
+        **given: Conditions and other inputs of the model and the guide, (row, ...) each.
+
+    Returns:
+        Weights, last values, acceptance and step sizes of the chains.
+
+    Raises:
+        NotOffered: When the program has several latents, or the latent is not a vector of real numbers.
     """
     parts = []
     together = max(1, (at_once or AT_ONCE) // (chains + PILOTS))
@@ -224,7 +255,23 @@ def bidirectional(
     start: Literal["guide", "prior"] = "guide",
     **given: Any,
 ) -> tuple[Tensor, Tensor]:
-    """A lower and an upper bound in expectation on log p(x) of n rows that the model itself makes up: both (row,)."""
+    """Return a lower and an upper bound in expectation on log p(x), for rows that the model simulates.
+
+    Args:
+        pair: A program with one latent, a vector of real numbers.
+        n: Number of rows to simulate.
+        steps: Number of f_b after the first.
+        chains: Number of chains per row, forward and in reverse.
+        leapfrog: Number of leapfrog steps per Hamiltonian move.
+        start: Distribution in which the forward chains start.
+        **given: Conditions and other inputs of the model and the guide, (row, ...) each.
+
+    Returns:
+        The lower and the upper bounds, both (row,), in nats.
+
+    Raises:
+        NotOffered: When the program has several latents, or the latent is not a vector of real numbers.
+    """
     with torch.no_grad():
         drawn = sites(pair.model, inputs={"n": n, **given})
     name = _latent(pair)
@@ -238,7 +285,10 @@ def bidirectional(
 
 def _latent(pair: Program) -> str:
     if len(pair.latents) != 1:
-        raise NotOffered(f"{type(pair).__name__} has latents {sorted(pair.latents)}; AIS is for one of them")
+        raise NotOffered(
+            f"{type(pair).__name__} has latents {sorted(pair.latents)}: AIS needs exactly one latent. "
+            "Use importance weights (iwae) instead."
+        )
     return next(iter(pair.latents))
 
 
@@ -255,12 +305,15 @@ def _start(pair: Program, which: str, data: dict[str, Tensor]) -> Any:
     if isinstance(support, constraints.independent):
         support = support.base_constraint
     if support is not constraints.real or len(fn.event_shape) != 1:
-        raise NotOffered(f"{type(pair).__name__}: AIS needs a vector of reals, and {name!r} is another thing")
+        raise NotOffered(
+            f"{type(pair).__name__}: the latent {name!r} is not a vector of real numbers, which AIS needs. "
+            "Use importance weights (iwae) instead."
+        )
     return fn
 
 
 def _joint(pair: Program, data: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
-    """log p(x, z) of the rows: (chain, row, latent) -> (chain, row)."""
+    """Return the function from z, (chain, row, latent), to log p(x, z), (chain, row), in nats."""
     name = _latent(pair)
 
     def log_joint(z: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Beam search: the most probable sequence, as nearly as so many at a time can find it (Graves 2012; Sutskever et al. 2014)."""
+"""Beam search: an approximation of the most probable sequence (Graves 2012; Sutskever et al. 2014)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,26 @@ def beam(
     length_penalty: float = 0.0,
     context: Tensor | None = None,
 ) -> Tensor:
-    """What x (row, site) goes on with: (row, site + steps); after `end` there is nothing but `end`.
+    """Continue each row of x with the best sequence of a beam search.
 
-    Of what a beam of `beams` has found in the end, the one with the largest log p / length ** length_penalty. With as many beams as there are
-    sequences, and no penalty, it is the most probable one.
+    The best sequence is the one of the last beam with the largest log p / length ** length_penalty. If there are as many
+    beams as possible sequences, and no penalty, it is the most probable sequence.
+
+    Args:
+        conditioner: The network; see `Conditioner`.
+        site: Distribution of one symbol.
+        x: First symbols of each row, (row, site).
+        steps: Number of symbols to append.
+        beams: Number of sequences per row that are kept at each step.
+        end: Symbol that ends a sequence; None if no symbol does. After `end`, a row has only `end`.
+        length_penalty: Exponent of the length in the score.
+        context: Context of each row, (row, *context), or None.
+
+    Returns:
+        The rows with their continuations, (row, site + steps).
+
+    Raises:
+        InputError: When the network returns another shape.
     """
     rows, begun = x.shape
     each = x.repeat_interleave(beams, 0)
@@ -33,9 +49,9 @@ def beam(
         walk.numbers(i)
         walk.put(i, each[:, i])
     found = torch.full((rows, begun + steps), end or 0, dtype=walk.x.dtype, device=x.device)
-    row = torch.arange(rows, device=x.device)  # those whose beams have not all ended
+    row = torch.arange(rows, device=x.device)  # rows with a beam that has not ended
     total = torch.full((rows, beams), -torch.inf, dtype=torch.float64, device=x.device)
-    total[:, 0] = 0  # they are all the same as yet
+    total[:, 0] = 0  # all beams of a row are equal at the start, so only one counts
     length = torch.zeros(rows, beams, device=x.device)
     over = torch.zeros(rows, dtype=torch.bool, device=x.device) if end is None else (x == end).any(1)
     ended = over[:, None].repeat(1, beams)

@@ -1,6 +1,6 @@
-"""A training step as a graph: the operations of one call of a pair's loss and of its gradient, recorded and replayed.
+"""A training step as a graph: the operations of the loss and of its gradient, recorded once and replayed.
 
-What Python does between the operations is then done once and not at every step.
+The Python code between the operations then runs once, and not at every step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from torch.func import functional_call
 from probgen.errors import InputError
 from probgen.inference.programs import Objective
 
-OTHER_WAYS = "graph = true: the loss is not the same operations at every step (it looks at a value, or chooses in Python); leave it out"
+OTHER_WAYS = (
+    "graph = true: the loss does not run the same operations at every step (it depends on a value, or branches in Python). "
+    "Leave graph out."
+)
 
 Step = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
@@ -31,7 +34,15 @@ class _Loss(nn.Module):
 
 
 def eager(pair: Objective, autocast: bool = False) -> Step:
-    """From a batch to the parts of the loss, with gradients left in the parameters; products in bfloat16 if told so."""
+    """Return a function from a batch to the parts of the loss, which leaves the gradients in the parameters.
+
+    Args:
+        pair: The objective.
+        autocast: Whether products are in bfloat16 (torch.autocast).
+
+    Returns:
+        The training step.
+    """
     loss, parameters = _Loss(pair, autocast), list(pair.parameters())
 
     def step(batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -47,11 +58,21 @@ def eager(pair: Objective, autocast: bool = False) -> Step:
 def captured(
     pair: Objective, batch: dict[str, Tensor], other: dict[str, Tensor], autocast: bool = False
 ) -> Step:
-    """The same from a graph, for batches of the shape of this one; `other` is another, to check the graph by.
+    """Return the function of `eager`, recorded as a graph.
 
-    Errors: `InputError` where the loss is not the same operations at every step, as far as three calls tell.
+    Args:
+        pair: The objective.
+        batch: A batch; the graph accepts batches of its shape.
+        other: Another batch of this shape, which checks the graph.
+        autocast: Whether products are in bfloat16 (torch.autocast).
+
+    Returns:
+        The training step.
+
+    Raises:
+        InputError: When three calls show that the loss does not run the same operations at every step.
     """
-    from functorch import make_fx  # type: ignore[import-untyped]  # no types; and its import takes seconds
+    from functorch import make_fx  # type: ignore[import-untyped]  # no types; the import is here because it takes seconds
 
     loss = _Loss(pair, autocast)
     parameters = dict(loss.named_parameters())
@@ -82,7 +103,7 @@ def captured(
         with torch.no_grad():
             parts, gradients = graph(parameters, buffers, batch)
         for parameter, gradient in zip(parameters.values(), gradients, strict=True):
-            # fused Adam on the CPU takes a gradient for one of the parameter's strides, whatever it has
+            # fused Adam on the CPU assumes that a gradient has the strides of its parameter
             parameter.grad = None if gradient is None else gradient.contiguous()
         return parts
 

@@ -1,9 +1,9 @@
-"""The evidence lower bound in its two parts (Kingma & Welling 2014, eq. 3).
+"""The evidence lower bound (ELBO) and its two parts (Kingma & Welling 2014, eq. 3).
 
     log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)),    z ~ q(z | x)
 
-The expectation is by one draw for each row; the divergence is in closed form where torch has one and model and guide
-draw their latents in the same order, and by that draw elsewhere.
+The expectation is estimated with one sample per row. The divergence is in closed form if torch provides one, and if the
+model and the guide sample their latents in the same order. Otherwise the same sample estimates the divergence.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from probgen.inference.sites import Site, sites
 
 @dataclass(frozen=True)
 class ELBO:
-    """The bound and its parts, in nats.
+    """The evidence lower bound and its parts, in nats.
 
-    reconstruction  log p(x | z) at z ~ q(z | x): (row,)
-    kl              of each latent: (row,), or (row, *dimension) where it is the sum over independent dimensions
+    Attributes:
+        reconstruction: log p(x | z) at a sample z ~ q(z | x), (row,).
+        kl: KL(q || p) by name of the latent: (row, *dimension) if the dimensions are independent, otherwise (row,).
     """
 
     reconstruction: Tensor
@@ -34,21 +35,32 @@ class ELBO:
 
     @property
     def divergence(self) -> Tensor:
-        """KL(q || p) of all latents: (row,)."""
+        """Divergence KL(q || p), summed over all latents, (row,), in nats."""
         parts = [kl.flatten(1).sum(1) if kl.ndim > 1 else kl for kl in self.kl.values()]
         return sum(parts[1:], parts[0]) if parts else torch.zeros_like(self.reconstruction)
 
     @property
     def bound(self) -> Tensor:
-        """reconstruction - divergence: (row,)."""
+        """The bound, reconstruction - divergence, (row,), in nats."""
         return self.reconstruction - self.divergence
 
 
 def elbo(pair: Program, x: Tensor, **given: Tensor) -> ELBO:
-    """The bound of each row of x: (row, *event), at one draw of the guide.
+    """Return the evidence lower bound of each row, with one sample of the guide.
 
-    Gradients flow through draws that are reparameterized; a latent that cannot be is followed by its score function
-    (Williams 1992), with values unchanged. A latent that the guide leaves out is drawn from the model, q being p.
+    Gradients flow through reparameterized samples. For other latents, the gradient of the score function is added (Williams
+    1992); values are unchanged. A latent that the guide does not sample is sampled from the model, so that q is p.
+
+    Args:
+        pair: The program.
+        x: Rows, (row, *event).
+        **given: Conditions and other inputs of the model and the guide, (row, ...) each.
+
+    Returns:
+        The bound and its parts, in nats.
+
+    Raises:
+        PluginError: When the guide samples a latent that the model does not have.
     """
     n = len(x)
     inputs = {"x": x, "n": n, **given}
@@ -58,7 +70,9 @@ def elbo(pair: Program, x: Tensor, **given: Tensor) -> ELBO:
     p = {name: site for name, site in model.items() if not site.observed}
     strangers = [name for name in q if name not in p]
     if strangers:
-        raise PluginError(f"the guide draws {strangers[0]!r}, which the model does not have")
+        raise PluginError(
+            f"the guide samples {strangers[0]!r}, which is not a latent of the model. Give both sites the same name."
+        )
     reconstruction = summed([site.log_prob(n) for site in model.values() if site.observed], n, x)
     in_order = list(q) == [name for name in p if name in q]
     kl = {name: _divergence(q[name], p[name], n, in_order) for name in q}
@@ -73,12 +87,12 @@ def elbo(pair: Program, x: Tensor, **given: Tensor) -> ELBO:
 
 
 def summed(terms: list[Tensor], n: int, like: Tensor) -> Tensor:
-    """The sum of terms of shape (row,); zeros where there are none."""
+    """Return the sum of terms of shape (row,), or zeros if there are no terms."""
     return sum(terms[1:], terms[0]) if terms else torch.zeros(n, device=like.device)
 
 
 def _divergence(q: Site, p: Site, n: int, closed: bool) -> Tensor:
-    """KL(q || p), dimension by dimension where these are independent, else log q - log p at the draw."""
+    """Return KL(q || p), per dimension if the dimensions are independent, or log q - log p at the sample."""
     plain = q.mask is None and p.mask is None and isinstance(q.scale, float) and q.scale == p.scale == 1.0
     try:
         if closed:
@@ -97,7 +111,7 @@ def _divergence(q: Site, p: Site, n: int, closed: bool) -> Tensor:
 
 
 def _inner(fn: Any) -> tuple[Any, int] | None:
-    """What an Independent is made of, and of how many dimensions."""
+    """Return the base distribution of an `Independent` and its number of event dimensions; None for others."""
     if isinstance(fn, torch.distributions.Independent):
         return fn.base_dist, fn.reinterpreted_batch_ndims
     return None

@@ -1,4 +1,4 @@
-"""Expectation maximization (Dempster, Laird & Rubin 1977) over a pair with sufficient statistics."""
+"""Expectation maximization (Dempster, Laird & Rubin 1977) for models with sufficient statistics."""
 
 from __future__ import annotations
 
@@ -25,12 +25,20 @@ def em(
     stage: str = "fit",
     prior: Callable[[], Tensor] | None = None,
 ) -> None:
-    """Alternate `pair.e_step` over all rows and `pair.m_step`, until a step gains less than `tolerance` nats a row;
-    with a tolerance of 0, which is that of a closed form, nothing is said of convergence.
+    """Alternate `pair.e_step` over all rows and `pair.m_step`, until a step gains less than `tolerance`.
 
-    `e_step` returns statistics that add up over blocks of rows, among them `log_likelihood`, `rows` (the sum
-    of weights), and, where the likelihood is penalized, `penalty`. What grows at every step is the log-likelihood
-    less the penalty, with `prior`, what the parameters have beside it for all rows together, in nats. Exact, and the same whether the rows are in memory or in a file.
+    `e_step` returns statistics that are summed over blocks of rows. They contain `log_likelihood`, `rows` (the sum of
+    the row weights) and, for a penalized likelihood, `penalty`. Every step increases the objective: the log-likelihood
+    minus the penalty, plus `prior()`. The sums are exact, and equal for rows in memory and in a file.
+
+    Args:
+        pair: The model; its parameters are changed in place.
+        data: The training rows.
+        run: The run that performs and stores the steps.
+        steps: Largest number of steps.
+        tolerance: Gain below which the fit stops, in nats per row. 0 is for a closed form: convergence is not tested.
+        stage: Name of the stage.
+        prior: Returns the log-prior of the parameters, for all rows together, in nats; None for 0.
     """
     last = _Last()
 
@@ -53,19 +61,19 @@ def em(
 
 
 def statistics_of(pair: Statistics, data: Rows, run: Run) -> dict[str, Tensor]:
-    """The statistics of all rows, of blocks that the processes share."""
+    """Return the statistics of all rows; the processes share the blocks of rows."""
     blocks = data.blocks(block_size(data))
     return run.sum(blocks.n, lambda i: pair.e_step(blocks[i]))
 
 
 def block_size(data: Rows) -> int:
-    """Rows a block: as many as have a few MB, but 16 blocks at least, as long as they have 4,096 rows."""
+    """Return the rows per block: a few MB, and at least 16 blocks if each still has 4,096 rows."""
     most = min(max(4096, (1 << 20) // data.event.size), 1 << 16)
     return min(most, max(4096, -(-data.n // 16)))
 
 
 class _Last:
-    """The objective of the step before."""
+    """The objective of the previous step."""
 
     objective = -math.inf
 

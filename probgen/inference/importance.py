@@ -1,4 +1,4 @@
-"""Importance weights, and bounds on log p(x) from them (Burda, Grosse & Salakhutdinov 2016; Li & Turner 2016).
+"""Importance weights and the bounds on log p(x) that follow (Burda, Grosse & Salakhutdinov 2016; Li & Turner 2016).
 
 w_i = p(x, z_i) / q(z_i | x),    z_i ~ q(z | x),    i = 1 .. k
 """
@@ -17,27 +17,49 @@ from probgen.inference.elbo import summed
 from probgen.inference.programs import Program
 from probgen.inference.sites import Site, repeated, sites
 
-IN_CACHE, IN_FLIGHT = 512, 16_384  # rows times draws that a core, or a GPU, works on best
+IN_CACHE, IN_FLIGHT = 512, 16_384  # rows times samples in memory at a time: best for a core, for a GPU
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """Draws of the guide. z: by latent, (k, row, ...); log_q: log q(z | x), (k, row)."""
+    """Samples of the guide and their log-probabilities.
+
+    Attributes:
+        z: Samples by name of the latent, (k, row, ...).
+        log_q: log q(z | x), (k, row), in nats.
+    """
 
     z: dict[str, Tensor]
     log_q: Tensor
 
     def split(self, draws: int) -> list[Proposal]:
-        """Parts of so many draws."""
+        """Split the samples into parts.
+
+        Args:
+            draws: Number of samples per row in each part.
+
+        Returns:
+            The parts; the last one may be smaller.
+        """
         parts = [slice(i, i + draws) for i in range(0, len(self.log_q), draws)]
         return [Proposal({name: z[i] for name, z in self.z.items()}, self.log_q[i]) for i in parts]
 
 
 def propose(pair: Program, x: Tensor, k: int, **given: Tensor) -> Proposal:
-    """k draws of the guide for each row of x.
+    """Sample the guide k times for each row of x.
 
-    A guide of one latent is run once, and k draws are taken from what it says; one of several runs on repeated rows,
-    since a latent may depend on the one before. A latent that the guide leaves out is drawn from the model later.
+    A guide with one latent runs once, and its distribution is sampled k times. A guide with several latents runs on
+    repeated rows, because a latent may depend on the one before. A latent that the guide does not sample is sampled from
+    the model by `log_weights`.
+
+    Args:
+        pair: The program.
+        x: Rows, (row, *event).
+        k: Number of samples per row.
+        **given: Conditions and other inputs of the guide, (row, ...) each.
+
+    Returns:
+        The samples and their log-probabilities.
     """
     n = len(x)
     guide = _latents(sites(pair.guide, inputs={"x": x, "n": n, **given}))
@@ -55,9 +77,18 @@ def propose(pair: Program, x: Tensor, k: int, **given: Tensor) -> Proposal:
 
 
 def log_weights(pair: Program, x: Tensor, proposal: Proposal, **given: Tensor) -> Tensor:
-    """log p(x, z) - log q(z | x) of draws: (k, row).
+    """Return the log-weights log p(x, z) - log q(z | x) of samples.
 
-    Rows are repeated, not plated: an outer plate would hand convolutions one dimension too many.
+    Rows are repeated instead of using an outer plate, because convolutions do not accept another dimension.
+
+    Args:
+        pair: The program.
+        x: Rows, (row, *event).
+        proposal: Samples of the guide.
+        **given: Conditions and other inputs of the model, (row, ...) each.
+
+    Returns:
+        Log-weights, (k, row), in nats.
     """
     k, n = proposal.log_q.shape
     z = {name: value.flatten(0, 1) for name, value in proposal.z.items()}
@@ -71,9 +102,14 @@ def _latents(passed: dict[str, Site]) -> dict[str, Site]:
 
 
 def renyi(log_w: Tensor, alpha: float) -> Tensor:
-    """The variational Renyi bound of k weights (Li & Turner 2016, eq. 16): (k, row) -> (row,).
+    """Return the variational Renyi bound of k weights (Li & Turner 2016, eq. 16).
 
-    alpha = 0 is the importance-weighted bound, alpha = 1 the ELBO.
+    Args:
+        log_w: Log-weights, (k, row), in nats.
+        alpha: Order of the bound: 0 for the importance-weighted bound, 1 for the ELBO.
+
+    Returns:
+        Bounds, (row,), in nats.
     """
     if alpha == 1:
         return log_w.mean(0)
@@ -83,11 +119,21 @@ def renyi(log_w: Tensor, alpha: float) -> Tensor:
 def renyi_bound(
     pair: Program, x: Tensor, k: int, alpha: float = 0.0, *, followed: int | None = None, **given: Tensor
 ) -> Tensor:
-    """The bound of each row of x, with its gradient: (row,).
+    """Return the variational Renyi bound of each row of x, with its gradient.
 
-    followed  how many of the k draws the gradient goes through; None is all. The gradient is sum_i v_i grad log w_i
-              with v = softmax((1 - alpha) log w) (eq. 14 of Burda et al.): draws that are chosen with probability v
-              have it as their expected mean, and few weights of many count
+    The gradient is sum_i v_i grad log w_i with v = softmax((1 - alpha) log w) (eq. 14 of Burda et al.). The mean gradient
+    of samples that are chosen with probability v equals it in expectation, and only few of many weights are large.
+
+    Args:
+        pair: The program.
+        x: Rows, (row, *event).
+        k: Number of samples per row.
+        alpha: Order of the bound: 0 for the importance-weighted bound, 1 for the ELBO.
+        followed: Number of the k samples through which the gradient is computed; None for all.
+        **given: Conditions and other inputs of the model and the guide, (row, ...) each.
+
+    Returns:
+        Bounds, (row,), in nats.
     """
     proposal = propose(pair, x, k, **given)
     if followed is None or followed >= k:
@@ -108,46 +154,78 @@ def renyi_bound(
 def iwae(
     pair: Program, x: Tensor, k: int, *, at_once: int | None = None, **given: Any
 ) -> tuple[Tensor, Tensor]:
-    """log 1/k sum_i w_i, and its Monte Carlo standard error, without gradients.
+    """Return log 1/k sum_i w_i and its Monte Carlo standard error, without gradients.
 
-    x: (row, *event); both results: (row,), in nats. A lower bound on log p(x) in expectation (eq. 8 of Burda et al.).
-    `at_once` bounds the rows times draws that are in memory together; None is what the device works on best. The error is
-    that of the jackknife.
+    The result is a lower bound on log p(x) in expectation (eq. 8 of Burda et al.). The standard error is the jackknife's.
+
+    Args:
+        pair: The program.
+        x: Rows, (row, *event).
+        k: Number of samples per row.
+        at_once: Rows times samples in memory at a time; None for the fastest number on the device.
+        **given: Conditions and other inputs of the model and the guide, (row, ...) each.
+
+    Returns:
+        The bounds and their standard errors, both (row,), in nats.
     """
     return iwae_with_error(all_log_weights(pair, x, k, at_once=at_once, **given))
 
 
 def iwae_with_error(log_w: Tensor) -> tuple[Tensor, Tensor]:
-    """The importance-weighted bound of k weights and its standard error: (k, row) -> (row,), (row,).
+    """Return the importance-weighted bound of k weights and its standard error.
 
-    The error is the jackknife's (Tukey 1958): that of the bounds of all weights but one. The square is right on average,
-    also for few weights and uneven ones, where the delta method has an error too small by 1.2 (k = 10, log w of deviation 1) to 3. NaN for k = 1.
+    The standard error is the jackknife's (Tukey 1958), from the bounds of all weights but one. Its square is right on
+    average, also for few or uneven weights. For such weights, the error of the delta method is too small by a factor of
+    1.2 (k = 10, log w of standard deviation 1) to 3.
+
+    Args:
+        log_w: Log-weights, (k, row), in nats.
+
+    Returns:
+        The bounds and their standard errors, both (row,), in nats. For k = 1, the errors are NaN.
     """
     bound = renyi(log_w, 0)
     k = len(log_w)
     if k == 1:
         return bound, torch.full_like(bound, math.nan)
-    # logarithms of the sum of all weights but one over that of all; without the largest the others are added up themselves
+    # log of the sum of all weights but one, divided by the sum of all; without the largest, the others are summed directly
     without = torch.log1p(-((log_w - bound).exp() / k).clamp(max=0.5))
     largest = log_w.argmax(0, keepdim=True)
     rest = log_w.scatter(0, largest, -torch.inf).logsumexp(0, keepdim=True) - (bound + math.log(k))
     without = without.scatter(0, largest, rest)
-    if (rest == -torch.inf).any():  # all others are 0
+    if (rest == -torch.inf).any():  # all other weights are 0
         return bound, torch.where(rest[0] == -torch.inf, torch.inf, (k - 1) / math.sqrt(k) * without.std(0))
     return bound, (k - 1) / math.sqrt(k) * without.std(0)
 
 
 def elbo_with_error(log_w: Tensor) -> tuple[Tensor, Tensor]:
-    """The ELBO of k weights, their mean logarithm, and its standard error: (k, row) -> (row,), (row,). NaN for k = 1."""
+    """Return the ELBO of k weights, which is their mean logarithm, and its standard error.
+
+    Args:
+        log_w: Log-weights, (k, row), in nats.
+
+    Returns:
+        The bounds and their standard errors, both (row,), in nats. For k = 1, the errors are NaN.
+    """
     error = log_w.std(0) / math.sqrt(len(log_w)) if len(log_w) > 1 else torch.full_like(log_w[0], math.nan)
     return log_w.mean(0), error
 
 
 @torch.no_grad()
 def all_log_weights(pair: Program, x: Tensor, k: int, *, at_once: int | None = None, **given: Any) -> Tensor:
-    """log w of k draws for each row of x, `at_once` rows times draws at a time: (k, row).
+    """Return the log-weights of k samples for each row of x, computed in parts without gradients.
 
-    Few rows with many draws rather than the other way round, for the guide runs once for each part.
+    A part has few rows with many samples, because the guide runs once per part.
+
+    Args:
+        pair: The program.
+        x: Rows, (row, *event).
+        k: Number of samples per row.
+        at_once: Rows times samples in memory at a time; None for the fastest number on the device.
+        **given: Conditions and other inputs of the model and the guide, (row, ...) each.
+
+    Returns:
+        Log-weights, (k, row), in nats.
     """
     most = at_once or _at_once(x)
     data = {"x": x, **given}

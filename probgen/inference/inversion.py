@@ -1,10 +1,11 @@
-"""Codes of what is seen: the latents of a generator whose x, degraded as it was, is nearest to it.
+"""Inversion of a generator: the codes with the x that, after degradation, is nearest to an observed image.
 
     c* = argmin_c |D(g(c)) - seen|^2 + f |F(g(c)) - F(seen)|^2 + w |c - E(g(c))|^2                (Zhu et al. 2020, eq. 3)
 
-D is what happened to x before it was seen: nothing, a mask, fewer pixels. F are features of a network, of whole images. E is an encoder, and its term keeps a code where the
-encoder is at home. `multi_code` mixes several codes at a place of the generator (Gu et al. 2020, eq. 2). Everything is over
-`decode(start, until)`, and of each row alone. A code that is found is the best of a search, and not a draw from p(z given x).
+D is the degradation of x before it was observed: the identity, a mask, a lower resolution. F are features of a network for
+complete images. E is an encoder; its term keeps codes close to the codes that the encoder returns. `multi_code` mixes
+several codes at a place of the generator (Gu et al. 2020, eq. 2). All functions use `decode(start, until)` and treat each
+row on its own. A code is the best result of a search, and not a sample from p(z given x).
 """
 
 from __future__ import annotations
@@ -21,17 +22,20 @@ from probgen.inference.degradations import Degradation, checked, whole
 from probgen.inference.least_squares import Search, least_squares
 
 Decode = Callable[[Mapping[str, Tensor], str], Tensor]
-TOGETHER = 256 << 20  # bytes, of rows that are searched for together
-SECOND = 3  # times as much is kept for second derivatives, about
+TOGETHER = 256 << 20  # bytes of memory for the rows that are searched together
+SECOND = 3  # second derivatives need about this many times the memory
 
 
 @dataclass(frozen=True)
 class Domain:
-    """Where codes of draws lie, and in which units they are searched: each coordinate in its deviations over draws.
+    """The distribution of codes: mean and standard deviation of each coordinate over samples of the generator.
 
-    latent     a latent or place of the generator
-    mean       (*dims)
-    deviation  (*dims); coordinates that draws do not vary in stay as they are
+    Codes are searched in units of these standard deviations.
+
+    Args:
+        latent: Name of a latent or a place of the generator.
+        mean: Mean over samples, (*dims).
+        deviation: Standard deviation over samples, (*dims). A coordinate with the deviation 0 is not changed.
     """
 
     latent: str
@@ -40,31 +44,62 @@ class Domain:
 
     @classmethod
     def of(cls, latent: str, codes: Tensor) -> Domain:
-        """Of codes of draws: (row, *dims)."""
+        """Return the domain of the codes of samples.
+
+        Args:
+            latent: Name of a latent or a place of the generator.
+            codes: Codes of samples, (row, *dims).
+
+        Returns:
+            The domain.
+        """
         return cls(latent, codes.mean(0), codes.std(0, correction=0))
 
     def standard(self, codes: Tensor) -> Tensor:
-        """In deviations from the mean: (row, *dims)."""
+        """Return codes in standard deviations from the mean.
+
+        Args:
+            codes: Codes, (row, *dims).
+
+        Returns:
+            Standardized codes, (row, *dims).
+        """
         moves = self.deviation > 0
         return torch.where(moves, (codes - self.mean) / self.deviation.where(moves, 1.0), 0.0)
 
     def codes(self, u: Tensor) -> Tensor:
-        """The inverse of `standard`."""
+        """Return the codes for standardized codes; the inverse of `standard`.
+
+        Args:
+            u: Standardized codes, (row, *dims).
+
+        Returns:
+            Codes, (row, *dims).
+        """
         return self.mean + self.deviation * u
 
     def distance(self, codes: Tensor) -> Tensor:
-        """From the mean, in deviations, the root of the mean square over coordinates: (row,). Of draws it is about 1."""
+        """Return the distance of codes from the mean; it is about 1 for samples.
+
+        Args:
+            codes: Codes, (row, *dims).
+
+        Returns:
+            Root mean square of the standardized coordinates, (row,).
+        """
         return self.standard(codes).flatten(1).square().mean(1).sqrt()
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared with what is seen.
+    """The comparison of the generator's x with the observed image.
 
-    degradation  of x
-    unit         of x, in which its errors are squared
-    features     a network of x, whose errors are added: (row, *event) -> (row, feature), in units in which they vary by about 1
-    feature_weight  of the mean square of these
+    Args:
+        degradation: Degradation of x before the comparison.
+        unit: Unit of x; errors are divided by it before they are squared.
+        features: A network from x, (row, *event), to features, (row, feature), with standard deviations of about 1. The
+            errors of the features are added. None for no features.
+        feature_weight: Weight of the mean squared error of the features.
     """
 
     degradation: Degradation = whole
@@ -73,7 +108,19 @@ class Comparison:
     feature_weight: float = 0.02
 
     def residuals(self, x: Tensor, seen: Tensor, features: Tensor | None) -> list[Tensor]:
-        """Whose squares add up to the error: the mean square of pixels that are known, and `feature_weight` times that of features."""
+        """Return the residuals, with squares that sum to the error.
+
+        The error is the mean squared error of the known pixels, plus `feature_weight` times the mean squared error of the
+        features.
+
+        Args:
+            x: Output of the generator, (row, *event).
+            seen: Observed image, (row, ...), with NaN for unknown pixels.
+            features: Features of the observed image, (row, feature), or None.
+
+        Returns:
+            A list of residuals, (row, residual) each.
+        """
         known = ~seen.isnan()
         off = torch.where(known, (self.degradation(x) - seen) / self.unit, 0.0).flatten(1)
         found = [off / known.flatten(1).sum(1, keepdim=True).clamp(min=1).double().sqrt()]
@@ -82,15 +129,25 @@ class Comparison:
         return found
 
     def error(self, x: Tensor, seen: Tensor) -> Tensor:
-        """The mean square of what is known, in units of x squared: (row,)."""
+        """Return the mean squared error of the known pixels.
+
+        Args:
+            x: Output of the generator, (row, *event).
+            seen: Observed image, (row, ...), with NaN for unknown pixels.
+
+        Returns:
+            Errors, (row,), in squares of `unit`.
+        """
         return self.residuals(x, seen, None)[0].double().square().sum(1)
 
 
 @dataclass(frozen=True)
 class Held:
-    """What keeps a code where an encoder is at home.
+    """A penalty on the distance between a code and the code that an encoder returns for its x.
 
-    encoder  x (row, *event), and what else is known of these rows -> codes (row, *dims)
+    Args:
+        encoder: A function from x, (row, *event), and the other inputs of these rows to codes, (row, *dims).
+        weight: Weight of the mean squared distance, in standard deviations.
     """
 
     encoder: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
@@ -98,12 +155,13 @@ class Held:
 
 
 class Inverted(NamedTuple):
-    """What was found of each row.
+    """The results of `invert`.
 
-    codes  (row, *dims)
-    x      of them, without noise: (row, *event)
-    error  the mean square of what is known, in units of x squared: (row,)
-    objective  what was minimized: the error, and what is added to it by weights: (row,)
+    Attributes:
+        codes: Codes, (row, *dims).
+        x: Output of the generator for these codes, without noise, (row, *event).
+        error: Mean squared error of the known pixels, (row,), in squares of the comparison's `unit`.
+        objective: Minimized objective, (row,): the error plus the weighted terms.
     """
 
     codes: Tensor
@@ -113,12 +171,15 @@ class Inverted(NamedTuple):
 
 
 class Mixed(NamedTuple):
-    """Several codes of each row.
+    """The results of `multi_code`.
 
-    codes       (row, code, *dims)
-    importance  of each channel of the place: (row, code, channel)
-    top         the code that layers after the place are told: (row, *dims)
-    x, error, objective  as of `Inverted`
+    Attributes:
+        codes: Codes, (row, code, *dims).
+        importance: Importance of each code for each channel of the place, (row, code, channel).
+        top: Code of the layers after the place, (row, *dims).
+        x: Output of the generator, without noise, (row, *event).
+        error: Mean squared error of the known pixels, (row,), in squares of the comparison's `unit`.
+        objective: Minimized objective, (row,): the error plus the weighted terms.
     """
 
     codes: Tensor
@@ -142,23 +203,32 @@ def invert(
     search: Search = Search(),  # noqa: B008 (frozen)
     at_once: int | None = None,
 ) -> Inverted:
-    """The code whose x, degraded, is nearest to what is seen, of each row.
+    """Return, for each row, the code with the x that, after degradation, is nearest to the observed image.
 
-    decode      of the generator, differentiable
-    seen        (row, ...), what the degradation makes of x; NaN where nothing is known
-    domain      of codes of draws
-    start       codes that the search begins with, (row, *dims); None: the mean of draws
-    rest        conditions, and other latents: (row, ...) each
-    comparison  by which degradation, and in which units
-    held        an encoder that codes are kept near to
-    prior       weight of the mean square of codes in deviations (Bora, Jalal, Price & Dimakis 2017, section 5)
-    search      how
-    at_once     rows in memory together; None: as many as need about 256 MiB
+    Args:
+        decode: Decoder of the generator, `decode(latents, until)`, differentiable.
+        seen: Observed images, (row, ...), of the size that the degradation returns; NaN for unknown pixels.
+        domain: Distribution of the codes.
+        start: Codes at the start of the search, (row, *dims); None for the mean of the domain.
+        rest: Conditions and other latents by name, (row, ...) each.
+        comparison: Degradation, unit and features.
+        held: An encoder to which the codes are kept close; None for no such term.
+        prior: Weight of the mean square of the standardized codes (Bora, Jalal, Price & Dimakis 2017, section 5).
+        search: Method and length of the search.
+        at_once: Rows in memory at a time; None for about 256 MiB.
 
-    Errors: `InputError` for a degradation without a gradient, or whose result is not of the size of what is seen.
+    Returns:
+        Codes, outputs, errors and objectives.
+
+    Raises:
+        InputError: When there are no rows, a weight is negative, `at_once` is below 1, or features are used with a
+            degradation or unknown pixels. Also when the degradation has no gradient, returns another size than `seen`, or
+            returns NaN for a known pixel.
     """
     if prior < 0 or (held is not None and held.weight < 0):
-        raise InputError("weights of a prior and of an encoder must be at least 0")
+        raise InputError(
+            "the weights of the prior and of the encoder must be at least 0. Use 0 to leave a term out."
+        )
     rest = rest or {}
     begin = domain.mean.expand(len(seen), *domain.mean.shape) if start is None else start
 
@@ -199,18 +269,32 @@ def multi_code(
     search: Search = Search(),  # noqa: B008 (frozen)
     at_once: int | None = None,
 ) -> Mixed:
-    """Several codes, mixed at a place with an importance of each channel and code (Gu et al. 2020, eq. 2):
+    """Return several codes per row, mixed at a place with an importance per channel and code (Gu et al. 2020, eq. 2).
 
         x = g2(sum_n g1(c_n) * a_n)
 
-    Layers after the place that are told a code are told one more, `top`. The importance begins with 1 over the number of codes, and is
-    searched for in units of that.
+    Layers after the place that receive a code receive another one, `top`. The importance starts at 1 over the number of
+    codes and is searched in this unit.
 
-    place   after the latent: (channel, ...), as `maps8`
-    starts  codes that the search begins with: (row, code, *dims)
-    top     the same of the layers after the place; None: the mean of draws
+    Args:
+        decode: Decoder of the generator, `decode(latents, until)`, differentiable.
+        seen: Observed images, (row, ...), of the size that the degradation returns; NaN for unknown pixels.
+        domain: Distribution of the codes.
+        place: A place after the latent with values (channel, ...), such as `maps8`.
+        starts: Codes at the start of the search, (row, code, *dims).
+        top: Code of the layers after the place at the start, (row, *dims); None for the mean of the domain.
+        rest: Conditions and other latents by name, (row, ...) each.
+        comparison: Degradation, unit and features.
+        search: Method and length of the search.
+        at_once: Rows in memory at a time; None for about 256 MiB.
 
-    Other arguments and errors are those of `invert`.
+    Returns:
+        Codes, importances, outputs, errors and objectives.
+
+    Raises:
+        InputError: When the place has no channels, there are no rows, `at_once` is below 1, or features are used with a
+            degradation or unknown pixels. Also when the degradation has no gradient, returns another size than `seen`, or
+            returns NaN for a known pixel.
     """
     n, dims = starts.shape[1], domain.mean.shape
     begin = domain.mean.expand(len(seen), *dims) if top is None else top
@@ -218,7 +302,9 @@ def multi_code(
     with torch.no_grad():
         maps = decode({**one, domain.latent: begin[:1]}, place)
     if maps.ndim < 2:
-        raise InputError(f"place {place!r} has no channels to mix")
+        raise InputError(
+            f"place = {place!r}: the place has no channels to mix. Choose a place with maps of shape (channel, ...)."
+        )
     channels, fine = maps.shape[1], (1,) * (maps.ndim - 2)
     sizes = [n * dims.numel(), n * channels, dims.numel()]
 
@@ -253,7 +339,13 @@ Rows = slice | Tensor
 
 
 class Problem(NamedTuple):
-    """What is searched for, of some rows: where from, (row, unknown); what is made of it, x last; and residuals."""
+    """The search problem of some rows.
+
+    Attributes:
+        start: Unknowns at the start, (row, unknown).
+        made: A function from the unknowns to the results, with x as the last one.
+        residuals: A function from the unknowns to the residuals, (row, residual).
+    """
 
     start: Tensor
     made: Callable[[Tensor], tuple[Tensor, ...]]
@@ -267,24 +359,24 @@ def _solved(
     search: Search,
     at_once: int | None,
 ) -> list[Tensor]:
-    """What is made of the best unknowns of each row, its error and its objective; of as many rows at a time as memory is for."""
+    """Return the results of the best unknowns, the errors and the objectives, for parts of the rows that fit in memory."""
     if not len(seen):
-        raise InputError("there are no rows")
+        raise InputError("seen has no rows. Pass at least one row.")
     one = problem(slice(0, 1))
     with torch.no_grad():
         x = one.made(one.start)[-1]
     given = checked(comparison.degradation, x)
     if given.shape[1:] != seen.shape[1:]:
         raise InputError(
-            f"what is seen is {' x '.join(map(str, seen.shape[1:]))} a row, and the degradation gives "
-            f"{' x '.join(map(str, given.shape[1:]))} of the generator's x"
+            f"seen is {' x '.join(map(str, seen.shape[1:]))} per row, but the degradation returns "
+            f"{' x '.join(map(str, given.shape[1:]))} for x of the generator. Use the degradation that made seen."
         )
     if (given.isnan() & ~seen[:1].isnan()).any():
         raise InputError(
-            "the degradation gives NaN, nothing is known, where something is seen: mask what is seen as well"
+            "the degradation returns NaN for pixels that are known in seen. Set these pixels of seen to NaN."
         )
     if at_once is not None and at_once < 1:
-        raise InputError(f"at_once = {at_once}: at least 1 row is needed")
+        raise InputError(f"at_once = {at_once}: at least 1 row is needed. Use None for the default.")
     size = at_once or max(1, TOGETHER // _memory_of_row(problem, search))
     found = []
     for first in range(0, len(seen), size):
@@ -298,17 +390,17 @@ def _solved(
 
 
 def _features(comparison: Comparison, seen: Tensor) -> Tensor | None:
-    """Of what is seen, where that is x. Errors: `InputError`."""
+    """Return the features of the observed images, or raise an `InputError` if the images are degraded."""
     if comparison.features is None:
         return None
     if comparison.degradation is not whole or seen.isnan().any():
-        raise InputError("features are of whole images: leave them out where x is degraded")
+        raise InputError("features are of whole images, but x is degraded. Leave the features out.")
     with torch.no_grad():
         return comparison.features(seen)
 
 
 def _memory_of_row(problem: Callable[[Rows], Problem], search: Search) -> int:
-    """Bytes that are kept for the gradient of one row, about: weights, which are in those of two rows as well, left out."""
+    """Return about how many bytes the gradient of one row needs, without weights: those of two rows minus those of one."""
 
     def kept(rows: int) -> int:
         storages: dict[int, int] = {}
@@ -328,21 +420,38 @@ def _memory_of_row(problem: Callable[[Rows], Problem], search: Search) -> int:
 
 
 def nearest(seen: Tensor, codes: Tensor, x: Tensor, degradation: Degradation, k: int = 3) -> Tensor:
-    """Where a search may begin: the mean of the codes of the k draws whose x, degraded, is nearest to what is seen: (row, *dims).
+    """Return codes at which a search may start: the mean code of the k samples that are nearest to the observed image.
 
-    seen   (row, ...), NaN where nothing is known
-    codes  of draws, (draw, *dims); x of them, (draw, *event)
+    Args:
+        seen: Observed images, (row, ...), with NaN for unknown pixels.
+        codes: Codes of samples, (sample, *dims).
+        x: Outputs of the generator for these codes, (sample, *event).
+        degradation: Degradation of x before the comparison.
+        k: Number of nearest samples.
+
+    Returns:
+        Codes, (row, *dims).
     """
     with torch.no_grad():
         known = ~seen.isnan().flatten(1)
         a, b = seen.flatten(1).double().nan_to_num(), degradation(x).flatten(1).double().nan_to_num()
-        distance = known.to(b) @ b.square().T - 2 * a @ b.T  # and a part that is the same for all draws
+        distance = known.to(b) @ b.square().T - 2 * a @ b.T  # up to a term that is equal for all samples
         found = distance.topk(min(k, len(codes)), largest=False).indices
         return codes[found].mean(1)
 
 
 def memory_of_codes(decode: Decode, domain: Domain, rest: Mapping[str, Tensor], codes: int) -> int:
-    """Bytes that are kept for the gradient to so many codes of one row, about."""
+    """Return about how many bytes the gradient of several codes of one row needs.
+
+    Args:
+        decode: Decoder of the generator, `decode(latents, until)`.
+        domain: Distribution of the codes.
+        rest: Conditions and other latents by name, (row, ...) each.
+        codes: Number of codes per row.
+
+    Returns:
+        Memory, in bytes.
+    """
     like = {name: value[:1] for name, value in rest.items()}
 
     def problem(rows: Rows) -> Problem:
@@ -358,6 +467,6 @@ def memory_of_codes(decode: Decode, domain: Domain, rest: Mapping[str, Tensor], 
 
 
 def _mean_square(r: Tensor) -> Tensor:
-    """Residuals whose squares add up to their mean square: (row, n)."""
+    """Return residuals, (row, n), divided by sqrt(n), so that their squares sum to the mean square."""
     r = r.flatten(1)
     return r / r.shape[1] ** 0.5

@@ -1,6 +1,7 @@
-"""The least squares of many rows at once, each by itself: min over u of |r(u)|^2.
+"""Least squares for many independent rows at a time: min over u of |r(u)|^2.
 
-`adam` needs gradients alone and is good for networks; `gauss_newton` needs few steps where r is smooth, and is exact where r is linear.
+The method "adam" needs only gradients and suits networks. The method "gauss-newton" needs few steps if r is smooth, and is
+exact if r is linear.
 """
 
 from __future__ import annotations
@@ -17,25 +18,29 @@ from probgen.contract.seeds import key
 from probgen.errors import InputError
 from probgen.inference.training import Schedule, rate
 
-Residuals = Callable[[Tensor], Tensor]  # u (row, unknown) -> r (row, residual), of each row alone
-NOISE_ENDS = 0.75  # share of the steps after which no noise is added (Karras et al. 2020, appendix D)
-# of Gauss-Newton, in curvatures along the gradient: at first, after a step that helps, after one that does not
+Residuals = Callable[[Tensor], Tensor]  # u (row, unknown) -> r (row, residual), each row on its own
+NOISE_ENDS = 0.75  # no noise is added after this share of the steps (Karras et al. 2020, appendix D)
+# damping of Gauss-Newton at the start, in units of the curvature along the gradient; factors after a better and a worse step
 DAMPING, EASED, RAISED = 1e-3, 0.2, 5.0
-ENOUGH = 1e-24  # of the squared gradient: conjugate gradients of a row end there
+ENOUGH = 1e-24  # conjugate gradients of a row stop at this share of the squared gradient
 
 
 @dataclass(frozen=True)
 class Search:
-    """How unknowns are searched for.
+    """The settings of a least-squares search.
 
-    method         "adam" or "gauss-newton"
-    steps          of the search
-    learning_rate  of Adam, in units of the unknowns
-    schedule       of the learning rate
-    noise          deviation of what is added to the unknowns at first; it falls to 0 after three quarters of the steps
-                   (Karras et al. 2020, appendix D)
-    seed           of the noise, which each row has of its own
-    inner          conjugate gradients in a step of Gauss-Newton
+    Args:
+        method: "adam" or "gauss-newton".
+        steps: Number of steps.
+        learning_rate: Adam's learning rate, in units of the unknowns.
+        schedule: Schedule of the learning rate (Adam only).
+        noise: Standard deviation of the noise on the unknowns at the start (Adam only). It falls to 0 after three quarters
+            of the steps (Karras et al. 2020, appendix D).
+        seed: Seed of the noise; each row has its own random stream.
+        inner: Conjugate-gradient iterations per Gauss-Newton step.
+
+    Raises:
+        InputError: When the method is unknown, or `steps`, `inner` or `noise` is too small.
     """
 
     method: Literal["adam", "gauss-newton"] = "adam"
@@ -48,19 +53,31 @@ class Search:
 
     def __post_init__(self) -> None:
         if self.method not in ("adam", "gauss-newton"):
-            raise InputError(f"method = {self.method!r}: known: adam, gauss-newton")
+            raise InputError(f"method = {self.method!r}: unknown method. Use 'adam' or 'gauss-newton'.")
         if self.steps < 1 or self.inner < 1 or self.noise < 0:
-            raise InputError("a search needs at least 1 step, and noise of at least 0")
+            raise InputError(
+                f"steps = {self.steps}, inner = {self.inner}, noise = {self.noise}: a value is too small. "
+                "Use steps and inner of at least 1, and noise of at least 0."
+            )
 
 
 def least_squares(residuals: Residuals, u: Tensor, search: Search, first: int = 0) -> tuple[Tensor, Tensor]:
-    """The best u that was met, of each row, and its sum of squares: (row, unknown), (row,).
+    """Return the best unknowns of the search for each row, and their sum of squares.
 
-    residuals  differentiable; r of a row must not depend on other rows
-    u          where the search begins
-    first      number of the first row, where these are some of more
+    A row that starts at its minimum stays there.
 
-    A row that begins at its minimum stays there. Errors: `InputError` where r has no gradient with respect to u.
+    Args:
+        residuals: A differentiable function from u, (row, unknown), to residuals, (row, residual). The residuals of a row
+            must not depend on other rows.
+        u: Unknowns at the start, (row, unknown).
+        search: Settings of the search.
+        first: Number of the first row, if these rows are a part of a larger set; it selects the noise.
+
+    Returns:
+        The best unknowns, (row, unknown), and their sums of squares, (row,).
+
+    Raises:
+        InputError: When the residuals have no gradient with respect to u.
     """
     with torch.enable_grad():
         if search.method == "adam":
@@ -81,7 +98,7 @@ class _Best:
 
 
 def _adam(residuals: Residuals, u: Tensor, search: Search, first: int) -> tuple[Tensor, Tensor]:
-    """Adam (Kingma & Ba 2015): its steps are of each unknown alone, so rows do not see one another."""
+    """Search with Adam (Kingma & Ba 2015); its steps are per unknown, so that rows are independent."""
     u = u.detach().clone().requires_grad_(True)
     optimizer, best = torch.optim.Adam([u], search.learning_rate), _Best(u)
     noises: list[torch.Generator] = []
@@ -108,10 +125,11 @@ def _adam(residuals: Residuals, u: Tensor, search: Search, first: int) -> tuple[
 
 
 def _gauss_newton(residuals: Residuals, u: Tensor, search: Search) -> tuple[Tensor, Tensor]:
-    """Levenberg (1944) and Marquardt (1963): (J'J + a c) step = -J'r by conjugate gradients, with a damping a of each row.
+    """Search with the method of Levenberg (1944) and Marquardt (1963).
 
-    c = |J g|^2 / |g|^2 is the curvature along the gradient g, so that the unit of r does not matter. Products with J are by a second
-    derivative of v'r, which is linear in v, so that J is never there.
+    Conjugate gradients solve (J'J + a c) step = -J'r, with a damping a per row. c = |J g|^2 / |g|^2 is the curvature
+    along the gradient g, so that the unit of r does not matter. Products with J are second derivatives of v'r, which is
+    linear in v. J itself is never stored.
     """
     u, best = u.detach().clone(), _Best(u)
     damping = u.new_full((len(u), 1), DAMPING)
@@ -139,13 +157,13 @@ def _gauss_newton(residuals: Residuals, u: Tensor, search: Search) -> tuple[Tens
 
 
 def _damped(u: Tensor, r: Tensor, v: Tensor, back: Tensor, damping: Tensor, w: Tensor) -> Tensor:
-    """(J'J + a) w, where back = J'v."""
+    """Return (J'J + a) w, with back = J'v."""
     (forward,) = torch.autograd.grad(back, v, w, retain_graph=True)  # J w
     return torch.autograd.grad(r, u, forward, retain_graph=True)[0] + damping * w
 
 
 def _conjugate_gradients(product: Callable[[Tensor], Tensor], b: Tensor, steps: int) -> Tensor:
-    """x of A x = b for each row, A positive (Hestenes & Stiefel 1952)."""
+    """Solve A x = b for each row, with a positive definite A (Hestenes & Stiefel 1952)."""
     x, r = torch.zeros_like(b), b.clone()
     p, size = r, r.square().sum(1, keepdim=True)
     least = ENOUGH * size
@@ -175,5 +193,6 @@ def _gradient(of: Tensor, u: Tensor, v: Tensor | None = None) -> tuple[Tensor]:
 
 
 NO_GRADIENT = (
-    "there is no gradient from what is compared to the codes: the generator or the degradation cuts it"
+    "the residuals have no gradient with respect to the codes, because the generator or the degradation detaches it. "
+    "Make both differentiable."
 )

@@ -1,9 +1,9 @@
-"""Moments of weighted rows, and log-densities of normals from them: two matrix products a chunk.
+"""Moments of weighted rows and log-densities of normals, with two matrix products per chunk.
 
-The log-density of a normal is linear in the features phi(y) = (1, y, y_i y_j), or (1, y, y^2) where coordinates are
-independent. So those of K components at n rows are one product, Theta phi, and the moments of the rows under
-responsibilities r are another, r phi'. Chunks are held column by row, phi: (feature of phi, row), so that each feature
-is contiguous.
+The log-density of a normal is linear in the features phi(y) = (1, y, y_i y_j), or (1, y, y^2) for independent coordinates.
+The log-densities of K components at n rows are therefore one product, Theta phi. The moments of the rows under
+responsibilities r are another product, r phi'. Chunks have the shape (feature of phi, row), so that each feature is
+contiguous in memory.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-NARROW = 0.2  # eps to this power: deviations below this share of the data's are computed without cancellation
-WIDE = (
-    512  # dimensions of x from which on the products of any two are too many to be written down for each row
-)
-AT_ONCE = 1 << 18  # features of rows in memory together: 2 MB, which stay in the cache of a core
+# if a relative deviation is below eps to this power, a slower method without cancellation is used
+NARROW = 0.2
+WIDE = 512  # above this number of dimensions, the products of all pairs need too much memory per row
+AT_ONCE = 1 << 18  # features in memory at a time: 2 MB, which fit in the cache of a core
 
 
 @dataclass(frozen=True)
 class Normals:
-    """K normals; log-densities are (component, row).
+    """K normal distributions over D coordinates.
 
-    mu      means: (K, D)
-    factor  of the covariances: lower triangular (K, D, D), or standard deviations (K, D)
+    Args:
+        mu: Means, (K, D).
+        factor: Lower Cholesky factors of the covariances, (K, D, D), or standard deviations, (K, D).
     """
 
     mu: Tensor
@@ -35,33 +35,49 @@ class Normals:
 
     @property
     def matrices(self) -> bool:
-        """Whether coordinates depend on each other."""
+        """Whether the covariances are full matrices."""
         return self.factor.dim() == 3
 
     @property
     def sigma(self) -> Tensor:
-        """The diagonal of the factor: (K, D)."""
+        """The diagonal of the factor, (K, D)."""
         return self.factor.diagonal(dim1=-2, dim2=-1) if self.matrices else self.factor
 
     def moments(self, log_pi: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each coordinate of their mixture: (D,) each."""
+        """Return the mean and the standard deviation of each coordinate of the mixture.
+
+        Args:
+            log_pi: Log-weights of the components, (K,).
+
+        Returns:
+            The mean and the standard deviation, both (D,).
+        """
         pi = log_pi.exp()
         mean = pi @ self.mu
         variance = self.factor.square().sum(-1) if self.matrices else self.factor.square()
         return mean, (pi @ (variance + (self.mu - mean).square())).sqrt()
 
     def moved(self, center: Tensor, scale: Tensor) -> Normals:
-        """Those of (x - center) / scale."""
+        """Return the distributions of (x - center) / scale, with center and scale of shape (D,)."""
         return Normals((self.mu - center) / scale, self.factor / (scale[:, None] if self.matrices else scale))
 
     @property
     def by_features(self) -> bool:
-        """Whether the features of standardized x serve: not where they are too many, or their products would cancel."""
+        """Whether `log_prob_by_features` is usable: it needs few enough features and products that do not cancel."""
         wide = self.matrices and self.mu.shape[1] > WIDE
         return not wide and bool(self.sigma.min() > torch.finfo(self.mu.dtype).eps ** NARROW)
 
     def log_prob(self, y: Tensor) -> Tensor:
-        """Of y: (n, D), by differences to each mu: slower than `log_prob_by_features`, and without cancellation."""
+        """Return the log-density of y under each component, from y - mu.
+
+        The method is slower than `log_prob_by_features`, but has no cancellation.
+
+        Args:
+            y: Rows, (n, D).
+
+        Returns:
+            Log-densities, (component, row), in nats.
+        """
         size = max(1, 64 * AT_ONCE // self.mu.numel())
         return torch.cat([self._log_prob(part - self.mu[:, None]) for part in y.split(size)], 1)
 
@@ -74,9 +90,15 @@ class Normals:
         return -constant[:, None] - 0.5 * whitened.square().sum(2)
 
     def log_prob_by_features(self, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Blocks of phi(y) and of log p(y | z), one matrix product a block, for y: (n, D).
+        """Yield the features and the log-densities of blocks of rows, with one matrix product per block.
 
-        Blocks lie in the same memory, one after the other.
+        All blocks use the same memory: copy a block to keep it.
+
+        Args:
+            y: Rows, (n, D).
+
+        Yields:
+            phi(y), (feature of phi, row), and log p(y | z), (component, row), in nats.
         """
         theta, n = self.theta(), len(y)
         size = min(max(32, AT_ONCE // max(theta.shape)), n)
@@ -87,20 +109,29 @@ class Normals:
             yield self.features(part, phi), torch.mm(theta, phi, out=log_p)
 
     def theta(self) -> Tensor:
-        """log p(y | z) = theta_z phi(y): (component, feature of phi)."""
+        """Return theta, (component, feature of phi), with log p(y | z) = theta_z phi(y)."""
         if self.matrices:
             return quadratic_weights(self.mu, self.factor)
         return diagonal_weights(self.mu, self.factor.log())
 
     def features(self, y: Tensor, out: Tensor | None = None) -> Tensor:
-        """phi(y): (feature of phi, row); into `out`, if given."""
+        """Return phi(y), (feature of phi, row), in `out` if it is given."""
         return (quadratic_features if self.matrices else diagonal_features)(y, out)
 
 
 def log_joint(normals: Normals, log_pi: Tensor, y: Tensor) -> Iterator[Tensor]:
-    """log pi_k + log p(y | k): (component, row), in blocks, which may lie in the same memory one after the other.
+    """Yield log pi_k + log p(y | k) for blocks of rows.
 
-    log_pi: (component,), y: (n, D). It is worked out in the frame of the mixture itself, so that no digits cancel.
+    Rows are standardized with the moments of the mixture, so that no digits cancel. All blocks may use the same memory: copy
+    a block to keep it.
+
+    Args:
+        normals: The components.
+        log_pi: Log-weights of the components, (component,).
+        y: Rows, (n, D).
+
+    Yields:
+        Blocks, (component, row), in nats.
     """
     center, scale = (part.detach() for part in normals.moments(log_pi))
     y, normals = (y - center) / scale, normals.moved(center, scale)
@@ -115,7 +146,7 @@ def log_joint(normals: Normals, log_pi: Tensor, y: Tensor) -> Iterator[Tensor]:
 
 
 def quadratic_features(y: Tensor, out: Tensor | None = None) -> Tensor:
-    """(1, y_i, y_i y_j for i <= j) of y: (n, D); into `out`, if given."""
+    """Return (1, y_i, y_i y_j for i <= j) of y, (n, D), as (feature of phi, row), in `out` if it is given."""
     n, D = y.shape
     phi = y.new_empty(1 + D + D * (D + 1) // 2, n) if out is None else out
     phi[0] = 1
@@ -128,7 +159,7 @@ def quadratic_features(y: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def diagonal_features(y: Tensor, out: Tensor | None = None) -> Tensor:
-    """(1, y_i, y_i^2) of y: (n, D); into `out`, if given."""
+    """Return (1, y_i, y_i^2) of y, (n, D), as (feature of phi, row), in `out` if it is given."""
     n, D = y.shape
     phi = y.new_empty(1 + 2 * D, n) if out is None else out
     phi[0] = 1
@@ -138,7 +169,7 @@ def diagonal_features(y: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def quadratic_weights(mu: Tensor, L: Tensor) -> Tensor:
-    """Theta of Normal(mu, L L'): (K, feature of phi), for mu: (K, D), L: (K, D, D) lower."""
+    """Return theta of Normal(mu, L L'), (K, feature of phi), for mu, (K, D), and lower triangular L, (K, D, D)."""
     D = mu.shape[1]
     eye = torch.eye(D, dtype=mu.dtype, device=mu.device)
     inverse = torch.linalg.solve_triangular(L, eye.expand_as(L), upper=False)
@@ -152,16 +183,22 @@ def quadratic_weights(mu: Tensor, L: Tensor) -> Tensor:
 
 
 def diagonal_weights(mu: Tensor, log_sigma: Tensor) -> Tensor:
-    """Theta of Normal(mu, sigma): (K, feature of phi), for mu, log_sigma: (K, D)."""
+    """Return theta of Normal(mu, sigma), (K, feature of phi), for mu and log_sigma, (K, D) each."""
     p = (-2 * log_sigma).exp()
     constant = (-0.5 * mu.square() * p - log_sigma - 0.5 * math.log(2 * math.pi)).sum(1, keepdim=True)
     return torch.cat([constant, mu * p, -0.5 * p], 1)
 
 
 def about(mu: Tensor, M: Tensor, matrices: bool) -> tuple[Tensor, Tensor]:
-    """First (K, D) and second moments about mu: (K, D), from those about 0, M: (K, feature of phi).
+    """Return the first and the second moments about mu, from the moments about 0.
 
-    The second are matrices (K, D, D), of `quadratic_features`, or squares (K, D), of `diagonal_features`.
+    Args:
+        mu: Centers, (K, D).
+        M: Moments about 0, (K, feature of phi).
+        matrices: Whether M has the moments of `quadratic_features`; otherwise those of `diagonal_features`.
+
+    Returns:
+        The first moments, (K, D), and the second moments: matrices, (K, D, D), or squares, (K, D).
     """
     D = mu.shape[1]
     n, first, second = M[:, :1], M[:, 1 : 1 + D], M[:, 1 + D :]

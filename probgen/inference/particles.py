@@ -1,11 +1,10 @@
-"""Drawing the unknown sites of an autoregressive x given the known ones.
+"""Sampling of the missing sites of an autoregressive x given the observed sites.
 
-Where the known sites come first in the ordering, the rest is drawn from the conditionals: exact. Any other mask is
-completed by sequential importance resampling (Gordon, Salmond & Smith 1993; Doucet & Johansen 2009, section 4): K
-particles walk through the ordering together; at an unknown site each draws from p(x_i | x_<i), at a known one it is
-weighted by it. When the weights have become uneven the particles are resampled. One particle, chosen by the weights, is
-the draw; draws are independent of each other, each having particles of its own, and have the right distribution as K
-grows.
+If the observed sites come first in the ordering, the other sites are sampled from the conditionals, which is exact. For
+any other mask, sequential importance resampling is used (Gordon, Salmond & Smith 1993; Doucet & Johansen 2009, section 4).
+K particles move through the ordering together. At a missing site, each particle samples from p(x_i | x_<i). At an observed
+site, each particle is weighted by p(x_i | x_<i). Particles with uneven weights are resampled. The result is one particle,
+chosen by its weight. Each sample has its own particles, so samples are independent. Their distribution is exact as K grows.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from probgen.distributions import Autoregressive
 from probgen.distributions.autoregressive import Walk
 from probgen.errors import InputError
 
-BYTES = 1 << 28  # of what the particles that go together keep of their walk: 256 MiB
+BYTES = 1 << 28  # memory for the sampling states of particles: 256 MiB
 
 
 def complete(
@@ -31,30 +30,39 @@ def complete(
     *,
     end: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """A draw for each row of x, with x kept where observed, and its effective sample size.
+    """Sample the missing sites of each row of x given the observed sites.
 
-    parts      distributions of batch shape (row,) or (), of which p(x) has equal parts
-    x          (row, *event); observed: the same, bool
-    particles  K, of each draw and in all parts together (at least one in each)
-    end        a symbol after which there is nothing but it: none is drawn before a known symbol that is another
+    The effective sample size is 1 / sum_a w_a^2, where w_a is the total weight of the descendants of particle a. It counts
+    the first particles that could have become the sample. It is K if the sample is exact: the observed sites come first in
+    the orderings of all parts. It is near 1 if the observed sites rule out almost all particles. Use more particles then.
 
-    The effective sample size (row,) says from how many of the K first particles the draw was chosen: 1 / sum_a w_a^2,
-    where w_a is the weight of all that descend from particle a. It is K where the draw is exact, the known sites coming
-    first in the orderings of all parts, and near 1 where the known sites leave almost nothing of what had been drawn
-    before them: use more particles.
+    Args:
+        parts: Distributions of batch shape (row,) or (). p(x) is their mixture with equal weights.
+        x: Rows, (row, *event); values at missing sites are ignored.
+        observed: Mask of the observed sites, (row, *event), bool.
+        particles: Number of particles K per sample, over all parts; each part has at least one.
+        end: Symbol that ends a sequence; None if no symbol does. It is never sampled before an observed symbol that differs.
+
+    Returns:
+        Completed rows, (row, *event), and effective sample sizes, (row,), from 1 to K.
+
+    Raises:
+        InputError: When the observed sites of a row have probability 0.
     """
     flat, known = x.flatten(1), observed.flatten(1)
     exact = torch.stack([_is_prefix(part.in_order(known)) for part in parts]).all(0)
     drawn, ess = flat.clone(), torch.full((len(x),), float(particles), dtype=torch.float64, device=x.device)
     each = max(1, particles // len(parts))
     at_once = BYTES // sum(part.walk(torch.Size((len(x),)), torch.zeros(1).long()).bytes for part in parts)
-    for chosen, k in ((exact, 1), (~exact, each)):  # of parts that are exact one is chosen by its p(x_known)
+    for chosen, k in ((exact, 1), (~exact, each)):  # exact rows: one part is chosen by its p(x_known)
         index = chosen.nonzero()[:, 0]
         for rows in index.split(max(1, at_once // k)) if len(index) else ():
             walks = [_walk(part, flat[rows], known[rows], rows, len(x), k, end) for part in parts]
             values, log_w, ancestors = (torch.cat(found, 1) for found in zip(*walks, strict=True))
             if (log_w.amax(1) == -math.inf).any():
-                raise InputError("given 'x': what is known has probability 0 under the model")
+                raise InputError(
+                    "given 'x': the observed values have probability 0 under the model. Correct the observed values."
+                )
             w = log_w.softmax(1)
             pick = torch.multinomial(w, 1)[:, 0]
             drawn[rows] = values[torch.arange(len(rows)), pick].to(drawn.dtype)
@@ -70,9 +78,19 @@ def complete(
 def log_evidence(
     parts: Sequence[Autoregressive], x: Tensor, observed: Tensor, particles: int, repeats: int = 4
 ) -> tuple[Tensor, Tensor]:
-    """log of an estimate of p(x_known) and its standard error, (row,) each: its mean is without bias, so that its logarithm is low on average.
+    """Estimate log p(x_known), the log-probability of the observed sites, and its standard error.
 
-    parts, x, observed: as of `complete`. The error is by `repeats` estimates of so many particles each.
+    The estimate of p(x_known) is unbiased, so that its logarithm is too low on average.
+
+    Args:
+        parts: Distributions of batch shape (row,) or (). p(x) is their mixture with equal weights.
+        x: Rows, (row, *event); values at missing sites are ignored.
+        observed: Mask of the observed sites, (row, *event), bool.
+        particles: Number of particles per estimate and part.
+        repeats: Number of estimates, for the standard error.
+
+    Returns:
+        Log-probabilities and their standard errors, both (row,), in nats.
     """
     flat, known = x.flatten(1), observed.flatten(1)
     found = []
@@ -94,31 +112,33 @@ def log_evidence(
 
 
 def _is_prefix(known: Tensor) -> Tensor:
-    """Whether no known site comes after an unknown one: (row, site) -> (row,)."""
+    """Return whether no known site comes after an unknown one, (row,), for a mask (row, site)."""
     return (known.cummin(1).values == known).all(1)
 
 
 def _walk(
     p: Autoregressive, x: Tensor, known: Tensor, rows: Tensor, n: int, k: int, end: int | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Values as they lie (row, k, site), log-weights (row, k) and first ancestors (row, k) of k particles a row.
+    """Return the values (row, k, site), log-weights (row, k) and first ancestors (row, k) of k particles per row.
 
-    The weights carry the evidence: their mean estimates p(x_known) without bias.
+    Values are in the order of the flattened event. The mean weight is an unbiased estimate of p(x_known).
     """
     size = len(rows)
     x, known = p.in_order(x), p.in_order(known)
     walk = p.walk(torch.Size((n,)), rows.repeat(k))
     log_w = torch.zeros(k, size, device=x.device)
     ancestors = torch.arange(k, device=x.device)[:, None].expand(k, size)
-    # where a later symbol is known to be another
+    # sites before an observed symbol other than `end`
     goes_on = (known & (x != end)).flip(1).cumsum(1).flip(1) > 0 if end is not None else None
-    last = int(known.any(0).nonzero().max()) if known.any() else -1  # after it the weights stand still
+    last = (
+        int(known.any(0).nonzero().max()) if known.any() else -1
+    )  # the weights are constant after this site
     for i in range(walk.sites):
         numbers, given = walk.numbers(i), known[:, i].repeat(k)
         if goes_on is not None:
             here = goes_on[:, i].repeat(k) & ~given
             left = numbers.index_fill(1, torch.tensor([end], device=x.device), -torch.inf)
-            lost = left.logsumexp(1) - numbers.logsumexp(1)  # the probability that it goes on
+            lost = left.logsumexp(1) - numbers.logsumexp(1)  # log-probability that the sequence continues
             log_w = log_w + torch.where(here, lost, 0).reshape(k, size)
             numbers = torch.where((here & (lost > -torch.inf))[:, None], left, numbers)
         site = p.site_at(i).p(numbers)
@@ -135,7 +155,7 @@ def _walk(
 
 
 def _resampled(walk: Walk, log_w: Tensor, ancestors: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of which fewer than half of the particles are effective begin anew with as many of equal weight."""
+    """Resample the particles of rows with an effective sample size below k / 2; all get the mean weight."""
     k, size = log_w.shape
     w = log_w.softmax(0)
     uneven = 1 / w.square().sum(0) < k / 2

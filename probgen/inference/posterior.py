@@ -1,4 +1,7 @@
-"""Draws of the latents given what is known of x: importance resampling (Rubin 1987) of the guide's draws or of chains."""
+"""Posterior samples of the latents given observed values of x.
+
+The samples are importance-resampled (Rubin 1987), from samples of the guide or from annealed chains.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,26 @@ from probgen.inference.programs import Program
 def posterior_draws(
     pair: Program, x: Tensor, observed: Tensor, particles: int, steps: int, **given: Any
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """A draw of every latent for each row of x given what is observed of it, and its effective sample size: (row, ...), (row,).
+    """Sample all latents for each row of x, given its observed values.
 
-    One of `particles` is chosen by its weight. Where all of x is known they come from the guide; elsewhere, since the guide
-    was made for whole rows, by annealing from the prior in so many `steps`, which needs a pair that accepts `observed`.
-    Near 1 the effective sample size says that the choice was forced: use more particles.
+    One of `particles` candidates is chosen by its weight. The candidates of complete rows come from the guide. The
+    candidates of other rows come from annealing that starts at the prior, because the guide needs complete rows. If the
+    effective sample size is near 1, more particles are needed.
+
+    Args:
+        pair: The program. For rows with missing values, it needs one latent (a vector of real numbers) and a model that
+            accepts `observed`.
+        x: Rows, (row, *event).
+        observed: Mask of the observed values, (row, *event), bool.
+        particles: Number of candidates per row.
+        steps: Number of annealing steps, for rows with missing values.
+        **given: Conditions and other inputs of the model and the guide, (row, ...) each.
+
+    Returns:
+        Samples by name of the latent, (row, ...), and effective sample sizes, (row,), from 1 to `particles`.
+
+    Raises:
+        NotOffered: When a row has missing values, and the latents of the program do not permit annealing.
     """
     whole = observed.flatten(1).all(1)
     parts: list[tuple[Tensor, dict[str, Tensor], Tensor]] = []

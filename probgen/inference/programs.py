@@ -1,8 +1,7 @@
-"""What inference works on, as interfaces: a program, statistics, an objective.
+"""Interfaces of the models that inference uses: `Program`, `Statistics` and `Objective`.
 
-Program     a model and its guide: for bounds, importance weights, annealing, posterior draws
-Statistics  an E-step and an M-step: for `em`
-Objective   a module with a loss: for `svi`
+`Program` is a model and its guide, for bounds, importance weights, annealing and posterior samples. `Statistics` has an
+E-step and an M-step, for `em`. `Objective` is a module with a loss, for `svi`.
 """
 
 from __future__ import annotations
@@ -19,70 +18,139 @@ from probgen.contract.run import Stateful
 
 
 class Program(Protocol):
-    """A Pyro model and its guide. latents: names and dimensions of the latents of the model."""
+    """A Pyro model and its guide."""
 
     @property
-    def latents(self) -> Mapping[str, tuple[str, ...]]: ...
+    def latents(self) -> Mapping[str, tuple[str, ...]]:
+        """Dimension names of each latent of the model, by name of the latent."""
+        ...
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Any:
-        """p(z) p(x | z)."""
+        """Run the model p(z) p(x | z).
+
+        Args:
+            x: Rows to condition on, (row, *event); None to sample x.
+            n: Number of rows.
+            **given: Conditions and other inputs, (row, ...) each.
+
+        Returns:
+            Any value; inference does not use it.
+        """
 
     def guide(self, x: Tensor | None = None, *, n: int, **given: Any) -> Any:
-        """q(z | x)."""
+        """Run the guide q(z | x).
+
+        Args:
+            x: Rows, (row, *event).
+            n: Number of rows.
+            **given: Conditions and other inputs, (row, ...) each.
+
+        Returns:
+            Any value; inference does not use it.
+        """
 
 
 class Statistics(Stateful, Protocol):
-    """What `em` alternates between."""
+    """A model with an E-step and an M-step, for `em`."""
 
     def e_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Expected statistics of some rows; they add up over chunks."""
+        """Return the expected sufficient statistics of some rows; `em` sums them over chunks of rows.
+
+        Args:
+            batch: Rows by name, such as `x (row, *event)` and `weight (row,)`.
+
+        Returns:
+            Statistics by name, with `log_likelihood` (in nats), `rows` (sum of the row weights), and `penalty` (in nats)
+            if the likelihood is penalized.
+        """
 
     def m_step(self, statistics: dict[str, Tensor]) -> None:
-        """Set the parameters to the maximum of the expected log-likelihood."""
+        """Set the parameters to the maximum of the expected log-likelihood.
+
+        Args:
+            statistics: Statistics of all rows.
+        """
 
 
 class Objective(nn.Module, ABC):
-    """What `svi` can train: a pair, or a part of a model that has a loss of its own."""
+    """A module that `svi` can train: a pair, or a part of a model with its own loss."""
 
     @abstractmethod
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
-        """What is minimized, as `loss`, in nats a row, and its parts for the history. It changes nothing.
+        """Return the loss of a batch and its parts; change no state.
 
-        Entries (row, ...) are no metrics: they are handed to `after`, and put together where a batch is done in parts. In eval mode it is what validation rows are
-        judged by.
+        In eval mode, the loss is that of validation rows.
+
+        Args:
+            x: Rows, (row, *event).
+            n: Number of rows.
+            **given: Conditions and other variables of the rows, (row, ...) each.
+
+        Returns:
+            `loss`, a scalar in nats per row, which is minimized, and other scalars for the history. Entries of shape
+            (row, ...) are not metrics: `after` receives them, concatenated if the batch is computed in parts.
         """
 
     def counts(self, **batch: Tensor) -> Tensor:
-        """How much some rows count in the mean that the loss is: their weights, or how many they are."""
+        """Return the total weight of a batch in the mean loss.
+
+        Args:
+            **batch: Variables of the rows, (row, ...) each.
+
+        Returns:
+            The sum of the row weights, or the number of rows without weights, ().
+        """
         return counted(**batch)
 
     def penalty(self) -> Tensor | float:
-        """What is added to the loss, in nats a row."""
+        """Return a term that is added to the loss, in nats per row."""
         return 0.0
 
     def begin(self, epoch: float) -> None:
-        """Called before each step, with the epochs gone by: for what changes with them, as a warm-up does."""
+        """Prepare a step, for example the weight of a warm-up; called before each step.
+
+        Args:
+            epoch: Number of epochs so far, which may be a fraction.
+        """
 
     def after(self, parts: Mapping[str, Tensor]) -> None:
-        """What a step changes beside the gradient, from what `loss` returned; called once the gradient is known."""
+        """Change state that has no gradient; called after the gradient is computed and before the optimizer's step.
+
+        Args:
+            parts: The values that `loss` returned.
+        """
 
     def kept(self) -> dict[str, Stateful]:
-        """What a fit needs to go on beside the parameters and buffers, by name."""
+        """Return further state by name, besides parameters and buffers, that a checkpoint needs to resume a fit."""
         return {}
 
     @property
     def at_once(self) -> int:
-        """Rows whose loss is worked out together where no gradient is wanted."""
+        """Rows per evaluation of the loss without gradients."""
         return 1024
 
 
 class Batches(Protocol):
-    """What `svi` needs of its data: `Rows`, or whatever else gives batches by number."""
+    """The data that `svi` needs: `Rows`, or another source of numbered batches."""
 
     @property
-    def n(self) -> int: ...
+    def n(self) -> int:
+        """Number of training rows."""
+        ...
+
     @property
-    def valid(self) -> Rows | None: ...
+    def valid(self) -> Rows | None:
+        """Validation rows; None for none."""
+        ...
 
     def batch(self, t: int, size: int, stage: str = "fit") -> dict[str, Tensor]:
-        """Batch number t of `size` rows."""
+        """Return a batch of rows.
+
+        Args:
+            t: Number of the batch, from 0.
+            size: Number of rows.
+            stage: Name of the stage, which determines the order of the rows.
+
+        Returns:
+            Variables by name, (row, ...) each.
+        """

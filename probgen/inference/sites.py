@@ -1,7 +1,8 @@
-"""A Pyro program run once: what its sample sites were, row by row.
+"""The sample sites of one run of a Pyro program, with log-probabilities per row.
 
-A lighter `poutine.trace`: no graph, no copies of what is not needed. Rows are in one plate at dim -1; what a site outside
-of it adds is shared out among them, so that a sum over rows is the sum over sites.
+This replaces `poutine.trace` with less overhead: it builds no graph and makes no unnecessary copies. Rows are in one
+plate at dim -1. The log-probability of a site outside of the plate is divided equally among the rows. The sum over rows
+is therefore the sum over sites.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Site:
-    """A sample site that was passed: its distribution, its value, and how it counts."""
+    """A sample site of a program run.
+
+    Attributes:
+        fn: Distribution of the site.
+        value: Sampled or observed value.
+        observed: Whether the value is observed.
+        scale: Factor of the log-probability (`poutine.scale`).
+        mask: Mask of the log-probability (`poutine.mask`); None for no mask.
+    """
 
     fn: Any
     value: Tensor
@@ -26,11 +35,26 @@ class Site:
     mask: bool | Tensor | None
 
     def log_prob(self, n: int) -> Tensor:
-        """log of the value, for each of n rows: (row,)."""
+        """Return the log-probability of the value per row.
+
+        Args:
+            n: Number of rows.
+
+        Returns:
+            Log-probabilities, (row,), in nats.
+        """
         return self.rows(self.fn.log_prob(self.value), n)
 
     def rows(self, term: Tensor, n: int) -> Tensor:
-        """A term of the batch shape of the site, scaled and masked, for each of n rows: (row,)."""
+        """Scale and mask a term, and divide it among the rows.
+
+        Args:
+            term: A term of the batch shape of the site.
+            n: Number of rows.
+
+        Returns:
+            The term per row, (row,). A term of another shape than (n,) is summed, and each row receives an equal share.
+        """
         if self.mask is not None and self.mask is not True:
             term = torch.where(torch.as_tensor(self.mask, device=term.device), term, 0)
         if not isinstance(self.scale, float) or self.scale != 1.0:
@@ -49,7 +73,7 @@ class _Sites(Messenger):
             message["value"], message["done"] = self.values[message["name"]], True
 
     def _pyro_post_sample(self, message: Any) -> None:
-        if type(message["fn"]).__name__ == "_Subsample":  # the indices of a plate: no random variable
+        if type(message["fn"]).__name__ == "_Subsample":  # the indices of a plate are not a random variable
             return
         self.sites[message["name"]] = Site(
             message["fn"], message["value"], message["is_observed"], message["scale"], message["mask"]
@@ -59,12 +83,29 @@ class _Sites(Messenger):
 def sites(
     program: Callable[..., Any], values: Mapping[str, Tensor] | None = None, *, inputs: Mapping[str, Any]
 ) -> dict[str, Site]:
-    """The sample sites of `program(**inputs)` in the order they are passed; hidden ones take the `values` of their names."""
+    """Run `program(**inputs)` and return its sample sites.
+
+    Args:
+        program: A Pyro model or guide.
+        values: Values for latent sites, by name; other latent sites are sampled.
+        inputs: Keyword arguments of the program.
+
+    Returns:
+        The sites by name, in the order of the program.
+    """
     with _Sites(values or {}) as passed:
         program(**inputs)
     return passed.sites
 
 
 def repeated(data: Mapping[str, Tensor], k: int) -> dict[str, Tensor]:
-    """Rows k times over, one copy of all after the other: (row, ...) -> (k * row, ...)."""
+    """Repeat all rows k times, one complete copy after the other.
+
+    Args:
+        data: Tensors by name, (row, ...) each.
+        k: Number of copies.
+
+    Returns:
+        Tensors by name, (k * row, ...) each.
+    """
     return {name: tensor.expand(k, *tensor.shape).flatten(0, 1) for name, tensor in data.items()}

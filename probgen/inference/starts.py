@@ -1,4 +1,4 @@
-"""Where EM begins: clusters of some rows by k-means (Lloyd 1982), begun by greedy k-means++ (Arthur & Vassilvitskii 2007)."""
+"""The start of EM: clusters by k-means (Lloyd 1982), initialized with greedy k-means++ (Arthur & Vassilvitskii 2007)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,26 @@ from torch import Tensor
 
 from probgen.contract.run import Run
 
-START_ROWS = 20_000  # k-means sees this many rows at most
-SEED_ROWS = 8_000  # and its first centers are chosen among so many, or 20 a component
-CANDIDATES = (
-    128  # tried for each center: with few of them separated components share one, and EM does not part them
-)
+START_ROWS = 20_000  # most rows for k-means
+SEED_ROWS = 8_000  # rows from which the first centers are chosen; at least 20 per component
+# candidates for each center: with few candidates, separated components share a center, and EM does not split them
+CANDIDATES = 128
 
 
 def clusters(y: Tensor, weight: Tensor, K: int, run: Run, stage: str) -> Tensor:
-    """The cluster of each row, from 0: y (row, feature), weight (row,) -> (row,). There are fewer than K where fewer rows differ."""
-    with warnings.catch_warnings():  # fewer distinct rows than clusters: EM copes
+    """Return the cluster of each row, from k-means.
+
+    Args:
+        y: Rows, (row, feature).
+        weight: Row weights, (row,).
+        K: Number of clusters.
+        run: The run, for random streams.
+        stage: Name of the stage, for random streams.
+
+    Returns:
+        Cluster numbers from 0, (row,). There are fewer than K clusters if fewer rows are distinct.
+    """
+    with warnings.catch_warnings():  # fewer distinct rows than clusters are acceptable for EM
         warnings.simplefilter("ignore", ConvergenceWarning)
         points, size = y.cpu().numpy(), weight.cpu().numpy()
         few = run.numpy(stage, "seeds").permutation(len(points))[: max(SEED_ROWS, 20 * K)]
@@ -37,9 +47,17 @@ def clusters(y: Tensor, weight: Tensor, K: int, run: Run, stage: str) -> Tensor:
 
 
 def distinct(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Which rows (row, feature) to take for each to come once, in the order of their values, and the weight of all that are equal."""
+    """Return the distinct rows of x and their total weights.
+
+    Args:
+        x: Rows, (row, feature).
+        weight: Row weights, (row,).
+
+    Returns:
+        Numbers of the first of each group of equal rows, in the order of their values, and the total weight of each group.
+    """
     values, D = x.cpu().numpy(), x.shape[1]
-    for width in (1, 8, 64, D):  # few columns order most rows
+    for width in (1, 8, 64, D):  # a few columns are usually enough to order the rows
         order = np.lexsort(values[:, :width].T[::-1])
         new = (values[order[1:], :width] != values[order[:-1], :width]).any(1)
         if new.all() or width >= D:

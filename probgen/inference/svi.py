@@ -1,6 +1,6 @@
-"""Stochastic variational inference (Hoffman et al. 2013) by Pyro's ELBO and torch's optimizers.
+"""Stochastic variational inference (Hoffman et al. 2013) with the ELBO as the objective and AdamW as the optimizer.
 
-Where nothing is latent the ELBO is the log-likelihood, and this is maximum likelihood.
+For a model without latents, the ELBO is the log-likelihood, and `svi` is maximum likelihood.
 """
 
 from __future__ import annotations
@@ -23,10 +23,21 @@ from probgen.inference.training import Training, rate
 
 
 def svi(pair: Objective, data: Batches, run: Run, training: Training, stage: str = "fit") -> None:
-    """Maximize the ELBO of a pair less its penalty, in nats a row, by AdamW (Loshchilov & Hutter 2019); in place.
+    """Minimize the loss of an objective plus its penalty, in nats per row, with AdamW (Loshchilov & Hutter 2019).
 
-    With `data.valid` the loss of those rows is measured after every epoch, and the weights of the best epoch are
-    what is left in the end. The learning rate is a function of the step, so there is no scheduler to keep.
+    With `data.valid`, the loss of the validation rows is computed after every epoch, and the weights of the best epoch are
+    restored at the end. The learning rate is a function of the step, so a checkpoint stores no scheduler.
+
+    Args:
+        pair: The objective; its parameters are changed in place.
+        data: The training rows.
+        run: The run that performs and stores the steps.
+        training: Settings of the training.
+        stage: Name of the stage.
+
+    Raises:
+        InputError: When the settings do not suit the data or the run; see `Training.check`.
+        DivergedError: When the loss is not finite.
     """
     training.check(data, run)
     optimizer = torch.optim.AdamW(
@@ -55,7 +66,7 @@ def svi(pair: Objective, data: Batches, run: Run, training: Training, stage: str
         if not math.isfinite(loss):
             raise DivergedError(
                 f"{stage} step {t}: loss is {loss}{_culprit(pair, batch)}. "
-                "A lower learning_rate, or more regularization, may help"
+                "Try a lower learning_rate or more regularization."
             )
         pair.after(parts)
         optimizer.step()
@@ -72,10 +83,10 @@ def svi(pair: Objective, data: Batches, run: Run, training: Training, stage: str
 
 
 def _culprit(pair: Objective, batch: dict[str, Tensor]) -> str:
-    """The first parameter that is not finite, or else the first layer that gives what is not; the loss is run again."""
+    """Name the first parameter that is not finite, or the first layer with a non-finite output; run the loss again."""
     for name, parameter in pair.named_parameters():
         if not torch.isfinite(parameter).all():
-            return f"; the gradient of {name!r} was not finite in the step before"
+            return f"; the gradient of {name!r} was not finite in the previous step"
     found: list[str] = []
 
     def watch(name: str) -> Callable[..., None]:
@@ -95,14 +106,22 @@ def _culprit(pair: Objective, batch: dict[str, Tensor]) -> str:
     finally:
         for handle in handles:
             handle.remove()
-    return f"; the first layer to give what is not finite is {found[0]}" if found else ""
+    return f"; the first layer with a non-finite output is {found[0]}" if found else ""
 
 
 @torch.no_grad()
 def mean_loss(pair: Objective, data: Rows, autocast: bool = False, run: Run | None = None) -> float:
-    """The loss of all rows in eval mode, in nats a row, by their weights.
+    """Return the mean loss of all rows in eval mode.
 
-    run  of several parts: blocks of rows are shared by the processes, and have generators of their own
+    Args:
+        pair: The objective.
+        data: The rows.
+        autocast: Whether products are in bfloat16 (torch.autocast).
+        run: The run of a fit in several parts: its processes share the blocks of rows, and each block has its own random
+            stream. None computes all rows here.
+
+    Returns:
+        The mean loss by row weights, in nats per row.
     """
 
     def of(chunk: dict[str, Tensor]) -> tuple[float, float]:
@@ -129,7 +148,11 @@ def mean_loss(pair: Objective, data: Rows, autocast: bool = False, run: Run | No
 
 
 class Best:
-    """The best weights so far, and for how many epochs they have been."""
+    """The weights of the epoch with the lowest validation loss.
+
+    Args:
+        patience: Epochs without a lower loss after which the fit stops; None for no limit.
+    """
 
     def __init__(self, patience: int | None):
         self.patience = patience
@@ -138,7 +161,7 @@ class Best:
         self.weights: dict[str, Tensor] = {}
 
     def see(self, loss: float, pair: Objective) -> bool:
-        """Whether patience has run out."""
+        """Record the validation loss of an epoch, and return whether the fit should stop."""
         if self.loss is None or loss < self.loss:
             self.loss, self.since = loss, 0
             self.weights = {name: tensor.clone() for name, tensor in pair.state_dict().items()}
@@ -147,14 +170,14 @@ class Best:
         return self.patience is not None and self.since >= self.patience
 
     def restore(self, pair: Objective) -> None:
-        """Give the pair its best weights, where there was a validation."""
+        """Load the best weights into the objective; do nothing if there was no validation."""
         if self.weights:
             pair.load_state_dict(self.weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """Loss, age and weights."""
+        """Return the lowest loss, the number of epochs since then, and the weights."""
         return {"loss": self.loss, "since": self.since, "weights": self.weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """Load a state that `state_dict` returned."""
         self.loss, self.since, self.weights = state["loss"], state["since"], state["weights"]

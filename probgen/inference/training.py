@@ -1,4 +1,4 @@
-"""How a module is trained: the options, and one value made from them."""
+"""Options and settings of training with `svi`."""
 
 from __future__ import annotations
 
@@ -18,39 +18,49 @@ Schedule = Literal["constant", "cosine", "linear"]
 
 
 class SVIOptions(Options):
-    """Options of a pair that is trained by `svi`."""
+    """Options of a family that is trained with `svi`."""
 
-    epochs: int = Field(10, ge=1, description="passes over the data")
-    steps: int | None = Field(None, ge=1, description="steps, instead of epochs")
-    batch_size: int = Field(128, ge=1, description="rows a step")
-    learning_rate: float = Field(1e-3, gt=0, description="of Adam")
-    schedule: Schedule = Field("constant", description="of the learning rate; cosine and linear go down to 0")
+    epochs: int = Field(10, ge=1, description="number of passes over the training rows")
+    steps: int | None = Field(None, ge=1, description="number of training steps; replaces epochs")
+    batch_size: int = Field(128, ge=1, description="rows per training step")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate")
+    schedule: Schedule = Field("constant", description="learning-rate schedule; cosine and linear fall to 0")
     hold: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="share of the steps in which the schedule leaves the learning rate as it is",
+        description="share of the steps before the learning rate starts to fall",
         json_schema_extra=only(schedule=("cosine", "linear")),
     )
     weight_decay: float = Field(
-        0.0, ge=0, description="decoupled L2 penalty (AdamW), times the learning rate a step"
+        0.0, ge=0, description="decoupled weight decay (AdamW), times the learning rate at each step"
     )
     graph: bool = Field(
         False,
-        description="record the operations of a step once and replay them: for a loss that is the same ones always",
+        description="record the operations of a training step once and replay them; the loss must not branch on data",
     )
     patience: int | None = Field(
         None,
         ge=1,
-        description="epochs without a better validation loss before the fit ends; needs valid rows",
+        description="epochs without a lower validation loss before the fit stops; needs validation rows",
     )
 
 
 @dataclass(frozen=True)
 class Training:
-    """How `svi` trains an objective; fields are those of `SVIOptions`.
+    """The settings with which `svi` trains an objective.
 
-    autocast  whether products are in bfloat16 (torch.autocast)
+    Args:
+        batch_size: Rows per training step.
+        learning_rate: Adam's learning rate.
+        steps: Number of training steps; None to use `epochs`.
+        epochs: Number of passes over the training rows.
+        schedule: Learning-rate schedule; "cosine" and "linear" fall to 0.
+        hold: Share of the steps before the learning rate starts to fall.
+        weight_decay: Decoupled weight decay (AdamW), times the learning rate at each step.
+        patience: Epochs without a lower validation loss before the fit stops; None for no limit.
+        graph: Whether to record the operations of a training step once and replay them.
+        autocast: Whether products are in bfloat16 (torch.autocast).
     """
 
     batch_size: int
@@ -66,11 +76,22 @@ class Training:
 
     @classmethod
     def of(cls, options: SVIOptions, *, autocast: bool = False) -> Self:
-        """As the options of a family say. Errors: `PluginError` for options of another class."""
+        """Return the settings from the options of a family.
+
+        Args:
+            options: The options.
+            autocast: Whether products are in bfloat16 (torch.autocast).
+
+        Returns:
+            The settings.
+
+        Raises:
+            PluginError: When the options are not `SVIOptions`.
+        """
         if not isinstance(options, SVIOptions):
             raise PluginError(
-                f"{type(options).__name__} does not say how to train: inherit from probgen.inference.training.SVIOptions, "
-                "or replace `learn`"
+                f"{type(options).__name__} has no training options. "
+                "Inherit from probgen.inference.training.SVIOptions, or override `learn`."
             )
         return cls(
             options.batch_size,
@@ -86,25 +107,52 @@ class Training:
         )
 
     def steps_on(self, n: int) -> int:
-        """How many steps there are, on n rows."""
+        """Return the number of training steps.
+
+        Args:
+            n: Number of training rows.
+
+        Returns:
+            `steps`, or the number of steps of `epochs` passes.
+        """
         return self.steps or math.ceil(self.epochs * n / min(self.batch_size, n))
 
     def check(self, data: Batches, run: Run) -> None:
-        """What cannot be trained so, before anything is. Errors: `InputError`."""
+        """Check that the settings suit the data and the run, before training.
+
+        Args:
+            data: The training rows.
+            run: The run.
+
+        Raises:
+            InputError: When `patience` is set without validation rows, `graph` is used with several parts, or `autocast`
+                is used with another dtype than float32.
+        """
         if self.patience is not None and data.valid is None:
-            raise InputError(f"patience = {self.patience}: there are no rows to choose by; give valid=")
+            raise InputError(
+                f"patience = {self.patience}: there are no validation rows. Pass valid=..., or leave patience out."
+            )
         if self.graph and run.parts > 1:
             raise InputError(
-                f"graph = true: operations are recorded of a whole batch, and parts = {run.parts}; leave one of them out"
+                f"graph = true: a graph needs complete batches, but parts = {run.parts}. Leave one of them out."
             )
         if self.autocast and run.dtype != torch.float32:
-            raise InputError(f"autocast = true: the fit is in {run.dtype}; leave it out, or dtype")
+            raise InputError(
+                f"autocast = true: the fit is in {run.dtype}, but autocast needs torch.float32. Leave out autocast or dtype."
+            )
 
 
 def rate(schedule: Schedule, gone: float, hold: float = 0.0, floor: float = 0.0) -> float:
-    """The factor of a learning rate after a share of the steps: 1 up to `hold`, then from 1 down to `floor`.
+    """Return the factor of the learning rate: 1 up to `hold`, then falling from 1 to `floor`.
 
-    gone  the share of the steps that are over, 0 to 1
+    Args:
+        schedule: "constant", "cosine" or "linear".
+        gone: Share of the steps that are done, 0 to 1.
+        hold: Share of the steps before the factor starts to fall.
+        floor: Factor at the end.
+
+    Returns:
+        The factor, `floor` to 1.
     """
     falling = (gone - hold) / (1 - hold)
     if schedule == "constant" or falling <= 0:

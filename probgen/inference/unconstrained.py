@@ -1,4 +1,4 @@
-"""The hidden sites of a Pyro program as one vector of reals: what samplers and Gaussian guides work on."""
+"""The latent sites of a Pyro program as one vector of real numbers, for samplers and Gaussian guides."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from probgen.inference.sites import sites
 
 
 class Unconstrained:
-    """A bijection between the values of hidden sites and u: (size,).
+    """A bijection between the values of latent sites and a vector u, (size,), of real numbers.
 
-    program  a Pyro program whose hidden sites are continuous; it is run once, on `inputs`, to see what they are
+    Args:
+        program: A Pyro program with continuous latent sites. It runs once, on `inputs`, to find these sites.
+        inputs: Keyword arguments of the program.
+
+    Attributes:
+        size: Length of u.
     """
 
     def __init__(self, program: Callable[..., Any], inputs: Mapping[str, Any]):
@@ -29,7 +34,14 @@ class Unconstrained:
         self.size = sum(shape.numel() for shape in self.shapes.values())
 
     def constrain(self, u: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """The values by site, and the log of the Jacobian determinant of u -> values."""
+        """Return the values of the sites for u.
+
+        Args:
+            u: Unconstrained vector, (size,).
+
+        Returns:
+            Values by name of the site, and the log of the Jacobian determinant of u -> values, ().
+        """
         values: dict[str, Tensor] = {}
         log_det = u.new_zeros(())
         parts = u.split([shape.numel() for shape in self.shapes.values()])
@@ -40,11 +52,26 @@ class Unconstrained:
         return values, log_det
 
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
-        """The inverse of `constrain`."""
+        """Return u for the values of the sites; the inverse of `constrain`.
+
+        Args:
+            values: Values by name of the site.
+
+        Returns:
+            Unconstrained vector, (size,).
+        """
         return torch.cat([self.transforms[name].inv(values[name]).flatten() for name in self.shapes])
 
     def log_joint(self, u: Tensor, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """log p(values) with the Jacobian, and log p(x | values) of what is observed, summed over rows."""
+        """Return the log-prior and the log-likelihood at u.
+
+        Args:
+            u: Unconstrained vector, (size,).
+            inputs: Keyword arguments of the program, with the observed rows.
+
+        Returns:
+            log p(values) with the log of the Jacobian determinant, and log p(x | values) summed over rows; both (), in nats.
+        """
         values, log_prior = self.constrain(u)
         log_likelihood = u.new_zeros(())
         for name, site in sites(self.program, values, inputs=inputs).items():

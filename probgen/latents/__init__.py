@@ -1,4 +1,4 @@
-"""Functions on latent codes, arrays in and arrays out. Nothing here knows how data are made from codes."""
+"""Functions on latent codes: arrays in, arrays out, without any model."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Loaded when first used: paths do not need scikit-learn."""
+    """Import a function when it is first used, because some functions need scikit-learn."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,4 +1,4 @@
-"""Do codes know what nobody told them? Clusters of codes against labels, and a plane to look at them in."""
+"""Clusters of latent codes, their agreement with labels, and codes in a plane."""
 
 from __future__ import annotations
 
@@ -10,16 +10,32 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 
 def cluster(z: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
-    """The k-means cluster of each code, best of ten starts: (row, latent) -> (row,)."""
+    """Return the k-means cluster of each code, the best of ten starts.
+
+    Args:
+        z: Codes, (row, latent).
+        k: Number of clusters.
+        seed: Seed of the starts.
+
+    Returns:
+        Cluster of each row, (row,).
+    """
     return KMeans(k, n_init=10, random_state=seed).fit_predict(np.asarray(z, dtype=np.float64))
 
 
 def agreement(clusters: np.ndarray, label: np.ndarray) -> dict[str, float]:
-    """How well clusters agree with labels, both (row,) whole numbers; rows whose label is below 0 or NaN are left out.
+    """Return measures of agreement between clusters and labels.
 
-    cluster_accuracy  share of rows whose cluster stands for their label, under the best matching of one to one
-    cluster_nmi       normalized mutual information
-    cluster_ari       adjusted Rand index: 0 is what chance gives
+    Rows with a negative or NaN label are left out.
+
+    Args:
+        clusters: Cluster of each row, (row,).
+        label: Label of each row, (row,).
+
+    Returns:
+        `cluster_accuracy`: the share of rows whose cluster matches their label under the best one-to-one
+        matching. `cluster_nmi`: the normalized mutual information. `cluster_ari`: the adjusted Rand index, 0
+        by chance.
     """
     known = label >= 0
     clusters, label = np.asarray(clusters)[known], np.asarray(label)[known].astype(np.int64)
@@ -33,7 +49,14 @@ def agreement(clusters: np.ndarray, label: np.ndarray) -> dict[str, float]:
 
 
 def plane(z: np.ndarray) -> np.ndarray:
-    """Codes in two dimensions: as they are, or on their first two principal axes: (row, latent) -> (row, 2)."""
+    """Return codes in two dimensions: unchanged, or projected on their first two principal axes.
+
+    Args:
+        z: Codes, (row, latent).
+
+    Returns:
+        Points, (row, 2); the second coordinate is 0 for codes of one dimension.
+    """
     z = np.asarray(z, dtype=np.float64)
     if z.shape[1] == 1:
         return np.concatenate([z, np.zeros_like(z)], 1)

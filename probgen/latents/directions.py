@@ -1,4 +1,4 @@
-"""Directions that nobody asked for: those in which codes, or what is made of them, vary most."""
+"""Directions without labels: directions along which codes, or decoded data, vary most."""
 
 from __future__ import annotations
 
@@ -9,13 +9,21 @@ import numpy as np
 from probgen.errors import InputError
 from probgen.latents.whitening import Whitened
 
-STEP = 1e-2  # of a deviation of codes, over which a derivative is taken
+STEP = 1e-2  # step of a derivative, in standard deviations of codes
 
 
 def principal(codes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Principal components (GANSpace: Harkonen et al., NeurIPS 2020): unit vectors (k, code), and the deviations along them (k,).
+    """Return principal components of codes (GANSpace: Harkonen et al., NeurIPS 2020).
 
-    codes (row, ...), flattened. Errors: `InputError` for more directions than codes vary in.
+    Args:
+        codes: Codes, (row, ...); they are flattened.
+        k: Number of directions.
+
+    Returns:
+        Unit vectors (k, code), and the standard deviations of codes along them (k,).
+
+    Raises:
+        InputError: When k is greater than the number of dimensions in which codes vary.
     """
     space = Whitened(codes)
     _enough(k, len(space.axes))
@@ -23,9 +31,20 @@ def principal(codes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def factorized(weights: Sequence[np.ndarray], k: int) -> np.ndarray:
-    """Directions that the first layers scale up most: eigenvectors of A'A (SeFa: Shen & Zhou, CVPR 2021, eq. 4).
+    """Return the directions that the first layers scale up most (SeFa: Shen & Zhou, CVPR 2021, eq. 4).
 
-    weights  of the linear layers that read a code, (out, code) each, brought to rows of length 1 as the paper's code does
+    They are eigenvectors of A'A.
+
+    Args:
+        weights: Weights of the linear layers that read a code, (out, code) each. Their rows are scaled to
+            length 1, as in the code of the paper.
+        k: Number of directions.
+
+    Returns:
+        Unit vectors, (k, code).
+
+    Raises:
+        InputError: When k is greater than the length of a code.
     """
     A = np.concatenate([w / np.linalg.norm(w, axis=1, keepdims=True) for w in weights])
     _enough(k, A.shape[1])
@@ -35,15 +54,22 @@ def factorized(weights: Sequence[np.ndarray], k: int) -> np.ndarray:
 def sensitive(
     made: Callable[[np.ndarray], np.ndarray], codes: np.ndarray, k: int, *, among: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Directions along which what is made of codes changes most: eigenvectors of E J'J, J in central differences.
+    """Return the directions along which decoded data change most.
 
-    Of a linear layer these are the factorized weights without a look at them.
+    They are eigenvectors of E J'J, with J by central differences. For a linear layer these are the directions
+    of `factorized`, computed without its weights.
 
-    made   (row, *dims) -> (row, ...), of codes in the neighborhood of `codes`
-    codes  where J is taken: (row, *dims)
-    among  codes whose span has the directions, more of them than it has dimensions; `codes`, if they are left out
+    Args:
+        made: Function from codes (row, *dims) to data (row, ...); it is called at codes near `codes`.
+        codes: Codes at which J is computed, (row, *dims).
+        k: Number of directions.
+        among: Codes whose span contains the directions, more than their dimensions; default: `codes`.
 
-    Returns unit vectors (k, code), and the root mean square change for a step of 1 along them (k,). Errors: `InputError`.
+    Returns:
+        Unit vectors (k, code), and the root mean square change for a step of 1 along them (k,).
+
+    Raises:
+        InputError: When k is greater than the number of dimensions in which codes vary.
     """
     space = Whitened(codes if among is None else among)
     axes, width = space.axes, STEP * float(space.deviations.mean())
@@ -61,4 +87,4 @@ def sensitive(
 
 def _enough(k: int, there: int) -> None:
     if not 1 <= k <= there:
-        raise InputError(f"{k} directions: codes vary in {there}")
+        raise InputError(f"k = {k}: codes vary in {there} dimensions. Use k from 1 to {there}.")

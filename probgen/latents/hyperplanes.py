@@ -1,6 +1,7 @@
-"""Which way in a space of codes does an attribute change? Hyperplanes n . c = offset between codes that have more of it and codes that have less.
+"""Directions in latent space along which an attribute changes.
 
-Codes are flattened where they have layers, and may lie in a subspace: normals then lie in it, too.
+They are normals of hyperplanes n . c = offset between codes with more and codes with less of the attribute.
+Codes with layers are flattened. If codes lie in a subspace, the normals lie in it, too.
 """
 
 from __future__ import annotations
@@ -18,22 +19,30 @@ from probgen.errors import InputError
 from probgen.latents.whitening import Whitened
 
 Method = Literal["least-squares", "logistic", "svm"]
-SHARES = {"logistic": 0.1, "svm": 0.02}  # of the scores at each end; Shen et al. 2020 take 2 %
-EXTREMES = 0.1  # of the held-out scores at each end, that one accuracy is of
+# share of the scores at each end; Shen et al. 2020 use 2 %
+SHARES = {"logistic": 0.1, "svm": 0.02}
+EXTREMES = 0.1  # share of the held-out scores at each end, for `accuracy_extremes`
 CHANCE = 0.01  # false-alarm rate of "better than chance"
 
 
 @dataclass(frozen=True)
 class Boundaries:
-    """One hyperplane per attribute, fitted to all codes. The accuracies are those of a second one, fitted without the held-out codes.
+    """One hyperplane per attribute, fitted to all codes.
 
-    normal     unit vectors: (factor, code)
-    offset     n . c at the boundary, in which as many codes lie above as scores do: (factor,)
-    deviation  of n . c over all codes, the unit of edits: (factor,)
-    accuracy   of held-out codes of all scores, the mean of the shares on either side that are told right: (factor,)
-    accuracy_extremes, accuracy_middle   the same of the tenths of the scores at the ends, and of those between them
-    r2         of held-out scores, by a line in n . c: (factor,)
-    chance     True where the accuracy is not significantly above 1/2 (1 % level), or is not known
+    The accuracies are measured on held-out codes with a second hyperplane, which is fitted to the other
+    codes.
+
+    Attributes:
+        normal: Unit vectors, (factor, code).
+        offset: The value of n . c at the boundary, (factor,). As many codes lie above it as scores above
+            their split.
+        deviation: Standard deviation of n . c over all codes, the unit of edits, (factor,).
+        accuracy: Balanced accuracy on all held-out codes: the mean of the accuracies of both sides,
+            (factor,).
+        accuracy_extremes: The same for the tenths of the scores at both ends, (factor,).
+        accuracy_middle: The same for the scores between these tenths, (factor,).
+        r2: R^2 of held-out scores, by a line in n . c, (factor,).
+        chance: True if the accuracy is not significantly above 1/2 (1 % level), or is unknown, (factor,).
     """
 
     normal: np.ndarray
@@ -57,44 +66,54 @@ def boundaries(
     names: Sequence[str] = (),
     seed: int = 0,
 ) -> Boundaries:
-    """Boundaries of attributes, judged on codes that are held out.
+    """Find boundaries of attributes, and measure their accuracy on held-out codes.
 
-    codes     (row, code), or (row, layer, style) and the like
-    scores    of each row, any units: (row, factor)
-    method    "least-squares": the regression of all scores on codes. "logistic": between the two extremes. "svm": the same by a support
-              vector machine, as InterFaceGAN has it (Shen, Gu, Tang & Zhou, CVPR 2020)
-    share     of the scores at each end, of logistic (0.1) and svm (0.02)
-    middle    scores between the two sides, NaN or left out: the median
-    held_out  share of the rows that judge
-    names     of the attributes, for messages
+    Args:
+        codes: Codes, (row, code), or with more dimensions, for example (row, layer, style).
+        scores: Scores of each row in any unit, (row, factor).
+        method: "least-squares": regression of all scores on codes. "logistic": logistic regression between
+            the two extremes. "svm": the same with a support vector machine, as in InterFaceGAN (Shen, Gu,
+            Tang & Zhou, CVPR 2020).
+        share: Share of the scores at each end, for logistic (default 0.1) and svm (default 0.02).
+        middle: Scores that split the two sides, (factor,). NaN, or None: the median.
+        held_out: Share of the rows that are held out.
+        names: Names of the attributes, for error messages.
+        seed: Seed of the split and of the methods.
 
-    Errors: `InputError` for fewer codes than dimensions that they vary in, and for an attribute that is constant over them.
+    Returns:
+        The boundaries and their accuracies.
+
+    Raises:
+        InputError: When there are too few codes for the dimensions in which they vary, an attribute is
+            constant, or an argument is out of range.
     """
     c, y = _checked(codes, scores, names)
     if method not in ("least-squares", *SHARES):
-        raise InputError(f"method = {method!r}: least-squares, logistic or svm")
+        raise InputError(f"method = {method!r}: there is no such method. Use least-squares, logistic or svm.")
     if share is not None and (method not in SHARES or not 0 < share <= 0.5):
         raise InputError(
-            f"share = {share}: of the scores at each end, above 0 to 0.5, of methods logistic and svm"
+            f"share = {share}: methods logistic and svm need a share of the scores above 0, up to 0.5. Change it, or leave it out."
         )
     if not 0 < held_out < 1:
-        raise InputError(f"held_out = {held_out}: a share of the rows, between 0 and 1")
+        raise InputError(
+            f"held_out = {held_out}: this is not a share of the rows. Use a number between 0 and 1."
+        )
     order = np.random.default_rng(seed).permutation(len(c))
     judges, fitted = np.split(order, [max(2, round(held_out * len(c)))])
     space = Whitened(c[fitted])
     mean, axes = space.mean, space.axes
     if len(axes) == 0:
-        raise InputError("all codes are the same")
+        raise InputError("codes: all codes are equal. Use different codes.")
     if len(fitted) <= len(axes) + 1:
         raise InputError(
-            f"{len(c)} codes, of which {len(fitted)} are fitted to, are too few: they are of {codes[0].size} numbers and vary in "
-            f"{len(axes)} dimensions at least; draw more"
+            f"{len(c)} codes ({len(fitted)} without the held-out ones) are too few: they have {codes[0].size} numbers and vary "
+            f"in at least {len(axes)} dimensions. Use more codes."
         )
     inside = (c - mean) @ axes.T
     split = np.median(y, axis=0)
     most = y.max(0)
     for k in range(y.shape[1]):
-        if split[k] == most[k]:  # of more than half: these are above, and all others are not
+        if split[k] == most[k]:  # more than half have the greatest score: only they lie above the split
             split[k] = y[y[:, k] < most[k], k].max()
     if middle is not None:
         split = np.where(np.isnan(middle), split, middle)
@@ -116,19 +135,19 @@ def boundaries(
 def _checked(
     codes: np.ndarray, scores: np.ndarray, names: Sequence[str] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both in float64, codes flattened."""
+    """Return flattened codes and scores in float64."""
     c = np.asarray(codes, dtype=np.float64).reshape(len(codes), -1)
     y = np.asarray(scores, dtype=np.float64)
     if y.ndim != 2 or len(y) != len(c):
-        raise InputError(f"scores of shape {y.shape} of {len(c)} codes: (row, factor) is needed")
+        raise InputError(f"scores: shape {y.shape} for {len(c)} codes. Use the shape (row, factor).")
     if len(c) < 4:
-        raise InputError(f"{len(c)} codes: 4 are needed at least, and more than they have dimensions")
+        raise InputError(f"{len(c)} codes are too few. Use at least 4, and more than they have dimensions.")
     if not (np.isfinite(c).all() and np.isfinite(y).all()):
-        raise InputError("codes and scores must be finite numbers")
+        raise InputError("codes, scores: some values are not finite. Remove these rows.")
     for k in np.flatnonzero(np.ptp(y, axis=0) == 0):
         name = repr(names[int(k)]) if len(names) else k
         raise InputError(
-            f"attribute {name} is {y[0, k]:.4g} of every draw: there is no way along which it changes"
+            f"attribute {name}: it is {y[0, k]:.4g} for every sample, and no direction changes it. Leave it out of the scores."
         )
     return c, y
 
@@ -136,7 +155,7 @@ def _checked(
 def _boundary(
     c: np.ndarray, y: np.ndarray, split: float, method: Method, share: float, seed: int
 ) -> tuple[np.ndarray, float]:
-    """Unit normal and offset, in which as many codes lie above as scores above the split."""
+    """Return the unit normal, and the offset with as many codes above it as scores above the split."""
     normal = _normal(c, y, method, share, seed)
     normal = normal / np.linalg.norm(normal)
     return normal, float(np.quantile(c @ normal, (y <= split).mean()))
@@ -158,7 +177,7 @@ def _normal(c: np.ndarray, y: np.ndarray, method: Method, share: float, seed: in
 def _judged(
     said: np.ndarray, y: np.ndarray, split: float, line: np.ndarray
 ) -> tuple[float, float, float, float, bool]:
-    """accuracy, accuracy_extremes, accuracy_middle, r2, chance, of codes that are held out."""
+    """Return accuracy, accuracy_extremes, accuracy_middle, r2 and chance of held-out codes."""
     known, order, count = y > split, np.argsort(y, kind="stable"), max(1, round(EXTREMES * len(y)))
     ends, between = np.r_[order[:count], order[-count:]], order[count:-count]
     accuracy, error = _balanced(said, known)
@@ -173,7 +192,10 @@ def _judged(
 
 
 def _balanced(said: np.ndarray, known: np.ndarray) -> tuple[float, float]:
-    """The mean of the shares of either side that are told right, and the deviation of that by chance; NaN of one side alone."""
+    """Return the mean of the accuracies of both sides, and its standard deviation by chance.
+
+    Both are NaN if there is only one side.
+    """
     sides = [said[known == side] == side for side in (False, True)]
     if not all(map(len, sides)):
         return np.nan, np.nan

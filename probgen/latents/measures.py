@@ -1,4 +1,4 @@
-"""How a space of codes is laid out, as seen through what is made of them: functions of arrays and of callables."""
+"""Measures of a latent space, from codes, attributes and decoded data: functions of arrays and of callables."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sklearn.linear_model import LassoCV, LogisticRegression
 
 from probgen.errors import InputError
 
-STEP = 1e-2  # of the way, over which a path is measured
-KEPT = 0.5  # of the rows, those that are surest of an attribute
-TOLD = 0.01  # false-alarm rate of "a factor is told", over all factors together
-LEAST = 20  # codes that are fitted to and judged on
-BINS = 20  # of equal counts, of a number whose information is wanted
+STEP = 1e-2  # length of a step, as a share of a path
+KEPT = 0.5  # share of the rows, furthest from the median of an attribute
+TOLD = 0.01  # false-alarm rate of "a factor is predicted", over all factors
+LEAST = 20  # fewest codes, fitted and tested together
+BINS = 20  # bins of equal counts, for mutual information
 
 
 def path_length(
@@ -28,14 +28,27 @@ def path_length(
     spherical: bool = False,
     seed: int = 0,
 ) -> float:
-    """Perceptual path length: E |f(g(c(t))) - f(g(c(t + e)))|^2 / e^2, t uniform in 0 .. 1 (Karras et al. 2019, section 4.1).
+    """Return the perceptual path length (Karras et al. 2019, section 4.1).
 
-    seen       f(g(.)): features of what is made of codes, (row, code) -> (row, feature)
-    a, b       ends of paths: (row, code)
-    spherical  paths along great circles, of norm sqrt(code), as for normal z; straight lines if not
+        E |f(g(c(t))) - f(g(c(t + e)))|^2 / e^2,   t uniform in 0 .. 1
+
+    Args:
+        seen: f(g(.)): features of data decoded from codes, (row, code) -> (row, feature).
+        a: Starts of paths, (row, code).
+        b: Ends of paths, (row, code).
+        spherical: True: paths along great circles of norm sqrt(code), for normal z. False: straight lines.
+        seed: Seed of t.
+
+    Returns:
+        The path length, in squared units of the features.
+
+    Raises:
+        InputError: When spherical paths are requested for codes of one dimension.
     """
     if spherical and a.shape[1] < 2:
-        raise InputError("codes of one dimension lie on no circle: take straight paths")
+        raise InputError(
+            "spherical = True: codes of one dimension have no great circles. Use spherical = False."
+        )
     t = np.random.default_rng(seed).random((len(a), 1)) * (1 - STEP)
     way = _great_circle if spherical else _line
     steps = seen(way(a, b, t)) - seen(way(a, b, t + STEP))
@@ -43,12 +56,19 @@ def path_length(
 
 
 def separability(codes: np.ndarray, attributes: np.ndarray, *, seed: int = 0) -> float:
-    """2^(sum of H(Y | what a hyperplane says)), in bits: 1 where hyperplanes tell all attributes (Karras et al. 2019, section 4.2).
+    """Return the linear separability of attributes (Karras et al. 2019, section 4.2).
 
-    Of each attribute the half of the rows that is furthest from its median is kept. Hyperplanes are fitted to one half of these and judged
-    on the other, where the paper judges them on rows that they were fitted to.
+    It is 2^(sum of H(Y | side of a hyperplane)), with entropies in bits, and 1 if hyperplanes separate all
+    attributes. For each attribute, the half of the rows furthest from its median is used. Hyperplanes are
+    fitted to one half of these rows and tested on the other; the paper tests on the fitted rows.
 
-    codes (row, code), attributes (row, attribute)
+    Args:
+        codes: Codes, (row, code).
+        attributes: Attributes, (row, attribute).
+        seed: Seed of the split.
+
+    Returns:
+        The separability, at least 1.
     """
     scaled = (codes - codes.mean(0)) / np.maximum(codes.std(0), 1e-12)
     bits = 0.0
@@ -58,7 +78,7 @@ def separability(codes: np.ndarray, attributes: np.ndarray, *, seed: int = 0) ->
         order = np.random.default_rng(seed).permutation(sure)
         y, c, half = distance[order] > 0, scaled[order], len(order) // 2
         if len(set(y[:half])) < 2:
-            continue  # all on one side: there is nothing to tell
+            continue  # all rows are on one side: the entropy is 0
         said = LogisticRegression(C=0.1, max_iter=300).fit(c[:half], y[:half]).predict(c[half:])
         for side in (False, True):
             at = said == side
@@ -69,11 +89,12 @@ def separability(codes: np.ndarray, attributes: np.ndarray, *, seed: int = 0) ->
 
 
 class DCI(NamedTuple):
-    """Each from 0 to 1.
+    """Disentanglement, completeness and informativeness, each from 0 to 1.
 
-    disentanglement  whether a dimension of the code goes with one factor alone
-    completeness     whether a factor goes with one dimension alone
-    informativeness  R^2 of factors by a line in the code, of rows that it was not fitted to
+    Attributes:
+        disentanglement: How far each dimension of the code depends on one factor only.
+        completeness: How far each factor depends on one dimension only.
+        informativeness: R^2 of factors by a line in the code, on rows outside the fit.
     """
 
     disentanglement: float
@@ -82,23 +103,32 @@ class DCI(NamedTuple):
 
 
 def dci(codes: np.ndarray, factors: np.ndarray, *, seed: int = 0) -> DCI:
-    """Disentanglement, completeness, informativeness by weights of the lasso (Eastwood & Williams, ICLR 2018, section 2 and 4.1).
+    """Return disentanglement, completeness and informativeness (Eastwood & Williams, ICLR 2018, sections 2 and 4.1).
 
-    Half of the rows are fitted to, and the other half are predicted. A factor that is not predicted better than chance (1 % over all factors)
-    gets no weights, because the entropy does not depend on the size of weights.
+    The weights are coefficients of the lasso, fitted to one half of the rows; the other half is predicted. A
+    factor that is not predicted better than chance (1 % over all factors) has no weights, because the entropy
+    does not depend on the size of weights.
 
-    codes (row, code), factors (row, factor)
+    Args:
+        codes: Codes, (row, code).
+        factors: Factors, (row, factor).
+        seed: Seed of the split.
+
+    Returns:
+        The three measures.
+
+    Raises:
+        InputError: When there are fewer than 20 codes.
     """
     if len(codes) < LEAST:
-        raise InputError(f"{len(codes)} codes: {LEAST} are needed at least")
+        raise InputError(f"{len(codes)} codes are too few. Use at least {LEAST}.")
     x, y = _standard(codes), _standard(factors)
     a, b = np.array_split(np.random.default_rng(seed).permutation(len(x)), 2)
     R, told = np.zeros((x.shape[1], y.shape[1])), np.zeros(y.shape[1])
     for k in range(y.shape[1]):
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", ConvergenceWarning
-            )  # of the weakest penalties, which are not chosen
+            # the weakest penalties may not converge, and are not chosen
+            warnings.simplefilter("ignore", ConvergenceWarning)
             lasso = LassoCV(cv=3, max_iter=3000, random_state=seed).fit(x[a], y[a, k])
         said = lasso.predict(x[b])
         told[k] = max(0.0, 1 - np.square(y[b, k] - said).mean() / max(y[b, k].var(), 1e-12))
@@ -112,9 +142,18 @@ def dci(codes: np.ndarray, factors: np.ndarray, *, seed: int = 0) -> DCI:
 
 
 def mig(codes: np.ndarray, factors: np.ndarray) -> float:
-    """Mutual information gap (Chen et al., NeurIPS 2018, eq. 6): of each factor the information of the two best dimensions, as a share of H.
+    """Return the mutual information gap (Chen et al., NeurIPS 2018, eq. 6).
 
-    codes (row, code), factors (row, factor); both in 20 bins of equal counts, a factor of fewer values in as many as it has.
+    For each factor it is the gap between the information of the two best dimensions, divided by the entropy H
+    of the factor. Both are put into 20 bins of equal counts; a factor with fewer values has one bin per
+    value.
+
+    Args:
+        codes: Codes, (row, code).
+        factors: Factors, (row, factor).
+
+    Returns:
+        The mean over factors, from 0 to 1.
     """
     parts = [_binned(c) for c in codes.T]
     gaps = []
@@ -126,9 +165,16 @@ def mig(codes: np.ndarray, factors: np.ndarray) -> float:
 
 
 def sap(codes: np.ndarray, factors: np.ndarray) -> float:
-    """Separated attribute predictability (Kumar, Sattigeri & Balakrishnan, ICLR 2018, section 3): the gap of R^2 of the two best dimensions.
+    """Return the separated attribute predictability (Kumar, Sattigeri & Balakrishnan, ICLR 2018, section 3).
 
-    codes (row, code), factors (row, factor)
+    It is the gap between R^2 of the two best dimensions.
+
+    Args:
+        codes: Codes, (row, code).
+        factors: Factors, (row, factor).
+
+    Returns:
+        The mean over factors, from 0 to 1.
     """
     r2 = np.square(_standard(codes).T @ _standard(factors) / len(codes))
     most = np.sort(np.concatenate([r2, np.zeros((1, r2.shape[1]))]), axis=0)
@@ -141,7 +187,7 @@ def _standard(x: np.ndarray) -> np.ndarray:
 
 
 def _peaked(R: np.ndarray) -> np.ndarray:
-    """1 less the entropy of each row as a share of the largest there can be; 0 of a row of zeros: (row,)."""
+    """Return 1 - entropy / greatest possible entropy of each row, 0 for a row of zeros: (row,)."""
     if R.shape[1] == 1:
         return np.asarray((R[:, 0] > 0).astype(float))
     total = R.sum(1, keepdims=True)
@@ -158,7 +204,7 @@ def _binned(x: np.ndarray) -> np.ndarray:
 
 
 def _information(a: np.ndarray, b: np.ndarray) -> float:
-    """Of two variables of whole numbers, in nats."""
+    """Return the mutual information of two variables of whole numbers, in nats."""
     p = np.zeros((a.max() + 1, b.max() + 1))
     np.add.at(p, (a, b), 1 / len(a))
     apart = p.sum(1, keepdims=True) * p.sum(0, keepdims=True)

@@ -1,7 +1,8 @@
-"""Which layer of a generator decides an attribute? Codes are moved in one layer alone, and what is made of them is scored again.
+"""Layers of a generator that decide an attribute: codes are moved in one layer, and decoded data are scored again.
 
-HiGAN (Yang, Shen & Zhou, IJCV 2021, eq. 3) takes the mean of max(change, 0), which noise makes large as well. Here changes are means of pairs
-with their errors, held against random directions whose pairs have the same scores to begin with; where no layer stands out, none is named.
+HiGAN (Yang, Shen & Zhou, IJCV 2021, eq. 3) uses the mean of max(change, 0), which noise also makes large.
+This module uses means of paired changes with their errors, and compares them with random directions for the
+same codes. If no layer stands out, no layer is named.
 """
 
 from __future__ import annotations
@@ -16,21 +17,23 @@ from probgen.errors import InputError
 from probgen.latents.edits import edit
 from probgen.latents.whitening import Whitened
 
-LEVEL = 0.05  # of the tests of an attribute, over all of its layers together
+LEVEL = 0.05  # of the tests of one attribute, over all of its layers
 
 
 @dataclass(frozen=True)
 class Rescored:
-    """Changes of scores in their deviations over the codes.
+    """Changes of scores, in standard deviations of the scores over the codes.
 
-    effect     mean change of each attribute by each direction in each layer alone: (direction, layer, factor)
-    error      its standard error
-    random     the same of random directions: (random, layer, factor)
-    rectified  HiGAN's statistic, the mean of max(change, 0): (direction, layer, factor)
-    p          of a paired t-test of a direction's own attribute, two-sided: (direction, layer)
-    called     whether that stands out: p below 5 % over all layers, and the change above that of every random direction
-               in every layer: (direction, layer)
-    layer      the layer of the largest change where that is called, else -1: (direction,)
+    Attributes:
+        effect: Mean change of each attribute by each direction in each single layer: (direction, layer,
+            factor).
+        error: Standard error of `effect`.
+        random: Mean changes by random directions: (random, layer, factor).
+        rectified: HiGAN's statistic, the mean of max(change, 0): (direction, layer, factor).
+        p: p-value of a two-sided paired t-test of a direction's own attribute: (direction, layer).
+        called: True if the layer stands out: p is below 5 % over all layers, and the change exceeds the
+            change by every random direction in every layer: (direction, layer).
+        layer: The layer of the largest change if it stands out, else -1: (direction,).
     """
 
     effect: np.ndarray
@@ -53,26 +56,35 @@ def rescore(
     names: Sequence[str] = (),
     seed: int = 0,
 ) -> Rescored:
-    """Effects of directions by layer on all attributes, and which layers stand out.
+    """Measure effects of directions on all attributes by layer, and find the layers that stand out.
 
-    seen    scores of what is made of codes: (row, layer, ...) -> (row, factor)
-    codes   draws: (row, layer, ...)
-    moves   of any length, that of attribute k in place k, flattened or not: (factor, layer, ...)
-    by      the length that all moves are brought to, in deviations of codes, and then taken in one layer alone
-    random  directions of the same length. With 39 a false alarm has a rate of 2.5 % at most
-    names   of the attributes, for messages
-    among   codes whose covariance says what is long, more of them than they have dimensions; `codes`, if they are left out
+    Args:
+        seen: Scores of data decoded from codes: (row, layer, ...) -> (row, factor).
+        codes: Sampled codes, (row, layer, ...).
+        moves: Move of attribute k at index k, of any length, flattened or not: (factor, layer, ...).
+        by: Common length of all moves, in deviations of codes. A move then changes one layer at a time.
+        random: Number of random directions of the same length; with 39, the false-alarm rate is at most 2.5
+            %.
+        among: Codes whose covariance defines the length, more than their dimensions; default: `codes`.
+        names: Names of the attributes, for error messages.
+        seed: Seed of the random directions.
 
-    Errors: `InputError` for codes without layers, for a score that is constant over them or not known of one.
+    Returns:
+        Effects, tests and layers.
+
+    Raises:
+        InputError: When codes have no layers, a score is constant or missing, or there are too few codes.
     """
     if codes.ndim < 3:
-        raise InputError("codes have no layers that could be moved alone: (row, layer, style) is needed")
+        raise InputError("codes: they have no layers. Use the shape (row, layer, style).")
     if len(codes) < 2 or random < 1:
-        raise InputError("two codes and one random direction at least")
+        raise InputError(
+            f"{len(codes)} codes, random = {random}: too few. Use at least two codes and one random direction."
+        )
     base = _scores(seen, codes, names)
     deviation = base.std(0)
     if not (deviation > 0).all():
-        raise InputError(f"score {_name(names, deviation > 0)} is the same of every code")
+        raise InputError(f"score {_name(names, deviation > 0)} is the same for every code. Leave it out.")
     layers, space = codes.shape[1], Whitened(codes if among is None else among)
 
     def changes(move: np.ndarray, layer: int) -> np.ndarray:
@@ -81,7 +93,7 @@ def rescore(
 
     lengths = space.lengths(moves)
     if not (lengths > 0).all():
-        raise InputError(f"move {int(np.argmin(lengths > 0))} leaves codes as they are")
+        raise InputError(f"move {int(np.argmin(lengths > 0))} does not change codes. Leave it out.")
     flat = moves.reshape(len(moves), -1) / lengths[:, None]
     found = [[changes(move, layer) for layer in range(layers)] for move in flat]
     each = np.array([[[c.mean(0), c.std(0, ddof=1), np.maximum(c, 0).mean(0)] for c in row] for row in found])
@@ -103,12 +115,12 @@ def _scores(seen: Callable[[np.ndarray], np.ndarray], codes: np.ndarray, names: 
     scores = np.asarray(seen(codes), dtype=np.float64)
     if not np.isfinite(scores).all():
         raise InputError(
-            f"score {_name(names, np.atleast_1d(np.isfinite(scores).all(0)))} is not known of some codes"
+            f"score {_name(names, np.atleast_1d(np.isfinite(scores).all(0)))} is missing for some codes. Leave these codes out."
         )
     return scores
 
 
 def _name(names: Sequence[str], good: np.ndarray) -> str:
-    """Of the first that is not good."""
+    """Return the name of the first attribute that is not good."""
     k = int(np.argmin(good))
     return repr(names[k]) if len(names) else str(k)

@@ -1,4 +1,7 @@
-"""Which way a score goes down, code by code: where what is bad lies between clusters, no hyperplane divides it from what is good."""
+"""The direction at each code in which a score decreases most.
+
+It suits scores whose bad codes lie between clusters of good codes, where no hyperplane separates them.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,19 @@ import numpy as np
 from probgen.errors import InputError
 from probgen.latents.whitening import Whitened
 
-LEADING = 16  # principal components whose products the regression has
-RIDGE = 30.0  # rows that say that all coefficients are 0
+LEADING = 16  # principal components with products in the regression
+RIDGE = 30.0  # penalty, in the weight of this many rows
 
 
 class Slope:
-    """A quadratic regression of scores on codes, in principal components of deviation 1: linear in all, quadratic in the leading 16.
+    """A quadratic regression of scores on codes.
 
-    codes (row, ...), flattened; scores (row,)
+    Codes are whitened: principal components of standard deviation 1. The regression is linear in all of them,
+    and quadratic in the leading 16.
+
+    Args:
+        codes: Codes, (row, ...); they are flattened.
+        scores: Scores, (row,).
     """
 
     def __init__(self, codes: np.ndarray, scores: np.ndarray):
@@ -26,13 +34,28 @@ class Slope:
         self.w = np.linalg.solve(X.T @ X + RIDGE * np.eye(X.shape[1]), X.T @ (scores - self.level))
 
     def predict(self, codes: np.ndarray) -> np.ndarray:
-        """Scores of codes: (row,)."""
+        """Return predicted scores of codes.
+
+        Args:
+            codes: Codes, (row, ...).
+
+        Returns:
+            Scores, (row,).
+        """
         return np.asarray((self._features(self.space.white(codes)) - self.middle) @ self.w + self.level)
 
     def down(self, codes: np.ndarray, held: np.ndarray) -> np.ndarray:
-        """The move of each code along which its score goes down most, of length 1 in deviations of codes, that leaves all held n . c.
+        """Return, for each code, the move that decreases its score most and leaves all fixed n . c unchanged.
 
-        codes (row, *dims), held (factor, code) -> (row, *dims). Errors: `InputError` where what is held leaves nothing.
+        Args:
+            codes: Codes, (row, *dims).
+            held: Normals of the fixed attributes, (factor, code).
+
+        Returns:
+            Moves of length 1 in deviations of codes, (row, *dims); 0 where the slope is 0.
+
+        Raises:
+            InputError: When the fixed attributes leave no direction.
         """
         u = self.space.white(codes)
         k, m = u.shape[1], self.leading
@@ -44,7 +67,9 @@ class Slope:
             _, sizes, span = np.linalg.svd(self.space.normals(held), full_matrices=False)
             span = span[sizes > 1e-9 * sizes[0]]
             if len(span) == k:
-                raise InputError(f"codes vary in {k} dimensions, and what is held leaves none: hold fewer")
+                raise InputError(
+                    f"held: codes vary in {k} dimensions, and the held attributes fix all of them. Hold fewer attributes."
+                )
             g = g - (g @ span.T) @ span
         length = np.linalg.norm(g, axis=1, keepdims=True)
         ways = -np.divide(g, length, out=np.zeros_like(g), where=length > 0)

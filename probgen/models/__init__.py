@@ -1,1 +1,1 @@
-"""The built-in families, one paper a file. They are reached by name, as a stranger's are."""
+"""The built-in families, one paper per file; they are found by name, as third-party families are."""

@@ -1,9 +1,9 @@
-"""What can be told of a row: a small network from x to its attributes, numbers and classes.
+"""A classifier and regressor: a small network that predicts the attributes of a row, numbers and classes.
 
     f = features(x),   a_k ~ Normal(mu_k(f), 1) in deviations of a_k,   or   a_k ~ Categorical(softmax W_k f)
 
-with independent attributes given x, fitted by the mean of -log p(a | x); where an attribute of a row is not known it is left out.
-It gives no likelihood of x and no draws: its score is `attribute (row, factor)`. A classifier is one whose attributes are classes.
+The attributes are independent given x. The fit minimizes the mean of -log p(a | x), without the unknown
+attributes of a row. The family has no likelihood of x and no samples; its score is `attribute (row, factor)`.
 """
 
 from __future__ import annotations
@@ -39,22 +39,26 @@ __all__ = ["Attributes", "Options", "ScoreOptions", "accepts", "build", "fit", "
 accepts = {"attribute"}
 x_dtype = "float64"
 ScoreOptions = NoOptions
-PICTURED = 2000  # rows
+PICTURED = 2000  # rows in a figure
 
 
 class Options(SVIOptions):
     """Options of `attributes`."""
 
     epochs: int = Field(6, ge=1, description="passes over the data")
-    batch_size: int = Field(96, ge=1, description="rows a step")
-    learning_rate: float = Field(2e-3, gt=0, description="of Adam")
-    schedule: Schedule = Field("cosine", description="of the learning rate; cosine and linear go down to 0")
+    batch_size: int = Field(96, ge=1, description="rows per step")
+    learning_rate: float = Field(2e-3, gt=0, description="Adam's learning rate")
+    schedule: Schedule = Field(
+        "cosine", description="schedule of the learning rate; cosine and linear end at 0"
+    )
     channels: tuple[int, ...] = Field(
         (24, 48, 64),
         min_length=1,
-        description="of images: the convolutions, each of which halves them while it can",
+        description="channels of each convolution (images only); a convolution halves the image",
     )
-    hidden: Sizes = Field(128, description="features; of vectors also the units of the layer before them")
+    hidden: Sizes = Field(
+        128, description="number of features; for vectors also the units of the hidden layer"
+    )
 
     @model_validator(mode="after")
     def _one_size(self) -> Options:
@@ -63,20 +67,27 @@ class Options(SVIOptions):
 
 
 class Attributes(Objective):
-    """Features, and what they tell.
+    """A network from x to features, and from features to attributes.
 
-    standard  of x: each number of a vector by itself, all pixels of an image by one deviation
-    units     mean and deviation of each attribute that is a number; 0 and 1 of classes
+    Args:
+        options: The options of the family.
+        event: The event that x is, with its attributes.
+
+    Attributes:
+        standard: Standardization of x: by the deviation of each number of a vector, or of all pixels of an
+            image.
+        units: Mean and deviation of each attribute that is a number; 0 and 1 for classes.
     """
 
     def __init__(self, options: Options, event: Event):
         super().__init__()
         if not event.attributes:
             raise InputError(
-                "the data have nothing to tell of x: give `attribute (row, factor)` with names of factors, or a label"
+                "the data have no attributes. Give `attribute (row, factor)` with the names of the factors, "
+                "or a label."
             )
         if event.support == "token":
-            raise InputError(f"attributes are told of images and of vectors of numbers, not of {event}")
+            raise InputError(f"x is {event}. This family needs images, or vectors of numbers.")
         self.event, self.levels = event, dict(event.attributes)
         self.shape = event.fixed_shape
         features = one_size(options.hidden)
@@ -89,28 +100,57 @@ class Attributes(Objective):
             times = int(math.log2(min(self.image[1:])))
             self.body = Halving(self.image, options.channels[:times], features, "relu")
         else:
-            refuse_unused(options, f"it is of images, not of {event}", "channels")
+            refuse_unused(options, f"it needs images, but x is {event}", "channels")
             self.body = MLP(event.size, (features,), features, "relu")
         self.head = nn.Linear(features, sum(n or 1 for n in self.levels.values()))
         self.units = Standardization((len(self.levels),))
         self.dims = {"units.loc": ("factor",), "units.scale": ("factor",)}
 
     def features(self, x: Tensor) -> Tensor:
-        """(row, *event) -> (row, feature)."""
+        """Return the features of x, differentiable.
+
+        Args:
+            x: The rows, (row, *event).
+
+        Returns:
+            Features, (row, feature).
+        """
         y = self.standard(x, self.head.weight.dtype)
         f: Tensor = self.body(y if self.image is None else y.reshape(len(y), *self.image))
         return f.relu()
 
     def outputs(self, features: Tensor) -> list[Tensor]:
-        """Of each attribute: its mean in deviations (row, 1), or log odds of its classes (row, class)."""
+        """Return the outputs for each attribute.
+
+        Args:
+            features: Features, (row, feature).
+
+        Returns:
+            For a number its standardized mean (row, 1), for classes their logits (row, class).
+        """
         return list(self.head(features).split([n or 1 for n in self.levels.values()], 1))
 
     def loss(
         self, x: Tensor, *, n: int, attribute: Tensor | None = None, **given: Tensor
     ) -> dict[str, Tensor]:
-        """-log p(a | x) of what is known, up to a constant: half squared errors, and cross entropies."""
+        """Return the mean of -log p(a | x) over rows, up to a constant, in nats.
+
+        It is the sum of half squared errors and cross entropies over the known attributes.
+
+        Args:
+            x: The rows, (row, *event).
+            n: Number of rows.
+            attribute: Attributes, (row, factor), NaN if unknown.
+            **given: Nothing.
+
+        Returns:
+            `loss`.
+
+        Raises:
+            InputError: When the rows have no attributes.
+        """
         if attribute is None:
-            raise InputError("these rows have no attributes, which the model is to be judged by")
+            raise InputError("the rows have no attributes, which the loss needs. Give rows with attributes.")
         total = self.head.weight.new_zeros(())
         standard = self.units(attribute, total.dtype)
         for k, (out, levels) in enumerate(
@@ -128,7 +168,14 @@ class Attributes(Objective):
         return {"loss": total}
 
     def tell(self, features: Tensor) -> Tensor:
-        """Means of numbers in their units, and the most likely classes: (row, factor), float64."""
+        """Return the predicted attributes.
+
+        Args:
+            features: Features, (row, feature).
+
+        Returns:
+            Means of numbers in their units, and the most likely classes, (row, factor), float64.
+        """
         parts = [
             out.argmax(1).to(out.dtype) if levels else out[:, 0]
             for out, levels in zip(self.outputs(features), self.levels.values(), strict=True)
@@ -136,7 +183,14 @@ class Attributes(Objective):
         return self.units.inverse(torch.stack(parts, 1))
 
     def log_probs(self, features: Tensor) -> Tensor:
-        """log p of each class of each attribute that is one, side by side: (row, class)."""
+        """Return the log-probabilities of the classes of all attributes with classes, concatenated.
+
+        Args:
+            features: Features, (row, feature).
+
+        Returns:
+            Log-probabilities, (row, class), in nats.
+        """
         parts = [
             out.log_softmax(1)
             for out, n in zip(self.outputs(features), self.levels.values(), strict=True)
@@ -146,24 +200,49 @@ class Attributes(Objective):
 
 
 def build(options: Options, event: Event) -> Attributes:
-    """The module in its initial state."""
+    """Return the module in its initial state.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is, with its attributes.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: When the data have no attributes, or x is neither images nor vectors of numbers.
+    """
     return Attributes(options, event)
 
 
 @hookimpl
 def fit(module: Attributes, data: Rows, options: Options, run: Run) -> dict[str, xr.Dataset] | None:
-    """Learn the scales of x and of attributes, then the network; how well it tells validation rows is kept as `held_out`."""
+    """Learn the scales of x and of the attributes, then fit the network.
+
+    Args:
+        module: The module.
+        data: The rows of the fit.
+        options: The options of the family.
+        run: The run of the fit.
+
+    Returns:
+        With validation rows, their accuracies and R^2 as the group `held_out`.
+
+    Raises:
+        InputError: When an attribute is unknown in every row, or has too large values.
+    """
     moments = data.moments()
     module.standard.learn(moments.mean, moments.scale if module.image is None else moments.shared_scale)
     numbers = torch.tensor([not n for n in module.levels.values()])
     seen = Moments.of(_known(data))
     unknown = [name for name, n in zip(module.levels, seen.n, strict=True) if not n]
     if unknown:
-        raise InputError(f"attribute {unknown[0]!r} is not known of any row: leave it out")
+        raise InputError(f"attribute {unknown[0]!r}: no row has a value. Leave the attribute out.")
     for name, mean, variance in zip(module.levels, seen.mean, seen.variance, strict=True):
         if not torch.isfinite(mean + variance):
             raise InputError(
-                f"attribute {name!r}: its values are too large for a mean and a deviation; take another unit"
+                f"attribute {name!r}: its values are too large to compute a mean and a deviation. Use a "
+                "larger unit."
             )
     module.units.learn(torch.where(numbers, seen.mean, 0.0), torch.where(numbers, seen.scale, 1.0))
     svi(module, data, run, Training.of(options))
@@ -181,7 +260,16 @@ def _known(data: Rows) -> Iterator[tuple[Tensor, Tensor]]:
 
 @torch.no_grad()
 def held_out(module: Attributes, data: Rows) -> xr.Dataset:
-    """`r2_NAME` of numbers, 1 less the squared error as a share of the variance; `accuracy_NAME` of classes."""
+    """Return the quality of the predictions on held-out rows.
+
+    Args:
+        module: The module.
+        data: Held-out rows.
+
+    Returns:
+        `r2_NAME` of each number (1 - squared error / variance), and `accuracy_NAME` of each attribute with
+        classes.
+    """
     module.eval()
     pairs = [
         (chunk["attribute"].cpu(), module.tell(module.features(chunk["x"])).cpu())
@@ -197,7 +285,16 @@ def held_out(module: Attributes, data: Rows) -> xr.Dataset:
 
 
 def agreement(known: np.ndarray, told: np.ndarray, levels: int) -> float:
-    """Of an attribute (row,) each: R^2 of a number, the share of rows told right of a class; where it is known."""
+    """Return the agreement of predictions with known values of one attribute.
+
+    Args:
+        known: The values, (row,), NaN if unknown.
+        told: The predictions, (row,).
+        levels: Number of classes, or 0 for a number.
+
+    Returns:
+        R^2 of a number, or accuracy of classes, over the known values; NaN if there are none.
+    """
     there = np.isfinite(known)
     known, told = known[there], told[there]
     if not len(known):
@@ -210,11 +307,20 @@ def agreement(known: np.ndarray, told: np.ndarray, levels: int) -> float:
 
 @hookimpl
 def score(fitted: Fitted, data: dict[str, Tensor]) -> xr.Dataset:
-    """`attribute (row, factor)`: means of numbers, most likely classes; `class_log_prob (row, class)` where there are classes."""
+    """Return the predicted attributes.
+
+    Args:
+        fitted: The fitted family.
+        data: Rows by name, with `x`.
+
+    Returns:
+        `attribute (row, factor)`: means of numbers, and most likely classes. If an attribute has classes,
+        also `class_log_prob (row, class)`, in nats.
+    """
     module = _module(fitted)
     features = module.features(data["x"])
     levels = list(module.levels.values())
-    attrs = {"long_name": "what is told of x", "levels": levels}
+    attrs = {"long_name": "predicted attributes of x", "levels": levels}
     found = xr.Dataset(
         {"attribute": (("row", "factor"), module.tell(features).cpu().numpy(), attrs)},
         {"factor": list(module.levels)},
@@ -227,7 +333,16 @@ def score(fitted: Fitted, data: dict[str, Tensor]) -> xr.Dataset:
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> Mapping[str, Figure]:
-    """`told`: of each attribute what is told against what is known, of rows of the fit."""
+    """Return the figure `told`: predicted against known attributes.
+
+    Args:
+        fitted: The fitted family.
+        data: Rows with attributes.
+        **again: Further arguments of the interface; unused.
+
+    Returns:
+        Figures by name.
+    """
     if "attribute" not in data:
         return {}
     module, rows = _module(fitted), evenly(data, PICTURED)

@@ -1,9 +1,12 @@
-"""The autoencoder (Rumelhart, Hinton & Williams 1986; denoising: Vincent, Larochelle, Bengio & Manzagol, ICML 2008).
+"""The autoencoder (Rumelhart, Hinton & Williams 1986), optionally denoising.
 
-    z = E(x),    x ~ p(x | z),    fitted by log p(x | z = E(x)),
+Denoising autoencoders: Vincent, Larochelle, Bengio & Manzagol, ICML 2008.
 
-which is a reconstruction and not a likelihood: nothing keeps z from holding all of x. There is no p(z) either. For drawing,
-one is made after the fit, the Gaussian of the codes of the rows (Ghosh, Sajjadi, Vergari, Black & Schoelkopf, ICLR 2020).
+    z = E(x),    x ~ p(x | z),    fitted by maximizing log p(x | z = E(x))
+
+This is a reconstruction, not a likelihood: z may contain all of x. The model has no p(z) either. For
+sampling, the fit ends with a Gaussian over the codes of the rows (Ghosh, Sajjadi, Vergari, Black &
+Schoelkopf, ICLR 2020).
 """
 
 from __future__ import annotations
@@ -32,20 +35,27 @@ class AutoencoderOptions(CodeOptions):
         0.0,
         ge=0,
         lt=1,
-        description="share of the dimensions of x that is hidden from the encoder while training",
+        description="share of the dimensions of x that are hidden from the encoder while training",
     )
 
 
 class MeanFirstOptions(MeanOptions):
-    """How codes are decoded; the model is of codes, so its draws have no noise unless that is asked for."""
+    """Options of sampling; by default x has no noise, because the model is a distribution over codes."""
 
     mean: bool = Field(
-        True, description="x is the mean of p(x | z), not a draw from it", json_schema_extra=only(x="nothing")
+        True,
+        description="return the mean of p(x | z) instead of a sample",
+        json_schema_extra=only(x="nothing"),
     )
 
 
 class Autoencoder(CodePair):
-    """A deterministic code, and its reconstruction."""
+    """An autoencoder: a deterministic code of x, and a reconstruction from it; no likelihood.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is.
+    """
 
     Options = AutoencoderOptions
     SampleOptions = MeanFirstOptions
@@ -63,20 +73,28 @@ class Autoencoder(CodePair):
         self.dims = {"code_mean": ("latent",), "code_factor": ("latent", "latent_")}
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Tensor) -> Tensor:
-        """z ~ the Gaussian of the codes, x ~ p(x | z)."""
+        """Sample z from the Gaussian of the codes, and x ~ p(x | z)."""
         with self.rows(n):
             p = dist.MultivariateNormal(self.code_mean, scale_tril=self.code_factor)
             z = pyro.sample("z", p)
             return pyro.sample("x", self.likelihood(z, **given), obs=x)
 
     def guide(self, x: Tensor | None = None, *, n: int, **given: Tensor) -> Tensor:
-        """z = E(x)."""
+        """Set z = E(x)."""
         assert x is not None
         with self.rows(n):
             return pyro.sample("z", dist.Delta(self.encode(x, **given), event_dim=1))
 
     def encode(self, x: Tensor, **given: Tensor) -> Tensor:
-        """E(x): (row, latent)."""
+        """Return the codes of x, with random corruption while training.
+
+        Args:
+            x: The rows, (row, *event).
+            **given: The conditions by name.
+
+        Returns:
+            Codes, (row, latent).
+        """
         seen = (
             torch.rand(x.shape, device=x.device) >= self.options.corruption
             if self.training and self.options.corruption
@@ -85,37 +103,66 @@ class Autoencoder(CodePair):
         return self.encoder(x, self.context(given), seen)
 
     def encoded(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
-        """E(x)."""
+        """Return E(x), as `z`."""
         return {"z": self.encode(x, **given)}
 
     def likelihood(self, z: Tensor, **given: Tensor) -> Any:
-        """p(x | z): batch shape (row,)."""
+        """Return p(x | z).
+
+        Args:
+            z: Codes, (row, latent).
+            **given: The conditions by name.
+
+        Returns:
+            A distribution with batch shape (row,).
+        """
         return joint(self.site, self.decoder(z, self.context(given)), len(self.shape))
 
     def reconstruction(self, x: Tensor, **given: Tensor) -> Tensor:
-        """log p(x | z = E(x)): (row,), in nats."""
+        """Return the reconstruction log p(x | z = E(x)).
+
+        Args:
+            x: The rows, (row, *event).
+            **given: The conditions by name.
+
+        Returns:
+            Log-probabilities, (row,), in nats.
+        """
         return self.likelihood(self.encode(x, **given), **given).log_prob(x)
 
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
-        """The negative reconstruction."""
+        """Return the mean negative reconstruction, in nats per row."""
         return {"loss": -self.reconstruction(x, **given).mean()}
 
     def assess(self, x: Tensor, options: Any, **given: Tensor) -> xr.Dataset:
-        """`reconstruction`: no likelihood, and comparable with none."""
+        """Return the `reconstruction` of each row, in nats; it is not comparable with a likelihood."""
         attrs = {"units": "nat", "measure": self.measure, "long_name": "log p(x | z = E(x))"}
         return xr.Dataset({"reconstruction": ("row", self.reconstruction(x, **given).cpu().numpy(), attrs)})
 
     def told(self, at: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """z and the conditions."""
+        """Return z and the context of the conditions."""
         return at["z"], self.context(at)
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Any) -> dict[str, Tensor]:
-        """The code of x, with x as it is. Errors: `NotOffered` where x is known in part."""
+        """Return x unchanged and its code, for complete rows.
+
+        Args:
+            x: The rows, (row, *event).
+            observed: The observed values, (row, *event).
+            options: Options of sampling.
+            **given: The conditions by name.
+
+        Returns:
+            `x` and `z`.
+
+        Raises:
+            NotOffered: When x has missing values.
+        """
         drawn = super().complete(x, observed, DecodeOptions.model_validate({"particles": 1}), **given)
         return {"x": drawn["x"], "z": drawn["z"]}
 
     def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset] | None:
-        """Maximize the reconstruction, then take the Gaussian of the codes."""
+        """Maximize the reconstruction, then set the Gaussian to the moments of the codes."""
         self.standardize(data)
         super().learn(data, run)
         self.eval()

@@ -1,16 +1,18 @@
-"""A Bayesian mixture of Gaussians: its parameters are drawn too (Gelman et al. 2013, chapter 22).
+"""A Bayesian mixture of Gaussians, with a posterior over its parameters (Gelman et al. 2013, chapter 22).
 
     pi ~ Dirichlet(alpha),    z ~ Categorical(pi),    x ~ Normal(mu_z, Sigma_z)
 
-with one of two priors, on data of mean 0 and variance 1:
+with one of two priors, for data of mean 0 and variance 1:
 
     niw   Lambda_k ~ Wishart(D + 2, (psi I)^-1),  Sigma_k = Lambda_k^-1,  mu_k ~ Normal(0, Sigma_k / kappa)
-    lkj   Sigma_k = diag(s_k) R_k R_k' diag(s_k),  R_k R_k' ~ LKJ(eta),  s_k ~ LogNormal(log sqrt(psi), 1),  mu_k ~ Normal(0, 2)
+    lkj   Sigma_k = diag(s_k) R_k R_k' diag(s_k),  R_k R_k' ~ LKJ(eta),
+          s_k ~ LogNormal(log sqrt(psi), 1),  mu_k ~ Normal(0, 2)
 
-where psi = K^(-2/D), the share of the variance that K components leave each other (Fraley & Raftery 2007). The Wishart
-matrix is drawn by Bartlett's decomposition, as reals. z is summed out. The posterior of the parameters is drawn by NUTS
-(Hoffman & Gelman 2014), or approximated by a Gaussian over their unconstrained form (Kucukelbir et al. 2017) and drawn
-from that. The file of the fit holds ArviZ's groups.
+where psi = K^(-2/D) is the share of the total variance that is left within each of K components (Fraley &
+Raftery 2007). The Wishart matrix is sampled as real numbers by Bartlett's decomposition. z is summed out.
+NUTS samples the posterior of the parameters (Hoffman & Gelman 2014). With svi, a Gaussian over their
+unconstrained form approximates the posterior (Kucukelbir et al. 2017), and is sampled. The file of the fit
+holds the groups of ArviZ.
 """
 
 from __future__ import annotations
@@ -46,46 +48,67 @@ from probgen.pair import Pair
 class BayesianMixtureOptions(Options):
     """Options of `bayesian-mixture`."""
 
-    components: int = Field(2, ge=1, le=1000, description="Gaussians")
-    prior: Literal["niw", "lkj"] = Field("niw", description="of means and covariances")
-    alpha: float = Field(1.0, gt=0, description="concentration of the weights")
+    components: int = Field(2, ge=1, le=1000, description="number of Gaussians")
+    prior: Literal["niw", "lkj"] = Field(
+        "niw",
+        description="prior of means and covariances: normal-inverse-Wishart (niw), or LKJ correlations (lkj)",
+    )
+    alpha: float = Field(1.0, gt=0, description="concentration of the Dirichlet prior of the mixture weights")
     kappa: float = Field(
         0.1,
         gt=0,
-        description="niw: rows that the prior of a mean is worth",
+        description="strength of the prior of a mean, as a number of rows (niw only)",
         json_schema_extra=only(prior="niw"),
     )
     eta: float = Field(
         1.0,
         gt=0,
-        description="lkj: 1 is uniform over correlations, more is nearer to 0",
+        description="concentration of the LKJ prior: 1 is uniform, more favors small correlations (lkj only)",
         json_schema_extra=only(prior="lkj"),
     )
-    method: Literal["nuts", "svi"] = Field("nuts", description="how the posterior is found")
-    draws: int = Field(500, ge=4, description="of the posterior, in each chain")
-    chains: int = Field(4, ge=1, description="nuts: independent runs", json_schema_extra=only(method="nuts"))
+    method: Literal["nuts", "svi"] = Field(
+        "nuts", description="inference of the posterior: NUTS samples it, SVI approximates it by a Gaussian"
+    )
+    draws: int = Field(500, ge=4, description="posterior draws per chain")
+    chains: int = Field(
+        4, ge=1, description="number of independent chains (NUTS only)", json_schema_extra=only(method="nuts")
+    )
     warm_up: int = Field(
         300,
         ge=10,
-        description="nuts: draws in which step size and mass matrix are found",
+        description="warm-up steps of each chain, which adapt step size and mass matrix (NUTS only)",
         json_schema_extra=only(method="nuts"),
     )
     depth: int = Field(
         8,
         ge=1,
-        description="nuts: a draw takes at most 2^depth leapfrog steps",
+        description="tree depth: a draw takes at most 2^depth leapfrog steps (NUTS only)",
         json_schema_extra=only(method="nuts"),
     )
-    steps: int = Field(2000, ge=1, description="svi: steps", json_schema_extra=only(method="svi"))
-    batch_size: int = Field(1024, ge=1, description="svi: rows a step", json_schema_extra=only(method="svi"))
-    learning_rate: float = Field(0.02, gt=0, description="svi: of Adam", json_schema_extra=only(method="svi"))
+    steps: int = Field(
+        2000,
+        ge=1,
+        description="number of optimization steps (SVI only)",
+        json_schema_extra=only(method="svi"),
+    )
+    batch_size: int = Field(
+        1024, ge=1, description="rows per step (SVI only)", json_schema_extra=only(method="svi")
+    )
+    learning_rate: float = Field(
+        0.02, gt=0, description="Adam's learning rate (SVI only)", json_schema_extra=only(method="svi")
+    )
     schedule: Literal["constant", "cosine", "linear"] = Field(
-        "cosine", description="svi: of the learning rate", json_schema_extra=only(method="svi")
+        "cosine", description="schedule of the learning rate (SVI only)", json_schema_extra=only(method="svi")
     )
 
 
 class BayesianMixture(Pair):
-    """Posterior draws of the parameters of a mixture of Gaussians."""
+    """A Bayesian mixture of Gaussians: posterior draws of its parameters, by NUTS or SVI.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is.
+    """
 
     Options = BayesianMixtureOptions
     SampleOptions = NoOptions
@@ -105,13 +128,13 @@ class BayesianMixture(Pair):
         self.N = 1
         K, D = options.components, math.prod(event.fixed_shape)
         self.psi = K ** (-2 / D)
-        with torch.device("cpu"):  # the program is run once, also where a module of shapes alone is asked for
+        with torch.device("cpu"):  # the model runs once, also on the meta device, where only shapes exist
             self.register_buffer("loc", torch.zeros(D))
             self.register_buffer("scale", torch.ones(D))
             self.space = Unconstrained(self.model, {"x": torch.zeros(1, D), "n": 1})
         P, chains = self.space.size, options.chains if options.method == "nuts" else 1
-        self.register_buffer("draws", torch.zeros(chains, options.draws, P))  # of u
-        # what these u are: pi, mu, and the lower factor of Sigma, in units of the data
+        self.register_buffer("draws", torch.zeros(chains, options.draws, P))  # unconstrained parameters u
+        # the same draws as pi, mu and the lower factor of Sigma, in units of the data
         self.register_buffer("pi", torch.full((chains, options.draws, K), 1 / K))
         self.register_buffer("mu", torch.zeros(chains, options.draws, K, D))
         self.register_buffer("L", torch.eye(D).expand(chains, options.draws, K, D, D).clone())
@@ -126,13 +149,13 @@ class BayesianMixture(Pair):
         }
         if options.method == "svi":
             self.q_mean = nn.Parameter(torch.zeros(P))
-            self.q_factor = nn.Parameter(torch.zeros(P, P))  # lower; its diagonal as logarithms
+            self.q_factor = nn.Parameter(torch.zeros(P, P))  # lower triangular, its diagonal as logarithms
             self.dims |= {"q_mean": ("parameter",), "q_factor": ("parameter", "parameter_")}
 
-    # the model, of standardized x
+    # the model of standardized x
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
-        """pi, mu, Sigma ~ p, x ~ sum_k pi_k Normal(mu_k, Sigma_k)."""
+        """Sample pi, mu and Sigma from the prior, and x ~ sum_k pi_k Normal(mu_k, Sigma_k)."""
         options, K = self.options, self.options.components
         pi = pyro.sample("pi", dist.Dirichlet(self.loc.new_full((K,), options.alpha)))
         L = self._niw() if options.prior == "niw" else self._lkj()
@@ -147,7 +170,7 @@ class BayesianMixture(Pair):
             return pyro.sample("x", _mixture(pi, mu, L), obs=x)
 
     def _niw(self) -> Tensor:
-        """The lower factor of Sigma, which is psi (A A')^-1 with A lower: A_ii^2 ~ Chi2, A_ij ~ Normal(0, 1)."""
+        """Sample the lower factor of Sigma = psi (A A')^-1, A lower: A_ii^2 ~ Chi2, A_ij ~ Normal(0, 1)."""
         K, D = self.options.components, len(self.loc)
         df = (D + 2 - torch.arange(D, dtype=self.loc.dtype, device=self.loc.device)).expand(K, D)
         A = torch.diag_embed(pyro.sample("a", dist.Chi2(df).to_event(2)).sqrt())
@@ -161,7 +184,7 @@ class BayesianMixture(Pair):
         return math.sqrt(self.psi) * torch.linalg.cholesky(torch.cholesky_inverse(A))
 
     def _lkj(self) -> Tensor:
-        """The lower factor of Sigma: scales and a factor of correlations."""
+        """Sample the lower factor of Sigma as scales times a factor of correlations."""
         K, D = self.options.components, len(self.loc)
         middle = self.loc.new_full((K, D), 0.5 * math.log(self.psi))
         s = pyro.sample("s", dist.LogNormal(middle, 1.0).to_event(2))
@@ -173,7 +196,14 @@ class BayesianMixture(Pair):
         return s[..., None] * R
 
     def parameters_of(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """pi (component), mu (component, feature), L (component, feature, feature_) of a draw, in units of the data."""
+        """Return the parameters of a draw in the units of the data.
+
+        Args:
+            u: Unconstrained parameters, (parameter,).
+
+        Returns:
+            pi (component,), mu (component, feature), L (component, feature, feature_).
+        """
         values, _ = self.space.constrain(u)
         with pyro.poutine.condition(data=values):
             L = self._niw() if self.options.prior == "niw" else self._lkj()
@@ -182,7 +212,18 @@ class BayesianMixture(Pair):
     # learning
 
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
-        """The negative ELBO of the Gaussian over u, in nats a row: exact entropy, one draw of u."""
+        """Return the negative ELBO of the Gaussian over u, in nats per row.
+
+        The entropy is exact, and the rest is estimated with one sample of u.
+
+        Args:
+            x: The rows, (row, *event).
+            n: Number of rows.
+            **given: Nothing.
+
+        Returns:
+            `loss`.
+        """
         q = dist.MultivariateNormal(self.q_mean, scale_tril=self._q_factor())
         prior, likelihood = self.space.log_joint(q.rsample(), self._inputs(x))
         return {"loss": -(prior + q.entropy()) / self.N - likelihood / n}
@@ -194,11 +235,14 @@ class BayesianMixture(Pair):
         return {"x": (x.flatten(1).to(self.loc.dtype) - self.loc) / self.scale, "n": len(x)}
 
     def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset]:
-        """Draws of the posterior, and ArviZ's groups. All rows are in memory."""
+        """Sample the posterior, and return the groups of ArviZ; all rows are in memory."""
         options = self.options
         x = torch.cat([chunk["x"].flatten(1) for chunk in data.chunks()]).to(self.loc.dtype)
         if options.components > (distinct := len(torch.unique(x, dim=0))):
-            raise InputError(f"components = {options.components}: more than the {distinct} distinct rows")
+            raise InputError(
+                f"components = {options.components}: the data have only {distinct} distinct rows. Use fewer "
+                "components."
+            )
         seen = data.moments()
         self.loc.copy_(seen.mean)
         self.scale.copy_(seen.scale)
@@ -227,8 +271,17 @@ class BayesianMixture(Pair):
         return self.groups(data, run)
 
     def start(self, x: Tensor, run: Run) -> Tensor:
-        """u at the k-means clusters of x; all chains begin near it, so that their components have one order."""
+        """Return u at the k-means clusters of x.
 
+        All chains start near it, so that their components have the same order.
+
+        Args:
+            x: The rows, (row, feature).
+            run: The run of the fit.
+
+        Returns:
+            Unconstrained parameters, (parameter,).
+        """
         K, D = self.options.components, x.shape[1]
         x = ((x - self.loc) / self.scale).cpu()
         labels = torch.from_numpy(
@@ -250,7 +303,10 @@ class BayesianMixture(Pair):
         return self.space.unconstrain({name: value.to(self.loc) for name, value in values.items()})
 
     def _nuts(self, start: Tensor, inputs: dict[str, Any], run: Run, chain: int) -> Tensor:
-        """A chain: (draw, parameter). Its warm-up is a stage of one step, since what a kernel learns in it is not told."""
+        """Return the draws of one chain: (draw, parameter).
+
+        The warm-up is a stage of one step, because the state of a kernel during its warm-up cannot be stored.
+        """
 
         def potential(u: dict[str, Tensor]) -> Tensor:
             prior, likelihood = self.space.log_joint(u["u"], inputs)
@@ -282,7 +338,7 @@ class BayesianMixture(Pair):
         kernel.mass_matrix_adapter.inverse_mass_matrix = {("u",): found.mass}
 
         def draw(t: int) -> dict[str, float]:
-            kernel.clear_cache()  # of the draw before, which a fit that goes on does not have
+            kernel.clear_cache()  # a resumed fit has no cache of the previous draw
             found.u = kernel.sample({"u": found.u})["u"].detach()
             found.draws[t] = found.u
             return {"log_joint": -float(potential({"u": found.u}))}
@@ -292,7 +348,15 @@ class BayesianMixture(Pair):
 
     @torch.no_grad()
     def groups(self, data: Rows, run: Run) -> dict[str, xr.Dataset]:
-        """posterior, log_likelihood, posterior_predictive and observed_data as ArviZ names them, and how far to trust them."""
+        """Return the results as groups with the names of ArviZ, and diagnostics of the chains.
+
+        Args:
+            data: The rows of the fit.
+            run: The run of the fit.
+
+        Returns:
+            `posterior`, `log_likelihood`, `posterior_predictive`, `observed_data` and `diagnostics`.
+        """
         x = torch.cat([chunk["x"].flatten(1) for chunk in data.chunks()]).to(self.loc.dtype)
         density = self.log_prob_of_each(x).unflatten(0, self.draws.shape[:2]).cpu()
         pi, mu, L, x = self.pi.cpu(), self.mu.cpu(), self.L.cpu(), x.cpu()
@@ -329,10 +393,10 @@ class BayesianMixture(Pair):
             "diagnostics": xr.Dataset({name: ((), value) for name, value in trust.items()}),
         }
 
-    # drawing and scoring: of the posterior predictive
+    # sampling and scoring, by the posterior predictive distribution
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
-        """x and z, each of parameters that are a draw of the posterior."""
+        """Sample x and z; each row uses the parameters of a random posterior draw."""
         pi, mu, L = (part.flatten(0, 1) for part in (self.pi, self.mu, self.L))
         i = torch.randint(len(pi), (n,), device=pi.device)
         z = dist.Categorical(probs=pi[i]).sample()
@@ -341,7 +405,14 @@ class BayesianMixture(Pair):
         return {"x": x.reshape(n, *self.event.fixed_shape), "z": z}
 
     def log_prob_of_each(self, x: Tensor) -> Tensor:
-        """log p(x | pi, mu, Sigma) of each posterior draw: (chain x draw, row), for x: (row, feature)."""
+        """Return log p(x | pi, mu, Sigma) of each posterior draw.
+
+        Args:
+            x: The rows, (row, feature).
+
+        Returns:
+            Log-probabilities, (chain x draw, row), in nats.
+        """
         pi, mu, L = (part.flatten(0, 1) for part in (self.pi, self.mu, self.L))
         normals = Normals(mu.flatten(0, 1), L.flatten(0, 1))
         parts = log_joint(normals, (pi / len(pi)).log().flatten(), x)
@@ -349,18 +420,26 @@ class BayesianMixture(Pair):
         return torch.cat(each, 1) + math.log(len(pi))
 
     def assess(self, x: Tensor, options: Any, **given: Any) -> xr.Dataset:
-        """log of the mean over posterior draws of p(x | pi, mu, Sigma), the predictive density.
+        """Return the predictive density: the log of the mean of p(x | pi, mu, Sigma) over posterior draws.
 
-        Its error is that of so many draws. With svi these are of a Gaussian in place of the posterior, and what that makes of the
-        density (nats, in the tails) is not in it: the estimator is `approximate-posterior-...`.
+        The standard error covers the finite number of draws. With svi, it does not cover the error of the
+        Gaussian approximation, which can reach nats in the tails; the estimator is then named
+        `approximate-posterior-...`.
+
+        Args:
+            x: The rows, (row, *event).
+            options: Options of scoring; there are none.
+            **given: Nothing.
+
+        Returns:
+            Scores with the dimension row, in nats.
         """
         each = self.log_prob_of_each(x.flatten(1).to(self.loc.dtype))
         u = self.draws.flatten(0, 1)
         value, error = iwae_with_error(each)
         w = (each - value).exp().reshape(*self.draws.shape[:2], -1)
-        size = (
-            effective_sample_size(w, 0, 1).nan_to_num(len(u)).clamp(1, len(u))
-        )  # draws of a chain resemble each other
+        # draws of a chain are correlated
+        size = effective_sample_size(w, 0, 1).nan_to_num(len(u)).clamp(1, len(u))
         nuts = self.options.method == "nuts"
         scores = log_prob(
             value,
@@ -370,24 +449,24 @@ class BayesianMixture(Pair):
             se=error * (len(u) / size).sqrt(),
         )
         if not nuts:
-            said = "Monte Carlo standard error of the draws; that of the approximated posterior is not in it"
+            said = "Monte Carlo standard error of the draws, without the error of the approximate posterior"
             scores["log_prob_se"].attrs["long_name"] = said
         return scores
 
 
 class _Chain:
-    """Where a chain is, and the draws so far: what a fit that goes on needs."""
+    """The state of a chain and its draws so far, from which a fit can be resumed."""
 
     def __init__(self, u: Tensor, draws: int):
         self.u, self.size, self.mass = u, 1.0, torch.eye(len(u), dtype=u.dtype)
         self.draws = torch.zeros(draws, len(u), dtype=u.dtype)
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it."""
+        """Return the state by name."""
         return {"u": self.u, "size": self.size, "mass": self.mass, "draws": self.draws}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """Restore the state that `state_dict` returned."""
         here = self.u.device
         self.u, self.mass, self.draws = (state[name].to(here) for name in ("u", "mass", "draws"))
         self.size = state["size"]

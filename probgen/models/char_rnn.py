@@ -2,7 +2,7 @@
 
     h_t = tanh(W_hh h_{t-1} + W_xh x_{t-1}),    p(x_t | x_<t) = softmax(W_hy h_t)
 
-or a GRU or an LSTM in the place of the first. x_0 is told as nothing.
+A GRU or an LSTM may replace the first equation. At the first step, the network receives zeros.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from probgen.nn.recurrent import Cell, Recurrent
 
 
 class RecurrentConditioner(nn.Module):
-    """Numbers for each site of a sequence of any length from `layers` layers of `hidden` units."""
+    """A recurrent network as a conditioner of sequences of any length.
+
+    Args:
+        site: The site of one step.
+        hidden: Units of each layer.
+        layers: Number of layers.
+        cell: Kind of cell: "rnn", "gru" or "lstm".
+        context: Number of context numbers per row.
+        dropout: Share of the outputs between layers that is dropped while training.
+    """
 
     def __init__(
         self,
@@ -38,18 +47,26 @@ class RecurrentConditioner(nn.Module):
         self.out = nn.Linear(hidden, site.size)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """(row, site), (row, context) -> (row, site, size)."""
+        """Return the site parameters of all steps.
+
+        Args:
+            x: The rows, (row, step).
+            context: The context, (row, context), or None.
+
+        Returns:
+            Site parameters, (row, step, size).
+        """
         return self.scan(x, self.start(len(x), context))
 
     def start(self, rows: int, context: Tensor | None) -> State:
-        """Before the first site."""
+        """Return the state before the first step."""
         check_context(context, self.context)
         h = self.net.start(rows)
         state: State = {"h": h, "last": h.new_zeros(rows, self.site.features)}
         return state if context is None else {**state, "context": context}
 
     def scan(self, x: Tensor, state: State) -> Tensor:
-        """Numbers of the sites that follow, of which the values are x: (row, site) -> (row, site, size); in the state they are told."""
+        """Return the site parameters of the next steps, with values x (row, step); add x to the state."""
         e = self.site.encode(x, self.out.weight.dtype)
         told = torch.cat([state["last"][:, None], e], 1)
         if "context" in state:
@@ -59,7 +76,7 @@ class RecurrentConditioner(nn.Module):
         return self.out(y)
 
     def step(self, state: State, i: int, previous: Tensor | None) -> Tensor:
-        """The last value told, and the next site asked for: (row,) -> (row, size)."""
+        """Return the site parameters of the next step (row, size), given the previous value (row,)."""
         if "weights" not in state:
             state["weights"] = (
                 self.net.laid_out(),
@@ -83,11 +100,13 @@ class RecurrentConditioner(nn.Module):
 class CharRNNOptions(SequenceOptions):
     """Options of `char-rnn`."""
 
-    cell: Cell = Field("lstm", description="rnn (Elman's), gru or lstm")
-    hidden: Sizes = Field(256, description="units of each layer: a number for all, or a list of equal ones")
-    layers: int = Field(1, ge=1, le=LAYERS, description="layers of cells, where hidden is a number")
+    cell: Cell = Field("lstm", description="kind of cell: rnn (Elman), gru or lstm")
+    hidden: Sizes = Field(
+        256, description="units of each layer: one number for all, or a list of equal numbers"
+    )
+    layers: int = Field(1, ge=1, le=LAYERS, description="number of layers, if hidden is a number")
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of what layers tell each other that is left out in a fit"
+        0.0, ge=0, lt=1, description="share of the values between layers that are dropped while training"
     )
 
     @model_validator(mode="after")
@@ -95,18 +114,24 @@ class CharRNNOptions(SequenceOptions):
         _, layers = equal_sizes(self.hidden, self.layers)
         if self.dropout and layers == 1:
             raise ValueError(
-                f"dropout = {self.dropout} is between layers, and there is one: give more, or leave it out"
+                f"dropout = {self.dropout}: it applies between layers, but there is one layer. "
+                "Use more layers, or leave dropout out."
             )
         return self
 
 
 class CharRNN(SequencePair):
-    """Recurrent networks over symbols behind the hooks."""
+    """A recurrent network over symbols: an RNN, GRU or LSTM.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is: sequences of symbols.
+    """
 
     Options: ClassVar[type[BaseModel]] = CharRNNOptions
 
     def make_conditioner(self) -> RecurrentConditioner:
-        """As the options say."""
+        """Return the conditioner, by the options."""
         o = self.options
         units, layers = equal_sizes(o.hidden, o.layers)
         return RecurrentConditioner(self.site, units, layers, o.cell, self.context_size, o.dropout)

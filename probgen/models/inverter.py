@@ -1,14 +1,21 @@
-"""An encoder into the latents of a given generator, fitted in its domain (Zhu, Shen, Zhao & Zhou, ECCV 2020).
+"""An encoder for a given generator, fitted in the domain of its latents (Zhu, Shen, Zhao & Zhou, ECCV 2020).
 
-    c = E(x),   min_E  |x - g(c)|^2 + f |F(x) - F(g(c))|^2 - d log sigmoid D(g(c)) + w dist(c)^2          (after eq. 2)
+    c = E(x)
+    min_E  |x - g(c)|^2 + f |F(x) - F(g(c))|^2 - d log sigmoid D(g(c)) + w dist(c)^2         (after eq. 2)
 
-on real rows; the generator g stays as it is. F are features of a network that tells attributes. D is the log odds of real rows against draws, by the
-discriminator of a GAN, where there is one. In the paper D is trained together with E; here it stays as it is, and the last term is ours: codes
-whose layers differ more than those of draws, or that lie farther from the mean than draws do, are where the generator was never trained, and edits lose
-their force there. dist^2 is the sum of both: the mean square by which layers of a code differ from their mean, and that by which their mean, or a code
-without layers, is farther from the mean of draws than draws are; all in deviations of draws.
+E is fitted to real rows, and the generator g is fixed. F are the features of a network of the family
+`attributes`. D is the log odds that the discriminator of a GAN assigns to real rows against samples, if the
+generator has a discriminator.
 
-The family is the generator with an encoder: free draws and x of given latents are the generator's, x given finds its latents.
+There are two differences from the paper. The paper trains D together with E; here, D is fixed. The last term
+is new. The generator was trained only on codes in its domain, and edits lose their effect outside the domain.
+A code is outside if its layers differ more than the layers of samples, or if it is farther from the mean than
+samples are. dist^2 is the sum of two squares, in deviations of samples: the mean square difference of the
+layers of a code from their mean, and the excess of the mean square distance of this mean (or of a code
+without layers) from the mean of samples.
+
+The family is the generator with an encoder. It samples x with the generator, freely or from given latents,
+and encodes a given x.
 """
 
 from __future__ import annotations
@@ -51,50 +58,61 @@ __all__ = ["Options", "SampleOptions", "build", "fit", "sample", "score", "x_dty
 
 x_dtype = "float64"
 SampleOptions = MeanOptions
-DRAWS = 4096  # whose codes say where the domain is
+DRAWS = 4096  # samples whose codes define the domain
 AT_ONCE = 256
 
 
 class Options(SVIOptions):
     """Options of `inverter`."""
 
-    generator: RunPath = Field(description="the run of a fitted model that decodes latents")
+    generator: RunPath = Field(description="run of a fitted model that decodes latents")
     features: FitRunPath | None = Field(
         None,
-        description="a run of the family `attributes`, in whose features x and its reconstruction are compared",
+        description="run of the family `attributes` whose features compare x with its reconstruction",
     )
-    latent: str | None = Field(None, description="of the generator; by default its last one of real numbers")
-    given: tuple[str, ...] = Field((), description="what the generator is conditioned on: ['label']")
+    latent: str | None = Field(None, description="latent of the generator to encode; None: the last real one")
+    given: tuple[str, ...] = Field(
+        (), description="names of the conditions of the generator, such as ['label']"
+    )
     epochs: int = Field(2, ge=1, description="passes over the data")
-    batch_size: int = Field(32, ge=1, description="rows a step")
-    learning_rate: float = Field(1e-3, gt=0, description="of Adam")
-    schedule: Schedule = Field("cosine", description="of the learning rate; cosine and linear go down to 0")
+    batch_size: int = Field(32, ge=1, description="rows per step")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate")
+    schedule: Schedule = Field(
+        "cosine", description="schedule of the learning rate; cosine and linear end at 0"
+    )
     hidden: Sizes = Field(
         (32, 64, 96),
-        description="of images: channels of each convolution, which halves them; of vectors: units of each layer",
+        description="channels of each convolution, which halves an image; for vectors, units of each layer",
     )
     feature_weight: float = Field(
         0.5,
         ge=0,
-        description="f, of the mean square of features in their deviation",
+        description="weight f of the mean squared difference of the features, in their deviations",
         json_schema_extra=only(features=SET),
     )
     critic_weight: float = Field(
         0.003,
         ge=0,
-        description="d, of the log odds that the discriminator of the generator gives, where it has one",
+        description="weight d of the discriminator's log odds; only for a generator with a discriminator",
     )
     domain_weight: float = Field(
-        0.2, ge=0, description="w, of how much farther codes are from the domain than those of draws"
+        0.2, ge=0, description="weight w of the distance of codes from the domain of the generator"
     )
-    autocast: bool = Field(False, description="products in bfloat16")
+    autocast: bool = Field(False, description="compute products in bfloat16 while training")
 
 
 class Inverter(Objective):
-    """E, and the generator that it is an encoder of.
+    """The encoder E and its generator.
 
-    middle     of codes of draws: mean and deviation of each coordinate
-    standard   of x
+    Args:
+        options: The options of the family.
+        event: The event that x is.
+        generator: The fitted generator.
+        features: A fitted `attributes`, or None.
+
+    Attributes:
+        middle: Mean and deviation of each coordinate of the codes of samples.
+        standard: Standardization of x.
     """
 
     def __init__(self, options: Options, event: Event, generator: Fitted, features: Fitted | None = None):
@@ -106,27 +124,33 @@ class Inverter(Objective):
             or not latents_of(module)
             or not generator.definition.offers("sample")
         ):
-            raise InputError(f"generator: family {generator.family!r} does not decode latents")
+            raise InputError(
+                f"generator: family {generator.family!r} does not decode latents. Give a run of a family "
+                "that does."
+            )
         if isinstance(module, Selecting):
             raise InputError(
-                "generator: this run holds several models; save one of them, as probgen_gan.member gives it"
+                "generator: this run holds several models. Save one of them with probgen_gan.member, and "
+                "give that."
             )
         theirs = generator.event
         if set(theirs.given) != set(options.given):
             raise InputError(
-                f"generator: it is conditioned on {[*theirs.given]}: say given = {[*theirs.given]}"
+                f"given = {[*options.given]}: the generator is conditional on {[*theirs.given]}. "
+                f"Use given = {[*theirs.given]}."
             )
         ours = (event.dims, event.shape, event.support, event.levels)
         if (theirs.dims, theirs.shape, theirs.support, theirs.levels) != ours:
-            raise InputError(f"generator: it makes {theirs}, and the rows are {event}")
+            raise InputError(f"generator: its x is {theirs}, but the rows are {event}. Give rows like its x.")
         for name, part in theirs.given.items():
             if event.given[name] != part:
                 raise InputError(
-                    f"generator: its {name!r} is {part}, and that of the rows is {event.given[name]}"
+                    f"generator: its condition {name!r} is {part}, but the rows have {event.given[name]}. "
+                    f"Give rows with {name!r} like the generator's."
                 )
         if not isinstance(module, Discriminating):
             refuse_unused(options, f"family {generator.family!r} has no discriminator", "critic_weight")
-        self.of = (generator,)  # no part of this module, whose state is the encoder's
+        self.of = (generator,)  # in a tuple, so that the state of the module is the encoder's only
         self.told = (features,)
         self.latent, shape = code_of(options.latent, generator)
         self.latents = {self.latent: latents_of(module)[self.latent]}
@@ -143,8 +167,11 @@ class Inverter(Objective):
             else MLP(event.size, hidden, size, "relu", context)
         )
         if features is not None and not isinstance(features.module, Telling):
-            raise InputError(f"features: family {features.family!r} has none; a run of `attributes` has")
-        self.feature_scale = torch.ones(())  # of a fit
+            raise InputError(
+                f"features: family {features.family!r} has no features. Give a run of the family "
+                "`attributes`."
+            )
+        self.feature_scale = torch.ones(())  # set by a fit
         for fitted in (generator, features):
             if fitted is not None:
                 fitted.module.requires_grad_(False)
@@ -153,11 +180,11 @@ class Inverter(Objective):
 
     @property
     def generator(self) -> Any:
-        """Its module, as it was fitted."""
+        """The fitted module of the generator."""
         return self.of[0].module
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Inverter:
-        """The networks that it is told go where it goes; their dtype stays."""
+        """Move the generator and the feature network to the device of this module; their dtype stays."""
         super()._apply(fn, recurse)
         device = self.middle.loc.device
         for fitted in (*self.of, *self.told):
@@ -166,7 +193,15 @@ class Inverter(Objective):
         return self
 
     def codes(self, x: Tensor, given: Mapping[str, Tensor]) -> Tensor:
-        """E(x): (row, *dims)."""
+        """Return the codes of x.
+
+        Args:
+            x: The rows, (row, *event).
+            given: The conditions by name.
+
+        Returns:
+            Codes E(x), (row, *dims of the latent).
+        """
         dtype = next(self.net.parameters()).dtype
         y = self.standard(x, dtype)
         if self.image:
@@ -175,18 +210,44 @@ class Inverter(Objective):
         return self.middle.inverse(u.reshape(len(u), *self.shape)).to(dtype)
 
     def encoded(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
-        """E(x)."""
+        """Return E(x) under the name of the latent.
+
+        Args:
+            x: The rows, (row, *event).
+            **given: The conditions by name.
+
+        Returns:
+            Codes by name.
+        """
         return {self.latent: self.codes(x, given)}
 
     def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
-        """The generator's."""
+        """Decode with the generator.
+
+        Args:
+            start: Latents or places, and conditions, by name.
+            until: The place to decode to.
+
+        Returns:
+            x or the place, (row, ...).
+        """
         dtype = self.of[0].dtype
         start = {name: t.to(dtype) if t.is_floating_point() else t for name, t in start.items()}
         y: Tensor = self.generator.decode(start, until)
         return y
 
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
-        """Of x and its reconstruction, in units of the deviation of x; and its parts."""
+        """Return the loss of the reconstruction of x, with its parts.
+
+        Args:
+            x: The rows, (row, *event).
+            n: Number of rows.
+            **given: The conditions by name.
+
+        Returns:
+            `loss`, the sum of the parts: `pixels` in units of the variance of x, `features`, `critic` and
+            `domain`.
+        """
         o = self.options
         codes = self.codes(x, given)
         y = self.decode({**given, self.latent: codes})
@@ -203,7 +264,14 @@ class Inverter(Objective):
         return {"loss": torch.stack([*parts.values()]).sum(), **parts}
 
     def distance(self, codes: Tensor) -> Tensor:
-        """Squared, in deviations of draws, from what codes of draws are like: (row,)."""
+        """Return the squared distance of codes from the domain of the generator.
+
+        Args:
+            codes: Codes, (row, *dims of the latent).
+
+        Returns:
+            Squared distances in deviations of samples, (row,).
+        """
         u = (codes - self.middle.loc) / self.middle.scale
         mean = u.mean(1, keepdim=True) if self.layered else u
         farther = (mean.square().flatten(1).mean(1) - 1).relu()
@@ -211,9 +279,13 @@ class Inverter(Objective):
 
 
 class Halvings(nn.Module):
-    """Convolutions of stride 2, with batch normalization, without which encoders of this kind hardly learn.
+    """Convolutions of stride 2 with batch normalization, without which this encoder hardly learns.
 
-    (row, channel, height, width), (row, context) -> (row, outputs)
+    Args:
+        image: Shape of an image, (channel, height, width).
+        channels: Channels of each convolution.
+        outputs: Number of outputs.
+        context: Number of context numbers per row.
     """
 
     def __init__(self, image: tuple[int, int, int], channels: tuple[int, ...], outputs: int, context: int):
@@ -227,19 +299,47 @@ class Halvings(nn.Module):
         self.last = nn.Linear(channels[-1] * (height // scale) * (width // scale) + context, outputs)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The last layer is linear."""
+        """Return the outputs of the network.
+
+        Args:
+            x: Images, (row, channel, height, width).
+            context: The context, (row, context), or None.
+
+        Returns:
+            Outputs, (row, outputs).
+        """
         y = self.layers(x).flatten(1)
         return self.last(y if context is None else torch.cat([y, context], 1))
 
 
 def build(options: Options, event: Event, generator: Fitted, features: Fitted | None = None) -> Inverter:
-    """The module in its initial state."""
+    """Return the module in its initial state.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is.
+        generator: The fitted generator.
+        features: A fitted `attributes`, or None.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: When the generator does not decode latents, or does not suit the rows.
+    """
     return Inverter(options, event, generator, features)
 
 
 @hookimpl
 def fit(module: Inverter, data: Rows, options: Options, run: Run) -> None:
-    """Learn where codes of draws lie and the scale of x, then the encoder."""
+    """Learn the scales of x and of the codes of samples, then fit the encoder.
+
+    Args:
+        module: The module.
+        data: The rows of the fit.
+        options: The options of the family.
+        run: The run of the fit.
+    """
     seen = data.moments()
     module.standard.learn(seen.mean, seen.shared_scale)
     first = next(data.chunks(AT_ONCE))
@@ -255,19 +355,28 @@ def fit(module: Inverter, data: Rows, options: Options, run: Run) -> None:
     if module.told[0] is not None:
         net: Any = module.told[0].module
         with torch.no_grad():
-            # one deviation for all: a feature that rows hardly have must not weigh a thousand times as much
+            # one deviation for all features: a feature that hardly varies must not dominate
             module.feature_scale = net.features(first["x"]).var(0).mean().sqrt().clamp(min=1e-6)
     svi(module, data, run, Training.of(options, autocast=options.autocast))
 
 
 @hookimpl
 def score(fitted: Fitted, data: dict[str, Tensor], run: Run) -> xr.Dataset:
-    """`reconstruction_error (row)`: the root of the mean square of x less what is made of its code. No likelihood."""
+    """Return the root mean square error of the reconstruction; this is not a likelihood.
+
+    Args:
+        fitted: The fitted family.
+        data: Rows by name, with `x` and the conditions.
+        run: The run of the score.
+
+    Returns:
+        `reconstruction_error (row)`, in units of x.
+    """
     module = inverter(fitted)
     given = {name: data[name] for name in module.event.given}
     made = module.decode({**given, module.latent: module.codes(data["x"], given)})
     error = (made - data["x"]).flatten(1).double().square().mean(1).sqrt()
-    attrs = {"long_name": "root mean square of x less what the generator makes of its code"}
+    attrs = {"long_name": "root mean square error of the reconstruction of x"}
     return xr.Dataset({"reconstruction_error": ("row", error.cpu().numpy(), attrs)})
 
 
@@ -275,12 +384,27 @@ def score(fitted: Fitted, data: dict[str, Tensor], run: Run) -> xr.Dataset:
 def sample(
     fitted: Fitted, n: int, given: dict[str, Tensor], options: MeanOptions, run: Run
 ) -> dict[str, Tensor]:
-    """Draws of the generator, and x of given latents; of x that is given its codes, and x as it is."""
+    """Sample with the generator, or encode a given x.
+
+    Args:
+        fitted: The fitted family.
+        n: Number of samples.
+        given: Conditions and latents by name, or `x` and `observed`.
+        options: Options of sampling.
+        run: The run of the samples.
+
+    Returns:
+        `x` and the latent. A given x is returned unchanged, with its code.
+
+    Raises:
+        NotOffered: When x has missing values.
+    """
     module = inverter(fitted)
     if "x" in given:
         if not given["observed"].all():
             raise NotOffered(
-                "an encoder sees whole rows, and x is known in part: `probgen analyze restoration`"
+                "given 'x': it has missing values, but the encoder needs complete rows. Use `probgen analyze "
+                "restoration`."
             )
         conditions = {name: given[name] for name in module.event.given}
         return {"x": given["x"], module.latent: module.codes(given["x"], conditions)}
@@ -291,10 +415,20 @@ def sample(
 def draws(
     generator: Fitted, n: int, given: dict[str, Tensor], run: Run, mean: bool = True
 ) -> dict[str, Tensor]:
-    """Of the generator: x and its latents."""
-    run = Run(
-        run.seed, device=run.device, dtype=generator.dtype
-    )  # that of the generator, whatever the encoder's
+    """Return samples of the generator.
+
+    Args:
+        generator: The fitted generator.
+        n: Number of samples.
+        given: Conditions and latents by name.
+        run: The run, with seed and device.
+        mean: Whether x is a mean instead of a sample, if the generator offers means.
+
+    Returns:
+        x and the latents, by name.
+    """
+    # the dtype is the generator's, whatever the encoder's is
+    run = Run(run.seed, device=run.device, dtype=generator.dtype)
     given = {name: t.to(run.dtype) if t.is_floating_point() else t for name, t in given.items()}
     kind = generator.definition.options("sample")
     options = kind(mean=mean) if issubclass(kind, MeanOptions) else kind()
@@ -305,15 +439,29 @@ def draws(
 
 
 def code_of(wanted: str | None, generator: Fitted) -> tuple[str, tuple[int, ...]]:
-    """Which latent, and the shape of a code. Errors: `InputError`."""
+    """Return the latent that an encoder finds, and its shape.
+
+    Args:
+        wanted: Name of the latent, or None for the last real one.
+        generator: The fitted generator.
+
+    Returns:
+        Name of the latent, and shape of a code.
+
+    Raises:
+        InputError: When the generator has no such latent of real numbers.
+    """
     event = generator.event
     nothing = {name: torch.zeros(1, *part.fixed_shape, device="cpu") for name, part in event.given.items()}
     given = {k: v.long() if event.given[k].levels else v for k, v in nothing.items()}
-    with torch.device("cpu"):  # where it was loaded to, also if this module is made of shapes alone
+    with torch.device("cpu"):  # the device of the generator, also if this module is on the meta device
         drawn = draws(generator, 1, given, Run(0))
     real = [name for name in latents_of(generator.module) if drawn[name].is_floating_point()]
     if not real:
-        raise InputError("generator: its latents hold whole numbers, and an encoder gives real ones")
+        raise InputError(
+            "generator: its latents are whole numbers, but an encoder returns real numbers. "
+            "Give a generator with a real latent."
+        )
     if wanted is not None and wanted not in real:
         raise InputError(f"latent = {wanted!r}: {did_you_mean(wanted, real)}")
     name = real[-1] if wanted is None else wanted
@@ -321,6 +469,13 @@ def code_of(wanted: str | None, generator: Fitted) -> tuple[str, tuple[int, ...]
 
 
 def inverter(fitted: Fitted) -> Inverter:
-    """The module of a fitted inverter."""
+    """Return the module of a fitted inverter.
+
+    Args:
+        fitted: The fitted family.
+
+    Returns:
+        The module.
+    """
     assert isinstance(fitted.module, Inverter)
     return fitted.module

@@ -3,14 +3,16 @@
     h^1 = relu(b^1 + (W^1 * M^1) x),    h^l = relu(b^l + (W^l * M^l) h^{l-1}),
     p(x_i = 1 | x_<i) = sigmoid(c_i + (V * M^V)_i h^L + (A * M^A)_i x)              eq. 9, 12
 
-A hidden unit k of degree m(k) sees the first m(k) sites of the ordering, and is seen by the sites after them:
+A hidden unit k of degree m(k) receives the first m(k) sites of the ordering, and passes on to the sites after
+them:
 
-    M^1_kj = 1 if m(k) >= j,    M^l_kk' = 1 if m^l(k) >= m^{l-1}(k'),    M^V_ik = 1 if i > m(k),    M^A_ij = 1 if i > j
+    M^1_kj = 1 if m(k) >= j,    M^l_kk' = 1 if m^l(k) >= m^{l-1}(k')
+    M^V_ik = 1 if i > m(k),    M^A_ij = 1 if i > j
 
-with sites numbered from 1 in the ordering (eq. 8, 13, 14). Degrees are spread evenly and shuffled, not drawn one by
-one, so that no site is left without units by chance. Several masks, each with degrees of its own (and an ordering of
-its own, where they are random), share the weights: a minibatch is trained with one of them, and p(x) is the average of
-their likelihoods.
+with sites numbered from 1 in the ordering (eq. 8, 13, 14). Unlike in the paper, the degrees are spread evenly
+and then shuffled, so that no site lacks hidden units by chance. Several masks share the weights. Each mask
+has its own degrees, and with random orderings its own ordering. A minibatch is trained with one mask, and
+p(x) is the average of the likelihoods of all masks.
 """
 
 from __future__ import annotations
@@ -38,17 +40,20 @@ from probgen.inference.particles import log_evidence
 from probgen.models.bases.dense import DenseOptions, DensePair
 from probgen.models.bases.tables import beginnings
 
-PARTICLES = 100  # of a row that is known in part, for its score
+PARTICLES = 100  # of a row with missing values, for its score
 
 
 class MADEConditioner(nn.Module):
-    """Numbers for each of `sites` sites from layers of hidden units: see `probgen.distributions.Autoregressive`.
+    """MADE as a conditioner: see `probgen.distributions.Autoregressive`.
 
-    hidden     units of each layer
-    orderings  (mask, site): the place of the first site, the second, ...; a mask each
-    direct     whether the sites also see each other without hidden units between
+    Each mask is a conditioner `made[m]`, for a distribution with `ordering=made.orderings[m]`.
 
-    It is a conditioner for each of its masks, `made[m]`, to be used with `ordering=made.orderings[m]`.
+    Args:
+        site: The site of each dimension of x.
+        hidden: Units of each hidden layer.
+        orderings: For each mask, the position of the first site, the second, ... in x: (mask, site).
+        context: Number of context numbers per row.
+        direct: Whether sites are also connected directly, without hidden units.
     """
 
     orderings: Tensor
@@ -81,28 +86,49 @@ class MADEConditioner(nn.Module):
         return MADEMask(self, mask)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Of the first mask: (row, site), (row, context) -> (row, site, size), in its ordering."""
+        """Return the parameters of all sites under the first mask.
+
+        Args:
+            x: The rows, (row, site), in the ordering of the mask.
+            context: The context, (row, context), or None.
+
+        Returns:
+            Site parameters, (row, site, size), in the ordering of the mask.
+        """
         return self[0](x, context)
 
 
 class MADEMask:
-    """A MADE as it is under one of its masks."""
+    """A MADE conditioner under one of its masks.
+
+    Args:
+        made: The conditioner.
+        mask: Number of the mask.
+    """
 
     def __init__(self, made: MADEConditioner, mask: int):
         self.made = made
         self.ordering = made.orderings[mask]
-        self.rank = self.ordering.argsort()  # from 0: a site of rank r sees units of degree <= r
+        self.rank = self.ordering.argsort()  # from 0: a site of rank r receives units of degree <= r
         self.degrees = [getattr(made, f"degrees_{layer}")[mask] for layer in range(len(made.W))]
 
     def parameters(self) -> Any:
-        """Those of the MADE."""
+        """Return the parameters of the MADE."""
         return self.made.parameters()
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """(row, site), (row, context) -> (row, site, size); sites in the ordering of the mask."""
+        """Return the parameters of all sites.
+
+        Args:
+            x: The rows, (row, site), in the ordering of the mask.
+            context: The context, (row, context), or None.
+
+        Returns:
+            Site parameters, (row, site, size), in the ordering of the mask.
+        """
         made, site = self.made, self.made.site
         check_inputs(x, context, made.sites, made.context)
-        e = site.encode(x[:, self.rank], made.V.dtype).flatten(1)  # as they lie
+        e = site.encode(x[:, self.rank], made.V.dtype).flatten(1)  # in the order of x
         features, outs = self.rank.repeat_interleave(site.features), self.rank.repeat_interleave(site.size)
         h, seen = e, features + 1
         for layer, (W, b, m) in enumerate(zip(made.W, made.b, self.degrees, strict=True)):
@@ -115,11 +141,11 @@ class MADEMask:
         y = y if context is None else y + context @ made.T
         return y.unflatten(1, (made.sites, site.size))[:, self.ordering]
 
-    # One site at a time each hidden unit is computed once, when the last site that it sees is known; until then it is
-    # 0, as are the sites that are not known, so that no mask is needed.
+    # One site at a time, each hidden unit is computed once, when its last input is known. Until then the unit
+    # is 0, and so are unknown sites, so that no mask is needed.
 
     def start(self, rows: int, context: Tensor | None) -> dict[str, Tensor]:
-        """Nothing told, no unit computed, and what the context adds."""
+        """Return the state before the first site: zero inputs and units, and terms of the context."""
         made = self.made
         check_context(context, made.context)
         state = {"e": made.V.new_zeros(rows, made.sites * made.site.features)}
@@ -130,7 +156,7 @@ class MADEMask:
         return state if context is None else {**state, "t": context @ made.T}
 
     def step(self, state: dict[str, Tensor], i: int, previous: Tensor | None) -> Tensor:
-        """Compute the units that the last value completes, and read them."""
+        """Return the parameters of site i (row, size), given the value of site i - 1 (row,)."""
         made, site, places = self.made, self.made.site, self._places
         h = e = state["e"]
         if previous is not None:
@@ -155,7 +181,7 @@ class MADEMask:
 
     @cached_property
     def _completed(self) -> list[tuple[Tensor, ...]]:
-        """The units of each degree, layer by layer."""
+        """The indices of the units of each degree, layer by layer."""
         counts = [torch.bincount(m, minlength=self.made.sites).tolist() for m in self.degrees]
         return [m.argsort().split(count) for m, count in zip(self.degrees, counts, strict=True)]
 
@@ -163,25 +189,34 @@ class MADEMask:
 class MADEOptions(DenseOptions):
     """Options of `made`."""
 
-    hidden: Sizes = Field(500, description="units of each layer: a number for all, or a list")
-    layers: int = Field(1, ge=1, le=LAYERS, description="hidden layers, where hidden is a number")
+    hidden: Sizes = Field(500, description="units of each hidden layer: one number for all, or a list")
+    layers: int = Field(1, ge=1, le=LAYERS, description="number of hidden layers, if hidden is a number")
     masks: int = Field(
-        1, ge=1, le=1000, description="masks that share the weights; with a random ordering, of each its own"
+        1,
+        ge=1,
+        le=1000,
+        description="number of masks that share the weights; a random ordering differs by mask",
     )
-    direct: bool = Field(True, description="connections between sites without hidden units between")
+    direct: bool = Field(True, description="connect the sites also directly, without hidden units")
 
     @model_validator(mode="after")
     def _sizes(self) -> MADEOptions:
         if not layer_sizes(self.hidden, self.layers):
-            raise ValueError("hidden = []: one layer at least is needed")
+            raise ValueError("hidden = []: at least one hidden layer is needed. Give its number of units.")
         return self
 
 
 class MADE(DensePair):
-    """MADE behind the hooks.
+    """A masked autoencoder for distribution estimation (MADE): a masked feedforward network over all sites.
 
-    Of a table each column has a site by its kind. Rows with gaps teach what is said of each value that they have, given those before it that they
-    have: the network is told which are missing. A score of such a row is an estimate of its marginal by particles, which draw what is missing.
+    In a table, each column has a site by its kind. From a row with missing values, the network learns the
+    conditional of each observed value given the observed values before it; masks of the missing values are
+    inputs. The score of such a row is an estimate of its marginal by particles, which sample the missing
+    values.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is.
     """
 
     Options = MADEOptions
@@ -200,7 +235,7 @@ class MADE(DensePair):
         )
 
     def parts(self, context: Tensor | None) -> list[Autoregressive]:
-        """While it is trained, one mask drawn at random; else all of them."""
+        """Return one random mask while training, otherwise all masks."""
         made = self.conditioner
         masks = [int(torch.randint(len(made), ()))] if self.training else range(len(made))
         return [
@@ -209,7 +244,7 @@ class MADE(DensePair):
         ]
 
     def learn(self, data: Rows, run: Run) -> None:
-        """Maximum likelihood; of a table from where counts have their means."""
+        """Fit by maximum likelihood; in a table, counts start at their means."""
         if isinstance(self.site, ColumnSites):
             c = self.conditioner.c
             with torch.no_grad():
@@ -219,12 +254,25 @@ class MADE(DensePair):
     def loss(
         self, x: Tensor, *, n: int, observed: Tensor | None = None, **given: Tensor
     ) -> dict[str, Tensor]:
-        """-log p(x), in part where values are missing. Errors: `InputError` for gaps in what is no table."""
+        """Return the mean of -log p(x) over rows, in nats; missing values are left out of the sum over sites.
+
+        Args:
+            x: The rows, (row, *event).
+            n: Number of rows.
+            observed: The observed values, (row, *event), or None for complete rows.
+            **given: The conditions by name.
+
+        Returns:
+            `loss`.
+
+        Raises:
+            InputError: When values are missing and x is not a table.
+        """
         if observed is None or bool(observed.all()):
             return super().loss(x, n=n, **given)
         if not (isinstance(self.site, ColumnSites) and self.site.gaps):
             raise InputError(
-                "x has missing values, which made learns from in tables alone: give a table whose columns have names"
+                "x has missing values, which made accepts in tables only. Give a table with named columns."
             )
         y = self.standard(x, self.dtype_of_numbers) if self.standardized else x.to(self.dtype_of_numbers)
         y = torch.where(observed, y, torch.nan)
@@ -235,11 +283,29 @@ class MADE(DensePair):
         return {"loss": -log_p.mean()}
 
     def assess(self, x: Tensor, options: Any, observed: Tensor | None = None, **given: Tensor) -> xr.Dataset:
-        """The exact log p(x); of data with missing values a bound: exact of rows without, an estimate by particles of others, low on average."""
+        """Return the exact log p(x), or with missing values a lower bound.
+
+        Then complete rows have their exact log p(x). The others have an estimate by particles, whose mean is
+        at most the log-probability of the observed values.
+
+        Args:
+            x: The rows, (row, *event).
+            options: Options of scoring.
+            observed: The observed values, (row, *event), or None for complete rows.
+            **given: The conditions by name.
+
+        Returns:
+            Scores with the dimension row, in nats.
+
+        Raises:
+            NotOffered: When conditionals are requested and values are missing.
+        """
         if observed is None:
             return super().assess(x, options, **given)
         if options.conditionals:
-            raise NotOffered("conditionals: x has missing values")
+            raise NotOffered(
+                "conditionals = True: x has missing values. Leave it out, or give complete rows."
+            )
         log_p, error = x.new_zeros(len(x), dtype=torch.float64), x.new_zeros(len(x), dtype=torch.float64)
         whole = observed.flatten(1).all(1)
         for some in (whole, ~whole):
@@ -263,11 +329,11 @@ class MADE(DensePair):
         return log_prob(log_p, kind="lower_bound", estimator=name, measure=self.measure, se=error)
 
     def weights(self) -> list[Tensor]:
-        """W, V and A; a weight that is masked under every mask is punished in vain."""
+        """Return W, V and A; for a weight that every mask removes, the penalty has no effect on p(x)."""
         made = self.conditioner
         return [*made.W, made.V, *([made.A] if made.A is not None else [])]
 
 
 def _uniform(out: int, n: int) -> Tensor:
-    """For units behind which there is a relu (He et al. 2015, eq. 10)."""
+    """Return initial weights (out, n) for units with a relu (He et al. 2015, eq. 10)."""
     return (2 * torch.rand(out, n) - 1) * math.sqrt(6 / n)

@@ -5,15 +5,17 @@
     log p(x) = log sum_k pi_k Normal(x; mu_k, Sigma_k)
     p(z = k | x) = pi_k Normal(x; mu_k, Sigma_k) / p(x)
 
-Both methods maximize the same thing, of each row
+Both methods maximize the same objective. Its term for a row is log p(x) less a penalty:
 
     log sum_k pi_k Normal(x; mu_k, Sigma_k) exp(-tr(Sigma_k^-1 Lambda) / 2)
 
-which is log p(x) less a penalty. Lambda is diagonal: `regularization` times the variance of each column of the data, plus
-`reg_covar`. In EM the penalty takes part in the responsibilities and adds Lambda to each covariance, so that none becomes
-singular, no step loses, and a column that does not vary, or is made of others, tells nothing of the components.
+Lambda is diagonal: `regularization` times the variance of each column of the data, plus `reg_covar`. In EM,
+the penalty enters the responsibilities and adds Lambda to each covariance. Therefore no covariance is
+singular, no step decreases the objective, and a constant or linearly dependent column does not affect the
+assignment to components.
 
-Of a table with columns of other kinds x | z is a product over columns: `models.bases.latent_class`. Missing coordinates are integrated out everywhere. During a fit the parameters are those of centered and scaled data.
+In a table with columns of other kinds, x | z is a product over columns: see `models.bases.latent_class`.
+Missing values are integrated out everywhere. During a fit, the parameters refer to centered and scaled data.
 """
 
 from __future__ import annotations
@@ -48,50 +50,68 @@ from probgen.inference.training import Training
 from probgen.models.bases.latent_class import LatentClass, checked_z, with_posterior
 from probgen.pair import Pair
 
-ENUMERATED = TraceEnum_ELBO(
-    max_plate_nesting=1
-)  # left to itself, its first call would run the model once more
+# without max_plate_nesting, the first call would run the model once more
+ENUMERATED = TraceEnum_ELBO(max_plate_nesting=1)
 
 
 class MixtureOptions(Options):
     """Options of `mixture`."""
 
-    components: int = Field(2, ge=1, description="K")
-    covariance: Literal["full", "diagonal", "tied", "spherical"] = Field("full", description="form of Sigma")
-    method: Literal["em", "svi"] = Field("em", description="exact EM, or gradients with z enumerated")
-    restarts: int = Field(1, ge=1, description="fits from different starts; the best one stays")
+    components: int = Field(2, ge=1, description="number of components")
+    covariance: Literal["full", "diagonal", "tied", "spherical"] = Field(
+        "full", description="form of the covariance matrices"
+    )
+    method: Literal["em", "svi"] = Field(
+        "em", description="em: exact EM; svi: gradient steps with z summed out"
+    )
+    restarts: int = Field(1, ge=1, description="number of fits from different starts; the best one is kept")
     regularization: float = Field(
-        1e-6, ge=0, lt=1, description="of covariances, in units of each column's variance"
+        1e-6, ge=0, lt=1, description="ridge added to each variance, as a share of the column's variance"
     )
     reg_covar: float = Field(
-        0.0, ge=0, description="added to it, in units of x squared, for columns of one unit"
+        0.0,
+        ge=0,
+        description="ridge added to each variance, in units of x squared, for columns with one unit",
     )
     counts: Literal["negative_binomial", "poisson"] = Field(
-        "negative_binomial", description="what a column of counts is in each component"
+        "negative_binomial", description="distribution of a column of counts in each component"
     )
     smoothing: float = Field(
-        1.0, gt=0, description="of columns of counts and classes: rows that each component has seen before"
+        1.0, gt=0, description="pseudo-rows of each component, for columns of counts and classes"
     )
     tolerance: float = Field(
         1e-7,
         ge=0,
-        description="em: nats a row that a step must gain to go on",
+        description="EM stops when a step gains less than this, in nats per row",
         json_schema_extra=only(method="em"),
     )
-    steps: int = Field(1000, ge=1, description="em: at most; svi: exactly")
-    batch_size: int = Field(1024, ge=1, description="svi: rows a step", json_schema_extra=only(method="svi"))
-    learning_rate: float = Field(0.05, gt=0, description="svi: of Adam", json_schema_extra=only(method="svi"))
+    steps: int = Field(
+        1000, ge=1, description="steps of the fit: the maximum for EM, the exact number for SVI"
+    )
+    batch_size: int = Field(
+        1024, ge=1, description="rows per step (SVI only)", json_schema_extra=only(method="svi")
+    )
+    learning_rate: float = Field(
+        0.05, gt=0, description="Adam's learning rate (SVI only)", json_schema_extra=only(method="svi")
+    )
     schedule: Literal["constant", "cosine"] = Field(
-        "cosine", description="svi: of the learning rate", json_schema_extra=only(method="svi")
+        "cosine", description="schedule of the learning rate (SVI only)", json_schema_extra=only(method="svi")
     )
 
 
 class MixtureScoreOptions(PosteriorOptions):
-    """What to score beside log p(x): p(z | x)."""
+    """Options of scoring: log p(x), and optionally p(z | x)."""
 
 
 class Mixture(Pair):
-    """A mixture of K Gaussians; with SVI, `z` is summed out exactly by enumeration."""
+    """A mixture of Gaussians, fitted by exact EM or SVI; in a table, each column has its distribution.
+
+    SVI sums out the class z by enumeration.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is.
+    """
 
     Options = MixtureOptions
     SampleOptions = NoOptions
@@ -102,18 +122,18 @@ class Mixture(Pair):
     exact = True
     by_loss = False
     dtype = "float64"
-    measure = "lebesgue"  # also on whole numbers
+    measure = "lebesgue"  # also for whole numbers
 
     @classmethod
     def build(cls, options: Any, event: Event) -> Pair:
-        """Of Gaussians; of a table with other columns than real ones components have a distribution a column."""
+        """Return a `LatentClass` for counts and tables that are not all real, otherwise a `Mixture`."""
         if event.support in ("count", "mixed") or any(column.support != "real" for column in event.columns):
             return LatentClass(options, event)
         return cls(options, event)
 
     def __init__(self, options: MixtureOptions, event: Event):
         super().__init__(options, event)
-        refuse_unused(options, "all columns are real", "counts", "smoothing")
+        refuse_unused(options, "all data are real", "counts", "smoothing")
         K, D = options.components, math.prod(event.fixed_shape)
         self.log_pi = nn.Parameter(torch.full((K,), -math.log(K)))
         self.mu = nn.Parameter(torch.zeros(K, D))
@@ -123,7 +143,9 @@ class Mixture(Pair):
             "diagonal": ((K, D), ("component", "feature")),
             "spherical": ((K,), ("component",)),
         }[options.covariance]
-        self.L = nn.Parameter(torch.zeros(shape))  # Sigma = L L', lower; its diagonal as logarithms
+        self.L = nn.Parameter(
+            torch.zeros(shape)
+        )  # Sigma = L L', L lower triangular, its diagonal as logarithms
         self.dims = {
             "log_pi": ("component",),
             "mu": ("component", "feature"),
@@ -137,9 +159,9 @@ class Mixture(Pair):
             "L": "Cholesky factor of Sigma, lower; its diagonal holds logarithms"
             if self._matrices
             else "logarithms of standard deviations",
-            "units": "variances of the data, which `regularization` is a share of",
+            "units": "variances of the data, the unit of `regularization`",
         }
-        self.mean_weight = 1.0  # of the rows of the fit
+        self.mean_weight = 1.0  # mean row weight in the fit
         self.register_buffer("center", torch.zeros(D), persistent=False)
         self.register_buffer("scale", torch.ones(D), persistent=False)
         self.center: Tensor
@@ -156,10 +178,10 @@ class Mixture(Pair):
         weight: Tensor | None = None,
         **given: Any,
     ) -> Tensor:
-        """z ~ Categorical(pi), x ~ Normal(mu_z, Sigma_z)."""
+        """Sample z ~ Categorical(pi) and x ~ Normal(mu_z, Sigma_z)."""
         with pyro.plate("row", n):
             if x is not None and weight is not None:
-                # w log f(x) is not the log of a sum over z: log f(x), which enumeration makes, and (w - 1) log f(x)
+                # w log f(x) is not the log of a sum over z: enumeration gives log f(x), this gives the rest
                 pyro.factor("weight", (weight - 1) * self.objective(x, observed))
             z = pyro.sample("z", dist.Categorical(logits=self.log_pi), infer={"enumerate": "parallel"})
             if x is not None:
@@ -168,9 +190,19 @@ class Mixture(Pair):
             return pyro.sample("x", self.likelihood(z, there), obs=None if x is None else x.flatten(1))
 
     def loss(self, x: Tensor, *, n: int, weight: Tensor | None = None, **given: Tensor) -> dict[str, Tensor]:
-        """-log p(x) with the penalty, exact: z is enumerated, and the guide is empty.
+        """Return the negative objective, exact: z is enumerated, and the guide is empty.
 
-        While training in nats of a row of mean weight, whatever weights a batch has; of validation rows their mean by weights.
+        While training, the unit is nats per row of mean weight, where the mean is over all rows of the fit.
+        On validation rows, the loss is their weighted mean.
+
+        Args:
+            x: The rows, (row, *event).
+            n: Number of rows.
+            weight: Row weights, (row,), or None.
+            **given: `observed`, if values are missing.
+
+        Returns:
+            `loss`.
         """
         if not self.training:
             w = torch.ones(n, dtype=x.dtype, device=x.device) if weight is None else weight
@@ -179,7 +211,15 @@ class Mixture(Pair):
         return {"loss": total / (n * self.mean_weight)}
 
     def likelihood(self, z: Tensor, observed: Tensor | None = None) -> Any:
-        """p(x | z), of the coordinates that are observed."""
+        """Return p(x | z) of the observed values.
+
+        Args:
+            z: Classes.
+            observed: The observed values, (*z, feature), or None for complete rows.
+
+        Returns:
+            A distribution with the batch shape of z and event shape (feature,).
+        """
         mu, L = self.center + self.scale * self.mu[z], self.factor(z)
         if not self._matrices:
             normal = dist.Normal(mu, L)
@@ -189,7 +229,15 @@ class Mixture(Pair):
         return ObservedNormal(mu, L, observed)
 
     def factor(self, z: Tensor) -> Tensor:
-        """The factor of Sigma_z: lower triangular (*z, feature, feature), or standard deviations (*z, feature)."""
+        """Return the Cholesky factor of Sigma_z.
+
+        Args:
+            z: Classes.
+
+        Returns:
+            Lower triangular factors (*z, feature, feature), or for diagonal forms standard deviations (*z,
+            feature).
+        """
         match self.options.covariance:
             case "spherical":
                 return self.L[z].exp()[..., None] * self.scale
@@ -201,20 +249,28 @@ class Mixture(Pair):
                 return self.scale[:, None] * _lower(self.L)[z]
 
     def log_joint(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """log p(x, z = k): (row, component)."""
+        """Return log p(x, z = k) of the observed values.
+
+        Args:
+            x: The rows, (row, *event).
+            observed: The observed values, (row, *event), or None for complete rows.
+
+        Returns:
+            Log-probabilities, (row, component), in nats.
+        """
         return torch.cat([part.clone() for part in self._log_joint(x, observed)], 1).T
 
     def log_prob(self, x: Tensor, observed: Tensor | None = None, **given: Tensor) -> Tensor:
-        """log p(x): (row,), in nats."""
+        """Return log p(x) of the observed values: (row,), in nats."""
         return torch.cat([part.logsumexp(0) for part in self._log_joint(x, observed)])
 
     def objective(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """What a fit maximizes, of each row: (row,), in nats."""
+        """Return the objective of the fit for each row, log p(x) less the penalty: (row,), in nats."""
         t = self.penalties()[:, None]
         return torch.cat([(part - t).logsumexp(0) for part in self._log_joint(x, observed)])
 
     def _log_joint(self, x: Tensor, observed: Tensor | None) -> Iterator[Tensor]:
-        """log p(x, z = k): (component, row), in blocks, which lie in the same memory one after the other."""
+        """Yield log p(x, z = k) (component, row) block by block; every block uses the same memory."""
         x, log_pi = x.flatten(1).to(self.mu.dtype), self.log_pi.log_softmax(0)[:, None]
         if observed is not None and not (observed := observed.flatten(1)).all():
             yield self._log_joint_in_part(x, observed, log_pi)
@@ -224,7 +280,7 @@ class Mixture(Pair):
             yield part - log_scale
 
     def _log_joint_in_part(self, x: Tensor, observed: Tensor, log_pi: Tensor) -> Tensor:
-        """The same where some coordinates are missing. Whole rows have the numbers that they have by themselves."""
+        """Return log p(x, z = k) with missing values; complete rows do not depend on other rows."""
         whole, k = observed.all(1), torch.arange(len(self.mu), device=self.mu.device)
         parts = zip(x[~whole].split(self._at_once), observed[~whole].split(self._at_once), strict=True)
         some = [log_pi + self.likelihood(k, o[:, None]).log_prob(part[:, None]).T for part, o in parts]
@@ -238,20 +294,28 @@ class Mixture(Pair):
 
     @property
     def _at_once(self) -> int:
-        """Rows whose own covariances, one a row and component, are in memory together."""
+        """The number of rows whose covariances, one per row and component, are in memory together."""
         return max(1, (1 << 22) // (self.options.components * self.event.size**2))
 
     def posterior(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """p(z = k | x): (row, component)."""
+        """Return the posterior of the classes given the observed values.
+
+        Args:
+            x: The rows, (row, *event).
+            observed: The observed values, (row, *event), or None for complete rows.
+
+        Returns:
+            p(z = k | x), (row, component).
+        """
         return self.log_joint(x, observed).softmax(1)
 
     def assess(self, x: Tensor, options: MixtureScoreOptions, **given: Tensor) -> xr.Dataset:
-        """Exact scores, and p(z | x) where it is asked for."""
+        """Return exact scores, and with `posterior` also p(z | x)."""
         scores = super().assess(x, options, **given)
         return with_posterior(scores, self.posterior(x, **given)) if options.posterior else scores
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
-        """x and z, or x given z: one matrix product a component."""
+        """Sample z, unless it is given, and x given z."""
         K = self.options.components
         z = checked_z(given, K) if "z" in given else dist.Categorical(logits=self.log_pi).sample((n,))
         k, (mu, factor) = z, (self.mu, self.normals().factor)
@@ -266,13 +330,24 @@ class Mixture(Pair):
         return {"x": x.reshape(n, *self.event.fixed_shape), "z": z}
 
     def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
-        """The means of components. Errors: `InputError` for what is none."""
+        """Return the means of the components.
+
+        Args:
+            start: `z`, (row,).
+            until: The place to decode to; "x" only.
+
+        Returns:
+            Means, (row, *event).
+
+        Raises:
+            InputError: When z is not a number of a component.
+        """
         if "z" in start:
             checked_z(start, self.options.components)
         return super().decode(start, until)
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
-        """z ~ p(z | x_o), then the missing coordinates from p(x_m | x_o, z), in closed form."""
+        """Sample z ~ p(z | x_o), then the missing values x_m ~ p(x_m | x_o, z), in closed form."""
         flat, there = x.flatten(1), observed.flatten(1)
         drawn_z = dist.Categorical(probs=self.posterior(x, observed)).sample()
         z = checked_z(given, self.options.components) if "z" in given else drawn_z
@@ -287,10 +362,12 @@ class Mixture(Pair):
     # learning
 
     def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset]:
-        """Fit from each start, keep the best, and put the parameters into the units of the data."""
+        """Fit from each start, keep the best fit, and convert the parameters to the units of the data."""
         options = self.options
         if options.components > data.n:
-            raise InputError(f"components = {options.components}: more than the {data.n} rows of the data")
+            raise InputError(
+                f"components = {options.components}: the data have only {data.n} rows. Use fewer components."
+            )
         self.standardize(data)
         self.mean_weight = data.mean_weight
         best: tuple[xr.Dataset, dict[str, Tensor]] | None = None
@@ -308,7 +385,7 @@ class Mixture(Pair):
             raise singular[0]
         if singular:
             run.notes.append(
-                f"{len(singular)} of {options.restarts} restarts ended early and were left out: {singular[0]}"
+                f"{len(singular)} of {options.restarts} restarts failed and were left out: {singular[0]}"
             )
         criteria, state = best
         self.load_state_dict(state)
@@ -318,7 +395,19 @@ class Mixture(Pair):
         return {"criteria": criteria, "components": components}
 
     def fit_from_a_start(self, data: Rows, run: Run, stage: str) -> xr.Dataset:
-        """One fit, and its criteria. Errors: `DivergedError`."""
+        """Fit from one start.
+
+        Args:
+            data: The rows of the fit.
+            run: The run of the fit.
+            stage: Name of the stage.
+
+        Returns:
+            The criteria of the fit: see `criteria`.
+
+        Raises:
+            DivergedError: When a covariance becomes singular.
+        """
         options = self.options
         self.start(data, run, stage)
         if options.method == "em":
@@ -331,15 +420,25 @@ class Mixture(Pair):
         return self.criteria(data, run)
 
     def standardize(self, data: Rows) -> None:
-        """Learn the center and scale of the data, for the fit alone. Errors: `InputError` if no two rows differ."""
+        """Learn the center and scale of the data, which only the fit uses.
+
+        Args:
+            data: The rows of the fit.
+
+        Raises:
+            InputError: When all rows are equal, or `reg_covar` exceeds the variance of the data.
+        """
         seen, options = data.moments(), self.options
         typical = float(seen.variance.mean())
         if data.n > 1 and not seen.varies.any():
-            raise InputError("x: no two rows differ, so there is no covariance to learn")
+            raise InputError(
+                "x: all rows are equal, so there is no covariance to learn. Give rows that differ."
+            )
         if data.n > 1 and options.reg_covar and not typical > options.reg_covar:
             raise InputError(
-                f"reg_covar = {options.reg_covar}: not below the mean variance of the data, {typical:.3g}, so it alone "
-                "would decide the fit; lower it, or rescale the data"
+                f"reg_covar = {options.reg_covar}: it must be below the mean variance of the data, "
+                f"{typical:.3g}, "
+                "or it dominates the fit. Lower reg_covar, or rescale the data."
             )
         units = (
             torch.full_like(seen.units, typical or 1.0) if options.covariance == "spherical" else seen.units
@@ -349,7 +448,15 @@ class Mixture(Pair):
 
     @torch.no_grad()
     def start(self, data: Rows, run: Run, stage: str) -> None:
-        """Parameters from k-means clusters of some of the rows, begun by greedy k-means++ (Arthur & Vassilvitskii 2007)."""
+        """Set the parameters from k-means clusters of some rows.
+
+        The initialization is greedy k-means++ (Arthur & Vassilvitskii 2007).
+
+        Args:
+            data: The rows of the fit.
+            run: The run of the fit.
+            stage: Name of the stage.
+        """
         batch = data.batch(0, START_ROWS, f"{stage}-start")
         x, K = batch["x"].flatten(1).to(self.mu), self.options.components
         if "observed" in batch:
@@ -370,26 +477,31 @@ class Mixture(Pair):
 
     @property
     def _ridge(self) -> Tensor:
-        """Lambda, in units of the scaled data: (feature,)."""
+        """The diagonal of Lambda, in units of the scaled data: (feature,)."""
         options = self.options
         return (options.regularization * self.units + options.reg_covar) / self.scale.square()
 
     def penalties(self) -> Tensor:
-        """tr(Sigma_k^-1 Lambda) / 2: (component,)."""
+        """Return the penalty tr(Sigma_k^-1 Lambda) / 2 of each component: (component,), in nats."""
         ridge = self._ridge
         if not self._matrices:
             return 0.5 * self.normals().factor.pow(-2) @ ridge
         eye = torch.eye(len(ridge), dtype=self.mu.dtype, device=self.mu.device)
-        inverse = torch.linalg.solve_triangular(
-            _lower(self.L), eye, upper=False
-        )  # Sigma^-1 = inverse' inverse
+        # Sigma^-1 = inverse' inverse
+        inverse = torch.linalg.solve_triangular(_lower(self.L), eye, upper=False)
         return (0.5 * (inverse.square().sum(-2) * ridge).sum(-1)).expand(self.options.components)
 
     def e_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Responsibilities r, and the moments of the rows under them about mu_k: (component, ...).
+        """Return the moments of the rows about mu_k, weighted by the responsibilities: (component, ...).
 
-        As products of features, unless coordinates are missing, or x is wide, or a component is so narrow beside the data
-        that its moments about 0 would cancel.
+        They are computed as matrix products of features, except in three cases: missing values, many
+        features, or a component so narrow that its moments about 0 would suffer from cancellation.
+
+        Args:
+            batch: Rows by name: `x`, and optionally `observed` and `weight`.
+
+        Returns:
+            Sums over the rows.
         """
         x, observed, log_scale = batch["x"].flatten(1), batch.get("observed"), self.scale.log()
         weight = batch.get("weight", torch.ones(len(x), dtype=self.mu.dtype, device=x.device))
@@ -420,7 +532,7 @@ class Mixture(Pair):
         return _sum(self._one_by_one(*piece) for piece in zip(*pieces, strict=True))
 
     def _by_products(self, x: Tensor, weight: Tensor) -> dict[str, Tensor]:
-        """Two matrix products a block: log p(y | z) = Theta phi(y), and r phi(y)'."""
+        """Compute two matrix products per block: log p(y | z) = Theta phi(y), and r phi(y)'."""
         y, at = (x.to(self.mu) - self.center) / self.scale, 0
         M = log_likelihood = penalty = torch.zeros((), dtype=y.dtype, device=y.device)
         t = self.penalties()
@@ -440,7 +552,7 @@ class Mixture(Pair):
         }
 
     def _by_solving(self, x: Tensor, weight: Tensor) -> dict[str, Tensor]:
-        """Differences to each mu_k, and L_k^-1 of them: slower than products of features, and without cancellation."""
+        """Compute L_k^-1 (y - mu_k) for each component: slower than products, but without cancellation."""
         y = (x - self.center) / self.scale
         t = self.penalties()
         log_joint = (self.log_pi - t)[:, None] + self.normals().log_prob(y)
@@ -449,7 +561,7 @@ class Mixture(Pair):
         return {**sums, "log_likelihood": log_likelihood, "penalty": penalty}
 
     def _one_by_one(self, x: Tensor, observed: Tensor, weight: Tensor) -> dict[str, Tensor]:
-        """Each row and component by itself; moments of what is missing are those of x given z and what is observed."""
+        """Compute the moments row by row; missing values have their moments given z and observed values."""
         y, o = ((x - self.center) / self.scale)[:, None], observed[:, None]  # (row, 1, feature)
         if not self._matrices:
             normal = dist.Normal(self.mu, self.normals().factor)
@@ -477,7 +589,7 @@ class Mixture(Pair):
         return _responsibilities((log_likelihood + self.log_pi - t).T.contiguous(), t, weight)
 
     def normals(self) -> Normals:
-        """p(y | z) of the centered and scaled data y."""
+        """Return p(y | z) of the centered and scaled data y."""
         K, D = self.mu.shape
         match self.options.covariance:
             case "spherical":
@@ -488,7 +600,16 @@ class Mixture(Pair):
                 return Normals(self.mu, _lower(self.L).expand(K, D, D))
 
     def m_step(self, statistics: dict[str, Tensor]) -> None:
-        """pi_k = n_k / n; mu_k and Sigma_k: the moments, Sigma_k with Lambda. A component of no rows stays."""
+        """Set pi_k = n_k / n, and mu_k and Sigma_k to the moments, Sigma_k plus Lambda.
+
+        A component without rows keeps its mean and covariance.
+
+        Args:
+            statistics: The sums that `e_step` returns, over all rows.
+
+        Raises:
+            DivergedError: When a covariance is singular.
+        """
         n, seen, first, second = (statistics[name] for name in ("n", "seen", "first", "second"))
         alive = n > 1e-12 * n.sum()
         ridge = self._ridge
@@ -521,13 +642,21 @@ class Mixture(Pair):
 
     def _singular(self) -> DivergedError:
         return DivergedError(
-            f"a covariance of the mixture is singular: raise regularization (it is "
-            f"{self.options.regularization}), or take fewer components"
+            f"regularization = {self.options.regularization}: a covariance of the mixture is singular. "
+            "Raise regularization, or use fewer components."
         )
 
     @torch.no_grad()
     def criteria(self, data: Rows, run: Run) -> xr.Dataset:
-        """The log-likelihood of all rows, and what it says with the number of parameters taken into account."""
+        """Return the log-likelihood of all rows, the objective, the number of parameters, BIC and AIC.
+
+        Args:
+            data: The rows of the fit.
+            run: The run of the fit.
+
+        Returns:
+            Numbers by name.
+        """
         blocks, t = data.blocks(block_size(data)), self.penalties()[:, None]
 
         def sums(i: int) -> dict[str, Tensor]:
@@ -551,8 +680,16 @@ class Mixture(Pair):
         parameters = K - 1 + K * D + covariance[self.options.covariance]
         return xr.Dataset(
             {
-                "log_likelihood": ((), log_likelihood, {"units": "nat", "long_name": "sum over rows"}),
-                "objective": ((), objective, {"units": "nat", "long_name": "what is maximized"}),
+                "log_likelihood": (
+                    (),
+                    log_likelihood,
+                    {"units": "nat", "long_name": "sum of log p(x) over rows"},
+                ),
+                "objective": (
+                    (),
+                    objective,
+                    {"units": "nat", "long_name": "log-likelihood less the penalty, which the fit maximizes"},
+                ),
                 "parameters": ((), parameters),
                 "bic": (
                     (),
@@ -565,7 +702,7 @@ class Mixture(Pair):
 
     @torch.no_grad()
     def to_data_units(self) -> None:
-        """Fold center and scale into the parameters."""
+        """Convert the parameters to the units of the data; center and scale become 0 and 1."""
         self.mu.copy_(self.center + self.scale * self.mu)
         if self.options.covariance == "spherical":
             self.L.add_(self.scale[0].log())
@@ -579,7 +716,7 @@ class Mixture(Pair):
 
     @torch.no_grad()
     def describe(self) -> xr.Dataset:
-        """pi, mu and Sigma as readers of a table want them."""
+        """Return pi, mu and Sigma as named arrays, in the units of the data."""
         pi, mu, sigma = self.gaussians()
         return xr.Dataset(
             {
@@ -591,7 +728,11 @@ class Mixture(Pair):
 
     @torch.no_grad()
     def gaussians(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """pi (component), mu (component, feature), Sigma (component, feature, feature): for tables and pictures."""
+        """Return the parameters in the units of the data.
+
+        Returns:
+            pi (component,), mu (component, feature), Sigma (component, feature, feature).
+        """
         L = self.factor(torch.arange(self.options.components, device=self.mu.device))
         if not self._matrices:
             L = torch.diag_embed(L)
@@ -601,12 +742,12 @@ class Mixture(Pair):
 
 
 def _lower(L: Tensor) -> Tensor:
-    """The triangular factor from its free form."""
+    """Return the triangular factor from its unconstrained form."""
     return L.tril(-1) + torch.diag_embed(L.diagonal(dim1=-2, dim2=-1).exp())
 
 
 def _log_diagonal(L: Tensor) -> Tensor:
-    """The inverse of `_lower`."""
+    """Return the unconstrained form of a triangular factor, as the inverse of `_lower`."""
     return L.tril(-1) + torch.diag_embed(L.diagonal(dim1=-2, dim2=-1).log())
 
 
@@ -618,18 +759,26 @@ def _sum(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _moments(r: Tensor, d: Tensor) -> dict[str, Tensor]:
-    """Of rows under responsibilities, r: (component, row), d: (component, row, feature) from where moments are taken."""
+    """Return the moments of d (component, row, feature) under responsibilities r (component, row)."""
     n, w = r.sum(1), r[:, :, None] * d
     return {"n": n, "seen": n[:, None], "first": w.sum(1), "second": w.mT @ d}
 
 
 def _responsibilities(log_joint: Tensor, t: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """w q(z): (component, row), sum w log p(x), and by how much less the objective is.
+    """Return weighted responsibilities, the weighted log-likelihood, and the weighted penalty.
 
-    log_joint: log p(x, z) - t_z, (component, row), which is overwritten; t: penalties, (component,). q is its softmax.
+    The responsibilities q(z) are the softmax of `log_joint`.
+
+    Args:
+        log_joint: log p(x, z) - t_z, (component, row); overwritten.
+        t: Penalties, (component,).
+        weight: Row weights w, (row,).
+
+    Returns:
+        w q(z) (component, row), sum w log p(x), and the difference between this sum and the objective.
     """
     largest = log_joint.amax(0)
-    # numbers below 1e-38 would slow all that follows tenfold
+    # denormal numbers (below 1e-38) would make the following operations ten times slower
     r = log_joint.sub_(largest).clamp_(min=-80).exp_()
     total = r.sum(0)
     objective = weight @ total.log().add_(largest)

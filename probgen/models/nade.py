@@ -3,8 +3,9 @@
     h_i = sigmoid(c + sum_{j<i} W_j x_j)               eq. 3; the columns of W are shared by all sites
     p(x_i = 1 | x_<i) = sigmoid(b_i + V_i h_i)         eq. 4
 
-Categorical and real sites put softmax, or the parameters of a mixture of normals (RNADE: Uria, Murray & Larochelle,
-NIPS 2013), in the place of the last sigmoid, and W_j acts on x_j one-hot. A context adds U to c and T to b.
+For categorical sites, a softmax replaces the last sigmoid, and W_j acts on one-hot x_j. For real sites, the
+parameters of a mixture of normals replace the last sigmoid (RNADE: Uria, Murray & Larochelle, NIPS 2013). A
+context s adds s U to c and s T to b.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ from probgen.nn.running_sigmoid import running_sigmoid
 
 
 class NADEConditioner(nn.Module):
-    """Numbers for each of `sites` sites from `hidden` units: see `probgen.distributions.Autoregressive`."""
+    """NADE as a conditioner: see `probgen.distributions.Autoregressive`.
+
+    Args:
+        site: The site of each dimension of x.
+        sites: Number of sites.
+        hidden: Number of hidden units.
+        context: Number of context numbers per row.
+    """
 
     def __init__(self, site: Site, sites: int, hidden: int, context: int = 0):
         super().__init__()
@@ -39,20 +47,28 @@ class NADEConditioner(nn.Module):
             self.T = nn.Parameter(torch.zeros(context, sites, site.size))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """(row, site), (row, context) -> (row, site, size)."""
+        """Return the parameters of all sites.
+
+        Args:
+            x: The rows, (row, site).
+            context: The context, (row, context), or None.
+
+        Returns:
+            Site parameters, (row, site, size).
+        """
         check_inputs(x, context, self.sites, self.context)
         e = self.site.encode(x, self.W.dtype)
         y = running_sigmoid(e, self._a(len(x), context), self.W, self.V) + self.b
         return y if context is None else y + torch.tensordot(context, self.T, 1)
 
     def start(self, rows: int, context: Tensor | None) -> dict[str, Tensor]:
-        """The activation, and what the context adds to each site."""
+        """Return the state before the first site: the activation, and the contribution of the context."""
         check_context(context, self.context)
         state = {"a": self._a(rows, context).clone()}
         return state if context is None else {**state, "t": torch.tensordot(context, self.T, 1)}
 
     def step(self, state: dict[str, Tensor], i: int, previous: Tensor | None) -> Tensor:
-        """Tell the activation the last value, and read it."""
+        """Return the parameters of site i (row, size), given the value of site i - 1 (row,)."""
         if previous is not None:
             state["a"].addmm_(self.site.encode(previous, self.W.dtype), self.W[i - 1])
         y = torch.addmm(self.b[i], state["a"].sigmoid(), self.V[i].mT)
@@ -65,7 +81,7 @@ class NADEConditioner(nn.Module):
 class NADEOptions(DenseOptions):
     """Options of `nade`."""
 
-    hidden: Sizes = Field(500, description="units")
+    hidden: Sizes = Field(500, description="number of hidden units")
 
     @model_validator(mode="after")
     def _one_layer(self) -> NADEOptions:
@@ -74,7 +90,12 @@ class NADEOptions(DenseOptions):
 
 
 class NADE(DensePair):
-    """NADE behind the hooks."""
+    """A neural autoregressive distribution estimator (NADE): one hidden layer whose weights all sites share.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is.
+    """
 
     Options = NADEOptions
 
@@ -84,5 +105,5 @@ class NADE(DensePair):
         self.conditioner = NADEConditioner(self.site, event.size, one_size(options.hidden), self.context_size)
 
     def weights(self) -> list[Tensor]:
-        """W and V."""
+        """Return W and V."""
         return [self.conditioner.W, self.conditioner.V]

@@ -1,15 +1,18 @@
-"""PixelCNN with gates, in two stacks (van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves & Kavukcuoglu, NIPS 2016).
+"""Gated PixelCNN (van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves & Kavukcuoglu, NIPS 2016).
 
-    y = tanh(W_f * x + V_f s) . sigmoid(W_g * x + V_g s)                      eq. 2 to 4; s is what x is conditioned on
+    y = tanh(W_f * x + V_f s) . sigmoid(W_g * x + V_g s)               eq. 2 to 4; s is the condition of x
 
-Each layer has a vertical stack, which sees the rows above, and a horizontal one, which sees the pixels to the left and is told
-by the vertical one (figure 2). The first layer has mask A, the others mask B; the horizontal stack is residual. Two things are
-added: layers may see pixels that are some way apart, as in WaveNet (van den Oord et al. 2016), and in a fit gated features may be
-dropped at random (Salimans, Karpathy, Chen & Kingma, ICLR 2017, section 2.5).
+Each layer has two stacks (figure 2). The vertical stack sees the rows above. The horizontal stack sees the
+pixels to the left, and receives the output of the vertical stack. The first layer has mask A, and the others
+have mask B. The horizontal stack is residual. There are two additions to the paper: dilated layers, as in
+WaveNet (van den Oord et al. 2016), and dropout of gated features (Salimans, Karpathy, Chen & Kingma, ICLR
+2017, section 2.5).
 
-With an image among `given`, p(x given low) say, s is a map that a residual network makes of it (Dahl, Norouzi & Shlens, ICCV 2017).
+If `given` names an image, s is a map that a residual network computes from the image (Dahl, Norouzi & Shlens,
+ICCV 2017).
 
-Drawn pixel by pixel, the vertical stack is computed once a row, and of the horizontal one the new pixel alone.
+When an image is sampled pixel by pixel, the vertical stack is computed once per row, and the horizontal stack
+for the new pixel only.
 """
 
 from __future__ import annotations
@@ -34,16 +37,21 @@ from probgen.models.bases.scaling import enlarged
 from probgen.nn.masked import Horizontal, Mask, Vertical, check_dilation, check_kernel, colors_of
 from probgen.nn.residual import Residual
 
-BLOCKS = 2  # of the network that makes maps of an image that is given
+BLOCKS = 2  # blocks of the network that computes maps from a given image
 
 
 class GatedLayer(nn.Module):
-    """One layer of both stacks: v, h (row, width, height, width) and s to v and h.
+    """One gated layer of both stacks.
 
-    seen      of the channels that the layer is told, the color that each is about
-    given     channels of s
-    dilation  how far apart the pixels are that it sees
-    dropout   share of the gated features that the horizontal stack is not told in a fit
+    Args:
+        seen: The color of each input channel, (channel,).
+        width: Features of the layer.
+        colors: Number of colors.
+        kernel: Side of the kernel; odd.
+        mask: "A" in the first layer, "B" in the others.
+        given: Channels of the context s.
+        dilation: Distance between the pixels that the layer reads.
+        dropout: Share of the gated features that the horizontal stack drops while training.
     """
 
     def __init__(
@@ -68,12 +76,20 @@ class GatedLayer(nn.Module):
         self.out = Horizontal(mine, mine, 1, "B")
         self.V = nn.Conv2d(given, 4 * width, 1, bias=False) if given else None
         for part, gain in ((self.vertical, 2), (self.across, 2), (self.horizontal, 2), (self.out, 1)):
-            nn.init.normal_(
-                part.weight, std=gain / math.sqrt(part.weight[0].numel())
-            )  # a gate makes it smaller
+            # the gain compensates for the gates, which shrink their input
+            nn.init.normal_(part.weight, std=gain / math.sqrt(part.weight[0].numel()))
 
     def forward(self, v: Tensor, h: Tensor, s: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Both are the image in the first layer."""
+        """Return the outputs of both stacks.
+
+        Args:
+            v: Input of the vertical stack, (row, feature, height, width); the image in the first layer.
+            h: Input of the horizontal stack, (row, feature, height, width); the image in the first layer.
+            s: The context as a map, or None.
+
+        Returns:
+            v and h, each (row, feature, height, width).
+        """
         a = self.vertical(v)
         b = self.horizontal(h) + self.across(a)
         if self.V is not None and s is not None:
@@ -84,17 +100,25 @@ class GatedLayer(nn.Module):
 
 
 def gated(a: Tensor, dim: int) -> Tensor:
-    """tanh of the first half, times sigmoid of the second."""
+    """Return tanh of the first half of `a` along `dim`, times sigmoid of the second half."""
     f, g = a.chunk(2, dim)
     return f.tanh() * g.sigmoid()
 
 
 class PixelCNNConditioner(PixelConditioner):
-    """Numbers for each color of each pixel from `layers` gated layers of `width` features.
+    """Gated PixelCNN as a conditioner of images.
 
-    kernel    of the first layer, and of the others: odd, or pixels to one side would not be seen
-    dilation  of the layers after the first, in turn: how far apart the pixels are that a layer sees
-    dropout   see `GatedLayer`
+    Args:
+        site: The site of one color of a pixel.
+        image: Shape of an image, (color, height, width).
+        width: Features of each layer.
+        layers: Number of gated layers.
+        hidden: Features of the last hidden layer.
+        kernel: Side of the first layer's kernel, and of the other kernels; odd.
+        context: Number of context numbers of each image, or the shape (channel, height, width) of a context
+            map.
+        dilation: Dilations of the layers after the first, repeated in turn.
+        dropout: Share of the gated features that are dropped while training.
     """
 
     def __init__(
@@ -110,7 +134,9 @@ class PixelCNNConditioner(PixelConditioner):
         dropout: float = 0.0,
     ):
         if layers < 1:
-            raise InputError(f"layers = {layers}: at least 1, without which a pixel would be told itself")
+            raise InputError(
+                f"layers = {layers}: at least one masked layer is needed. Use layers = 1 or more."
+            )
         super().__init__(site, image, width, hidden, kernel[0] // 2, context)
         colors = image[0]
         self.layers = nn.ModuleList()
@@ -124,14 +150,14 @@ class PixelCNNConditioner(PixelConditioner):
         return [layer for layer in self.layers if isinstance(layer, GatedLayer)]
 
     def features(self, e: Tensor, s: Tensor | None) -> Tensor:
-        """Those of the horizontal stack."""
+        """Return the features of the horizontal stack: (row, feature, height, width)."""
         v = h = e
         for layer in self._gated:
             v, h = layer(v, h, s)
         return h
 
     def begin(self, state: State) -> None:
-        """Of each layer: rows of v, features of the row in h, and in u what the rows above say."""
+        """Add the caches of each layer to the state: rows of v, and features of the current row in h."""
         rows, columns, width = len(state["e"]), self.columns, self.width
         state["weights"] = tuple(
             (layer.horizontal.flat(), layer.out.flat(), layer.out.bias, layer.horizontal.sight)
@@ -144,7 +170,7 @@ class PixelCNNConditioner(PixelConditioner):
                 state[f"h{i}"] = state["e"].new_zeros(rows, columns + reach, width)
 
     def begin_row(self, state: State, row: int) -> None:
-        """The vertical stack of this row, and what it tells the horizontal one."""
+        """Compute the vertical stack for a row, and its contribution u to the horizontal stack."""
         s = row_of(state, row)
         window = state["e"][:, row : row + self.reach, self.reach :]
         for i, layer in enumerate(self._gated):
@@ -159,7 +185,7 @@ class PixelCNNConditioner(PixelConditioner):
                 state[f"v{i + 1}"] = window[:, 1:]
 
     def pixel(self, state: State, row: int, column: int) -> Tensor:
-        """The horizontal stack."""
+        """Return the features of a pixel after the horizontal stack: (row, feature)."""
         taps = state["e"][:, row + self.reach, column : column + self.reach + 1].flatten(1)
         h = taps
         for i, (W, out, b, (reach, apart)) in enumerate(state["weights"]):
@@ -173,7 +199,19 @@ class PixelCNNConditioner(PixelConditioner):
 
 
 def dilations(layers: int, kernel: tuple[int, int], dilation: Sequence[int]) -> list[int]:
-    """How far apart each of the layers sees. Errors: `InputError` where pixels before this one are not seen."""
+    """Return the dilation of each layer.
+
+    Args:
+        layers: Number of layers.
+        kernel: Side of the first layer's kernel, and of the other kernels.
+        dilation: Dilations of the layers after the first, repeated in turn.
+
+    Returns:
+        One dilation per layer; 1 for the first.
+
+    Raises:
+        InputError: When a kernel or the dilations would leave earlier pixels invisible.
+    """
     for side in kernel:
         check_kernel(side)
     others = list(islice(cycle(dilation), layers - 1))
@@ -185,18 +223,17 @@ class PixelCNNOptions(PixelOptions):
     """Options of `pixelcnn`."""
 
     channels: int = Field(32, ge=1, description="features of each layer")
-    layers: int = Field(7, ge=1, le=100, description="gated layers")
+    layers: int = Field(7, ge=1, le=100, description="number of gated layers")
     kernel: tuple[int, int] = Field(
-        (7, 3), description="side of the first layer's kernel, and of the others'"
+        (7, 3), description="sides of the first layer's kernel and of the other kernels; odd"
     )
     dilation: tuple[int, ...] = Field(
         (1, 2, 4),
         min_length=1,
-        description="how far apart the pixels are that a layer after the first sees, layer by layer and from the start again; "
-        "the paper's is [1], which sees less far",
+        description="dilations of the layers after the first, repeated in turn; the paper uses [1]",
     )
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of each layer's features that are left out at random in a fit"
+        0.0, ge=0, lt=1, description="share of each layer's features that are dropped while training"
     )
 
     @model_validator(mode="after")
@@ -206,7 +243,12 @@ class PixelCNNOptions(PixelOptions):
 
 
 class PixelCNN(PixelPair):
-    """PixelCNN behind the hooks."""
+    """Gated PixelCNN: masked convolutions over images, optionally conditional on labels or on an image.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is: images.
+    """
 
     Options: ClassVar[type[BaseModel]] = PixelCNNOptions
 
@@ -227,19 +269,43 @@ class PixelCNN(PixelPair):
         )
 
     def context(self, given: Mapping[str, Tensor]) -> Tensor | None:
-        """A vector of labels; or, of images, a map over x (Dahl, Norouzi & Shlens 2017)."""
+        """Return the context: a vector of labels, or with a given image a map (Dahl, Norouzi & Shlens 2017).
+
+        Args:
+            given: The conditions by name.
+
+        Returns:
+            The context, (row, context) or (row, channel, height, width), or None.
+        """
         return super().context(given) if self.maps is None else self.maps(given)
 
 
 def any_image(event: Event) -> bool:
-    """Whether x is conditioned on an image."""
+    """Return whether x is conditional on an image.
+
+    Args:
+        event: The event that x is.
+
+    Returns:
+        True when a condition is an image.
+    """
     return any(part.is_image for part in event.given.values())
 
 
 class ImageMaps(nn.Module):
-    """What x is conditioned on as maps over it: images by a residual network, enlarged where they are smaller; labels everywhere the same.
+    """The conditions of x as maps of the size of x.
 
-    shape  of the maps: (channel, height, width)
+    An image is enlarged to the size of x if it is smaller, and then passed through a residual network. A
+    label becomes constant one-hot channels.
+
+    Args:
+        event: The event that x is, with its conditions.
+        image: Shape of x, (color, height, width).
+        width: Channels of the map of an image.
+        blocks: Blocks of the residual network.
+
+    Attributes:
+        shape: Shape of the maps, (channel, height, width).
     """
 
     def __init__(self, event: Event, image: tuple[int, int, int], width: int, blocks: int = BLOCKS):
@@ -253,8 +319,8 @@ class ImageMaps(nn.Module):
             scale = self.height // height
             if (scale * height, scale * columns) != (self.height, self.columns):
                 raise InputError(
-                    f"given {name!r} is {height} x {columns}, x is {self.height} x {self.columns}: both sides of x must be the same "
-                    f"whole number of times those of {name}"
+                    f"given {name!r} is {height} x {columns}, but x is {self.height} x {self.columns}. "
+                    f"Both sides of x must be the same integer multiple of the sides of {name!r}."
                 )
             self.scales[name] = scale
         self.nets = nn.ModuleDict(
@@ -264,7 +330,14 @@ class ImageMaps(nn.Module):
         self.shape = (width * len(self.scales) + sum(labels), self.height, self.columns)
 
     def forward(self, given: Mapping[str, Tensor]) -> Tensor:
-        """(row, channel, height, width)."""
+        """Return the maps of the conditions.
+
+        Args:
+            given: The conditions by name.
+
+        Returns:
+            Maps, (row, channel, height, width).
+        """
         parts, dtype = [], next(self.parameters()).dtype
         for name, part in self.event.given.items():
             if name not in self.scales:

@@ -1,17 +1,23 @@
-"""PixelRNN: LSTMs that walk over an image (van den Oord, Kalchbrenner & Kavukcuoglu, ICML 2016).
+"""PixelRNN: LSTMs that run over an image (van den Oord, Kalchbrenner & Kavukcuoglu, ICML 2016).
 
-    o, f, i, g = K_ss * h_before + K_is * x + V s,    each but g through sigmoid, g through tanh             eq. 3
+    o, f, i, g = K_ss * h_before + K_is * x + V s,    sigmoid of o, f and i, tanh of g             eq. 3
     c = f . c_before + i . g,    h = o . tanh(c)
 
-    row       row by row from above: h_before are three pixels of the row above, which together see a triangle       section 3.1
-    diagonal  along the diagonals from both upper corners: h_before are the pixel to the side and the one above; what
-              comes from the right is shifted down by a row, so that both together see all that is before    section 3.2
+The option `cell` chooses the direction of the LSTMs:
 
-To the paper's images a column is added at the right, where the way from the right begins: the last pixel of a row would be seen by
-those below it alone, as what is known of a pixel in its own place is what is before it.
+    row       Row by row from above. h_before are three pixels of the row above. Together, the layers see a
+              triangle of pixels (section 3.1).
+    diagonal  Along the diagonals from both upper corners. h_before are the pixel to the side and the pixel
+              above. The output of the LSTM from the right is shifted down by one row. Together, both LSTMs
+              see all earlier pixels (section 3.2).
 
-The first layer is a convolution of mask A, and K_is has mask B; layers are residual. Drawn pixel by pixel, what comes from the row
-above is computed once a row, and along the row one cell at a time.
+Unlike in the paper, an empty column is added at the right of the image, where the LSTM from the right starts.
+Without it, this LSTM would pass the last pixel of a row only to the pixels directly below it, because the
+features of a pixel contain only earlier pixels.
+
+The first layer is a convolution with mask A, and K_is has mask B; layers are residual. When an image is
+sampled pixel by pixel, the contribution of the row above is computed once per row, and each pixel computes
+one cell.
 """
 
 from __future__ import annotations
@@ -31,14 +37,28 @@ from probgen.nn.masked import Horizontal, Vertical, check_kernel, colors_of
 
 
 def cell(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """h and c from the sums of the gates and the last c: (..., 4 hidden), (..., hidden)."""
+    """Return h and c of an LSTM cell.
+
+    Args:
+        a: Inputs of the gates, (..., 4 hidden).
+        c: The previous c, (..., hidden).
+
+    Returns:
+        h and c, each (..., hidden).
+    """
     o, f, i, g = a.chunk(4, -1)
     c = f.sigmoid() * c + i.sigmoid() * g.tanh()
     return o.sigmoid() * c.tanh(), c
 
 
 class RowLSTM(nn.Module):
-    """From above, row by row: x (row, 2 hidden, height, width) to the same."""
+    """A row LSTM, which runs over an image from above: (row, 2 hidden, height, width) to the same shape.
+
+    Args:
+        hidden: Units of the LSTM.
+        colors: Number of colors.
+        given: Channels of the context s.
+    """
 
     def __init__(self, hidden: int, colors: int, given: int):
         super().__init__()
@@ -50,7 +70,15 @@ class RowLSTM(nn.Module):
         self.up = Horizontal(mine, twice, 1, "B")
 
     def forward(self, x: Tensor, s: Tensor | None) -> Tensor:
-        """A row of the image at a time."""
+        """Return the output of the layer, computed one row of the image at a time.
+
+        Args:
+            x: The input, (row, 2 hidden, height, width).
+            s: The context as a map, or None.
+
+        Returns:
+            The output, in the shape of the input.
+        """
         a = self.K_is(x)
         a = (a if self.V is None or s is None else a + self.V(s)).permute(
             2, 0, 3, 1
@@ -65,22 +93,37 @@ class RowLSTM(nn.Module):
     def _from_above(self, h: Tensor) -> Tensor:
         return self.K_ss(h.mT).mT
 
-    # one pixel after the other
+    # one pixel at a time
 
     def begin(self, x: Tensor) -> State:
-        """Of a row: x with a pixel of border (row, width + 1, 2 hidden), h and c of this and the last row."""
+        """Return the state before the first row: x (row, width + 1, 2 hidden) with a border, h and c."""
         zeros = x.new_zeros(len(x), x.shape[1], self.hidden)
         state = {"h": zeros, "c": zeros.clone(), "x": x.new_zeros(len(x), x.shape[1] + 1, x.shape[2])}
         return {**state, "weights": (self.K_is.flat(), self.K_is.bias, self.up.flat(), self.up.bias)}
 
     def begin_row(self, state: State, s: Tensor | None, s_above: Tensor | None) -> None:
-        """What comes from the row above; s and s_above are given over this row and that."""
+        """Update the state before a row of the image.
+
+        Args:
+            state: The state; updated in place.
+            s: The context of this row, or None.
+            s_above: The context of the row above, or None.
+        """
         state["a"] = self._from_above(state["h"]) + state["weights"][1] + said(self.V, s)
         state["before"], state["c"] = state["c"], torch.zeros_like(state["c"])
         state["h"] = torch.zeros_like(state["h"])
 
     def pixel(self, state: State, x: Tensor, column: int) -> Tensor:
-        """x (row, 2 hidden) to the same."""
+        """Return the output of the layer at one pixel.
+
+        Args:
+            state: The state; updated in place.
+            x: The input, (row, 2 hidden).
+            column: Column of the pixel.
+
+        Returns:
+            The output, (row, 2 hidden).
+        """
         K, _, up, bias = state["weights"]
         state["x"][:, column + 1] = x
         a = torch.addmm(state["a"][:, column], state["x"][:, column : column + 2].flatten(1), K)
@@ -90,20 +133,35 @@ class RowLSTM(nn.Module):
 
 
 class Sideways(nn.Module):
-    """From the upper left along the diagonals: x (row, 2 hidden, height, width) to h (row, hidden, height, width)."""
+    """An LSTM along the diagonals, from the upper left, with `hidden` units.
+
+    Args:
+        hidden: Units of the LSTM.
+        colors: Number of colors.
+        given: Channels of the context s.
+    """
 
     def __init__(self, hidden: int, colors: int, given: int):
         super().__init__()
         mine = colors_of(hidden, colors)
         self.hidden = hidden
         self.K_is = Horizontal(colors_of(2 * hidden, colors), mine.repeat(4), 1, "B")
-        self.K_ss = nn.Linear(
-            2 * hidden, 4 * hidden, bias=False
-        )  # of the pixel above and of the one to the left
+        # inputs: h of the pixel above and of the pixel to the left
+        self.K_ss = nn.Linear(2 * hidden, 4 * hidden, bias=False)
         self.V = nn.Conv2d(given, 4 * hidden, 1, bias=False) if given else None
 
     def forward(self, x: Tensor, s: Tensor | None) -> Tensor:
-        """All pixels of a diagonal at a time: row i is shifted by i, so that a diagonal is a column (figure 3)."""
+        """Return h of all pixels, computed one diagonal at a time.
+
+        Row i is shifted by i pixels, so that a diagonal becomes a column (figure 3).
+
+        Args:
+            x: The input, (row, 2 hidden, height, width).
+            s: The context as a map, or None.
+
+        Returns:
+            h, (row, hidden, height, width).
+        """
         a = self.K_is(x)
         a = a if self.V is None or s is None else a + self.V(s)
         width = a.shape[3]
@@ -118,7 +176,13 @@ class Sideways(nn.Module):
 
 
 class DiagonalLSTM(nn.Module):
-    """From both upper corners: x (row, 2 hidden, height, width) to the same."""
+    """Two diagonal LSTMs, from both upper corners: (row, 2 hidden, height, width) to the same shape.
+
+    Args:
+        hidden: Units of each LSTM.
+        colors: Number of colors.
+        given: Channels of the context s.
+    """
 
     def __init__(self, hidden: int, colors: int, given: int):
         super().__init__()
@@ -128,15 +192,23 @@ class DiagonalLSTM(nn.Module):
         self.up_right = Horizontal(mine, twice, 1, "B", bias=False)
 
     def forward(self, x: Tensor, s: Tensor | None) -> Tensor:
-        """What comes from the right is seen a row below."""
+        """Return the output of the layer; the LSTM from the right is shifted down by one row.
+
+        Args:
+            x: The input, (row, 2 hidden, height, width).
+            s: The context as a map, or None.
+
+        Returns:
+            The output, in the shape of the input.
+        """
         mirrored = None if s is None else s.flip(3)
         right = self.right(x.flip(3), mirrored).flip(3)
         return x + self.up(self.left(x, s)) + nn.functional.pad(self.up_right(right), (0, 0, 1, 0))[:, :, :-1]
 
-    # one pixel after the other
+    # one pixel at a time
 
     def begin(self, x: Tensor) -> State:
-        """Of a row: x (row, width, 2 hidden), and h of this row and the last with a pixel of border, from both sides."""
+        """Return the state before the first row: x (row, width, 2 hidden), c, and h with a border pixel."""
         n, width = x.shape[:2]
         hidden = self.left.hidden
         border = x.new_zeros(n, width + 1, hidden)
@@ -146,11 +218,17 @@ class DiagonalLSTM(nn.Module):
         return {**state, "weights": (*weights, self.up.flat(), self.up.bias, self.up_right.flat())}
 
     def begin_row(self, state: State, s: Tensor | None, s_above: Tensor | None) -> None:
-        """The way from the right through the row above, which is whole now; what it says to this one."""
+        """Run the LSTM from the right over the row above, which is complete, and update the state for a row.
+
+        Args:
+            state: The state; updated in place.
+            s: The context of this row, or None.
+            s_above: The context of the row above, or None.
+        """
         state["above"] = state["h"]
         state["h"], state["c"] = torch.zeros_like(state["h"]), torch.zeros_like(state["c"])
         state["a"] = state["weights"][0][1].expand(len(state["x"]), 1, -1) + said(self.left.V, s)
-        if "told" not in state:  # the first row has none above
+        if "told" not in state:  # no row is above the first row
             state["told"] = torch.zeros_like(state["x"])
         else:
             K_is, bias, K_ss = state["weights"][1]
@@ -163,7 +241,16 @@ class DiagonalLSTM(nn.Module):
             state["told"] = h[:, :-1] @ state["weights"][4]
 
     def pixel(self, state: State, x: Tensor, column: int) -> Tensor:
-        """x (row, 2 hidden) to the same."""
+        """Return the output of the layer at one pixel.
+
+        Args:
+            state: The state; updated in place.
+            x: The input, (row, 2 hidden).
+            column: Column of the pixel.
+
+        Returns:
+            The output, (row, 2 hidden).
+        """
         (K_is, _, K_ss), _, up, bias, _ = state["weights"]
         state["x"][:, column] = x
         a = torch.addmm(state["a"][:, min(column, state["a"].shape[1] - 1)], x, K_is)
@@ -175,19 +262,27 @@ class DiagonalLSTM(nn.Module):
 
 
 def said(V: nn.Conv2d | None, s: Tensor | None) -> Tensor | float:
-    """What s adds to the gates over a row: (row, given, 1, width or 1) -> (row, width or 1, gates)."""
+    """Return the contribution of the context to the gates of one row of the image.
+
+    Args:
+        V: The convolution of the context, or None.
+        s: The context of the row, (row, given, 1, width or 1), or None.
+
+    Returns:
+        The contribution, (row, width or 1, gates), or 0.
+    """
     return 0.0 if V is None or s is None else V(s).movedim(1, 3)[:, 0]
 
 
 def _skewed(x: Tensor) -> Tensor:
-    """Row i of an image moved by i to the right: (..., height, width) -> (..., height, height + width - 1)."""
+    """Shift row i of an image right by i: (..., height, width) -> (..., height, height + width - 1)."""
     height, width = x.shape[-2:]
     wide = nn.functional.pad(x, (0, height)).flatten(-2)
     return wide[..., : height * (height + width - 1)].unflatten(-1, (height, height + width - 1))
 
 
 def _straight(x: Tensor, width: int) -> Tensor:
-    """The inverse of `_skewed`."""
+    """Return the image from its skewed form, as the inverse of `_skewed`."""
     height = x.shape[-2]
     wide = nn.functional.pad(x.flatten(-2), (0, height))
     return wide.unflatten(-1, (height, height + width))[..., :width]
@@ -197,10 +292,18 @@ CELLS = {"row": RowLSTM, "diagonal": DiagonalLSTM}
 
 
 class PixelRNNConditioner(PixelConditioner):
-    """Numbers for each color of each pixel from `layers` LSTMs of `units` and a convolution before them.
+    """PixelRNN as a conditioner of images: a masked convolution, then LSTMs.
 
-    cell    `row` or `diagonal`
-    kernel  side of the convolution: odd
+    Args:
+        site: The site of one color of a pixel.
+        image: Shape of an image, (color, height, width).
+        units: Units of each LSTM.
+        layers: Number of LSTMs.
+        hidden: Features of the last hidden layer.
+        cell: Direction of the LSTMs: "row" or "diagonal".
+        kernel: Side of the kernel of the convolution; odd.
+        context: Number of context numbers of each image, or the shape (channel, height, width) of a context
+            map.
     """
 
     def __init__(
@@ -226,20 +329,20 @@ class PixelRNNConditioner(PixelConditioner):
         return [layer for layer in self.layers if isinstance(layer, RowLSTM | DiagonalLSTM)]
 
     def features(self, e: Tensor, s: Tensor | None) -> Tensor:
-        """Those of the last LSTM."""
+        """Return the features of the last LSTM: (row, feature, height, width)."""
         x = self.vertical(e) + self.horizontal(e)
         for layer in self._lstms:
             x = layer(x, s)
         return x
 
     def begin(self, state: State) -> None:
-        """A state for each layer."""
+        """Add the initial state of each layer to the state."""
         state["first"] = (self.horizontal.flat(),)
         x = state["e"].new_zeros(len(state["e"]), self.columns, self.width)
         state["layers"] = {i: layer.begin(x) for i, layer in enumerate(self._lstms)}
 
     def begin_row(self, state: State, row: int) -> None:
-        """What the rows above say, the last of them with its added column."""
+        """Complete the row above with its added column, and update the state of each layer for a row."""
         for column in range(self.columns - self.extra, self.columns) if row else ():
             self.pixel(state, row - 1, column)
         window = state["e"][:, row : row + self.reach, self.reach :].movedim(3, 1)
@@ -248,7 +351,7 @@ class PixelRNNConditioner(PixelConditioner):
             layer.begin_row(state["layers"][i], row_of(state, row), row_of(state, max(0, row - 1)))
 
     def pixel(self, state: State, row: int, column: int) -> Tensor:
-        """Through all layers."""
+        """Return the features of a pixel after all layers: (row, feature)."""
         taps = state["e"][:, row + self.reach, column : column + self.reach + 1].flatten(1)
         x = torch.addmm(state["u"][:, column], taps, *state["first"])
         for i, layer in enumerate(self._lstms):
@@ -259,10 +362,12 @@ class PixelRNNConditioner(PixelConditioner):
 class PixelRNNOptions(PixelOptions):
     """Options of `pixelrnn`."""
 
-    cell: Literal["row", "diagonal"] = Field("diagonal", description="the way of the LSTMs over the image")
-    hidden: Sizes = Field(16, description="units of each LSTM: a number for all, or a list of equal ones")
-    layers: int = Field(7, ge=1, le=LAYERS, description="LSTMs, where hidden is a number")
-    kernel: int = Field(7, ge=3, description="side of the first layer's kernel")
+    cell: Literal["row", "diagonal"] = Field("diagonal", description="direction of the LSTMs over the image")
+    hidden: Sizes = Field(
+        16, description="units of each LSTM: one number for all, or a list of equal numbers"
+    )
+    layers: int = Field(7, ge=1, le=LAYERS, description="number of LSTMs, if hidden is a number")
+    kernel: int = Field(7, ge=3, description="side of the first layer's kernel; odd")
 
     @model_validator(mode="after")
     def _known(self) -> PixelRNNOptions:
@@ -272,12 +377,17 @@ class PixelRNNOptions(PixelOptions):
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """The units of each LSTM, and how many LSTMs."""
+        """The units of each LSTM, and the number of LSTMs."""
         return equal_sizes(self.hidden, self.layers, PixelRNNOptions.model_fields["layers"].default)
 
 
 class PixelRNN(PixelPair):
-    """PixelRNN behind the hooks."""
+    """PixelRNN: row or diagonal LSTMs over images.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is: images.
+    """
 
     Options: ClassVar[type[BaseModel]] = PixelRNNOptions
 

@@ -1,9 +1,10 @@
 """Translation by attention (Bahdanau, Cho & Bengio 2015; as a transformer: Vaswani et al. 2017).
 
-    p(x | s) = prod_t p(x_t | x_<t, h),    h = encoder(s)                                   s the source, x the target
+    p(x | s) = prod_t p(x_t | x_<t, h),    h = encoder(s)                          s the source, x the target
 
-An encoder tells each step of the source all others; a causal decoder sees what of x is there and, by attention, all of h. Where x is a
-text a line feed ends it: what is drawn goes on to there, and p(x | s) is a distribution over texts of every length.
+In the encoder, every step of the source attends to all steps. The decoder is causal in x, and attends to all
+of h. If x is a text, a line feed ends it. Sampling then stops at the line feed, and p(x | s) is a
+distribution over texts of every length.
 """
 
 from __future__ import annotations
@@ -32,22 +33,22 @@ from probgen.models.transformer import Encoder, TransformerConditioner, Transfor
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MAPS = 4  # rows whose attention is drawn
+MAPS = 4  # rows in the figure of the attention
 
 
 class TranslationOptions(ContinuationOptions):
-    """How a translation is drawn; the most probable symbol at each step is `top_k = 1`."""
+    """Options of sampling or searching a translation; `top_k = 1` takes the best symbol at each step."""
 
     beams: int | None = Field(
         None,
         ge=1,
         le=1000,
-        description="look for the most probable x by a beam of so many, in place of drawing",
+        description="size of a beam search for the most probable x; None: sample x",
     )
     length_penalty: float = Field(
         1.0,
         ge=0,
-        description="of a beam: log p(x) is divided by the length to this power; 0: the most probable x",
+        description="beam search divides log p(x) by the length to this power; 0: the most probable x",
         json_schema_extra=only(beams=SET),
     )
 
@@ -57,7 +58,9 @@ class TranslationOptions(ContinuationOptions):
         asked = [name for name in drawn if getattr(self, name) != type(self).model_fields[name].default]
         if self.beams is not None and asked:
             raise ValueError(
-                f"{', '.join(asked)}: of draws, and beams = {self.beams} searches; leave one of them out"
+                f"beams = {self.beams}: beam search does not sample, so {', '.join(asked)} would have no "
+                "effect. "
+                "Leave one of them out."
             )
         return self
 
@@ -65,21 +68,28 @@ class TranslationOptions(ContinuationOptions):
 class Seq2SeqOptions(TransformerOptions):
     """Options of `seq2seq`."""
 
-    given: tuple[str, ...] = Field(("source",), description="the sequence that x is conditioned on")
-    encoder_layers: int = Field(3, ge=1, le=100, description="of the source")
-    layers: int = Field(3, ge=1, le=100, description="of the target")
-    window: int = Field(128, ge=2, description="steps of x that are seen together")
+    given: tuple[str, ...] = Field(("source",), description="name of the sequence that x is conditioned on")
+    encoder_layers: int = Field(3, ge=1, le=100, description="number of blocks of the encoder")
+    layers: int = Field(3, ge=1, le=100, description="number of blocks of the decoder")
+    window: int = Field(128, ge=2, description="most steps of x that the decoder sees")
 
     @field_validator("given")
     @classmethod
     def _one(cls, given: tuple[str, ...]) -> tuple[str, ...]:
         if len(given) != 1:
-            raise ValueError(f"given = {list(given)}: the name of one sequence is needed")
+            raise ValueError("the model has one condition. Give the name of one sequence.")
         return given
 
 
 class Seq2Seq(SequencePair):
-    """Translation behind the hooks: `given={"source": ...}`, symbols or, where it has them, a text."""
+    """A sequence-to-sequence transformer for translation: x given a source sequence.
+
+    The source is `given={"source": ...}`: symbols, or a text if the event of the source has symbols.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is: sequences of symbols, conditioned on one sequence.
+    """
 
     Options: ClassVar[type[BaseModel]] = Seq2SeqOptions
     SampleOptions: ClassVar[type[ContinuationOptions]] = TranslationOptions
@@ -90,28 +100,35 @@ class Seq2Seq(SequencePair):
         (self.name,) = options.given
         source = event.given[self.name]
         if source.support not in ("token", "integer", "binary") or len(source.dims) != 1:
-            raise InputError(f"given {self.name!r} must be a sequence of symbols, not {source}")
+            raise InputError(f"given {self.name!r} is {source}, not a sequence of symbols. Give symbols.")
         super().__init__(options, event)
         self.register_buffer("longest", torch.tensor(0))
 
     @property
     def end(self) -> int | None:
-        """The symbol that ends a text."""
+        """The number of the symbol that ends a text, or None."""
         return self.event.symbols.index(END) if END in self.event.symbols else None
 
     @property
     def steps(self) -> int | None:
-        """As many as the longest row of the fit has."""
+        """The default number of sampled steps: the length of the longest row of the fit."""
         return int(self.longest) or super().steps
 
     def make_site(self) -> Categorical:
-        """Symbols, two or more."""
+        """Return the site of one step.
+
+        Returns:
+            A categorical site with at least two levels.
+
+        Raises:
+            InputError: When x is not symbols.
+        """
         if not self.event.discrete:
-            raise InputError(f"x must be symbols, not {self.event}")
+            raise InputError(f"x is {self.event}, not symbols. Give x as symbols.")
         return Categorical(max(2, self.event.levels or 2))
 
     def make_conditioner(self) -> TransformerConditioner:
-        """As the options say."""
+        """Return the conditioner, by the options."""
         o = self.options
         levels = self.event.given[self.name].levels or 2
         encoder = Encoder(levels, o.width, o.encoder_layers, o.heads, o.dropout)
@@ -120,7 +137,14 @@ class Seq2Seq(SequencePair):
         )
 
     def context(self, given: Mapping[str, Tensor]) -> Tensor:
-        """The source, -1 past the end of each: (row, step)."""
+        """Return the source of each row.
+
+        Args:
+            given: The conditions by name, with the source and optionally its length.
+
+        Returns:
+            Symbols, (row, source step), -1 past the end of a row.
+        """
         source, length = given[self.name].long(), given.get(f"{self.name}_length")
         if length is None:
             return source
@@ -129,7 +153,15 @@ class Seq2Seq(SequencePair):
         return torch.where(there, source, -1)
 
     def learn(self, data: Rows, run: Run) -> None:
-        """Whole rows. Errors: `InputError` for a row with symbols after its end."""
+        """Fit to complete rows.
+
+        Args:
+            data: The rows of the fit.
+            run: The run of the fit.
+
+        Raises:
+            InputError: When a row has symbols after its end.
+        """
         x = data.dataset
         self._check_ends(data)
         self.longest.fill_(int(x["length"].max()) if "length" in x else x.sizes["time"])
@@ -148,7 +180,8 @@ class Seq2Seq(SequencePair):
             if later.any():
                 row = first + int(later.any(1).nonzero()[0])
                 raise InputError(
-                    f"x, row {row}: symbols come after the end of the text, {END!r}, which is its last symbol"
+                    f"x, row {row}: symbols come after {END!r}, which ends a text. Remove the symbols after "
+                    "it."
                 )
             first += len(x)
 
@@ -162,17 +195,17 @@ class Seq2Seq(SequencePair):
         stream: Tensor | None = None,
         **given: Tensor,
     ) -> dict[str, Tensor]:
-        """-log p(x | s) a step, of whole rows."""
+        """Return the mean of -log p(x | s) over time steps, for complete rows, in nats."""
         x = x if length is None else x[:, : int(length.max())]
         return super().loss(x, n=n, length=length, first=first, stream=stream, **given)
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
-        """And how much of it counts."""
+        """Sample the missing steps of each row, and return also the length of each text."""
         found = super().complete(x, observed, options, **given)
         return found | self._counted(found["x"])
 
     def go_on(self, x: Tensor, given: dict[str, Tensor], options: Any, steps: int) -> dict[str, Tensor]:
-        """By a beam, or drawn."""
+        """Continue x by beam search, or by sampling; return also the length of each text."""
         if options.beams is None or not steps:
             return self._counted(super().go_on(x, given, options, steps)["x"])
         found = beam(
@@ -188,7 +221,7 @@ class Seq2Seq(SequencePair):
         return self._counted(found)
 
     def _counted(self, x: Tensor) -> dict[str, Tensor]:
-        """x, and where it is a text also how much of it counts: to its end."""
+        """Return x, and for texts also the length up to and including the end."""
         if self.end is None:
             return {"x": x}
         before = (x != self.end).long().cumprod(1).sum(1)
@@ -196,8 +229,18 @@ class Seq2Seq(SequencePair):
 
     @staticmethod
     def pictures(fitted: Fitted, data: xr.Dataset, *, seed: int, device: str | None) -> dict[str, Figure]:
-        """What each step of a few rows sees of their source: `attention`."""
-        from probgen import figures  # Matplotlib: for pictures alone
+        """Return the figure `attention`: the attention of each step of a few rows to their source.
+
+        Args:
+            fitted: The fitted family.
+            data: Rows with their sources.
+            seed: The seed; unused.
+            device: The device; unused.
+
+        Returns:
+            Figures by name.
+        """
+        from probgen import figures  # here, because only figures need Matplotlib
 
         pair, event = fitted.module, fitted.event
         assert isinstance(pair, Seq2Seq)

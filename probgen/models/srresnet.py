@@ -1,13 +1,18 @@
-"""Super-resolution by a residual network (SRResNet: Ledig et al. 2017; without normalization: Lim et al. 2017, EDSR) as a distribution.
+"""Super-resolution by a residual network, as a distribution (SRResNet: Ledig et al. 2017).
 
-    p(x | low) = prod_i p(x_i; f_i(low)),    f = residual network at the size of low, pixel shuffle, around the bicubic enlargement
+As in EDSR (Lim et al. 2017), the network has no normalization.
 
-    noise = "logistics"   sum_k pi_ik DiscretizedLogistic(x_i; mu_ik, s_ik)       says of each pixel how sure it is
-    noise = "laplace"     DiscretizedLaplace(x_i; mu_i, s), one s for all          minimizes |x - mu|
-    noise = "normal"      DiscretizedNormal(x_i; mu_i, s), one s for all           minimizes |x - mu|^2: 6.02 dB are one bit a pixel
+    p(x | low) = prod_i p(x_i; f_i(low))
+    f = residual network at the size of low, pixel shuffle, plus bicubic enlargement
 
-What is measured in decibels is the mean of the mixture, or mu, both before they are rounded to levels. s of the latter two is in the end the most likely one of the rows to choose by (of those of the
-fit, if there are none), so that a network that is fitted for decibels stands in one table of likelihoods with the others.
+    noise = "logistics"   sum_k pi_ik DiscretizedLogistic(x_i; mu_ik, s_ik)   an uncertainty for each pixel
+    noise = "laplace"     DiscretizedLaplace(x_i; mu_i, s), one s for all     minimizes |x - mu|
+    noise = "normal"      DiscretizedNormal(x_i; mu_i, s), one s for all      minimizes |x - mu|^2
+
+With normal noise, 6.02 dB are one bit per pixel.
+Decibels are measured on the mean of the mixture, or on mu, before rounding to levels. For laplace and normal,
+the fit ends with the most likely s on the validation rows, or on the rows of the fit if there are none.
+Therefore a network that is fitted for decibels has a likelihood that can be compared with the others.
 """
 
 from __future__ import annotations
@@ -39,9 +44,9 @@ from probgen.nn.tiles import by_tiles, tile_for
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TINY = 1e-12  # of a loss: a fit without errors
-START = 0.04  # of s at first, of the range of x: what a bicubic enlargement is off by
-SHOWN, SIDE = 4, 96  # images of the error map, and how many pixels of them a side
+TINY = 1e-12  # least loss, for a fit without errors
+START = 0.04  # initial s, as a share of the range of x: the error of a bicubic enlargement
+SHOWN, SIDE = 4, 96  # number of images in the error map, and their side in pixels
 
 
 class SRResNetOptions(PatchOptions):
@@ -49,15 +54,23 @@ class SRResNetOptions(PatchOptions):
 
     noise: Literal["logistics", "laplace", "normal"] = Field(
         "logistics",
-        description="what x is around the network's image; laplace and normal have one scale, and minimize |x - mu| or its square",
+        description="distribution of x around the network's image; laplace and normal have one common scale",
     )
     components: int = Field(
-        5, ge=1, description="of the mixture of each pixel", json_schema_extra=only(noise="logistics")
+        5,
+        ge=1,
+        description="logistics in the mixture of each number of x",
+        json_schema_extra=only(noise="logistics"),
     )
 
 
 class SRResNet(Superresolution):
-    """SRResNet behind the hooks."""
+    """SRResNet: super-resolution by a residual network, with independent pixels given the small image.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is: images in levels, conditioned on one image.
+    """
 
     Options: ClassVar[type[BaseModel]] = SRResNetOptions
     SampleOptions: ClassVar[type[BaseModel]] = MeanOrDrawOptions
@@ -74,37 +87,66 @@ class SRResNet(Superresolution):
         self.reach = max(self.trunk.reach + 1, ENLARGING)
 
     def numbers(self, low: Tensor) -> Tensor:
-        """What the network says, and the enlarged image: (row, number of the noise * phase + phase, h, w)."""
+        """Return the outputs of the network and the enlarged image, concatenated.
+
+        Args:
+            low: The given images, (row, channel, h, w).
+
+        Returns:
+            Outputs and enlarged image, (row, parameters of the noise * phase + phase, h, w).
+        """
         return torch.cat([self.tail(self.trunk(self.centered(low))), self.up(low)], 1)
 
     def noise(self, numbers: Tensor) -> Logistics | OneScale:
-        """p(x_i) for each number of x."""
+        """Return the distribution of each number of x.
+
+        Args:
+            numbers: The tensor that `numbers` returns.
+
+        Returns:
+            The distributions by phases.
+        """
         said, up = numbers[:, : -self.phases], numbers[:, -self.phases :]
         if self.options.noise == "logistics":
             return Logistics.of(said, up, self.options.components, self.levels)
         return OneScale(up + (self.levels - 1) / 2 * said, self.log_s.exp(), self.levels, self.options.noise)
 
     def tiles(self, low: Tensor) -> Iterator[tuple[tuple[slice, slice], Logistics | OneScale]]:
-        """Where each tile lies, and p(x_i) there."""
+        """Compute the distributions of x tile by tile.
+
+        Args:
+            low: The given images, (row, channel, h, w).
+
+        Yields:
+            Position of a tile, and the distributions there.
+        """
         for at, numbers in by_tiles(self.numbers, (low,), self.reach, self.tile):
             yield at, self.noise(numbers)
 
     def score_of(self, x: Tensor, low: Tensor) -> Tensor:
-        """The sum over pixels."""
+        """Return log p(x given low), summed over pixels: (row,), in nats."""
         total = low.new_zeros(len(low))
         for at, p in self.tiles(low):
             total = total + p.log_prob(x[(..., *at)]).flatten(1).sum(1)
         return total
 
     def drawn(self, low: Tensor, options: Any) -> Tensor:
-        """All pixels at once, or their means."""
+        """Sample all pixels at once, or with `mean` return their means: (row, channel, height, width)."""
         if options.mean:
             return self.whole(low, lambda p, at: p.mean())
         u = self.uniform(low)
         return self.whole(low, lambda p, at: p.draw(u[at], options.temperature))
 
     def whole(self, low: Tensor, f: Callable[[Logistics | OneScale, Any], Tensor]) -> Tensor:
-        """What f says of p(x_i), and of where a tile lies, as an image: (row, channel, height, width)."""
+        """Apply a function to the distributions of all tiles, and return the results as an image.
+
+        Args:
+            low: The given images, (row, channel, h, w).
+            f: A function from the distributions of a tile and its position to numbers by phases.
+
+        Returns:
+            Images, (row, channel, height, width).
+        """
         s = self.scale
         x = low.new_empty(len(low), self.channels, *(s * side for side in low.shape[-2:]))
         for at, p in self.tiles(low):
@@ -113,13 +155,14 @@ class SRResNet(Superresolution):
         return x
 
     def learn(self, data: Rows, run: Run) -> None:
-        """By patches; then s of the one that is most likely."""
+        """Fit to random patches; then, for laplace and normal, set s to its most likely value."""
         super().learn(data, run)
         if self.options.noise == "logistics":
             return
         if data.valid is None:
             run.notes.append(
-                "the scale of the noise is that of the rows of the fit; give rows to choose by for one that holds for others"
+                "the scale of the noise was set on the rows of the fit. Give validation rows for a scale "
+                "that suits new images."
             )
         rows, loss, numbers = data.valid or data, 0.0, 0
         with torch.no_grad():
@@ -133,8 +176,20 @@ class SRResNet(Superresolution):
 
     @staticmethod
     def pictures(fitted: Fitted, data: xr.Dataset, *, seed: int, device: str | None) -> dict[str, Figure]:
-        """Of a few rows the middle: enlarged, the mean, x, how sure the network is of each pixel, how far off it is: `error_map`."""
-        from probgen import figures  # Matplotlib: for pictures alone
+        """Return the figure `error_map` of the middle of a few rows.
+
+        Its columns are the bicubic enlargement, the mean, x, the standard deviation, and the error.
+
+        Args:
+            fitted: The fitted family.
+            data: Rows with their given images.
+            seed: The seed; unused.
+            device: The device; unused.
+
+        Returns:
+            Figures by name.
+        """
+        from probgen import figures  # here, because only figures need Matplotlib
 
         pair, event = fitted.module, fitted.event
         assert isinstance(pair, SRResNet)
@@ -162,7 +217,14 @@ class SRResNet(Superresolution):
 
 @dataclass(frozen=True)
 class OneScale:
-    """A discretized normal or Laplace distribution of each number of x, all of one scale: mu (row, phase, h, w), s (), in levels."""
+    """Discretized normal or Laplace distributions, one for each number of x, with one common scale.
+
+    Attributes:
+        mu: Locations in levels, (row, phase, h, w).
+        s: The scale in levels, ().
+        levels: Number of levels of x.
+        noise: The distribution.
+    """
 
     mu: Tensor
     s: Tensor
@@ -171,33 +233,49 @@ class OneScale:
 
     @property
     def p(self) -> DiscretizedLaplace | DiscretizedNormal:
-        """The distribution."""
+        """The distribution of all numbers of x."""
         kind = DiscretizedLaplace if self.noise == "laplace" else DiscretizedNormal
         return kind(self.mu, self.s, self.levels, validate_args=False)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log p of levels: the shape of mu."""
+        """Return the log-probability of levels x, in the shape of mu, in nats."""
         return self.p.log_prob(x)
 
     def mean(self) -> Tensor:
-        """The location mu, kept within the levels: the network's image."""
+        """Return the location mu, kept within the levels: the network's image."""
         return self.mu.clamp(0, self.levels - 1)
 
     def deviation(self) -> Tensor:
-        """The same for all."""
+        """Return the standard deviation, which is the same for all numbers of x."""
         return (self.s * (math.sqrt(2) if self.noise == "laplace" else 1)).expand_as(self.mu)
 
     def draw(self, u: Tensor, temperature: float) -> Tensor:
-        """By a uniform number each, the first of u: (2, row, phase, h, w)."""
+        """Sample levels from uniform random numbers.
+
+        Args:
+            u: Uniform numbers, (2, row, phase, h, w); only the first half is used.
+            temperature: Factor of the scale.
+
+        Returns:
+            Levels, (row, phase, h, w).
+        """
         off = self.p.quantile(u[0].clamp(1e-7, 1 - 1e-7))
         return (self.mu + temperature * self.s * off).round().clamp(0, self.levels - 1)
 
     def loss(self, x: Tensor) -> Tensor:
-        """What the best s follows from: |x - mu|, or its square."""
+        """Return |x - mu| or its square, whose mean gives the most likely s."""
         off = x - self.mu
         return off.abs() if self.noise == "laplace" else off.square()
 
     @staticmethod
     def log_s(loss: float, noise: str) -> float:
-        """The logarithm of the most likely s, from the mean of `loss`."""
+        """Return the logarithm of the most likely s.
+
+        Args:
+            loss: Mean of `loss` over the numbers of x.
+            noise: The distribution.
+
+        Returns:
+            The logarithm of s in levels.
+        """
         return math.log(max(loss, TINY)) * (1 if noise == "laplace" else 0.5)

@@ -1,11 +1,15 @@
-"""Super-resolution one phase of a cell after the other (subscale order: Menick & Kalchbrenner 2019; parallel multiscale: Reed et al. 2017).
+"""Super-resolution phase by phase (Menick & Kalchbrenner 2019: subscale; Reed et al. 2017: multiscale).
 
-    p(x | low) = prod_k p(x_(k) | x_(<k), low)          k = 1 .. scale^2, the phases of a cell, for each channel
+    p(x | low) = prod_k p(x_(k) | x_(<k), low)       k = 1 .. scale^2, the phases of a cell, for each channel
 
-Each phase is, all over the image at once, mixtures of discretized logistics whose numbers a residual network of the size of low tells from low
-and from the phases before: exact, for images of any size, drawn in scale^2 passes (times the channels). The order goes from coarse to fine.
-The network is also told what is left: low less the bicubic reduction of what is known, the rest of it enlarged from low. In a fit
-each patch is judged by one phase, which is in turn every one: an unbiased gradient at the cost of one pass.
+All pixels of a phase are predicted at once, as mixtures of discretized logistics. Their parameters are the
+output of a residual network that works at the size of low, from low and the earlier phases. The likelihood is
+exact, and images may have any size. Sampling takes scale^2 passes per channel, and the order of the phases is
+from coarse to fine.
+
+A further input of the network is the residual: low less the bicubic reduction of the known phases, with
+unknown phases enlarged from low. A fit uses one phase of each patch per step, and every phase in turn. Its
+gradient is unbiased, at the cost of one pass.
 """
 
 from __future__ import annotations
@@ -24,18 +28,23 @@ from probgen.models.bases.superresolution import Logistics, PatchOptions, Superr
 from probgen.nn.residual import SMALL, Residual
 from probgen.nn.tiles import by_tiles, tile_for
 
-LEFT = 2  # pixels of low beside one that what is left there depends on
-TOLD = 4.0  # what is seen and what is left are told as so many times their differences
+LEFT = 2  # neighbors in low, to each side, that the residual of a pixel depends on
+TOLD = 4.0  # factor of the differences and the residual as network inputs
 
 
 class SubscaleOptions(PatchOptions):
     """Options of `subscale`."""
 
-    components: int = Field(5, ge=1, description="of the mixture of each pixel")
+    components: int = Field(5, ge=1, description="logistics in the mixture of each number of x")
 
 
 class Subscale(Superresolution):
-    """A subscale network behind the hooks."""
+    """Subscale super-resolution: an image phase by phase, exact, autoregressive over phases.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is: images in levels, conditioned on one image.
+    """
 
     Options: ClassVar[type[BaseModel]] = SubscaleOptions
 
@@ -60,9 +69,16 @@ class Subscale(Superresolution):
         }
 
     def told(self, low: Tensor, up: Tensor, x: Tensor, known: Tensor) -> Tensor:
-        """What the network sees, by phases: low, what is left of it, where x is known and what it is there.
+        """Return the inputs of the network: low, its residual, the known values of x, and a mask of phases.
 
-        low (row, channel, h, w), up and x (row, phase, h, w), known (row or 1, phase, 1, 1)
+        Args:
+            low: The given images, (row, channel, h, w).
+            up: The enlarged images by phases, (row, phase, h, w).
+            x: Levels by phases, (row, phase, h, w).
+            known: Whether a phase is known, (row or 1, phase, 1, 1).
+
+        Returns:
+            Inputs, (row, feature, h, w).
         """
         there = torch.where(known, x, up)
         left = low - reduced(pixel_shuffle(there, self.scale), self.scale)
@@ -74,13 +90,21 @@ class Subscale(Superresolution):
         )
 
     def numbers(self, told: Tensor, phase: int) -> Tensor:
-        """Of one phase of all rows: (row, 3 * component, h, w)."""
+        """Return the outputs of the network for one phase.
+
+        Args:
+            told: Inputs, (row, feature, h, w).
+            phase: Number of the phase.
+
+        Returns:
+            Outputs, (row, 3 * component, h, w).
+        """
         return conv2d(
             self.trunk(told, self.phase[phase, :, None, None]), self.tail[phase], self.bias[phase], padding=1
         )
 
     def passes(self, x: Tensor, low: Tensor) -> Any:
-        """Phase after phase: which it is, where a tile lies, and p of its pixels there; x is read as it stands when a phase comes."""
+        """Yield phase, position of a tile, and distribution of its pixels; x may be filled between phases."""
         up = self.up(low)
         known = torch.zeros(1, self.phases, 1, 1, dtype=torch.bool, device=low.device)
         for phase in self.order:
@@ -94,14 +118,14 @@ class Subscale(Superresolution):
             known[:, phase] = True
 
     def score_of(self, x: Tensor, low: Tensor) -> Tensor:
-        """The sum over phases and pixels."""
+        """Return log p(x given low), summed over phases and pixels: (row,), in nats."""
         total = low.new_zeros(len(low))
         for phase, at, p in self.passes(x, low):
             total = total + p.log_prob(x[:, phase : phase + 1][(..., *at)]).flatten(1).sum(1)
         return total
 
     def drawn(self, low: Tensor, options: Any) -> Tensor:
-        """Phase after phase."""
+        """Sample x phase by phase: (row, channel, height, width)."""
         u = self.uniform(low)
         x = low.new_zeros(len(low), self.phases, *low.shape[-2:])
         for phase, at, p in self.passes(x, low):
@@ -111,18 +135,30 @@ class Subscale(Superresolution):
         return pixel_shuffle(x, self.scale)
 
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
-        """-log p(x given low) a number of x; in a fit of one phase a row, which are drawn without replacement while there are some."""
+        """Return the mean of -log p(x given low) over the numbers of x, in nats.
+
+        While training, each row contributes one random phase. In a batch, a phase repeats only after all
+        others.
+
+        Args:
+            x: Images, (row, [channel,] height, width).
+            n: Number of rows.
+            **given: The conditions by name.
+
+        Returns:
+            `loss`.
+        """
         if not self.training:
             return super().loss(x, n=n, **given)
         phases, low = self.by_phases(x), self.low_of(given)
         up, P = self.up(low), self.phases
-        turn = (torch.randperm(P, device=x.device).repeat(-(-n // P)))[:n]  # in the order of the draw
+        turn = (torch.randperm(P, device=x.device).repeat(-(-n // P)))[:n]  # position in the sampling order
         rank = torch.empty(P, dtype=torch.long, device=x.device)
         rank[torch.tensor(self.order, device=x.device)] = torch.arange(P, device=x.device)
         known = (rank[None] < turn[:, None])[:, :, None, None]
         mine = torch.tensor(self.order, device=x.device)[turn]
         features = self.trunk(self.told(low, up, phases, known), self.phase[mine][:, :, None, None])
-        # a convolution of its own for each row, as groups
+        # one convolution per row, as groups
         kernels = self.tail[mine].flatten(0, 1)
         said = conv2d(features.flatten(0, 1)[None], kernels, self.bias[mine].flatten(), padding=1, groups=n)
         rows = torch.arange(n, device=x.device)
@@ -132,10 +168,19 @@ class Subscale(Superresolution):
 
 
 def coarse_to_fine(scale: int) -> list[int]:
-    """The phases of a cell, each the farthest from those before it, all cells being alike (Bayer's order for powers of 2)."""
+    """Return the order of the phases of a cell: each is the farthest from the earlier phases in all cells.
+
+    For powers of 2, this is Bayer's order.
+
+    Args:
+        scale: Side of a cell.
+
+    Returns:
+        The phases in order.
+    """
     at = np.stack(np.divmod(np.arange(scale**2), scale), 1)
     off = np.abs(at[:, None] - at[None])
-    apart = np.minimum(off, scale - off)  # the next cell is beside this one
+    apart = np.minimum(off, scale - off)  # distances wrap around, since equal cells are adjacent
     distance = np.square(apart).sum(2)
     order, nearest = [0], distance[0].copy()
     while len(order) < scale**2:

@@ -1,10 +1,13 @@
-"""A small causal transformer over symbols (Vaswani et al. 2017, decoder only; layer norms first, as in Radford et al. 2019).
+"""A small causal transformer over symbols: the decoder of Vaswani et al. 2017.
 
-    h = W_e e_t + P_{t - s},    h = h + attention(norm(h)),    h = h + W_2 gelu(W_1 norm(h)),    p(x_t | x_<t) = softmax(W_o norm(h))
+The layer norms come first, as in Radford et al. 2019:
 
-What is seen of x are the symbols of a window of `window` steps that begins at s: the first at s = 0, and where one is full the next
-begins at its second half. So x_t is told at least half a window, from the start of the text on all of it, and the same whether a
-text is scored, read as a prompt, or drawn symbol by symbol.
+    h = W_e e_t + P_{t - s},    h = h + attention(norm(h)),    h = h + W_2 gelu(W_1 norm(h))
+    p(x_t | x_<t) = softmax(W_o norm(h))
+
+The network sees the symbols of a window of `window` steps that starts at s. The first window starts at s = 0.
+When a window is full, the next one starts at its second half. Therefore x_t depends on at least the last half
+window, or on the whole text if it is shorter. Scoring, reading a prompt and sampling use the same windows.
 """
 
 from __future__ import annotations
@@ -22,11 +25,19 @@ from probgen.distributions.sites import Site
 from probgen.models.bases.sequences import SequenceOptions, SequencePair
 from probgen.nn.attention import Block
 
-ROOM = 16  # steps whose keys and values there is room for at first
+ROOM = 16  # initial capacity of the cache of keys and values, in steps
 
 
 class Encoder(nn.Module):
-    """What is known of a source, each step of it told all others: (row, step), -1 past its end, to (row, step, width)."""
+    """A transformer encoder of a source sequence: every step attends to all steps.
+
+    Args:
+        levels: Number of symbols of the source.
+        width: Features of each step.
+        layers: Number of blocks.
+        heads: Number of attention heads.
+        dropout: Share of features and attention weights that is dropped while training.
+    """
 
     def __init__(self, levels: int, width: int, layers: int, heads: int, dropout: float):
         super().__init__()
@@ -36,7 +47,14 @@ class Encoder(nn.Module):
         self.dropped = nn.Dropout(dropout)
 
     def forward(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """What is known of each step, and which steps there are."""
+        """Return the features of the source.
+
+        Args:
+            source: Symbols, (row, step), -1 past the end of a row.
+
+        Returns:
+            Features (row, step, width), and whether each step exists (row, step).
+        """
         there = source >= 0
         e = self.e(source.clamp(min=0)) * self.e.embedding_dim**0.5  # section 3.4
         h = self.dropped(e + positions(e))
@@ -46,7 +64,14 @@ class Encoder(nn.Module):
 
 
 def positions(e: Tensor) -> Tensor:
-    """Of steps from 0 on: (.., step, width) -> (step, width). Vaswani et al. 2017, section 3.5."""
+    """Return the sinusoidal position encoding (Vaswani et al. 2017, section 3.5).
+
+    Args:
+        e: Embeddings, (..., step, width), which give the shape and dtype.
+
+    Returns:
+        Encodings of the steps from 0 on, (step, width).
+    """
     steps, width = e.shape[-2:]
     rate = torch.exp(torch.arange(0, width, 2, device=e.device, dtype=e.dtype) * (-math.log(10000.0) / width))
     angle = torch.arange(steps, device=e.device, dtype=e.dtype)[:, None] * rate
@@ -54,7 +79,18 @@ def positions(e: Tensor) -> Tensor:
 
 
 class TransformerConditioner(nn.Module):
-    """Numbers for each site of a sequence of any length."""
+    """A causal transformer as a conditioner of sequences of any length.
+
+    Args:
+        site: The site of one step.
+        width: Features of each step.
+        layers: Number of blocks.
+        heads: Number of attention heads.
+        window: Steps of a window.
+        context: Number of context numbers per row.
+        dropout: Share of features and attention weights that is dropped while training.
+        encoder: An encoder of a source, which is then the context; or None.
+    """
 
     def __init__(
         self,
@@ -81,11 +117,19 @@ class TransformerConditioner(nn.Module):
                 nn.init.normal_(part, std=0.02 / (2 * layers) ** 0.5 if residual else 0.02)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """(row, site), (row, context) -> (row, site, size)."""
+        """Return the site parameters of all steps.
+
+        Args:
+            x: The rows, (row, step).
+            context: The context (row, context), the source (row, source step), or None.
+
+        Returns:
+            Site parameters, (row, step, size).
+        """
         return self.scan(x, self.start(len(x), context))
 
     def start(self, rows: int, context: Tensor | None) -> State:
-        """Before the first site, which is told nothing but the context, or sees nothing but the source."""
+        """Return the state before the first step, which depends on the context or the source only."""
         state: State = {"last": self.P.new_zeros(rows, self.P.shape[1])}
         if self.encoder is not None and context is not None:
             h, state["there"] = self.encoder(context)
@@ -98,7 +142,7 @@ class TransformerConditioner(nn.Module):
         return state
 
     def scan(self, x: Tensor, state: State) -> Tensor:
-        """Numbers of the sites that follow, of which the values are x, window by window; in the state they are told."""
+        """Return the site parameters of the next steps, with values x (row, step); add x to the state."""
         e = self._embedded(x)
         told = torch.cat([state["last"][:, None], e[:, :-1]], 1)
         state["last"] = e[:, -1]
@@ -115,7 +159,7 @@ class TransformerConditioner(nn.Module):
         return torch.cat(found, 1)
 
     def step(self, state: State, i: int, previous: Tensor | None) -> Tensor:
-        """The last value told, and the next site asked for: (row,) -> (row, size)."""
+        """Return the site parameters of the next step (row, size), given the previous value (row,)."""
         if previous is not None:
             state["last"] = self._embedded(previous)
         told = state["last"] if "context" not in state else state["last"] + state["context"]
@@ -136,7 +180,15 @@ class TransformerConditioner(nn.Module):
         return self.out(self.norm(h[:, 0]))
 
     def attention(self, x: Tensor, context: Tensor) -> Tensor:
-        """What each step sees of the source, in the last layer, a mean over heads: (row, site), source -> (row, site, source site)."""
+        """Return the attention of each step to the source, in the last layer, averaged over heads.
+
+        Args:
+            x: The rows, (row, step).
+            context: The source, (row, source step).
+
+        Returns:
+            Attention weights, (row, step, source step), for the first window of x.
+        """
         maps: list[Tensor] = []
         state = self.start(len(x), context)
         told = torch.cat([state["last"][:, None], self._embedded(x)[:, :-1]], 1)
@@ -144,7 +196,7 @@ class TransformerConditioner(nn.Module):
         return maps[-1].mean(1)
 
     def _seen(self, state: State) -> Tensor:
-        """What was told in this window; of a full one its second half, where the next one begins."""
+        """Return the inputs of the window; of a full window its second half, where the next starts."""
         seen: Tensor | None = state.get("told")
         if seen is None:
             return self.P.new_zeros(len(state["last"]), 0, self.P.shape[1])
@@ -175,29 +227,41 @@ class TransformerOptions(SequenceOptions):
     """Options of `transformer`."""
 
     window: int = Field(
-        256, ge=2, description="steps of time that are seen at most, and in a stretch of a fit"
+        256, ge=2, description="most time steps that the network sees; also the steps of a training segment"
     )
     width: int = Field(128, ge=1, description="features of each step")
-    layers: int = Field(4, ge=1, le=100, description="blocks of attention and a hidden layer")
-    heads: int = Field(4, ge=1, description="of each attention; they share the width")
+    layers: int = Field(
+        4, ge=1, le=100, description="number of blocks, each with attention and a hidden layer"
+    )
+    heads: int = Field(4, ge=1, description="attention heads of each block; they must divide the width")
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of features and attention that is left out in a fit"
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of features and attention weights that are dropped while training",
     )
 
     @model_validator(mode="after")
     def _even(self) -> TransformerOptions:
         if self.width % self.heads:
-            raise ValueError(f"width = {self.width} cannot be shared by {self.heads} heads: use a multiple")
+            raise ValueError(
+                f"width = {self.width}: it must be a multiple of heads = {self.heads}. Change width or heads."
+            )
         return self
 
 
 class Transformer(SequencePair):
-    """A causal transformer behind the hooks."""
+    """A causal transformer over symbols.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is: sequences of symbols.
+    """
 
     Options: ClassVar[type[BaseModel]] = TransformerOptions
 
     def make_conditioner(self) -> TransformerConditioner:
-        """As the options say."""
+        """Return the conditioner, by the options."""
         o = self.options
         return TransformerConditioner(
             self.site, o.width, o.layers, o.heads, o.window, self.context_size, o.dropout

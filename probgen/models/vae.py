@@ -2,13 +2,14 @@
 
     z ~ p(z),    x ~ p(x | z),    q(z | x) = Normal(mu(x), sigma(x))
 
-fitted by the evidence lower bound (eq. 3 of the former), whose parts are reconstruction and divergence,
+The fit maximizes the evidence lower bound (eq. 3 of the former), the reconstruction less the divergence:
 
-    log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)),
+    log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z))
 
-or by the importance-weighted bound of k draws (Burda, Grosse & Salakhutdinov 2016) or Renyi's (Li & Turner 2016). The
-dimensions of x are independent given z, or p(x | z) is autoregressive with what the decoder gives as its context (Chen
-et al. 2017). With `given`, p(x | z) and q(z | x) are conditioned on a label as well (Sohn, Lee & Yan 2015).
+Alternatively, it maximizes the importance-weighted bound of k samples (Burda, Grosse & Salakhutdinov 2016) or
+the Renyi bound (Li & Turner 2016). The dimensions of x are independent given z, or p(x | z) is autoregressive
+and the output of the decoder is its context (Chen et al. 2017). With `given`, p(x | z) and q(z | x) are also
+conditional on a label (Sohn, Lee & Yan 2015).
 """
 
 from __future__ import annotations
@@ -42,61 +43,74 @@ class VAEOptions(CodeOptions):
 
     decoder: Literal["factorized", "nade", "made"] = Field(
         "factorized",
-        description="p(x | z): dimensions independent given z, or autoregressive (for discrete x)",
+        description="form of p(x | z): dimensions independent given z, or autoregressive (discrete x only)",
     )
     context: int = Field(
         64,
         ge=1,
-        description="numbers that an autoregressive p(x | z) is told of z",
+        description="number of context numbers that an autoregressive p(x | z) receives from the decoder",
         json_schema_extra=only(decoder=("nade", "made")),
     )
-    prior: Literal["normal", "mixture", "vamp"] = Field("normal", description="p(z)")
+    prior: Literal["normal", "mixture", "vamp"] = Field("normal", description="prior distribution p(z)")
     prior_components: int = Field(
         10,
         ge=1,
-        description="Gaussians of the mixture, pseudo-inputs of the VampPrior",
+        description="components of the prior: Gaussians of the mixture, or pseudo-inputs of the VampPrior",
         json_schema_extra=only(prior=("mixture", "vamp")),
     )
-    bound: Literal["elbo", "iwae", "renyi"] = Field("elbo", description="what the fit maximizes")
+    bound: Literal["elbo", "iwae", "renyi"] = Field("elbo", description="bound that the fit maximizes")
     k: int = Field(
         1,
         ge=1,
-        description="draws a row of the bounds iwae and renyi",
+        description="samples of z per row (iwae and renyi only)",
         json_schema_extra=only(bound=("iwae", "renyi")),
     )
     followed: int | None = Field(
         None,
         ge=1,
-        description="of the k draws, those that the gradient goes through, chosen by weight; all if not given",
+        description="number of the k samples that gradients are computed for, chosen by weight; None: all",
         json_schema_extra=only(bound=("iwae", "renyi")),
     )
     alpha: float = Field(
         0.5,
         lt=1,
-        description="order of the Renyi bound; iwae is the one of order 0",
+        description="order of the Renyi bound; order 0 is iwae",
         json_schema_extra=only(bound="renyi"),
     )
-    beta: float = Field(1.0, ge=0, description="elbo: weight of the divergence")
+    beta: float = Field(1.0, ge=0, description="weight of the divergence (elbo only)")
     warm_up: float = Field(
         0.0,
         ge=0,
-        description="epochs in which beta goes up from 0 (elbo), or k from 1, by the same factor each (others)",
+        description="warm-up epochs, in which beta grows from 0 (elbo), or k grows from 1 (iwae, renyi)",
     )
     free_bits: float = Field(
-        0.0, ge=0, description="elbo: nats of each dimension of z, on average over a batch, that cost nothing"
+        0.0,
+        ge=0,
+        description="divergence per dimension of z without cost, in nats, as a batch average (elbo only)",
     )
 
     @model_validator(mode="after")
     def _of_the_elbo(self) -> VAEOptions:
         if self.bound != "elbo" and (self.beta, self.free_bits) != (1, 0):
-            raise ValueError(f"beta and free_bits are of bound = 'elbo', not of {self.bound!r}")
+            raise ValueError(
+                f"bound = {self.bound!r}: beta and free_bits have no effect. Leave them out, or use bound = "
+                "'elbo'."
+            )
         if self.bound != "elbo" and self.graph and self.warm_up:
-            raise ValueError("graph = true needs the same number of draws at every step: leave out warm_up")
+            raise ValueError(
+                f"warm_up = {self.warm_up}: graph = true needs the same number of samples at every step. "
+                "Leave warm_up out."
+            )
         return self
 
 
 class VAE(CodePair):
-    """A variational autoencoder."""
+    """A variational autoencoder (VAE), with several decoders, priors and bounds.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is.
+    """
 
     Options = VAEOptions
     accepts = frozenset({"observed"})
@@ -121,7 +135,7 @@ class VAE(CodePair):
             self.prior = MixtureOfGaussians(options.latent, options.prior_components)
         else:
             if context:
-                raise InputError("prior = 'vamp' is of a model without 'given'")
+                raise InputError("prior = 'vamp': this prior does not support conditions. Leave 'given' out.")
             features = (*self.shape, self.site.features)
             self.prior = VampPrior(features, options.prior_components, self._q_of_features)
         self.k = options.k
@@ -132,7 +146,7 @@ class VAE(CodePair):
     def model(
         self, x: Tensor | None = None, *, n: int, observed: Tensor | None = None, **given: Tensor
     ) -> Tensor:
-        """z ~ p(z), x ~ p(x | z)."""
+        """Sample z ~ p(z) and x ~ p(x | z)."""
         with self.rows(n):
             z = pyro.sample("z", self.prior(n))
             return pyro.sample("x", self.likelihood(z, observed, **given), obs=x)
@@ -140,26 +154,50 @@ class VAE(CodePair):
     def guide(
         self, x: Tensor | None = None, *, n: int, observed: Tensor | None = None, **given: Tensor
     ) -> Tensor:
-        """z ~ q(z | x)."""
+        """Sample z ~ q(z | x)."""
         assert x is not None
         with self.rows(n):
             return pyro.sample("z", self.posterior(x, observed, **given))
 
     def likelihood(self, z: Tensor, observed: Tensor | None = None, **given: Tensor) -> Any:
-        """p(x | z), of the dimensions that are observed: batch shape (row,)."""
+        """Return p(x | z) of the observed values.
+
+        Args:
+            z: Latents, (row, latent).
+            observed: The observed values, (row, *event), or None for complete rows.
+            **given: The conditions by name.
+
+        Returns:
+            A distribution with batch shape (row,).
+
+        Raises:
+            NotOffered: When values are missing and the decoder is autoregressive.
+        """
         y = self.decoder(z, self.context(given))
         if self.conditioner is not None:
             if observed is not None:
-                raise NotOffered(f"x is known in part, which decoder = {self.options.decoder!r} cannot use")
+                raise NotOffered(
+                    f"decoder = {self.options.decoder!r}: this decoder does not support missing values. Give "
+                    "complete rows."
+                )
             return Autoregressive(self.conditioner, self.site, self.shape, context=y.flatten(1))
         return joint(self.site, y, len(self.shape), observed)
 
     def posterior(self, x: Tensor, observed: Tensor | None = None, **given: Tensor) -> Any:
-        """q(z | x): batch shape (row,), event shape (latent,)."""
+        """Return q(z | x).
+
+        Args:
+            x: The rows, (row, *event).
+            observed: The observed values, (row, *event), or None for complete rows.
+            **given: The conditions by name.
+
+        Returns:
+            A distribution with batch shape (row,) and event shape (latent,).
+        """
         return self._q(self.encoder(x, self.context(given), observed))
 
     def encoded(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
-        """The mean of q(z | x)."""
+        """Return the mean of q(z | x), as `z`."""
         return {"z": self.posterior(x, **given).mean}
 
     def _q(self, y: Tensor) -> Any:
@@ -170,17 +208,27 @@ class VAE(CodePair):
         return self._q(self.encoder.from_features(e))
 
     def told(self, at: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """z and the conditions, of a decoder whose dimensions are independent given z."""
+        """Return z and the context of the conditions.
+
+        Args:
+            at: Latents and conditions by name, each (row, ...).
+
+        Returns:
+            z (row, latent), and the context (row, context) or None.
+
+        Raises:
+            NotOffered: When the decoder is autoregressive.
+        """
         if self.conditioner is not None:
             raise NotOffered(
-                f"decoder = {self.options.decoder!r}: the mean of x given z is not known; draw x"
+                f"decoder = {self.options.decoder!r}: the mean of x given z is unknown. Sample x instead."
             )
         return at["z"], self.context(at)
 
     # learning
 
     def begin(self, epoch: float) -> None:
-        """The weight of the divergence, or the number of draws, in the warm-up."""
+        """Set the weight of the divergence, or the number of samples, during the warm-up."""
         options = self.options
         if not options.warm_up:
             return
@@ -189,7 +237,18 @@ class VAE(CodePair):
         self.k = round(options.k**gone)
 
     def loss(self, x: Tensor, *, n: int, **given: Any) -> dict[str, Tensor]:
-        """The negative bound; while training, with beta and free bits (Higgins et al. 2017; Kingma et al. 2016, eq. 15)."""
+        """Return the negative bound, in nats per row.
+
+        While training, it includes beta (Higgins et al. 2017) and free bits (Kingma et al. 2016, eq. 15).
+
+        Args:
+            x: The rows, (row, *event).
+            n: Number of rows.
+            **given: The conditions by name, and `observed` if values are missing.
+
+        Returns:
+            `loss`, and for the ELBO also its parts.
+        """
         options = self.options
         if options.bound != "elbo":
             alpha = options.alpha if options.bound == "renyi" else 0.0
@@ -207,7 +266,7 @@ class VAE(CodePair):
         return {"loss": self.beta * paid - reconstruction, "reconstruction": reconstruction, "kl": kl.sum()}
 
     def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset]:
-        """Maximize the bound; then say which dimensions of z are in use."""
+        """Maximize the bound, and return which dimensions of z are in use."""
         self.standardize(data)
         if isinstance(self.prior, VampPrior):
             some = data.batch(0, len(self.prior.u), "pseudo-inputs")["x"]
@@ -221,7 +280,14 @@ class VAE(CodePair):
 
     @torch.no_grad()
     def describe(self, data: Rows) -> xr.Dataset:
-        """The variance of E[z | x] over the rows, and how many dimensions of z are active."""
+        """Return the variance of E[z | x] over the rows, and the number of active dimensions of z.
+
+        Args:
+            data: The rows of the fit.
+
+        Returns:
+            `variance` (latent) and `active_units`.
+        """
         self.eval()
         mean = torch.cat([self.posterior(**chunk).mean for chunk in data.chunks(1024)])
         attrs = {"long_name": "Var_x E_q[z | x]"}
@@ -237,7 +303,10 @@ class VAE(CodePair):
         if options.decoder == "factorized":
             return None
         if self.site.levels is None:
-            raise InputError(f"decoder = {options.decoder!r} is for discrete x, not for x of {self.event}")
+            raise InputError(
+                f"decoder = {options.decoder!r}: this decoder needs discrete x, but x is {self.event}. "
+                "Use decoder = 'factorized'."
+            )
         hidden = options.sizes[0] if options.sizes else 100
         if options.decoder == "nade":
             return NADEConditioner(self.site, sites, hidden, options.context)

@@ -1,9 +1,10 @@
 """WaveNet (van den Oord, Dieleman, Zen, Simonyan, Vinyals, Graves, Kalchbrenner, Senior & Kavukcuoglu 2016).
 
-    z = tanh(W_f * x + V_f s) . sigmoid(W_g * x + V_g s)                     eq. 5; s is what the sound is conditioned on
+    z = tanh(W_f * x + V_f s) . sigmoid(W_g * x + V_g s)               eq. 5; s is the condition of the sound
 
-in layers of dilated causal convolutions, of which each adds W_r z to what it was given and W_s z to what is summed up in the
-end (figure 4). Drawn sample by sample, each layer keeps what it will be asked for again in a queue (Le Paine et al. 2016).
+The layers are dilated causal convolutions. Each layer adds W_r z to its input, and W_s z to the sum of all
+layers at the output (figure 4). When a sound is sampled step by step, each layer stores its last inputs in a
+queue (Le Paine et al. 2016). In this module, a sample is one value of a sound.
 """
 
 from __future__ import annotations
@@ -23,14 +24,18 @@ from probgen.models.bases.choose import site_for
 from probgen.models.bases.sequences import SequenceOptions, SequencePair
 
 DILATIONS = tuple(2**i for i in range(10))
-FURTHEST = 1 << 16  # samples that one layer reaches over
+FURTHEST = 1 << 16  # largest dilation, in samples
 
 
 class Layer(nn.Module):
-    """One dilated convolution with gates: (row, channels, step) to what it adds to both ways.
+    """One gated, dilated convolution, with a residual and a skip output.
 
-    kernel  steps that it sees, `dilation` apart
-    given   numbers of s
+    Args:
+        channels: Channels of the input.
+        skip: Channels of the skip output.
+        kernel: Number of steps that the convolution reads, `dilation` apart.
+        dilation: Distance between these steps.
+        given: Number of context numbers s.
     """
 
     def __init__(self, channels: int, skip: int, kernel: int, dilation: int, given: int):
@@ -41,7 +46,16 @@ class Layer(nn.Module):
         self.out = nn.Conv1d(channels, channels + skip, 1)
 
     def forward(self, x: Tensor, past: Tensor, s: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """x, and the `reach` steps before it; returns x for the next layer, what is summed up, and the new past."""
+        """Return the outputs of the layer.
+
+        Args:
+            x: The input, (row, channel, step).
+            past: The `reach` steps before x, (row, channel, reach).
+            s: The context, (row, given), or None.
+
+        Returns:
+            The input of the next layer, the skip output, and the new past.
+        """
         whole = torch.cat([past, x], 2)
         a = self.gates(whole)
         if self.V is not None and s is not None:
@@ -52,7 +66,17 @@ class Layer(nn.Module):
 
 
 class WaveNetConditioner(nn.Module):
-    """Numbers for each sample from `stacks` stacks of a layer for each dilation."""
+    """WaveNet as a conditioner of sequences of any length.
+
+    Args:
+        site: The site of one sample.
+        channels: Channels of each layer.
+        skip: Channels of the sum of all layers.
+        kernel: Samples that each layer reads.
+        dilations: Dilation of each layer of a stack.
+        stacks: Number of stacks.
+        context: Number of context numbers per row.
+    """
 
     def __init__(
         self,
@@ -74,20 +98,28 @@ class WaveNetConditioner(nn.Module):
 
     @property
     def each(self) -> list[Layer]:
-        """The layers, in order."""
+        """All layers, in order."""
         return [layer for layer in self.layers if isinstance(layer, Layer)]
 
     @property
     def receptive_field(self) -> int:
-        """How many samples before it a sample is told: 1 + (kernel - 1) times the sum of the dilations."""
+        """The number of earlier samples that a sample depends on: 1 + (kernel - 1) * sum(dilations)."""
         return 1 + (self.kernel - 1) * sum(self.dilations)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """(row, site), (row, context) -> (row, site, size)."""
+        """Return the site parameters of all samples.
+
+        Args:
+            x: The rows, (row, step).
+            context: The context, (row, context), or None.
+
+        Returns:
+            Site parameters, (row, step, size).
+        """
         return self.scan(x, self.start(len(x), context))
 
     def start(self, rows: int, context: Tensor | None) -> State:
-        """Before the first sample: silence, which is nothing at all."""
+        """Return the state before the first sample: all inputs are zero."""
         check_context(context, self.context)
         w = self.e.weight
         state: State = {"last": w.new_zeros(rows, self.channels)}
@@ -96,7 +128,7 @@ class WaveNetConditioner(nn.Module):
         return state if context is None else {**state, "context": context}
 
     def scan(self, x: Tensor, state: State) -> Tensor:
-        """Numbers of the samples that follow, of which the values are x; in the state they are told."""
+        """Return the site parameters of the next samples, with values x (row, step); add x to the state."""
         e = self._told(x)
         h = torch.cat([state["last"][:, None], e[:, :-1]], 1).mT
         state["last"] = e[:, -1]
@@ -108,7 +140,7 @@ class WaveNetConditioner(nn.Module):
         return self.out(self.hidden(total.relu()).relu()).mT
 
     def step(self, state: State, i: int, previous: Tensor | None) -> Tensor:
-        """The last value told, and the next sample asked for: (row,) -> (row, size)."""
+        """Return the site parameters of the next sample (row, size), given the previous value (row,)."""
         if "weights" not in state:
             self._lay_out(state)
         layers, (U, b), (W, c) = state["weights"]
@@ -129,7 +161,7 @@ class WaveNetConditioner(nn.Module):
         return torch.addmm(c, torch.addmm(b, total.relu(), U).relu(), W)
 
     def _lay_out(self, state: State) -> None:
-        """Weights for steps, and queues that go round: (row, reach, channels), the step t at t modulo their length."""
+        """Prepare weights for steps, and circular queues (row, reach, channels), step t at t mod reach."""
         layers = []
         for k, layer in enumerate(self.each):
             gates, out = layer.gates, layer.out
@@ -154,35 +186,48 @@ class WaveNetOptions(SequenceOptions):
 
     likelihood: Literal["auto", "categorical", "logistic"] = Field(
         "auto",
-        description="of one sample; auto: a softmax over all levels. logistic is a mixture of discretized ones",
+        description="distribution of each value; auto: softmax over all levels; logistic: mixture of "
+        "logistics",
     )
-    components: int = Field(5, ge=1, description="logistics of each sample")
-    channels: int = Field(32, ge=1, description="of each layer")
-    skip: int = Field(64, ge=1, description="channels that all layers are summed up in")
-    kernel: int = Field(2, ge=2, description="samples that a layer sees")
+    components: int = Field(5, ge=1, description="logistics in the mixture (likelihood = logistic only)")
+    channels: int = Field(32, ge=1, description="channels of each layer")
+    skip: int = Field(64, ge=1, description="channels of the sum of all layers")
+    kernel: int = Field(2, ge=2, description="values of the sound that each layer reads")
     dilations: tuple[int, ...] = Field(
         tuple(2**i for i in range(10)),
         min_length=1,
-        description="how far apart they are, layer by layer of a stack",
+        description="distance between the values that a layer reads, for each layer of a stack",
     )
-    stacks: int = Field(2, ge=1, le=100, description="of all these layers")
-    window: int = Field(2048, ge=1, description="samples in a stretch that a gradient goes through")
+    stacks: int = Field(2, ge=1, le=100, description="number of stacks of layers, one layer per dilation")
+    window: int = Field(2048, ge=1, description="time steps that gradients are propagated through")
 
     @field_validator("dilations")
     @classmethod
     def _positive(cls, dilations: tuple[int, ...]) -> tuple[int, ...]:
         if not all(1 <= d <= FURTHEST for d in dilations):
-            raise ValueError(f"dilations = {dilations}: whole numbers from 1 to {FURTHEST} are needed")
+            raise ValueError(f"a dilation is out of range. Give whole numbers from 1 to {FURTHEST}.")
         return dilations
 
 
 class WaveNet(SequencePair):
-    """WaveNet behind the hooks."""
+    """WaveNet: dilated causal convolutions over sounds or other sequences.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is: sequences of levels.
+    """
 
     Options: ClassVar[type[BaseModel]] = WaveNetOptions
 
     def make_site(self) -> Site:
-        """Errors: `InputError` where the likelihood does not suit the data."""
+        """Return the site of one sample, by the event and the options.
+
+        Returns:
+            The site.
+
+        Raises:
+            InputError: When the likelihood does not suit the data.
+        """
         made: dict[str, Callable[[int], Site]] = {
             "bernoulli": lambda levels: Bernoulli(),
             "categorical": Categorical,
@@ -191,11 +236,11 @@ class WaveNet(SequencePair):
             made["logistic"] = lambda levels: LogisticMixture(levels, self.options.components)
         site = site_for(self.event, made, self.options.likelihood)
         if not isinstance(site, LogisticMixture):
-            refuse_unused(self.options, "it is of likelihood = 'logistic'", "components")
+            refuse_unused(self.options, "it needs likelihood = 'logistic'", "components")
         return site
 
     def make_conditioner(self) -> WaveNetConditioner:
-        """As the options say."""
+        """Return the conditioner, by the options."""
         o = self.options
         return WaveNetConditioner(
             self.site, o.channels, o.skip, o.kernel, o.dilations, o.stacks, self.context_size

@@ -1,1 +1,1 @@
-"""Deterministic blocks of networks: tensors in, tensors out, no Pyro."""
+"""Deterministic building blocks of networks, without Pyro: functions of tensors that return tensors."""

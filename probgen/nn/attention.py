@@ -1,4 +1,4 @@
-"""Attention, and blocks of it (Vaswani et al. 2017; layer norms first, as in Radford et al. 2019).
+"""Attention and transformer blocks (Vaswani et al. 2017), with layer norms first (Radford et al. 2019).
 
 attention(Q, K, V) = softmax(Q K^T / sqrt(d)) V                                        eq. 1
 h = h + attention(norm(h)),    h = h + W_2 gelu(W_1 norm(h))
@@ -12,9 +12,15 @@ from torch.nn import functional as F
 
 
 class Block(nn.Module):
-    """Attention of each step to those before it, attention to a source where there is one, then a hidden layer.
+    """A transformer block: self-attention, optional attention to a source, then a hidden layer.
 
-    (row, step, width) to the same.
+    Inputs and outputs have the shape (row, step, width). By default, a step attends to itself and to earlier steps.
+
+    Args:
+        width: Number of features of a step.
+        heads: Number of attention heads; it divides `width`.
+        dropout: Dropout probability.
+        source: Whether the block attends to a source, as the decoder of a translation does.
     """
 
     def __init__(self, width: int, heads: int, dropout: float, source: bool = False):
@@ -36,12 +42,20 @@ class Block(nn.Module):
         source: tuple[Tensor, Tensor] | None = None,
         maps: list[Tensor] | None = None,
     ) -> Tensor:
-        """One layer.
+        """Apply the block.
 
-        past    (row, 2, heads, window, width / heads): keys and values, of `known` steps before these; those of these are added
-        there   (row, step): which steps there are. Each then sees all of them, and not only those before it
-        source  keys and values of it, and which of its steps there are: see `SourceAttention`
-        maps    is added what each step sees of the source
+        Args:
+            h: Features, (row, step, width).
+            past: Cache of keys and values, (row, 2, heads, window, width / heads); None for no cache. The first `known`
+                steps of the window are earlier steps. The keys and values of `h` are written after them.
+            known: Number of earlier steps in the cache.
+            there: Mask of the steps that exist, (row, step), bool. Each step then attends to all of these steps, also later
+                ones. None for causal attention.
+            source: Keys and values of the source, and the mask of its steps; see `SourceAttention`.
+            maps: A list to which the attention weights over the source are appended.
+
+        Returns:
+            Features, (row, step, width).
         """
         q, k, v = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.QKV(self.norm(h)).chunk(3, 2)
@@ -71,7 +85,13 @@ class Block(nn.Module):
 
 
 class SourceAttention(nn.Module):
-    """Attention of each step to all steps of a source."""
+    """Attention of each step to all steps of a source.
+
+    Args:
+        width: Number of features of a step.
+        heads: Number of attention heads; it divides `width`.
+        dropout: Dropout probability.
+    """
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
@@ -80,11 +100,27 @@ class SourceAttention(nn.Module):
         self.Q, self.KV, self.out = (nn.Linear(width, n) for n in (width, 2 * width, width))
 
     def keys(self, source: Tensor) -> Tensor:
-        """Keys and values of a source: (row, step, width) -> (row, 2, heads, step, width / heads)."""
+        """Return the keys and values of a source.
+
+        Args:
+            source: Features of the source, (row, step, width).
+
+        Returns:
+            Keys and values, (row, 2, heads, step, width / heads).
+        """
         return self.KV(source).unflatten(2, (2, self.heads, -1)).permute(0, 2, 3, 1, 4)
 
     def forward(self, h: Tensor, keys: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-        """What is added to h, and the weights it comes from: (row, step, width), (row, heads, step, source step)."""
+        """Return the term to add to h, and the attention weights.
+
+        Args:
+            h: Features, (row, step, width).
+            keys: Keys and values of the source, from `keys`.
+            there: Mask of the source steps that exist, (row, source step), bool.
+
+        Returns:
+            The term, (row, step, width), and the weights, (row, heads, step, source step).
+        """
         q = self.Q(self.norm(h)).unflatten(2, (self.heads, -1)).transpose(1, 2)
         a = q @ keys[:, 0].mT / q.shape[-1] ** 0.5
         weights = a.masked_fill(~there[:, None, None, :], -torch.inf).softmax(-1)

@@ -1,10 +1,10 @@
-"""Convolutions of an image that see what comes before a pixel in raster order, and no more.
+"""Masked convolutions, which depend only on the pixels before a pixel in raster order.
 
-What is before a pixel are two rectangles, the rows above it and its own row to the left of it, so two stacks of
-convolutions see all of it: a vertical one and a horizontal one (van den Oord et al. 2016b, section 2.2). One stack with
-masked square kernels would leave a blind spot to the right of the pixel. At the pixel itself the mask decides which
-of its colors are seen (van den Oord et al. 2016a, section 3.4): with mask A those before the color that is predicted, with
-mask B that color, too.
+The pixels before a pixel form two rectangles: the rows above it, and the part of its own row to the left. Two stacks of
+convolutions, a vertical one and a horizontal one, together see all of them (van den Oord et al. 2016b, section 2.2). One
+stack with masked square kernels would have a blind spot to the right of the pixel. The mask determines the visible colors
+of the pixel itself (van den Oord et al. 2016a, section 3.4). With mask A, these are the colors before the predicted color.
+With mask B, the predicted color is visible, too.
 """
 
 from __future__ import annotations
@@ -21,39 +21,59 @@ Mask = Literal["A", "B"]
 
 
 def check_kernel(side: int) -> None:
-    """Errors: `InputError` for a side that leaves pixels unseen: an even one those to one side, 1 all of them."""
+    """Check that a kernel leaves no blind spot.
+
+    An even side hides the pixels on one side. A side of 1 hides all earlier pixels.
+
+    Args:
+        side: Side of the kernel, in pixels.
+
+    Raises:
+        InputError: When the side is even or below 3.
+    """
     if side < 3 or side % 2 == 0:
         raise InputError(
-            f"kernel: a side of {side} leaves a blind spot, pixels before this one that no layer sees; use odd sides from 3 on"
+            f"kernel = {side}: some earlier pixels would be invisible to every layer (a blind spot). "
+            "Use an odd size of at least 3."
         )
 
 
 def check_dilation(reach: int, dilation: Sequence[int], kernel: int) -> None:
-    """Errors: `InputError` where layers that see every so many pixels leave some out that are before this one.
+    """Check that dilated layers leave no blind spot.
 
-    reach     of the first layer: it sees the pixels 1 .. reach before this one
-    dilation  of the layers, each with this kernel
+    Args:
+        reach: Reach of the first layer, in pixels: it sees the pixels 1 .. reach before a pixel.
+        dilation: Dilation of each further layer, in pixels.
+        kernel: Side of the kernel of these layers, in pixels.
+
+    Raises:
+        InputError: When a dilation is below 1 or above the reach of the layers with smaller dilations.
     """
     for d in sorted(dilation):
         if not 1 <= d <= reach:
             raise InputError(
-                f"dilation: {d} beside layers that see {reach} pixels to each side leaves a blind spot; use numbers "
-                f"from 1 to {reach} there"
+                f"dilation = {d}: the other layers reach only {reach} pixels to each side, so some earlier pixels would be "
+                f"invisible (a blind spot). Use numbers from 1 to {reach}."
             )
         reach += d * (kernel // 2)
 
 
 def colors_of(channels: int, colors: int) -> Tensor:
-    """The color that each of the channels is about, in equal blocks: (channel,)."""
+    """Return the color of each channel, (channel,), in nearly equal blocks of channels."""
     return torch.arange(channels) * colors // channels
 
 
 class Vertical(nn.Conv2d):
-    """The rows above each pixel as far as half the kernel reaches, and with mask B the whole of its own row.
+    """A convolution over the rows above each pixel, within half the kernel; with mask B, also over its whole own row.
 
-    (row, inputs, height, width) -> (row, outputs, height, width)
+    It maps (row, inputs, height, width) to (row, outputs, height, width).
 
-    dilation  of mask B: pixels that are seen are so far apart
+    Args:
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+        kernel: Side of the kernel, in pixels.
+        mask: "A" or "B".
+        dilation: Distance between the visible pixels, in pixels; for mask B only.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, mask: Mask, dilation: int = 1):
@@ -62,23 +82,42 @@ class Vertical(nn.Conv2d):
         super().__init__(inputs, outputs, sides, padding=reach, dilation=dilation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """A plain convolution of which the lowest rows, which see too much, are left out."""
+        """Apply the convolution, without the last output rows, which would depend on later pixels.
+
+        Args:
+            x: Maps, (row, inputs, height, width).
+
+        Returns:
+            Maps, (row, outputs, height, width).
+        """
         return super().forward(x)[:, :, : x.shape[2]]
 
     def last(self, x: Tensor) -> Tensor:
-        """The last row alone, of the rows that it sees: (row, inputs, kernel height, width) -> (row, outputs, 1, width)."""
+        """Return only the last row of the output.
+
+        Args:
+            x: The input rows on which it depends, (row, inputs, kernel height, width).
+
+        Returns:
+            Maps, (row, outputs, 1, width).
+        """
         return nn.functional.conv2d(
             x, self.weight, self.bias, padding=(0, self.reach), dilation=self.dilation
         )
 
 
 class Horizontal(nn.Conv2d):
-    """Each pixel and those left of it as far as half the kernel reaches; at the pixel itself the colors that the mask lets through.
+    """A convolution over the pixels to the left, within half the kernel, and the unmasked colors of the pixel itself.
 
-    (row, inputs, height, width) -> (row, outputs, height, width)
+    It maps (row, inputs, height, width) to (row, outputs, height, width).
 
-    seen, colors  of the inputs and of the outputs, the color that each is about: (inputs,), (outputs,); -1 is about none
-    dilation       pixels that are seen are so far apart
+    Args:
+        seen: Color of each input channel, (inputs,); -1 for no color.
+        colors: Color of each output channel, (outputs,); -1 for no color.
+        kernel: Side of the kernel, in pixels.
+        mask: "A" or "B".
+        dilation: Distance between the visible pixels, in pixels.
+        bias: Whether the convolution has a bias.
     """
 
     mask: Tensor
@@ -94,19 +133,26 @@ class Horizontal(nn.Conv2d):
         through = torch.ones(self.weight.shape, dtype=torch.bool)
         here = colors[:, None] > seen if mask == "A" else colors[:, None] >= seen
         through[:, :, 0, -1] = here
-        self.register_buffer("mask", through, persistent=False)  # follows from the options
+        self.register_buffer("mask", through, persistent=False)  # it follows from the arguments
         self.whole = bool(here.all())
 
     def weights(self) -> Tensor:
-        """Those that are not masked; the others 0: (outputs, inputs, 1, taps)."""
+        """Return the weights, (outputs, inputs, 1, taps), with 0 for masked ones."""
         return self.weight if self.whole else self.weight * self.mask
 
     def flat(self) -> Tensor:
-        """For the pixels side by side, the leftmost first: (taps * inputs, outputs)."""
+        """Return the weights as a matrix, (taps * inputs, outputs), with the leftmost pixel first."""
         return self.weights()[:, :, 0].permute(2, 1, 0).flatten(0, 1).contiguous()
 
     def forward(self, x: Tensor) -> Tensor:
-        """A plain convolution of which the columns beyond the right border are left out."""
+        """Apply the convolution, without the output columns beyond the right border.
+
+        Args:
+            x: Maps, (row, inputs, height, width).
+
+        Returns:
+            Maps, (row, outputs, height, width).
+        """
         y = nn.functional.conv2d(
             x, self.weights(), self.bias, padding=(0, self.reach), dilation=self.dilation
         )

@@ -1,6 +1,6 @@
-"""Networks from vectors to vectors and images, each with a context beside its input.
+"""Networks for vectors and images, with an optional context vector as a second input.
 
-They share one signature, `net(x, context)`, so that one stands in for another.
+All networks are called as `net(x, context)`, so that one can replace another.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "softplus": nn.Softplus, "silu"
 
 
 class MLP(nn.Module):
-    """Layers of `hidden` units: (row, ...), (row, context) -> (row, outputs)."""
+    """A fully connected network: (row, ...), (row, context) -> (row, outputs); the last layer is linear.
+
+    Args:
+        inputs: Number of entries of x per row.
+        hidden: Units of each hidden layer.
+        outputs: Number of outputs.
+        activation: Activation function: "tanh", "relu", "softplus" or "silu".
+        context: Length of the context vector; 0 for no context.
+    """
 
     def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, activation: str, context: int = 0):
         super().__init__()
@@ -26,18 +34,28 @@ class MLP(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of its weights."""
+        """The dtype of the weights."""
         dtype = self.layers[-1].weight.dtype
         assert isinstance(dtype, torch.dtype)
         return dtype
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The last layer is linear."""
+        """Return the outputs, (row, outputs), for inputs (row, ...) and contexts (row, context)."""
         return self.layers(_beside(x.flatten(1), context))
 
 
 class Halving(nn.Module):
-    """Convolutions of stride 2, each of which halves an image: (row, channel, height, width) -> (row, outputs)."""
+    """Convolutions with stride 2, each of which halves an image, and a last linear layer.
+
+    It maps (row, channel, height, width) and (row, context) to (row, outputs).
+
+    Args:
+        image: Channels, height and width of the images.
+        channels: Output channels of each convolution.
+        outputs: Number of outputs.
+        activation: Activation function: "tanh", "relu", "softplus" or "silu".
+        context: Length of the context vector; 0 for no context.
+    """
 
     def __init__(
         self,
@@ -58,18 +76,28 @@ class Halving(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of its weights."""
+        """The dtype of the weights."""
         return self.last.weight.dtype
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The last layer is linear."""
+        """Return the outputs, (row, outputs), for images (row, channel, height, width) and contexts (row, context)."""
         return self.last(_beside(self.layers(x).flatten(1), context))
 
 
 class Doubling(nn.Module):
-    """Its mirror: (row, inputs), (row, context) -> (row, channel, height, width).
+    """The mirror image of `Halving`: a linear layer, then transposed convolutions, each of which doubles an image.
 
-    sides  height and width of its maps, from the smallest
+    It maps (row, inputs) and (row, context) to (row, channel, height, width). The last layer is linear.
+
+    Args:
+        inputs: Length of the input vector.
+        channels: Input channels of each transposed convolution.
+        image: Channels, height and width of the images.
+        activation: Activation function: "tanh", "relu", "softplus" or "silu".
+        context: Length of the context vector; 0 for no context.
+
+    Attributes:
+        sides: Height and width of the maps, from the smallest.
     """
 
     def __init__(
@@ -92,17 +120,17 @@ class Doubling(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The last layer is linear."""
+        """Return images, (row, channel, height, width), for inputs (row, inputs) and contexts (row, context)."""
         y: Tensor = self.layers(self.start(x, context))
         return y
 
     def start(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The smallest maps."""
+        """Return the smallest maps, (row, channel, height, width), for inputs (row, inputs) and contexts (row, context)."""
         y: Tensor = self.first(_beside(x, context)).unflatten(1, self.small)
         return y
 
     def grow(self, i: int, maps: Tensor) -> Tensor:
-        """The next maps of the i-th, or the image of the last ones."""
+        """Return the maps after the i-th maps; after the last maps, return the images."""
         y: Tensor = self.layers[2 * i : 2 * i + 2](maps)
         return y
 

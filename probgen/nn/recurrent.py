@@ -1,4 +1,4 @@
-"""Recurrent layers, over a stretch of time in one call, and one step at a time with weights laid out for it.
+"""Recurrent layers, for a sequence in one call, or for one step at a time with prepared weights.
 
 rnn    h_t = tanh(W_xh x_t + W_hh h_{t-1} + b)                                  Elman 1990; Karpathy 2015
 gru    r, z = sigmoid(..), n = tanh(W_xn x_t + b + r (W_hn h_{t-1} + b')), h_t = (1 - z) n + z h_{t-1}      Cho et al. 2014
@@ -19,9 +19,17 @@ _LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "
 
 
 class Recurrent(nn.Module):
-    """Layers of one kind of cell.
+    """A stack of recurrent layers with one type of cell.
 
-    (row, time, inputs), state -> (row, time, hidden), state; a state is (row, layer, hidden), or for an LSTM twice that, h then c
+    It maps (row, time, inputs) and a state to (row, time, hidden) and the next state. A state has the shape
+    (row, layer, hidden). For an LSTM, it has the shape (row, layer, 2 * hidden), with h first and c second.
+
+    Args:
+        cell: Type of cell: "rnn", "gru" or "lstm".
+        inputs: Number of input features.
+        hidden: Hidden units per layer.
+        layers: Number of layers.
+        dropout: Dropout probability between layers.
     """
 
     def __init__(self, cell: Cell, inputs: int, hidden: int, layers: int, dropout: float = 0.0):
@@ -33,11 +41,19 @@ class Recurrent(nn.Module):
         self.width = hidden * (2 if cell == "lstm" else 1)
 
     def start(self, rows: int) -> Tensor:
-        """Zeros: (row, layer, width)."""
+        """Return the initial state for a number of rows: zeros, (row, layer, width)."""
         return next(self.parameters()).new_zeros(rows, self.layers, self.width)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """All of a stretch, and the state after it; in the dtype of the weights, since what is remembered in bfloat16 is learned badly."""
+        """Process a sequence, without autocast, because a state in bfloat16 trains badly.
+
+        Args:
+            x: Inputs, (row, time, inputs).
+            state: State before the sequence, (row, layer, width).
+
+        Returns:
+            Outputs of the last layer, (row, time, hidden), and the state after the sequence, (row, layer, width).
+        """
         parts = tuple(part.transpose(0, 1).contiguous() for part in state.split(self.hidden, 2))
         with torch.autocast(x.device.type, enabled=False):
             if self.cell == "lstm":
@@ -47,7 +63,7 @@ class Recurrent(nn.Module):
             return y, h.transpose(0, 1)
 
     def laid_out(self) -> tuple[tuple[Tensor, ...], ...]:
-        """Of each layer W_x, W_h (transposed) and their biases: those of a step."""
+        """Return the weights for `step`: for each layer W_x and W_h (transposed) and their biases."""
         names = ("weight_ih_l{}", "weight_hh_l{}", "bias_ih_l{}", "bias_hh_l{}")
         found = []
         for layer in range(self.layers):
@@ -58,7 +74,16 @@ class Recurrent(nn.Module):
         return tuple(found)
 
     def step(self, a: Tensor, state: Tensor, weights: tuple[tuple[Tensor, ...], ...]) -> Tensor:
-        """One step, in place; a is W_x x_t + b of the first layer: (row, gates); returns (row, hidden)."""
+        """Process one step and update the state in place.
+
+        Args:
+            a: W_x x_t + b of the first layer, (row, gates).
+            state: State, (row, layer, width), which is updated.
+            weights: Weights from `laid_out`.
+
+        Returns:
+            Output of the last layer, (row, hidden).
+        """
         n, h = self.hidden, a
         for layer, (W_x, W_h, b, d) in enumerate(weights):
             if layer:

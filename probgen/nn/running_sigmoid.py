@@ -1,13 +1,13 @@
-"""What NADE computes at every site, in one pass (Larochelle & Murray 2011, eq. 3 and 4):
+"""The hidden layers of NADE at all sites, in one pass (Larochelle & Murray 2011, eq. 3 and 4).
 
     h_i = sigmoid(a + sum_{j<i} W_j e_j),      y_i = V_i h_i
 
-As a loop over the sites this is thousands of small operations, and autograd keeps every h_i: rows x sites x hidden
-numbers. Two observations make it a few matrix products. The activation of a row changes only at sites that tell
-something (e_j != 0: an eighth of the pixels of a binarized digit); between them h stands still, so that it is
-computed once for each *change*, not for each site. And sites can be taken in blocks, within which every h is multiplied
-with the V of all sites, whether it is in force there or not. The way back starts at the last activation, takes the
-blocks off again and computes each h anew, so that nothing larger than a block is kept.
+A loop over the sites would need thousands of small operations, and autograd would store every h_i: rows x sites x hidden
+numbers. Two observations reduce it to a few matrix products. First, the activation of a row changes only after sites with
+e_j != 0 (an eighth of the pixels of a binarized digit). h is therefore computed once per *change*, and not once per site.
+Second, sites can be processed in blocks. Within a block, every h is multiplied with the V of all its sites, also of sites
+with another h. The backward pass starts at the last activation, subtracts the blocks in reverse order and recomputes each
+h. It stores nothing larger than a block.
 """
 
 from __future__ import annotations
@@ -18,17 +18,23 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-BLOCK = 24  # sites that share matrix products: below, calls dominate; above, products with an h that is not in force
-ROWS = 256  # rows that go together, so that the activations of a block stay in the cache
+BLOCK = (
+    24  # sites per block: with fewer, calls dominate; with more, products of a V with the h of another site
+)
+ROWS = 256  # rows per call, so that the activations of a block stay in the cache
 
 
 def running_sigmoid(e: Tensor, a: Tensor, W: Tensor, V: Tensor) -> Tensor:
-    """y: (row, site, out), differentiable in all arguments.
+    """Return y_i = V_i sigmoid(a + sum_{j<i} W_j e_j) for all sites i, differentiable in all arguments.
 
-    e  what each site tells the later ones: (row, site, feature)
-    a  activations before the first site: (row, hidden)
-    W  (site, feature, hidden)
-    V  (site, out, hidden)
+    Args:
+        e: Features of each site, which the later sites receive, (row, site, feature).
+        a: Activations before the first site, (row, hidden).
+        W: Input weights, (site, feature, hidden).
+        V: Output weights, (site, out, hidden).
+
+    Returns:
+        y, (row, site, out).
     """
     parts = [
         _RunningSigmoid.apply(e_part, a_part, W, V)
@@ -72,7 +78,7 @@ class _RunningSigmoid(torch.autograd.Function):
             each = each.flatten(1)
             torch.mm(each.mT, h, out=grad_V[block.sites].flatten(0, 1))
             back = torch.ops.aten.sigmoid_backward(each @ V_block.flatten(0, 1), h)
-            if grad_e is not None:  # due to the sites after each: of the blocks to come, and of its own
+            if grad_e is not None:  # the gradient from later sites, in later blocks and in this block
                 due = grad_a @ W_block.mT
                 earlier = block.earlier.repeat_interleave(e.shape[2], 1)
                 due.index_add_(0, block.rows, (back[rows:] @ W_block.mT) * earlier)
@@ -85,27 +91,29 @@ class _RunningSigmoid(torch.autograd.Function):
 
 
 class _Block(NamedTuple):
-    """Some sites; a row has an h at the start of them, and one more after each site that tells something."""
+    """A block of sites; a row has one h at the start of the block, and a further h after each change."""
 
     sites: slice
-    e: Tensor  # (row, site x feature)
+    e: Tensor  # features: (row, site x feature)
     rows: Tensor  # the row of each further h
-    earlier: Tensor  # which sites of the block it has been told: (further h, site)
-    told: Tensor  # what that row had been told within the block: (further h, site x feature)
-    in_force: Tensor  # which h holds at each site: (row, site), those at the start numbered first
+    earlier: Tensor  # which sites of the block come before it: (further h, site)
+    told: Tensor  # features of these sites, others 0: (further h, site x feature)
+    in_force: Tensor  # number of the h at each site: (row, site); the h at the start of the block have the first numbers
 
 
 class _Changes:
-    """Where activations change, block by block. One search for all blocks: a GPU waits at each.
+    """The changes of the activations, block by block; one search serves all blocks, because each search stalls a GPU.
 
-    telling  (row, site): the sites after which the activation of a row may be another
+    Args:
+        e: Features of each site, (row, site, feature).
+        telling: Mask of the sites after which the activation of a row may change, (row, site).
     """
 
     def __init__(self, e: Tensor, telling: Tensor):
         self.e = e
         n, sites, _ = e.shape
         telling = torch.nn.functional.pad(telling, (0, -sites % BLOCK)).unflatten(1, (-1, BLOCK))
-        telling[:, :, -1] = False  # what the last site of a block tells is for the next block
+        telling[:, :, -1] = False  # a change after the last site of a block belongs to the next block
         number, self.site, self.row = telling.permute(1, 2, 0).nonzero().unbind(1)
         counts = telling.sum((0, 2))
         ends = counts.cumsum(0)
@@ -113,7 +121,9 @@ class _Changes:
         self.in_force[:, :, 0] = torch.arange(n, device=e.device)
         further = torch.arange(len(self.row), device=e.device) - (ends - counts)[number]
         self.in_force[number, self.row, self.site + 1] = n + further
-        self.in_force = self.in_force.cummax(2).values  # numbered by site: the latest is the largest
+        self.in_force = self.in_force.cummax(
+            2
+        ).values  # numbers increase with the site, so the latest is the largest
         self.ends = [0, *ends.tolist()]
 
     def __len__(self) -> int:
@@ -129,5 +139,5 @@ class _Changes:
 
 
 def _h(a: Tensor, block: _Block, W_block: Tensor) -> Tensor:
-    """Every h of a block: (row + further, hidden)."""
+    """Return every h of a block, (row + further h, hidden)."""
     return torch.cat([a, torch.addmm(a[block.rows], block.told, W_block)]).sigmoid_()

@@ -1,4 +1,4 @@
-"""Large maps piece by piece, with the result of the whole."""
+"""Computation on large maps tile by tile, with the result of the complete map."""
 
 from __future__ import annotations
 
@@ -8,24 +8,31 @@ from itertools import pairwise
 
 from torch import Tensor
 
-TILE = 256  # most pixels a side
-NUMBERS = 1 << 23  # of the widest maps of a tile, about: 32 MiB
+TILE = 256  # largest side of a tile, in pixels
+NUMBERS = 1 << 23  # about the most numbers in the widest maps of a tile: 32 MiB
 
 
 def tile_for(channels: int) -> int:
-    """The side of a tile on which a network has maps of so many channels."""
+    """Return the side of a tile, in pixels, for a network with maps of `channels` channels."""
     return min(TILE, max(1, math.isqrt(NUMBERS // channels)))
 
 
 def by_tiles(
     f: Callable[..., Tensor], maps: Sequence[Tensor], reach: int, tile: int = TILE
 ) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
-    """f(*maps) tile by tile: where each lies, and what f gives there.
+    """Compute f(*maps) tile by tile.
 
-    f      maps of one height and width to maps of the same, of which each pixel sees none that is farther away than `reach`
-    maps   (row, ..., height, width) each
+    Each tile is computed with a border of `reach` pixels, which is then removed. The tiles together are f(*maps).
 
-    Each tile is worked out with a border of `reach` pixels, which is left off, so that the result is that of the whole.
+    Args:
+        f: A function from maps to maps of the same height and width. An output pixel must not depend on input pixels at a
+            distance of more than `reach`.
+        maps: Input maps, (row, ..., height, width) each.
+        reach: Width of the border, in pixels.
+        tile: Largest side of a tile, in pixels.
+
+    Yields:
+        The vertical and the horizontal slice of the tile, and the result for the tile.
     """
     height, width = maps[0].shape[-2:]
     for top, bottom in _cuts(height, tile):
@@ -38,7 +45,7 @@ def by_tiles(
 
 
 def _cuts(length: int, tile: int) -> Iterator[tuple[int, int]]:
-    """Nearly equal parts of at most a tile."""
+    """Yield the ends of nearly equal parts with a length of at most `tile`."""
     parts = -(-length // tile)
     ends = [length * i // parts for i in range(parts + 1)]
     yield from pairwise(ends)

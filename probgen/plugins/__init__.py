@@ -1,1 +1,1 @@
-"""Plugins: found by entry points, listed from package metadata alone, imported when they are used."""
+"""Plugins: found by entry points, listed from package metadata alone, and imported at their first use."""

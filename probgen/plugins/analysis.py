@@ -1,4 +1,4 @@
-"""An analysis behind its interface."""
+"""A loaded analysis."""
 
 from __future__ import annotations
 
@@ -21,39 +21,74 @@ PARTS = ("Options", "needs", "applies", "run", "figures")
 
 
 class LoadedAnalysis:
-    """A loaded analysis: its source, and what it declares. Errors: `PluginError` for a source that lacks a part."""
+    """A loaded analysis: its source and its declared properties.
+
+    Args:
+        name: The registered name, or the name of a script's own class or module.
+        source: The module, class or object that defines the analysis.
+        origin: The distribution and its version, or the name of the script's own class or module.
+
+    Attributes:
+        name: The name.
+        origin: The origin.
+        where: The description of the analysis in messages.
+        source: The module, class or object that defines the analysis.
+        several: Whether the analysis takes several models at once.
+        rowless: Whether the analysis does not require rows.
+
+    Raises:
+        PluginError: When the source lacks a part of an analysis.
+    """
 
     def __init__(self, name: str, source: Any, origin: str):
         self.name, self.origin = name, origin
         self.where = f"analysis {name!r} ({origin})"
         if not isinstance(source, Analysis):
             lacking = next(part for part in PARTS if not hasattr(source, part))
-            raise PluginError(f"{self.where} has no {lacking!r}; see docs/plugins.md")
+            raise PluginError(f"{self.where} has no {lacking!r}. See docs/plugins.md.")
         self.source = source
         if "models" in self.options.model_fields:
             raise PluginError(
-                f"{self.where}: an option cannot be called 'models', by which a recipe says which models an analysis is of"
+                f"{self.where}: the option name 'models' is reserved for recipes. Give the option another name."
             )
         self.several = isinstance(source, Comparing) and source.several
         self.rowless = isinstance(source, Rowless) and source.rowless
 
     @property
     def options(self) -> type[BaseModel]:
-        """The class of its options."""
+        """The class of the options."""
         return self.source.Options
 
     @property
     def needs(self) -> str:
-        """What a model must have."""
+        """The property that a model must have, in words."""
         return self.source.needs
 
     def applies(self, fitted: Fitted) -> bool:
-        """Whether the model has what is needed. Errors: `PluginError`."""
+        """Return whether the analysis can be applied to a fitted model.
+
+        Args:
+            fitted: The fitted model.
+
+        Returns:
+            True if the model has the required property.
+
+        Raises:
+            PluginError: When the analysis raises an error that is not probgen's own.
+        """
         with generators_kept(), guarded(f"{self.where}, applies"):
             return bool(self.source.applies(fitted))
 
     def check(self, event: Event, options: BaseModel) -> None:
-        """What cannot suit the data, before a fit. Errors: `InputError`."""
+        """Check, before a fit, that the options suit the data.
+
+        Args:
+            event: The event of the data.
+            options: The options of the analysis.
+
+        Raises:
+            InputError: When the options do not suit the event.
+        """
         if isinstance(self.source, Foreseeing):
             with guarded(f"{self.where}, check"):
                 self.source.check(event, options)
@@ -61,21 +96,56 @@ class LoadedAnalysis:
     def run(
         self, fitted: Fitted | Mapping[str, Fitted], data: xr.Dataset | None, options: BaseModel, call: Call
     ) -> xr.Dataset:
-        """The results. Errors: `PluginError`, with the cause, for whatever it raises that is not probgen's own."""
+        """Return the results of the analysis.
+
+        Args:
+            fitted: The fitted model; for an analysis of several models, the models by name.
+            data: Checked rows; None for an analysis without rows.
+            options: The options of the analysis.
+            call: The seed, device and progress of samples and scores, and the reference rows.
+
+        Returns:
+            The results as named arrays.
+
+        Raises:
+            PluginError: When the analysis raises an error that is not probgen's own, or returns another type.
+        """
         with generators_kept(), guarded(f"{self.where}, run", gradients=True):
             found = self.source.run(fitted, data, options, call)
         if not isinstance(found, xr.Dataset):
-            raise PluginError(f"{self.where}, run: returned {type(found).__name__}, not a Dataset")
+            raise PluginError(
+                f"{self.where}, run: returned {type(found).__name__}, not a Dataset. Return an xarray.Dataset."
+            )
         return found
 
     def figures(self, found: xr.Dataset) -> Mapping[str, Any]:
-        """Figures of the results, by name. Errors: as of `run`."""
+        """Return figures of the results.
+
+        Args:
+            found: The results.
+
+        Returns:
+            Matplotlib figures by name.
+
+        Raises:
+            PluginError: When the analysis raises an error that is not probgen's own.
+        """
         with generators_kept(), guarded(f"{self.where}, figures"):
             return self.source.figures(found)
 
 
 def analysis(which: str | Any) -> LoadedAnalysis:
-    """An analysis by its registered name, or one of the script's own. Errors: `PluginError`."""
+    """Return an analysis by its registered name, or one that a script defines.
+
+    Args:
+        which: A registered name, or a class, module or object with the parts of an analysis.
+
+    Returns:
+        The loaded analysis.
+
+    Raises:
+        PluginError: When the name is not registered, or the analysis cannot be loaded.
+    """
     if isinstance(which, str):
         return _named(find("analyses", which))
     named = which if hasattr(which, "__name__") else type(which)

@@ -1,4 +1,4 @@
-"""Calling code of others: nothing that it does to global state outlives the call, and a failure names it."""
+"""Calls of third-party code: changes of global state are undone, and an error message names the plugin."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from probgen.errors import PluginError, ProbgenError
 
 @contextmanager
 def guarded(where: str, *, gradients: bool = False) -> Iterator[None]:
-    """What a plugin does inside leaves global state as it was.
+    """Undo the changes of global state by a plugin, and name the plugin in errors.
 
-    where      the plugin and what it does, for messages
-    gradients  whether gradients are recorded
+    Argument validation is off within the context, because the data were checked before the call. Pyro's
+    parameters are local to their modules.
 
-    Argument validation is off inside (the data were checked once at the door) and as before afterwards; Pyro's
-    parameters are local to their modules. Errors: `PluginError`, with the cause, for whatever the plugin raises that is
-    not an error of probgen's own.
+    Args:
+        where: The plugin and its function, for messages.
+        gradients: Whether gradients are recorded.
+
+    Raises:
+        PluginError: When the plugin raises an error that is not probgen's own; the original error is the
+            cause.
     """
     with _global_state_kept(where), _settings(), _named(where), torch.set_grad_enabled(gradients):
         yield
@@ -31,7 +35,7 @@ def guarded(where: str, *, gradients: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _named(where: str) -> Iterator[None]:
-    """Put the plugin's name to whatever it raises that is not an error of probgen's own."""
+    """Name the plugin in every error that is not probgen's own."""
     try:
         yield
     except (ProbgenError, MemoryError):
@@ -53,14 +57,18 @@ def _settings() -> Iterator[None]:
             module_local_params=True,
         ),
     ):
-        # `run.train` names what is not finite
+        # `run.train` reports values that are not finite
         warnings.filterwarnings("ignore", "Encountered (NaN|.inf)", UserWarning)
         yield
 
 
 @contextmanager
 def _global_state_kept(where: str) -> Iterator[None]:
-    """Name a plugin that draws from NumPy's or Python's global generator or changes torch's defaults."""
+    """Restore the global state that a plugin changed.
+
+    A plugin that uses NumPy's or Python's global generator, or changes torch's default dtype, causes a
+    warning. A parameter in Pyro's global store raises `PluginError`.
+    """
     dtype, legacy, state = torch.get_default_dtype(), numpy_state(), random.getstate()
     stored = set(pyro.get_param_store().keys())
     try:
@@ -79,6 +87,6 @@ def _global_state_kept(where: str) -> Iterator[None]:
     if random.getstate() != state:
         changed.append("Python's global generator (use run.key())")
     if changed:
-        warnings.warn(f"{where} changed {' and '.join(changed)}; it was put back", stacklevel=5)
+        warnings.warn(f"{where} changed {' and '.join(changed)}; the old state was restored", stacklevel=5)
     if left:
-        raise PluginError(f"{where} left {min(left)!r} in Pyro's global store: use nn.Parameter")
+        raise PluginError(f"{where} left {min(left)!r} in Pyro's global store. Use nn.Parameter instead.")

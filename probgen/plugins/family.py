@@ -1,4 +1,4 @@
-"""A family behind its hooks."""
+"""A loaded family."""
 
 from __future__ import annotations
 
@@ -36,9 +36,25 @@ HOOKS = ("fit", "sample", "score")
 
 
 class Family:
-    """A loaded family: its source (a module, an object or a `Pair` class), its hooks, and what it declares.
+    """A loaded family: its source, its hooks and its declared properties.
 
-    Errors: `PluginError` for a source without `Options` or `build`, or with a hook that is misspelled.
+    Args:
+        name: The registered name, or the name of a script's own definition.
+        source: The module, object or class that defines the family.
+        origin: The distribution and its version, or the module of a script's own definition.
+
+    Attributes:
+        name: The name.
+        source: The module, object or class that defines the family.
+        origin: The origin.
+        where: The description of the family in messages.
+        accepts: The inputs in addition to `x` that the family can use.
+        supports: The supports that x may have.
+        needed: The latents that `sample` requires in `given`, each with a description in words.
+        dtype: The default dtype of the parameters.
+
+    Raises:
+        PluginError: When the source has no `Options` or `build`, or when a hook is misspelled or not marked.
     """
 
     def __init__(self, name: str, source: Any, origin: str):
@@ -47,7 +63,7 @@ class Family:
         self._hooks = manager(source, FamilySpecs, HOOKS, self.where).hook
         for attribute in ("Options", "build"):
             if not hasattr(source, attribute):
-                raise PluginError(f"{self.where} has no {attribute!r}; see docs/plugins.md")
+                raise PluginError(f"{self.where} has no {attribute!r}. See docs/plugins.md.")
         self._options: dict[str, type[BaseModel]] = {
             "fit": source.Options,
             "sample": source.SampleOptions if isinstance(source, Samples) else NoOptions,
@@ -60,55 +76,129 @@ class Family:
         self._x_dtype = getattr(torch, source.x_dtype) if isinstance(source, Precise) else None
 
     def dtype_of_x(self, dtype: torch.dtype) -> torch.dtype:
-        """Of real x that it is handed, where its parameters have a dtype."""
+        """Return the dtype in which hooks receive real x.
+
+        Args:
+            dtype: The dtype of the parameters.
+
+        Returns:
+            float64 for a family with `x_dtype = "float64"`; otherwise `dtype`.
+        """
         return self._x_dtype or dtype
 
     def offers(self, hook: str) -> bool:
-        """Whether it implements the hook."""
+        """Return whether the family implements a hook.
+
+        Args:
+            hook: "fit", "sample" or "score".
+
+        Returns:
+            True if the family implements the hook.
+        """
         return bool(getattr(self._hooks, hook).get_hookimpls())
 
     def require(self, hook: str) -> None:
-        """Errors: `NotOffered` if it does not implement the hook."""
+        """Check that the family implements a hook.
+
+        Args:
+            hook: "fit", "sample" or "score".
+
+        Raises:
+            NotOffered: When the family does not implement the hook.
+        """
         if not self.offers(hook):
             offered = ", ".join(name for name in HOOKS if self.offers(name)) or "nothing"
-            raise NotOffered(f"family {self.name!r} does not {hook}; it offers {offered}")
+            raise NotOffered(f"family {self.name!r} does not implement {hook}. It implements: {offered}.")
 
     def options(self, hook: str) -> type[BaseModel]:
-        """The class of the hook's options."""
+        """Return the class of the options of a hook.
+
+        Args:
+            hook: "fit", "sample" or "score".
+
+        Returns:
+            A pydantic class; `NoOptions` for a hook without options.
+        """
         return self._options[hook]
 
     def build(self, options: BaseModel, event: Event, **models: Any) -> nn.Module:
-        """The module in its initial state. Errors: `PluginError`, as for `call`."""
+        """Return the module in its initial state.
+
+        Args:
+            options: The options of the fit.
+            event: The event of the data.
+            **models: The fitted models that the family builds on, by the option that names their run.
+
+        Returns:
+            The torch module with initial parameters.
+
+        Raises:
+            PluginError: When the family raises an error that is not probgen's own, or returns no module.
+        """
         with guarded(f"{self.where}, build", gradients=True):
             module = self.source.build(options, event, **models)
         if not isinstance(module, nn.Module):
-            raise PluginError(f"{self.where}, build: returned no torch module")
+            raise PluginError(f"{self.where}, build: returned no torch module. Return a torch.nn.Module.")
         return module
 
     def call(self, hook: str, **arguments: Any) -> Any:
-        """The result of one hook; the global generators are as before.
+        """Call one hook; the global generators remain unchanged.
 
-        Errors: `PluginError`, with the cause, for whatever the family raises that is not an error of probgen's own.
+        Args:
+            hook: "fit", "sample" or "score".
+            **arguments: The arguments of the hook specification, by name.
+
+        Returns:
+            The result of the hook.
+
+        Raises:
+            PluginError: When the family raises an error that is not probgen's own; the original error is the
+                cause.
         """
         with generators_kept(), guarded(f"{self.where}, {hook}", gradients=hook == "fit"):
             return getattr(self._hooks, hook)(**arguments)
 
     def prepared(self, data: xr.Dataset, options: BaseModel) -> xr.Dataset:
-        """The data as the family wants them described."""
+        """Return the data after the family's own `prepare`, if it has one.
+
+        Args:
+            data: The rows of a fit.
+            options: The options of the fit.
+
+        Returns:
+            The same rows, changed by the family.
+        """
         if not isinstance(self.source, Preparing):
             return data
         with guarded(f"{self.where}, prepare"):
             return self.source.prepare(data, options)
 
     def of_rows(self, options: BaseModel, rows: xr.Dataset) -> dict[str, Any]:
-        """What a draw is given that is to be made of each row."""
+        """Return the conditions that samples of given rows require.
+
+        Args:
+            options: The options of the fit.
+            rows: The rows to make samples of.
+
+        Returns:
+            Conditions of `sample` by name, one row each; empty for a family whose latents have priors.
+        """
         if not isinstance(self.source, Dependent):
             return {}
         with guarded(f"{self.where}, of_rows"):
             return dict(self.source.of_rows(options, rows))
 
     def pictures(self, fitted: Any, data: xr.Dataset, **call: Any) -> Mapping[str, Any]:
-        """Figures that the family brings, by name."""
+        """Return the figures of the family, by name.
+
+        Args:
+            fitted: The fitted model.
+            data: The rows of the fit, in the symbols of the fit.
+            **call: `seed` and `device`.
+
+        Returns:
+            Matplotlib figures by name; empty for a family without figures.
+        """
         if not isinstance(self.source, Illustrating):
             return {}
         with generators_kept(), guarded(f"{self.where}, pictures"):
@@ -116,7 +206,17 @@ class Family:
 
 
 def family(which: str | type | Any) -> Family:
-    """A family by its registered name, or from a definition of the script's own (a `Pair` class, an object)."""
+    """Return a family by its registered name, or one that a script defines.
+
+    Args:
+        which: A registered name, a `Pair` class, or a module or object with the parts of a family.
+
+    Returns:
+        The loaded family.
+
+    Raises:
+        PluginError: When the name is not registered, or the family cannot be loaded.
+    """
     if isinstance(which, str):
         return _named(find("families", which))
     named = which if hasattr(which, "__name__") else type(which)

@@ -10,7 +10,20 @@ from probgen.errors import PluginError
 
 
 def manager(definition: Any, specs: type, hooks: tuple[str, ...], name: str) -> pluggy.PluginManager:
-    """A manager for this one definition. Errors: `PluginError` for a hook that is misspelled or lacks its marker."""
+    """Return a plugin manager for one definition.
+
+    Args:
+        definition: The module, object or class with the hooks.
+        specs: The class of the hook specifications.
+        hooks: The names of the hooks.
+        name: The description of the definition, for messages.
+
+    Returns:
+        The manager, with the definition as its only plugin.
+
+    Raises:
+        PluginError: When a hook is misspelled, has unknown arguments, or is not marked.
+    """
     manager = pluggy.PluginManager("probgen")
     manager.add_hookspecs(specs)
     try:
@@ -18,9 +31,9 @@ def manager(definition: Any, specs: type, hooks: tuple[str, ...], name: str) -> 
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         reason = " ".join(str(error).split())
-        raise PluginError(f"{name}: {reason}; the hooks are {', '.join(hooks)}") from None
+        raise PluginError(f"{name}: {reason}. The hooks are: {', '.join(hooks)}.") from None
     marked = {hook for hook in hooks if getattr(manager.hook, hook).get_hookimpls()}
     unmarked = [hook for hook in hooks if hook not in marked and hasattr(definition, hook)]
     if unmarked:
-        raise PluginError(f"{name}: {unmarked[0]!r} lacks its marker: put @probgen.hookimpl above it")
+        raise PluginError(f"{name}: {unmarked[0]!r} lacks its marker. Put @probgen.hookimpl above it.")
     return manager

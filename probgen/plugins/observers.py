@@ -1,4 +1,4 @@
-"""Telling observers what a run does: one by one, and one that fails is named and switched off."""
+"""Notification of observers: one after the other; an observer that fails is named and disabled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ _extra: ContextVar[tuple[Any, ...]] = ContextVar("observers", default=())
 
 @contextmanager
 def observing(*observers: Any) -> Iterator[None]:
-    """Add observers of the script's own for the calls made inside; no registration is needed."""
+    """Add observers for the calls within the context, without registration.
+
+    Args:
+        *observers: Modules or objects with observer hooks.
+    """
     token = _extra.set((*_extra.get(), *observers))
     try:
         yield
@@ -29,7 +33,7 @@ def observing(*observers: Any) -> Iterator[None]:
 
 
 class Observers:
-    """Everyone who listens to one call: the registered observers, and those of `observing`."""
+    """The observers of one call: the registered observers, and those of `observing`."""
 
     def __init__(self) -> None:
         self._hooks: dict[str, Any] = {}
@@ -44,23 +48,31 @@ class Observers:
                 raise found
             self._hooks[name] = manager(found, ObserverSpecs, HOOKS, name).hook
         except PluginError as error:
-            warnings.warn(f"{error}. The work goes on without it", stacklevel=5)
+            warnings.warn(f"{error} The call continues without this observer.", stacklevel=5)
 
     def tell(self, what: str, /, **arguments: Any) -> None:
-        """Call one hook of each."""
+        """Call one hook of every observer.
+
+        Args:
+            what: The name of the hook.
+            **arguments: The arguments of the hook.
+        """
         for name, hooks in list(self._hooks.items()):
             try:
                 getattr(hooks, what)(**arguments)
             except (Exception, SystemExit) as error:
                 del self._hooks[name]
                 warnings.warn(
-                    f"{name} failed in {what!r} and is switched off: {type(error).__name__}: {error}",
+                    f"{name} failed in {what!r} and is disabled: {type(error).__name__}: {error}",
                     stacklevel=3,
                 )
 
 
 def _registered_observers() -> dict[str, Any]:
-    """The registered observers that are not blocked; one that cannot be imported stands as its `PluginError`."""
+    """Return the registered observers that are not blocked, by name.
+
+    The value of an observer that cannot be imported is its `PluginError`.
+    """
     loaded: dict[str, Any] = {}
     for plugins in registered("observers").values():
         for plugin in plugins:

@@ -1,4 +1,4 @@
-"""A bar on stderr: the observer behind `progress=True` and the command line."""
+"""The progress bar on stderr: the observer of `progress=True` and of the command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """One line a stage: how far, how fast, and the metrics of the last step."""
+    """A progress bar with one line per stage: the steps, the time, and the metrics of the last step."""
 
     def __init__(self) -> None:
         self._bar = Bar(
@@ -43,12 +43,12 @@ class Progress:
 
     @hookimpl
     def started(self, hook: str, family: str) -> None:
-        """Remember whose bars these are."""
+        """Store the name of the family for the bars."""
         self._family = family
 
     @hookimpl
     def step(self, run: Run, stage: str, step: int, metrics: dict[str, float]) -> None:
-        """Move the bar of this stage, ten times a second at most."""
+        """Update the bar of the stage, at most ten times per second."""
         now = time.monotonic()
         new = stage not in self._tasks
         if now - self._shown < 0.1 and step + 1 < run.steps and not new:
@@ -62,10 +62,10 @@ class Progress:
 
     @hookimpl
     def ended(self) -> None:
-        """The last stage is over."""
+        """Complete the bar of the last stage."""
         self._finish()
 
     def _finish(self) -> None:
-        """A stage may end before its last step: its bar is full all the same."""
+        """Complete all bars: a stage may end before its last step."""
         for task in self._bar.tasks:
             self._bar.update(task.id, total=task.completed)

@@ -1,4 +1,4 @@
-"""Files that people have: arrays, tables, texts, pairs of texts, sounds, images; and folders of images, of sounds, or of the parts of a table."""
+"""Readers for files (arrays, tables, texts, pairs of texts, sounds, images) and for folders of images, sounds or table parts."""
 
 from __future__ import annotations
 
@@ -47,21 +47,36 @@ _TO_UNPACK = SOUNDS | IMAGES | {".npy", ".npz", ".txt", ".tsv", ".h5", ".hdf5", 
 
 
 def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (frozen)
-    """A file or folder as a Dataset with `x`; how: see `probgen.datasets.load`. Errors: `InputError`, `FileError`."""
+    """Read a file or folder as a Dataset with `x`.
+
+    Args:
+        path: Path of the file or folder.
+        split: Part of the data, such as `train`. None reads all rows.
+        how: Options for reading. `probgen.datasets.load` describes them.
+
+    Returns:
+        A Dataset with `x (row, ...)`.
+
+    Raises:
+        InputError: When the path, the split or an option cannot be used.
+        FileError: When the file is damaged or not allowed.
+    """
     if not path.exists():
-        raise InputError(f"there is no file {path}")
-    if not (path.is_file() or path.is_dir()):  # it would be waited for
-        raise InputError(f"{path} is a device or a pipe: save what it gives to a file, and give its path")
+        raise InputError(f"there is no file {path}. Check the path.")
+    if not (path.is_file() or path.is_dir()):  # reading could block
+        raise InputError(
+            f"{path} is a device or a pipe. Save the content to a file, and give the path of this file."
+        )
     place = path / split if split and path.is_dir() else path
     kind = kind_of(path, place, table=_is_of_tables(how))
     how.only(
         {"sounds": ["rate"], "images": ["size", "crop", "gray", "scale"], "tables": ["table"]}.get(kind, []),
-        f"which {path} is not",
+        f"but {path} is of another kind",
     )
     if kind == "sounds":
         if split is not None and not path.is_dir():
-            raise InputError(f"{path} has no splits")
-        from probgen.readers.sounds import sounds  # it imports scipy.signal
+            raise InputError(f"split = {split!r}: {path} has no splits. Leave the split out.")
+        from probgen.readers.sounds import sounds  # imports scipy.signal
 
         return sounds(place, how.rate)
     if is_zarr(path):
@@ -71,20 +86,38 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
     if is_parts(path) and split is not None:
         return part_of(arrow_file(path, how.table, how.like), split, str(path))
     if path.is_dir():
-        from probgen.readers.images import images  # it imports Pillow
+        from probgen.readers.images import images  # imports Pillow
 
         return images(place, how)
     return _file(path, split, how)
 
 
 def stored(path: Path) -> bool:
-    """Whether a file is one of xarray's, with the attributes that variables had."""
+    """Return whether a file has a format of xarray, which keeps the attributes of variables.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        Whether the file is an HDF5, netCDF or Zarr file.
+    """
     return path.suffix.lower() in _STORED or is_zarr(path)
 
 
 def read_stdin(how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (frozen)
-    """A table of separated values that comes by standard input. Errors: `InputError`, `FileError`."""
-    how.only(["table"], "which standard input is not")
+    """Read a table of separated values from standard input.
+
+    Args:
+        how: Options for reading. `probgen.datasets.load` describes them.
+
+    Returns:
+        A Dataset with `x (row, feature)`.
+
+    Raises:
+        InputError: When an option cannot be used, or the table is ambiguous.
+        FileError: When the text is not a table.
+    """
+    how.only(["table"], "but standard input is a table")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "standard input.csv"
         path.write_bytes(sys.stdin.buffer.read())
@@ -95,10 +128,15 @@ def read_stdin(how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (frozen)
 
 
 def kind_of(path: Path, place: Path | None = None, *, table: bool = False) -> str:
-    """`sounds`, `images`, `tables` or another; a folder is of sounds if there is one in it.
+    """Return the kind of a file or folder. A folder with at least one sound is a folder of sounds.
 
-    place  the part of a folder that is looked into
-    table  whether an option of tables is said, or columns of a model: a `.tsv` is then none of pairs of texts
+    Args:
+        path: Path of the file or folder.
+        place: Part of the folder that is examined, by default the whole folder.
+        table: Whether an option of tables or columns of a model are given. A `.tsv` file is then a table, not pairs of texts.
+
+    Returns:
+        "sounds", "images", "tables" or "other".
     """
     if is_zarr(path):
         return "other"
@@ -119,7 +157,7 @@ def _is_of_tables(how: Reading) -> bool:
 
 
 def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
-    """A file that is no sound."""
+    """Read a file that is not a sound."""
     suffix, name = path.suffix.lower(), path.name.lower()
     if suffix == ".npz":
         return npz(path, split)
@@ -132,7 +170,7 @@ def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
     if split is not None and (suffix in ARROW or name.endswith(SUFFIXES) or suffix == ".npy"):
         return part_of(_file(path, None, how), split, str(path))
     if split is not None:
-        raise InputError(f"{path} has no splits")
+        raise InputError(f"split = {split!r}: {path} has no splits. Leave the split out.")
     if suffix in IMAGES:
         from probgen.readers.images import images
 
@@ -144,7 +182,9 @@ def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
     if name.endswith(SUFFIXES):
         return csv_file(path, how.table, how.like)
     if suffix == ".gz" and Path(path.stem).suffix.lower() in _TO_UNPACK:
-        raise InputError(f"{path}: unpack it first, with gunzip")
+        raise InputError(
+            f"{path}: gzip is not supported for this kind of file. Unpack the file with gunzip first."
+        )
     if suffix in (".gz", "") or "ubyte" in path.name:
         return dataset({"x": idx(path)}, path)
-    raise InputError(f"{path}: files of this kind are not read; known are {_KNOWN}")
+    raise InputError(f"{path}: files of this kind cannot be read. Supported: {_KNOWN}.")

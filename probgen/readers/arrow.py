@@ -1,4 +1,4 @@
-"""Tables of any library as frames, of types that pandas has of its own."""
+"""Conversion of tables of any library to DataFrames with native types of pandas."""
 
 from __future__ import annotations
 
@@ -16,34 +16,67 @@ NULLABLE = (
 
 
 def is_frame(data: Any) -> bool:
-    """Whether it is a DataFrame of pandas, or another table that Arrow takes, as of polars."""
+    """Return whether an object is a DataFrame of pandas, or another table with an Arrow interface, such as polars."""
     arrow = hasattr(data, "__arrow_c_stream__") and hasattr(data, "columns")
     return isinstance(data, pd.DataFrame) or (arrow and not isinstance(data, xr.Dataset | xr.DataArray))
 
 
 def as_pandas(data: Any) -> pd.DataFrame:
-    """A frame of pandas, of a table of another library through Arrow. Errors: `InputError`."""
+    """Convert a table of any library to a DataFrame, through Arrow if necessary.
+
+    Args:
+        data: A DataFrame, or a table with an Arrow interface.
+
+    Returns:
+        The table as a DataFrame.
+
+    Raises:
+        InputError: When the object is not a table, or pyarrow is missing.
+    """
     if isinstance(data, pd.DataFrame):
         return data
     if not is_frame(data):
-        raise InputError(f"a name, a path or a DataFrame is needed, not {type(data).__name__}")
+        raise InputError(
+            f"the data have type {type(data).__name__}: a name, a path or a DataFrame is required"
+        )
     try:
         import pyarrow
     except ImportError:
-        raise InputError(f"a table of {type(data).__module__}: needs pyarrow: pip install pyarrow") from None
+        raise InputError(
+            f"a table of {type(data).__module__} requires pyarrow. Install pyarrow with pip install pyarrow."
+        ) from None
     return of_arrow(pyarrow.table(data))
 
 
 def of_arrow(found: Any, *, spent: bool = False) -> pd.DataFrame:
-    """A table of Arrow's as a frame; whole numbers with gaps stay whole.
+    """Convert an Arrow table to a DataFrame. Columns of whole numbers with missing values get a nullable type.
 
-    spent  whether nobody uses the table after this: then its memory is given back column by column
+    Args:
+        found: The Arrow table.
+        spent: Whether the table is not used after this call. Its memory is then released column by column.
+
+    Returns:
+        The DataFrame.
+
+    Raises:
+        InputError: When pandas cannot hold a column.
     """
     return without_nullable(nullable(found, spent=spent))
 
 
 def nullable(found: Any, *, spent: bool = False) -> pd.DataFrame:
-    """The same, in types of columns that follow from those of the table alone, and not from whether there are gaps."""
+    """Convert an Arrow table to a DataFrame of nullable types. The types depend on the types of the table only, not on missing values.
+
+    Args:
+        found: The Arrow table.
+        spent: Whether the table is not used after this call. Its memory is then released column by column.
+
+    Returns:
+        The DataFrame.
+
+    Raises:
+        InputError: When pandas cannot hold a column.
+    """
     nullable = {str(kind): kind for kind in map(pd.api.types.pandas_dtype, NULLABLE)}
     kinds = {"bool": "boolean", "float": "Float32", "double": "Float64"}
 
@@ -56,13 +89,23 @@ def nullable(found: Any, *, spent: bool = False) -> pd.DataFrame:
         frame: pd.DataFrame = found.to_pandas(types_mapper=kind_of, split_blocks=True, self_destruct=spent)
     except NotImplementedError as error:
         raise InputError(
-            f"the table has a column that pandas cannot hold: {' '.join(str(error).split())[:120]}"
+            f"the table has a column that pandas cannot hold: {' '.join(str(error).split())[:120]}. Leave this column out."
         ) from None
     return frame
 
 
 def in_own_types(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same, with columns that pandas keeps in Arrow, or as another processor has them, in types of its own. Errors: `InputError` for two columns of one name."""
+    """Return a DataFrame in native types: columns in Arrow types or foreign byte order are converted.
+
+    Args:
+        frame: The DataFrame.
+
+    Returns:
+        The DataFrame in native types of pandas.
+
+    Raises:
+        InputError: When columns in Arrow types are present and two columns have one name.
+    """
     swapped = [
         i for i, dtype in enumerate(frame.dtypes) if isinstance(dtype, np.dtype) and not dtype.isnative
     ]
@@ -76,8 +119,8 @@ def in_own_types(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
-        raise InputError(f"the table has two columns {str(twice)!r}: names must differ")
-    import pyarrow  # there is none without it
+        raise InputError(f"the table has two columns {str(twice)!r}. Give each column a different name.")
+    import pyarrow  # columns in Arrow types exist only with pyarrow
 
     own = {
         name: of_arrow(pyarrow.table({"": pyarrow.chunked_array(frame[name].array.__arrow_array__())}))[""]
@@ -90,7 +133,7 @@ def in_own_types(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def without_nullable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same, with columns without gaps in types of NumPy, as pandas reads them."""
+    """Return a DataFrame with NumPy types for columns without missing values, as the readers of pandas return it."""
     plain: dict[Any, Any] = {
         name: "str" if str(dtype) == "string" else dtype.numpy_dtype
         for name, dtype in frame.dtypes.items()

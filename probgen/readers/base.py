@@ -1,4 +1,4 @@
-"""What readers share."""
+"""Options and functions that all readers share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from probgen.readers.frames import Choices
 from probgen.store.guard import FLOOR, RATIO, UNPACKED
 
 IMAGES = {".png", ".apng", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-WAV, PACKED = {".wav", ".wave"}, {".flac", ".ogg", ".oga", ".opus"}  # the packed ones by soundfile
+WAV, PACKED = {".wav", ".wave"}, {".flac", ".ogg", ".oga", ".opus"}  # soundfile reads the packed formats
 SOUNDS = WAV | PACKED
 _OF = {
     "rate": "WAV files",
@@ -30,13 +30,26 @@ _OF = {
 }
 
 
-MOST_SCALE = 16  # times that an image can be larger than its `low`
-PIXELS = 50_000_000  # of an image that others are scaled to
+MOST_SCALE = 16  # largest ratio between the sides of an image and of its `low`
+PIXELS = 50_000_000  # largest number of pixels of a scaled image
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are read: `probgen.datasets.load` says what each option means. Errors: `InputError`."""
+    """Options for reading files. `probgen.datasets.load` describes them in detail.
+
+    Attributes:
+        rate: Samples per second to which sounds are resampled.
+        size: (height, width) of images, or one number for both.
+        crop: "center" to cut images of another shape, or None to refuse them.
+        gray: Whether colors of images are converted to gray.
+        scale: Factor by which `low` is smaller than the images.
+        table: How tables are read.
+        like: Columns of a model, for tables with columns of the same names.
+
+    Raises:
+        InputError: When an option has a value that is not allowed.
+    """
 
     rate: int | None = None
     size: int | Sequence[int] | None = None
@@ -48,62 +61,84 @@ class Reading:
 
     def __post_init__(self) -> None:
         if self.rate is not None and self.rate < 1:
-            raise InputError(f"rate = {self.rate}: at least 1 is needed")
+            raise InputError(f"rate = {self.rate}: must be at least 1 sample per second")
         if self.scale is not None and (type(self.scale) is not int or not 2 <= self.scale <= MOST_SCALE):
-            raise InputError(f"scale = {self.scale!r}: a whole number from 2 to {MOST_SCALE} is needed")
+            raise InputError(f"scale = {self.scale!r}: must be a whole number from 2 to {MOST_SCALE}")
         if self.size is not None:
             sides = self.sides
             if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
                 raise InputError(
-                    f"size = {self.size!r}: a whole number from 1, or (height, width), is needed"
+                    f"size = {self.size!r}: must be a whole number of at least 1, or (height, width)"
                 )
             if self.sides[0] * self.sides[1] > PIXELS:
-                raise InputError(f"size = {self.size!r}: at most {PIXELS:,} pixels an image can be asked for")
+                raise InputError(f"size = {self.size!r}: an image may have at most {PIXELS:,} pixels")
         if self.crop not in (None, "center"):
-            raise InputError(f"crop = {self.crop!r}: only 'center' is known")
+            raise InputError(f"crop = {self.crop!r}: must be 'center', or left out")
         if self.crop and self.size is None:
-            raise InputError("crop needs a size that images are cut to")
+            raise InputError(f"crop = {self.crop!r}: requires the size of the cut images. Set size as well.")
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """Height and width that images are scaled to; () where they stay as they are."""
+        """Height and width to which images are scaled; () if images keep their size."""
         if self.size is None:
             return ()
         return tuple(self.size) if isinstance(self.size, Sequence) else (self.size, self.size)
 
     def only(self, known: Iterable[str], what: str) -> None:
-        """Refuse options that mean nothing for these data. Errors: `InputError`."""
+        """Refuse options that do not apply to the data.
+
+        Args:
+            known: Names of the options that apply.
+            what: End of the message: the reason why other options do not apply.
+
+        Raises:
+            InputError: When another option is set.
+        """
         for option in fields(self):
             value = getattr(self, option.name)
             if option.name == "like" or option.name in known or value == getattr(Reading(), option.name):
                 continue
             name = value.first() if isinstance(value, Choices) else option.name
-            raise InputError(f"{name} is of {_OF[option.name]}, {what}")
+            raise InputError(f"{name} is only for {_OF[option.name]}, {what}. Leave {name} out.")
 
 
 def report(counts: Mapping[str, int], files: int, path: Path) -> None:
-    """Warn once of each thing that was done to files; counts: of how many of them."""
+    """Warn once about each conversion of files. `counts` has the number of converted files."""
     for done, n in counts.items():
         warnings.warn(f"{path}: {done}: {n} of {files} files", stacklevel=3)
 
 
 def part_of(dataset: xr.Dataset, split: str, where: str) -> xr.Dataset:
-    """A part of rows that have none of their own: eight, one and one tenths of them, drawn at random, the same every time. Errors: `InputError`."""
+    """Return one part of data without parts: 80, 10 or 10 percent of the rows, at random, but the same rows at every call.
+
+    Args:
+        dataset: All rows.
+        split: "train", "valid" or "test".
+        where: Name of the data, for error messages.
+
+    Returns:
+        The rows of the part, in their order.
+
+    Raises:
+        InputError: When the name of the part is unknown, or the part has no rows.
+    """
     n = dataset.sizes["row"]
     first, second = round(0.8 * n), round(0.9 * n)
     parts = {"train": slice(first), "valid": slice(first, second), "test": slice(second, None)}
     if split not in parts:
         raise InputError(
-            f"{where} has no split {split!r}, but train (eight tenths of its rows, at random), valid and test (one tenth each)"
+            f"split = {split!r}: {where} has the splits train (80% of the rows, at random), valid and test (10% each). Choose one."
         )
     rows = np.sort(np.random.default_rng(0).permutation(n)[parts[split]])
     if not len(rows):
-        raise InputError(f"{where} has {n} rows: too few for a part {split!r}")
+        raise InputError(
+            f"split = {split!r}: {where} has only {n} rows, which are too few for this part. Leave the split out."
+        )
     return dataset.isel(row=rows)
 
 
 def joined(parts: Mapping[str, xr.Dataset], split: str | None) -> xr.Dataset:
-    """One part, or all of them in order."""
+    """Return one part, or all parts in order if `split` is None."""
     return (
         parts[split]
         if split is not None
@@ -112,7 +147,7 @@ def joined(parts: Mapping[str, xr.Dataset], split: str | None) -> xr.Dataset:
 
 
 def classes_of(files: Sequence[Path], folder: Path) -> dict[str, Any]:
-    """`label (row)` of files that lie in folders of classes; none where one lies beside them."""
+    """Return `label (row)` of files in one folder per class, or {} if a file lies outside these folders."""
     if any(file.parent == folder for file in files):
         return {}
     classes = sorted({file.parent.name for file in files})
@@ -121,24 +156,24 @@ def classes_of(files: Sequence[Path], folder: Path) -> dict[str, Any]:
 
 
 def most_unpacked(stored: int) -> int:
-    """To how many bytes a packed file may unpack."""
+    """Return the largest number of bytes to which a packed file may unpack."""
     return FLOOR + RATIO * stored
 
 
 def unpacked(packed: bytes) -> bytes:
-    """What gzip packed, piece by piece, so that a bomb is known before it has gone off. Errors: `ValueError`, `zlib.error`."""
-    unpacker = zlib.decompressobj(wbits=31)  # with the header of gzip
+    """Unpack gzip data piece by piece, so that a decompression bomb is detected early. Raise `ValueError` or `zlib.error` for bad data."""
+    unpacker = zlib.decompressobj(wbits=31)  # wbits = 31: data with a gzip header
     pieces, left = [], most_unpacked(len(packed))
     while packed and left > 0:
         pieces.append(unpacker.decompress(packed, 1 << 20))
         packed, left = unpacker.unconsumed_tail, left - len(pieces[-1])
-        if unpacker.eof and unpacker.unused_data.startswith(b"\x1f\x8b"):  # another member
+        if unpacker.eof and unpacker.unused_data.startswith(b"\x1f\x8b"):  # the file has another gzip member
             packed, unpacker = unpacker.unused_data, zlib.decompressobj(wbits=31)
     if not unpacker.eof:
-        raise ValueError(UNPACKED if packed else "it is cut off")
+        raise ValueError(UNPACKED if packed else "it is truncated")
     return b"".join(pieces)
 
 
 def reason(error: Exception) -> str:
-    """The message of an error of somebody else's, on one line."""
+    """Return the message of a third-party error, on one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,4 +1,4 @@
-"""What classes are called."""
+"""Names of classes."""
 
 from __future__ import annotations
 
@@ -13,26 +13,24 @@ from probgen.contract.columns import RARE, Column
 
 OF_NUMBERS = re.compile(r"(category of )?(bool(?:ean)?|(?:u?int|float|U?Int|Float)\d+)")  # types of columns
 
-
-NUMBER = re.compile(
-    r"-?(0|[1-9]\d*)(\.\d*)?([eE][-+]?\d+)?", re.ASCII
-)  # as a number is written, and no other text
+# the usual notation of a number
+NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d*)?([eE][-+]?\d+)?", re.ASCII)
 
 
 def name_of_class(value: Any) -> str:
-    """The name of a value that is a class: whole numbers have no point."""
+    """Return the class name of a value. Whole numbers have no decimal point."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)
 
 
 def code_of(value: Any, column: Column, codes: dict[str, int]) -> int:
-    """The number of the class that a value is, -1 for none. A number is the same one with and without a point: 2 and 2.0."""
+    """Return the class number of a value, or -1 for an unknown class. A number has the same class with and without a point: 2 and 2.0."""
     return next((codes[name] for name in _names(value, column) if name in codes), codes.get(RARE, -1))
 
 
 def _names(value: Any, column: Column) -> Iterator[str]:
-    """What a value may be called, the likeliest first. A text is a number in a column that was one of numbers."""
+    """Yield possible class names of a value, the most likely first. A text counts as a number if the column had numbers."""
     yield name_of_class(value)
     of = OF_NUMBERS.fullmatch(column.dtype)
     text = (
@@ -45,5 +43,5 @@ def _names(value: Any, column: Column) -> Iterator[str]:
 
 
 def _is_changed(value: Any) -> bool:
-    """Whether a whole number is another one as a float."""
+    """Return whether a conversion to float changes a whole number."""
     return str(value).lstrip("-").isdecimal() and int(float(value)) != int(value)

@@ -1,11 +1,11 @@
-"""Descriptions that do not outlive what they describe.
+"""Descriptions of values that become invalid when the values change.
 
-What a reader knows of values (their support, their levels, the columns of a table) is in the attributes of a variable. xarray keeps attributes through
-arithmetic, where they are no longer true: `digits.x > 7` is no integer of 17 levels. But it drops a variable's encoding wherever values are worked
-out anew, and keeps it where they are selected, put in order, renamed or joined. So a description is marked in both places; where only the attributes
-have the mark (values were worked out, or come back from a file), it holds for as long as the values are such as it says.
+A reader stores its description of values (support, levels, columns of a table) in the attributes of a variable. Arithmetic of xarray keeps attributes,
+which can make them false: `digits.x > 7` is not an integer of 17 levels. But xarray drops the encoding of a variable when it computes new
+values, and keeps the encoding when it selects, sorts, renames or concatenates values. Therefore a description is marked in both places. If only
+the attributes have the mark, the values were computed or read from a file. The description is then valid only if the values agree with it.
 
-Attributes that you set yourself have no mark, and are taken at their word.
+Attributes that a user sets have no mark, and are always valid.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from probgen.contract.columns import Column
 from probgen.errors import InputError
 
 MARK = "described"
-CLASSES = "classes"  # a coordinate without dimensions: what the classes of a table are, as a number, which differs where others are joined to it
+# A coordinate without dimensions: a checksum of the class names of a table. It gets a dimension if tables with other classes are concatenated.
+CLASSES = "classes"
 
 
 def marked(dataset: xr.Dataset) -> xr.Dataset:
-    """The same, whose descriptions are marked as true. Changes the variables themselves."""
+    """Mark the descriptions of a Dataset as valid, in place, and return it."""
     for variable in dataset.variables.values():
         if "support" in variable.attrs:
             variable.attrs[MARK] = variable.encoding[MARK] = 1
@@ -44,18 +45,19 @@ def marked(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def of_one_table(dataset: xr.Dataset) -> xr.Dataset:
-    """The same without the mark of its classes. Errors: `InputError` for rows of tables that name their classes differently, which were joined."""
+    """Return a Dataset without the checksum of its classes. Raise `InputError` if tables with different classes were concatenated."""
     if CLASSES not in dataset.coords:
         return dataset
     if dataset[CLASSES].ndim:
         raise InputError(
-            "x is joined of tables whose columns or classes differ, and its numbers mean different classes: join the DataFrames, or read the files as one"
+            "x was concatenated from tables with different columns or classes, so equal numbers mean different classes. "
+            "Concatenate the DataFrames, or read the files as one table."
         )
     return dataset.drop_vars(CLASSES)
 
 
 def holds(x: xr.DataArray) -> bool:
-    """Whether `support` among the attributes is of these values."""
+    """Return whether the attribute `support` describes the current values."""
     attrs = x.attrs
     if MARK not in attrs or x.encoding.get(MARK) or attrs["support"] == "mixed":
         return True
@@ -64,14 +66,24 @@ def holds(x: xr.DataArray) -> bool:
 
 
 def described_columns(x: xr.DataArray) -> dict[str, Column]:
-    """What the attributes say of columns, by name, as far as it is true of these values. Errors: `InputError` for what are no columns."""
+    """Return the columns that the attributes describe, by name, corrected if the values have changed.
+
+    Args:
+        x: The table (row, feature).
+
+    Returns:
+        Columns by name; empty without a description.
+
+    Raises:
+        InputError: When the attribute `columns` is not a description of columns.
+    """
     if "columns" not in x.attrs:
         return {}
     try:
         told = [Column.from_dict(each) for each in json.loads(x.attrs["columns"])]
     except (ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
-            f"x.attrs['columns'] = {str(x.attrs['columns'])[:80]}: no description of columns; drop it"
+            f"x.attrs['columns'] = {str(x.attrs['columns'])[:80]}: not a description of columns. Drop this attribute."
         ) from None
     names = [str(name) for name in x["feature"].values]
     here = {column.name: column for column in told if column.name in names}
@@ -81,7 +93,7 @@ def described_columns(x: xr.DataArray) -> dict[str, Column]:
 
 
 def attributes_of(columns: Iterable[Column]) -> dict[str, Any]:
-    """How columns are described among the attributes of a table."""
+    """Return the attributes of a table that describe its columns."""
     columns = list(columns)
     first = columns[0]
     alike = all(column.alike == first.alike for column in columns) and not first.least
@@ -94,7 +106,7 @@ def attributes_of(columns: Iterable[Column]) -> dict[str, Any]:
 
 
 def _true_of(x: xr.DataArray, column: Column) -> Column:
-    """The column, or what its values are where it is described as something else."""
+    """Return the column, or a column inferred from the values if they contradict the description."""
     if _is_such(x, column):
         return column
     plain = Column(column.name, "real")
@@ -104,7 +116,10 @@ def _true_of(x: xr.DataArray, column: Column) -> Column:
 
 
 def _is_such(x: xr.DataArray, column: Column) -> bool:
-    """Whether values can be those of a column as described; of an integer that 0 and 1 are not all there is, for these were made of it."""
+    """Return whether values agree with the description of a column.
+
+    Values of only 0 and 1 do not agree with an integer of more levels, because they were probably computed by a comparison.
+    """
     if column.support == "real":
         return x.dtype.kind == "f"
     if x.dtype.kind == "b":
@@ -115,7 +130,7 @@ def _is_such(x: xr.DataArray, column: Column) -> bool:
 
 
 def _whole(x: xr.DataArray, low: int, high: int | None) -> bool:
-    """Whether values, of which some may be missing, are whole numbers from `low` to `high`."""
+    """Return whether all known values are whole numbers from `low` to `high`."""
     for values in blocks(x):
         known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
         if known.size and (known.min() < low or (high is not None and known.max() > high)):
@@ -126,7 +141,7 @@ def _whole(x: xr.DataArray, low: int, high: int | None) -> bool:
 
 
 def blocks(x: xr.DataArray, size: int = 32 << 20) -> Iterator[np.ndarray]:
-    """The values in slices of about `size` bytes, so that a file larger than memory can be gone through."""
+    """Yield the values in slices of about `size` bytes, so that a file larger than memory can be processed."""
     first, rows = x.dims[0], x.shape[0]
     step = max(1, size // max(1, x.nbytes // max(1, rows)))
     for start in range(0, rows, step):

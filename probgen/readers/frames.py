@@ -1,6 +1,6 @@
-"""Data frames: what each column is, and what it is used as; then arrays.
+"""Conversion of DataFrames to arrays: kind and use of each column, then values.
 
-A guess that could be wrong is refused, with the option that decides it.
+An ambiguous column is refused, and the message names the option that decides its kind.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ from probgen.readers.classes import OF_NUMBERS, code_of, name_of_class
 from probgen.readers.described import attributes_of, marked
 
 KINDS = ("real", "binary", "count", "integer", "category")
-ROW_NAMES = ("rownames", "Unnamed: 0", "index", "")  # of a first column that numbers the rows
+ROW_NAMES = ("rownames", "Unnamed: 0", "index", "")  # names of a first column that numbers the rows
 MOST_CLASSES = 1000
-MOST_RANGE = 1 << 16  # of classes, and of whole numbers that have a probability each
-FEW = 20  # rows of which all may have different classes
+MOST_RANGE = 1 << 16  # largest number of classes, and of levels of an integer column
+FEW = 20  # up to this number of rows, all classes may be different
 DAY = 86_400_000_000  # microseconds
-EXACT = 1 << 53  # whole numbers up to here are exact in float64
+EXACT = 1 << 53  # whole numbers up to this one are exact in float64
 YES_NO = ("False", "True")
 
-DAY_FIRST = re.compile(r"\d{1,2}([./-])\d{1,2}\1(\d{2}|\d{4})([ T]\d{1,2}:\d{2}(:\d{2})?)?")  # or the month
+DAY_FIRST = re.compile(r"\d{1,2}([./-])\d{1,2}\1(\d{2}|\d{4})([ T]\d{1,2}:\d{2}(:\d{2})?)?")  # or month first
 WRITTEN = re.compile(
     r"[-+]?\d{1,3}([.,'\s]\d{2,3})*([.,]\d+)?([dD][-+]?\d+)?"
-)  # a number with marks of thousands
-WITH_SIGN = re.compile(r"([^\w\s.,+-]{1,2})?\s?[-+]?[\d.,]*\d\s?([^\d\s.,%]{1,3})?")  # as $ 1.50, or 20 kg
+)  # a number with separators of thousands
+WITH_SIGN = re.compile(
+    r"([^\w\s.,+-]{1,2})?\s?[-+]?[\d.,]*\d\s?([^\d\s.,%]{1,3})?"
+)  # such as $ 1.50 or 20 kg
 PERCENT = re.compile(r"\s*[-+]?\d+([.,]\d+)?\s*%\s*")
 
 Use = Literal["feature", "label", "weight", "index", "left out"]
@@ -44,15 +46,24 @@ Use = Literal["feature", "label", "weight", "index", "left out"]
 
 @dataclass(frozen=True)
 class Choices:
-    """What you say of a table.
+    """Options of the user for reading a table.
 
-    columns  names for the columns of a file that has none; ("none",) numbers them, ("header",) takes the first line for them
-    sep, decimal, encoding  how a file is written: what parts columns, the decimal mark, and the encoding of the text
-    na      further marks of gaps
-    drop    columns that are left out
-    label, weight, index  the column that is the label, that weighs rows, that names them
-    rare    classes that fewer rows have become one, `(rare)`, as do those that a model has not seen
-    kind    by name, or by a pattern as `pixel*`: real, binary, count, integer, category, or the classes in their order, `low < mid < high`
+    Attributes:
+        columns: Column names for a file without names. ("none",) numbers the columns, and ("header",) takes the names from the first line.
+        sep: Separator of columns, one character.
+        decimal: Decimal mark, "." or ",".
+        encoding: Encoding of the text, such as "latin-1".
+        na: Further marks of missing values.
+        drop: Columns that are left out.
+        label: Column of labels.
+        weight: Column of row weights.
+        index: Column of row names.
+        rare: Least number of rows per class. Rarer classes, and classes that a model was not fitted to, become one class `(rare)`.
+        kind: Kind of each column, by name or by a pattern such as `pixel*`: real, binary, count, integer, category, or the classes in order,
+            `low < mid < high`.
+
+    Raises:
+        InputError: When an option has a value that is not allowed.
     """
 
     columns: Sequence[str] | None = None
@@ -69,55 +80,79 @@ class Choices:
 
     def __post_init__(self) -> None:
         if self.decimal not in (None, ".", ","):
-            raise InputError(f"decimal = {self.decimal!r}: a point or a comma is needed")
+            raise InputError(f"decimal = {self.decimal!r}: must be a point or a comma")
         if self.sep is not None and len(self.sep) != 1:
-            raise InputError(f"sep = {self.sep!r}: one character is needed")
+            raise InputError(f"sep = {self.sep!r}: must be one character")
         if self.rare is not None and self.rare < 1:
-            raise InputError(f"rare = {self.rare}: a number of rows from 1 is needed")
+            raise InputError(f"rare = {self.rare}: must be at least 1 row")
         for name, kind in self.kind.items():
             if kind not in KINDS and "<" not in kind:
                 raise InputError(
-                    f"kind: {name} = {kind!r}; {did_you_mean(kind, KINDS)}, or ordered classes, 'low < mid < high'"
+                    f"kind: {name} = {kind!r}: not a kind; {did_you_mean(kind, KINDS)}, or ordered classes such as 'low < mid < high'"
                 )
 
     @staticmethod
     def of(values: Mapping[str, Any] | None) -> Choices:
-        """From options by name; a text where several are allowed is one of them. Errors: `InputError`."""
+        """Create the options from a mapping.
+
+        Args:
+            values: Options by name. A single text is allowed for an option with several values.
+
+        Returns:
+            The options.
+
+        Raises:
+            InputError: When an option is unknown or has a value that is not allowed.
+        """
         several, known = ("columns", "na", "drop"), [each.name for each in fields(Choices)]
         for name in values or {}:
             if name not in known:
-                raise InputError(f"table: {name!r} is no option; {did_you_mean(name, known)}")
+                raise InputError(f"table: {name!r} is not an option; {did_you_mean(name, known)}")
         given = {name: value for name, value in (values or {}).items() if value is not None}
         for name, value in given.items():
             if name in several:
                 value = [value] if isinstance(value, str | int | float) else value
                 if not isinstance(value, Sequence):
-                    raise InputError(f"table: {name} = {value!r}: a list of texts is needed")
+                    raise InputError(f"table: {name} = {value!r}: must be a list of texts")
                 given[name] = tuple(map(str, value))
             elif (
                 type(value) is not int
                 if name == "rare"
                 else not isinstance(value, Mapping if name == "kind" else str)
             ):
-                what = {"kind": "names and kinds", "rare": "a whole number"}.get(name, "a text")
-                raise InputError(f"table: {name} = {value!r}: {what} is needed")
+                what = {"kind": "a mapping from names to kinds", "rare": "a whole number"}.get(name, "a text")
+                raise InputError(f"table: {name} = {value!r}: must be {what}")
         return Choices(**given)
 
     def first(self) -> str:
-        """The name of an option that is chosen; "" where none is."""
+        """Return the name of the first option that is set, or ""."""
         return next(
             (each.name for each in fields(self) if getattr(self, each.name) not in (None, (), {})), ""
         )
 
     def dropped(self, names: Sequence[str]) -> list[str]:
-        """The columns that are left out: each entry is a name, or several with commas between them."""
+        """Return the columns that are left out. Each entry of `drop` is one name, or several names with commas between them.
+
+        Args:
+            names: Names of all columns of the table.
+
+        Returns:
+            The names of the columns to leave out.
+        """
         parts = (
             [entry] if entry in names else [each.strip() for each in entry.split(",")] for entry in self.drop
         )
         return [each for part in parts for each in part]
 
     def kind_of(self, name: str) -> str | None:
-        """What is said of a column: by its name, else by the first pattern that it matches."""
+        """Return the kind that is set for a column, by its name or by the first matching pattern.
+
+        Args:
+            name: Name of the column.
+
+        Returns:
+            The kind, or None if none is set.
+        """
         if name in self.kind:
             return self.kind[name]
         return next((kind for pattern, kind in self.kind.items() if fnmatchcase(name, pattern)), None)
@@ -128,7 +163,15 @@ AS_THEY_ARE = Choices()
 
 @dataclass(frozen=True)
 class Read:
-    """What was made of one column. column: its values, where it is a feature or a label; why: in words, where it was a guess."""
+    """The result of reading one column.
+
+    Attributes:
+        name: Name of the column.
+        use: How the column is used.
+        gaps: Number of missing values.
+        column: Description of the values of a feature or a label, or None.
+        why: Reason for an inferred use, or "".
+    """
 
     name: str
     use: Use
@@ -143,22 +186,35 @@ def from_frame(
     choices: Choices = AS_THEY_ARE,
     like: Sequence[Column] = (),
 ) -> xr.Dataset:
-    """A table as `x (row, feature)`, with `label (row)` and `weight (row)` where there are any.
+    """Convert a DataFrame to `x (row, feature)`, with `label (row)` and `weight (row)` if present.
 
-    like  columns of a model: those of the same name are read as they were. Errors: `InputError`.
+    Args:
+        frame: The table.
+        name: Name of the table, for error messages.
+        choices: How the table is read.
+        like: Columns of a model. Columns with the same names are read with the same kinds and classes.
+
+    Returns:
+        A Dataset with `x (row, feature)`.
+
+    Raises:
+        InputError: When a column is ambiguous, or a value contradicts the kind of its column.
     """
     names: object = frame.columns
-    numbered = isinstance(names, pd.RangeIndex) and names.equals(pd.RangeIndex(len(names)))  # years are names
+    # column names that are not 0, 1, 2, ... count as names, for example years
+    numbered = isinstance(names, pd.RangeIndex) and names.equals(pd.RangeIndex(len(names)))
     if numbered and not like and choices == AS_THEY_ARE:
         try:
             return _of_array(frame)
         except (TypeError, ValueError):
-            pass  # columns without names that are no numbers
+            pass  # not all columns are numeric
     frame = with_gaps(in_own_types(named(frame)), choices.na)
     reads = read_columns(frame, name, choices, like)
     features = [each for each in reads if each.use == "feature"]
     if not features:
-        raise InputError(f"{name} has no column to model")
+        raise InputError(
+            f"{name} has no column to model. Leave at least one column that is not a label, a weight, an index or dropped."
+        )
     columns = [each.column for each in features if each.column is not None]
     values = [numbers(frame[each.name], column) for each, column in zip(features, columns, strict=True)]
     variables: dict[str, Any] = {"x": (("row", "feature"), _stacked(values, columns), attributes_of(columns))}
@@ -176,27 +232,27 @@ def from_frame(
 
 
 def label_of(codes: np.ndarray) -> np.ndarray:
-    """Classes by number as labels, int64: -1 for a gap."""
+    """Return class numbers as labels, int64, with -1 for missing values."""
     return np.where(np.isfinite(codes), codes, -1).astype(np.int64)
 
 
 def described_label(column: Column) -> dict[str, Any]:
-    """The attributes of a label."""
+    """Return the attributes of a label."""
     return {"levels": column.levels, "symbols": list(column.classes)}
 
 
 def named(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same with texts for names."""
+    """Return a DataFrame with texts as column names."""
     every: list[object] = list(frame.columns)
     names = [" ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in every]
     return frame.set_axis(names, axis=1)
 
 
 def _of_array(frame: pd.DataFrame) -> xr.Dataset:
-    """A frame that was made of an array, and whose columns have no names, as that array. Errors: `TypeError`, `ValueError`."""
+    """Return a numeric DataFrame without column names as an array. Raise `TypeError` or `ValueError` if it is not numeric."""
     kinds = {np.dtype(getattr(dtype, "numpy_dtype", dtype)).kind for dtype in frame.dtypes}
     if not kinds <= set("biuf") or not frame.size:
-        raise TypeError("no numbers")
+        raise TypeError("not numeric")
     whole = len(kinds) == 1 and not frame.isna().to_numpy().any()
     dtypes = [np.dtype(getattr(dtype, "numpy_dtype", dtype)) for dtype in frame.dtypes]
     x = (
@@ -208,7 +264,7 @@ def _of_array(frame: pd.DataFrame) -> xr.Dataset:
 
 
 def index_of(frame: pd.DataFrame) -> dict[str, Any]:
-    """What rows are called, if it is more than their numbers."""
+    """Return the row names as a coordinate, or {} if the rows are only numbered."""
     numbered = frame.index.name is None and frame.index.equals(pd.RangeIndex(len(frame)))
     if frame.index.nlevels > 1 or numbered:
         return {}
@@ -223,18 +279,34 @@ def read_columns(
     like: Sequence[Column] = (),
     counted: Mapping[str, int] | None = None,
 ) -> list[Read]:
-    """What is made of each column, in their order. counted: gaps, where the frame is of specimens (`readers.specimens`). Errors: `InputError`."""
+    """Return how each column is read, in the order of the columns.
+
+    Args:
+        frame: The table, or representative values of its columns (`readers.specimens`).
+        name: Name of the table, for error messages.
+        choices: How the table is read.
+        like: Columns of a model. Columns with the same names are read with the same kinds and classes.
+        counted: Number of missing values by column, if `frame` has representative values only.
+
+    Returns:
+        One result per column.
+
+    Raises:
+        InputError: When a column is ambiguous. The message lists all ambiguous columns, with the options that decide.
+    """
     names = [str(column) for column in frame.columns]
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise InputError(
-            f"{name} has two columns {twice[0]!r}: names must differ; give other names (--columns)"
+            f"{name} has two columns {twice[0]!r}. Give each column a different name (--columns)."
         )
     _check_names(names, name, choices)
     if not len(frame):
-        raise InputError(f"{name} has no rows")
+        raise InputError(f"{name} has no rows. Give at least one row.")
     known = {column.name: column for column in like}
     if choices.rare and like and not any(RARE in column.classes for column in like):
-        raise InputError(f"rare = {choices.rare}: the classes of a model are those of its fit, leave it out")
+        raise InputError(
+            f"rare = {choices.rare}: the fit has already fixed the classes of the model. Leave rare out."
+        )
     dropped = choices.dropped(names)
     reads, problems = [], []
     for i, column in enumerate(names):
@@ -246,7 +318,7 @@ def read_columns(
             asked = choices.kind_of(column)
             if use == "label" and asked in KINDS and asked != "category":
                 raise InputError(
-                    f"{name}: the label {column!r} has classes, and kind = {asked!r} is none of them: leave it out"
+                    f"{name}: kind = {asked!r}: the label {column!r} always has classes. Leave the kind out."
                 )
             found = _column(values, column, choices.kind_of(column) or as_class, known.get(column))
             if choices.rare and use == "feature" and column not in known and isinstance(found, Column):
@@ -263,12 +335,12 @@ def read_columns(
         read for read in reads if read.use == "feature" and read.column and read.column.support == "token"
     ]
     if choices.rare and not like and not categories:
-        raise InputError(f"rare = {choices.rare}: {name} has no column of classes")
+        raise InputError(f"rare = {choices.rare}: {name} has no column of classes. Leave rare out.")
     return reads
 
 
 def with_gaps(frame: pd.DataFrame, marks: Sequence[str]) -> pd.DataFrame:
-    """The same without the values that mark gaps, be they numbers or texts."""
+    """Return a DataFrame with missing values in place of the marks, which may be numbers or texts."""
     numbers = []
     for mark in marks:
         with suppress(ValueError):
@@ -300,7 +372,7 @@ def _check_names(names: list[str], where: str, choices: Choices) -> None:
             raise InputError(f"{where} has no column {column!r} ({role}); {did_you_mean(column, names)}")
         if sum(other == column for _, other in asked) > 1:
             uses = ", ".join(role for role, other in asked if other == column)
-            raise InputError(f"{where}: column {column!r} is asked for twice, as {uses}")
+            raise InputError(f"{where}: column {column!r} has several uses: {uses}. Choose one.")
     for pattern in choices.kind:
         if not any(pattern == column or fnmatchcase(column, pattern) for column in names):
             raise InputError(f"{where} has no column {pattern!r} (kind); {did_you_mean(pattern, names)}")
@@ -314,7 +386,7 @@ def _use_of(
     known: Mapping[str, Column],
     dropped: Sequence[str],
 ) -> tuple[Use, str]:
-    """What a column is used as, and why where nobody has said it."""
+    """Return how a column is used, and the reason for an inferred use."""
     roles: dict[str | None, Use] = {
         choices.label: "label",
         choices.weight: "weight",
@@ -331,7 +403,7 @@ def _use_of(
         return "label", "by its name"
     if column == "weight" and choices.weight is None:
         raise InputError(
-            "column 'weight' may weigh rows (--weight weight), or be a column as others (--kind weight=real): say which"
+            "column 'weight' could be row weights or an ordinary column. Use --weight weight for row weights, or --kind weight=real for a column."
         )
     return "feature", ""
 
@@ -344,33 +416,33 @@ def _counts_rows(values: pd.Series[Any]) -> bool:
 
 
 def _column(values: pd.Series[Any], column: str, kind: str | None, known: Column | None) -> Column | str:
-    """What a column is, or what has to be said of it."""
+    """Return the description of a column, or the problem that the user must solve as text."""
     dtype = str(values.dtype)
     if known is not None:
         return _as_known(known, kind)
     if values.isna().all():
-        return "has no value: leave it out (--drop {0})"
+        return "has no values: leave it out (--drop {0})"
     if kind is not None:
         return _as_asked(values, column, kind, dtype)
     if isinstance(values.dtype, pd.CategoricalDtype):
         classes = tuple(map(name_of_class, values.cat.categories))
         if len(set(classes)) != len(classes):
-            return "has two classes of one name: give them other names, or leave it out (--drop {0})"
+            return "has two classes of one name: rename one, or leave it out (--drop {0})"
         of = f"category of {values.cat.categories.dtype}"
         of = of if OF_NUMBERS.fullmatch(of) else "category"
         return Column(column, "token", len(classes), 0, classes, bool(values.cat.ordered), dtype=of)
     if pd.api.types.is_bool_dtype(values.dtype):
         return Column(column, "binary", classes=YES_NO, dtype=dtype)
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
-        return "holds dates: leave it out (--drop {0}), name rows by it (--index {0}), or count days from 1970 (--kind {0}=real)"
+        return "has dates: leave it out (--drop {0}), use it as row names (--index {0}), or convert it to days since 1970 (--kind {0}=real)"
     if pd.api.types.is_complex_dtype(values.dtype):
-        return "holds complex numbers: leave it out (--drop {0})"
+        return "has complex numbers: leave it out (--drop {0})"
     if pd.api.types.is_integer_dtype(values.dtype):
         least, largest = int(values.min()), int(values.max())
         if max(-least, largest) > EXACT:
             return (
-                "holds whole numbers beyond 2**53, which are not exact: leave it out (--drop {0}), name rows by it (--index {0}), "
-                "or take them for classes (--kind {0}=category)"
+                "has whole numbers beyond 2**53, which are not exact in float64: leave it out (--drop {0}), use it as row names (--index {0}), "
+                "or use the numbers as classes (--kind {0}=category)"
             )
         if (mark := _mark(values)) is not None:
             return mark
@@ -380,25 +452,28 @@ def _column(values: pd.Series[Any], column: str, kind: str | None, known: Column
     if pd.api.types.is_float_dtype(values.dtype):
         return _mark(values) or Column(column, "real", dtype=dtype)
     if not pd.api.types.is_string_dtype(values.dtype) and values.dtype != object:
-        return f"holds {dtype}: leave it out (--drop {{0}})"
+        return f"has type {dtype}: leave it out (--drop {{0}})"
     return _of_texts(values, column)
 
 
 def _as_known(column: Column, kind: str | None) -> Column:
-    """The column of a model. Errors: `InputError` where another kind is asked for."""
+    """Return the column of a model. Raise `InputError` if the user requests another kind."""
     own = {"token": "category"}.get(column.support, column.support)
     fits = kind is None or kind == own
     if kind is not None and "<" in kind:
         fits = column.ordered and tuple(part.strip() for part in kind.split("<")) == column.classes
     if not fits:
         raise InputError(
-            f"kind: {column.name} = {kind!r}, and the model was fitted to {column}: leave the option out, or fit again"
+            f"kind: {column.name} = {kind!r}: the model was fitted to {column}. Leave the option out, or fit again."
         )
     return column
 
 
 def _mark(values: pd.Series[Any]) -> str | None:
-    """What to say of a negative whole number that comes again and again, farther below all others than these are apart: a mark of gaps."""
+    """Return the problem of a column with a possible mark of missing values, or None.
+
+    The mark is a repeated negative whole number. Its distance to all other values is larger than the range of these values.
+    """
     numbers = values.dropna().to_numpy(dtype=np.float64)
     different = np.unique(numbers[np.isfinite(numbers)])
     if len(different) < 3:
@@ -406,7 +481,7 @@ def _mark(values: pd.Series[Any]) -> str | None:
     low, second, high = different[0], different[1], different[-1]
     if low >= 0 or low != np.floor(low) or second - low <= high - second or (numbers == low).sum() < 2:
         return None
-    return f"holds {low:.0f} several times, far below all else: say that it marks gaps (--na={low:.0f}), or that it is a number (--kind {{0}}=real)"
+    return f"has {low:.0f} several times, far below all other values: mark it as missing (--na={low:.0f}), or accept it as a number (--kind {{0}}=real)"
 
 
 def _of_texts(values: pd.Series[Any], column: str) -> Column | str:
@@ -416,16 +491,16 @@ def _of_texts(values: pd.Series[Any], column: str) -> Column | str:
     others = [each for each in texts if not isinstance(each, str)]
     if others:
         return (
-            f"holds {type(others[0]).__name__} beside texts, as {others[0]!r}: make it one kind, or leave it out (--drop {{0}})"
+            f"has both texts and values of type {type(others[0]).__name__}, such as {others[0]!r}: convert all to one type, or leave it out (--drop {{0}})"
             if len(others) < len(texts)
-            else f"holds {type(others[0]).__name__}: leave it out (--drop {{0}})"
+            else f"has values of type {type(others[0]).__name__}: leave it out (--drop {{0}})"
         )
     different = texts.unique()
     numeric = pd.to_numeric(pd.Series(different), errors="coerce").notna().to_numpy()
     if numeric.all():
-        return "holds numbers as text: say what they are (--kind {0}=real, count or category)"
+        return "has numbers as text: set their kind (--kind {0}=real, count or category)"
     if _percentages(different):
-        return "holds percentages: take the numbers before % (--kind {0}=real), or leave it out (--drop {0})"
+        return "has percentages: use the numbers before % (--kind {0}=real), or leave it out (--drop {0})"
     like_numbers = np.array(
         [bool(numeric[i]) or bool(WRITTEN.fullmatch(str(each))) for i, each in enumerate(different)]
     )
@@ -437,38 +512,38 @@ def _of_texts(values: pd.Series[Any], column: str) -> Column | str:
         if sign
     }
     if signs and len(different) > 2 and all(WITH_SIGN.fullmatch(str(each)) for each in different):
-        return f"holds numbers with {' and '.join(sorted(signs))}: take these signs away, leave it out (--drop {{0}}), or take them for classes (--kind {{0}}=category)"
+        return f"has numbers with {' and '.join(sorted(signs))}: remove these signs, leave it out (--drop {{0}}), or use them as classes (--kind {{0}}=category)"
     if like_numbers.mean() > 0.5 and len(different) > 2:
         if like_numbers.all():
             marked = next(str(each) for each, plain in zip(different, numeric, strict=True) if not plain)
-            return f"holds numbers, and {marked!r}: say which mark is decimal (--decimal . or --decimal ,), or take them for classes (--kind {{0}}=category)"
+            return f"has numbers and {marked!r}: choose the decimal mark (--decimal '.' or --decimal ','), or use them as classes (--kind {{0}}=category)"
         numeric = like_numbers
         odd = [str(each) for each in different[~numeric]][:3]
-        return f"holds numbers, and {', '.join(map(repr, odd))}: a mark of gaps is said by --na {odd[0]!r}, classes by --kind {{0}}=category"
+        return f"has numbers and {', '.join(map(repr, odd))}: mark missing values with --na {odd[0]!r}, or use all as classes (--kind {{0}}=category)"
     if all(DAY_FIRST.fullmatch(str(each)) for each in different):
         return (
-            f"holds dates as {different[0]!r}, and not as 2020-12-31: leave it out (--drop {{0}}), name rows by it (--index {{0}}), or take them for "
-            "classes (--kind {0}=category)"
+            f"has dates such as {different[0]!r}, not in the form 2020-12-31: leave it out (--drop {{0}}), use it as row names (--index {{0}}), or use "
+            "the dates as classes (--kind {0}=category)"
         )
     if _dates(different):
-        return "holds dates: leave it out (--drop {0}), name rows by it (--index {0}), or count days from 1970 (--kind {0}=real)"
+        return "has dates: leave it out (--drop {0}), use it as row names (--index {0}), or convert it to days since 1970 (--kind {0}=real)"
     if len(different) > MOST_CLASSES or (len(texts) > FEW and len(different) > len(texts) / 2):
-        return f"holds {len(different)} different texts: leave it out (--drop {{0}}), name rows by it (--index {{0}}), or take them for classes (--kind {{0}}=category)"
+        return f"has {len(different)} different texts: leave it out (--drop {{0}}), use it as row names (--index {{0}}), or accept the texts as classes (--kind {{0}}=category)"
     if len(different) == 1 and len(texts) < len(values):
         return (
-            f"holds {str(different[0])!r} or nothing, which may mean another class: write that into the table, leave the column out (--drop {{0}}), "
-            "or take it as it is (--kind {0}=category)"
+            f"has only {str(different[0])!r} or no value, which could mean a second class: write this class into the table, leave the column out "
+            "(--drop {0}), or accept one class with missing values (--kind {0}=category)"
         )
     return _classes(column, different, str(values.dtype))
 
 
 def _without_rare(column: Column, values: pd.Series[Any], least: int) -> Column:
-    """A category whose rare classes are one, at the end."""
+    """Return a category in which all rare classes form one class, the last."""
     if column.support != "token" or column.ordered:
         return column
     if RARE in column.classes:
         raise InputError(
-            f"column {column.name!r} has a class that is called {RARE!r}, which `rare` makes: call it otherwise"
+            f"column {column.name!r} has a class {RARE!r}, but the option `rare` uses this name. Rename the class."
         )
     often = values.dropna().map(name_of_class).value_counts()
     kept = tuple(name for name in column.classes if often.get(name, 0) >= least)
@@ -487,22 +562,24 @@ def _classes(column: str, different: Any, dtype: str) -> Column:
     if len(set(classes)) != len(classes):
         twice = next(name for name in classes if classes.count(name) > 1)
         raise InputError(
-            f"column {column!r} has two classes of one name, {twice!r}: a number and a text, or two texts; make them one kind"
+            f"column {column!r} has two classes of one name, {twice!r} (a number and a text, or two texts). Convert the values to one type."
         )
     return Column(column, "token", len(classes), 0, classes, dtype=dtype)
 
 
 def _as_asked(values: pd.Series[Any], column: str, kind: str, dtype: str) -> Column:
-    """A column of the kind that was asked for. Errors: `InputError`, with the cell that contradicts."""
+    """Return a column of the requested kind. Raise `InputError` with the contradicting cell if the values do not fit."""
     if "<" in kind:
         classes = tuple(part.strip() for part in kind.split("<"))
         if len(set(classes)) != len(classes):
-            raise InputError(f"kind: {column} = {kind!r}: two classes of one name")
+            raise InputError(f"kind: {column} = {kind!r}: two classes have one name. Name each class once.")
         return Column(column, "token", len(classes), 0, classes, True, dtype=dtype)
     if kind == "category":
         found = _classes(column, values.dropna().unique(), dtype)
         if (found.levels or 0) > MOST_RANGE:
-            raise InputError(f"column {column!r}: {found.levels} classes are too many; leave it out (--drop)")
+            raise InputError(
+                f"column {column!r} has {found.levels} classes, which are too many. Leave the column out (--drop)."
+            )
         return found
     asked: Any = kind
     plain = Column(column, asked, None if kind != "integer" else 1, dtype=dtype)
@@ -513,13 +590,25 @@ def _as_asked(values: pd.Series[Any], column: str, kind: str, dtype: str) -> Col
     least, largest = int(known.min()), int(known.max())
     if largest - least >= MOST_RANGE:
         raise InputError(
-            f"column {column!r}: {least} to {largest} is too wide a range: say count or real (--kind {quote(column)}=count)"
+            f"column {column!r}: the range from {least} to {largest} is too wide for integer. Use count or real (--kind {quote(column)}=count)."
         )
     return replace(plain, levels=largest - least + 1, least=least)
 
 
 def numbers(values: pd.Series[Any], column: Column, first: int = 0) -> np.ndarray:
-    """A column as float64, NaN where there is no value; classes by number. first: the number of its first row. Errors: `InputError`, with the cell that is none."""
+    """Convert a column to numbers. Classes become their class numbers.
+
+    Args:
+        values: The column (row,).
+        column: The description of the column.
+        first: Number of the first row, for error messages.
+
+    Returns:
+        Numbers (row,), float64, with NaN for missing values.
+
+    Raises:
+        InputError: When a cell does not fit the description. The message gives the row and the cell.
+    """
     gaps = values.isna().to_numpy()
     out = np.full(len(values), np.nan)
     if column.support == "token" or (column.classes and not pd.api.types.is_numeric_dtype(values.dtype)):
@@ -531,7 +620,7 @@ def numbers(values: pd.Series[Any], column: Column, first: int = 0) -> np.ndarra
             row = int(new.argmax())
             said = name_of_class(values.iloc[row])
             raise InputError(
-                f"row {first + row}, column {column.name!r}: {said!r} is none of its classes; {did_you_mean(said, codes)}"
+                f"row {first + row}, column {column.name!r} = {said!r}: not a class of this column; {did_you_mean(said, codes)}"
             )
         out[~gaps] = found[labels[~gaps]]
         return out
@@ -545,7 +634,9 @@ def numbers(values: pd.Series[Any], column: Column, first: int = 0) -> np.ndarra
             days = pd.to_datetime(values, format=None if dated else "ISO8601", utc=True)
             micro = days.dt.tz_localize(None).astype("datetime64[us]").to_numpy()
         except (ValueError, OverflowError) as error:
-            raise InputError(f"column {column.name!r}: {' '.join(str(error).split())[:120]}") from None
+            raise InputError(
+                f"column {column.name!r}: {' '.join(str(error).split())[:120]}. Fix the dates, or leave the column out (--drop)."
+            ) from None
         out[~gaps] = micro[~gaps].astype(np.int64) / DAY
         return out
     plain = values
@@ -556,11 +647,13 @@ def numbers(values: pd.Series[Any], column: Column, first: int = 0) -> np.ndarra
         return out
     if isinstance(values.dtype, pd.PeriodDtype):
         raise InputError(
-            f"column {column.name!r} holds periods: take their beginnings, .dt.to_timestamp(), or leave it out (--drop)"
+            f"column {column.name!r} has periods. Convert the periods to start times with .dt.to_timestamp(), or leave the column out (--drop)."
         )
     read = pd.to_numeric(plain, errors="coerce")
     if pd.api.types.is_complex_dtype(read.dtype):
-        raise InputError(f"column {column.name!r} holds complex numbers, and the column is {column.support}")
+        raise InputError(
+            f"column {column.name!r} has complex numbers, but its kind is {column.support}. Leave the column out (--drop)."
+        )
     if pd.api.types.is_integer_dtype(read.dtype) and len(read) and not gaps.all():
         beyond = (read.abs() > EXACT).fillna(False).to_numpy(dtype=bool) | (read < -EXACT).fillna(
             False
@@ -568,19 +661,19 @@ def numbers(values: pd.Series[Any], column: Column, first: int = 0) -> np.ndarra
         if beyond.any():
             row = int(beyond.argmax())
             raise InputError(
-                f"row {first + row}, column {column.name!r}: {values.iloc[row]} is beyond 2**53 and not exact as a number"
+                f"row {first + row}, column {column.name!r} = {values.iloc[row]}: beyond 2**53, so not exact in float64. Leave the column out (--drop)."
             )
     wrong = read.isna().to_numpy() & ~gaps
     if wrong.any():
         row = int(wrong.argmax())
         cell = values.iloc[row]
-        hint = "a mark of gaps is said by --na"
+        hint = "Mark missing values with --na"
         if column.support == "binary" and values.nunique() == 2:
-            hint = "two words are classes: leave --kind out"
+            hint = "Leave --kind out to use the two words as classes"
         elif DAY_FIRST.fullmatch(str(cell)):
-            hint = "dates are read as 2020-12-31"
+            hint = "Write dates in the form 2020-12-31"
         raise InputError(
-            f"row {first + row}, column {column.name!r}: {cell!r} is no number, and the column is {column.support}; {hint}"
+            f"row {first + row}, column {column.name!r} = {cell!r}: not a number, but the kind of the column is {column.support}. {hint}."
         )
     out[~gaps] = read.to_numpy(dtype=np.float64, na_value=np.nan)[~gaps]
     _check(out, values, column, first)
@@ -588,7 +681,7 @@ def numbers(values: pd.Series[Any], column: Column, first: int = 0) -> np.ndarra
 
 
 def _check(found: np.ndarray, values: pd.Series[Any], column: Column, first: int) -> None:
-    """Errors: `InputError` for a cell that is not of its support; what a model allows is checked later."""
+    """Raise `InputError` for a cell outside the support of its column. The limits of a model are checked later."""
     known = ~np.isnan(found)
     fine = np.isfinite(found)
     allowed = "a finite number"
@@ -605,12 +698,12 @@ def _check(found: np.ndarray, values: pd.Series[Any], column: Column, first: int
     if wrong.any():
         row = int(wrong.argmax())
         raise InputError(
-            f"row {first + row}, column {column.name!r}: {values.iloc[row]}; allowed is {allowed} ({column.support})"
+            f"row {first + row}, column {column.name!r} = {values.iloc[row]}: must be {allowed} ({column.support})"
         )
 
 
 def _dates(different: Any) -> bool:
-    """Whether texts are dates as ISO 8601 has them."""
+    """Return whether all texts are dates in the form of ISO 8601."""
     some = [str(each) for each in different[:FEW]]
     if not some or not all(len(each) >= 8 and each[:4].isdigit() and each[4] in "-/" for each in some):
         return False
@@ -629,14 +722,14 @@ def _percentages(different: Any) -> bool:
 
 
 def _stacked(values: list[np.ndarray], columns: Sequence[Column]) -> np.ndarray:
-    """Columns side by side; as whole numbers where all are such and none is missing."""
+    """Stack columns side by side. The result has whole numbers if all columns have, and no value is missing."""
     x = np.stack(values, 1)
     whole = all(column.support != "real" for column in columns) and not np.isnan(x).any()
     return x.astype(np.int64) if whole else x
 
 
 def names_of_rows(names: pd.Series[Any] | pd.Index[Any]) -> np.ndarray:
-    """What rows are called: numbers and times as they are, else texts."""
+    """Return the names of rows: numbers and times unchanged, others as texts."""
     some: Any = (
         names.astype(object) if names.hasnans and pd.api.types.is_integer_dtype(names.dtype) else names
     )
@@ -647,13 +740,13 @@ def names_of_rows(names: pd.Series[Any] | pd.Index[Any]) -> np.ndarray:
 
 
 def _said(where: str, problems: Sequence[tuple[str, str]]) -> str:
-    """One line for all columns, those of which the same has to be said together."""
+    """Return one line with the problems of all columns. Columns with the same problem are listed together."""
     parts = []
     for problem in dict.fromkeys(problem for _, problem in problems):
         alike = [column for column, other in problems if other == problem]
         some = f"{', '.join(map(repr, alike[:8]))}{', ...' if len(alike) > 8 else ''}"
         which = f"each of the columns {some}" if len(alike) > 1 else f"column {some}"
-        if len(alike) > 1:  # kinds are said one by one
+        if len(alike) > 1:  # kinds are set one by one
             problem = problem.replace("--kind {0}=", "--kind NAME=").replace("--index {0}", "--index NAME")
         parts.append(f"{which} {problem.replace('{0}', quote(','.join(alike)))}")
     return f"{where}: {'; '.join(parts)}"

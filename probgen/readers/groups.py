@@ -1,4 +1,4 @@
-"""Rows that stay on disk in groups, each of which is decoded as a whole: chunks of HDF5 and Zarr, row groups of Parquet."""
+"""Rows on disk in groups that are decoded as a whole: chunks of HDF5 and Zarr, row groups of Parquet."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-LAZY = 256 << 20  # bytes from which data are read slice by slice and never held whole
-LEAST = 1 << 20  # bytes of a group: smaller chunks are decoded several at once
+LAZY = 256 << 20  # bytes above which data are read slice by slice, and are never in memory as a whole
+LEAST = 1 << 20  # least bytes per group: several smaller chunks form one group
 
 
 class Groups(BackendArray):
-    """An array whose first dimension lies in groups. The group that was decoded last is kept, so that rows in order decode each group once."""
+    """An array with its first dimension in groups.
+
+    The last decoded group stays in memory, so that reading rows in order decodes each group once.
+    """
 
     def __init__(
         self,
@@ -26,7 +29,14 @@ class Groups(BackendArray):
         ends: np.ndarray,
         decode: Callable[[int], np.ndarray],
     ):
-        """ends: (group,), the row at which each ends; decode: the values of a group by its number."""
+        """Describe the groups.
+
+        Args:
+            shape: Shape of the array.
+            dtype: Type of the values.
+            ends: Row at which each group ends (group,).
+            decode: Function that returns the values of a group, given its number.
+        """
         self.shape, self.dtype = shape, dtype
         self._ends, self._decode = ends, decode
         self._kept: tuple[int, np.ndarray] | None = None
@@ -38,7 +48,7 @@ class Groups(BackendArray):
         return found
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-        """Each dimension by itself: a number, a slice, or an array of numbers."""
+        """Read values by an outer index: a number, a slice, or an array of numbers for each dimension."""
         first, rest = key[0], key[1:]
         one = not isinstance(first, slice | np.ndarray)
         rows = range(self.shape[0])[first] if isinstance(first, slice) else np.atleast_1d(first)
@@ -76,18 +86,21 @@ class Groups(BackendArray):
 
     def _group(self, group: int) -> np.ndarray:
         if self._kept is None or self._kept[0] != group:
-            self._kept = None  # let go of the old one before the new one is decoded
+            self._kept = None  # free the old group before the new one is decoded
             self._kept = group, self._decode(group)
         return self._kept[1]
 
 
 def variable_of(groups: Groups, dims: tuple[str, ...], attrs: dict[str, Any] | None = None) -> xr.Variable:
-    """A variable that is read when its values are asked for."""
+    """Return a variable that is read only when its values are used."""
     return xr.Variable(dims, indexing.LazilyIndexedArray(groups), attrs)
 
 
 def in_groups(dataset: xr.Dataset, path: Path) -> xr.Dataset:
-    """The same lazy Dataset, whose chunks are decoded as groups, each once where rows are read in order; what is small, or in no chunks, as it is."""
+    """Return a lazy Dataset with chunks that are decoded as groups, once each if rows are read in order.
+
+    A small Dataset, and variables without chunks, are unchanged.
+    """
     if dataset.nbytes <= LAZY:
         return dataset
     return dataset.assign(
@@ -118,9 +131,9 @@ def _in_groups(variable: xr.Variable, path: Path) -> xr.Variable | None:
 
 
 def say_large(path: Path, nbytes: int, what: str, better: str) -> None:
-    """Warn of groups that alone are larger than what is held whole."""
+    """Warn about groups that are larger than the limit for data in memory."""
     if nbytes > LAZY:
         warnings.warn(
-            f"{path}: {what} of {nbytes >> 20} MiB, each of which is held whole to read one row: write it in {what} {better}",
+            f"{path} has {what} of {nbytes >> 20} MiB, and reading one row loads a whole group. Write the file with {what} {better}.",
             stacklevel=3,
         )

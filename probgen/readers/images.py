@@ -1,4 +1,4 @@
-"""Images: folders of pictures, in folders of classes or together."""
+"""Readers for images: one file, a folder of images, or one folder per class."""
 
 from __future__ import annotations
 
@@ -16,19 +16,28 @@ from probgen.readers.base import IMAGES, SOUNDS, Reading, classes_of, report
 from probgen.readers.pixels import MODES, opened
 from probgen.readers.scaled import stacked
 
-_EIGHT = ("1", "L", "RGB")  # each holds all that those before it hold
+_EIGHT = ("1", "L", "RGB")  # each mode can represent all earlier modes
 _GRAY = "1 bit to gray, 0 and 255"
-_UNREAD = {".heic", ".heif", ".jxl", ".avif", ".svg"}  # images that Pillow may not know
+_UNREAD = {".heic", ".heif", ".jxl", ".avif", ".svg"}  # images that Pillow may not support
 
 
 def images(path: Path, how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (frozen)
-    """A folder of images of one size, or one image; with a scale also of several sizes; subfolders are classes.
+    """Read one image, or a folder of images. Subfolders are classes.
 
-    how  size: what images are scaled to, antialiased (bicubic); crop: what is beside their middle is cut off for it; gray: colors
-         to gray by ITU-R 601-2; scale: see `readers.scaled`
+    The values of the files are kept: one bit is `binary`, 8 and 16 bits are 256 and 65,536 levels, 32 bits are `real`. A warning and the attribute
+    `converted` report every conversion.
 
-    What files hold is kept as it is: one bit is `binary`, 8 and 16 bits are 256 and 65,536 levels, 32 bits are `real`. Whatever is
-    converted is reported by a warning, and is in the attribute `converted`. Errors: `FileError`, `InputError`, which name the file.
+    Args:
+        path: Path of the file or folder.
+        how: Options for reading. `size` scales images with antialiasing (bicubic). `crop` cuts off the edges of images with another shape.
+            `gray` converts colors to gray (ITU-R 601-2). With `scale`, images may have several sizes (`readers.scaled`).
+
+    Returns:
+        A Dataset with `x (row, [channel,] height, width)`, `label (row)` for subfolders, and `size (row, side)` for images of several sizes.
+
+    Raises:
+        InputError: When images differ in size or depth, or there are no images. The message names the file.
+        FileError: When an image cannot be read. The message names the file.
     """
     files, done = image_files(path), Counter[str]()
     found = [_read(file, how, done) for file in files]
@@ -37,9 +46,9 @@ def images(path: Path, how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (f
     for file, array in zip(files, arrays, strict=True):
         if how.scale is None and array.shape != arrays[0].shape:
             raise InputError(
-                f"{file} is {array.shape[1]} x {array.shape[0]}, {files[0].name} is {arrays[0].shape[1]} x "
-                f"{arrays[0].shape[0]}: images of one size are needed; size = (height, width) scales them, and for "
-                "super-resolution scale = 4, or --scale 4, takes images of any size"
+                f"{file} is {array.shape[1]} x {array.shape[0]}, but {files[0].name} is {arrays[0].shape[1]} x "
+                f"{arrays[0].shape[0]}: all images must have one size. Scale the images with size = (height, width), or for "
+                "super-resolution of any sizes use scale = 4 or --scale 4."
             )
     x, sizes = stacked([np.moveaxis(array, 2, 0) if mode == "RGB" else array for array in arrays])
     dataset = as_rows({"x": x}, path).assign(sizes)
@@ -53,20 +62,20 @@ def images(path: Path, how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (f
 
 
 def image_files(path: Path) -> list[Path]:
-    """An image, or those of a folder, in the order of their names. Errors: `InputError` where there are none."""
+    """Return an image file, or all image files of a folder in the order of their names. Raise `InputError` if there are none."""
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise InputError(f"there is no folder {path}")
+        raise InputError(f"there is no folder {path}. Check the path.")
     every = sorted(file for file in path.rglob("*") if file.is_file())
     files = [file for file in every if file.suffix.lower() in IMAGES]
     if not files:
         raise InputError(
-            f"{path} holds no images ({', '.join(sorted(IMAGES))}) and no sounds ({', '.join(sorted(SOUNDS))})"
+            f"{path} has no images ({', '.join(sorted(IMAGES))}) and no sounds ({', '.join(sorted(SOUNDS))}). Check the path."
         )
     others = (_UNREAD | set(Image.registered_extensions())) - IMAGES
     left = Counter(file.suffix.lower() for file in every if file.suffix.lower() in others)
-    report({f"{suffix} is not read, left out": n for suffix, n in left.items()}, len(every), path)
+    report({f"{suffix} is not supported, left out": n for suffix, n in left.items()}, len(every), path)
     return files
 
 
@@ -88,7 +97,7 @@ def _scaled(image: Image.Image, file: Path, how: Reading, done: Counter[str]) ->
     )
     if not alike and how.crop is None:
         raise InputError(
-            f'{file} is {image.width} x {image.height}, which {width} x {height} would distort: crop = "center" cuts it'
+            f'{file} is {image.width} x {image.height}, and scaling to {width} x {height} would distort it. Cut the images with crop = "center".'
         )
     if width > image.width or height > image.height:
         done["smaller than size, enlarged"] += 1
@@ -99,13 +108,13 @@ def _scaled(image: Image.Image, file: Path, how: Reading, done: Counter[str]) ->
 
 
 def _common(files: list[Path], modes: list[str]) -> str:
-    """The mode that holds all of them without loss. Errors: `InputError`."""
+    """Return the mode that represents all modes without loss. Raise `InputError` if there is none."""
     if set(modes) <= set(_EIGHT):
         return max(modes, key=_EIGHT.index)
     for file, mode in zip(files, modes, strict=True):
         if mode != modes[0]:
             raise InputError(
-                f"{file} has {MODES[mode]}, {files[0].name} has {MODES[modes[0]]}: images of one depth are needed"
+                f"{file} has {MODES[mode]}, but {files[0].name} has {MODES[modes[0]]}. Convert all images to one depth."
             )
     return modes[0]
 

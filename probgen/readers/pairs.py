@@ -1,4 +1,4 @@
-"""Pairs of sentences as rows of symbols."""
+"""Readers for pairs of sentences, as rows of symbols."""
 
 from __future__ import annotations
 
@@ -13,34 +13,43 @@ from probgen.codecs.texts import END, UNKNOWN, encode_all, pieces
 from probgen.errors import InputError
 from probgen.readers.texts import lines_of, read_text
 
-MERGES = 2000  # of byte pairs, of either language
+MERGES = 2000  # merges of byte pairs for each language
 
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # what such a text begins with
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # the first bytes of a text in UTF-16
 
 
 def pairs(
     source: Sequence[str], target: Sequence[str], symbols: tuple[Sequence[str], Sequence[str]] | None = None
 ) -> xr.Dataset:
-    """Sentences and what they are in another language, one a row.
+    """Return sentences and their translations, one pair per row.
 
-    symbols  of source and target; by default pieces of these sentences, and a symbol for characters that they do not have
+    Args:
+        source: Source sentences.
+        target: Target sentences, in the same order.
+        symbols: Symbols of source and target. By default, pieces of these sentences, and one symbol for unknown characters.
 
-    Errors: `InputError` for different counts, none, or an empty sentence.
+    Returns:
+        A Dataset with `x (row, time)` and `length (row)` for the target, `source (row, source_time)` and `source_length (row)`.
+
+    Raises:
+        InputError: When the numbers of sentences differ, there are none, or a sentence is empty.
     """
     if len(source) != len(target):
         raise InputError(
-            f"source has {len(source)} sentences and target has {len(target)}: one for each is needed"
+            f"source has {len(source)} sentences, but target has {len(target)}. Give one target sentence per source sentence."
         )
     if not source:
-        raise InputError("there are no sentences")
+        raise InputError("there are no sentences. Give at least one pair.")
     for name, texts in (("source", source), ("target", target)):
         empty = next((i for i, text in enumerate(texts) if not text.strip()), None)
         if empty is not None:
-            raise InputError(f"{name}, row {empty}: an empty sentence")
+            raise InputError(f"{name}, row {empty}: the sentence is empty. Leave the pair out.")
     target = [text.removesuffix(END) + END for text in target]
     longer = next((i for i, text in enumerate(target) if END in text[:-1]), None)
     if longer is not None:
-        raise InputError(f"target, row {longer}: a line feed ends a sentence, and it has more than one")
+        raise InputError(
+            f"target, row {longer}: the text has a line feed inside, but a line feed ends a sentence. Give one sentence per row."
+        )
     of_source, of_target = symbols or (vocabulary(source), vocabulary(target))
     (s, s_length), (x, length) = encode_all(source, of_source), encode_all(target, of_target)
 
@@ -58,21 +67,30 @@ def pairs(
 
 
 def vocabulary(texts: Sequence[str], merges: int = MERGES) -> list[str]:
-    """Pieces of some texts, and the symbol that stands for characters that are not in them."""
+    """Return the pieces of texts, and the symbol for unknown characters."""
     found = pieces(texts, merges)
     return found if UNKNOWN in found else [*found, UNKNOWN]
 
 
 def pair_file(path: Path, split: str | None = None) -> xr.Dataset:
-    """A file in UTF-8 with a pair a line, source TAB target; the last tenth is `valid`, what is before is `train`.
+    """Read a file in UTF-8 with one pair per line: source TAB target.
 
-    Errors: `FileError`, `InputError` with the number of the line.
+    Args:
+        path: Path of the file.
+        split: "train" for the first nine tenths, "valid" for the last tenth, or None for all pairs.
+
+    Returns:
+        A Dataset as returned by `pairs`.
+
+    Raises:
+        InputError: When a line is not a pair, or the split is unknown. The message gives the number of the line.
+        FileError: When the file cannot be read.
     """
     rows = [line.split("\t") for line in lines_of(read_text(path))]
     for i, row in enumerate(rows):
         if len(row) != 2:
             raise InputError(
-                f"{path}, line {i + 1}: {len(row)} columns; source TAB target is needed (a table is named .tab, or read with --sep)"
+                f"{path}, line {i + 1}: {len(row)} columns, but pairs need exactly source TAB target. For a table, use the suffix .tab or --sep."
             )
     source, target = zip(*rows, strict=True)
     symbols = (vocabulary(source), vocabulary([text + END for text in target]))
@@ -80,15 +98,28 @@ def pair_file(path: Path, split: str | None = None) -> xr.Dataset:
     parts = {None: slice(None), "train": slice(cut), "valid": slice(cut, None)}
     if split not in parts:
         raise InputError(
-            f"{path} has no split {split!r}, but train (its first nine tenths) and valid (the last)"
+            f"split = {split!r}: {path} has the splits train (its first nine tenths) and valid (the last tenth). Choose one."
         )
     return pairs(source[parts[split]], target[parts[split]], symbols)
 
 
 def is_table(path: Path) -> bool:
-    """Whether it is a table and not pairs of texts: its first line has not two fields, or all below it is numbers. Errors: `FileError`, `InputError`."""
-    with suppress(OSError), path.open("rb") as file:  # what cannot be read is told below
-        if file.read(2) in UTF_16:  # which tables can have
+    """Return whether a `.tsv` file is a table, not pairs of texts.
+
+    A table has a first line without exactly two fields, or only numbers below the first line.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        Whether the file is a table.
+
+    Raises:
+        InputError: When the file has only numbers, so that its columns have no names.
+        FileError: When the file cannot be read.
+    """
+    with suppress(OSError), path.open("rb") as file:  # `read_text` reports a file that cannot be read
+        if file.read(2) in UTF_16:  # only tables may be in UTF-16
             return True
     first, *below = (line.split("\t") for line in lines_of(read_text(path)))
     if len(first) != 2:
@@ -97,14 +128,14 @@ def is_table(path: Path) -> bool:
         return False
     if all(map(_number, first)):
         raise InputError(
-            f"{path} holds numbers alone: name its columns in the first line, or by --columns a,b, or save it as .npy"
+            f"{path} has only numbers. Name the columns in the first line or with --columns a,b, or save the table as .npy."
         )
     return True
 
 
 def _number(text: str) -> bool:
     try:
-        float(text or 0)  # nothing is a missing value
+        float(text or 0)  # an empty field is a missing value
     except ValueError:
         return False
     return True

@@ -1,7 +1,7 @@
-"""Parquet by row groups: tables larger than memory, in one file or in a folder of parts.
+"""Reader for Parquet by row groups: tables larger than memory, in one file or in a folder of parts.
 
-The columns are what they are in memory: one pass gathers what `frames.read_columns` goes by (`readers.specimens`). A row group is then decoded
-when one of its rows is asked for.
+The columns get the same descriptions as in memory: one pass collects representative values for `frames.read_columns` (`readers.specimens`). A row group
+is then decoded when one of its rows is used.
 """
 
 from __future__ import annotations
@@ -42,27 +42,30 @@ from probgen.readers.specimens import Specimen
 
 
 def is_parts(path: Path) -> bool:
-    """Whether a folder has parts of a table in it, and nothing else."""
+    """Return whether a folder has Parquet files and no other files."""
     return path.is_dir() and bool(visible := _visible(path)) and all(map(is_parquet, visible))
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file is called as one of Parquet."""
+    """Return whether a file has a suffix of Parquet."""
     return path.suffix.lower() in (".parquet", ".pq")
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.name[0] not in "._")  # marks of whoever wrote it
+    return sorted(
+        file for file in folder.iterdir() if file.name[0] not in "._"
+    )  # hidden files are marks of the writing program
 
 
 @dataclass(frozen=True)
 class Parquet:
     """Row groups of one file, or of the files of a folder in the order of their names.
 
-    path    as it was given
-    files   that it is in
-    groups  the file, the number in it, and how many rows it has, of each row group
-    schema  Arrow's, the same in all files
+    Attributes:
+        path: Path of the file or folder.
+        files: Files of the table.
+        groups: File, number in the file, and number of rows of each row group.
+        schema: Arrow schema, the same in all files.
     """
 
     path: Path
@@ -72,7 +75,18 @@ class Parquet:
 
     @staticmethod
     def of(path: Path) -> Parquet:
-        """What the footers say. Errors: `InputError` where pyarrow is missing, and for a part whose columns differ; `FileError`."""
+        """Read the footers of the files.
+
+        Args:
+            path: Path of the file or folder.
+
+        Returns:
+            The row groups.
+
+        Raises:
+            InputError: When pyarrow is missing, or the files have different columns.
+            FileError: When a file cannot be read.
+        """
         pq = _pyarrow(path)
         files = _visible(path) if path.is_dir() else [path]
         found: list[tuple[Path, int, int]] = []
@@ -87,22 +101,22 @@ class Parquet:
                 found += [(file, i, rows) for i, rows in enumerate(of_file) if rows]
         names = list(schema.names)
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise InputError(f"{path} has two columns {twice[0]!r}: names must differ")
+            raise InputError(f"{path} has two columns {twice[0]!r}. Give each column a different name.")
         return Parquet(path, tuple(files), tuple(found), schema)
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
         return sum(rows for _, _, rows in self.groups)
 
     @property
     def is_large(self) -> bool:
-        """Whether it would be more than is held whole, a number of 8 bytes a column and row."""
+        """Whether the table, with 8 bytes per value, exceeds the limit for data in memory."""
         return self.rows * len(self.columns) * 8 > groups.LAZY
 
     @cached_property
     def columns(self) -> dict[str, str]:
-        """What columns are called, and their names in the file; without those that are an index of pandas."""
+        """Column names, and their names in the file, without the index columns of pandas."""
         beside = set(self._index)
         stored = [name for name in self.schema.names if name not in beside]
         return dict(zip(named(self.schema.empty_table().to_pandas()).columns, stored, strict=True))
@@ -113,11 +127,11 @@ class Parquet:
         return [name for name in pandas.get("index_columns", ()) if isinstance(name, str)]
 
     def frame(self) -> pd.DataFrame:
-        """All of it. Errors: `FileError`."""
+        """Return the whole table. Raise `FileError` if a file cannot be read."""
         return of_arrow(self._table(None), spent=True)
 
     def _table(self, names: Sequence[str] | None) -> Any:
-        """Some columns of all files, or all, as a table of Arrow's."""
+        """Return columns of all files as an Arrow table. None selects all columns."""
         pq = _pyarrow(self.path)
         import pyarrow
 
@@ -132,10 +146,10 @@ class Parquet:
         )
         return pyarrow.concat_tables(
             [part.cast(plain) for part in parts]
-        )  # what may be null differs between writers
+        )  # nullability of a column can differ between files
 
     def series(self, group: int, names: Sequence[str]) -> Iterator[pd.Series[Any]]:
-        """Columns of a row group, one after the other, in nullable types. Errors: `FileError`."""
+        """Yield columns of a row group, one after the other, in nullable types. Raise `FileError` if the file cannot be read."""
         pq = _pyarrow(self.path)
         import pyarrow
 
@@ -146,12 +160,15 @@ class Parquet:
                 yield nullable(pyarrow.table({name: column}))[name]
 
     def index(self) -> pd.DataFrame:
-        """A frame without columns, whose index is that of the table. Errors: `FileError`, `InputError` for one of texts."""
+        """Return a DataFrame without columns, with the index of the table.
+
+        Raise `InputError` for an index of texts, or `FileError` if the file cannot be read.
+        """
         for name in self._index:
             if not _is_short(self.schema.field(name).type):
                 raise InputError(
-                    f"{self.path}: its rows are named by {name!r}, which is not of numbers, and the table is larger than memory: save it without "
-                    "this index"
+                    f"{self.path}: the row names {name!r} are not numbers, which is not supported for a table larger than memory. Save the table without "
+                    "this index."
                 )
         index = of_arrow(self._table(self._index)).index
         return pd.DataFrame(index=index if len(index) == self.rows else pd.RangeIndex(self.rows))
@@ -160,14 +177,24 @@ class Parquet:
 def specimens(
     found: Parquet, choices: Choices, like: Sequence[Column] = ()
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """A small table that `frames.read_columns` reads as it would the whole one, and how many gaps the columns have, in one pass.
+    """Collect a small table for which `frames.read_columns` gives the same result as for the whole table, in one pass.
 
-    Errors: `InputError` for a value that contradicts the kind that was asked for, and for texts that are to be numbers; `FileError`.
+    Args:
+        found: The table.
+        choices: How the table is read.
+        like: Columns of a model.
+
+    Returns:
+        The small table, and the number of missing values by column.
+
+    Raises:
+        InputError: When a value contradicts the requested kind, or texts are to be read as numbers.
+        FileError: When a file cannot be read.
     """
     names, known = list(found.columns), {column.name: column for column in like}
     unread = {*choices.dropped(names), choices.index}
     if any(column.support == "real" for column in like):
-        unread |= set(known)  # what they are is known, and also that x is not of whole numbers
+        unread |= set(known)  # the model describes them, and x has real values in any case
     wanted = [name for name in names if name not in unread]
     asked = {name: choices.kind_of(name) for name in wanted}
     of: dict[str, Specimen] = {}
@@ -193,35 +220,47 @@ def specimens(
 
 
 def _marked(values: pd.Series[Any], choices: Choices) -> pd.Series[Any]:
-    """The same without what marks gaps."""
+    """Return values with missing values in place of the marks."""
     return with_gaps(values.to_frame(), choices.na).iloc[:, 0] if choices.na else values
 
 
 def _check(found: Parquet, values: pd.Series[Any], asked: str | None, first: int) -> None:
-    """Errors: `InputError` for values that contradict the kind that was asked for, by their row, and for numbers that are not finite."""
+    """Raise `InputError` for values that contradict the requested kind, and for infinite numbers. The message gives the row."""
     kind: Any = asked or ("real" if values.dtype.kind == "f" else None)
     if kind is None:
         return
     if values.dtype == object or pd.api.types.is_string_dtype(values.dtype):
         raise InputError(
-            f"{found.path}: column {values.name!r} holds texts that are to be {kind}, and the table is larger than memory: save it as numbers, or "
-            f"leave it out (--drop {quote(str(values.name))})"
+            f"{found.path}: column {values.name!r} has texts, which cannot be read as {kind} in a table larger than memory. Save the column as numbers, or "
+            f"leave it out (--drop {quote(str(values.name))})."
         )
     numbers(values, Column(str(values.name), kind, 1 if kind == "integer" else None), first)
 
 
 def row_groups(found: Parquet, choices: Choices, like: Sequence[Column] = ()) -> xr.Dataset:
-    """The table as `x (row, feature)`, of which a row group is decoded when it is asked for, and what `frames.from_frame` has beside it.
+    """Return a table as lazy `x (row, feature)`, with the same other variables as `frames.from_frame`. A row group is decoded on use.
 
-    Errors: `InputError`, also when values are read that contradict what their column is; `FileError`.
+    Args:
+        found: The table.
+        choices: How the table is read.
+        like: Columns of a model. Columns with the same names are read with the same kinds and classes.
+
+    Returns:
+        A Dataset with `x (row, feature)`. Reading its values can raise `InputError` for values that contradict their column.
+
+    Raises:
+        InputError: When the table has no rows, or a column is ambiguous.
+        FileError: When a file cannot be read.
     """
     if not found.rows:
-        raise InputError(f"{found.path} has no rows")
+        raise InputError(f"{found.path} has no rows. Give at least one row.")
     small, gaps = specimens(found, choices, like)
     reads = read_columns(small, str(found.path), choices, like, gaps)
     features = [each for each in reads if each.use == "feature"]
     if not features:
-        raise InputError(f"{found.path} has no column to model")
+        raise InputError(
+            f"{found.path} has no column to model. Leave at least one column that is not a label, a weight, an index or dropped."
+        )
     columns = [each.column for each in features if each.column is not None]
     whole = all(column.support != "real" for column in columns) and not any(each.gaps for each in features)
     dtype = np.dtype(np.int64 if whole else np.float64)
@@ -259,17 +298,18 @@ def _lazy(found: Parquet, choices: Choices, columns: Sequence[Column], dtype: np
 
 
 def _read(found: Parquet, choices: Choices, column: Column) -> np.ndarray:
-    """One column, whole: (row,), float64."""
+    """Read one whole column: (row,), float64."""
     return np.asarray(
         variable_of(_lazy(found, choices, [column], np.dtype(np.float64)), ("row", "one")).values[:, 0]
     )
 
 
 def _names(found: Parquet, read: Read) -> dict[str, Any]:
-    """What rows are called by a column of numbers or dates. Errors: `InputError` for texts."""
+    """Return the row names from a column of numbers or dates. Raise `InputError` for texts."""
     if not _is_short(found.schema.field(found.columns[read.name]).type):
         raise InputError(
-            f"{found.path}: {read.name!r} is not of numbers, and the table is larger than memory: leave it out (--drop {quote(read.name)})"
+            f"{found.path}: the row names {read.name!r} are not numbers, which is not supported for a table larger than memory. "
+            f"Leave the column out (--drop {quote(read.name)})."
         )
     parts = [values for g in range(len(found.groups)) for values in found.series(g, [read.name])]
     values = without_nullable(pd.DataFrame({read.name: pd.concat(parts, ignore_index=True)}))[read.name]
@@ -277,7 +317,7 @@ def _names(found: Parquet, read: Read) -> dict[str, Any]:
 
 
 def _is_short(kind: Any) -> bool:
-    """Whether values of a type of Arrow's are numbers or times."""
+    """Return whether an Arrow type has numbers or times."""
     from pyarrow import types
 
     return any(
@@ -288,28 +328,30 @@ def _is_short(kind: Any) -> bool:
 
 def _difference(schema: Any, first: Any) -> str:
     if schema.names != first.names:
-        return "its columns have other names, or another order, than those of"
+        return "the names or the order of its columns differ from"
     name = next(name for name in schema.names if schema.field(name).type != first.field(name).type)
-    return f"its column {name!r} is of {schema.field(name).type}, not of {first.field(name).type} as in"
+    return f"its column {name!r} has type {schema.field(name).type}, not {first.field(name).type} as in"
 
 
 @contextmanager
 def _reading(file: Path) -> Iterator[None]:
-    """Errors: `FileError` for what pyarrow cannot read."""
+    """Convert errors of pyarrow into `FileError`."""
     import pyarrow
 
     try:
         yield
-    except InputError:  # a ValueError, too
+    except InputError:  # also a ValueError, but not from pyarrow
         raise
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise FileError(f"{file} cannot be read: {reason(error)}") from None
 
 
 def _pyarrow(path: Path) -> Any:
-    """Errors: `InputError` where it is missing."""
+    """Import pyarrow. Raise `InputError` if it is missing."""
     try:
         import pyarrow.parquet
     except ImportError:
-        raise InputError(f"{path}: needs pyarrow: pip install pyarrow, or save it as .csv") from None
+        raise InputError(
+            f"{path}: this format requires pyarrow. Install pyarrow with pip install pyarrow, or save the table as .csv."
+        ) from None
     return pyarrow.parquet

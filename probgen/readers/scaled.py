@@ -1,4 +1,4 @@
-"""Images with what they are when they are made smaller, `low`: the data of super-resolution."""
+"""Images with reduced copies, `low`: the data of super-resolution."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from probgen.readers.base import Reading
 
 
 def stacked(images: Sequence[np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
-    """Images of any sizes as one array, padded with 0, and `size (row, side)` where sizes differ."""
+    """Return images of any sizes as one array, padded with 0, and `size (row, side)` if sizes differ."""
     sizes = np.array([image.shape[-2:] for image in images])
     if (sizes == sizes[0]).all():
         return np.stack(images), {}
@@ -28,33 +28,43 @@ def stacked(images: Sequence[np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def scaled(dataset: xr.Dataset, scale: int) -> xr.Dataset:
-    """Images, cut at the right and at the bottom so that `scale` divides their sides, and `low`: the same 1/scale as large.
+    """Return images with `low`, the same images at 1/scale of the size.
 
-    By the bicubic kernel of `codecs.images`; `low` of whole numbers is rounded to their levels, as a file of it is. Errors: `InputError`
-    for what are no images, and for those that are smaller than `scale`.
+    Images are cut at the right and at the bottom so that `scale` divides their sides. `low` is made with the bicubic kernel of `codecs.images`.
+    For images of whole numbers, `low` is rounded to their levels.
+
+    Args:
+        dataset: Images (row, ..., height, width), of one or several sizes.
+        scale: Factor by which `low` is smaller, a whole number from 2 to 16.
+
+    Returns:
+        The data with cut images, `low`, and `size (row, side)` if sizes differ.
+
+    Raises:
+        InputError: When the data are not images with shades, an image is smaller than `scale`, or pixels are missing.
     """
-    Reading(scale=scale)  # which checks it
+    Reading(scale=scale)  # checks scale
     x = dataset["x"]
     if not is_image(x.dims[1:]):
         raise InputError(
-            f"scale = {scale} is of images, and x has dimensions {', '.join(map(str, x.dims[1:]))}"
+            f"scale = {scale}: only for images, but x has the dimensions {', '.join(map(str, x.dims[1:]))}. Leave scale out."
         )
     if x.attrs.get("support") in ("binary", "token") or x.dtype.kind == "b":
         raise InputError(
-            f"scale = {scale} is of images with shades, and x is {x.attrs.get('support', 'binary')}"
+            f"scale = {scale}: only for images with shades, but x is {x.attrs.get('support', 'binary')}. Leave scale out."
         )
     sizes = sizes_of(dataset) // scale * scale
     if not sizes.all():
         row = int((sizes == 0).any(1).argmax())
         height, width = sizes_of(dataset)[row]
         raise InputError(
-            f"row {row} is {height} x {width}: scale = {scale} needs as many pixels a side, at least"
+            f"row {row} is {height} x {width}: scale = {scale} requires at least {scale} pixels per side. Leave the row out."
         )
     high = [x[row, ..., :height, :width].values for row, (height, width) in enumerate(sizes)]
     for row, image in enumerate(high):
         if not np.isfinite(image).all():
             raise InputError(
-                f"row {row}: pixels that are not known cannot be made smaller; leave the row out"
+                f"row {row} has missing pixels, so the image cannot be reduced. Leave the row out."
             )
     real = x.attrs.get("support", "real" if x.dtype.kind == "f" else "integer") == "real"
     described: dict[str, Any] = {"support": "real"}
@@ -67,7 +77,7 @@ def scaled(dataset: xr.Dataset, scale: int) -> xr.Dataset:
         low.append(small.astype(x.dtype) if real else rounded(small, described["levels"]))
     values, size = stacked(high)
     small, _ = stacked(low)
-    # what else lies over the image is cut as it is
+    # other variables over the image are cut in the same way
     sides = {dim: slice(0, length) for dim, length in zip(x.dims[-2:], values.shape[-2:], strict=True)}
     kept = dataset.drop_vars([n for n in ("x", "size", "low") if n in dataset]).isel(
         sides, missing_dims="ignore"

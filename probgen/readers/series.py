@@ -1,4 +1,4 @@
-"""Values of a table as columns of a frame, in the types that they had."""
+"""Conversion of table values to columns of a DataFrame, in their original types."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from probgen.readers.frames import YES_NO
 
 
 def rounded(x: np.ndarray, columns: Sequence[Column]) -> np.ndarray:
-    """Draws (..., feature), of which those of columns of whole numbers are rounded to such; data are not."""
+    """Round samples (..., feature) in columns of whole numbers. Use it for samples only, not for data."""
     whole = [i for i, column in enumerate(columns) if column.whole]
     if not whole:
         return x
@@ -25,9 +25,16 @@ def rounded(x: np.ndarray, columns: Sequence[Column]) -> np.ndarray:
 
 
 def series(values: np.ndarray, column: Column) -> pd.Series[Any]:
-    """The inverse of `numbers`: a column of a frame, with its classes by name, in the type that it had if that holds all of its values.
+    """Return values as a column of a DataFrame, with class names. This is the inverse of `numbers`.
 
-    Whole numbers and truth values with gaps are in a nullable type.
+    The column has its original type if this type can hold all values. Whole numbers and booleans with missing values have a nullable type.
+
+    Args:
+        values: Values (row,), NaN if missing.
+        column: The description of the column.
+
+    Returns:
+        The column (row,).
     """
     gaps = np.isnan(values)
     if column.support == "token" or (column.support == "binary" and column.classes not in ((), YES_NO)):
@@ -46,12 +53,12 @@ def _of_classes(codes: np.ndarray, column: Column) -> pd.Series[Any]:
     categories: pd.Index[Any] = pd.Index([*column.classes] or [str(v) for v in range(column.levels or 2)])
     of = OF_NUMBERS.fullmatch(column.dtype) if RARE not in column.classes else None
     if of:
-        with suppress(ValueError):  # classes in an order that somebody gave, and that are no numbers
+        with suppress(ValueError):  # ordered classes from the user need not be numbers
             categories = (
                 pd.Index(categories == "True") if of[2].startswith("bool") else categories.astype(of[2])
             )
     found = pd.Series(pd.Categorical.from_codes(codes, categories, ordered=column.ordered))
-    if of and not of[1]:  # numbers that were taken for classes
+    if of and not of[1]:  # the classes were numbers in the table
         numbers: Any = pd.Series(categories).convert_dtypes().dtype
         return _typed(found.astype(numbers), column.dtype)
     if column.dtype.startswith("category") or column.ordered:
@@ -61,7 +68,7 @@ def _of_classes(codes: np.ndarray, column: Column) -> pd.Series[Any]:
 
 
 def _typed(found: pd.Series[Any], dtype: Any) -> pd.Series[Any]:
-    """The same in another type, if that holds all of its values."""
+    """Return a column in another type, or unchanged if this type cannot hold all values."""
     if not OF_NUMBERS.fullmatch(dtype):
         return found
     with suppress(TypeError, ValueError, OverflowError), np.errstate(all="ignore"):

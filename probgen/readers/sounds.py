@@ -1,4 +1,4 @@
-"""Recordings as rows of levels of the mu-law."""
+"""Readers for recordings, as rows of mu-law levels."""
 
 from __future__ import annotations
 
@@ -16,13 +16,24 @@ from probgen.codecs.sounds import MU_LAW, mu_law, read_wav
 from probgen.errors import FileError, InputError
 from probgen.readers.base import IMAGES, PACKED, SOUNDS, classes_of, most_unpacked, reason, report
 
-SILENCE = 128  # the level of a sample that is 0
+SILENCE = 128  # level of a sample of value 0
 _UNREAD = {".mp3", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".au"}
-_FASTEST, _FARTHEST = 1 << 20, 1000  # samples a second, and ratio of two rates, that filters are made for
+_FASTEST, _FARTHEST = (
+    1 << 20,
+    1000,
+)  # largest samples per second, and largest ratio of two rates, for resampling
 
 
 def sound_rows(recordings: Sequence[np.ndarray], rate: int) -> xr.Dataset:
-    """Samples from -1 to 1, one recording (time,) a row: `x (row, time)` in levels of the mu-law, silence past `length (row)`."""
+    """Return recordings as rows of mu-law levels, padded with silence.
+
+    Args:
+        recordings: Sound samples from -1 to 1 of each recording (time,).
+        rate: Sound samples per second.
+
+    Returns:
+        A Dataset with `x (row, time)` and `length (row)`.
+    """
     length = np.array([len(s) for s in recordings])
     x = np.full((len(recordings), length.max()), SILENCE, np.uint8)
     for row, s in enumerate(recordings):
@@ -32,13 +43,21 @@ def sound_rows(recordings: Sequence[np.ndarray], rate: int) -> xr.Dataset:
 
 
 def sounds(path: Path, rate: int | None = None) -> xr.Dataset:
-    """A WAV, FLAC or OGG file, or a folder of some, whose subfolders are classes.
+    """Read a WAV, FLAC or OGG file, or a folder of such files. Subfolders are classes.
 
-    rate  samples a second to which they are resampled (by a polyphase filter, scipy), and their channels mixed to one; None: files of
-          different rates, or of more than one channel, are refused
+    Sound samples beyond -1 and 1, from floating-point files or from resampling, are clipped, and a warning reports it.
 
-    Samples beyond -1 and 1, of floating-point files or by resampling, are clipped, which a warning reports.
-    Errors: `FileError` that names the file, `InputError`.
+    Args:
+        path: Path of the file or folder.
+        rate: Samples per second to which the sounds are resampled (polyphase filter, scipy); their channels are mixed to one. None refuses files of
+            different rates or with several channels.
+
+    Returns:
+        A Dataset with `x (row, time)`, `length (row)`, and `label (row)` for subfolders.
+
+    Raises:
+        InputError: When rates or channels differ, or there are no sounds.
+        FileError: When a file cannot be read. The message names the file.
     """
     files = _files(path)
     recordings, wanted, done = [], rate, Counter[str]()
@@ -47,8 +66,8 @@ def sounds(path: Path, rate: int | None = None) -> xr.Dataset:
         wanted = wanted or own
         if rate is None and (own != wanted or s.shape[1] > 1):
             raise InputError(
-                f"{file} has {s.shape[1]} channel{'s' * (s.shape[1] > 1)} of {own} samples a second, and one of {wanted} is needed: "
-                f"rate = {wanted} mixes and resamples"
+                f"{file} has {s.shape[1]} channel{'s' * (s.shape[1] > 1)} of {own} samples per second, but one channel of {wanted} is required. "
+                f"Mix and resample with rate = {wanted}."
             )
         mixed = _resampled(s.mean(1), own, wanted, file)
         if np.abs(mixed).max() > 1:
@@ -64,14 +83,14 @@ def _files(path: Path) -> list[Path]:
     every = sorted(file for file in path.rglob("*") if file.is_file())
     files = [file for file in every if file.suffix.lower() in SOUNDS]
     if not files:
-        raise InputError(f"{path} holds no WAV files, nor FLAC or OGG")
+        raise InputError(f"{path} has no WAV, FLAC or OGG files. Check the path.")
     left = Counter(file.suffix.lower() for file in every if file.suffix.lower() in IMAGES | _UNREAD)
     report({f"{suffix} among sounds, left out": n for suffix, n in left.items()}, len(every), path)
     return files
 
 
 def _read(file: Path) -> tuple[np.ndarray, int]:
-    """Samples (time, channel), and how many a second."""
+    """Return the sound samples (time, channel), and the samples per second."""
     try:
         return _unpacked(file) if file.suffix.lower() in PACKED else read_wav(file.read_bytes(), str(file))
     except OSError as error:
@@ -82,17 +101,21 @@ def _resampled(s: np.ndarray, own: int, wanted: int, file: Path) -> np.ndarray:
     if own == wanted:
         return s
     if max(own, wanted) > _FASTEST or max(own, wanted) > _FARTHEST * min(own, wanted):
-        raise InputError(f"{file} declares {own} samples a second, too far from {wanted} to be resampled")
+        raise InputError(
+            f"{file} declares {own} samples per second, too far from {wanted} to be resampled. Leave the file out."
+        )
     common = math.gcd(own, wanted)
     return resample_poly(s, wanted // common, own // common)
 
 
 def _unpacked(file: Path) -> tuple[np.ndarray, int]:
-    """Of FLAC and OGG, piece by piece: what a header declares is not believed."""
+    """Read a FLAC or OGG file piece by piece, because the declared size in the header may be false."""
     try:
         soundfile = importlib.import_module("soundfile")
-    except (ImportError, OSError):  # OSError: without its library of the system
-        raise InputError(f"{file} needs soundfile: pip install 'probgen[audio]'") from None
+    except (ImportError, OSError):  # OSError: the system library is missing
+        raise InputError(
+            f"{file}: this format requires soundfile. Install soundfile with pip install 'probgen[audio]'."
+        ) from None
     pieces, left = [], most_unpacked(file.stat().st_size) // 2  # samples, of 16 bits
     try:
         with soundfile.SoundFile(file) as sound:
@@ -105,7 +128,7 @@ def _unpacked(file: Path) -> tuple[np.ndarray, int]:
     read = sum(map(len, pieces))
     if left <= 0 or read != declared or not read:
         raise FileError(
-            f"{file} cannot be read as sound: it declares {declared} samples and holds {'more' if left <= 0 else read}"
+            f"{file} cannot be read as sound: the header declares {declared} samples, but the file contains {'more' if left <= 0 else read}"
         )
     s = np.concatenate(pieces)
     if not np.isfinite(s).all():

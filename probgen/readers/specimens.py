@@ -1,4 +1,4 @@
-"""A few values of each column that say as much of it as all of them: what `frames.read_columns` goes by, for tables that are read part by part."""
+"""Representative values of columns, for tables that are read part by part: `frames.read_columns` gives the same result as for all values."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from probgen.readers.frames import FEW, MOST_RANGE
 
 
 class Specimen:
-    """Of one column: its extremes, or its different values and how often each comes.
+    """Representative values of one column: its extremes, or its different values and their frequencies.
 
-    least    how often a value has to come, not to be rare
-    classes  whether its values are classes, whatever they are
-    numbering  whether it is left out where it numbers the rows
-    gaps     how many values are missing
+    Args:
+        least: Least frequency of a value that is not rare.
+        classes: Whether all values are classes, regardless of their type.
+        numbering: Whether the column is left out if it numbers the rows.
+
+    Attributes:
+        rows: Number of rows added so far.
+        gaps: Number of missing values.
     """
 
     def __init__(self, least: int = 1, *, classes: bool = False, numbering: bool = False):
@@ -26,12 +30,17 @@ class Specimen:
         self._counts: dict[Any, int] = {}
         self._categories: dict[Any, None] = {}
         self._dtype: Any = None
-        self._mark: Any = None  # of gaps, where there are no others
+        self._mark: Any = None  # mark of missing values, if all have one
         self._empty = False
         self._numbering = numbering
 
     def add(self, values: pd.Series[Any], known: pd.Series[Any]) -> None:
-        """The next rows of the column, in a nullable type; and those of them that are no gaps."""
+        """Add the next rows of the column.
+
+        Args:
+            values: The rows, in a nullable type.
+            known: The rows that are not missing.
+        """
         dtype, gaps = values.dtype, len(values) - len(known)
         if gaps:
             self._empty |= bool(values.isna().any())
@@ -41,7 +50,7 @@ class Specimen:
         if isinstance(dtype, pd.CategoricalDtype):
             self._categories |= dict.fromkeys(dtype.categories)
             self._count(known.astype(dtype.categories.dtype))
-        elif dtype == object and not self.classes:  # neither numbers nor texts: one of them says what
+        elif dtype == object and not self.classes:  # neither numbers nor texts: one value shows the type
             self._some = known.iloc[:1] if self._some is None or self._some.empty else self._some
         elif self.classes or pd.api.types.is_string_dtype(dtype):
             self._count(known)
@@ -50,7 +59,7 @@ class Specimen:
             self._some = _extremes(pd.concat([*before, _extremes(known)], ignore_index=True))
 
     def _goes_on(self, values: pd.Series[Any]) -> bool:
-        """Whether the column numbers the rows, as far as it is known."""
+        """Return whether the column numbers the rows so far."""
         if not pd.api.types.is_integer_dtype(values.dtype) or values.isna().any():
             return False
         numbers = values.to_numpy(dtype=np.int64)
@@ -62,11 +71,13 @@ class Specimen:
     def _count(self, known: pd.Series[Any]) -> None:
         codes, different = pd.factorize(known)
         for value, n in zip(different, np.bincount(codes, minlength=len(different)).tolist(), strict=True):
-            if value in self._counts or len(self._counts) <= MOST_RANGE:  # more are too many, however many
+            if (
+                value in self._counts or len(self._counts) <= MOST_RANGE
+            ):  # beyond this number the exact count does not matter
                 self._counts[value] = self._counts.get(value, 0) + n
 
     def values(self, n: int = 0) -> pd.Series[Any]:
-        """The values, n of them at least, of the type that the whole column has; in place of gaps the mark, where all gaps have one."""
+        """Return the values, at least `n`, in the type of the whole column. Missing values are replaced with their mark if all have one."""
         if self._numbering:
             return pd.Series(np.arange(max(n, 1)), dtype=self._dtype)
         if self._counts:
@@ -83,7 +94,10 @@ class Specimen:
         return pd.Series(known, dtype=self._dtype)
 
     def _repeated(self, n: int) -> list[Any]:
-        """Each value as often as it takes to see that it is not rare, but never more often than it comes; n in all, the commonest ones oftener."""
+        """Return each value as often as necessary to show that it is not rare, but at most as often as it occurs.
+
+        Common values are repeated until there are `n` values in all.
+        """
         counts = np.fromiter(self._counts.values(), dtype=np.int64)
         copies = np.minimum(counts, self._least)
         left = n - int(copies.sum())
@@ -97,7 +111,7 @@ class Specimen:
 
 
 def _extremes(known: pd.Series[Any]) -> pd.Series[Any]:
-    """The highest value, the one above the lowest, and the lowest, twice if it comes again."""
+    """Return the highest value, the second lowest value, and the lowest value, twice if it occurs several times."""
     if not len(known):
         return known
     values = known.to_numpy()

@@ -1,6 +1,7 @@
-"""Zarr stores: folders of chunks, read when they are needed.
+"""Reader for Zarr stores: folders of chunks, read on demand.
 
-What may be in a store before anything of it is read, as `store.guard` has it for HDF5: numbers and texts, by codecs that only unpack; no links.
+A store is inspected before its values are read, as `store.guard` does for HDF5. Only numbers and texts, codecs that only unpack, and no links are
+allowed.
 """
 
 from __future__ import annotations
@@ -24,29 +25,43 @@ CODECS = {
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a path is meant as a Zarr store."""
+    """Return whether a path is a Zarr store, by its suffix or content."""
     return path.suffix.lower() == ".zarr" or any((path / name).exists() for name in (".zgroup", "zarr.json"))
 
 
 def zarr_store(path: Path, split: str | None) -> xr.Dataset:
-    """The arrays `x`, `label`, ... of the group at the root, read when they are needed. Errors: `InputError`, `FileError`."""
+    """Open the arrays `x`, `label`, ... of the root group. Values are read on demand.
+
+    Args:
+        path: Path of the store.
+        split: Must be None, because stores have no splits.
+
+    Returns:
+        A Dataset with `x (row, ...)`.
+
+    Raises:
+        InputError: When zarr or `x` is missing, dimensions have no names, or a split is requested.
+        FileError: When the store cannot be read, or is not safe to read.
+    """
     try:
         import zarr
     except ImportError:
-        raise InputError(f"{path}: needs zarr: pip install 'probgen[scale]'") from None
+        raise InputError(
+            f"{path}: this format requires zarr. Install zarr with pip install 'probgen[scale]'."
+        ) from None
     if not path.is_dir():
-        raise FileError(f"{path} is a file, and a Zarr store is a folder")
+        raise FileError(f"{path} is a file, but a Zarr store is a folder. Unpack the file first.")
     stored = _stored(path)
     try:
-        group = zarr.open_group(path, mode="r", use_consolidated=False)  # as xarray below
+        group = zarr.open_group(path, mode="r", use_consolidated=False)  # the same option as for xarray below
         arrays = dict(group.arrays())
-    except Exception as error:  # zarr raises what the store makes it raise
+    except Exception as error:  # a bad store can cause any error in zarr
         raise FileError(f"{path} cannot be read as a Zarr group: {reason(error)}") from None
     _inspect(path, arrays, stored)
     unnamed = [name for name, array in arrays.items() if _dims(array) is None]
     if unnamed:
         raise InputError(
-            f"{path}: the dimensions of {unnamed[0]!r} have no names: write it by xarray, Dataset.to_zarr, or give dimension_names"
+            f"{path}: the dimensions of {unnamed[0]!r} have no names. Write the store with xarray (Dataset.to_zarr), or set dimension_names."
         )
     try:
         dataset = xr.open_dataset(
@@ -58,7 +73,7 @@ def zarr_store(path: Path, split: str | None) -> xr.Dataset:
 
 
 def _dims(array: Any) -> Any:
-    """Names of dimensions, as the format of the array has them; None where it has none."""
+    """Return the names of dimensions in the format of the array, or None."""
     metadata = array.metadata
     if metadata.zarr_format == 2:
         return metadata.attributes.get("_ARRAY_DIMENSIONS")
@@ -66,35 +81,41 @@ def _dims(array: Any) -> Any:
 
 
 def _stored(path: Path) -> int:
-    """Bytes of all files. Errors: `FileError` for a link, which could reach outside the store."""
+    """Return the total bytes of all files. Raise `FileError` for a link, because it could point outside the store."""
     stored = 0
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
             entry = Path(folder) / name
             if entry.is_symlink():
                 raise FileError(
-                    f"{path}: {entry.relative_to(path).as_posix()!r} is a link to somewhere else; refused"
+                    f"{path}: {entry.relative_to(path).as_posix()!r} is a link, which is not allowed in a store. Replace the link with the file."
                 )
             stored += entry.stat().st_size if name in files else 0
     return stored
 
 
 def _inspect(path: Path, arrays: dict[str, Any], stored: int) -> None:
-    """Errors: `FileError` for what could run code, or unpack to far more than is stored."""
+    """Raise `FileError` for arrays that could run code, or unpack to far more bytes than are stored."""
     declared = 0
     for name, array in arrays.items():
         unknown = set(_codecs(array.metadata)) - CODECS
         if unknown:
-            raise FileError(f"{path}: {name!r} uses the codec {min(unknown)}, which is not known; refused")
+            raise FileError(
+                f"{path}: {name!r} uses the codec {min(unknown)}, which is not allowed. Write the array with another codec."
+            )
         if array.dtype.kind not in "biufUST":
-            raise FileError(f"{path}: {name!r} holds {array.dtype}, not numbers or text; refused")
+            raise FileError(
+                f"{path}: {name!r} has type {array.dtype}, but only numbers and text are allowed. Leave the array out."
+            )
         declared += array.nbytes
         if declared > FLOOR + RATIO * stored:
-            raise FileError(f"{path}: {name!r} declares {declared} bytes where {stored} are stored; refused")
+            raise FileError(
+                f"{path}: {name!r} declares {declared} bytes, but only {stored} are stored. The store is refused as a decompression bomb."
+            )
 
 
 def _codecs(metadata: Any) -> Iterator[str]:
-    """The names of what packs an array, also within shards."""
+    """Yield the names of the codecs of an array, including codecs within shards."""
     if metadata.zarr_format == 2:
         yield from (
             str(codec.codec_id) for codec in (*(metadata.filters or ()), metadata.compressor) if codec

@@ -1,4 +1,4 @@
-"""Files of separated values: how they are written is found out, and what could be one thing or another is refused."""
+"""Readers for files of separated values. The format is inferred from the file, and an ambiguous file is refused."""
 
 from __future__ import annotations
 
@@ -33,15 +33,17 @@ PACKED = ("", ".gz", ".xz", ".zst")
 SUFFIXES = tuple(kind + packed for packed in PACKED for kind in (".csv", ".tsv", ".tab", ".data"))
 GAPS = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "#N/A", "<NA>")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-LOOKED_AT = 200  # lines by which separators are told
+LOOKED_AT = 200  # lines from which the separator is inferred
 BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 ZEROS = re.compile(r"[-+]?0\d+", re.ASCII)
 LINE = re.compile(r"\r\n|\n|\r|$")
-COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)  # a number as some countries write it
+COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)  # a number with a decimal comma
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+", re.ASCII)
-EURO = re.compile(r"[-+]?\d{1,3}(\.\d{3})+,\d+", re.ASCII)  # no decimal point
-POINTS = re.compile(r"[-+]?\d{1,3}\.\d{3}", re.ASCII)  # thousands, where commas are decimal
-BOTH = re.compile(r"[-+]?\d{1,3}(,\d{3})+\.\d+|[-+]?\d{1,3}(,\d{3}){2,}", re.ASCII)  # no decimal comma
+EURO = re.compile(r"[-+]?\d{1,3}(\.\d{3})+,\d+", re.ASCII)  # the comma must be decimal
+POINTS = re.compile(r"[-+]?\d{1,3}\.\d{3}", re.ASCII)  # the point separates thousands if commas are decimal
+BOTH = re.compile(
+    r"[-+]?\d{1,3}(,\d{3})+\.\d+|[-+]?\d{1,3}(,\d{3}){2,}", re.ASCII
+)  # the comma cannot be decimal
 
 
 def arrow_file(
@@ -49,10 +51,23 @@ def arrow_file(
     choices: Choices = AS_THEY_ARE,
     like: Sequence[Column] = (),
 ) -> xr.Dataset:
-    """A Parquet, Feather or Arrow file, or a folder of Parquet files, as `x (row, feature)`. Errors: `InputError`, `FileError`."""
+    """Read a Parquet, Feather or Arrow file, or a folder of Parquet files, as `x (row, feature)`.
+
+    Args:
+        path: Path of the file or folder.
+        choices: How the table is read.
+        like: Columns of a model. Columns with the same names are read in the same way.
+
+    Returns:
+        A Dataset with `x (row, feature)`.
+
+    Raises:
+        InputError: When an option applies only to text files, or a column is ambiguous.
+        FileError: When the file cannot be read.
+    """
     for name in ("columns", "sep", "decimal", "encoding"):
         if getattr(choices, name) is not None:
-            raise InputError(f"{name} is of text files, which {path} is not")
+            raise InputError(f"{name} is only for text files, but {path} is a binary file. Leave {name} out.")
     if is_parquet(path) or path.is_dir():
         found = Parquet.of(path)
         if found.is_large:
@@ -62,13 +77,26 @@ def arrow_file(
 
 
 def arrow_frame(path: Path) -> pd.DataFrame:
-    """The same as a frame, of nullable types. Errors: `InputError` where pyarrow is missing, `FileError`."""
+    """Read a Parquet, Feather or Arrow file, or a folder of Parquet files, as a DataFrame. Columns with missing values have nullable types.
+
+    Args:
+        path: Path of the file or folder.
+
+    Returns:
+        The DataFrame.
+
+    Raises:
+        InputError: When pyarrow is missing.
+        FileError: When the file cannot be read.
+    """
     if is_parquet(path) or path.is_dir():
         return Parquet.of(path).frame()
     try:
         import pyarrow.feather
     except ImportError:
-        raise InputError(f"{path}: needs pyarrow: pip install pyarrow, or save it as .csv") from None
+        raise InputError(
+            f"{path}: this format requires pyarrow. Install pyarrow with pip install pyarrow, or save the table as .csv."
+        ) from None
     try:
         found = pyarrow.feather.read_table(path)
     except (OSError, ValueError, pyarrow.ArrowException) as error:
@@ -81,7 +109,20 @@ def csv_file(
     choices: Choices = AS_THEY_ARE,
     like: Sequence[Column] = (),
 ) -> xr.Dataset:
-    """A file as `x (row, feature)` and what is beside it. Errors: `InputError`, `FileError`."""
+    """Read a file of separated values as `x (row, feature)`, with `label` and `weight` if present.
+
+    Args:
+        path: Path of the file.
+        choices: How the table is read.
+        like: Columns of a model. Columns with the same names are read in the same way.
+
+    Returns:
+        A Dataset with `x (row, feature)`.
+
+    Raises:
+        InputError: When the format or a column is ambiguous.
+        FileError: When the file cannot be read.
+    """
     return from_frame(table(path, choices, like), str(path), choices, like)
 
 
@@ -90,17 +131,25 @@ def table(
     choices: Choices = AS_THEY_ARE,
     like: Sequence[Column] = (),
 ) -> pd.DataFrame:
-    """A file as a frame, its columns as pandas takes them, of nullable types.
+    """Read a file of separated values as a DataFrame. Pandas infers the types; columns with missing values have nullable types.
 
-    like  columns of a model: their names and classes are what they are called there, also where a file could mean something else by them
+    Args:
+        path: Path of the file.
+        choices: How the table is read.
+        like: Columns of a model. Their names and classes resolve ambiguities of the file.
 
-    Errors: `FileError`; `InputError` where its separators, names or decimal points could be one thing or another.
+    Returns:
+        The DataFrame.
+
+    Raises:
+        InputError: When separators, column names or decimal marks are ambiguous.
+        FileError: When the file cannot be read.
     """
     text = _decoded(path, choices)
     lines = LINE.split(text)
     first = next((i for i, line in enumerate(lines) if line.strip()), None)
     if first is None:
-        raise InputError(f"{path} is empty")
+        raise InputError(f"{path} is empty. Give a file with at least one row.")
     known = {column.name: column for column in like}
     sep = choices.sep or _separator(path, lines[first : first + LOOKED_AT], known)
     skipped = _comments(path, lines, first, sep, choices, known)
@@ -112,8 +161,8 @@ def table(
     unclear = [head[i] for i in sorted(points) if choices.kind_of(head[i]) is None and head[i] not in dropped]
     if sep == ";" and choices.decimal is None and unclear:
         raise InputError(
-            f"{path}: column {unclear[0]!r} has numbers as 1.234 alone, between semicolons: say whether the point is a decimal one (--decimal .) or one "
-            "of thousands (--decimal ,)"
+            f"{path}: column {unclear[0]!r} has only numbers such as 1.234, between semicolons, so the meaning of the point is not clear. Use --decimal '.' "
+            "for a decimal point, or --decimal ',' for a separator of thousands."
         )
     kept = [name for i, name in enumerate(head) if i not in left]
     classes = _classes(kept, known, choices)
@@ -122,8 +171,8 @@ def table(
     zeros = [name for name in zeros if name not in texts and name not in dropped and name not in known]
     if zeros:
         raise InputError(
-            f"{path}: column {zeros[0]!r} has numbers with leading zeros: they are classes (--kind {quote(zeros[0])}=category), or numbers "
-            f"(--kind {quote(zeros[0])}=count), or left out (--drop {quote(zeros[0])})"
+            f"{path}: column {zeros[0]!r} has numbers with leading zeros. Use --kind {quote(zeros[0])}=category for classes, "
+            f"--kind {quote(zeros[0])}=count for numbers, or --drop {quote(zeros[0])} to leave the column out."
         )
     marks = [*GAPS, *choices.na]
     how: dict[str, Any] = {
@@ -138,7 +187,7 @@ def table(
         "dtype_backend": "numpy_nullable",
         "dtype": dict.fromkeys(texts, "string"),
         "index_col": False,
-        "low_memory": False,  # or each piece of a large file has columns of types of its own
+        "low_memory": False,  # otherwise the pieces of a large file can have different types
     }
 
     def read(decimal: str) -> pd.DataFrame:
@@ -161,7 +210,7 @@ def table(
 def _classes(
     names: Sequence[str], known: Mapping[str, Column], choices: Choices
 ) -> dict[str, tuple[str, ...]]:
-    """Of columns whose classes a model or you have named, what these are called."""
+    """Return the class names that a model or the user has defined, by column."""
     found = {name: known[name].classes for name in names if name in known and known[name].support == "token"}
     said = {name: choices.kind_of(name) or "" for name in names if name not in found}
     ordered = {
@@ -171,7 +220,7 @@ def _classes(
 
 
 def _cells(cells: pd.Series[Any], classes: Sequence[str], marks: Sequence[str]) -> pd.Series[Any]:
-    """Texts without spaces around them and without marks of gaps, but where a class is called so."""
+    """Strip spaces and remove marks of missing values, except in texts that are class names."""
     plain = cells.str.strip()
     plain = plain.where(~cells.isin(classes), cells)
     return plain.mask(plain.isin([mark for mark in marks if mark not in classes]))
@@ -180,9 +229,9 @@ def _cells(cells: pd.Series[Any], classes: Sequence[str], marks: Sequence[str]) 
 def _with_numbers(
     path: Path, frame: pd.DataFrame, texts: Sequence[str], decimal: str, said: bool
 ) -> pd.DataFrame:
-    """The same with numbers where texts are numbers with marks of thousands, or what gaps were told of late.
+    """Convert texts to numbers in columns of numbers with separators of thousands, and in columns with further marks of missing values.
 
-    said  whether somebody said which mark is decimal; else points beside decimal commas are refused
+    Unless the user chose the decimal mark (`said`), a column with only points is refused if other columns have decimal commas.
     """
     mark = "." if decimal == "," else ","
     plain = re.compile(rf"[-+]?(\d+([{decimal}]\d*)?|[{decimal}]\d+)([eE][-+]?\d+)?", re.ASCII)
@@ -196,12 +245,12 @@ def _with_numbers(
             points = [cell for cell in cells if "." in cell and not grouped.fullmatch(cell)]
             if decimal == "," and points and all(map(_is_number, [cell.replace(",", ".") for cell in cells])):
                 raise InputError(
-                    f"{path}: column {name!r} has {points[0]!r}, and the decimal mark is a comma (--decimal .)"
+                    f"{path}: column {name!r} has {points[0]!r}, but the decimal mark is a comma. Use --decimal '.' for decimal points."
                 )
             continue
         if parted and decimal == "," and not said and not any("," in cell for cell in cells):
             raise InputError(
-                f"{path}: column {name!r} has {parted[0]!r}, and other columns decimal commas: say which mark is decimal (--decimal , or .)"
+                f"{path}: column {name!r} has {parted[0]!r}, but other columns have decimal commas. Choose the decimal mark (--decimal ',' or '.')."
             )
         written = frame[name].str.replace(mark, "", regex=False).str.replace(decimal, ".", regex=False)
         frame[name] = pd.to_numeric(written, dtype_backend="numpy_nullable")
@@ -214,14 +263,14 @@ def _as_text(name: str, choices: Choices) -> bool:
 
 
 def _decoded(path: Path, choices: Choices) -> str:
-    """The text of a file, packed or not. Errors: `FileError`; `InputError` where its encoding has to be said."""
+    """Return the text of a file, unpacked if necessary. Raise `FileError`, or `InputError` if the encoding must be set."""
     try:
         raw = path.read_bytes()
         suffix = path.suffix.lower()
         if suffix == ".gz":
             raw = unpacked(raw)
         elif suffix == ".xz":
-            raw = _bounded(lzma.LZMAFile(io.BytesIO(raw)), len(raw))  # noqa: SIM115 (it is closed there)
+            raw = _bounded(lzma.LZMAFile(io.BytesIO(raw)), len(raw))  # noqa: SIM115 (`_bounded` closes it)
         elif suffix == ".zst":
             raw = _bounded(_zstd(path), len(raw))
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
@@ -234,31 +283,37 @@ def _decoded(path: Path, choices: Choices) -> str:
     try:
         text = raw.decode(encoding)
     except LookupError:
-        raise InputError(f"encoding = {encoding!r} is not known: utf-8, utf-16, latin-1, cp1252") from None
+        raise InputError(
+            f"encoding = {encoding!r}: not a known encoding. Use for example utf-8, utf-16, latin-1 or cp1252."
+        ) from None
     except UnicodeDecodeError as error:
         if choices.encoding:
-            raise InputError(f"{path} is no text in {encoding}: {reason(error)}") from None
+            raise InputError(
+                f"{path} is not a text in {encoding}: {reason(error)}. Choose another --encoding."
+            ) from None
         raise InputError(
-            f"{path} is no text in UTF-8: say how it is written, --encoding latin-1, cp1252 or utf-16"
+            f"{path} is not a text in UTF-8. Set the encoding: --encoding latin-1, cp1252 or utf-16."
         ) from None
     if "\0" in text:
         raise FileError(
-            f"{path} is no text: it holds bytes that are 0; if it is in UTF-16, say which, --encoding utf-16-le or utf-16-be"
+            f"{path} is not a text: it has zero bytes. For a text in UTF-16, use --encoding utf-16-le or utf-16-be."
         )
     return text
 
 
 def _zstd(path: Path) -> Any:
-    """A stream of what is in it. Errors: `InputError` where pyarrow is missing, `OSError`."""
+    """Open a stream of the unpacked content. Raise `InputError` if pyarrow is missing, or `OSError`."""
     try:
         import pyarrow
     except ImportError:
-        raise InputError(f"{path}: needs pyarrow: pip install pyarrow, or unpack it first") from None
+        raise InputError(
+            f"{path}: this format requires pyarrow. Install pyarrow with pip install pyarrow, or unpack the file first."
+        ) from None
     return pyarrow.input_stream(str(path), compression="zstd")
 
 
 def _bounded(stream: Any, packed: int) -> bytes:
-    """What a stream unpacks, if it is no bomb. Errors: `ValueError`."""
+    """Return the unpacked content of a stream. Raise `ValueError` for a decompression bomb."""
     with stream:
         raw: bytes = stream.read(most_unpacked(packed) + 1)
     if len(raw) > most_unpacked(packed):
@@ -267,25 +322,28 @@ def _bounded(stream: Any, packed: int) -> bytes:
 
 
 def _rows(text: str, sep: str, *, spaces: bool = False) -> Any:
-    """The reader of the csv module: rows as lists of texts, and `line_num`. spaces: whether those after a separator are kept."""
+    """Return a reader of the csv module: rows as lists of texts, and `line_num`. `spaces` keeps the spaces after separators."""
     return csv.reader(io.StringIO(text, newline=""), delimiter=sep, skipinitialspace=not spaces)
 
 
 def _first(text: str, sep: str, known: Collection[str]) -> list[str]:
-    """The fields of the first line that has some, without spaces around them, but where a column of a model is called so."""
+    """Return the fields of the first line that is not empty. Surrounding spaces are kept only in column names of a model."""
     cells: list[str]
     exact: list[str]
     cells, exact = (
         next((row for row in _rows(text, sep, spaces=spaces) if any(cell.strip() for cell in row)), [])
         for spaces in (False, True)
     )
-    exact = exact if len(exact) == len(cells) else cells  # quotes after spaces
+    exact = exact if len(exact) == len(cells) else cells  # quotes after spaces change the number of fields
     called = ((raw, cell, cell.strip()) for raw, cell in zip(exact, cells, strict=True))
     return [next((name for name in names if name in known), names[-1]) for names in called]
 
 
 def _separator(path: Path, lines: Sequence[str], known: Collection[str]) -> str:
-    """What parts the fields: the mark by which a line has the names of a model's columns, or by which all lines have equally many. Errors: `InputError` where two do."""
+    """Infer the separator: it gives the column names of a model, or the same number of fields in all lines.
+
+    Raise `InputError` if two separators do.
+    """
     if Path(path.stem if path.suffix.lower() in PACKED[1:] else path).suffix.lower() in (
         ".tsv",
         ".tab",
@@ -312,34 +370,39 @@ def _separator(path: Path, lines: Sequence[str], known: Collection[str]) -> str:
         return even[0]
     if not even and not widths:
         _refuse_other_marks(path, text)
-        return ","  # one column
-    if not even:  # rows that are ragged are told by their numbers
+        return ","  # any separator, because there is a single column
+    if not even:  # `_check_rows` reports the lines with another number of fields
         return max(widths, key=lambda sep: (widths[sep].most_common(1)[0][1], max(widths[sep])))
     said = " or ".join(SEPARATORS[sep] for sep in even)
-    raise InputError(f"{path}: {said} may part its columns: say which, --sep '{even[0]}'")
+    raise InputError(
+        f"{path}: {said} could separate its columns. Choose the separator, such as --sep '{even[0]}'."
+    )
 
 
 def _refuse_other_marks(path: Path, text: str) -> None:
-    """Errors: `InputError` for lines that a space or a colon parts in equally many fields, most of them numbers."""
+    """Raise `InputError` if spaces or colons could separate columns: equally many fields in all lines, most of them numbers."""
     for mark, name in ((" ", "spaces"), (":", "colons")):
         rows = [[cell for cell in line.split(mark) if cell] for line in text.split("\n")[1:] if line.strip()]
         cells = [cell for row in rows for cell in row]
         numbers = sum(map(_is_number, cells))
         if len({len(row) for row in rows}) == 1 and len(rows[0]) > 1 and 2 * numbers > len(cells):
             raise InputError(
-                f"{path}: {name} may part its columns: say so, --sep '{mark}', or name the one column, --columns NAME"
+                f"{path}: {name} could separate its columns. If so, use --sep '{mark}'; otherwise name the single column with --columns NAME."
             )
 
 
 def _comments(
     path: Path, lines: Sequence[str], first: int, sep: str, choices: Choices, known: Collection[str]
 ) -> int:
-    """How many lines at the beginning are empty, or remarks that begin with #. Errors: `InputError` for one that could name the columns as well."""
+    """Return the number of lines at the start that are empty, or are comments with #.
+
+    Raise `InputError` for a comment that could name the columns.
+    """
     skipped = first
     while skipped < len(lines) - 1 and (
         lines[skipped].startswith("#") or not lines[skipped].strip(sep + " ")
     ):
-        if not lines[skipped].strip(sep + " "):  # fields without a value are no names
+        if not lines[skipped].strip(sep + " "):  # empty fields are not names
             skipped += 1
             continue
         below = next(
@@ -355,7 +418,7 @@ def _comments(
 
 
 def _is_remark(path: Path, lines: Sequence[str], sep: str, choices: Choices, known: Collection[str]) -> bool:
-    """Whether a first line with # and as many fields as those below says nothing of columns. Errors: `InputError` where it could."""
+    """Return whether a first line with #, and as many fields as the next line, is a comment. Raise `InputError` if it could name the columns."""
     here, rest = ("\n".join(line for line in part if line.strip()) for part in (lines, lines[1:]))
     first, second = (_first(text, sep, known) for text in (here, rest))
     if choices.columns == ("header",) or (known and set(known) <= set(first)):
@@ -367,47 +430,49 @@ def _is_remark(path: Path, lines: Sequence[str], sep: str, choices: Choices, kno
     if _is_above_numbers(second, rest, sep):
         return True
     raise InputError(
-        f"{path}: its first line begins with # and may name the columns (--columns header) or be a remark: then name them by --columns a,b,..."
+        f"{path}: its first line begins with # and could be column names or a comment. Use --columns header for names, or name the columns with --columns a,b,..."
     )
 
 
 def _names(
     path: Path, text: str, sep: str, choices: Choices, known: Collection[str]
 ) -> tuple[list[str], bool]:
-    """The names of columns, and whether the first line holds them. Errors: `InputError`."""
+    """Return the column names, and whether the first line has them. Raise `InputError` if this is ambiguous."""
     first = _first(text, sep, known)
     if len(first) > COLUMNS:
-        raise FileError(f"{path} has more than {COLUMNS} columns; give an .npy file")
+        raise FileError(f"{path} has more than {COLUMNS} columns. Save the table as .npy.")
     if choices.columns is not None and choices.columns != ("header",):
         names = [f"column {i + 1}" for i in range(len(first))] if choices.columns == ("none",) else []
         names = names or list(choices.columns)
         if len(names) != len(first):
-            raise InputError(f"{path} has {len(first)} columns, and --columns names {len(names)}")
+            raise InputError(
+                f"{path} has {len(first)} columns, but --columns has {len(names)} names. Give one name per column."
+            )
         if twice := [name for name, n in Counter(names).items() if n > 1]:
-            raise InputError(f"--columns names {twice[0]!r} twice: names must differ")
+            raise InputError(f"--columns has the name {twice[0]!r} twice. Give each column a different name.")
         if first != names and sorted(first) == sorted(names):
             raise InputError(
-                f"{path} names its columns itself, in another order, {','.join(first)}: leave --columns out, or give these names"
+                f"{path} has the column names {','.join(first)}, which --columns gives in another order. Leave --columns out, or use the order of the file."
             )
         return names, first == names or _is_above_numbers(first, text, sep)
     numbers = [cell for cell in first if _is_number(cell)]
     models = bool(known) and set(known) <= set(first)
     if numbers and choices.columns is None and not models and not _is_above_numbers(first, text, sep):
         raise InputError(
-            f"{path}: its first line holds the number {numbers[0]}, and it should name the columns: name them by --columns a,b,..., "
-            f"number them by --columns none, or take it for names by --columns header"
+            f"{path}: its first line should have the column names, but it has the number {numbers[0]}. Name the columns with --columns a,b,..., "
+            f"number them with --columns none, or accept the line as names with --columns header."
         )
     named = [cell for cell in first if cell or cell in known]
     if twice := [cell for cell, n in Counter(named).items() if n > 1]:
         raise InputError(
-            f"{path} has two columns {twice[0]!r}: names must differ; give others by --columns a,b,..., or number them, if the first "
-            "line is a row, by --columns none"
+            f"{path} has two columns {twice[0]!r}. Give different names with --columns a,b,..., or, if the first "
+            "line is a row, number the columns with --columns none."
         )
     return [cell if cell or cell in known else f"Unnamed: {i}" for i, cell in enumerate(first)], True
 
 
 def _is_above_numbers(first: Sequence[str], text: str, sep: str) -> bool:
-    """Whether a first line has a text above a column of numbers, and so is none of the rows."""
+    """Return whether a first line has a text above a column of numbers, so that it is not a row."""
     rows = [row for row in islice(_rows(text, sep), 1, LOOKED_AT) if len(row) == len(first)]
     for cell, below in zip(first, zip(*rows, strict=True), strict=False):
         known = [each for each in below if each.strip() not in GAPS]
@@ -419,7 +484,10 @@ def _is_above_numbers(first: Sequence[str], text: str, sep: str) -> bool:
 def _check_rows(
     path: Path, text: str, sep: str, width: int, named: bool, skipped: int
 ) -> tuple[set[int], set[int], set[int]]:
-    """Columns that have neither name nor value, those with leading zeros, and those of numbers as 1.234 alone. Errors: `InputError` for a row of another length."""
+    """Return three sets of columns: without name and value, with leading zeros, and with only numbers such as 1.234.
+
+    Raise `InputError` for a row with another number of fields.
+    """
     empty, zeros, points = set(range(width)), set(), set(range(width))
     some: set[int] = set()
     gap: int | None = None
@@ -431,17 +499,17 @@ def _check_rows(
                     gap = reader.line_num + skipped
                 if row and len(row) > 1 and len(row) != width:
                     raise InputError(
-                        f"{path}, line {reader.line_num + skipped}: {len(row)} fields where there are {width} columns"
+                        f"{path}, line {reader.line_num + skipped}: {len(row)} fields, but the table has {width} columns"
                     )
                 continue
             if gap is not None:
                 raise InputError(
-                    f"{path}, line {gap}: nothing, which may be a gap of the one column: write NA there, or take the line out"
+                    f"{path}, line {gap}: an empty line could be a missing value of the single column. Write NA there, or delete the line."
                 )
             if len(row) != width:
                 raise InputError(
-                    f"{path}, line {reader.line_num + skipped}: {_counted(len(row), 'field')} where there are {_counted(width, 'column')}: "
-                    "mend it, or say what parts the columns, --sep"
+                    f"{path}, line {reader.line_num + skipped}: {_counted(len(row), 'field')}, but the table has {_counted(width, 'column')}. "
+                    "Fix the line, or set the separator with --sep."
                 )
             if named and number == 0:
                 empty -= {i for i, cell in enumerate(row) if cell.strip()}
@@ -465,7 +533,7 @@ def _counted(n: int, what: str) -> str:
 
 
 def _decimal(path: Path, frame: pd.DataFrame, texts: Sequence[str]) -> str:
-    """The decimal mark, where pandas has found texts that are numbers with commas. Errors: `InputError` where it could be either."""
+    """Infer the decimal mark from columns with commas that pandas read as texts. Raise `InputError` if it is ambiguous."""
     found: dict[str, str] = {}
     for name in frame.columns:
         if name in texts or not pd.api.types.is_string_dtype(frame[name].dtype):
@@ -483,23 +551,24 @@ def _decimal(path: Path, frame: pd.DataFrame, texts: Sequence[str]) -> str:
             found[","] = name
         elif all(THOUSANDS.fullmatch(cell) for cell in commas):
             raise InputError(
-                f"{path}: column {name!r} has {commas[0]!r}: say whether the comma is a decimal one (--decimal ,) or one of thousands (--decimal .)"
+                f"{path}: column {name!r} has {commas[0]!r}, so the meaning of the comma is not clear. Use --decimal ',' for a decimal comma, "
+                "or --decimal '.' for a separator of thousands."
             )
         elif any("." in cell for cell in cells):
             raise InputError(
-                f"{path}: column {name!r} has {commas[0]!r} beside decimal points: say which is decimal (--decimal , or .)"
+                f"{path}: column {name!r} has {commas[0]!r} and also decimal points. Choose the decimal mark (--decimal ',' or '.')."
             )
         else:
             found[","] = name
     if len(found) > 1:
         raise InputError(
-            f"{path}: columns {found['.']!r} and {found[',']!r} are written in two ways: say which mark is decimal (--decimal , or .)"
+            f"{path}: columns {found['.']!r} and {found[',']!r} have different decimal marks. Choose the decimal mark (--decimal ',' or '.')."
         )
     return next(iter(found), ".")
 
 
 def _is_number(text: str) -> bool:
-    """Whether it is a number that is written in digits: a column may be called nan, or infinity."""
+    """Return whether a text is a number in digits. The words nan and infinity are not numbers here, because columns may have these names."""
     try:
         return math.isfinite(float(text.strip().strip("\"'"))) and "_" not in text and text.isascii()
     except ValueError:

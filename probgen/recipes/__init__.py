@@ -1,4 +1,4 @@
-"""Recipes: a TOML file to a checked plan, and a plan to runs, tables and figures."""
+"""Recipes: from a TOML file to a checked plan, and from a plan to runs, tables and figures."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Loaded when first used: a recipe is listed, read and refused without torch."""
+    """Import a name at its first use, so that recipes are listed, read and refused without torch."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

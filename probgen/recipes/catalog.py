@@ -1,4 +1,4 @@
-"""The recipes that come with probgen. Nothing heavy is imported: shell completion lists them."""
+"""The recipes that come with probgen. Imports are light, because shell completion lists the recipes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from pathlib import Path
 
 
 def shipped() -> dict[str, Path]:
-    """The recipes that come with probgen, by name."""
+    """Return the files of the recipes that come with probgen.
+
+    Returns:
+        The path of each recipe, by name.
+    """
     here = Path(__file__).parent.parent
     folder = here / "_shipped" / "recipes"
     return {
@@ -16,5 +20,12 @@ def shipped() -> dict[str, Path]:
 
 
 def has_fast(which: str) -> bool:
-    """Whether a shipped recipe has a variant that ends in seconds."""
+    """Return whether a shipped recipe has the short variant `[fast]`.
+
+    Args:
+        which: The name of the recipe.
+
+    Returns:
+        True if the recipe has a table `[fast]`.
+    """
     return "fast" in tomllib.loads(shipped()[which].read_text())

@@ -1,4 +1,4 @@
-"""What a recipe keeps of every model beside its analyses: curves of the fit, draws, figures that the family brings."""
+"""The results that a recipe stores for every model, in addition to analyses: curves of the fit, and samples."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 
 def history(fitted: Fitted, title: str) -> dict[str, Figure]:
-    """`history`: the loss and its parts by epoch; of several stages each by its steps, `history-STAGE`."""
-    from probgen import figures  # Matplotlib: for pictures alone
+    """Return the figures of the history of a fit, by name.
+
+    A fit of one stage has the figure `history`: the loss and its parts by epoch, or by step. A fit of several stages has
+    the figures `history-STAGE` by step.
+    """
+    from probgen import figures  # imports Matplotlib, which only figures need
 
     whole, size = fitted.history, fitted.options.model_dump().get("batch_size")
     rows, stages = fitted.provenance["data"]["rows"], dict.fromkeys(whole["stage"].values.tolist())
@@ -31,7 +35,7 @@ def history(fitted: Fitted, title: str) -> dict[str, Figure]:
         x, xlabel, name, said = part["step"].values + 1, "step", f"history-{stage}", f"{title}, {stage}"
         if len(stages) == 1:
             name, said = "history", title
-            # a text is a row, of which there may be one
+            # a text is one row, so an epoch may be meaningless for texts
             if size and None not in fitted.event.shape:
                 x, xlabel = x * min(size, rows) / rows, "epoch"
         wanted[name] = partial(figures.curves, metrics, x, xlabel, said)
@@ -39,7 +43,7 @@ def history(fitted: Fitted, title: str) -> dict[str, Figure]:
 
 
 def names_of(given: dict[str, Any], data: xr.Dataset) -> list[str]:
-    """What each of the conditions is, in words: ["label 3, speaker theo", ...]."""
+    """Return a text for each combination of conditions: ["label 3, speaker theo", ...]."""
     words = []
     for name, values in given.items():
         names = symbols_of(data[name]) if name in data else ()
@@ -48,13 +52,35 @@ def names_of(given: dict[str, Any], data: xr.Dataset) -> list[str]:
 
 
 def write_sounds(folder: Path, x: np.ndarray, rate: int) -> None:
-    """Draws of a sound as `samples-000.wav`, ...: x (sample, time) in levels of the mu-law. Errors: `RunError`."""
+    """Write samples of sounds to the files `samples-000.wav`, ...
+
+    Args:
+        folder: The folder of the files.
+        x: The samples (sample, time) in levels of the mu-law.
+        rate: The sampling rate in hertz.
+
+    Raises:
+        RunError: When a file cannot be written.
+    """
     for i, row in enumerate(x):
         write_wav(folder / f"samples-{i:03d}.wav", from_mu_law(row), rate)
 
 
 def picture_of(fitted: Fitted, draws: xr.Dataset, title: str = "", names: list[str] | None = None) -> Any:
-    """The figure of draws of a fitted model, with the ellipses of its Gaussians where it has some."""
+    """Return a figure of samples, with the ellipses of the Gaussians if the model has Gaussians.
+
+    Args:
+        fitted: The fitted model.
+        draws: The samples of the model.
+        title: The title of the figure.
+        names: The names of the samples, or None.
+
+    Returns:
+        A Matplotlib figure.
+
+    Raises:
+        InputError: When there is no figure for this event.
+    """
     from probgen import figures
 
     x = draws["x"].values

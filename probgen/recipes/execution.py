@@ -1,4 +1,4 @@
-"""A plan carried out: fit, draw, score, analyze."""
+"""The execution of a recipe: fit, sample, score, analyze."""
 
 from __future__ import annotations
 
@@ -40,22 +40,29 @@ from probgen.store.files import read_request, without_none, write_request
 from probgen.store.folder import MODEL, PICTURES, REQUEST, ROWS, SAMPLES, SCORES
 from probgen.store.trees import write_dataset
 
-SHOWN = 5  # rows of an analysis among the texts
+SHOWN = 5  # maximum number of rows of an analysis among the texts
 KEPT = 64  # scored rows that are kept for the report
 SEEN = (
-    "the rows that were scored are those of the fit, and say nothing of other rows: "
-    "split = 'train' and valid = 'valid' in [data], split = 'test' in [score] divide a table"
+    "the scored rows are the rows of the fit, so their scores do not apply to other rows. To divide a table, set "
+    "split = 'train' and valid = 'valid' in [data], and split = 'test' in [score]"
 )
 
 
 @dataclass
 class Result:
-    """What came of one model of a recipe.
+    """The result of one model of a recipe.
 
-    figures   single numbers: mean scores, results of analyses and of the fit's groups
-    pictures  PNG files
-    texts     draws, and results of analyses, that are texts
-    notes     what was left out, and why
+    Attributes:
+        model: The name of the model.
+        family: The family of the model.
+        run: The run folder.
+        fitted: The fitted model.
+        scores: The scores of the rows, or None.
+        figures: Single numbers: mean scores, results of analyses, and results of the fit.
+        pictures: The paths of PNG files.
+        texts: Samples and results of analyses that are texts.
+        notes: Steps that were left out, with reasons.
+        seconds: The duration in seconds.
     """
 
     model: str
@@ -70,7 +77,12 @@ class Result:
     seconds: float = 0.0
 
     def keep(self, drawn: Mapping[str, Any], folder: Path) -> None:
-        """Save figures in a folder."""
+        """Save figures to a folder, and record the paths of the files.
+
+        Args:
+            drawn: Matplotlib figures by name.
+            folder: The folder. It is created if there is a figure.
+        """
         if drawn:
             folder.mkdir(exist_ok=True)
         for name, figure in drawn.items():
@@ -89,12 +101,29 @@ def execute(
     progress: bool = False,
     pool: Pool | None = None,
 ) -> Iterator[Result]:
-    """Fit, draw from, score and analyze each model; each is a run of its own in `out`.
+    """Fit, sample, score and analyze each model of a recipe; each model has its own run in `out`.
 
-    pool  workers that have `out` as well, and fit models side by side first; the result is the same
+    Analyses of several models come last, and are written to `out` itself. Their numbers are added to the results of
+    the models after the last result was yielded.
 
-    Analyses of several models come last, into `out` itself; what they say of each model is among its figures once all
-    results were taken. Errors: as of `fit`, `sample`, `score` and `analyze`.
+    Args:
+        recipe: The recipe.
+        out: The folder for the runs.
+        resume: Resume the runs in `out`.
+        force: Replace the runs in `out`.
+        device: The device to compute on, e.g. "cuda". The default is "cpu".
+        data_dir: The folder with data sets.
+        progress: Show progress bars on stderr.
+        pool: Workers that can also write to `out`. They fit the models concurrently first, with the same results.
+
+    Yields:
+        The result of each model, in the order of the recipe.
+
+    Raises:
+        InputError: When the recipe or the data is invalid, or `out` contains another run.
+        PluginError: When a plugin is not installed, or returns an invalid result.
+        RunError: When a folder cannot be written, or a worker fails.
+        DivergedError: When a parameter or the loss is no longer finite.
     """
     refuse_several("a recipe")
     check(recipe)
@@ -130,7 +159,7 @@ def execute(
         result.keep(history(fitted, title), run)
         if fitted.definition.offers("sample"):
             _draw(recipe, result, data, scored, title, common)
-        with suppress(InputError):  # no figure of the family suits the event
+        with suppress(InputError):  # the family has no figure for this event
             own = in_symbols_of(fitted.event, data)
             result.keep(
                 fitted.definition.pictures(fitted, own, seed=recipe.seed, device=device), run / PICTURES
@@ -155,7 +184,7 @@ def execute(
 def _fitted_by(
     pool: Pool, recipe: Recipe, out: Path, resume: bool, force: bool, device: str | None, data_dir: str | None
 ) -> dict[str, float]:
-    """Fit the models side by side, those that are built on others after these; the seconds that each took."""
+    """Fit the models concurrently, each after the models that it builds on, and return the seconds of each fit."""
     shared = (*recipe.traveling(data_dir), str(out.resolve()), device, resume, force)
     spent: dict[str, float] = {}
     while len(spent) < len(recipe.models):
@@ -172,7 +201,7 @@ def _fitted_by(
 def fit_one(
     text: str, data_dir: str | None, out: str, device: str | None, resume: bool, force: bool, name: str
 ) -> float:
-    """Fit one model of a recipe into its run, by plain values alone, as another process is told of it; the seconds that it took."""
+    """Fit one model of a recipe on a worker, which receives plain values, and return the duration in seconds."""
     begun, recipe = time.monotonic(), checked(Recipe, json.loads(text), "the recipe")
     data, valid = _rows_of_fit(recipe, data_dir)
     model = recipe.models[name]
@@ -184,14 +213,14 @@ def fit_one(
 
 
 def _rows_of_fit(recipe: Recipe, data_dir: str | None) -> tuple[xr.Dataset, xr.Dataset | None]:
-    """Those to fit to, and those to choose by, if there are any."""
+    """Return the rows to fit to, and the validation rows or None."""
     valid = recipe.data.part(recipe.data.valid, "valid")
     data = rows_of_split(recipe, data_dir, recipe.data.part(recipe.data.split, "train"))
     return data, rows_of_split(recipe, data_dir, valid) if valid is not None else None
 
 
 def rows_of_split(recipe: Recipe, data_dir: str | None, split: str | None) -> xr.Dataset:
-    """The rows of a split, with the conditions that models need. Errors: `InputError`."""
+    """Return the rows of a split, with the conditions that the models need."""
     rows = as_dataset(recipe.data.source, split, data_dir, **recipe.data.reading)
     return with_conditions(evenly(rows, recipe.data.rows), needed_in(recipe))
 
@@ -199,8 +228,10 @@ def rows_of_split(recipe: Recipe, data_dir: str | None, split: str | None) -> xr
 def _draw(
     recipe: Recipe, result: Result, data: xr.Dataset, scored: xr.Dataset, title: str, common: dict[str, Any]
 ) -> None:
-    """Draws from the model: a figure, a sound each, or texts; of one that is conditioned on images, of the first scored rows of one
-    size. A model that cannot be drawn from is left out.
+    """Sample from a model, and store the samples as a figure, as sounds or as texts.
+
+    If the model is conditional on images, the conditions are the first scored rows of one size. A model that cannot be
+    sampled is left out.
     """
     fitted, event = result.fitted, result.fitted.event
     given: dict[str, Any] = {k: list(v) for k, v in recipe.sample.given.items() if k in event.given}
@@ -223,7 +254,7 @@ def _draw(
             fitted, n, given=condition if condition is not None else given or None, **common, **options
         )
     except NotOffered as error:
-        result.notes.append(f"draws were left out: {error}")
+        result.notes.append(f"samples were left out: {error}")
         return
     write_dataset(result.run / SAMPLES, "samples", draws)
     names = [column.name for column in event.columns]
@@ -235,7 +266,7 @@ def _draw(
         texts = [f"{known} -> {text}" for known, text in zip(told, texts, strict=True)]
     result.texts += texts
     if not texts:
-        with suppress(InputError):  # no figure suits the event
+        with suppress(InputError):  # there is no figure for this event
             result.keep({"samples": picture_of(fitted, draws, title, names)}, result.run)
 
 
@@ -249,7 +280,7 @@ def _analyze(
     title: str,
     common: dict[str, Any],
 ) -> None:
-    """One analysis, with what it says of each model among its results; a model that it does not apply to is left out."""
+    """Run one analysis, and add its numbers and texts to the results. A model that it does not apply to is left out."""
     reference, scored = rows
     last = results[-1]
     try:
@@ -271,7 +302,7 @@ def _analyze(
 
 
 def _means(scores: xr.Dataset) -> dict[str, float]:
-    """The mean of each score over the rows, by their weights."""
+    """Return the mean of each score over the rows, with row weights."""
     found = {
         str(name): mean(v, weights_of(scores))[0]
         for name, v in scores.data_vars.items()
@@ -281,13 +312,13 @@ def _means(scores: xr.Dataset) -> dict[str, float]:
 
 
 def _check_data(recipe: Recipe, data: xr.Dataset, needed: set[str]) -> None:
-    """What is drawn and analyzed suits the data and the models: known before the first fit. Errors: `InputError`."""
+    """Check samples and analyses against the data and the models before the first fit, or raise `InputError`."""
     event = event_of(data)
     for name, options in recipe.analyses.items():
         found = find_analysis(name)
         found.check(event, checked(found.options, located(options, Path(), recipe.models), name))
     if recipe.sample.prompt is not None and not event.is_text:
-        raise InputError(f"sample.prompt = {recipe.sample.prompt!r}: x is no text, but {event}")
+        raise InputError(f"sample.prompt = {recipe.sample.prompt!r}: x is not a text, but {event}")
     wanted = recipe.sample.given
     events = event_of(data, needed).given
     images = {name for name, part in events.items() if part.is_image}
@@ -298,22 +329,24 @@ def _check_data(recipe: Recipe, data: xr.Dataset, needed: set[str]) -> None:
             free |= names
     for name in sorted(free ^ wanted.keys()):
         if name in needed - free:
-            raise InputError(f"sample.given.{name}: it comes from the scored rows; leave it out")
+            raise InputError(f"sample.given.{name}: this condition comes from the scored rows. Leave it out.")
         if name in needed:
             raise InputError(
-                f"sample.given.{name} is missing: a model is conditioned on it; say what to draw"
+                f"sample.given.{name} is missing: a model is conditional on {name!r}. Add values for the samples."
             )
         raise InputError(f"sample.given.{name}: {did_you_mean(name, needed)}")
     for name in wanted:
         _check_given(name, wanted[name], events[name])
     if len({len(values) for values in wanted.values()}) > 1:
-        raise InputError("sample.given: all conditions need equally many values")
+        raise InputError(
+            "sample.given: the conditions have different numbers of values. Give equally many values."
+        )
 
 
 def _check_given(name: str, values: Sequence[int | str], event: Event) -> None:
     if event.dims:
         if not (event.is_text and values and all(isinstance(value, str) and value for value in values)):
-            raise InputError(f"sample.given.{name} = {list(values)}: texts are needed, for {event}")
+            raise InputError(f"sample.given.{name} = {list(values)}: a list of texts is needed, for {event}")
         try:
             encode_all([str(value) for value in values], event.symbols)
         except InputError as error:
@@ -323,7 +356,9 @@ def _check_given(name: str, values: Sequence[int | str], event: Event) -> None:
             if value not in event.symbols:
                 raise InputError(f"sample.given.{name}: {value!r}; {did_you_mean(str(value), event.symbols)}")
     elif not values or not all(isinstance(v, int) and 0 <= v < (event.levels or 0) for v in values):
-        raise InputError(f"sample.given.{name} = {list(values)}: whole numbers from 0 to {event.levels} - 1")
+        raise InputError(
+            f"sample.given.{name} = {list(values)}: whole numbers from 0 to {event.levels} - 1 are needed"
+        )
 
 
 def _prepare(recipe: Recipe, out: Path, resume: bool, force: bool) -> None:
@@ -333,31 +368,41 @@ def _prepare(recipe: Recipe, out: Path, resume: bool, force: bool) -> None:
         raise RunError(f"{out} cannot be written: {error.strerror}") from None
     if (out / REQUEST).exists() and not (resume or force):
         raise InputError(
-            f"{out} holds a run already: go on with it (--resume), replace it (--force), or choose another --out"
+            f"{out} already contains a run. Resume it (--resume), replace it (--force), or choose another --out."
         )
     if (out / MODEL).exists():
         raise InputError(
-            f"{out} holds the run of one fit; a recipe needs a folder of its own: choose another --out"
+            f"{out} contains the run of a single fit, but a recipe needs its own folder. Choose another --out."
         )
     request = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"search"}) | {
         "seed": recipe.seed
     }
     if (out / REQUEST).exists() and resume and read_request(out / REQUEST) != without_none(request):
         raise InputError(
-            f"{out} was begun with another recipe, {out / REQUEST}: ask for the same, or choose another --out"
+            f"{out} was started with another recipe, see {out / REQUEST}. Run the same recipe, or choose another --out."
         )
     write_request(out / REQUEST, request)
 
 
 def table(results: list[Result]) -> list[dict[str, Any]]:
-    """A row a model: mean log-likelihood with its standard error, the difference to the best, bits a dimension."""
+    """Return a table with one row per model.
+
+    A row has the mean log-likelihood with its standard error, the difference to the best model, the bits per dimension
+    and the other numbers of the model.
+
+    Args:
+        results: The results of the models.
+
+    Returns:
+        One dictionary per model.
+    """
     scored = {r.model: r.scores for r in results if r.scores is not None and "log_prob" in r.scores}
     compared = None
     if scored:
         try:
             compared = evaluation.compare(scored)
         except InputError:
-            compared = None  # not to be compared; each still has its own figures
+            compared = None  # the scores cannot be compared, but each model has its own numbers
     rows = []
     for result in results:
         row: dict[str, Any] = {"model": result.model, "family": result.family, **result.figures}
@@ -376,7 +421,18 @@ def table(results: list[Result]) -> list[dict[str, Any]]:
 
 
 def expectations(recipe: Recipe, results: list[Result]) -> list[dict[str, Any]]:
-    """Every expectation, with the figure that came out and whether it is met."""
+    """Compare the results of a recipe with its expectations.
+
+    Args:
+        recipe: The recipe.
+        results: The results of the models.
+
+    Returns:
+        One dictionary per expectation, with the result, the bounds, and whether the bounds are met.
+
+    Raises:
+        InputError: When a model has no result of the expected name.
+    """
     lines = []
     for result in results:
         figures = result.figures

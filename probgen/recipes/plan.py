@@ -1,4 +1,4 @@
-"""TOML to a checked plan. A recipe names registered families and data sets; it cannot run a stranger's code."""
+"""The checked plan of a recipe. A recipe names registered families and data sets; it contains no code."""
 
 from __future__ import annotations
 
@@ -20,60 +20,60 @@ if TYPE_CHECKING:
 
 
 TABLE = ("columns", "drop", "label", "weight", "index", "rare", "kind", "na", "sep", "decimal", "encoding")
-ANALYZED = "models"  # in the table of an analysis: of which models it is
+ANALYZED = "models"  # key in the table of an analysis that names its models
 
 
 class Data(Options):
-    """Which rows: a registered data set or a file."""
+    """The rows of a recipe: a registered data set or a file."""
 
-    name: str | None = Field(None, description="a name that `probgen datasets` lists")
-    path: str | None = Field(None, description="a file or folder, from where the command is run")
-    split: str | None = Field(None, description="the part to fit to; `train` where there is one")
-    valid: str | None = Field(None, description="the part to choose by; `valid` where there is one")
-    rate: int | None = Field(None, ge=1, description="samples a second that sounds are resampled to")
+    name: str | None = Field(None, description="name of a data set (see probgen datasets)")
+    path: str | None = Field(None, description="path of a file or folder, relative to the current folder")
+    split: str | None = Field(None, description="part to fit to; default: train, if there is one")
+    valid: str | None = Field(None, description="part for validation; default: valid, if there is one")
+    rate: int | None = Field(None, ge=1, description="sampling rate of sounds in hertz, by resampling")
     size: int | tuple[int, int] | None = Field(
-        None, description="of images: (height, width), or both in one number, that they are scaled to"
+        None, description="images: size after scaling in pixels, (height, width) or one number"
     )
     crop: Literal["center"] | None = Field(
-        None, description="of images: cut off what is beside the middle where the shape is not that of size"
+        None, description="images: crop around the center if the aspect ratio differs from size"
     )
-    gray: bool = Field(False, description="of images: colors become gray")
-    scale: int | None = Field(
-        None, ge=2, description="of images: with `low`, the same made so many times smaller"
-    )
+    gray: bool = Field(False, description="images: convert colors to gray")
+    scale: int | None = Field(None, ge=2, description="images: add `low`, the image at 1/scale of its size")
     columns: tuple[str, ...] | None = Field(
-        None, description="of tables: names of columns; none numbers them, header takes the first line"
+        None, description="tables: column names, or none for numbers, or header for the first line"
     )
-    drop: tuple[str, ...] = Field((), description="of tables: columns that are left out")
-    label: str | None = Field(None, description="of tables: the column that is the label")
-    weight: str | None = Field(None, description="of tables: the column that weighs rows")
-    index: str | None = Field(None, description="of tables: the column that names rows")
+    drop: tuple[str, ...] = Field((), description="tables: columns to leave out")
+    label: str | None = Field(None, description="tables: column with the labels")
+    weight: str | None = Field(None, description="tables: column with the row weights")
+    index: str | None = Field(None, description="tables: column with the row names")
     rare: int | None = Field(
-        None, ge=1, description="of tables: classes of fewer rows are one, as are those that are new later"
+        None,
+        ge=1,
+        description="tables: merge classes with fewer rows, and later unknown classes, into one class",
     )
     kind: dict[str, str] = Field(
-        {}, description="of tables: what columns are: real, binary, count, integer, category, 'low < high'"
+        {}, description="tables: kinds of columns: real, binary, count, integer, category, 'low < high'"
     )
-    na: tuple[str, ...] = Field((), description="of tables: marks of missing values")
-    sep: str | None = Field(None, description="of tables: what parts columns")
-    decimal: str | None = Field(None, description="of tables: the decimal mark")
-    encoding: str | None = Field(None, description="of tables: of the text")
-    rows: int | None = Field(None, ge=1, description="of each part at most so many, evenly spaced")
+    na: tuple[str, ...] = Field((), description="tables: marks of missing values")
+    sep: str | None = Field(None, description="tables: column separator")
+    decimal: str | None = Field(None, description="tables: decimal mark")
+    encoding: str | None = Field(None, description="tables: encoding of the text")
+    rows: int | None = Field(None, ge=1, description="maximum number of rows of each part, evenly spaced")
 
     @model_validator(mode="after")
     def _one(self) -> Data:
         if (self.name is None) == (self.path is None):
-            raise ValueError("give one of 'name' and 'path'")
+            raise ValueError("give either 'name' or 'path'")
         return self
 
     @property
     def source(self) -> str | Path:
-        """What to load."""
+        """The name or path of the data."""
         return self.name if self.name is not None else Path(self.path or "")
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How files are read."""
+        """The options for reading files."""
         return {
             "rate": self.rate,
             "size": self.size,
@@ -85,32 +85,40 @@ class Data(Options):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The parts that the data have."""
+        """The parts of the data set."""
         return datasets.find_set(self.name).splits if self.name is not None else ()
 
     def part(self, wanted: str | None, usual: str) -> str | None:
-        """The split that is asked for, or the usual one where there is one."""
+        """Return the requested part, or the usual part if the data set has it.
+
+        Args:
+            wanted: The requested part, or None.
+            usual: The usual part.
+
+        Returns:
+            The name of the part, or None for all rows.
+        """
         return wanted if wanted is not None else usual if usual in self.splits else None
 
 
 class Model(BaseModel):
-    """A family, and its options beside it."""
+    """A model of a recipe: a family, with its options as further keys."""
 
     model_config = ConfigDict(extra="allow", strict=True)
     family: str
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of the family."""
+        """The options of the family, by name."""
         return dict(self.model_extra or {})
 
 
 def located(values: Any, folder: Path, models: Collection[str], where: str = "") -> Any:
-    """Options with the run of each model of the recipe that they name as `{ model = "NAME" }`. Errors: `InputError` for one that is unknown."""
+    """Return options with the path of a run for each `{ model = "NAME" }`. Raise `InputError` for an unknown model."""
     if isinstance(values, Mapping):
         if set(values) == {"model"}:
             if values["model"] not in models:
-                hint = did_you_mean(str(values["model"]), models) if models else "there is no model before it"
+                hint = did_you_mean(str(values["model"]), models) if models else "there is no earlier model"
                 raise InputError(f"{where}model = {values['model']!r}: {hint}")
             return str(folder / values["model"])
         return {name: located(value, folder, models, where) for name, value in values.items()}
@@ -120,26 +128,26 @@ def located(values: Any, folder: Path, models: Collection[str], where: str = "")
 
 
 class Draw(BaseModel):
-    """What to draw, and the family's options of it beside."""
+    """The samples of a recipe, with the options of the families for `sample` as further keys."""
 
     model_config = ConfigDict(extra="allow", strict=True)
     n: int = Field(default=64, ge=1)
-    prompt: str | None = Field(default=None, description="what texts begin with")
+    prompt: str | None = Field(default=None, description="beginning of each text")
     given: dict[str, tuple[int | str, ...]] = Field(
         default_factory=dict,
-        description="conditions, n draws of each, texts where they are; for the models that have them",
+        description="conditions by name, as numbers or texts; n samples for each",
     )
 
 
 class Score(BaseModel):
-    """What to score, and the family's options of it beside."""
+    """The rows to score, with the options of the families for `score` as further keys."""
 
     model_config = ConfigDict(extra="allow", strict=True)
     split: str | None = None
 
 
 class Bound(Options):
-    """What a figure is expected to be."""
+    """The expected bounds of a result, and the source of the bounds."""
 
     at_least: float | None = None
     at_most: float | None = None
@@ -153,20 +161,32 @@ class Bound(Options):
 
 
 class Search(Options):
-    """What `probgen search` chooses, by the validation rows."""
+    """The table `[search]`: the options that `probgen search` chooses by validation rows."""
 
-    model: str | None = Field(None, description="which one; may be left out where there is one")
-    trials: int = Field(20, ge=1, description="fits, the first of them with the recipe's own options")
+    model: str | None = Field(None, description="name of the model; may be left out if there is only one")
+    trials: int = Field(20, ge=1, description="number of trials; the first has the options of the recipe")
     prune: bool = Field(
-        True, description="whether fits end early whose validation is worse than that of half of the others"
+        True, description="end a fit early if its validation is worse than the median of the others"
     )
     options: dict[str, Any] = Field(
-        description="of each option a range { low, high, log }, or a list of values"
+        description="searched options, each with a range { low, high, log } or a list of values"
     )
 
 
 class Recipe(Options):
-    """A plan: data, models, what to draw and score, what to expect; and beside these a table for each analysis, by its name."""
+    """A checked plan: data, models, samples, scores, expectations, and one table per analysis.
+
+    Attributes:
+        title: The title of the tables and figures.
+        reference: The paper or source of the recipe.
+        seed: The seed of all random numbers.
+        data: The rows.
+        models: The models by name, in the order of the fits.
+        sample: The samples of each model.
+        score: The rows to score.
+        expect: The expected bounds of results, by model and by name.
+        search: The table of `probgen search`, or None.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -178,11 +198,11 @@ class Recipe(Options):
     sample: Draw = Field(default_factory=Draw)
     score: Score = Field(default_factory=Score)
     expect: dict[str, dict[str, Bound]] = Field(default_factory=dict)
-    search: Search | None = Field(None, description="of `probgen search` alone")
+    search: Search | None = Field(None, description="searched options, for probgen search only")
 
     @property
     def analyses(self) -> dict[str, dict[str, Any]]:
-        """The options of each analysis that is asked for, by its name."""
+        """The options of each requested analysis, by the name of the analysis."""
         tables = {name: table for name, table in (self.model_extra or {}).items() if table is not None}
         for name, table in tables.items():
             if not isinstance(table, Mapping):
@@ -190,14 +210,24 @@ class Recipe(Options):
         return {name: {k: v for k, v in table.items() if k != ANALYZED} for name, table in tables.items()}
 
     def analyzed(self, analysis: str) -> Collection[str]:
-        """The models that an analysis is of: all, or those that its table names. Errors: `InputError` for an unknown one."""
+        """Return the models of an analysis: all models, or the models that its table names.
+
+        Args:
+            analysis: The name of the analysis.
+
+        Returns:
+            The names of the models.
+
+        Raises:
+            InputError: When the table names an unknown model.
+        """
         names = (self.model_extra or {})[analysis].get(ANALYZED)
         if names is None:
             return list(self.models)
         texts = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
         if not texts or not names or len(set(names)) < len(names):
             raise InputError(
-                f"{analysis}.{ANALYZED} = {names!r}: a list of different models of the recipe is needed, by name"
+                f"{analysis}.{ANALYZED} = {names!r}: a list of different names of models is needed"
             )
         for name in names:
             if name not in self.models:
@@ -205,7 +235,14 @@ class Recipe(Options):
         return list(names)
 
     def traveling(self, data_dir: str | None) -> tuple[str, str | None]:
-        """As plain values, for processes that stand elsewhere: the recipe as JSON, and the folder of data sets."""
+        """Return plain values for processes in other folders.
+
+        Args:
+            data_dir: The folder with data sets, or None.
+
+        Returns:
+            The recipe as JSON, and the absolute path of the folder or None.
+        """
         plain = self.model_dump(mode="json", exclude_defaults=True)
         if self.data.path is not None:
             plain["data"]["path"] = str(Path(self.data.path).resolve())
@@ -225,18 +262,25 @@ class Recipe(Options):
 
 
 def check(recipe: Recipe) -> None:
-    """Everything that can be known before the work begins: families, options, data set. Errors: `InputError`, `PluginError`."""
+    """Check a recipe before its work starts: families, options and data set.
+
+    Args:
+        recipe: The recipe.
+
+    Raises:
+        InputError: When a value is invalid. The message names the key.
+        PluginError: When a family is not installed or is broken.
+    """
     check_names(recipe)
-    from probgen.plugins.family import (
-        family as find_family,
-    )  # it imports torch: what is refused by name comes first
+    # imports torch, so it comes after the checks by name
+    from probgen.plugins.family import family as find_family
 
     asked = {"sample": recipe.sample.model_extra or {}, "score": recipe.score.model_extra or {}}
     known = {"sample": set(Draw.model_fields), "score": set(Score.model_fields)}
     names = list(recipe.models)
     for i, (name, model) in enumerate(recipe.models.items()):
         definition = find_family(model.family)
-        # a model can be told of those that are fitted before it
+        # the options of a model can name earlier models
         checked(
             definition.options("fit"),
             located(model.options, Path(), names[:i], f"models.{name}: "),
@@ -255,7 +299,9 @@ def check(recipe: Recipe) -> None:
         first = min((names.index(name) for name in recipe.analyzed(table) if name not in told), default=0)
         for name in sorted(told):
             if names.index(name) > first:
-                raise InputError(f"{table} is told of model {name!r}: put [models.{name}] before the others")
+                raise InputError(
+                    f"{table}: it names the model {name!r}, which is not fitted first. Move [models.{name}] before the others."
+                )
     for hook, options in asked.items():
         for option in options:
             if option not in known[hook]:
@@ -266,26 +312,35 @@ def check(recipe: Recipe) -> None:
 
 
 def check_search(recipe: Recipe) -> tuple[str, dict[str, Range | Choice]]:
-    """The model that is searched, and what may be chosen of its options. Errors: `InputError`, `NotOffered`."""
+    """Check the table `[search]` of a recipe.
+
+    Args:
+        recipe: The recipe.
+
+    Returns:
+        The name of the searched model, and the ranges and choices of its options.
+
+    Raises:
+        InputError: When the table is missing or invalid, or the recipe has no validation rows.
+        NotOffered: When the family has no scores.
+    """
     search = recipe.search
     if search is None:
         raise InputError(
-            "the recipe does not say what to search: add a table, e.g. [search.options] with the line hidden = { low = 16, high = 512 }"
+            "the recipe has no options to search. Add a table, e.g. [search.options] with hidden = { low = 16, high = 512 }."
         )
     if search.model is None and len(recipe.models) > 1:
-        raise InputError(f"search.model is missing: say which of the models, {', '.join(recipe.models)}")
+        raise InputError(f"search.model is missing. Choose one of the models: {', '.join(recipe.models)}.")
     name = search.model or next(iter(recipe.models))
     model, space = recipe.models[name], space_of(search.options, "search.options")
     valid, fitted = recipe.data.part(recipe.data.valid, "valid"), recipe.data.part(recipe.data.split, "train")
-    if valid is None or fitted in (None, valid):  # a fit to all rows is one to these as well
+    if valid is None or fitted in (None, valid):  # a fit to all rows uses the validation rows
         raise InputError(
-            "a search chooses by validation rows, and the recipe has none: in [data] give valid = 'NAME', and another one as split = 'NAME'"
+            "the recipe has no validation rows, which a search needs. Set valid = 'NAME' and another split = 'NAME' in [data]."
         )
     if named_in(model.options):
-        raise InputError(
-            f"search.model = {name!r}: it builds on another model; one that stands alone is needed"
-        )
-    from probgen.plugins.family import family as find_family  # it imports torch
+        raise InputError(f"search.model = {name!r}: it builds on another model. Choose an independent model.")
+    from probgen.plugins.family import family as find_family  # imports torch
 
     definition = find_family(model.family)
     definition.require("score")
@@ -293,7 +348,7 @@ def check_search(recipe: Recipe) -> tuple[str, dict[str, Range | Choice]]:
 
 
 def check_names(recipe: Recipe) -> None:
-    """Families and data set are registered; nothing is imported. Errors: `InputError`, `PluginError`."""
+    """Check that the families and the data set are registered, without imports."""
     for model in recipe.models.values():
         find("families", model.family)
     if recipe.data.name is not None and recipe.data.name not in registered("datasets"):
@@ -303,7 +358,7 @@ def check_names(recipe: Recipe) -> None:
 
 
 def named_in(values: Any) -> set[str]:
-    """The models of the recipe that options name."""
+    """Return the models of the recipe that options name."""
     if isinstance(values, Mapping):
         if set(values) == {"model"}:
             return {str(values["model"])}
@@ -312,7 +367,7 @@ def named_in(values: Any) -> set[str]:
 
 
 def conditioned_on(model: Model, models: Collection[str]) -> tuple[str, ...]:
-    """What a model is conditioned on, by its options or those that the family has without a word."""
+    """Return the names of the conditions of a model, by its options or their defaults."""
     from probgen.contract.definition import conditions_of
     from probgen.plugins.family import family as find_family
 
@@ -322,11 +377,11 @@ def conditioned_on(model: Model, models: Collection[str]) -> tuple[str, ...]:
 
 
 def needed_in(recipe: Recipe) -> list[str]:
-    """What its models are conditioned on."""
+    """Return the names of the conditions of all models of a recipe."""
     return sorted({name for model in recipe.models.values() for name in conditioned_on(model, recipe.models)})
 
 
 def own_options(asked: Mapping[str, Any], definition: Definition, hook: str) -> dict[str, Any]:
-    """Those options of a hook that a family has: models of one recipe may be drawn from and scored in different ways."""
+    """Return the options that a family has for a hook. Models of one recipe can have different options."""
     fields = definition.options(hook).model_fields
     return {name: value for name, value in asked.items() if name in fields}

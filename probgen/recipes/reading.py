@@ -1,4 +1,4 @@
-"""TOML to a recipe: by name or path, with its variant `[fast]`, and with values set from outside."""
+"""From TOML to a recipe: by name or path, with its short variant `[fast]`, and with changed values."""
 
 from __future__ import annotations
 
@@ -14,15 +14,24 @@ from probgen.plugins.registry import registered
 from probgen.recipes.catalog import shipped
 from probgen.recipes.plan import Recipe, check_names, located
 
-LIMIT = 1 << 20  # bytes of a recipe
+LIMIT = 1 << 20  # maximum size of a recipe in bytes
 
 
 def read(which: str, changes: Mapping[str, Any] | None = None, *, fast: bool = False) -> Recipe:
-    """A recipe by its name or path, with values set from outside: {"models.two.components": 3}.
+    """Read a recipe by its name or path.
 
-    fast  the variant that ends in seconds: the recipe with what its table `[fast]` says instead
+    Args:
+        which: The name of a shipped recipe, or the path of a .toml file.
+        changes: Values to change, e.g. {"models.two.components": 3}.
+        fast: Read the short variant: the values in the table `[fast]` replace the values of the recipe.
 
-    Errors: `InputError`, which names the key and the nearest known one; `PluginError` for a family that is not installed.
+    Returns:
+        The recipe.
+
+    Raises:
+        InputError: When the recipe does not exist or is invalid. The message names the key and the nearest known key.
+        FileError: When the file is not TOML.
+        PluginError: When a family is not installed.
     """
     path = Path(which) if Path(which).suffix == ".toml" or "/" in which else shipped().get(which)
     if path is None:
@@ -30,7 +39,7 @@ def read(which: str, changes: Mapping[str, Any] | None = None, *, fast: bool = F
     try:
         text = path.read_bytes()
         if len(text) > LIMIT:
-            raise InputError(f"{path} has more than {LIMIT} bytes: not a recipe")
+            raise InputError(f"{path} has more than {LIMIT} bytes, so it is not a recipe")
         values = tomllib.loads(text.decode())
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
@@ -42,7 +51,7 @@ def read(which: str, changes: Mapping[str, Any] | None = None, *, fast: bool = F
         recipes[f"{path}, [fast]"] = _checked(shorter, f"{path}, [fast]")
     if fast:
         if shorter is None:
-            raise InputError(f"{path} has no table [fast]: run it as it is")
+            raise InputError(f"{path} has no table [fast]. Run the recipe without --fast.")
         values = shorter
     for key, value in (changes or {}).items():
         _set(values, key, value)
@@ -54,7 +63,7 @@ def read(which: str, changes: Mapping[str, Any] | None = None, *, fast: bool = F
 
 
 def _checked(values: dict[str, Any], where: str) -> Recipe:
-    """A recipe whose tables are known, as far as names tell. Errors: `InputError`."""
+    """Return a recipe after a check of the names of its tables, or raise `InputError`."""
     tables = {name: table for name, table in values.items() if name not in Recipe.model_fields}
     for name in tables:
         if name not in registered("analyses"):
@@ -67,7 +76,10 @@ def _checked(values: dict[str, Any], where: str) -> Recipe:
 
 
 def _check_options(recipe: Recipe, where: str) -> None:
-    """Options of analyses. An analysis is imported for it, so this comes after what is refused by name. Errors: `InputError`."""
+    """Check the options of the analyses, or raise `InputError`.
+
+    This imports the analyses, so it comes after the checks by name.
+    """
     for name, table in recipe.analyses.items():
         from probgen.plugins.analysis import analysis
 
@@ -76,9 +88,9 @@ def _check_options(recipe: Recipe, where: str) -> None:
 
 
 def _merged(values: dict[str, Any], changes: Any) -> dict[str, Any]:
-    """Tables into tables; `expect` stands for itself, since the figures are others."""
+    """Merge changes into tables. A table `expect` is replaced as a whole, because other results are expected."""
     if not isinstance(changes, dict):
-        raise InputError(f"fast = {changes!r}: a table of what differs is needed")
+        raise InputError(f"fast = {changes!r}: a table of changed values is needed")
     new = dict(values)
     for key, value in changes.items():
         old = new.get(key)
@@ -96,5 +108,5 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
     for parent in parents:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
-            raise InputError(f"{key}: {parent!r} is not a table")
+            raise InputError(f"{key}: {parent!r} is not a table of the recipe")
     place[last] = value

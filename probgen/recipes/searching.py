@@ -1,4 +1,7 @@
-"""A recipe's `[search]` carried out: options of one model chosen by the validation rows, and the best model scored on test rows at the end."""
+"""The execution of the table `[search]` of a recipe.
+
+Options of one model are chosen by validation rows; the best model is scored on test rows at the end.
+"""
 
 from __future__ import annotations
 
@@ -29,20 +32,22 @@ from probgen.store.files import without_none, write_whole
 from probgen.store.folder import SCORES
 from probgen.store.trees import write_dataset
 
-OWN = "recipe"  # what the options of the recipe are called, beside `best`
+OWN = "recipe"  # name of the options of the recipe; the others are `best`
 
 
 @dataclass
 class Searched:
-    """What came of a search.
+    """The result of a search.
 
-    model     which one of the recipe
-    best      the number of the best trial; trial 0 has the recipe's own options
-    options   those that are searched, of trial 0 and of the best one: {"recipe": {...}, "best": {...}}
-    trials    a row a trial: see `probgen.api.searching.Found`
-    test      `probgen.compare` of both on test rows, by `model`; None where there are no such rows
-    pictures  PNG files
-    notes     what was left out, and why
+    Attributes:
+        model: The name of the model in the recipe.
+        out: The folder of the search.
+        best: The number of the best trial. Trial 0 has the options of the recipe.
+        options: The searched options of trial 0 and of the best trial: {"recipe": {...}, "best": {...}}.
+        trials: One row per trial, as in `probgen.api.searching.Found`.
+        test: The result of `probgen.compare` for both trials on test rows, by `model`. It is None without test rows.
+        pictures: The paths of PNG files.
+        notes: Steps that were left out, with reasons.
     """
 
     model: str
@@ -67,14 +72,31 @@ def search(
     pool: Pool | None = None,
     told: Callable[[int, Receipt], None] | None = None,
 ) -> Searched:
-    """Try options of one model of a recipe, and keep in `out` a study, all trials, and of the best one a run and a recipe.
+    """Search options of one model of a recipe.
 
-    pool  does trials side by side, on machines that have `out` as well; their options then follow from the order in which they end, and
-          are not the same a second time
-    told  is told of every trial that is done, first of earlier ones: its number and what came of it
+    The folder `out` stores the study, all trials, and a run and a recipe with the best options. Fits and choices use the
+    rows of the fit and the validation rows. The test rows are read after the last trial.
 
-    Fits and choices see the rows to fit to and those of `valid`. The test rows are read when all trials are done.
-    Errors: `InputError`, `NotOffered`, `RunError`, and those of `fit` and `score`.
+    Args:
+        recipe: A recipe with a table `[search]`.
+        out: The folder for the search.
+        resume: Resume the search in `out`, possibly with more trials.
+        force: Replace the search in `out`.
+        device: The device to compute on, e.g. "cuda". The default is "cpu".
+        data_dir: The folder with data sets.
+        progress: Show progress bars on stderr.
+        pool: Workers that can also write to `out`. They do trials concurrently. The proposed options then depend on the
+            order in which trials end, so that the search is not reproducible.
+        told: Receives the number and the receipt of each completed trial, earlier trials first.
+
+    Returns:
+        The result of the search.
+
+    Raises:
+        InputError: When the recipe or the data is invalid, or `out` contains something else.
+        NotOffered: When the family has no log-probability.
+        PluginError: When the family is not installed, or returns an invalid result.
+        RunError: When the folder cannot be written, or no trial is complete.
     """
     refuse_several("search")
     name, space = check_search(recipe)
@@ -83,7 +105,7 @@ def search(
     assert asked is not None
     usual = checked(find_family(model.family).options("fit"), model.options, name).model_dump(mode="json")
     request = recipe.model_dump(mode="json", exclude_defaults=True) | {"seed": recipe.seed}
-    request["search"].pop("trials", None)  # a search can go on with more of them
+    request["search"].pop("trials", None)  # a search can be resumed with more trials
     if pool is None:
         rows = _rows(recipe, data_dir)
 
@@ -94,7 +116,7 @@ def search(
         shared = (*recipe.traveling(data_dir), name, device)
 
         def each(jobs: Iterator[Job]) -> Iterator[tuple[int, Receipt]]:
-            return pool.each(trial, jobs, shared=shared, spare=0)  # each sees what came of those before
+            return pool.each(trial, jobs, shared=shared, spare=0)  # each proposal uses the earlier receipts
 
     place = out.resolve()
     with searching.opened(place, request, resume=resume, force=force) as study:
@@ -127,7 +149,7 @@ def trial(
     medians: str,
     folder: str,
 ) -> Receipt:
-    """One trial by plain values alone, as another process is told of it: the recipe as JSON, which of its models, and a `Job`."""
+    """Do one trial on a worker, which receives plain values: the recipe as JSON, the name of the model, and a `Job`."""
     recipe = checked(Recipe, json.loads(text), "the recipe of the search")
     rows = _rows(recipe, data_dir)
     family = recipe.models[name].family
@@ -135,7 +157,7 @@ def trial(
 
 
 def _rows(recipe: Recipe, data_dir: str | None) -> tuple[xr.Dataset, xr.Dataset]:
-    """Those that are fitted to, and those to choose by."""
+    """Return the rows to fit to, and the validation rows."""
     return _split(recipe, data_dir, recipe.data.split, "train"), _split(
         recipe, data_dir, recipe.data.valid, "valid"
     )
@@ -151,7 +173,7 @@ def _write_table(found: Searched) -> None:
 
 
 def _write_recipe(recipe: Recipe, found: Searched) -> None:
-    """The recipe with the best options written in. It is there to be run and changed, and has no checksum."""
+    """Write the recipe with the best options. It has no checksum, because users run and change it."""
     values = without_none(recipe.model_dump(mode="json", exclude_defaults=True))
     values["models"][found.model] |= without_none(found.options["best"])
     write_whole(found.out / searching.RECIPE, tomli_w.dumps(values).encode())
@@ -169,16 +191,16 @@ def _draw(found: Searched, space: Space, mattering: dict[str, float], title: str
         figures.save(figure, found.pictures[-1])
     if not mattering:
         found.notes.append(
-            "importances were left out: too few trials came to their end, or all to the same value"
+            "importances were left out: too few trials are complete, or all have the same value"
         )
 
 
 def _test(recipe: Recipe, found: Searched, device: str | None, data_dir: str | None) -> None:
-    """The best model and that of the recipe's own options, on rows that nothing was chosen by."""
+    """Score the best model, and the model with the options of the recipe, on rows that no choice has used."""
     seen = recipe.data.part(recipe.data.split, "train"), recipe.data.part(recipe.data.valid, "valid")
     if recipe.data.part(recipe.score.split, "test") in (None, *seen):
         found.notes.append(
-            "there are no test rows: give split = 'NAME' in [score], of which nothing was chosen by"
+            "there are no test rows. Set split = 'NAME' in [score] to rows that the search does not use."
         )
         return
     rows = _split(recipe, data_dir, recipe.score.split, "test")

@@ -250,7 +250,7 @@ def _analyses(folder: Path) -> Iterator[Found]:
             "\n".join(map(str, each))
             for each in zip(*(v.values[:TEXTS] for v in texts.values()), strict=True)
         ]
-        notes = [str(result.attrs[name]) for name in ("verdict", "warning") if result.attrs.get(name)]
+        notes = [str(result.attrs[name]) for name in ("summary", "note") if result.attrs.get(name)]
         yield Found(file.stem, lines, joined, sorted(file.parent.glob(f"{file.stem}.*.png")), notes)
 
 

@@ -1,1 +1,4 @@
-"""The only code that opens or writes files of results. It knows trees, arrays and bytes, nothing of models."""
+"""The only code that opens or writes files of results.
+
+The room handles trees, arrays and bytes, not models.
+"""

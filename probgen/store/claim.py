@@ -1,8 +1,9 @@
-"""Who may write a folder: one process at a time, whatever the file system's locks are worth.
+"""Exclusive access to a folder: one process at a time may write, without locks of the file system.
 
-A writer is a file `.writer-N` that says which process it is, made with a name that nobody had. The newest one counts.
-Whoever comes next takes the number after it, if its process has let go or is dead; two who take the same number meet
-in the file system, which gives it to one. The newest is never removed, so that no number comes twice.
+A writer is a file `.writer-N` that identifies a process, created with a name that did not exist. The writer
+with the highest number counts. The next process takes the following number, if the process of the current
+writer has released the folder or has ended. If two processes take the same number, the file system gives it
+to one of them. The highest number is never removed, so that no number is used twice.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ from probgen.store.files import is_leftover, temporary_name, write_new
 from probgen.store.processes import ALIVE, machine, started
 
 _WRITER = re.compile(r"\.writer-(\d{6,})")
-_LET_GO = b"{"  # what a writer leaves: its file is cut to the first byte
+_LET_GO = b"{"  # the content after a release: the file of the writer is cut to its first byte
 
 
 class Claim:
-    """The right to write a folder, for as long as the context lasts; the folder is made where there is none.
+    """The right to write a folder within a context; the folder is created if it does not exist.
 
-    Errors: `RunError` where another process holds it, or the folder cannot be written.
+    Args:
+        path: The folder.
+
+    Raises:
+        RunError: When another process holds the folder, or when the folder cannot be written.
     """
 
     def __init__(self, path: Path):
@@ -56,25 +61,34 @@ class Claim:
         return self
 
     def entered(self) -> None:
-        """What else is to be done before the folder is anybody's; if it fails, so does the claim."""
+        """Complete the claim before other processes rely on it.
+
+        A subclass adds its own steps. If a step fails, the claim fails.
+        """
         self.sweep()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # where the disk is gone, whoever comes next sees that this process is
+        with suppress(OSError):  # if the disk is gone, the next process finds that this process has ended
             if self._stays:
                 os.truncate(self._writer(self._number), len(_LET_GO))
             else:
                 self._writer(self._number).unlink()
-                self.path.rmdir()  # something else lies there: then the folder stays
+                self.path.rmdir()  # fails for a folder with other files, which then stays
 
     def leave_nothing(self) -> None:
-        """Let a folder that is new go with the claim. (One that had a writer before keeps the newest number.)"""
+        """Remove a new folder at the end of the claim.
+
+        A folder that had a writer before keeps the highest number.
+        """
         self._stays = self._number > 1
 
     def sweep(self) -> None:
-        """Remove what writers of this machine that died left half-written; the name of such a file says whose it is."""
+        """Remove the temporary files of ended processes of this machine.
+
+        The name of a temporary file identifies the process.
+        """
         for leftover in (*self.path.glob(".*.tmp"), *self.path.glob("checkpoints/.*.tmp")):
             if is_leftover(leftover.name):
                 leftover.unlink(missing_ok=True)
@@ -83,7 +97,7 @@ class Claim:
         file = self._writer(number)
         try:
             text = file.read_bytes()
-        except FileNotFoundError:  # a newer one has tidied up
+        except FileNotFoundError:  # a newer writer has removed it
             raise self._refused() from None
         if text == _LET_GO:
             return
@@ -94,15 +108,15 @@ class Claim:
         here = holder.get("machine") == machine()
         now = started(holder.get("process"))
         if here and now != ALIVE and now != holder.get("started"):
-            return  # it is dead
+            return  # the process has ended
         who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}"
         raise RunError(
-            f"{self.path} is being written by {who}; wait for it, or choose another --out"
-            + ("" if here else f". If it is gone, remove {file}")
+            f"{self.path} is being written by {who}. Wait for this process, or choose another --out"
+            + ("." if here else f"; if the process has ended, remove {file}.")
         )
 
     def _refused(self) -> RunError:
-        return RunError(f"{self.path} was claimed by another process just now; wait for it")
+        return RunError(f"{self.path} was claimed by another process just now. Wait for this process.")
 
     def _numbers(self) -> list[int]:
         return [int(match[1]) for match in map(_WRITER.fullmatch, os.listdir(self.path)) if match]
@@ -115,16 +129,14 @@ class Claim:
 
 
 def _create(path: Path, holder: dict[str, Any]) -> bool:
-    """Make a file that is whole from the first moment; whether the name was free."""
+    """Create a file that is complete from the first moment, and return whether the name was free."""
     temporary, content = temporary_name(path), json.dumps(holder).encode()
     try:
         write_new(temporary, content)
         os.link(temporary, path)
     except FileExistsError:
         return False
-    except (
-        PermissionError
-    ):  # of a file system without hard links: a reader may see the file before its content, and waits
+    except PermissionError:  # a file system without hard links: a reader may see an empty file, and waits
         with suppress(FileExistsError):
             write_new(path, content)
             return True

@@ -1,9 +1,10 @@
-"""Whole files, written at once or not at all, each with its own checksum.
+"""Files with a checksum, which are written completely or not at all.
 
-HDF5 written in place is destroyed by a crash or a full disk at many points of the write. So a file is an image in
-memory, written to a temporary name, synced, and renamed: a reader sees the old file or the new one. The last line of
-a file is the SHA-256 of what stands before it. HDF5 ignores what follows its end, TOML reads it as a comment, so
-plain readers open these files, and a file that was cut off or damaged anywhere is known wherever it was copied to.
+A crash or a full disk during a write can destroy an HDF5 file that is written in place. Therefore a file is
+built in memory, written to a temporary name, synchronized and renamed: a reader sees the old file or the new
+file. The last line of a file is the SHA-256 of the content before it. HDF5 ignores bytes after its end, and
+TOML reads the line as a comment, so other readers can open these files. Truncation and damage are detected,
+even in a copy of a file.
 """
 
 from __future__ import annotations
@@ -29,24 +30,35 @@ _SEAL = len(_MARK) + 64 + 1
 
 
 def checked_path(path: str | Path, name: str) -> Path:
-    """A path that somebody has given as `name`. Errors: `InputError` for an empty one, which would be the current folder."""
+    """Return a path that a user has given.
+
+    Args:
+        path: The path.
+        name: The name of the argument, for the message.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: When the path is empty. An empty path would be the current folder.
+    """
     if not str(path).strip() or "\0" in str(path):
-        raise InputError(f"{name} = {str(path)!r}: a path is needed; '.' is the current folder")
+        raise InputError(f"{name} = {str(path)!r}: a path is needed. Use '.' for the current folder.")
     return Path(path)
 
 
 def write_file(path: Path, content: bytes | memoryview) -> None:
-    """Write `content` and its checksum to `path`, whole or not at all. Errors: `RunError`."""
+    """Write `content` and its checksum to `path`, completely or not at all; raise `RunError` on failure."""
     write_whole(path, content, _seal(content))
 
 
 def sealed(content: bytes | memoryview) -> bytes:
-    """Content and its checksum, as they stand in such a file."""
+    """Return the content with its checksum, as `write_file` writes them."""
     return b"".join((content, _seal(content)))
 
 
 def seal_of(path: Path) -> str | None:
-    """The SHA-256 that a file ends in, without a look at its content; None where there is no such file."""
+    """Return the SHA-256 at the end of a file without reading its content; None without such a file."""
     try:
         with path.open("rb") as file:
             file.seek(-_SEAL, os.SEEK_END)
@@ -57,10 +69,10 @@ def seal_of(path: Path) -> str | None:
 
 
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:
-    """Write `parts`, one after the other, to `path`, whole or not at all. Errors: `RunError`."""
+    """Write `parts` consecutively to `path`, completely or not at all; raise `RunError` on failure."""
     if path.exists() and not path.is_file():  # a device or a pipe would be replaced by the file
         kind = "a folder" if path.is_dir() else "a device or a pipe"
-        raise RunError(f"{path} could not be written: it is {kind}; give a file")
+        raise RunError(f"{path} could not be written: it is {kind}. Give the path of a file.")
     temporary = temporary_name(path)
     try:
         write_new(temporary, *parts)
@@ -72,7 +84,16 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
 
 
 def write_fresh(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all, where none is, and the folders that it lies in. Errors: `InputError` for one that is there, `RunError`."""
+    """Write a new file and its folders, completely or not at all.
+
+    Args:
+        path: The path of the file.
+        content: The bytes.
+
+    Raises:
+        InputError: When the file exists.
+        RunError: When the file cannot be written.
+    """
     temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +101,9 @@ def write_fresh(path: Path, content: bytes) -> None:
         os.link(temporary, path)  # unlike a rename, it replaces nothing
         sync_folder(path.parent)
     except FileExistsError:
-        raise InputError(f"{path} is there already, and is not replaced") from None
+        raise InputError(
+            f"{path} exists and is not replaced. Choose another name, or remove the file."
+        ) from None
     except OSError as error:
         raise RunError(f"{path} could not be written: {error.strerror or error}") from None
     finally:
@@ -89,7 +112,7 @@ def write_fresh(path: Path, content: bytes) -> None:
 
 
 def write_new(path: Path, *parts: bytes | memoryview) -> None:
-    """Write a file that must not be there, and make it durable. Errors: `OSError`."""
+    """Write a file that must not exist, and make it durable; raise `OSError` on failure."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         for part in parts:
@@ -100,12 +123,12 @@ def write_new(path: Path, *parts: bytes | memoryview) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """A name beside `path` that nobody has, and that says which process of which machine is writing."""
+    """Return a new name next to `path` that identifies the writing process and its machine."""
     return path.with_name(f".{path.name}.{os.getpid()}-{_machine()}-{secrets.token_hex(4)}.tmp")
 
 
 def is_leftover(name: str) -> bool:
-    """Whether it is the temporary name of a process of this machine that is no more."""
+    """Return whether this is the temporary name of a process of this machine that has ended."""
     match = _TEMPORARY.fullmatch(name)
     return match is not None and match[2] == _machine() and started(match[1]) is None
 
@@ -115,10 +138,20 @@ def _machine() -> str:
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a file that `write_file` wrote. Errors: `FileError` if it is missing, cut off or damaged."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+    """Return the content of a file that `write_file` wrote.
+
+    Args:
+        path: The path of the file.
+
+    Returns:
+        The content without the checksum.
+
+    Raises:
+        FileError: When the file is missing, cut off or damaged.
+    """
+    if path.exists() and not path.is_file():  # reading a pipe would wait
         raise FileError(
-            f"{path} is {'a folder' if path.is_dir() else 'a device or a pipe'}; a file is needed"
+            f"{path} is {'a folder' if path.is_dir() else 'a device or a pipe'}. Give the path of a file."
         )
     try:
         whole = path.read_bytes()
@@ -126,9 +159,11 @@ def read_file(path: Path) -> bytes:
         raise FileError(f"{path}: {error.strerror or error}") from None
     content, seal = whole[:-_SEAL], whole[-_SEAL:]
     if not seal.startswith(_MARK):
-        raise FileError(f"{path} is cut off, or was not written by probgen: it does not end in its checksum")
+        raise FileError(
+            f"{path} is cut off or was not written by probgen: it does not end with a checksum. Use another copy."
+        )
     if seal != _seal(content):
-        raise FileError(f"{path} is damaged: its checksum is not that of its content")
+        raise FileError(f"{path} is damaged: the checksum does not match the content. Use another copy.")
     return content
 
 
@@ -151,12 +186,12 @@ def _write_all(descriptor: int, content: memoryview) -> None:
 
 
 def write_request(path: Path, request: dict[str, Any]) -> None:
-    """A mapping as TOML; None has no place in TOML and is left out."""
+    """Write a mapping as TOML; values that are None are left out, because TOML has no None."""
     write_file(path, tomli_w.dumps(without_none(request)).encode())
 
 
 def read_request(path: Path) -> dict[str, Any]:
-    """The inverse of `write_request`. Errors: `FileError`."""
+    """Return the mapping that `write_request` wrote; raise `FileError` for another file."""
     try:
         return tomllib.loads(read_file(path).decode())
     except ValueError as error:
@@ -164,6 +199,7 @@ def read_request(path: Path) -> dict[str, Any]:
 
 
 def without_none(value: Any) -> Any:
+    """Return nested mappings and lists without the entries of mappings that are None."""
     if isinstance(value, dict):
         return {str(name): without_none(item) for name, item in value.items() if item is not None}
     return [without_none(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,7 +1,7 @@
-"""What may be in an HDF5 file before anything of it is read: ground rules for a file that somebody sent.
+"""Inspection of an HDF5 file from an unknown source, before any of its content is read.
 
-Everything that could reach outside the file, run a filter that is not known, or unpack to far more than is stored,
-is refused with one sentence. Names are shown escaped and never become paths.
+The inspection refuses links that lead outside the file, unknown filters, and arrays that unpack to far more
+bytes than the file stores. Error messages show names in escaped form, and names never become paths.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from probgen.errors import FileError
 
 DEPTH, OBJECTS, ATTRIBUTES, ATTRIBUTE_BYTES = 16, 20_000, 1_000, 1 << 20
-FLOOR, RATIO = 16 << 20, 200  # a file may declare 16 MiB and 200 times what it stores
+FLOOR, RATIO = 16 << 20, 200  # a file may declare 16 MiB plus 200 times the bytes that it stores
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 SCALES = {"DIMENSION_LIST", "REFERENCE_LIST"}  # attributes of HDF5's own dimension scales
 UNPACKED = f"unpacks to more than {FLOOR >> 20} MiB and {RATIO} times its size"
@@ -23,12 +23,12 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def inspect(file: h5py.File, name: str) -> None:
-    """Look at every link, type, filter and size of an open file. Errors: `FileError`."""
+    """Check every link, dtype, filter and size of an open file; raise `FileError` for one that is refused."""
     _Inspection(name).group(file, "/", 0)
 
 
 def open_hdf5(source: Path | IO[bytes], name: str) -> h5py.File:
-    """Open for reading and inspect. Errors: `FileError`."""
+    """Open a file for reading and inspect it; raise `FileError` if it is damaged or refused."""
     try:
         file = h5py.File(source, "r")
     except (OSError, RuntimeError, ValueError) as error:
@@ -39,7 +39,7 @@ def open_hdf5(source: Path | IO[bytes], name: str) -> h5py.File:
     except FileError:
         file.close()
         raise
-    except Exception as error:  # h5py raises what its file makes it raise
+    except Exception as error:  # a damaged file makes h5py raise errors of any type
         file.close()
         raise FileError(f"{name} is damaged: {' '.join(str(error).split())}") from None
     return file
@@ -117,7 +117,10 @@ class _Inspection:
 
 
 def _is_length_only(dataset: h5py.Dataset) -> bool:
-    """A dimension without coordinates, as netCDF stores it: only its length is ever read."""
+    """Return whether this is a netCDF dimension without coordinates.
+
+    Only the length of such a dimension is read.
+    """
     name = dataset.attrs.get("NAME", b"")
     return isinstance(name, bytes) and name.startswith(
         b"This is a netCDF dimension but not a netCDF variable"

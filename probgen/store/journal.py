@@ -1,8 +1,8 @@
-"""The history of a fit while it is going: a line a step, safe to read at any moment.
+"""The history of a fit in progress: one line per step, readable at any moment.
 
-Each line is a JSON object that ends in the CRC-32 of what stands before it. A process that dies may leave a torn last
-line: it is cut off before the next is written, and readers drop it. Steps that are done again after a resume are
-written again; the last line for a step stands.
+Each line is a JSON object that ends with the CRC-32 of the content before it. A process that is killed may
+leave an incomplete last line: this line is cut off before the next line is written, and readers ignore it. A
+resume may repeat steps, which are then written again; the last line of a step is valid.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from probgen.errors import FileError, RunError
 
 
 class Journal:
-    """An append-only file of JSON lines."""
+    """An append-only file of JSON lines.
+
+    Args:
+        path: The path of the file.
+
+    Raises:
+        RunError: When the file cannot be written.
+        FileError: When a complete line is damaged.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -31,7 +39,7 @@ class Journal:
             raise RunError(f"{path} could not be written: {error.strerror}") from None
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """Append one line. Errors: `RunError`."""
+        """Append one line; raise `RunError` on failure."""
         body = json.dumps(line)[:-1]
         content = f'{body}, "crc": {zlib.crc32(body.encode())}}}\n'.encode()
         try:
@@ -41,19 +49,19 @@ class Journal:
             raise RunError(f"{self.path} could not be written: {error.strerror}") from None
 
     def sync(self) -> None:
-        """Make what was written durable. Errors: `RunError`."""
+        """Make the written lines durable; raise `RunError` on failure."""
         try:
             os.fsync(self._descriptor)
         except OSError as error:
             raise RunError(f"{self.path} could not be written: {error.strerror}") from None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._descriptor)
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """Its lines in order, the last one for each step only. Errors: `FileError` for a damaged line."""
+    """Return the lines in order, only the last line of each step; raise `FileError` for a damaged line."""
     lines: dict[tuple[str, int], dict[str, Any]] = {}
     for line in _read(path)[0]:
         place = (line["stage"], line["step"])
@@ -63,13 +71,15 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The whole lines, and how many bytes they take."""
+    """Return the complete lines, and the number of their bytes."""
     if not path.exists():
         return [], 0
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     texts, torn = content[:whole].split(b"\n")[:-1], content[whole:]
-    if _is_line(torn[:-1]):  # a line that was torn ends before its end, and has nothing after it
+    if _is_line(
+        torn[:-1]
+    ):  # a complete line and one more byte: its line feed is damaged, and the write was not torn
         texts.append(torn)
     return [_line(text, path, i) for i, text in enumerate(texts)], whole
 
@@ -81,6 +91,8 @@ def _is_line(text: bytes) -> bool:
 
 def _line(text: bytes, path: Path, number: int) -> dict[str, Any]:
     if not _is_line(text):
-        raise FileError(f"{path} is damaged in line {number + 1}")
+        raise FileError(
+            f"{path} is damaged in line {number + 1}. Start the fit again with --force (force=True)."
+        )
     line: dict[str, Any] = json.loads(text.rpartition(b', "crc": ')[0] + b"}")
     return line

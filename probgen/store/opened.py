@@ -1,4 +1,4 @@
-"""Parts as one lazy Dataset: a part is read when some of its rows are asked for."""
+"""A folder of parts as one lazy Dataset: a part is read when some of its rows are needed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,29 @@ from probgen.store.files import checked_path, read_request
 from probgen.store.parts import PARTS, part_file
 from probgen.store.trees import read_dataset
 
-_CUT = {"samples": "sample", "scores": "row"}  # the dimension that parts are parts of
+_CUT = {"samples": "sample", "scores": "row"}  # the dimension that is divided into parts
 
 
 def open_parts(folder: str | Path) -> xr.Dataset:
-    """The draws of `sample_to`, or the scores of `score_to`, as one Dataset that holds no values.
+    """Open the samples of `sample_to` or the scores of `score_to` as one lazy Dataset.
 
-    What is selected of it (`isel`) is read when values are asked for, a part at a time, each of which is held against its checksum. What
-    rows are called (`row`) is no index. Errors: `InputError`, `FileError` for a folder that is not whole; when values are asked for, for
-    a part that is damaged.
+    Selected values (`isel`) are read when they are needed, one part at a time. Each part that is read is
+    compared with its checksum; a damaged part then raises `FileError`. The names of rows (`row`) are not an
+    index.
+
+    Args:
+        folder: The folder that `sample_to` or `score_to` wrote.
+
+    Returns:
+        The Dataset, without values in memory.
+
+    Raises:
+        InputError: When the path is empty.
+        FileError: When the folder is not complete.
     """
     path = checked_path(folder, "folder")
     if not (path / PARTS).is_file():
-        raise FileError(f"{path} holds no {PARTS}: a folder of sample_to or score_to is needed")
+        raise FileError(f"{path} holds no {PARTS}. Give a folder that sample_to or score_to wrote.")
     request = read_request(path / PARTS)
     try:
         n, count, cut = int(request["n"]), int(request["parts"]), _CUT[request["group"]]
@@ -37,17 +47,19 @@ def open_parts(folder: str | Path) -> xr.Dataset:
             request["starts"] if "starts" in request else range(0, n, request["part_size"])
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise FileError(f"{path / PARTS} does not say what the parts are: {error}") from None
+        raise FileError(f"{path / PARTS} does not describe its parts: {error}") from None
     if (
         len(starts) != count
         or not count
         or starts[0] != 0
         or any(a >= b for a, b in zip(starts, [*starts[1:], n], strict=True))
     ):
-        raise FileError(f"{path / PARTS} does not say where its {count} parts begin")
+        raise FileError(f"{path / PARTS} does not describe where its {count} parts begin")
     for i in range(count):
         if not part_file(path, i).is_file():
-            raise FileError(f"{path} lacks part {i} of {count}: repeat the call that makes it, which goes on")
+            raise FileError(
+                f"{path} lacks part {i} of {count}. Repeat the call that writes the folder; it writes the missing parts."
+            )
     parts = _Parts(path, request["group"], cut, starts, n)
     first = parts.read(0)
     variables: dict[Any, xr.Variable] = {}
@@ -62,7 +74,7 @@ def open_parts(folder: str | Path) -> xr.Dataset:
 
 
 class _Parts:
-    """The files of a folder, of which the last one that was read is kept."""
+    """The files of a folder; the part that was read last is kept in memory."""
 
     def __init__(self, path: Path, group: str, cut: str, starts: Sequence[int], n: int):
         self.path, self.group, self.cut, self.n = path, group, cut, n
@@ -70,20 +82,22 @@ class _Parts:
         self._kept: tuple[int, xr.Dataset] | None = None
 
     def read(self, i: int) -> xr.Dataset:
-        """Part i. Errors: `FileError`."""
+        """Return part i; raise `FileError` for a damaged part."""
         kept = self._kept
         if kept is not None and kept[0] == i:
             return kept[1]
-        self._kept = None  # let go of it before the next one is read
+        self._kept = None  # frees the part before the next part is read
         file, rows = part_file(self.path, i), self.borders[i + 1] - self.borders[i]
         found = read_dataset(file, self.group)
         if found.sizes.get(self.cut) != rows or found.attrs.get("part") != i:
-            raise FileError(f"{file} is not part {i}, of {rows} rows")
+            raise FileError(
+                f"{file} is not part {i} with {rows} rows. Remove it and repeat the call that wrote it."
+            )
         self._kept = (i, found)
         return found
 
     def touched(self, rows: range | np.ndarray) -> Iterator[tuple[int, Any, Any]]:
-        """Of rows by number: which part, which of its rows, and at which places they are wanted."""
+        """Yield for rows by number: the part, the rows within the part, and their positions in the result."""
         if isinstance(rows, range) and rows.step > 0:
             done = 0
             while done < len(rows):
@@ -101,12 +115,12 @@ class _Parts:
 
 
 def _kind_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Of texts objects, since those of each part have a width of their own."""
+    """Return the common dtype of the parts: object for texts, because their widths differ between parts."""
     return np.dtype(object) if dtype.kind in "UT" else dtype
 
 
 class _Joined(BackendArray):
-    """One variable of all parts, as xarray indexes a file."""
+    """One variable of all parts, in xarray's interface for file arrays."""
 
     def __init__(self, parts: _Parts, name: str):
         first = parts.read(0)[name]
@@ -114,7 +128,7 @@ class _Joined(BackendArray):
         self.dtype, self.shape = _kind_of(first.dtype), (parts.n, *first.shape[1:])
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        """Some of the values."""
+        """Return some of the values."""
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._get)
 
     def _get(self, key: tuple[Any, ...]) -> np.ndarray:
@@ -128,7 +142,7 @@ class _Joined(BackendArray):
             variable = self.parts.read(i)[self.name].variable
             if _kind_of(variable.dtype) != self.dtype:
                 raise FileError(
-                    f"{part_file(self.parts.path, i)}: {self.name} holds {variable.dtype}, in part 0 {self.dtype}: read them one by one"
+                    f"{part_file(self.parts.path, i)}: {self.name} has dtype {variable.dtype}, but {self.dtype} in part 0. Read the parts one by one."
                 )
             values = variable.isel({self.dims[0]: inner, **rest}).values
             out = np.empty((len(rows), *values.shape[1:]), self.dtype) if out is None else out

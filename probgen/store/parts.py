@@ -1,7 +1,7 @@
-"""Arrays that are too large for one file: a folder of files, each whole and sealed, and what was asked for.
+"""Arrays that are too large for one file: a folder of files, each with a checksum, and the request for them.
 
-`parts.toml` is written first and says what the parts are parts of; the names of the parts follow from their numbers,
-so that no path is ever read from a file. A part that is missing or damaged is one to be made again.
+`parts.toml` is written first and describes the request. The names of the parts follow from their numbers, so
+that no path is read from a file. A part that is missing or damaged is written again.
 """
 
 from __future__ import annotations
@@ -23,9 +23,17 @@ PARTS = "parts.toml"
 
 
 class Parts(Claim):
-    """A folder of `count` parts of `group`, samples or scores, held by one writer.
+    """A folder of `count` parts of samples or scores, held by one writer.
 
-    Errors: `InputError` where it is of another request; `RunError`.
+    Args:
+        path: The folder.
+        group: "samples" or "scores".
+        request: The request for the parts, by name.
+        count: The number of parts.
+
+    Raises:
+        InputError: When the folder holds the parts of another request.
+        RunError: When another process holds the folder, or when the folder cannot be written.
     """
 
     def __init__(self, path: Path, group: str, request: dict[str, Any], count: int):
@@ -34,34 +42,32 @@ class Parts(Claim):
         self.request = without_none({**request, "group": group, "parts": count})
 
     def entered(self) -> None:
-        """Agree with what was asked for before, or say what is asked for."""
+        """Compare the request with the request of the folder, or write it to a new folder."""
         super().entered()
         asked = self.path / PARTS
         if not asked.exists():
             others = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
             if others:
                 raise InputError(
-                    f"{self.path} holds {others[0]!r} and no {PARTS}: choose a folder of its own"
+                    f"{self.path} holds {others[0]!r} and no {PARTS}. Choose an empty or a new folder."
                 )
             write_request(asked, self.request)
             return
         before = read_request(asked)
         if before.get("group") != self.group:
-            raise InputError(f"{self.path} holds no {self.group}: choose another folder")
-        what = "draws" if self.group == "samples" else self.group
+            raise InputError(f"{self.path} holds no {self.group}. Choose another folder.")
+        what = "samples" if self.group == "samples" else self.group
         for name in sorted({*before, *self.request}):
             if before.get(name) != self.request.get(name):
                 raise InputError(
-                    f"{self.path} holds {what} with {name} = {before.get(name)!r}, not {self.request.get(name)!r}: "
-                    "ask for the same, or choose another folder"
+                    f"{self.path} holds {what} with {name} = {before.get(name)!r}, but {name} = {self.request.get(name)!r} was requested. "
+                    "Use the same value, or choose another folder."
                 )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not any(
-            file.exists() for file in self.files
-        ):  # nothing was drawn: as if it had not been asked for
+        if not any(file.exists() for file in self.files):  # without parts, no trace of the request remains
             with suppress(OSError):
                 (self.path / PARTS).unlink()
             self.leave_nothing()
@@ -69,16 +75,16 @@ class Parts(Claim):
 
     @property
     def files(self) -> list[Path]:
-        """All parts, in order."""
+        """The paths of all parts, in order."""
         return [part_file(self.path, i) for i in range(self.count)]
 
     @property
     def place(self) -> tuple[str, str]:
-        """Where another process writes parts to: the folder, and the checksum of what was asked for."""
+        """The folder and the checksum of the request, for another process that writes parts."""
         return str(self.path.resolve()), str(seal_of(self.path / PARTS))
 
     def has(self, i: int) -> bool:
-        """Whether a part is there, and whole."""
+        """Return whether a part exists and is complete."""
         try:
             read_file(part_file(self.path, i))
         except FileError:
@@ -86,35 +92,44 @@ class Parts(Claim):
         return True
 
     def write(self, i: int, dataset: xr.Dataset) -> None:
-        """Write one part. Errors: `RunError`."""
+        """Write one part; raise `RunError` on failure."""
         write_part(self.place, self.group, i, dataset)
 
     def received(self, i: int, digest: str) -> None:
-        """Hold what another process says that it wrote against what is there. Errors: `RunError`."""
+        """Compare the file with the checksum that another process reports; raise `RunError` if not equal."""
         if seal_of(part_file(self.path, i)) != digest:
             raise RunError(
-                f"{part_file(self.path, i)} was written elsewhere: workers need the file system of this process"
+                f"{part_file(self.path, i)} was written to another file system. Give the workers access to the file system of this process."
             )
 
 
 def part_file(folder: Path, i: int) -> Path:
-    """Where part i of a folder is."""
+    """Return the path of part i in a folder."""
     return folder / f"part-{i:06d}.h5"
 
 
 def write_part(place: tuple[str, str], group: str, i: int, dataset: xr.Dataset) -> str:
-    """Write part i to a folder that is held by this process, or by the one that this one works for; its checksum.
+    """Write part i to a folder that is held by this process or, for a worker, by its main process.
 
-    place  `Parts.place`
-    Errors: `RunError`, also where the folder is not of this request (any more).
+    Args:
+        place: The property `Parts.place`.
+        group: "samples" or "scores".
+        i: The number of the part.
+        dataset: The content of the part.
+
+    Returns:
+        The checksum of the file.
+
+    Raises:
+        RunError: When the file cannot be written, or when the folder does not hold this request (any more).
     """
-    from probgen.store.trees import write_dataset  # xarray: to look at a folder needs none
+    from probgen.store.trees import write_dataset  # here, because inspecting a folder does not need xarray
 
     folder, asked = Path(place[0]), place[1]
     if seal_of(folder / PARTS) != asked:
         raise RunError(
-            f"{folder} on {os.uname().nodename} is not the folder that these parts were asked for in: workers need the file system of "
-            "the process that they work for"
+            f"{folder} on {os.uname().nodename} is not the folder of this request. Give the workers access to the file system of the main "
+            "process."
         )
     write_dataset(part_file(folder, i), group, dataset.assign_attrs(part=i))
     return str(seal_of(part_file(folder, i)))

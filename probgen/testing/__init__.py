@@ -1,12 +1,13 @@
-"""The conformance kit: the laws that every family and every analysis must meet. It needs pytest.
+"""The conformance kit: laws that every family and every analysis must satisfy. It requires pytest.
 
-from probgen.testing import AnalysisLaws, FamilyLaws
+Example:
+    from probgen.testing import AnalysisLaws, FamilyLaws
 
-class TestMine(FamilyLaws):
-    family = "mine"
+    class TestMine(FamilyLaws):
+        family = "mine"
 
-class TestMyAnalysis(AnalysisLaws):
-    analysis = "my-analysis"
+    class TestMyAnalysis(AnalysisLaws):
+        analysis = "my-analysis"
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-# so that a failed law says what it found
+# so that a failed law shows the compared values
 pytest.register_assert_rewrite("probgen.testing.laws", "probgen.testing.analyses", "probgen.testing.helpers")
 
 from probgen.testing.analyses import AnalysisLaws
@@ -26,7 +27,15 @@ __all__ = ["AnalysisLaws", "FamilyLaws", "check"]
 
 
 def check(name: str, kind: str = "family") -> int:
-    """Run the laws against a registered family or analysis (`kind`); pytest's exit code."""
+    """Run the laws on a registered family or analysis.
+
+    Args:
+        name: The registered name.
+        kind: "family" or "analysis".
+
+    Returns:
+        The exit code of pytest, 0 if all laws hold.
+    """
     os.environ["PROBGEN_CHECK"] = name
     suite = Path(__file__).with_name(f"{kind}_suite.py")
     return int(

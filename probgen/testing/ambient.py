@@ -1,4 +1,4 @@
-"""What may surround a call, and must not change it."""
+"""Global modes of torch, NumPy and Pyro around a call, which must not change its results."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def _parameters() -> Iterator[None]:
         yield
         left = set(store.keys())
         if left != {"mu", "x", "encoder$$$net.weight"}:
-            raise AssertionError(f"Pyro's parameter store holds {sorted(left)}")
+            raise AssertionError(
+                f"Pyro's parameter store has {sorted(left)} after the call. A call must not change this store."
+            )
     finally:
         store.clear()
 

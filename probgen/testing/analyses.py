@@ -1,4 +1,4 @@
-"""The laws of an analysis, as a pytest class to inherit from."""
+"""The laws of an analysis, as a base class for pytest."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ MODELS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("independent", {}),
     ("made", {"hidden": 8, "epochs": 1}),
     ("vae", {"latent": 2, "hidden": (8,), "epochs": 1}),
-)  # small models that an analysis is tried on
+)  # small models for the tests of an analysis
 
 
 class AnalysisLaws:
-    """What every analysis must meet. Inherit, and name the analysis.
+    """The laws that every analysis must satisfy. Inherit from this class, and set `analysis`.
 
-    analysis  a registered name, or an analysis of the test's own
-    options   of the analysis; make it short
+    Override the fixtures `fitted` and `data` if the analysis applies to none of the small models in `MODELS`.
 
-    Replace the fixtures `fitted` and `data` where it applies to none of the small models that are tried.
+    Attributes:
+        analysis: A registered name, or an analysis object.
+        options: Options of the analysis. Choose options for a short run.
     """
 
     analysis: ClassVar[Any]
@@ -45,35 +46,44 @@ class AnalysisLaws:
 
     @pytest.fixture
     def data(self) -> xr.Dataset:
-        """Small binary images with labels."""
+        """Return small binary images with labels."""
         x = spaces.example("binary", rows=120)["x"].values.reshape(-1, 2, 2)
         label = ("row", x.reshape(-1, 4).sum(1) % 2, {"levels": 2})
         return xr.Dataset({"x": (("row", "height", "width"), x, {"support": "binary"}), "label": label})
 
     @pytest.fixture
     def fitted(self, data: xr.Dataset) -> Fitted:
-        """The first small model that the analysis applies to."""
+        """Return the first small model to which the analysis applies."""
         for family, options in MODELS:
             try:
                 model = fit(family, data, **options)
-            except InputError:  # it does not take the data
+            except InputError:  # the family does not accept the data
                 continue
             if find_analysis(self.analysis).applies(model):
                 return model
-        pytest.skip(f"{self.analysis!r} applies to no small model: replace the fixture `fitted`")
+        pytest.skip(f"{self.analysis!r} applies to none of the small models. Override the fixture `fitted`.")
 
     def found(self, fitted: Fitted, data: xr.Dataset, **how: Any) -> xr.Dataset:
-        """Its results."""
+        """Return the results of the analysis for a model.
+
+        Args:
+            fitted: The model.
+            data: The data.
+            **how: Further arguments of `analyze`.
+
+        Returns:
+            The results.
+        """
         several = find_analysis(self.analysis).several
         return analyze(self.analysis, {"model": fitted} if several else fitted, data, **how, **self.options)
 
     def test_same_seed_same_bits(self, fitted: Fitted, data: xr.Dataset) -> None:
-        """Two calls with one seed agree in every bit."""
+        """Two calls with one seed give bit-identical results."""
         first, second = (self.found(fitted, data, seed=3) for _ in range(2))
         assert digest_of(first) == digest_of(second)
 
     def test_what_surrounds_it_is_left_alone(self, fitted: Fitted, data: xr.Dataset) -> None:
-        """The model, the data, the global generators and torch's defaults are as they were."""
+        """The analysis does not change the model, the data, the global generators or the defaults of torch."""
         module = fitted.module
         before = (
             digest_of(state_of(module)),
@@ -86,9 +96,9 @@ class AnalysisLaws:
             warnings.simplefilter("error")
             found = self.found(fitted, data)
             figures_of(found, self.analysis)
-        assert digest_of(state_of(module)) == before[0], "the model is another one"
+        assert digest_of(state_of(module)) == before[0], "the analysis changed the state of the model"
         assert not module.training
-        assert digest_of(data) == before[1], "the data are others"
+        assert digest_of(data) == before[1], "the analysis changed the data"
         assert torch.equal(torch.get_rng_state(), before[2])
         assert numpy_state() == before[3]
         assert random.getstate() == before[4]
@@ -97,7 +107,7 @@ class AnalysisLaws:
     def test_results_and_figures_survive_a_file(
         self, fitted: Fitted, data: xr.Dataset, tmp_path: Path
     ) -> None:
-        """What is read back from the file is what was found, and its figures are those of the results."""
+        """Results read back from a file are equal to the original results, and give the same figures."""
         found = self.found(fitted, data, title="a title")
         name = found.attrs["analysis"]
         loaded: LoadedAnalysis = find_analysis(self.analysis)
@@ -115,14 +125,14 @@ class AnalysisLaws:
     def test_every_dimension_is_named(self, fitted: Fitted, data: xr.Dataset) -> None:
         """Results have named dimensions, and single numbers are finite or NaN, never infinite."""
         found = self.found(fitted, data)
-        assert found.data_vars, "there are no results"
+        assert found.data_vars, "the results have no variables"
         for name, value in found.data_vars.items():
             assert not any(str(dim).startswith("dim_") for dim in value.dims), name
             if value.dtype.kind == "f":
                 assert not np.isinf(value.values).any(), f"{name} is infinite"
 
     def test_bad_input_is_refused_by_name(self, fitted: Fitted, data: xr.Dataset) -> None:
-        """An unknown option, a bad seed and rows of another shape are an InputError that names them."""
+        """An unknown option, a bad seed and rows of another shape raise an InputError that names them."""
         models: Any = {"model": fitted} if find_analysis(self.analysis).several else fitted
         with pytest.raises(InputError, match="no_such_option"):
             analyze(self.analysis, models, data, no_such_option=1)
@@ -134,13 +144,13 @@ class AnalysisLaws:
     def test_a_model_that_it_does_not_apply_to_is_refused_with_what_it_needs(
         self, fitted: Fitted, data: xr.Dataset
     ) -> None:
-        """`applies` says True or False of every model, and False is a refusal in words."""
+        """If `applies` returns False for a model, the analysis raises NotOffered, and the message states its needs."""
         loaded = find_analysis(self.analysis)
         assert loaded.needs.strip()
         for family, options in MODELS:
             try:
                 model = fit(family, data, **options)
-            except InputError:  # it does not take the data
+            except InputError:  # the family does not accept the data
                 continue
             if not loaded.applies(model):
                 with pytest.raises(NotOffered, match="it needs"):

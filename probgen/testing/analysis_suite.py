@@ -1,4 +1,4 @@
-"""What `probgen plugins check NAME` runs against an analysis."""
+"""The tests that `probgen plugins check NAME` runs on an analysis."""
 
 import os
 
@@ -6,6 +6,6 @@ from probgen.testing.analyses import AnalysisLaws
 
 
 class TestAnalysis(AnalysisLaws):
-    """The laws, for the analysis that the environment names."""
+    """The laws for the analysis in the environment variable PROBGEN_CHECK."""
 
     analysis = os.environ.get("PROBGEN_CHECK", "complete")

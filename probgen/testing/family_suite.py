@@ -1,4 +1,4 @@
-"""What `probgen plugins check NAME` runs against a family."""
+"""The tests that `probgen plugins check NAME` runs on a family."""
 
 import os
 
@@ -6,6 +6,6 @@ from probgen.testing.laws import FamilyLaws
 
 
 class TestFamily(FamilyLaws):
-    """The laws, for the family that the environment names."""
+    """The laws for the family in the environment variable PROBGEN_CHECK."""
 
     family = os.environ.get("PROBGEN_CHECK", "independent")

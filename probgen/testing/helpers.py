@@ -1,4 +1,4 @@
-"""What the laws are written with: draws, scores and densities of any family, other processes, signals."""
+"""Helpers for the laws: samples, scores and densities of any family, other processes, signals."""
 
 from __future__ import annotations
 
@@ -32,21 +32,26 @@ from probgen.testing import spaces
 
 
 class Stop:
-    """An observer that sends the process a signal after so many steps; SIGINT, as Ctrl-C does, or another."""
+    """An observer that sends a signal to its own process after a number of steps.
+
+    Args:
+        steps: Number of steps.
+        number: The signal, by default SIGINT, as sent by Ctrl-C.
+    """
 
     def __init__(self, steps: int, number: int = signal.SIGINT):
         self.left, self.number = steps, number
 
     @hookimpl
     def step(self) -> None:
-        """Count down."""
+        """Count a step, and send the signal after the last one."""
         self.left -= 1
         if self.left == 0:
             os.kill(os.getpid(), self.number)
 
 
 def results(fitted: Fitted, path: str) -> str:
-    """Digests of draws and scores, for a comparison between processes."""
+    """Return digests of samples and scores, for a comparison between processes."""
     data = datasets.load(path)
     parts = []
     if offers(fitted, "sample"):
@@ -57,7 +62,17 @@ def results(fitted: Fitted, path: str) -> str:
 
 
 def loaded_results(model: str, home: tuple[str, str] | None, data: str, threads: int) -> str:
-    """The same of a file; home is the module and the name of a family that is not registered."""
+    """Return digests of samples and scores of a model in a file.
+
+    Args:
+        model: Path of the model.
+        home: Module and name of a family that is not registered, or None.
+        data: Path of the data.
+        threads: Number of threads of torch.
+
+    Returns:
+        The digests.
+    """
     torch.set_num_threads(threads)
     own = home and operator.attrgetter(home[1])(importlib.import_module(home[0]))
     return results(load(model, own or None), data)
@@ -72,7 +87,20 @@ def fitted_in_parts(
     options: Mapping[str, Any],
     threads: int,
 ) -> str:
-    """Digests of what a fit in two parts learns as one of some processes, which meet at a file; family: a name, or module and name of a class."""
+    """Fit in two parts as one of several processes, and return digests of the state and the history.
+
+    Args:
+        rank: Number of this process.
+        size: Number of processes.
+        place: Path of the file by which the processes connect.
+        family: Registered name of the family, or module and name of its class.
+        data: Path of the data.
+        options: Options of the fit.
+        threads: Number of threads of torch.
+
+    Returns:
+        The digests.
+    """
     os.environ.update(
         RANK=str(rank), WORLD_SIZE=str(size), PROBGEN_LAUNCHED=f"file://{place}", PROBGEN_PEERS_SECONDS="60"
     )
@@ -87,12 +115,20 @@ def fitted_in_parts(
 
 
 def in_a_new_process(function: Callable[..., str], *args: Any) -> str:
-    """What a function returns in a process that has imported this module and done nothing else."""
+    """Run a function in a new process that has only imported this module, and return its result."""
     return in_new_processes(function, [args])[0]
 
 
 def in_new_processes(function: Callable[..., str], each: Sequence[tuple[Any, ...]]) -> list[str]:
-    """The same of several at once, each with arguments of its own."""
+    """Run a function in several new processes at the same time, and return the results.
+
+    Args:
+        function: The function.
+        each: Arguments of the function for each process.
+
+    Returns:
+        The results, in the order of `each`.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         [__name__, "probgen.api.fitting", "probgen.api.scoring", "h5netcdf", "sklearn.cluster"]
@@ -104,18 +140,18 @@ def in_new_processes(function: Callable[..., str], each: Sequence[tuple[Any, ...
 
 
 def offers(fitted: Fitted, hook: str) -> bool:
-    """Whether the family has the hook."""
+    """Return whether the family offers the hook."""
     return fitted.definition.offers(hook)
 
 
 def need(fitted: Fitted, hook: str) -> None:
-    """Skip a law that is about a hook which the family does not offer."""
+    """Skip a law if the family does not offer the hook."""
     if not offers(fitted, hook):
-        pytest.skip(f"{fitted.family} does not {hook}")
+        pytest.skip(f"{fitted.family} does not offer {hook}")
 
 
 def given_of(fitted: Fitted, data: xr.Dataset) -> dict[str, np.ndarray]:
-    """What the model is conditioned on, of the first row, and what a family makes of a row itself; nothing where it is on nothing."""
+    """Return the conditions of the model in the first row, and entries that the family derives from a row; empty without conditions."""
     event = fitted.event
     known = {name: data[name].values[0] for name in (*event.given, *event.lengths)}
     of_rows = fitted.definition.of_rows(fitted.options, data.isel(row=[0]))
@@ -123,22 +159,32 @@ def given_of(fitted: Fitted, data: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def drawn(fitted: Fitted, data: xr.Dataset, n: int, **how: Any) -> xr.Dataset:
-    """Draws, given what the first row is."""
+    """Return samples, conditional on the conditions of the first row.
+
+    Args:
+        fitted: The model.
+        data: The data.
+        n: Number of samples.
+        **how: Further arguments of `sample`.
+
+    Returns:
+        The samples.
+    """
     return sample(fitted, n, given=given_of(fitted, data) or None, **how)
 
 
 def several(fitted: Fitted, n: int) -> int:
-    """n draws where warnings are errors: one of a function, of whose others one is told that they are equal."""
+    """Return `n`, or 1 for a deterministic model, because it warns that several samples are equal, and warnings are errors here."""
     return 1 if deterministic(fitted.module) else n
 
 
 def other_values(options: BaseModel) -> dict[str, list[Any]]:
-    """Values of each option that are not the one it has, by its type; none for a type that is not known."""
+    """Return other values of each option, chosen by its type; none for an unknown type."""
     fields, found = type(options).model_fields, {}
     for name, field in fields.items():
         value = getattr(options, name)
         found[name] = _others(field.annotation, value)
-        if isinstance(value, BaseModel):  # options of a part
+        if isinstance(value, BaseModel):  # nested options
             whole = value.model_dump()
             for part, values in other_values(value).items():
                 found[f"{name}.{part}"] = [{**whole, part: other} for other in values]
@@ -170,7 +216,7 @@ def _others(kind: Any, value: Any) -> list[Any]:
 
 
 def differs(call: Callable[..., str], usual: str, change: Mapping[str, Any]) -> bool:
-    """Whether a call with a change returns something else, or refuses it."""
+    """Return whether a call with a change returns another result, or refuses the change."""
     try:
         return call(**change) != usual
     except (InputError, NotOffered, DivergedError):
@@ -178,7 +224,7 @@ def differs(call: Callable[..., str], usual: str, change: Mapping[str, Any]) -> 
 
 
 def scored(fitted: Fitted, data: xr.Dataset, rows: np.ndarray) -> xr.Dataset:
-    """Scores of rows (row, *event), given what the first row of the data is."""
+    """Return scores of rows (row, *event), conditional on the conditions of the first row of the data."""
     alike = xr.Dataset({"x": (("row", *fitted.event.dims), rows)})
     for name in (*fitted.event.given, *fitted.event.lengths):
         value = data[name].values[0]
@@ -187,7 +233,7 @@ def scored(fitted: Fitted, data: xr.Dataset, rows: np.ndarray) -> xr.Dataset:
 
 
 def density(fitted: Fitted, data: xr.Dataset, rows: np.ndarray) -> np.ndarray:
-    """Exact log-densities of rows, in float64; skips where the family has none."""
+    """Return exact log-densities of rows, in float64, or skip the law if the family has none."""
     need(fitted, "score")
     try:
         scores = scored(fitted, data, rows)
@@ -199,10 +245,10 @@ def density(fitted: Fitted, data: xr.Dataset, rows: np.ndarray) -> np.ndarray:
 
 
 def space(fitted: Fitted, data: xr.Dataset) -> spaces.Space:
-    """What the density is gone through on; skips where there is no exact density, or too much to go through."""
+    """Return the points at which the density is evaluated, or skip the law without an exact density or with too many points."""
     need(fitted, "score")
     event = fitted.event
-    if event.any_size:  # the size of the test's rows
+    if event.any_size:  # use the size of the rows
         event = replace(event, shape=data["x"].shape[1:])
     first = scored(fitted, data, data["x"].values[:1])
     if "log_prob" not in first or first["log_prob"].attrs["kind"] != "exact":
@@ -215,5 +261,5 @@ def space(fitted: Fitted, data: xr.Dataset) -> spaces.Space:
     if event.support == "mixed":
         return spaces.of_table(event.columns, drawn(fitted, data, 2048, seed=4)["x"].values)
     if fitted.event.shape != (2,) or fitted.event.discrete:
-        pytest.skip("a density on the reals is gone through in the plane only")
+        pytest.skip("a density of real values is integrated only in the plane")
     return spaces.of_plane(drawn(fitted, data, 2048, seed=4)["x"].values.reshape(2048, -1))

@@ -1,4 +1,4 @@
-"""The laws, as a pytest class to inherit from."""
+"""The laws of a family, as a base class for pytest."""
 
 from __future__ import annotations
 
@@ -53,30 +53,31 @@ from probgen.testing.helpers import (
     space,
 )
 
-DRAWS = 8192  # finds a total variation of 0.1 from the density on 64 cells with probability 0.999
+DRAWS = 8192  # detects a total variation of 0.1 from the density on 64 cells with probability 0.999
 
 
 WITHOUT_EFFECT = {
-    "fit.epochs": "steps, where they are given, stand in its place",
-    "fit.prior.epochs": "the same",
-    "fit.graph": "the same operations, recorded",
-    "fit.prior.graph": "the same",
-    "score.at_once": "memory alone",
+    "fit.epochs": "it is replaced by steps, if these are given",
+    "fit.prior.epochs": "it is replaced by prior.steps, if these are given",
+    "fit.graph": "it records the same operations",
+    "fit.prior.graph": "it records the same operations",
+    "score.at_once": "it changes only memory use",
 }
 
 
 class FamilyLaws:
-    """What every family must meet. Inherit, and name the family.
+    """The laws that every family must satisfy. Inherit from this class, and set `family`.
 
-    family             a registered name, or a class of the test's own
-    options            of the fit; make it short
-    support            real, binary, integer, count or mixed (a table of columns of four kinds); by default the first of real, binary and
-                       integer that the family takes
-    expected_failures  {"test_of_a_law": "why it cannot hold"}; a law that holds after all is a failure
-    without_effect     {"hook.option": "why it changes no number"}: memory, or how the work is done
+    Attributes:
+        family: A registered name, or a class.
+        options: Options of the fit. Choose options for a short run.
+        support: Support of the example data: real, binary, integer, count or mixed (a table with four kinds of columns). By default the first of real,
+            binary and integer that the family accepts.
+        expected_failures: Laws that cannot hold, with the reason: {"test_of_a_law": "reason"}. A listed law that holds is a failure.
+        without_effect: Options that change no result, with the reason: {"hook.option": "reason"}, for example options for memory use.
     """
 
-    # draws of a function are equal, which is a law here and no surprise
+    # samples of a deterministic model are equal; a law tests this, so the warning is not needed
     pytestmark = pytest.mark.filterwarnings("ignore:.*is a function of what it is given:UserWarning")
 
     family: ClassVar[Any]
@@ -97,16 +98,16 @@ class FamilyLaws:
 
     @pytest.fixture
     def data(self) -> xr.Dataset:
-        """A small data set that the family takes; the same one at every call."""
+        """Return a small data set that the family accepts, the same at every call."""
         return spaces.example(self._support())
 
     @pytest.fixture
     def fitted(self, data: xr.Dataset) -> Fitted:
-        """The family fitted to the data, seed 0: once for all laws, and a copy for each."""
+        """Return the family fitted to the data with seed 0. The fit runs once, and each law receives a copy."""
         fits = self._fits.setdefault(type(self), {})
         digest = digest_of(data)
         if type(self) in self._failed:
-            pytest.skip(f"its fit fails, as was said before: {self._failed[type(self)]}")
+            pytest.skip(f"the fit of the family failed in an earlier law: {self._failed[type(self)]}")
         if digest not in fits:
             try:
                 fits[digest] = fit(self.family, data, **self.options)
@@ -117,7 +118,7 @@ class FamilyLaws:
         return replace(once, state=once.state.copy(deep=True))
 
     def _support(self) -> str:
-        """Of the example data: as declared, or the first that the family takes."""
+        """Return the support of the example data: the declared support, or the first support that the family accepts."""
         if self.support is not None:
             return self.support
         if type(self) not in self._supports:
@@ -130,14 +131,14 @@ class FamilyLaws:
                 break
             else:
                 pytest.fail(
-                    f"{self.family!r} takes neither real, binary nor integer data of a few dimensions"
+                    f"{self.family!r} accepts neither real, binary nor integer data of a few dimensions. Set `support`, or override the fixture `data`."
                 )
         return self._supports[type(self)]
 
     # randomness
 
     def test_same_seed_same_bits(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """Two calls with one seed agree in every bit; draws with another seed differ."""
+        """Two calls with one seed give bit-identical results, and samples with another seed differ."""
         again = fit(self.family, data, **self.options)
         assert digest_of(fitted.state) == digest_of(again.state)
         assert digest_of(fitted.history) == digest_of(again.history)
@@ -150,12 +151,10 @@ class FamilyLaws:
             assert digest_of(score(fitted, data, seed=1)) == digest_of(score(again, data, seed=1))
 
     def test_generators_and_inputs_are_left_alone(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """The global generators, torch's defaults and the data are as they were, and no warning says otherwise."""
+        """A call does not change the global generators, the defaults of torch or the data, and raises no warning."""
         kind = str(fitted.dtype).removeprefix("torch.")
         if data["x"].dtype.kind == "f":
-            data = data.assign(
-                x=data["x"].astype(kind)
-            )  # the type that needs no copy on its way to the hooks
+            data = data.assign(x=data["x"].astype(kind))  # hooks receive data of this type without a copy
         before = digest_of(data), torch.get_rng_state(), numpy_state(), random.getstate()
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -169,7 +168,7 @@ class FamilyLaws:
         assert torch.get_default_dtype() == torch.float32
 
     def test_two_fits_do_not_meet(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """Another fit in the same process changes neither the first model nor a later one, and leaves nothing."""
+        """Another fit in the same process does not change an earlier or later fit, and leaves no Pyro parameters."""
         state = digest_of(state_of(fitted.module))
         other = fit(self.family, data.isel(row=slice(0, 40)), seed=5, **self.options)
         assert digest_of(state_of(fitted.module)) == state
@@ -178,13 +177,13 @@ class FamilyLaws:
         assert not list(pyro.get_param_store().keys())
 
     def test_fit_reaches_every_parameter(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """Every parameter is another one after the fit, and the loss of a pair has a gradient to each."""
+        """The fit changes every parameter, and the loss of a pair has a nonzero gradient for each parameter."""
         with generators_kept():
             seed_torch(key(0, "build"))
             start = fitted.definition.build(fitted.options, fitted.event, **fitted.models)
         for name, parameter in start.named_parameters():
             value = parameter.detach().to(fitted.dtype).numpy()
-            assert not np.array_equal(value, fitted.state[name].values), f"{name} is as it was before the fit"
+            assert not np.array_equal(value, fitted.state[name].values), f"the fit does not change {name}"
         if not isinstance(start, Pair) or not start.by_loss:
             return
         with generators_kept():
@@ -198,14 +197,14 @@ class FamilyLaws:
             )
             pair.loss(n=len(batch["x"]), **batch)["loss"].backward()
         for name, parameter in pair.named_parameters():
-            assert parameter.grad is not None, f"the loss has no gradient to {name}"
-            assert parameter.grad.any(), f"the gradient of the loss to {name} is 0"
+            assert parameter.grad is not None, f"the loss has no gradient for {name}"
+            assert parameter.grad.any(), f"the gradient of the loss for {name} is 0"
 
     def test_surroundings_change_nothing(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """Modes of torch, NumPy and Pyro around a call give the bits of a call without them.
+        """Global modes of torch, NumPy and Pyro around a call do not change its results.
 
-        All of them at once: one that a call does not shut out changes bits there as well, since those that it does shut
-        out cannot hide it. Where bits change, each by itself says which.
+        All modes are active at the same time first, because an effective mode also changes results there. If results change, each mode is tested alone
+        to name the mode in the message.
         """
         few = data.isel(row=slice(0, 5))
 
@@ -217,17 +216,19 @@ class FamilyLaws:
         with ExitStack() as stack:
             for ambient in AMBIENT.values():
                 stack.enter_context(ambient())
-            assert digest_of(fit(self.family, data, **self.options).state) == state, "the fit is another one"
-            together = found(replace(fitted)) == expected  # its module is built inside
+            assert digest_of(fit(self.family, data, **self.options).state) == state, (
+                "the modes change the fit"
+            )
+            together = found(replace(fitted)) == expected  # the copy builds its module inside the modes
         for name, ambient in AMBIENT.items() if not together else ():
             with ambient():
-                assert found(replace(fitted)) == expected, f"{name} changes draws or scores"
-        assert together, "modes together change draws or scores"
+                assert found(replace(fitted)) == expected, f"the mode {name!r} changes samples or scores"
+        assert together, "the modes change samples or scores only in combination"
 
     # scores
 
     def test_score_order_and_split(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """Exact scores are the same in any order and split; Monte Carlo ones for the same rows in the same order."""
+        """Exact scores do not depend on order and batches; Monte Carlo scores are the same for the same rows in the same order."""
         need(fitted, "score")
         many = xr.concat([data] * 8, "row").isel(
             row=np.random.default_rng(0).permutation(8 * data.sizes["row"])
@@ -246,17 +247,17 @@ class FamilyLaws:
         np.testing.assert_allclose(single, expected[:5], rtol=1e-5, atol=1e-5)
 
     def test_density_sums_to_one(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """An exact density sums, or integrates, to one over a small space."""
+        """An exact density sums or integrates to one over a small space."""
         whole = space(fitted, data)
         total = float(np.exp(density(fitted, data, whole.rows)).sum() * whole.volume)
         exact = fitted.event.discrete and whole.volume == 1
         assert total == pytest.approx(1.0, abs=1e-5 if exact else 2e-3)
 
     def test_missing_values_are_summed_out(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """The exact score of a row with a missing value is that of all values that it may have, summed or integrated."""
+        """The exact density of a row with a missing value is the sum or integral over all possible values."""
         whole = space(fitted, data)
         if "observed" not in fitted.definition.accepts:
-            pytest.skip(f"{fitted.family} does not take missing values")
+            pytest.skip(f"{fitted.family} does not accept missing values")
         known, width = whole.line
         flat = known.reshape(len(known), -1).astype(float)
         missing = flat.copy()
@@ -267,12 +268,12 @@ class FamilyLaws:
         np.testing.assert_allclose(np.exp(found), total, rtol=1e-5 if width == 1 else 2e-3)
 
     def test_draws_agree_with_density(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """Draws fall where the density says: chi-square on at most 64 cells, false-alarm rate 1e-6."""
+        """Samples agree with the density: chi-square test on the cells of a small space, false-alarm rate 1e-6."""
         need(fitted, "sample")
         whole = space(fitted, data)
         draws = drawn(fitted, data, DRAWS, seed=3)["x"].values.reshape(DRAWS, -1)
         found = whole.cell(draws)
-        assert (found >= 0).all(), "a draw is outside the event"
+        assert (found >= 0).all(), "a sample is outside the event"
         p = np.exp(density(fitted, data, whole.rows)) * whole.volume
         at = whole.cell(whole.rows.reshape(len(whole.rows), -1))
         counts, p = np.bincount(found, minlength=whole.cells), np.bincount(at, p, whole.cells)
@@ -281,7 +282,10 @@ class FamilyLaws:
     # latents
 
     def test_decode_is_what_sample_gives(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """x decoded of drawn latents is x that is sampled given them: without noise, or else on average (64 draws, 6 errors)."""
+        """Decoding sampled latents gives the same x as sampling x given these latents, without noise or on average.
+
+        The average is over 64 samples, and the tolerance is 6 standard errors.
+        """
         known = self._latents(data, fitted)
         try:
             found = decode(fitted, known)["x"].values
@@ -292,13 +296,13 @@ class FamilyLaws:
         draws = sample(fitted, given=known, **how)["x"].values.astype(float)
         error = 6 * draws.std(0) / 8
         if fitted.event.discrete and not error.any() and (draws == np.rint(draws)).all():
-            found = np.rint(found)  # draws are rounded, what is decoded is not
+            found = np.rint(found)  # samples are rounded, but decoded values are not
         assert found.shape == draws.shape[1:]
         expected = draws.mean(0)
         assert (np.abs(found - expected) <= error + 1e-5 * (1 + np.abs(expected))).all()
 
     def test_decode_goes_from_any_place_to_any_other(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """From what is at a place x is the same, with a gradient to it, and of each row alone; other names are refused."""
+        """Decoding from the values at any place gives the same x, row by row, with a gradient. Unknown names raise an InputError."""
         known = self._latents(data, fitted)
         try:
             expected = decode(fitted, known)["x"].values
@@ -318,15 +322,15 @@ class FamilyLaws:
             at = torch.as_tensor(place).requires_grad_()
             with torch.enable_grad():
                 module.decode({**self._roots(known, fitted), **later, name: at}).square().sum().backward()
-            assert at.grad is not None, f"x has no gradient to {name}"
+            assert at.grad is not None, f"x has no gradient for {name}"
             assert torch.isfinite(at.grad).all()
-            assert at.grad.any(), f"the gradient of x to {name} is 0"
+            assert at.grad.any(), f"the gradient of x for {name} is 0"
         for start, until in (({**known, "nowhere": expected}, "x"), (known, "nowhere")):
             with pytest.raises(InputError, match="nowhere"):
                 decode(fitted, start, until)
 
     def test_encode_sees_each_row_alone(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """An encoder gives every latent, of a row the same whatever the others are, as `decode` takes it."""
+        """An encoder returns every latent, for each row independently of the other rows, in the form that `decode` accepts."""
         if not isinstance(fitted.module, Encoder):
             pytest.skip(f"{fitted.family} does not declare an encoder")
         rows = data.isel(row=slice(0, 7))
@@ -348,25 +352,25 @@ class FamilyLaws:
         assert np.isfinite(x.values).all()
 
     def _latents(self, data: xr.Dataset, fitted: Fitted) -> dict[str, np.ndarray]:
-        """All latents of some draws, and conditions."""
+        """Return all latents of samples, and conditions."""
         if not isinstance(fitted.module, Decoder):
-            pytest.skip(f"{fitted.family} does not declare that it decodes latents")
+            pytest.skip(f"{fitted.family} does not declare a decoder")
         draws = drawn(fitted, data, 40, seed=1)
         latents = {name: draws[name].values for name in latents_of(fitted.module)}
         return latents | {name: np.repeat(v[None], 40, 0) for name, v in given_of(fitted, data).items()}
 
     def _roots(self, known: dict[str, np.ndarray], fitted: Fitted) -> dict[str, torch.Tensor]:
-        """Conditions, and latents that are numbers of things."""
+        """Return conditions, and latents that are whole numbers."""
         real = {name for name in latents_of(fitted.module) if known[name].dtype.kind == "f"}
         return {name: torch.as_tensor(v) for name, v in known.items() if name not in real}
 
     # options
 
     def test_an_option_has_an_effect_or_is_refused(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """Another value of any option changes what a hook returns, or is an InputError: nothing is ignored without a word.
+        """Another value of any option changes the result of a hook, or raises an InputError. No option is ignored silently.
 
-        Of `fit` with the options of the test; of `sample` freely, and given rows of x whole and in part, where the family takes
-        these; of `score`. What changes no number is declared in `without_effect`.
+        The law tests `fit` with the options of the test, `score`, and `sample`. Samples are taken without conditions, and given complete and partial rows
+        of x if the family accepts these. Options without effect on results are declared in `without_effect`.
         """
         allowed = {**WITHOUT_EFFECT, **self.without_effect}
         ignored = []
@@ -375,9 +379,9 @@ class FamilyLaws:
             try:
                 usual = call()
             except (InputError, NotOffered):
-                return  # not in this way
+                return  # the family does not offer this call
             for name, values in other_values(before).items():
-                option = name.partition(".")[0]  # options of a part are given together
+                option = name.partition(".")[0]  # nested options are passed together
                 if f"{hook}.{name}" not in allowed and not any(
                     differs(call, usual, {option: value}) for value in values
                 ):
@@ -406,14 +410,16 @@ class FamilyLaws:
         if offers(fitted, "score"):
             own = fitted.definition.options("score")()
             tried("score", "", own, lambda **how: digest_of(score(fitted, data, seed=1, **how)))
-        assert not ignored, f"options without an effect that are not refused: {'; '.join(ignored)}"
+        assert not ignored, (
+            f"these options have no effect and are not refused: {'; '.join(ignored)}. Refuse these options, or list them in `without_effect`."
+        )
 
     # files
 
     def test_saved_and_loaded_in_a_fresh_process(
         self, fitted: Fitted, data: xr.Dataset, tmp_path: Path
     ) -> None:
-        """A new process reads the file and gets the same draws and scores, to the bit."""
+        """A new process that loads the file computes bit-identical samples and scores."""
         fitted.save(tmp_path / "model.h5")
         data.to_netcdf(tmp_path / "data.nc", engine="h5netcdf")
         home = None if isinstance(self.family, str) else (self.family.__module__, self.family.__qualname__)
@@ -421,7 +427,7 @@ class FamilyLaws:
         assert in_a_new_process(loaded_results, *place) == results(fitted, str(tmp_path / "data.nc"))
 
     def test_resumed_equals_uninterrupted(self, data: xr.Dataset, fitted: Fitted, tmp_path: Path) -> None:
-        """A fit that a signal ends after any of several steps, and that goes on, ends in the same bits."""
+        """A fit that a signal interrupts after a step, and that is resumed, gives bit-identical results."""
         steps = fitted.history.sizes["step"]
         for stop in sorted({1, steps // 2, steps - 1} & set(range(1, steps + 1))) or [1]:
             out = tmp_path / str(stop)
@@ -435,13 +441,13 @@ class FamilyLaws:
                 assert digest_of(resumed.groups[name]) == digest_of(group)
 
     def test_several_processes_are_not_seen(self, data: xr.Dataset, fitted: Fitted, tmp_path: Path) -> None:
-        """A fit in two parts ends in the same bits on one process and on two."""
+        """A fit in two parts gives bit-identical results on one process and on two."""
         if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
-            pytest.skip("torch has no gloo here")
+            pytest.skip("this installation of torch has no gloo")
         try:
             alone = fit(self.family, data, parts=2, **self.options)
         except InputError as error:
-            pytest.skip(f"it is not fitted in parts: {error}")
+            pytest.skip(f"the family cannot be fitted in parts: {error}")
         data.to_netcdf(tmp_path / "data.nc", engine="h5netcdf")
         home = (
             self.family
@@ -454,9 +460,9 @@ class FamilyLaws:
         assert found == [f"{digest_of(alone.state)} {digest_of(alone.history)}"] * 2
 
     def test_an_accelerator_says_the_same(self, data: xr.Dataset, fitted: Fitted, tmp_path: Path) -> None:
-        """Exact scores do not hang on the device, and a fit on an accelerator ends, is gone on with, and draws."""
+        """Exact scores do not depend on the device, and a fit on an accelerator can be interrupted, resumed and sampled from."""
         if not torch.cuda.is_available():
-            pytest.skip("there is no CUDA here")
+            pytest.skip("CUDA is not available")
         out, steps = tmp_path / "run", fitted.history.sizes["step"]
         with pytest.raises(Interrupted), observing(Stop(max(1, steps // 2))):
             fit(self.family, data, device="cuda", out=out, **self.options)
@@ -475,7 +481,7 @@ class FamilyLaws:
                 np.testing.assert_allclose(there["log_prob"], here["log_prob"], rtol=1e-3, atol=1e-3)
 
     def test_files_open_without_probgen(self, fitted: Fitted, data: xr.Dataset, tmp_path: Path) -> None:
-        """xarray and h5py open the file, every dimension is named, and the state is there."""
+        """The file opens with xarray and with h5py, every dimension has a name, and the state is complete."""
         fitted.save(tmp_path / "model.h5")
         with xr.open_datatree(tmp_path / "model.h5") as tree:
             assert set(tree["/probgen/state"].variables) == set(fitted.state.variables)
@@ -487,7 +493,7 @@ class FamilyLaws:
     # bad input
 
     def test_bad_input_is_refused_by_name(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """What cannot be used is an InputError that names it, not a traceback from inside or a number."""
+        """Data and options that cannot be used raise an InputError that names them."""
         x = data["x"].values.astype(float)
         broken = x.copy()
         broken[3, 0] = np.inf

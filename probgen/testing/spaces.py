@@ -1,4 +1,4 @@
-"""Small spaces on which a density can be gone through, and how draws are held against it."""
+"""Small spaces on which a density can be evaluated completely, and a comparison of samples with the density."""
 
 from __future__ import annotations
 
@@ -14,12 +14,22 @@ from probgen.contract.columns import Column
 from probgen.contract.event import Event
 from probgen.readers.described import attributes_of, marked
 
-MOST = 1 << 16  # values of an event that is gone through
-FALSE_ALARM = 1e-6  # of each statistical test, as if the draws were of the density
+MOST = 1 << 16  # largest number of values of an enumerated event
+FALSE_ALARM = 1e-6  # rate of false alarms of each statistical test
 
 
 def example(support: str, rows: int = 80, seed: int = 0) -> xr.Dataset:
-    """Rows with structure: correlated reals in the plane, four dependent bits, two counts, a table of four kinds, or two whole numbers of 0, 1, 2."""
+    """Return structured example rows.
+
+    Args:
+        support: "real": correlated points in the plane. "binary": four dependent bits. "count": two counts. "mixed": a table with four kinds of
+            columns. Otherwise: two whole numbers from 0 to 2.
+        rows: Number of rows.
+        seed: Seed of the rows.
+
+    Returns:
+        A Dataset with `x (row, feature)`.
+    """
     rng = np.random.default_rng(seed)
     common = rng.standard_normal((rows, 1))
     if support == "real":
@@ -50,13 +60,14 @@ def example(support: str, rows: int = 80, seed: int = 0) -> xr.Dataset:
 
 @dataclass(frozen=True)
 class Space:
-    """What a density is gone through on.
+    """The points at which a density is evaluated.
 
-    rows    (row, *event)
-    volume  that each row stands for; 1 where probabilities are of values
-    cells   how many parts the space has, into which draws are counted
-    cell    of which each row is, from 0; -1 outside of the event
-    line    rows that differ in the last coordinate alone, some of each, and the volume of that coordinate
+    Attributes:
+        rows: The points (row, *event).
+        volume: Volume per point; 1 for probabilities of values.
+        cells: Number of cells of the space. Samples are counted per cell.
+        cell: Function that returns the cell of each row, from 0; -1 outside the event.
+        line: Points for sums over the last coordinate, for each value of the other coordinates, and the volume per point along the last coordinate.
     """
 
     rows: np.ndarray
@@ -67,11 +78,11 @@ class Space:
 
 
 def values(event: Event) -> int:
-    """How many values a discrete event can take; of counts so many as are gone through."""
+    """Return the number of values of a discrete event. Only counts below `MOST_COUNT` are included."""
     return len(_axis(event.support, event.levels)) ** event.size
 
 
-MOST_COUNT = 80
+MOST_COUNT = 80  # counts from 0 to 79 are enumerated
 
 
 def _axis(support: str, levels: int | None) -> np.ndarray:
@@ -79,13 +90,13 @@ def _axis(support: str, levels: int | None) -> np.ndarray:
 
 
 def all_rows(event: Event) -> np.ndarray:
-    """Every value that a small discrete event can take, counts up to 79: (row, *event)."""
+    """Return every value of a small discrete event, with counts up to 79: (row, *event)."""
     axis = _axis(event.support, event.levels)
     return np.array(list(product(axis, repeat=event.size)), dtype=np.uint8).reshape(-1, *event.fixed_shape)
 
 
 def of_values(event: Event) -> Space:
-    """Every value that a small discrete event can take, each a cell; counts up to 79."""
+    """Return the space of all values of a small discrete event, one cell per value, with counts up to 79."""
     rows = all_rows(event)
     keys = {row.tobytes(): i for i, row in enumerate(rows.reshape(len(rows), -1).astype(np.float64))}
 
@@ -97,7 +108,16 @@ def of_values(event: Event) -> Space:
 
 
 def of_plane(draws: np.ndarray, points: int = 480, coarse: int = 8) -> Space:
-    """A fine grid over a box of the plane, whose cells are gathered into 8 x 8 coarse ones; draws: some to say where it lies."""
+    """Return a fine grid over a box of the plane, with coarse cells for counting.
+
+    Args:
+        draws: Samples (row, 2) that determine the position and size of the box.
+        points: Number of grid points per axis.
+        coarse: Number of coarse cells per axis.
+
+    Returns:
+        The space.
+    """
     middle, spread = draws.mean(0), draws.std(0) + 1e-9
     low, high = middle - 9 * spread, middle + 9 * spread
     axes = [_grid(lo, hi, points) for lo, hi in zip(low, high, strict=True)]
@@ -114,9 +134,20 @@ def of_plane(draws: np.ndarray, points: int = 480, coarse: int = 8) -> Space:
 
 
 def of_table(columns: tuple[Column, ...], draws: np.ndarray, points: int = 100) -> Space:
-    """All values of a small table: of a real column a grid, of a count those up to 79; in cells by thirds of these and by values of others.
+    """Return the space of all values of a small table: a grid for a real column, and counts up to 79.
 
-    Its last column must not be real. Errors: `ValueError` for too many rows.
+    Real columns and counts are divided into three cells each, and other columns into one cell per value.
+
+    Args:
+        columns: The columns. The last column must not be real.
+        draws: Samples (row, feature) that determine the grids and cells.
+        points: Number of grid points of a real column.
+
+    Returns:
+        The space.
+
+    Raises:
+        ValueError: When the last column is real, or the space has too many points.
     """
     axes, edges, volume = [], [], 1.0
     for column, drawn in zip(columns, draws.T, strict=True):
@@ -130,7 +161,7 @@ def of_table(columns: tuple[Column, ...], draws: np.ndarray, points: int = 100) 
             edge = 0.5 * (axes[-1][1:] + axes[-1][:-1])[np.searchsorted(axes[-1], edge)]
         edges.append(edge if column.support in ("real", "count") else axes[-1][:-1])
     if columns[-1].support == "real" or np.prod([len(axis) for axis in axes]) > MOST:
-        raise ValueError("the table is too large to be gone through")
+        raise ValueError("the table has too many values to enumerate, or its last column is real")
     rows = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
     shape = tuple(len(edge) + 1 for edge in edges)
 
@@ -149,7 +180,7 @@ def _grid(low: float, high: float, points: int) -> np.ndarray:
 
 
 def p_value(counts: np.ndarray, p: np.ndarray) -> float:
-    """Of Pearson's chi-square test of counts against probabilities; cells that expect fewer than 5 are joined."""
+    """Return the p-value of Pearson's chi-square test of counts against probabilities. Cells with expected counts below 5 are merged."""
     n = counts.sum()
     p = p / p.sum()
     rare = n * p < 5
@@ -163,9 +194,17 @@ def p_value(counts: np.ndarray, p: np.ndarray) -> float:
 
 
 def power(n: int, cells: int, distance: float) -> float:
-    """The least probability that the test finds draws whose total variation from the density is `distance`.
+    """Return a lower bound of the probability that the test detects samples at a total variation `distance` from the density.
 
-    Of all alternatives at that distance the chi-square statistic has the least non-centrality at 4 n distance^2.
+    Among all alternatives at this distance, the smallest non-centrality of the chi-square statistic is 4 n distance^2.
+
+    Args:
+        n: Number of samples.
+        cells: Number of cells.
+        distance: Total variation distance.
+
+    Returns:
+        The probability.
     """
     threshold = stats.chi2.isf(FALSE_ALARM, cells - 1)
     return float(stats.ncx2.sf(threshold, cells - 1, 4 * n * distance**2))

@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other: ratios from one run. `python -m tests.benchmarks [NAME]`."""
+"""Run every benchmark, or the named ones, and print ratios from one run: `python -m tests.benchmarks [NAME]`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ NAMES = (
     "startup",
     "tables",
     "vae",
+    "vast",
     "vqvae",
 )
 

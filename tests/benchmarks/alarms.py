@@ -1,7 +1,8 @@
-"""How often the tests of the laboratory alarm where nothing is wrong, and how often where modes are planted out of proportion.
+"""False-alarm rates of the tests of `diagnose`, and their power to detect modes out of proportion.
 
-20,000 runs of the cheap tests a setting, 1,000 of the classifier. Modes have even shares or 1 / i^2; distances are those of normals in
-two dimensions. For the power, draws have the first mode half as often as the data, or not at all.
+Each setting has 20,000 runs of the cheap tests, and 1,000 of the classifier. Mode shares are equal or 1 /
+i^2; distances are those of normals in two dimensions. For the power, samples have the first mode half as
+often as the data, or not at all.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def alarms(runs: int) -> None:
         line = ", ".join(
             f"{name} {k / runs:.5f}" for name, k in zip((*found, "dropped", "any"), seen, strict=True)
         )
-        print(f"{n}/{m} rows/draws, {modes} modes, {law}: {line}", flush=True)
+        print(f"{n}/{m} rows/samples, {modes} modes, {law}: {line}", flush=True)
     for (n, m), dimensions, law in product(SIZES, (2, 10), LAWS):
         rng = np.random.default_rng(2)
         few = max(1, runs // 20)
@@ -46,7 +47,10 @@ def alarms(runs: int) -> None:
             < ALARM
             for seed in range(few)
         ]
-        print(f"{n}/{m}, {dimensions} dimensions, {law}: apart {np.mean(told):.5f} of {few}", flush=True)
+        print(
+            f"{n}/{m}, {dimensions} dimensions, {law}: apart alarms in {np.mean(told):.5f} of {few}",
+            flush=True,
+        )
 
 
 def power(runs: int) -> None:
@@ -60,7 +64,7 @@ def power(runs: int) -> None:
             table = np.stack([a, b])[:, a + b > 0]
             seen += [same_histogram(a, b, seed) < ALARM, chi2_contingency(table)[1] < ALARM]
         line = " and ".join(f"{k / runs:.3f}" for k in seen)
-        print(f"{n}/{m} rows/draws, {modes} modes, {law}, {what}: {line}", flush=True)
+        print(f"{n}/{m} rows/samples, {modes} modes, {law}, {what}: {line}", flush=True)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Drawing of an autoregressive net with its cache and without."""
+"""Sampling from an autoregressive network with and without its cache."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def drawing(name: str, net: nn.Module, sites: int, rows: int) -> None:
             seconds.append(time.perf_counter() - begun)
     other = int((draws[0] != draws[1]).sum())
     print(
-        f"{name}, {rows} draws of {sites}: whole net a site {seconds[1]:.1f} s, cache {seconds[0]:.2f} s, "
-        f"{seconds[1] / seconds[0]:.0f} times; {other} of {draws[0].numel()} bits differ",
+        f"{name}, {rows} samples of {sites} sites: full pass per site {seconds[1]:.1f} s, cache {seconds[0]:.2f} s, "
+        f"{seconds[1] / seconds[0]:.0f} times as fast; {other} of {draws[0].numel()} bits differ",
         flush=True,
     )

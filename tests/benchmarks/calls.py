@@ -1,7 +1,8 @@
-"""Whole calls: a mixture's against scikit-learn's, and every family's against its own hook called once on all rows.
+"""Complete calls: a mixture compared with scikit-learn, and every family compared with one call of its own hook.
 
-The first half: 200,000 x 16 rows, 32 full components, float64: fit (start, ten steps, criteria), score, 200,000 draws. The
-second: draws and scores of 10,000 small events, with what the calls add to the mathematics: checks, shards, names. Turn about.
+First part: 200,000 x 16 rows, 32 full components, float64: fit (start, ten steps, criteria), score, 200,000
+samples. Second part: samples and scores of 10,000 small events. It measures the overhead of a call: checks,
+shards, names. The compared programs run alternately.
 """
 
 from __future__ import annotations

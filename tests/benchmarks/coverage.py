@@ -1,8 +1,9 @@
-"""How often the intervals of the laboratory hold the expected value.
+"""How often the intervals of `diagnose` cover the expected value.
 
-Rows and draws are simulated: 8 Gaussian modes of deviation 0.5 in 2, 5 or 10 dimensions, even, or with shares of 1 / i^2; a
-tenth of the rows at one point; whole numbers. Draws are of the same law, or 1.3 times as wide about their modes. An interval
-holds where the mean of the measure over all runs lies in it.
+Rows and samples are simulated from 8 Gaussian modes with standard deviation 0.5 in 2, 5 or 10 dimensions. The
+modes have equal shares, or shares of 1 / i^2; in other settings a tenth of the rows is at one point, or rows
+are whole numbers. Samples have the distribution of the rows, or are 1.3 times as wide around their modes. An
+interval covers if the mean of the measure over all runs lies in it.
 """
 
 from __future__ import annotations
@@ -74,16 +75,16 @@ def coverage(runs: int) -> None:
         found = held(law, dimensions, n, m, wider, runs)
         line = ", ".join(f"{name} {truth:.3g}: {share:.3f}" for name, (truth, share) in found.items())
         print(
-            f"{n}/{m} rows/draws, {dimensions} dimensions, {law}, {wider} times as wide: {line}", flush=True
+            f"{n}/{m} rows/samples, {dimensions} dimensions, {law}, {wider} times as wide: {line}", flush=True
         )
         for name, (_, share) in found.items():
             ends.setdefault(name, []).append(share)
     noise = binom.ppf([0.025, 0.975], runs, 0.95) / runs
-    print(f"{runs} runs each: 0.95 is seen between {noise[0]:.3f} and {noise[1]:.3f}")
+    print(f"{runs} runs each: a coverage of 0.95 is observed between {noise[0]:.3f} and {noise[1]:.3f}")
     for name, values in ends.items():
         few = np.mean(np.array(values) < 0.93)
         print(
-            f"{name}: {np.mean(values):.3f}, {min(values):.3f} to {max(values):.3f}; below 0.93 in {few:.0%}"
+            f"{name}: {np.mean(values):.3f}, {min(values):.3f} to {max(values):.3f}; below 0.93 in {few:.0%} of the settings"
         )
 
 

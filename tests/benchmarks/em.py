@@ -1,6 +1,7 @@
-"""EM for a mixture of Gaussians, against scikit-learn and against its own two matrix products.
+"""EM for a mixture of Gaussians, compared with scikit-learn and with its own two matrix products.
 
-200,000 x 16 rows, 32 full components, 10 iterations, float64, from the same start; turn about in one process.
+200,000 x 16 rows, 32 full components, 10 iterations, float64, from the same start; alternately in one
+process.
 """
 
 from __future__ import annotations

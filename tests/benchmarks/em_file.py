@@ -1,6 +1,6 @@
-"""EM over 10,000,000 x 16 float32 rows in an HDF5 file of 640 MB: peak memory, and time a row against memory.
+"""EM over 10,000,000 x 16 float32 rows in an HDF5 file of 640 MB: peak memory, and time per row compared with memory.
 
-Each fit is a process of its own: one reads the file slice by slice, the other holds the same rows in memory.
+Each fit runs in its own process: one reads the file slice by slice, the other has the same rows in memory.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> None:
             )
             rows[where] = [float(word) for word in done.stdout.split()]
     print(
-        f"EM {ROWS} x {D} float32 rows, {K} full components: from the file {rows['file'][0]:.3f} us a row and step, peak "
+        f"EM {ROWS} x {D} float32 rows, {K} full components: from the file {rows['file'][0]:.3f} us per row and step, peak "
         f"memory {rows['file'][1]:.2f} GiB; in memory {rows['memory'][0]:.3f} us, {rows['memory'][1]:.2f} GiB; ratio "
         f"{rows['file'][0] / rows['memory'][0]:.2f}; likelihoods differ by {abs(rows['file'][2] - rows['memory'][2]):.1e}",
         flush=True,

@@ -1,6 +1,7 @@
-"""Errors printed beside Monte Carlo scores: the spread of 200 seeds over the root mean square of the printed errors.
+"""Printed Monte Carlo errors of scores, compared with the spread over 200 seeds.
 
-Of each row, then pooled over rows: the root of the mean variance over the root of the mean squared error.
+The ratio is the spread divided by the root mean square of the printed errors, pooled over rows: the square
+root of the mean variance divided by the square root of the mean squared error.
 """
 
 from __future__ import annotations
@@ -53,4 +54,6 @@ def main() -> None:
     found = [probgen.score(fit, "iris") for fit in posterior]
     spread = np.stack([scores["log_prob"].values for scores in found]).var(0, ddof=1).mean()
     error = np.stack([scores["log_prob_se"].values for scores in found]).__pow__(2).mean()
-    print(f"bayesian-mixture by svi, 20 fits, their approximations differ too: {np.sqrt(spread / error):.3f}")
+    print(
+        f"bayesian-mixture by svi, 20 fits (their approximations also differ): {np.sqrt(spread / error):.3f}"
+    )

@@ -1,7 +1,7 @@
-"""A GAN on the ring, nets of three layers of 128: a step against a plain PyTorch loop, and ten seeds at once.
+"""A GAN on the ring with networks of three layers of 128: a step compared with a plain PyTorch loop, and ten seeds at once.
 
-Peers and ours turn about. The plain loop has the same nets, losses, optimizers and average of the generator, and takes its batches from
-a shuffled tensor; it writes no journal and checks nothing.
+The compared programs run alternately. The plain loop has the same networks, losses, optimizers and generator
+average. It takes batches from a shuffled tensor, writes no journal and checks nothing.
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ def step(data: Any, x: Tensor, size: int) -> None:
     pairs = [(seconds(lambda steps: plain(x, size, steps)), seconds(fit(data, size))) for _ in range(ROUNDS)]
     ratio = statistics.median(ours / peer for peer, ours in pairs)
     ours = statistics.median(pair[1] for pair in pairs)
-    print(f"a step, B={size}: {ratio:.3f} of the plain loop, {1000 * ours:.2f} ms", flush=True)
+    print(f"a step, B={size}: {ratio:.3f} times the plain loop, {1000 * ours:.2f} ms", flush=True)
 
 
 def together(data: Any, size: int) -> None:
     """Ten members against ten runs."""
     pairs = [(10 * seconds(fit(data, size)), seconds(fit(data, size, members=10))) for _ in range(ROUNDS)]
     ratio = statistics.median(single / together for single, together in pairs)
-    print(f"ten seeds at once, B={size}: 1/{ratio:.2f} of the time of ten runs", flush=True)
+    print(f"ten seeds at once, B={size}: 1/{ratio:.2f} of the time of ten separate runs", flush=True)

@@ -1,7 +1,8 @@
-"""Images from images: steps against the same nets in a plain loop, 256 x 256 to 1,024 x 1,024, and the memory of 4,000 x 3,000 pixels.
+"""Images from images: steps compared with the same networks in a plain loop, enlargement, and memory of large images.
 
-Photographs are painted: times do not depend on what is on them. Times are those of the processor, on one thread, turn about; memory is the peak of
-a process of its own.
+The enlargement is from 256 x 256 to 1,024 x 1,024 pixels; the large images have 4,000 x 3,000 pixels. The
+photographs are painted, because times do not depend on their content. Times are processor times on one
+thread, measured alternately. Memory is the peak of a separate process.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ def main() -> None:
     }.items():
         ours, plain = _of_pair(family.partition(",")[0], data, options)
         print(
-            f"a step of {family}: {ours:.3f} s, the same net in a plain loop {plain:.3f} s: {ours / plain:.2f} times"
+            f"a step of {family}: {ours:.3f} s, the same network in a plain loop {plain:.3f} s, ratio {ours / plain:.2f}"
         )
     for family, options in {"cyclegan": {}, "pix2pix": {}}.items():
         ours, plain = _of_game(family, options)
         print(
-            f"a step of {family}: {ours:.3f} s, the same nets in a plain loop {plain:.3f} s: {ours / plain:.2f} times"
+            f"a step of {family}: {ours:.3f} s, the same networks in a plain loop {plain:.3f} s, ratio {ours / plain:.2f}"
         )
     fitted = probgen.fit("srresnet", data, noise="laplace", steps=1)
     low = data["low"].values[0]

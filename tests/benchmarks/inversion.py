@@ -1,7 +1,8 @@
-"""Inverting 100 rows of 32 x 32: all together, one by one, and a plain loop of as many gradients; Adam against Gauss-Newton.
+"""Inversion of 100 rows of 32 x 32: all together, one by one, and a plain loop; Adam compared with Gauss-Newton.
 
-The generator is `stylegan` as it begins: times do not depend on what it has learned. Times are those of the processor, on one thread;
-memory is what a process of its own needs above that before the search.
+The plain loop computes as many gradients. The generator is an untrained `stylegan`, because times do not
+depend on its weights. Times are processor times on one thread. Memory is the increase of a separate process
+during the search.
 """
 
 from __future__ import annotations
@@ -58,9 +59,9 @@ def main() -> None:
         for work in works:
             times[work.__name__].append(_spent(work))
     a, b, c, d = (statistics.median(times[work.__name__]) for work in works)
-    print(f"{ROWS} rows, {STEPS} steps: {a:.1f} s; a plain loop {b:.1f} s, ratio {a / b:.2f}", flush=True)
+    print(f"{ROWS} rows, {STEPS} steps: {a:.1f} s; plain loop {b:.1f} s, ratio {a / b:.2f}", flush=True)
     print(
-        f"one by one {10 * c:.1f} s, {10 * c / a:.1f} times; {STEPS // 10} steps of Gauss-Newton {d:.1f} s",
+        f"one by one {10 * c:.1f} s, ratio {10 * c / a:.1f}; {STEPS // 10} steps of Gauss-Newton {d:.1f} s",
         flush=True,
     )
     context = multiprocessing.get_context("spawn")

@@ -1,6 +1,7 @@
-"""Data larger than memory, 20,000,000 x 16 float32 (1.3 GB), from HDF5, Zarr and Parquet: peak memory and time of a score and of an EM step.
+"""Data larger than memory, 20,000,000 x 16 float32 (1.3 GB), from HDF5, Zarr and Parquet: memory and time.
 
-Each is a process of its own. `python -m tests.benchmarks.large FOLDER` leaves the files in FOLDER, and takes those that it finds there.
+It measures a score and an EM step, each in its own process. `python -m tests.benchmarks.large FOLDER` keeps
+the files in FOLDER, and uses files that are already there.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Painted rows a processor second; a step of `stylegan` against the same nets in a plain loop, and against instance normalization.
+"""Painted rows per processor second, and a step of `stylegan` compared with a plain loop and with instance normalization.
 
-Times are those of the processor, turn about in one run, on one thread.
+The plain loop has the same networks. Times are processor times on one thread, measured alternately in one
+run.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def main() -> None:
         f = scene.factors(range(2000))
         for side in (32, 64):
             spent = _spent(lambda side=side, f=f, scene=scene: scene.images(f, side))  # type: ignore[misc]
-            print(f"{name}, {side} x {side}: {2000 / spent:,.0f} rows a processor second", flush=True)
+            print(f"{name}, {side} x {side}: {2000 / spent:,.0f} rows per processor second", flush=True)
     data = probgen.datasets.load("rooms", "valid")
     taken = prepare(data, family("stylegan"), options=Options())
     plain, normalized = StyleGAN(Options(), taken.event), StyleGAN(Options(), taken.event)
@@ -89,7 +90,7 @@ def main() -> None:
     for name in ways:
         ratio = statistics.median(a / b for a, b in zip(times["ours"][1:], times[name][1:], strict=True))
         print(
-            f"{name}: {statistics.median(times[name][1:]) * 1e3:.1f} ms a step; ours is {ratio:.2f} of it",
+            f"{name}: {statistics.median(times[name][1:]) * 1e3:.1f} ms per step; ours takes {ratio:.2f} of it",
             flush=True,
         )
 

@@ -1,6 +1,7 @@
-"""NADE, 784 sites and 500 hidden units: a training step, drawing, scoring; peers and ours turn about.
+"""NADE with 784 sites and 500 hidden units: a training step, sampling and scoring, each compared with a naive program.
 
-Bits are drawn with probability 0.13, the share of ones in binarized MNIST, unless it is said otherwise.
+The compared programs run alternately. Bits are 1 with probability 0.13, the share of ones in binarized MNIST,
+unless the line states another share.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def training(turns: int) -> None:
             flush=True,
         )
     x = bits(B)
-    print(f"  kept for the way back: loop {kept(loop, x) / 1e6:.0f} MB, ours {kept(net, x) / 1e6:.1f} MB")
+    print(
+        f"  kept for the backward pass: loop {kept(loop, x) / 1e6:.0f} MB, ours {kept(net, x) / 1e6:.1f} MB"
+    )
     step(net, x)
     found = [p.grad.clone() for p in (net.W, net.V, net.c) if p.grad is not None]
     exact = NADEConditioner(Bernoulli(), D, H).double()

@@ -1,4 +1,4 @@
-"""PixelCNN and PixelRNN on binarized images of 28 x 28: drawing with the cache and without, a training step; turn about."""
+"""PixelCNN and PixelRNN on binarized images of 28 x 28: sampling with and without the cache, and a training step."""
 
 from __future__ import annotations
 

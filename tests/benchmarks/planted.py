@@ -1,6 +1,7 @@
-"""Boundaries, projections, layers and measures against planted truth, in as many worlds as their figures are stated of.
+"""Boundaries, projections, layers and measures compared with planted truth, for the number of worlds in the results.
 
-Ours beside the protocols of the papers: a support vector machine of 2 % extremes (InterFaceGAN), the mean of max(change, 0) (HiGAN).
+The protocols of the papers are compared as well: a support vector machine on the 2 % extremes (InterFaceGAN),
+and the mean of max(change, 0) (HiGAN).
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def _layers() -> None:
         called += int((r.layer[6:] >= 0).sum())
         by_t += int((r.p[6:] < 0.05 / world.layers).any(1).sum())
     print(
-        f"layers, 39 random directions: {found} of {6 * WORLDS} found and called; null attributes called: {called} of {total}, by t alone {by_t}"
+        f"layers, 39 random directions: {found} of {6 * WORLDS} found and named; null attributes named: {called} of {total}, by the t-test alone {by_t}"
     )
     rng = np.random.default_rng(0)
     for _ in range(
@@ -72,7 +73,7 @@ def _layers() -> None:
         real, null = 0.15 + 0.2 * rng.standard_normal(500), rng.standard_normal(500)
         rectified += bool(np.maximum(null, 0).mean() > np.maximum(real, 0).mean())
     print(
-        f"mean of max(change, 0): a null attribute in front of a real one in {rectified} of 200", flush=True
+        f"mean of max(change, 0): a null attribute ranks above a real one in {rectified} of 200", flush=True
     )
 
 
@@ -86,7 +87,7 @@ def _two_layers() -> None:
         for k, layer in enumerate(world.layer):
             third += bool(np.delete(r.called[k], [layer, layer + 1]).any())
     print(
-        f"two layers, 0.8 and 0.6: the heavier first in {first} of {total}, a third called in {third}",
+        f"two layers, 0.8 and 0.6: the heavier one first in {first} of {total}, a third one named in {third}",
         flush=True,
     )
 
@@ -114,7 +115,7 @@ def _projection() -> None:
                 exact.append(np.abs(np.delete(true, k, 1)).max())
         print(
             f"projection against five others, cosine {cosine}, n = 5,000: {np.mean(moved):.4f} (worst {np.max(moved):.4f}) of the edited change, "
-            f"of which {np.mean(kept):.2f} is kept; by true directions {np.max(exact):.0e}",
+            f"{np.mean(kept):.2f} of it kept; with true directions {np.max(exact):.0e}",
             flush=True,
         )
 

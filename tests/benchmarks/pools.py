@@ -1,7 +1,8 @@
-"""A million draws and scores of a mixture, and Monte Carlo scores of a small VAE: without a pool, on 1 and 2 workers, and on 2 of which
-five are killed. Bits, seconds, peak memory of a process, and the share of a core that the client takes.
+"""A million samples and scores of a mixture, and Monte Carlo scores of a small VAE, on pools of workers.
 
-Each way is a process of its own. Parts are of 2 MiB here, so that there are some to lose.
+The settings are: without a pool, 1 worker, 2 workers, and 2 workers with five killed processes. Each runs in
+its own process. The benchmark prints digests of the bits, seconds, peak memory of a process, and the share of
+a core that the client uses. Parts have 2 MiB, so that some can be lost.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def one(folder: Path, out: Path, workers: int, killed: bool) -> None:
     from probgen.api.pools import pool_of
     from probgen.contract.state import digest_of
 
-    sampling.PART = scoring.PART = PART
+    sampling.part_bytes = scoring.part_bytes = lambda total: PART
     mixture, vae = probgen.load(folder / "mixture.h5"), probgen.load(folder / "vae.h5")
     jobs: dict[str, Any] = {
         "draws": lambda to, client: probgen.sample_to(to, mixture, ROWS, seed=1, client=client),
@@ -102,13 +103,15 @@ def main() -> None:
             lines = [line.split() for line in done.stdout.splitlines()]
             for what, parts, wall, share, most, here, deaths, torn in lines[:3]:
                 print(
-                    f"{way}: {what}, {parts} parts in {wall} s, {share} of a core in the client, at most {most} MiB a worker and "
-                    f"{here} MiB here, {deaths} killed, {torn} torn",
+                    f"{way}: {what}, {parts} parts in {wall} s, {share} of a core in the client, at most {most} MiB per worker and "
+                    f"{here} MiB in the client, {deaths} killed, {torn} torn",
                     flush=True,
                 )
             for what, digest in lines[3:]:
                 digests.setdefault(what, set()).add(digest)
-        print(f"the same bits every way: {all(len(found) == 1 for found in digests.values())}: {digests}")
+        print(
+            f"bit-identical in all settings: {all(len(found) == 1 for found in digests.values())}: {digests}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How often a single fit of 32 separated components reaches the best maximum found; scikit-learn beside it, turn about."""
+"""How often a single fit of 32 separated components reaches the best maximum found, compared with scikit-learn."""
 
 from __future__ import annotations
 

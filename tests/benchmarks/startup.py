@@ -1,4 +1,4 @@
-"""Processor seconds of whole commands, as ratios to the import of torch, Pyro, xarray and h5netcdf, turn about."""
+"""Processor seconds of complete commands, as ratios to the import of torch, Pyro, xarray and h5netcdf."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Draws of a table by other libraries, judged as `fidelity` judges those of our families.
+"""Samples of a table by other libraries, judged as `fidelity` judges samples of probgen's families.
 
-    python -m tests.benchmarks.synthetic                       # writes train.parquet: rows of `customers` from which a peer learns
-    python -m tests.benchmarks.synthetic copula.csv ctgan.csv  # 2,000 draws or more each, with the columns of train.parquet
+    python -m tests.benchmarks.synthetic                       # writes train.parquet: rows of `customers` for the peer's fit
+    python -m tests.benchmarks.synthetic copula.csv ctgan.csv  # 2,000 samples or more each, with the columns of train.parquet
 
-A peer in an environment of its own, here sdv 2.0.0:
+The peer runs in its own environment, here sdv 2.0.0:
 
     table = pandas.read_parquet("train.parquet")
     metadata = sdv.metadata.Metadata.detect_from_dataframes({"customers": table})

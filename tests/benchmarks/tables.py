@@ -1,9 +1,11 @@
-"""Gaps of a table: `mixture` and `made` against mean imputation, nearest neighbors and chained regressions, of cells that are hidden in the same rows.
+"""Missing values of a table: `mixture` and `made` compared with mean imputation, nearest neighbors and chained regressions.
 
     python -m tests.benchmarks tables
 
-Log-likelihoods are of hidden real cells, in nats a cell, given the other cells of the row: exact of `mixture`; of the others a normal about what is imputed, whose deviation is that of their
-errors on other rows. Errors are root mean squares in deviations of a column.
+All methods impute the same hidden cells. Log-likelihoods are those of hidden real cells given the other cells
+of the row, in nats per cell: exact for `mixture`, otherwise of a normal around the imputed value, with the
+standard deviation of the errors on other rows. Errors are root mean squares in standard deviations of a
+column.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ def report(
 ) -> None:
     error = ((filled - y) / deviation)[:, NUMBERS][hidden[:, NUMBERS]]
     print(
-        f"{name:20s} {nats:8.3f} nats a hidden real cell, error {np.sqrt(np.square(error).mean()):.3f}, {seconds:.1f} s"
+        f"{name:20s} {nats:8.3f} nats per hidden real cell, error {np.sqrt(np.square(error).mean()):.3f}, {seconds:.1f} s"
     )
 
 

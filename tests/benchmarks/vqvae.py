@@ -1,4 +1,4 @@
-"""A quantization step of 65,536 vectors of 64 numbers against 512 codes, beside the matrix product that it needs; its scratch memory."""
+"""A quantization step of 65,536 vectors of 64 numbers with 512 codes, compared with its matrix product; scratch memory."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def main() -> None:
     product, look, learn = (statistics.median(t) for t in zip(*times[1:], strict=True))
     both = statistics.median((b + c) / a for a, b, c in times[1:])
     print(
-        f"{N:,} x {D} against {K} codes, {torch.get_num_threads()} threads: product {product * 1e3:.1f} ms, nearest "
-        f"{look * 1e3:.1f} ms, moving averages {learn * 1e3:.1f} ms; the step is {both:.2f} times the product"
+        f"{N:,} x {D} with {K} codes, {torch.get_num_threads()} threads: product {product * 1e3:.1f} ms, nearest "
+        f"{look * 1e3:.1f} ms, moving averages {learn * 1e3:.1f} ms; the step takes {both:.2f} times as long as the product"
     )
     scratch = subprocess.run(
         [sys.executable, "-c", "from tests.benchmarks.vqvae import memory; memory()"],
         capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
     print(
-        f"scratch memory above z and the codes, results included: {scratch} MiB (the whole product: {N * K / 2**18:.0f})"
+        f"scratch memory in addition to z and the codes, with results: {scratch} MiB (the full product: {N * K / 2**18:.0f})"
     )
 
 

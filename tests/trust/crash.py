@@ -45,7 +45,7 @@ class Tally:
 def whole_run(folder: Path, scenario: dict[str, Any], tell: Callable[[Any], None]) -> dict[str, str]:
     """Fit with a checkpoint every step, draw in three parts, score; told what is acknowledged; digests in the end."""
     os.environ["PROBGEN_CHECKPOINT_SECONDS"] = "0"
-    sampling.PART = 1
+    sampling.part_bytes = lambda total: 1
     sampling.shard_rows = lambda event, numbers=None: 256  # 600 draws are three parts
     wanted = dict(scenario)
     family, data = wanted.pop("family"), wanted.pop("data")

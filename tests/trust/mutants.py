@@ -432,7 +432,7 @@ MUTANTS = [
     *of(
         "readers/frames.py", "tests/test_tables.py",
         ("out[~gaps] = found[labels[~gaps]]", "out[~gaps] = labels[~gaps]"),
-        ("return \"holds numbers as text", "return \"holds figures as text"),
+        ("return \"has numbers as text", "return \"has figures as text"),
         ("micro[~gaps].astype(np.int64) / DAY", "micro[~gaps].astype(np.int64) // DAY"),
     ),
     *of(

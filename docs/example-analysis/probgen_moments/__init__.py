@@ -1,8 +1,8 @@
-"""Mean and standard deviation of each feature: of samples beside those of data.
+"""Mean and standard deviation of each feature, for samples and for data.
 
     d_i = |mean_i(samples) - mean_i(data)| / std_i(data)
 
-A model that has learned p(x) has a d_i near 1 / sqrt(n), and a ratio of standard deviations near 1.
+For a model that has learned p(x), each d_i is near 1 / sqrt(n), and the standard deviations are nearly equal.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pydantic import Field
 from probgen import Fitted, Options, sample
 from probgen.contract.analysis import Call
 
-needs = "samples that depend on no condition"  # in words: what a model must have
+needs = "samples that depend on no condition"  # requirement of a model, as a phrase for error messages
 
 
 class MomentsOptions(Options):
-    """What can be chosen; every field has a type, a default, its limits and a sentence."""
+    """The options of the analysis; each field has a type, a default, its limits and a description."""
 
     n: int = Field(1000, ge=2, description="number of samples")
 
@@ -30,12 +30,12 @@ Options = MomentsOptions
 
 
 def applies(fitted: Fitted) -> bool:
-    """Whether the model has what is needed."""
+    """Return whether the analysis applies to a model."""
     return fitted.definition.offers("sample") and not fitted.event.given
 
 
 def run(fitted: Fitted, data: xr.Dataset, options: MomentsOptions, call: Call) -> xr.Dataset:
-    """Named arrays. A number without dimensions is a figure of a recipe, and may stand in its `[expect]`."""
+    """Return named arrays; a number without dimensions can be checked by `[expect]` of a recipe."""
     x = data["x"].where(data["observed"] == 1) if "observed" in data else data["x"]
     draws = sample(fitted, options.n, **call.common)["x"]
     each = [values.values.reshape(len(values), -1) for values in (x, draws)]
@@ -47,7 +47,7 @@ def run(fitted: Fitted, data: xr.Dataset, options: MomentsOptions, call: Call) -
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
-    """`features`: means as points, standard deviations as bars."""
+    """Plot the figure `features`, with means as points and standard deviations as bars."""
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
     for i, source in enumerate(found["source"].values):

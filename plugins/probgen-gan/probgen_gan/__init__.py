@@ -1,8 +1,8 @@
-"""Generative adversarial networks behind probgen's three hooks, and the game that they are played by.
+"""Generative adversarial networks for probgen, and the parts of their game for GANs of your own.
 
-play, Player, Turn, Average, clipping    a game of any number of players
-Adversarial, GameOptions                 two networks whose game, draws and scores are those of `gan`
-member                                   one of several GANs that were fitted at once
+play, Player, Turn, Average, clipping    a game with any number of players
+Adversarial, GameOptions                 the base of GANs with two networks, with the game, samples and scores of `gan`
+member                                   select one of several GANs that were fitted together
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> object:
-    # torch is imported when something is used, not when the package is found
+    # the package imports fast: torch is imported at the first use of a name
     if name in _HOME:
         return getattr(import_module(f"probgen_gan.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,10 @@
-"""Two networks that play against each other, and what can be chosen of their game.
+"""The base of GANs with two networks, a discriminator D and a generator G, and the options of their game.
 
-In the game rows are `(row, *form)`: vectors of an MLP, images of a convolutional network; of mean 0 and one deviation over
-all features, or between -1 and 1. Several members are GANs that are trained at once and know nothing of each other. They
-are a first dimension, `(member, row, *form)`; one member has none.
+In the game, rows have the shape `(row, *form)`: vectors for an MLP, images for a convolutional network. Real data are
+standardized to mean 0 and to one standard deviation for all features. Discrete data are scaled to -1 .. 1.
+
+Several members are independent GANs that are trained together. They add a first dimension, `(member, row, *form)`.
+A single member has no such dimension.
 """
 
 from __future__ import annotations
@@ -27,77 +29,85 @@ from probgen.errors import InputError
 
 
 class DuelOptions(Options):
-    """What can be chosen of every game of two networks; these are the families' own."""
+    """The options that all GAN families based on `Adversarial` share."""
 
     loss: Literal["minimax", "nonsaturating", "least_squares", "wasserstein", "hinge", "relativistic"] = (
-        Field("nonsaturating", description="what generator and discriminator minimize")
+        Field("nonsaturating", description="loss of the generator and the discriminator")
     )
     latent: int = Field(2, ge=1, description="dimensions of z")
-    steps: int = Field(5000, ge=1, description="steps of the generator")
-    d_steps: int = Field(1, ge=1, description="steps of the discriminator for each of them")
-    batch_size: int = Field(128, ge=1, description="rows a step")
-    learning_rate: float = Field(1e-3, gt=0, description="of Adam, both networks")
-    beta1: float = Field(0.0, ge=0, lt=1, description="of Adam, both networks")
-    beta2: float = Field(0.99, ge=0, lt=1, description="of Adam, both networks")
+    steps: int = Field(5000, ge=1, description="training steps of the generator")
+    d_steps: int = Field(1, ge=1, description="discriminator steps per generator step")
+    batch_size: int = Field(128, ge=1, description="rows per training step")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate, for both networks")
+    beta1: float = Field(0.0, ge=0, lt=1, description="Adam's beta1, for both networks")
+    beta2: float = Field(0.99, ge=0, lt=1, description="Adam's beta2, for both networks")
     schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="of the learning rate; cosine goes down to 1 %"
+        "constant", description="learning-rate schedule; cosine decreases to 1 %"
     )
     hold: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="share of the steps before the schedule begins",
+        description="share of the steps at the full learning rate, before the schedule starts",
         json_schema_extra=only(schedule="cosine"),
     )
-    r1: float = Field(0.0, ge=0, description="weight of |grad D|^2 / 2 at real rows")
-    average: float = Field(0.999, ge=0, lt=1, description="decay of the exponential average of G")
-    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
+    r1: float = Field(0.0, ge=0, description="weight of the penalty |grad D|^2 / 2 at real rows")
+    average: float = Field(0.999, ge=0, lt=1, description="decay of the exponential average of G's weights")
+    given: tuple[str, ...] = Field((), description="conditions of x: ['label']")
 
 
 class GameOptions(DuelOptions):
-    """What can be added to it, of `gan` and `dcgan`."""
+    """The options that `gan` and `dcgan` share."""
 
-    unrolled: int = Field(0, ge=0, description="steps of the discriminator that the generator looks ahead")
-    r2: float = Field(0.0, ge=0, description="weight of |grad D|^2 / 2 at draws")
+    unrolled: int = Field(0, ge=0, description="discriminator steps that the generator looks ahead")
+    r2: float = Field(0.0, ge=0, description="weight of the penalty |grad D|^2 / 2 at samples")
     anneal: float = Field(
         1.0,
         gt=0,
         le=1,
-        description="what is left of r1 and r2 after 80 % of the steps; they fall geometrically",
+        description="factor of r1 and r2 after 80 % of the steps, reached geometrically",
     )
     gradient_penalty: float = Field(
-        0.0, ge=0, description="weight of (|grad D| - 1)^2 between real rows and draws"
+        0.0, ge=0, description="weight of the penalty (|grad D| - 1)^2 between real rows and samples"
     )
     clip: float | None = Field(None, gt=0, description="largest absolute weight of the discriminator")
     packing: int = Field(1, ge=1, description="rows that the discriminator sees together")
-    minibatch: int = Field(0, ge=0, description="kernels of minibatch discrimination")
+    minibatch: int = Field(0, ge=0, description="number of kernels for minibatch discrimination")
     spectral: bool = Field(False, description="spectral normalization of the discriminator")
     noise: float = Field(
-        0.0, ge=0, description="deviation of noise on what D sees, 0 after 40 % of the steps"
+        0.0, ge=0, description="initial standard deviation of noise on D's input; 0 after 40 % of the steps"
     )
 
     @model_validator(mode="after")
     def _packs(self) -> GameOptions:
         if self.batch_size % self.packing:
-            raise ValueError(f"packing = {self.packing} does not divide batch_size = {self.batch_size}")
+            raise ValueError(
+                f"packing = {self.packing} does not divide batch_size = {self.batch_size}. "
+                "Use a batch_size that is a multiple of packing."
+            )
         if self.anneal != 1 and not (self.r1 or self.r2):
             raise ValueError(
-                f"anneal = {self.anneal} has no effect without r1 and r2: give one of them, or leave it out"
+                f"anneal = {self.anneal} has no effect without r1 and r2. Set one of them, or omit anneal."
             )
         if self.unrolled and (self.r1 or self.r2 or self.gradient_penalty or self.clip):
             raise ValueError(
-                "unrolled: what D will do is worked out without penalties and clipping; leave these out"
+                f"unrolled = {self.unrolled}: the look-ahead of D does not support penalties and clipping. "
+                "Omit r1, r2, gradient_penalty and clip."
             )
         return self
 
 
 @dataclass(frozen=True)
 class Game:
-    """How two networks play; fields are those of options, and what a family does not offer is left out.
+    """The settings of a game.
 
-    d_rate    learning rate of D, in those of G
-    r1_every  steps of D from one r1 to the next, which then weighs as much more (Karras et al. 2020, appendix B)
-    autocast  whether products are in bfloat16 (torch.autocast); penalties on gradients are not
+    Each field has the meaning of the option with its name. If a family lacks the option, the field has its default.
+
+    Attributes:
+        d_rate: Learning rate of D, as a multiple of G's learning rate.
+        r1_every: Number of turns of D from one r1 penalty to the next. The weight of the penalty is multiplied by
+            this number (Karras et al. 2020, appendix B).
+        autocast: Whether products are computed in bfloat16 (torch.autocast). Gradient penalties never are.
     """
 
     loss: str
@@ -125,48 +135,71 @@ class Game:
 
     @classmethod
     def of(cls, options: DuelOptions) -> Self:
-        """As options say."""
+        """Return the settings that `options` describe."""
         offered = type(options).model_fields
         return cls(**{f.name: getattr(options, f.name) for f in fields(cls) if f.name in offered})
 
 
-Some = Callable[[int], tuple[Tensor, Tensor | None]]  # so many z, and conditions as rows have them
+# n -> n samples of z (row, latent), and n conditions of real rows (row, context), or None without conditions
+Some = Callable[[int], tuple[Tensor, Tensor | None]]
 
 
 class Stage(NamedTuple):
-    """A part of a game: its name, and its share of the steps."""
+    """One part of a game.
+
+    Attributes:
+        name: Name of the stage.
+        share: Share of the game's steps, from 0 to 1.
+    """
 
     name: str = "fit"
     share: float = 1.0
 
 
 class Adversarial(nn.Module, ABC):
-    """Discriminator D, generator G and its average, which draws: x = loc + scale G(z).
+    """The base of GANs with two networks: a discriminator D, a generator G, and the average of G's weights.
 
-    Of real data `standard.loc` is the mean of each feature and `standard.scale` one deviation for all, so that what is round stays round;
-    discrete data are brought to -1 .. 1, where G ends in tanh.
+    A subclass builds its networks in `discriminator` and `generator`. Samples are x = loc + scale G(z), by the average.
+    For real data, `standard.loc` is the mean of each feature. `standard.scale` is one standard deviation for all
+    features, so that round shapes stay round. Discrete data are scaled to -1 .. 1, and `generate` applies tanh to G.
 
-    form     the shape of a row in the game, of as many numbers as the event has
-    members  how many GANs these are
+    D receives x `(*member, row, *form)` and c `(*member, row, context)`. It returns one number for each pack of
+    consecutive rows, `(*member, pack)`. G receives z `(*member, row, latent)` and c, and returns y
+    `(*member, row, *form)`. c is None if x has no conditions.
 
-    D takes x and c, `(*member, row, *form)` and `(*member, row, context)`, and gives one number for each pack of rows that
-    follow one another, `(*member, pack)`. G takes z and c, `(*member, row, latent)` and the same, and gives y, of the form
-    of x. c is None where x is conditioned on nothing.
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+        form: Shape of a row in the game. It has as many numbers as the event.
+        members: Number of GANs that are trained together.
+
+    Attributes:
+        calibration: Coefficients (a, b) of log p_data / p_G = a D + b, (*member, 2).
+        alone: Whether D processes each pack independently of the rest of the batch.
+        stages: The stages of the game.
+        judged: Whether a fit compares samples with validation rows, and keeps the best weights.
+        places: Names and dimensions of the places between latents and x.
+        long_names: Descriptions of variables that `sample` returns, by name.
+
+    Raises:
+        InputError: When rows are of variable length, or consist of tokens.
     """
 
     calibration: Tensor
-    alone = True  # D sees each pack by itself: what it says does not depend on the rest of the batch
+    alone = True
     stages: tuple[Stage, ...] = (Stage(),)
-    judged = False  # whether draws are held against validation rows during a fit, and the best weights kept
+    judged = False
     places: Mapping[str, tuple[str, ...]] = {}
     long_names: Mapping[str, str] = {
-        "search_error": "root mean square of x less what is known of it, after a search for the code; x is no draw from p(x given what is known)"
+        "search_error": "root mean square error at the known values of x after a search for the code; x is not sampled from p(x | known values)"
     }
 
     def __init__(self, options: DuelOptions, event: Event, form: tuple[int, ...], members: int = 1):
         super().__init__()
         if None in event.shape or event.support == "token":
-            raise InputError(f"a GAN needs rows of numbers, all of one length, not an event of {event}")
+            raise InputError(
+                f"event = {event}: a GAN needs rows of numbers that all have the same length. Use another family."
+            )
         self.options, self.event, self.form, self.members = options, event, form, members
         self.shape = tuple(length or 1 for length in event.shape)
         self.row_dim = 1 if members > 1 else 0
@@ -175,7 +208,7 @@ class Adversarial(nn.Module, ABC):
             self.latents["member"] = ()
             self.selects = ("member",)
         self.context = context_size(event)
-        self.D = self.discriminator()  # before G: a fit that diverges names the first
+        self.D = self.discriminator()  # before G: an error about divergence names the first array
         self.G = self.generator()
         self.average = copy.deepcopy(self.G).requires_grad_(False)
         middle = ((event.levels or 2) - 1) / 2 if event.discrete else 0.0
@@ -193,63 +226,139 @@ class Adversarial(nn.Module, ABC):
 
     @abstractmethod
     def discriminator(self) -> nn.Module:
-        """D, in its initial state."""
+        """Build D in its initial state.
+
+        Returns:
+            Module that maps x (*member, row, *form) and c (*member, row, context) or None to (*member, pack).
+        """
 
     @abstractmethod
     def generator(self) -> nn.Module:
-        """G, in its initial state."""
+        """Build G in its initial state.
+
+        Returns:
+            Module that maps z (*member, row, latent) and c (*member, row, context) or None to (*member, row, *form).
+        """
 
     def generate(self, net: nn.Module, z: Tensor, c: Tensor | None) -> Tensor:
-        """Standardized draws y of G or its average."""
+        """Generate standardized samples by G or by its average.
+
+        Args:
+            net: G or its average.
+            z: Latent codes, (*member, row, latent).
+            c: Conditions, (*member, row, context), or None.
+
+        Returns:
+            Standardized samples y, (*member, row, *form); for discrete data after tanh.
+        """
         y = net(z, c)
         return y.tanh() if self.event.discrete else y
 
     def discriminate(self, x: Tensor, c: Tensor | None, theta: Mapping[str, Tensor] | None = None) -> Tensor:
-        """D of standardized rows, by its own parameters or by theta: (*member, pack)."""
+        """Compute the outputs of D for standardized rows.
+
+        Args:
+            x: Standardized rows, (*member, row, *form).
+            c: Conditions, (*member, row, context), or None.
+            theta: Parameters of D by name that replace its own parameters.
+
+        Returns:
+            Outputs of D, (*member, pack).
+        """
         if theta is None:
             return self.D(x, c)
         return functional_call(self.D, dict(theta), (x, c))
 
     def critic(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """D of each row in a pack of its own copies: (*member, row)."""
+        """Compute the output of D for each single row. If D sees packs, each pack has copies of one row.
+
+        Args:
+            x: Standardized rows, (*member, row, *form).
+            c: Conditions, (*member, row, context), or None.
+
+        Returns:
+            Outputs of D, (*member, row).
+        """
         p, dim = self.game.packing, self.row_dim
         return self.discriminate(x.repeat_interleave(p, dim), c if c is None else c.repeat_interleave(p, dim))
 
     def realism(self, x: Tensor, **given: Tensor) -> Tensor:
-        """log p_data(x) / p_G(x) by the calibrated D, whatever its loss; of several members on average: (row,), in nats."""
+        """Estimate log p_data(x) / p_G(x) by the calibrated D, for any loss of the game.
+
+        Args:
+            x: Rows in units of the data, (row, *event).
+            **given: Conditions by name, (row, ...).
+
+        Returns:
+            The log ratio in nats, (row,). With several members, their mean.
+        """
         said = self.critic(self.of_each(self.standardized(x)), self.of_each(self.condition(given)))
         ratio = self.calibration[..., :1] * said + self.calibration[..., 1:]
         return ratio if self.members == 1 else ratio.mean(0)
 
-    # parts of a game, where a family has some
+    # methods that a family overrides to change its networks or its loss during the game
 
     def at(self, stage: Stage, gone: float) -> None:
-        """Where the game stands: called before each step with the share of the stage that is over."""
+        """Adapt the networks to the progress of the game. It is called at the start of each step.
+
+        Args:
+            stage: The current stage.
+            gone: Share of the stage's steps that are complete, from 0 to 1.
+        """
 
     def check_stages(self, steps: Mapping[str, int]) -> None:
-        """Errors: `InputError` where stages have too few steps: by name, those that have some."""
+        """Check that each stage has enough steps.
+
+        Args:
+            steps: Number of steps by name of the stage. Stages without steps are absent.
+
+        Raises:
+            InputError: When a stage has too few steps.
+        """
 
     @property
     def grown(self) -> bool:
-        """Whether draws are of the networks as they will be."""
+        """Whether the networks have their final structure, so that samples can be compared with validation rows."""
         return True
 
     def extra(self) -> Tensor | None:
-        """What the generator minimizes beside its loss."""
+        """Compute a term that the generator minimizes in addition to its loss.
+
+        Returns:
+            The term, a scalar, or None.
+        """
         return None
 
     def stand(self, some: Some) -> None:
-        """What draws of the average need of others, before they are looked at: standing statistics."""
+        """Update the average before its samples are stored or compared, for example its standing statistics.
+
+        Args:
+            some: Function of n that returns n samples of z (row, latent) and n conditions (row, context) or None.
+        """
 
     def settle(self, some: Some, run: Run) -> None:
-        """What the average needs beside its weights, at the end of the game."""
+        """Complete the state of the average at the end of the game.
+
+        Args:
+            some: Function of n that returns n samples of z (row, latent) and n conditions (row, context) or None.
+            run: The run of the fit.
+        """
 
     # from noise to x
 
     def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
-        """x = loc + scale G(z) by the average, of the member that is named: (row, *event), not rounded; or what is on the way.
+        """Compute x = loc + scale G(z) by the average, or the value at another place.
 
-        Errors: `InputError` for places, or latents, that are none of this GAN.
+        Args:
+            start: Latents, places and conditions by name, (row, ...). With several members, `member` selects one of
+                them for each row.
+            until: Name of the place to compute.
+
+        Returns:
+            x in units of the data and not rounded, (row, *event); or the value at the place `until`.
+
+        Raises:
+            InputError: When a place is unknown, a latent is missing, or a latent has another shape.
         """
         as_they_are = {"member", *self.event.given}
         start = {name: t if name in as_they_are else t.to(self.dtype) for name, t in start.items()}
@@ -259,7 +368,11 @@ class Adversarial(nn.Module, ABC):
         return decoded(self.way(), start, until, roots)
 
     def way(self) -> dict[str, Step]:
-        """How each place is made of those before it."""
+        """Return the steps from the latents to x.
+
+        Returns:
+            For each place, a function that computes its value from earlier places.
+        """
 
         def x(at: Mapping[str, Tensor]) -> Tensor:
             z, c = at["z"], self.of_each(self.condition(at))
@@ -271,25 +384,47 @@ class Adversarial(nn.Module, ABC):
         return {"x": x}
 
     def check_place(self, name: str, tensor: Tensor) -> None:
-        """Errors: `InputError` for what has not the shape of a latent of this name."""
+        """Check the shape of a latent.
+
+        Args:
+            name: Name of the latent.
+            tensor: Its values, (row, ...).
+
+        Raises:
+            InputError: When the shape is not the shape of this latent.
+        """
         if name == "z" and tensor.shape[1:] != (self.options.latent,):
             raise InputError(
-                f"z: {self.options.latent} numbers a draw are needed, not {tensor.shape[1:].numel()}"
+                f"z: {self.options.latent} numbers per sample are needed, not {tensor.shape[1:].numel()}."
             )
 
     def which(self, member: Tensor) -> Tensor:
-        """Members as whole numbers: (row,). Errors: `InputError` where there is none of such a number."""
+        """Convert member numbers to integers, and check them.
+
+        Args:
+            member: Numbers of members, (row,).
+
+        Returns:
+            The same numbers as integers, (row,).
+
+        Raises:
+            InputError: When a number is not the number of a member.
+        """
         if not ((member >= 0) & (member < self.members) & (member == member.round())).all():
-            raise InputError(f"member: whole numbers from 0 to {self.members - 1} are needed")
+            raise InputError(f"member: whole numbers from 0 to {self.members - 1} are needed.")
         return member.long()
 
     @property
     def game(self) -> Game:
-        """How it is played."""
+        """The settings of the game."""
         return Game.of(self.options)
 
     def single(self) -> Adversarial:
-        """The same networks for one member, in their initial state."""
+        """Return the same networks for one member, in their initial state.
+
+        Returns:
+            A module with one member.
+        """
         return self
 
     @overload
@@ -297,35 +432,80 @@ class Adversarial(nn.Module, ABC):
     @overload
     def of_each(self, rows: Tensor | None) -> Tensor | None: ...
     def of_each(self, rows: Tensor | None) -> Tensor | None:
-        """The same rows for each member: (row, ...) -> (*member, row, ...)."""
+        """Repeat rows for each member.
+
+        Args:
+            rows: Rows, (row, ...), or None.
+
+        Returns:
+            The same rows for each member, (*member, row, ...), or None.
+        """
         return rows if rows is None or self.members == 1 else rows.expand(self.members, *rows.shape)
 
     def standardized(self, x: Tensor) -> Tensor:
-        """(..., *event) -> (..., *form)."""
+        """Standardize rows.
+
+        Args:
+            x: Rows in units of the data, (..., *event).
+
+        Returns:
+            Standardized rows, (..., *form).
+        """
         before = x.shape[: x.ndim - len(self.shape)]
         y: Tensor = self.standard(x.reshape(*before, *self.form), self.dtype)
         return y
 
     def original(self, y: Tensor) -> Tensor:
-        """Standardized rows in the units of the data, not rounded: (row, *form) -> (row, *event), in float64."""
+        """Convert standardized rows to units of the data, without rounding.
+
+        Args:
+            y: Standardized rows, (row, *form).
+
+        Returns:
+            Rows in units of the data, (row, *event), in float64.
+        """
         return self.standard.inverse(y).reshape(len(y), *self.shape)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the networks."""
+        """The dtype of the networks."""
         return self.calibration.dtype
 
     def rounded(self, x: Tensor) -> Tensor:
-        """x as data are: whole numbers where they are discrete."""
+        """Round x to whole numbers if the data are discrete.
+
+        Args:
+            x: Rows in units of the data, (row, *event).
+
+        Returns:
+            The rounded rows, or x unchanged if the data are real.
+        """
         return x.round() if self.event.discrete else x
 
     def condition(self, given: Mapping[str, Tensor]) -> Tensor | None:
-        """The conditions as vectors, side by side: (row, context)."""
+        """Concatenate the conditions of rows as vectors.
+
+        Args:
+            given: Conditions by name, (row, ...).
+
+        Returns:
+            The conditions, (row, context), or None if x has no conditions.
+        """
         return context_of(self.event, given, self.dtype)
 
 
 def adversarial(fitted: Fitted) -> Adversarial:
-    """The module of a fitted GAN. Errors: `InputError` where it is none."""
+    """Return the module of a fitted GAN.
+
+    Args:
+        fitted: A fitted GAN.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: When the family is not based on `Adversarial`.
+    """
     if not isinstance(fitted.module, Adversarial):
-        raise InputError(f"family {fitted.family!r} is no GAN")
+        raise InputError(f"family {fitted.family!r} is not a GAN. Use a fitted GAN.")
     return fitted.module

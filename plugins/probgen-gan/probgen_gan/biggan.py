@@ -1,16 +1,17 @@
-"""The class-conditional generator of large-scale GANs (BigGAN; Brock, Donahue & Simonyan, ICLR 2019), in small.
+"""The class-conditional GAN of large-scale training (BigGAN; Brock, Donahue & Simonyan, ICLR 2019), at a small scale.
 
     z = (z_0, .., z_L),   style_l = (e(class), z_l),   x = g(styles)
 
-One embedding e serves all layers, each of which is told a chunk of z beside it (section 3, hierarchical latents): the first makes the
-smallest maps of its style, each block normalizes over the batch with a gain and a bias that are linear in its style. D is normalized
-spectrally and told the class by projection (Miyato & Koyama 2018); both play on the hinge loss. G is kept near orthogonal,
+All layers share one embedding e. In addition, each layer receives its own chunk of z (section 3, hierarchical latents). The first
+layer computes the smallest maps from its style. Each block has batch normalization with a gain and a bias that are linear in its
+style. D has spectral normalization and receives the class by projection (Miyato & Koyama 2018). The default loss is the hinge
+loss. G is regularized towards orthogonal weights,
 
     R = beta |W W^T o (1 - I)|^2,                                                  (eq. 3)
 
-which lets draws be truncated: numbers of z beyond a threshold are drawn again (section 3.1). Batch normalization makes draws of a
-fit depend on their batch; afterwards the average's statistics are taken anew over many draws (standing statistics, appendix D),
-so that later draws do not.
+which makes truncation possible: values of z beyond a threshold are sampled again (section 3.1). In a fit, batch normalization
+makes samples depend on their batch. Afterwards, the statistics of the average are computed again over many samples (standing
+statistics, appendix D), so that later samples do not depend on their batch.
 """
 
 from __future__ import annotations
@@ -54,45 +55,46 @@ __all__ = [
 ]
 
 x_dtype = "float64"
-STANDING, TOGETHER = 640, 64  # draws that standing statistics are taken over, and those of a batch
+STANDING, TOGETHER = 640, 64  # samples for standing statistics, and samples per batch
 
 
 class Options(HalvingOptions):
-    """What can be chosen of networks and game. The defaults suit images of 32 x 32 and one thread."""
+    """The options of `biggan`. The defaults suit images of 32 x 32 and one thread."""
 
     loss: Literal["minimax", "nonsaturating", "least_squares", "wasserstein", "hinge", "relativistic"] = (
-        Field("hinge", description="what generator and discriminator minimize")
+        Field("hinge", description="loss of the generator and the discriminator")
     )
-    embedding: int = Field(32, ge=1, description="numbers that stand for a class, with `given`")
-    learning_rate: float = Field(4e-4, gt=0, description="of Adam, of G")
-    d_rate: float = Field(2.0, gt=0, description="learning rate of D, in those of G")
-    average: float = Field(0.995, ge=0, lt=1, description="decay of the exponential average of G")
+    embedding: int = Field(32, ge=1, description="dimensions of the class embedding (only with `given`)")
+    learning_rate: float = Field(4e-4, gt=0, description="Adam's learning rate for G")
+    d_rate: float = Field(2.0, gt=0, description="learning rate of D, as a multiple of G's")
+    average: float = Field(0.995, ge=0, lt=1, description="decay of the exponential average of G's weights")
     orthogonal: float = Field(1e-4, ge=0, description="beta, the weight of orthogonal regularization of G")
 
     @model_validator(mode="after")
     def _chunks(self) -> Options:
         if self.latent % len(self.channels):
             raise ValueError(
-                f"latent = {self.latent}: each of {len(self.channels)} layers is told an equal chunk of z; take a multiple of that"
+                f"latent = {self.latent}: each of {len(self.channels)} layers receives an equal chunk of z. "
+                f"Use a multiple of {len(self.channels)}."
             )
         if self.embedding != 32 and not self.given:
-            raise ValueError(f"embedding = {self.embedding} has no effect without given: leave it out")
+            raise ValueError(f"embedding = {self.embedding} has no effect without given. Omit embedding.")
         return self
 
 
 class SampleOptions(SearchOptions):
-    """How z is drawn."""
+    """The options of `sample` of `biggan`."""
 
     truncation: float | None = Field(
         None,
         gt=0,
-        description="largest number of z, in deviations: numbers beyond it are drawn again",
+        description="largest absolute value of z; values beyond it are sampled again",
         json_schema_extra=only(x="nothing"),
     )
 
 
 class StyledNorm(nn.Module):
-    """Batch normalization whose gain and bias are linear in a style: (row, n, ...), (row, style) -> (row, n, ...)."""
+    """Batch normalization with a gain and a bias that are linear in a style: (row, n, ...), (row, style) -> (row, n, ...)."""
 
     def __init__(self, n: int, style: int):
         super().__init__()
@@ -100,7 +102,7 @@ class StyledNorm(nn.Module):
         self.gain, self.bias = nn.Linear(style, n), nn.Linear(style, n)
 
     def forward(self, x: Tensor, s: Tensor) -> Tensor:
-        """(1 + gain(s)) norm(x) + bias(s)."""
+        """Compute (1 + gain(s)) norm(x) + bias(s)."""
         y = self.norm(x)
         return y * (1 + self.gain(s))[:, :, None, None].to(y.dtype) + self.bias(s)[:, :, None, None].to(
             y.dtype
@@ -108,7 +110,7 @@ class StyledNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block that doubles: (row, n, height, width), (row, style) -> (row, out, 2 height, 2 width)."""
+    """A residual block that doubles the maps: (row, n, height, width), (row, style) -> (row, out, 2 height, 2 width)."""
 
     def __init__(self, n: int, out: int, style: int):
         super().__init__()
@@ -117,14 +119,14 @@ class Block(nn.Module):
         self.skip = nn.Conv2d(n, out, 1)
 
     def forward(self, x: Tensor, s: Tensor) -> Tensor:
-        """conv(relu(norm(conv(up(relu(norm x)))))) + up(skip(x))."""
+        """Compute conv(relu(norm(conv(up(relu(norm x)))))) + up(skip(x))."""
         h = relu(self.norms[0](x, s))
         h = conv_transpose2d(h, doubling(self.first.weight), self.first.bias, stride=2, padding=1)
         return self.second(relu(self.norms[1](h, s))) + interpolate(self.skip(x), scale_factor=2.0)
 
 
 class Generator(nn.Module):
-    """z and a class to styles, and styles to an image."""
+    """A generator from z and a class to styles, and from styles to an image."""
 
     def __init__(self, o: Options, image: tuple[int, int, int], smallest: tuple[int, int], context: int):
         super().__init__()
@@ -140,14 +142,14 @@ class Generator(nn.Module):
         self.colors = nn.Conv2d(o.channels[-1], image[0], 3, padding=1)
 
     def styles(self, z: Tensor, c: Tensor | None) -> Tensor:
-        """(row, latent), (row, context) -> (row, layer, style)."""
+        """Compute the styles: (row, latent), (row, context) -> (row, layer, style)."""
         chunks = z.unflatten(1, (-1, self.chunk))
         if c is None or self.embedding is None:
             return chunks
         return beside(self.embedding(c)[:, None].expand(-1, chunks.shape[1], -1), chunks)
 
     def block(self, i: int, x: Tensor | None, styles: Tensor) -> Tensor:
-        """The i-th maps of those before."""
+        """Compute the i-th maps from the maps before."""
         if x is None:
             x = self.first(styles[:, 0]).unflatten(1, self.small)
             return x.contiguous(memory_format=torch.channels_last)
@@ -155,12 +157,12 @@ class Generator(nn.Module):
         return y
 
     def image(self, x: Tensor) -> Tensor:
-        """An image of the last maps."""
+        """Compute images from the last maps."""
         y: Tensor = self.colors(relu(self.norm(x)))
         return y
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """(row, channel, height, width)."""
+        """Generate images: (row, channel, height, width)."""
         styles = self.styles(z, c)
         x = self.block(0, None, styles)
         for i in range(1, len(self.blocks) + 1):
@@ -169,7 +171,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(row, channel, height, width), (row, context) -> (row,)."""
+    """A discriminator of images: (row, channel, height, width), (row, context) -> (row,)."""
 
     def __init__(self, o: Options, depth: int, context: int):
         super().__init__()
@@ -183,14 +185,19 @@ class Discriminator(nn.Module):
         self.last = Projection(spectral_norm(nn.Linear(n, 1)), embedding)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Of features that are summed over pixels."""
+        """Compute the outputs from features that are summed over pixels."""
         for layer in self.body:
             x = leaky(layer(x))
         return self.last(relu(self.conv(x)).sum((2, 3)), c)
 
 
 class BigGAN(Layered):
-    """A class-conditional generator."""
+    """A GAN with a class-conditional generator.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+    """
 
     options: Options
     alone = True
@@ -203,19 +210,19 @@ class BigGAN(Layered):
         self.latents = {"z": ("latent",), "styles": ("layer", "style")}
 
     def discriminator(self) -> nn.Module:
-        """Halves the image once a layer."""
+        """Build D, which halves the image once per layer."""
         return Discriminator(self.options, self.image[0], self.context)
 
     def generator(self) -> nn.Module:
-        """Doubles its smallest maps."""
+        """Build G, which doubles its smallest maps."""
         return Generator(self.options, self.image, self.sides[0], self.context)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """With that of styles."""
+        """Return the shape of one sample at each place, with styles."""
         return super().shapes() | {"styles": (len(self.maps), self.G.style)}
 
     def extra(self) -> Tensor | None:
-        """Orthogonal regularization of all weights of G that are matrices."""
+        """Compute the orthogonal regularization of all weights of G that are matrices."""
         if not self.options.orthogonal:
             return None
         matrices = [w.flatten(1) for w in self.G.parameters() if w.ndim > 1]
@@ -224,7 +231,7 @@ class BigGAN(Layered):
         return self.options.orthogonal * torch.stack(off).sum()
 
     def way(self, noise: bool = False) -> dict[str, Step]:
-        """z -> styles -> maps -> x."""
+        """Return the steps z -> styles -> maps -> x."""
         G = self.average
 
         def maps(i: int) -> Step:
@@ -239,11 +246,11 @@ class BigGAN(Layered):
     def latents_of(
         self, n: int, given: Mapping[str, Tensor], options: SampleOptions, run: Run
     ) -> dict[str, Tensor]:
-        """z and its styles; of given styles alone z is not known."""
+        """Compute z and its styles. From given styles, z is not computed."""
         if given.keys() & self.latents.keys():
             if options.truncation is not None:
                 raise InputError(
-                    "truncation is of z that is drawn, and latents are given: leave one of them out"
+                    f"truncation = {options.truncation}: truncation needs sampled z, but latents are given. Omit one of the two."
                 )
             start = dict(given)
         else:
@@ -253,18 +260,18 @@ class BigGAN(Layered):
                 if options.truncation is None
                 else self._cut(n, options.truncation, run),
             }
-        at = At(self.way(), start, "a draw")
+        at = At(self.way(), start, "a sample")
         return {name: at[name] for name in self.latents if name in start or name != "z"}
 
     def _cut(self, n: int, limit: float, run: Run) -> Tensor:
-        """z of a normal that is cut off at both sides, which is what drawing again what is beyond comes to."""
+        """Sample z from a truncated normal, the distribution that results if values beyond the limit are sampled again."""
         u = torch.rand(n, self.options.latent, device=run.device, dtype=torch.float64)
         below = torch.special.ndtr(u.new_tensor(-limit))
         return torch.special.ndtri(below + (1 - 2 * below) * u).to(run.dtype)
 
     @torch.no_grad()
     def stand(self, some: Some) -> None:
-        """Standing statistics of the average, over many draws."""
+        """Compute the standing statistics of the average over many samples."""
         z, c = some(STANDING)
         norms = [part for part in self.average.modules() if isinstance(part, nn.BatchNorm2d)]
         for norm in norms:
@@ -277,11 +284,28 @@ class BigGAN(Layered):
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
-    """Those of every game; draws of truncated z; `classes` where there are some."""
+    """Plot the figures of every game, of truncated z, and of the classes.
+
+    Args:
+        fitted: The fitted GAN.
+        data: Rows of the data.
+        **again: Seed and device for samples and scores.
+
+    Returns:
+        Figures by name, with `truncation`, and `classes` if x has conditions.
+    """
     found = of_game(fitted, data, **again) | {"truncation": limits(fitted, **again)}
     return found | ({"classes": classes(fitted, **again)} if fitted.event.given else {})
 
 
 def build(options: Options, event: Event) -> BigGAN:
-    """The module in its initial state."""
+    """Build the module in its initial state.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Returns:
+        The module, which `fit` then trains in place.
+    """
     return BigGAN(options, event)

@@ -1,4 +1,4 @@
-"""From what a discriminator says to a ratio of densities: logistic regression on rows and on draws.
+"""Calibration of a discriminator to a density ratio, by logistic regression on rows and samples.
 
 log p_data(x) / p_G(x) = a D(x) + b
 """
@@ -15,15 +15,15 @@ from probgen.errors import DivergedError
 from probgen_gan.adversarial import Adversarial
 from probgen_gan.members import Members
 
-ROWS, AT_ONCE = 10_000, 1000  # that the discriminator is calibrated on, at most, and at a time
-NUMBERS = 1 << 23  # of these rows, about
+ROWS, AT_ONCE = 10_000, 1000  # rows of the calibration, at most, and rows of one batch
+NUMBERS = 1 << 23  # approximate limit on the numbers in these rows
 
 
 @torch.no_grad()
 def calibrate(module: Adversarial, data: Rows, members: Members) -> None:
     """Set a and b of each member.
 
-    Rows to choose by are taken where there are some: on those that it was trained on, D is too sure.
+    The regression uses validation rows if there are some, because D is overconfident on the rows of its training.
     """
     module.eval()
     members.begin("calibration", 0)
@@ -38,13 +38,15 @@ def calibrate(module: Adversarial, data: Rows, members: Members) -> None:
         said[1].append(module.critic(module.generate(module.average, z, c), c))
     real, fake = (torch.cat(parts, -1).double().cpu().numpy() for parts in said)
     if not (np.isfinite(real).all() and np.isfinite(fake).all()):
-        raise DivergedError("the discriminator D gives what is not finite at the end of the fit")
+        raise DivergedError(
+            "the discriminator D returns values that are not finite at the end of the fit. Try a lower learning_rate."
+        )
     found = [_regression(*pair) for pair in zip(np.atleast_2d(real), np.atleast_2d(fake), strict=True)]
     module.calibration.copy_(torch.tensor(found, dtype=torch.float64).view_as(module.calibration))
 
 
 def _regression(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
-    """a and b, of outputs that are brought to one scale first."""
+    """Return a and b, by a regression on outputs that are standardized first."""
     both = np.concatenate([real, fake])
     loc, scale = both.mean(), both.std() or 1.0
     is_real = np.arange(len(both)) < len(real)

@@ -1,16 +1,18 @@
-"""Translation between two kinds of images without pairs (CycleGAN: Zhu, Park, Isola & Efros, ICCV 2017).
+"""Translation between two kinds of images, learned without pairs (CycleGAN: Zhu, Park, Isola & Efros, ICCV 2017).
 
-    y = T_1(x),  x = T_0(y)            x of kind 0, y of kind 1; D_0 and D_1 tell real images of a kind from drawn ones, patch by patch
+    y = T_1(x),  x = T_0(y)            x of kind 0, y of kind 1; D_0 and D_1 distinguish real and translated images, patch by patch
 
     loss of T = L_GAN(T_1, D_1) + L_GAN(T_0, D_0)
               + cycle (|T_0(T_1(x)) - x| + |T_1(T_0(y)) - y|)              (eq. 2)
-              + identity (|T_1(y) - y| + |T_0(x) - x|)                     (section 5.2; 0 by default: it holds colors where they are)
+              + identity (|T_1(y) - y| + |T_0(x) - x|)                     (section 5.2; default 0: it keeps colors unchanged)
 
-with least squares as L_GAN, (D(T(x)) - 1)^2 and halves of (D(y) - 1)^2 + D(T(x))^2, and past draws beside new ones before D (section 4). Rows are images of both kinds, `label` says which. The image that is
-translated is a latent without a prior, `source`: `sample(given={"source": horses, "label": 1})`.
+L_GAN is least squares: (D(T(x)) - 1)^2 for T, and the half of (D(y) - 1)^2 + D(T(x))^2 for D. D sees past translations in addition
+to new ones (section 4). Rows are images of both kinds, and `label` is the kind. The image to translate is a latent without a prior,
+`source`: `sample(given={"source": horses, "label": 1})`.
 
-That an image comes back says nothing of the translation being right: T_1 can hide in y what y does not say (Chu et al. 2017). With `latent` what
-y does not say of x is z ~ Normal(0, 1), which an encoder tells from both images (Augmented CycleGAN: Almahairi et al., ICML 2018):
+A small cycle error does not show that a translation is correct: T_1 can hide information about x in y (Chu et al. 2017). With
+`latent`, the information about x that y lacks is z ~ Normal(0, 1). An encoder infers z from both images (Augmented CycleGAN:
+Almahairi et al., ICML 2018):
 
     x = T_0(y, z),  z ~ E_0(x, y)
 """
@@ -44,64 +46,70 @@ __all__ = ["CycleGAN", "Options", "SampleOptions", "accepts", "build", "fit", "p
 accepts = frozenset({"size", "pair"})
 needed = {"source": "an image of the other kind"}
 SampleOptions = NoOptions
-FLOOR = 0.01  # of the learning rate
-DISTURBED = 8 / 255  # deviation of noise on an image before it is translated back, of the range of levels
-SHOWN = 8  # images of a figure
+FLOOR = 0.01  # final learning rate, as a share of the initial one
+DISTURBED = (
+    8 / 255
+)  # deviation of noise on an image before its translation back, as a share of the range of levels
+SHOWN = 8  # images of each kind in a figure
 
 
 class Options(BaseOptions):
-    """What can be chosen of networks and game. The defaults suit images of 16 to 64 pixels and one thread."""
+    """The options of `cyclegan`. The defaults suit images of 16 to 64 pixels and one thread."""
 
-    given: tuple[str, ...] = Field(("label",), description="what says of which of two kinds an image is")
-    steps: int = Field(4000, ge=1, description="of all players")
-    batch_size: int = Field(16, ge=1, description="images of each kind a step")
-    learning_rate: float = Field(1e-3, gt=0, description="of Adam")
-    beta1: float = Field(0.5, ge=0, lt=1, description="of Adam")
+    given: tuple[str, ...] = Field(("label",), description="condition with the kind of an image, 0 or 1")
+    steps: int = Field(4000, ge=1, description="training steps of all networks")
+    batch_size: int = Field(16, ge=1, description="images of each kind per training step")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate, for all networks")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's beta1, for all networks")
     hold: float = Field(
-        0.5, ge=0, lt=1, description="share of the steps before the learning rate falls linearly"
+        0.5, ge=0, lt=1, description="share of the steps before the learning rate decreases linearly"
     )
-    cycle: float = Field(10.0, ge=0, description="weight of the way there and back")
+    cycle: float = Field(10.0, ge=0, description="weight of the cycle error, translation and back")
     identity: float = Field(
-        0.0, ge=0, description="weight of images of a kind staying as they are when they are brought to it"
+        0.0, ge=0, description="weight of the change when an image is translated to its own kind"
     )
-    pool: int = Field(50, ge=0, description="past draws that the discriminators see again")
+    pool: int = Field(50, ge=0, description="past translations that the discriminators see again")
     latent: int = Field(
         0,
         ge=0,
-        description="numbers of z, for what an image does not say of the other; 0: a translator is a function",
+        description="dimensions of z, the variation beyond the source; 0: translators are deterministic",
     )
     kl: float = Field(
-        0.01, ge=0, description="weight of the divergence of the encoders' z from its prior, in nats"
+        0.01, ge=0, description="weight of the KL divergence of the encoders' z from its prior, in nats"
     )
-    width: int = Field(20, ge=1, description="channels of the translators, before the first halving")
-    blocks: int = Field(1, ge=0, le=100, description="residual blocks of the translators")
-    halvings: int = Field(0, ge=0, le=6, description="of the images, before the blocks")
+    width: int = Field(20, ge=1, description="channels of the translators before the first halving")
+    blocks: int = Field(1, ge=0, le=100, description="residual blocks of each translator")
+    halvings: int = Field(0, ge=0, le=6, description="number of times that a translator halves the image")
     norm: Norm = Field(
         "none",
-        description="of the translators: instance, which makes a pixel depend on the whole image, or none",
+        description="normalization; with instance, each pixel depends on the whole image",
     )
     d_channels: tuple[int, ...] = Field(
-        (24, 48), min_length=1, description="of the discriminators, each halves the image"
+        (24, 48),
+        min_length=1,
+        description="channels of the discriminators' layers; each layer halves the image",
     )
-    mirrored: bool = Field(False, description="images are mirrored at random, left to right")
+    mirrored: bool = Field(False, description="mirror images at random, left to right, in training")
 
     @model_validator(mode="after")
     def _used(self) -> Options:
         if len(self.given) != 1:
             raise ValueError(
-                f"given = {list(self.given)}: the name of one condition is needed, which says the kind"
+                f"given = {list(self.given)}: give the name of exactly one condition, the kind of an image."
             )
         if not self.latent and self.kl != type(self).model_fields["kl"].default:
-            raise ValueError(f"kl = {self.kl} has no effect without latent: give that, or leave it out")
+            raise ValueError(f"kl = {self.kl} has no effect without latent. Set latent, or omit kl.")
         if not self.cycle and self.latent:
-            raise ValueError("latent is of the cycle, which has no weight: give cycle, or leave it out")
+            raise ValueError(
+                f"latent = {self.latent}: z is learned from the cycle error, but cycle = 0. Set cycle, or omit latent."
+            )
         if any(n < 1 for n in self.d_channels):
-            raise ValueError(f"d_channels = {self.d_channels}: at least 1 channel each")
+            raise ValueError(f"d_channels = {self.d_channels}: give at least 1 channel for each layer.")
         return self
 
 
 class Encoder(nn.Module):
-    """z from an image and what it was made of: (row, n, h, w) twice -> mean and log of the deviation, (row, latent) each."""
+    """An encoder of z from an image and its source, (row, n, h, w) each, to mean and log standard deviation, (row, latent) each."""
 
     def __init__(self, channels: int, width: int, latent: int):
         super().__init__()
@@ -113,13 +121,26 @@ class Encoder(nn.Module):
         self.out = nn.Linear(2 * width, 2 * latent)
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """By the mean of all places."""
+        """Compute mean and log standard deviation of z from features that are averaged over pixels."""
         mean, log_s = self.out(self.layers(torch.cat([x, y], 1)).mean((2, 3))).chunk(2, 1)
         return mean, log_s.clamp(-5, 2)
 
 
 class CycleGAN(nn.Module):
-    """Two translators, two discriminators, and of latent z two encoders; the k-th makes, sees and encodes images of kind k."""
+    """The networks of a CycleGAN: two translators T, two discriminators D and, with z, two encoders E.
+
+    The k-th translator creates images of kind k. The k-th discriminator and the k-th encoder receive images of kind k.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Attributes:
+        latents: Names and dimensions of the latents.
+
+    Raises:
+        InputError: When x is not an image of integer levels, or when the condition does not have two kinds.
+    """
 
     def __init__(self, options: Options, event: Event):
         super().__init__()
@@ -128,7 +149,7 @@ class CycleGAN(nn.Module):
         kinds = event.given[self.name]
         check_levels("x", event)
         if kinds.dims or kinds.levels != 2:
-            raise InputError(f"{self.name} must say of which of two kinds an image is, 0 or 1, not {kinds}")
+            raise InputError(f"{self.name} = {kinds}: it must state which of two kinds an image is, 0 or 1.")
         o, n = options, event.channels
         self.T = nn.ModuleList(
             Translator(n, n, o.width, o.blocks, o.halvings, o.norm, o.latent) for _ in range(2)
@@ -142,20 +163,20 @@ class CycleGAN(nn.Module):
 
     @property
     def deterministic(self) -> bool:
-        """Without z all draws of one image are equal."""
+        """Whether all samples of one source are equal, which is true without z."""
         return not self.options.latent
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the networks."""
+        """The dtype of the networks."""
         return next(self.parameters()).dtype
 
     def standardized(self, x: Tensor) -> Tensor:
-        """Levels as numbers from -1 to 1: (row, *event) -> (row, channel, height, width)."""
+        """Scale levels to -1 .. 1: (row, *event) -> (row, channel, height, width)."""
         return standardized(x, self.event.levels, self.dtype)
 
     def translated(self, x: Tensor, kind: Tensor, z: Tensor | None) -> Tensor:
-        """Standardized images brought to kinds: (row,)."""
+        """Translate standardized images x to the kinds `kind` (row,)."""
         y = torch.empty_like(x)
         for k, translator in enumerate(self.T):
             rows = (kind == k).nonzero()[:, 0]
@@ -164,29 +185,40 @@ class CycleGAN(nn.Module):
         return y
 
     def told(self, x: Tensor, y: Tensor, kind: Tensor) -> Tensor | None:
-        """z that makes x, of its kind, of y: the mean; None without latent z."""
+        """Return the encoder's mean of the z that translates y to x, an image of kind `kind`; or None without z."""
         if not self.options.latent:
             return None
         means = torch.stack([encoder(x, y)[0] for encoder in self.E])
         return means[kind, torch.arange(len(x), device=x.device)]
 
     def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
-        """x of a source, of its kind and z: (row, *event), not rounded."""
+        """Compute x from a source, a kind and z, not rounded.
+
+        Args:
+            start: `source`, the kind of x, and z if the model has z, by name, (row, ...).
+            until: Name of the place to compute.
+
+        Returns:
+            x in levels, (row, *event).
+
+        Raises:
+            InputError: When a place is unknown, or when z or the source has another shape.
+        """
         return decoded(self.way(), start, until, [*self.latents, self.name])
 
     def way(self) -> dict[str, Step]:
-        """x = T_k(source, z)."""
+        """Return the step x = T_k(source, z)."""
 
         def x(at: Mapping[str, Tensor]) -> Tensor:
             source = self.standardized(at["source"])
             z = at["z"].to(self.dtype) if self.options.latent else None
             if z is not None and z.shape[1:] != (self.options.latent,):
                 raise InputError(
-                    f"z: {self.options.latent} numbers a draw are needed, not {z.shape[1:].numel()}"
+                    f"z: {self.options.latent} numbers per sample are needed, not {z.shape[1:].numel()}."
                 )
             if source.shape[1] != self.event.channels:
                 raise InputError(
-                    f"source has {source.shape[1]} channels, the fit is of {self.event.channels}"
+                    f"source: {source.shape[1]} channels; the fit has images of {self.event.channels}. Convert the source."
                 )
             return original(self.translated(source, at[self.name].long(), z), self.event)
 
@@ -194,7 +226,7 @@ class CycleGAN(nn.Module):
 
 
 class Cycle:
-    """The players: translators (and encoders), then discriminators, who see what the former have drawn in the same step."""
+    """The players of the game: translators with encoders, then discriminators, which see the translations of the same step."""
 
     fakes: list[Tensor]
     reals: list[Tensor]
@@ -205,14 +237,12 @@ class Cycle:
         self.rows = [data.some(np.flatnonzero(label == kind)) for kind in (0, 1)]
         for kind, rows in enumerate(self.rows):
             if not rows.n:
-                raise InputError(
-                    f"{module.name}: no image is of kind {kind}; images of both kinds are needed"
-                )
+                raise InputError(f"{module.name}: no image is of kind {kind}. Give images of both kinds.")
         self.size = min(self.options.batch_size, *(rows.n for rows in self.rows))
         self.pools = [Pool(self.options.pool) for _ in range(2)]
 
     def players(self) -> dict[str, Player]:
-        """Translators and encoders in one, discriminators in the other."""
+        """Return the players: one with translators and encoders, one with the discriminators."""
         o, module = self.options, self.module
 
         def adam(net: nn.Module) -> torch.optim.Adam:
@@ -228,7 +258,7 @@ class Cycle:
         }
 
     def g_loss(self, turn: Turn) -> dict[str, Tensor]:
-        """Of new rows of both kinds: the loss and its parts."""
+        """Compute the translators' loss and its parts for new rows of both kinds."""
         o, module, size = self.options, self.module, self.size
         self.reals = [
             self._seen(rows.batch(turn.number, size, f"kind-{k}")["x"]) for k, rows in enumerate(self.rows)
@@ -253,7 +283,7 @@ class Cycle:
         return {"loss": total, **p}
 
     def _cycle(self, kind: int, source: Tensor, fake: Tensor, z: Tensor | None) -> None:
-        """There and back; with z also what was drawn is to be told again, and what is told is to be as the prior."""
+        """Add the cycle error; with z also the error of the encoded z, and the divergence of the encoded z from the prior."""
         module = self.module
         back = None
         if z is not None:
@@ -264,7 +294,7 @@ class Cycle:
         self._add("cycle", (module.T[1 - kind](fake, back) - source).abs().mean())
 
     def d_loss(self, turn: Turn) -> Tensor:
-        """Of the same rows, and of draws through the pools."""
+        """Compute the discriminators' loss for the same rows, and for translations from the pools."""
         total = self.reals[0].new_zeros(())
         for discriminator, real, fake, pool in zip(
             self.module.D, self.reals, self.fakes, self.pools, strict=True
@@ -288,12 +318,22 @@ class Cycle:
 
 @hookimpl
 def fit(module: CycleGAN, data: Rows, run: Run) -> None:
-    """The game of section 3.4."""
+    """Fit both translators by the game of section 3.4.
+
+    Args:
+        module: The networks to fit, in place.
+        data: Images of both kinds.
+        run: The run of the fit.
+
+    Raises:
+        InputError: When images have several sizes, when a kind has no image, or when batches have several parts.
+        DivergedError: When a loss is not finite.
+    """
     if "size" in data.dataset:
-        raise InputError("x has images of several sizes: scale them to one for the fit, --size")
+        raise InputError("x has images of several sizes: the fit needs one size. Scale them with --size.")
     if run.parts > 1:
         raise InputError(
-            f"parts = {run.parts}: cyclegan has pools of past draws, which are of whole batches; fit it on one process"
+            f"parts = {run.parts}: cyclegan has pools of past translations, which need whole batches. Fit it on one process."
         )
     cycle = Cycle(module, data)
     keep = {f"pool-{kind}": pool for kind, pool in enumerate(cycle.pools)}
@@ -302,7 +342,22 @@ def fit(module: CycleGAN, data: Rows, run: Run) -> None:
 
 @hookimpl
 def sample(fitted: Fitted, n: int, given: dict[str, Tensor], options: Any, run: Run) -> dict[str, Tensor]:
-    """x = T_k(source, z), rounded; without z all draws of a source are equal."""
+    """Sample x = T_k(source, z), rounded. Without z, all samples of one source are equal.
+
+    Args:
+        fitted: The fitted model.
+        n: Number of samples.
+        given: `source`, the kind of x, and optionally z, by name, (row, ...).
+        options: There are no options.
+        run: The run of the call.
+
+    Returns:
+        x in levels (row, *event), `source`, and z (row, latent) if the model has z.
+
+    Raises:
+        InputError: When the source is not of integer levels, or when z or the source has another shape.
+        DivergedError: When the translator returns values that are not finite.
+    """
     module = cyclegan(fitted)
     _check_levels(given["source"], module.event.levels or 2)
     latents = {"source": given["source"]}
@@ -313,28 +368,43 @@ def sample(fitted: Fitted, n: int, given: dict[str, Tensor], options: Any, run: 
         )
     x = module.decode({**latents, module.name: given[module.name]})
     if not torch.isfinite(x).all():
-        raise DivergedError("the translator gives what is not finite")
+        raise DivergedError(
+            "x: the translator returns values that are not finite. Fit again with a lower learning_rate."
+        )
     return {"x": x.round(), **latents}
 
 
 def _check_levels(source: Tensor, levels: int) -> None:
-    """Errors: `InputError` for what are no whole numbers from 0 to levels - 1."""
-    whole = (source >= 0) & (source <= levels - 1) & (source == source.round())  # NaN is none of these
+    """Check that a source has whole numbers from 0 to levels - 1, and raise `InputError` otherwise."""
+    whole = (source >= 0) & (source <= levels - 1) & (source == source.round())  # False for NaN
     if whole.all():
         return
     value = float(source[~whole][0])
     hint = ""
     if bool((source >= 0).all()) and float(source.max()) <= 1:
-        hint = f"; these seem to be from 0 to 1, and would come out black: multiply by {levels - 1} and round"
-    raise InputError(f"source: {value:g}; allowed is a whole number from 0 to {levels - 1}{hint}")
+        hint = f" The values seem to be from 0 to 1 and would come out black: multiply by {levels - 1} and round."
+    raise InputError(f"source = {value:g}: allowed is a whole number from 0 to {levels - 1}.{hint}")
 
 
 @hookimpl
 def score(fitted: Fitted, data: dict[str, Tensor], options: Any, run: Run) -> xr.Dataset:
-    """No likelihood. In dB of the range of levels: `cycle` (x and back), `cycle_disturbed` (with noise of 8/255 on the way), and `critic`, of D.
+    """Score rows without a likelihood, by the errors of translations in dB of the range of levels.
 
-    Where the data have `pair`, x as an image of the other kind: `translation` (what x is brought to against its pair), and `hidden`, the cycle from
-    what was drawn less the cycle from the pair: what T hides there of x; 0 is honest.
+    `cycle` compares x with its translation to the other kind and back. `cycle_disturbed` adds noise of 8/255 before the
+    way back. `critic` is the output of D.
+
+    If the data have `pair`, x as an image of the other kind, `translation` compares the translation of x with its pair.
+    `hidden` is the cycle from the translation minus the cycle from the pair. It measures the information about x that T
+    hides in the translation; 0 means that nothing is hidden.
+
+    Args:
+        fitted: The fitted model.
+        data: x, its kind, and optionally `pair`, by name, (row, ...).
+        options: There are no options.
+        run: The run of the call.
+
+    Returns:
+        The surrogates by name, (row,).
     """
     module = cyclegan(fitted)
     x, kind = module.standardized(data["x"]), data[module.name].long()
@@ -352,10 +422,10 @@ def score(fitted: Fitted, data: dict[str, Tensor], options: Any, run: Run) -> xr
 
     said = torch.stack([discriminator(x).flatten(1).mean(1) for discriminator in module.D])
     found = {
-        "cycle": (back(y), "an image brought to the other kind and back, against itself", "dB"),
+        "cycle": (back(y), "an image translated to the other kind and back, compared with itself", "dB"),
         "cycle_disturbed": (
             back((y + noise).clamp(-1, 1)),
-            "the same, with noise of 8/255 of the range on the way",
+            "an image translated to the other kind and back with noise of 8/255 of the range, compared with itself",
             "dB",
         ),
         "critic": (
@@ -368,12 +438,12 @@ def score(fitted: Fitted, data: dict[str, Tensor], options: Any, run: Run) -> xr
         pair = module.standardized(data["pair"])
         found["translation"] = (
             decibels(y, pair),
-            "an image brought to the other kind, against its pair",
+            "an image translated to the other kind, compared with its pair",
             "dB",
         )
         found["hidden"] = (
             found["cycle"][0] - back(pair),
-            "the cycle from what was drawn less that from the pair",
+            "the cycle from the translation minus the cycle from the pair",
             "dB",
         )
     return xr.Dataset(
@@ -389,26 +459,39 @@ def score(fitted: Fitted, data: dict[str, Tensor], options: Any, run: Run) -> xr
 
 
 def decibels(x: Tensor, truth: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of standardized images, at most 120: (row,)."""
+    """Compute the peak signal-to-noise ratio of standardized images in dB, at most 120: (row,)."""
     error = (x - truth).square().flatten(1).mean(1).clamp(min=4e-12)
     return 10 * torch.log10(4 / error)
 
 
 def cyclegan(fitted: Fitted) -> CycleGAN:
-    """The module. Errors: `InputError` where it is none."""
+    """Return the module of a fitted `cyclegan`. Another family raises `InputError`."""
     if not isinstance(fitted.module, CycleGAN):
-        raise InputError(f"family {fitted.family!r} is no CycleGAN")
+        raise InputError(f"family {fitted.family!r} is not cyclegan. Use a fitted cyclegan.")
     return fitted.module
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, *, seed: int, device: str | None) -> dict[str, Figure]:
-    """`translations`: of both kinds a few images, what they are brought to, and what comes back."""
-    from probgen import figures  # Matplotlib: for pictures alone
+    """Plot images of both kinds, their translations, and the translations back.
+
+    Args:
+        fitted: The fitted model.
+        data: Images of both kinds.
+        seed: Seed of the samples.
+        device: Device of the samples, or None for the default.
+
+    Returns:
+        The figure `translations`, by name.
+
+    Raises:
+        InputError: When images have several sizes.
+    """
+    from probgen import figures  # Matplotlib is only needed here
     from probgen import sample as draw
 
     module, lines = cyclegan(fitted), []
     if "size" in data:
-        raise InputError("no picture suits images of several sizes")
+        raise InputError("x has images of several sizes: the figure needs one size. Scale them with --size.")
     for kind in (0, 1):
         rows = evenly(data.isel(row=np.flatnonzero(data[module.name].values == kind)), SHOWN)
         x = rows["x"].values
@@ -426,13 +509,23 @@ def pictures(fitted: Fitted, data: xr.Dataset, *, seed: int, device: str | None)
 
 
 def of_rows(options: Options, rows: xr.Dataset) -> dict[str, np.ndarray]:
-    """Each row, brought to the other kind."""
+    """Return sources and kinds that translate each row to the other kind. Images of several sizes raise `InputError`."""
     if "size" in rows:
-        raise InputError("images of several sizes are translated one by one")
+        raise InputError(
+            "x has images of several sizes: translations need one size. Translate the images one by one."
+        )
     (name,) = options.given
     return {"source": rows["x"].values, name: 1 - rows[name].values}
 
 
 def build(options: Options, event: Event) -> CycleGAN:
-    """The module in its initial state."""
+    """Build the module in its initial state.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Returns:
+        The module, which `fit` then trains in place.
+    """
     return CycleGAN(options, event)

@@ -1,8 +1,8 @@
-"""Generative adversarial networks of images with convolutions (DCGAN; Radford, Metz & Chintala, ICLR 2016).
+"""Generative adversarial networks for images, with convolutions (DCGAN; Radford, Metz & Chintala, ICLR 2016).
 
-Convolutions of stride 2 in place of pooling, batch normalization in G and, where nothing else holds D back, in D; ReLU in G,
-leaky ReLU in D. Batch normalization makes D a function of whole batches, which its gradient at a row is not: with spectral
-normalization or a penalty on the gradient, D has none (Gulrajani et al. 2017, section 4).
+The networks have convolutions of stride 2 instead of pooling, ReLU in G, and leaky ReLU in D. G has batch normalization. D
+has it only without spectral normalization and gradient penalties. The reason: batch normalization makes D a function of
+whole batches, and a gradient penalty is defined for single rows (Gulrajani et al. 2017, section 4).
 """
 
 from __future__ import annotations
@@ -41,26 +41,31 @@ SampleOptions = SearchOptions
 
 
 class Options(GameOptions):
-    """What can be chosen of networks and game. The defaults of the optimizer are the paper's."""
+    """The options of `dcgan`. The defaults of the optimizer are from the paper."""
 
     latent: int = Field(64, ge=1, description="dimensions of z")
     channels: tuple[int, ...] = Field(
-        (64, 128), description="of D, each halves the image; G has them the other way"
+        (64, 128), description="channels of D's layers; each layer halves the image; reversed in G"
     )
-    batch_size: int = Field(64, ge=1, description="rows a step")
-    learning_rate: float = Field(2e-4, gt=0, description="of Adam, both networks")
-    beta1: float = Field(0.5, ge=0, lt=1, description="of Adam, both networks")
-    beta2: float = Field(0.999, ge=0, lt=1, description="of Adam, both networks")
+    batch_size: int = Field(64, ge=1, description="rows per training step")
+    learning_rate: float = Field(2e-4, gt=0, description="Adam's learning rate, for both networks")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's beta1, for both networks")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's beta2, for both networks")
 
     @model_validator(mode="after")
     def _sizes(self) -> Options:
         if not self.channels or any(n < 1 for n in self.channels):
-            raise ValueError(f"channels = {self.channels}: at least one layer, each of at least 1 channel")
+            raise ValueError(
+                f"channels = {self.channels}: give at least one layer, and at least 1 channel for each layer."
+            )
         return self
 
 
 class Discriminator(nn.Module):
-    """(row, channel, height, width), (row, context) -> (pack,): the images of a pack are its channels, and so is its context."""
+    """A discriminator of images: (row, channel, height, width), (row, context) -> (pack,).
+
+    The images of a pack and their contexts are concatenated as channels.
+    """
 
     def __init__(self, options: Options, image: tuple[int, int, int], context: int):
         super().__init__()
@@ -84,7 +89,7 @@ class Discriminator(nn.Module):
         self.last = _normalized(nn.Linear(features + options.minibatch, 1), options.spectral)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """A context is constant over the image."""
+        """Compute one output for each pack. A context is constant over the image."""
         images = x.reshape(len(x) // self.packing, -1, *x.shape[2:])
         if c is not None:
             planes = c.reshape(len(images), -1, 1, 1).expand(-1, -1, *x.shape[2:])
@@ -94,7 +99,7 @@ class Discriminator(nn.Module):
 
 
 class Generator(nn.Module):
-    """(row, latent), (row, context) -> (row, channel, height, width)."""
+    """A generator of images: (row, latent), (row, context) -> (row, channel, height, width)."""
 
     def __init__(self, n: int, channels: tuple[int, ...], image: tuple[int, int, int]):
         super().__init__()
@@ -112,15 +117,15 @@ class Generator(nn.Module):
         self.convolutions = nn.Sequential(*layers)
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """The last layer is linear; tanh is where the data are bounded."""
+        """Generate images. The last layer is linear; `Adversarial.generate` adds tanh for discrete data."""
         return self.convolutions(self.start(z, c))
 
     def start(self, z: Tensor, c: Tensor | None) -> Tensor:
-        """The smallest maps."""
+        """Compute the smallest maps."""
         return self.first(beside(z, c)).unflatten(1, self.small)
 
     def grow(self, i: int, maps: Tensor) -> Tensor:
-        """The next maps of the i-th, or the image of the last ones."""
+        """Compute the next maps from the i-th maps, or the image from the last maps."""
         y: Tensor = self.convolutions[3 * i : 3 * i + 3](maps)
         return y
 
@@ -130,7 +135,12 @@ def _normalized(layer: nn.Module, spectral: bool) -> nn.Module:
 
 
 class DCGAN(Adversarial):
-    """Two convolutional networks."""
+    """A GAN for images, with two convolutional networks.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+    """
 
     options: Options
     average: Generator
@@ -144,15 +154,15 @@ class DCGAN(Adversarial):
         self.places = maps_of([(height >> i, width >> i) for i in range(len(options.channels), 0, -1)])
 
     def discriminator(self) -> nn.Module:
-        """Halves the image once a layer."""
+        """Build D, which halves the image once per layer."""
         return Discriminator(self.options, self.image, self.context)
 
     def generator(self) -> nn.Module:
-        """Doubles it as often."""
+        """Build G, which doubles the smallest maps once per layer."""
         return Generator(self.options.latent + self.context, self.options.channels, self.image)
 
     def way(self) -> dict[str, Step]:
-        """z -> maps -> x, by the average."""
+        """Return the steps z -> maps -> x, by the average."""
         G, names = self.average, [*self.places]
 
         def maps(i: int) -> Step:
@@ -166,5 +176,13 @@ class DCGAN(Adversarial):
 
 
 def build(options: Options, event: Event) -> DCGAN:
-    """The module in its initial state."""
+    """Build the module in its initial state.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Returns:
+        The module, which `fit` then trains in place.
+    """
     return DCGAN(options, event)

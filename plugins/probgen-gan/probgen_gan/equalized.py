@@ -1,4 +1,4 @@
-"""Layers of the progressive GAN (Karras, Aila, Laine & Lehtinen, ICLR 2018) and of those that came from it."""
+"""Layers of the progressive GAN (Karras, Aila, Laine & Lehtinen, ICLR 2018) and of its successors."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear, pa
 
 from probgen_gan.layers import beside
 
-GAIN = math.sqrt(2)  # of a layer before a leaky ReLU (He et al. 2015)
+GAIN = math.sqrt(2)  # gain of a layer before a leaky ReLU (He et al. 2015)
 
 
 class Equalized(nn.Module):
-    """Weights that are Normal(0, 1) at the start and scaled when they are used, so that Adam moves all layers alike (section 4.1).
+    """A layer with weights that start as Normal(0, 1) and are scaled at each use (section 4.1).
+
+    Adam thus moves the weights of all layers at the same relative speed.
 
         y = W x gain rate / sqrt(inputs) + b rate
 
-    rate  a factor of the layer's learning rate
+    Args:
+        shape: Shape of the weights. The outputs come first.
+        gain: Gain of the layer.
+        bias: Initial bias.
+        rate: Factor of the layer's learning rate.
     """
 
     def __init__(self, shape: tuple[int, ...], gain: float = GAIN, bias: float = 0.0, rate: float = 1.0):
@@ -29,39 +35,42 @@ class Equalized(nn.Module):
 
     @property
     def W(self) -> Tensor:
-        """The weights as they are used."""
+        """The scaled weights."""
         return self.weight * self.scale
 
 
 class EqualizedLinear(Equalized):
-    """(row, n) -> (row, out)."""
+    """A linear layer with an equalized learning rate: (row, n) -> (row, out)."""
 
     def __init__(self, n: int, out: int, gain: float = GAIN, bias: float = 0.0, rate: float = 1.0):
         super().__init__((out, n), gain, bias, rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        """W x + b."""
+        """Compute W x + b."""
         return linear(x, self.W, self.bias * self.rate)
 
 
 class EqualizedConv(Equalized):
-    """(row, n, height, width) -> (row, out, height / stride, width / stride); of maps whose pixels are repeated first, with `up`."""
+    """A convolution with an equalized learning rate: (row, n, height, width) -> (row, out, height / stride, width / stride).
+
+    With `up`, the pixels of the input are repeated first, which doubles height and width.
+    """
 
     def __init__(self, n: int, out: int, size: int, stride: int = 1, gain: float = GAIN, *, up: bool = False):
         super().__init__((out, n, size, size), gain)
         self.stride, self.padding, self.up = stride, (size - 1) // 2, up
 
     def forward(self, x: Tensor) -> Tensor:
-        """W * x + b."""
+        """Compute W * x + b."""
         if self.up:
             return conv_transpose2d(x, doubling(self.W), self.bias, stride=2, padding=1)
         return conv2d(x, self.W, self.bias, stride=self.stride, padding=self.padding)
 
 
 class MinibatchDeviation(nn.Module):
-    """How much a group of images differs, as one more map (section 3): (row, n, ...) -> (row, n + 1, ...).
+    """A layer that adds the standard deviation within a group of images as a map (section 3): (row, n, ...) -> (row, n + 1, ...).
 
-    In evaluation a row is alone, and is told what real and drawn rows of the fit differed by.
+    In evaluation mode, a row has no group. The map is then the moving average over the batches of the fit.
     """
 
     usual: Tensor
@@ -72,15 +81,15 @@ class MinibatchDeviation(nn.Module):
         self.register_buffer("usual", torch.ones(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The deviation of each feature over its group, averaged."""
+        """Add the standard deviation over the group, averaged over features and pixels."""
         n, _, height, width = x.shape
         if self.training:
-            # groups of four, three or two; of a batch that does not divide so the least that does
+            # groups of four, three or two; for another batch size its smallest divisor
             size = next(
                 (g for g in (*range(self.group, 1, -1), *range(self.group + 1, n + 1)) if n % g == 0), 1
             )
             groups = x.to(torch.promote_types(x.dtype, torch.float32)).unflatten(0, (size, n // size))
-            variance = (groups - groups.mean(0)).square().mean(0)  # torch's own `var` takes ten times as long
+            variance = (groups - groups.mean(0)).square().mean(0)  # `torch.var` takes ten times as long
             s = (variance + 1e-8).sqrt().mean((1, 2, 3)).repeat(size)
             with torch.no_grad():
                 self.usual.lerp_(s.mean(), 0.01)
@@ -90,7 +99,9 @@ class MinibatchDeviation(nn.Module):
 
 
 def doubling(W: Tensor) -> Tensor:
-    """The kernel of a transposed convolution of stride 2 that is W on maps whose pixels were repeated, with less than half of its products.
+    """Return the kernel of a transposed convolution that equals a convolution by W of maps with repeated pixels.
+
+    The transposed convolution needs less than half of the products.
 
     W (out, n, 3, 3) -> (n, out, 4, 4): conv2d(up(x), W, padding=1) = conv_transpose2d(x, doubling(W), stride=2, padding=1)
     """
@@ -100,15 +111,15 @@ def doubling(W: Tensor) -> Tensor:
 
 
 def pixel_norm(x: Tensor) -> Tensor:
-    """Features of each pixel, or of a vector, brought to a mean square of 1 (section 4.2): (row, n, ...)."""
+    """Scale the features of each pixel, or of a vector, to a mean square of 1 (section 4.2): (row, n, ...)."""
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
 
 
 def normalized(z: Tensor, c: Tensor | None, embedding: nn.Module | None) -> Tensor:
-    """z, and beside it the embedding of its conditions, each of a mean square of 1: (row, latent), (row, context)."""
+    """Concatenate z (row, latent) and the embedding of the conditions c (row, context), each scaled to a mean square of 1."""
     return beside(pixel_norm(z), None if c is None or embedding is None else pixel_norm(embedding(c)))
 
 
 def leaky(x: Tensor) -> Tensor:
-    """Leaky ReLU of slope 0.2."""
+    """Apply leaky ReLU with slope 0.2."""
     return leaky_relu(x, 0.2)

@@ -1,8 +1,8 @@
-"""Algorithm 1 of Goodfellow et al. (2014) with the losses and penalties of those who came after, for any two networks.
+"""Algorithm 1 of Goodfellow et al. (2014) with later losses and penalties, for any two networks.
 
     min_G max_D V(G, D) = E log D(x) + E log(1 - D(G(z))),    z ~ Normal(0, 1)
 
-It is a game of two players, `d` and `g`, of one stage or several. `fit` is the hook of every family whose module is `Adversarial`.
+The game has two players, `d` and `g`, and one or more stages. `fit` is the hook of every family based on `Adversarial`.
 """
 
 from __future__ import annotations
@@ -27,26 +27,40 @@ from probgen_gan.penalties import between, from_one, squared_slope
 from probgen_gan.snapshots import Snapshots
 from probgen_gan.unrolled import ahead
 
-QUIET = 0.4  # share of the steps in which the noise goes down to 0
-ANNEALED = 0.8  # share of the steps in which r1 and r2 do
-FLOOR = 0.01  # of the learning rate, as a share
+QUIET = 0.4  # share of the steps over which the noise decreases to 0
+ANNEALED = 0.8  # share of the steps over which r1 and r2 decrease
+FLOOR = 0.01  # final learning rate, as a share of the initial one
 
 
 @hookimpl
 def fit(module: Adversarial, data: Rows, run: Run) -> dict[str, xr.Dataset]:
-    """Algorithm 1: `d_steps` of the discriminator, then one of the generator. Draws at some moments are kept.
+    """Fit a GAN by algorithm 1: each step has `d_steps` turns of the discriminator, then one turn of the generator.
 
-    The history has V(G, D) of the batch as `value` where D is a probability: with the losses minimax and nonsaturating.
+    With the losses minimax and nonsaturating, D is a probability. The history then contains V(G, D) of each batch as
+    `value`.
+
+    Args:
+        module: The GAN to fit, in place.
+        data: The rows, with validation rows or without.
+        run: The run of the fit.
+
+    Returns:
+        The group `draws`: samples of the average at several moments of the fit, x (moment, sample, *event).
+
+    Raises:
+        InputError: When there are too few rows, or when options do not suit the data or the run.
+        DivergedError: When a loss or the final discriminator is not finite.
     """
     game = module.game
     size = _batch_size(module, data, run)
     if game.unrolled and run.parts > 1:
         raise InputError(
-            f"unrolled = {game.unrolled}: D goes ahead on whole batches, and parts = {run.parts}; leave one of them out"
+            f"unrolled = {game.unrolled}: the look-ahead of D needs whole batches, not parts = {run.parts}. "
+            "Omit one of the two."
         )
     if game.autocast and run.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
         run.notes.append(
-            "autocast: this processor has no instructions for bfloat16, and float32 is faster on it"
+            "autocast = true: this processor has no instructions for bfloat16, and float32 is faster on it"
         )
     parts = list(parts_of(module.stages, game.steps))
     module.check_stages({part.stage.name: part.steps for part in parts})
@@ -70,7 +84,7 @@ def fit(module: Adversarial, data: Rows, run: Run) -> dict[str, xr.Dataset]:
 
 
 class Part(NamedTuple):
-    """A stage of so many steps, after `start` others of the game."""
+    """A stage with its number of steps, after the first `start` steps of the game."""
 
     stage: Stage
     start: int
@@ -78,7 +92,7 @@ class Part(NamedTuple):
 
 
 def parts_of(stages: tuple[Stage, ...], steps: int) -> Iterator[Part]:
-    """The steps of a game, divided among its stages; one that gets none is left out."""
+    """Divide the steps of a game among its stages, and leave out stages without steps."""
     start, share = 0, 0.0
     for stage in stages:
         share += stage.share
@@ -89,7 +103,7 @@ def parts_of(stages: tuple[Stage, ...], steps: int) -> Iterator[Part]:
 
 
 class Seen(NamedTuple):
-    """What D has seen of a part of a batch: rows, their conditions, and what it has said of them."""
+    """The rows that D has seen in a part of a batch, with their conditions and the outputs of D."""
 
     x: Tensor
     c: Tensor | None
@@ -97,7 +111,7 @@ class Seen(NamedTuple):
 
 
 class Duel:
-    """D and G as players. The turn of G goes on from what D has seen in its last turn of the same step."""
+    """D and G as players. The turn of G uses the rows of D's last turn in the same step."""
 
     part: Part
     best: Best | None
@@ -111,20 +125,20 @@ class Duel:
         )
 
     def begin(self, part: Part, best: Best | None) -> None:
-        """Another stage; only in the last one draws are as they will be, and are judged."""
+        """Start the next stage. Samples are compared with validation rows in the last stage only."""
         self.part = part
         self.best = best if part.start + part.steps == self.game.steps else None
 
     def kept(self) -> dict[str, Any]:
-        """What steps depend on beside the players."""
+        """Return the state that steps depend on in addition to the players."""
         return {"draws": self.taken} | ({} if self.best is None else {"best": self.best})
 
     def gone(self, share: float) -> float:
-        """The share of the game that is over, of that of the stage."""
+        """Return the completed share of the game for a completed share of the stage."""
         return (self.part.start + share * self.part.steps) / self.game.steps
 
     def players(self) -> dict[str, Player]:
-        """D with its constraint, then G with its average."""
+        """Return the players: D with its constraint, then G with its average."""
         module, game = self.module, self.game
 
         def factor(share: float) -> float:
@@ -138,7 +152,7 @@ class Duel:
         return {"d": d, "g": g}
 
     def begin_turn(self, turn: Turn, name: str) -> None:
-        """Generators of the members: of a step, which its turns go on with; in parts, of each turn and part."""
+        """Seed the random generators of the members, once per step; if batches have parts, once per turn and part."""
         run, stage = self.members.run, self.part.stage.name
         if run.parts > 1:
             self.members.begin(stage, (turn.step, name, turn.i, run.part))
@@ -146,7 +160,7 @@ class Duel:
             self.members.begin(stage, turn.step)
 
     def d_loss(self, turn: Turn) -> dict[str, Tensor]:
-        """Of a new batch and as many draws, with the penalties on the gradient of D. The history has means of a member."""
+        """Compute D's loss and penalties for a new batch and the same number of samples; metrics are means over members."""
         members, stage, gone = self.members, self.part.stage, self.gone(turn.gone)
         self.begin_turn(turn, "d")
         if turn.i == 0:
@@ -165,7 +179,7 @@ class Duel:
         return found if penalty is None else {**found, "penalty": self._of_member(penalty)}
 
     def g_loss(self, turn: Turn) -> dict[str, Tensor]:
-        """Of new draws beside the last batch of D, by D as it is or some steps ahead."""
+        """Compute G's loss for new samples and the last batch of D, by the current D or by D some steps ahead."""
         self.begin_turn(turn, "g")
         module, loss, (x, c, said) = self.module, self.loss, self.seen.pop(self.members.run.part)
         with self.autocast():
@@ -188,7 +202,7 @@ class Duel:
         return value.detach().double() / self.module.members
 
     def autocast(self) -> torch.autocast:
-        """Products in bfloat16, if that is wanted."""
+        """Return a context with products in bfloat16, if the option `autocast` is set."""
         return torch.autocast(self.members.device.type, torch.bfloat16, enabled=self.game.autocast)
 
     def _d_loss(self, x: Tensor, c: Tensor | None, y: Tensor, theta: Mapping[str, Tensor]) -> Tensor:
@@ -196,7 +210,7 @@ class Duel:
         return self.loss.discriminator(real, fake).mean(-1).sum()
 
     def after(self, t: int) -> dict[str, float]:
-        """Snapshots, and how good draws are, where that is told."""
+        """Store samples if a snapshot is due, and compare samples with validation rows if there are some."""
         done = self.part.start + t + 1
         if self.taken.due(done):
             self.members.stand()
@@ -216,22 +230,34 @@ def seen(
     *,
     due: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """D of real rows and of draws, (*member, pack), and the sum of the members' penalties on its gradients, if there is one.
+    """Compute the outputs of D for real rows and for samples, and the penalties on its gradients.
 
-    due  whether this is a turn with r1 and r2
+    Args:
+        module: The GAN.
+        x: Standardized real rows, (*member, row, *form).
+        y: Standardized samples, (*member, row, *form).
+        c: Conditions of x and of y, (*member, row, context), or None.
+        gone: Share of the game that is complete, from 0 to 1.
+        uniform: Function of a shape that returns uniform random numbers, (*member, *shape).
+        due: Whether this turn has the penalties r1 and r2.
+
+    Returns:
+        Outputs for x and for y, (*member, pack) each, and the sum of the members' penalties, or None without penalties.
     """
     game, dim = module.game, module.row_dim
     r1, r2 = (game.r1, game.r2) if due else (0.0, 0.0)
     penalty = None
     slopes: tuple[Tensor, ...] = ()
-    if game.autocast:  # squares of gradients in bfloat16 are nothing to go down: those are worked out apart
+    if (
+        game.autocast
+    ):  # squared gradients in bfloat16 are too coarse to minimize: they are computed separately
         with torch.autocast(x.device.type, torch.bfloat16):
             real, fake = (module.discriminate(rows, c) for rows in (x, y.detach()))
         real, fake = real.to(x), fake.to(x)
         if r1 > 0:
             rows = x.detach().requires_grad_()
             slopes = (squared_slope(module.discriminate(rows, c), rows), torch.zeros_like(fake))
-    elif module.alone and (r1 > 0) == (r2 > 0):  # both at once: half as many calls
+    elif module.alone and (r1 > 0) == (r2 > 0):  # x and y together: half as many calls
         rows = torch.cat([x, y], dim).detach().requires_grad_(r1 > 0)
         both = module.discriminate(rows, None if c is None else torch.cat([c, c], dim))
         slopes = squared_slope(both, rows).chunk(2, -1) if r1 > 0 else ()
@@ -254,7 +280,7 @@ def seen(
 
 
 def learn_scale(module: Adversarial, data: Rows) -> None:
-    """`loc` and `scale` of real data, in float64."""
+    """Set `loc` and `scale` to the moments of real data, in float64."""
     if module.event.discrete:
         return
     moments = data.moments()
@@ -262,15 +288,22 @@ def learn_scale(module: Adversarial, data: Rows) -> None:
 
 
 def _batch_size(module: Adversarial, data: Rows, run: Run) -> int:
-    """Rows a step, whole packs. Errors: `InputError` where there are too few, and where products cannot be in bfloat16."""
+    """Return the number of rows per step, in whole packs. Too few rows and an unsuitable `autocast` raise `InputError`."""
     game = module.game
     if game.autocast and run.dtype != torch.float32:
-        raise InputError(f"autocast = true: the fit is in {run.dtype}; leave it out, or dtype")
+        raise InputError(
+            f"autocast = true: the fit is in {run.dtype}, not in float32. Omit autocast or dtype."
+        )
     size = min(game.batch_size, data.n) // game.packing * game.packing
     if size == 0 or data.n < 2:
-        raise InputError(f"{data.n} rows: a GAN needs at least 2, and as many as are packed ({game.packing})")
+        raise InputError(
+            f"{data.n} rows: a GAN needs at least 2 rows, and at least packing = {game.packing} rows. Give more rows."
+        )
     if any(isinstance(part, nn.BatchNorm2d) for part in module.modules()) and size // game.packing < 2:
-        raise InputError(f"batch_size = {size}: batch normalization needs at least 2 packs of {game.packing}")
+        raise InputError(
+            f"batch_size = {size}: batch normalization needs at least 2 packs of {game.packing} rows. "
+            "Use a larger batch_size, or more data."
+        )
     return size
 
 

@@ -1,13 +1,13 @@
-"""A game of any number of players. Each moves its own weights down a loss of its own, one player after the other.
+"""A game with any number of players. One player after the other moves its own weights down its own loss.
 
     theta_p <- theta_p - rate d loss_p(theta_1, ..., theta_n) / d theta_p,    p = 1, ..., n
 
-Two players are algorithm 1 of Goodfellow et al. (2014). CycleGAN has more, a progressive GAN has several stages, each a call
-of `play`:
+A game with two players is algorithm 1 of Goodfellow et al. (2014). CycleGAN can have more players. A progressive GAN has
+several stages, and each stage is one call of `play`:
 
     play(run, {"d": Player(D, d_optimizer, d_loss, turns=5), "g": Player(G, g_optimizer, g_loss)}, steps=1000)
 
-Nothing here knows data, networks or what a loss compares.
+This module does not depend on the data, the networks or the losses.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from probgen.errors import DivergedError, PluginError
 
 
 class Turn(NamedTuple):
-    """Where a game stands when a player moves.
+    """The progress of a game at the moment when a player moves.
 
-    step    of the stage; in a step every player has its turns
-    i       which of the player's turns in this step
-    number  which of the player's turns in this stage: `data.batch(turn.number, size)` is a new batch each time
-    gone    share of the steps that are over
+    Attributes:
+        step: Number of the step within the stage, from 0. In each step, every player has all its turns.
+        i: Number of the player's turn within this step, from 0.
+        number: Number of the player's turn within this stage, from 0. `data.batch(turn.number, size)` returns
+            another batch for each turn.
+        gone: Share of the stage's steps that are complete, from 0 to 1.
     """
 
     step: int
@@ -45,10 +47,14 @@ Loss = Callable[[Turn], Tensor | Mapping[str, Tensor]]
 
 
 class Average:
-    """The exponential average of a network's weights, and of what its normalizations have learned of their inputs.
+    """The exponential moving average of a network's weights and floating-point buffers.
 
-    net   the network that is followed
-    held  a copy of it, which holds the average and is never trained
+    The buffers include the running statistics of normalization layers.
+
+    Args:
+        net: The network to average.
+        held: A copy of `net` that stores the average. It is in evaluation mode and requires no gradients.
+        decay: The largest decay of the average, from 0 to 1.
     """
 
     def __init__(self, net: nn.Module, held: nn.Module, decay: float):
@@ -57,23 +63,32 @@ class Average:
 
     @torch.no_grad()
     def follow(self, number: int) -> None:
-        """Go on after turn `number`: of a short past in the beginning, of a longer one later."""
+        """Update the average after a turn, with the decay min(decay, (1 + number) / (10 + number)).
+
+        Early averages thus cover a short past, and later averages a longer one.
+
+        Args:
+            number: Number of the player's turn within the stage, from 0.
+        """
         decay = min(self.decay, (1 + number) / (10 + number))
         torch._foreach_lerp_(*self._pairs, 1 - decay)
 
 
 @dataclass(eq=False)
 class Player:
-    """One side of a game.
+    """One player of a game.
 
-    net        its network, or several in one module
-    optimizer  of the weights that it moves
-    loss       what it minimizes, at a turn: a number; or numbers by name for the history, `loss` among them
-    turns      how many it has in each step
-    rate       the factor of its learning rates after a share of the steps
-    average    the average of its weights
-    constrain  what brings its weights back to where they may be, after each turn
-    role       what messages call it: "the discriminator D"
+    Attributes:
+        net: The network of the player, or one module that contains several networks.
+        optimizer: The optimizer of the weights that the player moves.
+        loss: Function of a `Turn` that returns the scalar to minimize. To add scalars to the history, it returns
+            a mapping of scalars by name that contains `loss`.
+        turns: Number of turns in each step.
+        rate: Function of the completed share of the stage (0 to 1) that returns a factor of the initial learning
+            rates. None keeps the learning rates constant.
+        average: The average of the player's weights. It is updated after each turn.
+        constrain: Function without arguments that moves the weights back into their allowed range after each turn.
+        role: Name of the player in error messages, such as "the discriminator D".
     """
 
     net: nn.Module
@@ -98,19 +113,32 @@ def play(
     keep: Mapping[str, Stateful] | None = None,
     after: Callable[[int], Mapping[str, Tensor | float]] | None = None,
 ) -> None:
-    """One stage of a game. In each step the players move in the order that they are named in.
+    """Play one stage of a game. In each step, the players move in the order of `players`.
 
-    During a turn only the weights of the player require gradients; all others stand still. What a turn leaves for the
-    next ones of the same step is the losses' own affair. Where batches are done in parts (`Run.descend`), a turn is played for each part, `run.part`:
-    a loss takes `run.rows(batch)`, and what it leaves to other turns is that part's. A checkpoint has each player's network, optimizer and average;
-    whatever else lives longer than a step goes into `keep`, so that an interrupted game goes on to the same bits.
+    During a turn, only the weights of the moving player require gradients. Losses may store values for later turns
+    of the same step; `play` does not handle these values.
 
-    stage  its name; each stage of a fit needs another
-    keep   what else the steps depend on, by name
-    after  called after each step with its number. What it returns is added to the history, which has `NAME_loss` of each
-           player, of its last turn in the step, or what its loss gives by name; a true `done` ends the stage
+    If batches are split into parts (`Run.descend`), each turn is played once for each part, `run.part`. A loss then
+    selects its rows with `run.rows(batch)`, and keeps the values for later turns separately for each part.
 
-    Errors: `DivergedError` where a loss is not finite, before the step that it would lead to.
+    A checkpoint contains the network, the optimizer and the average of each player. Any other state that lives longer
+    than one step belongs in `keep`. An interrupted game can then be resumed with bit-identical results.
+
+    For each player, the history contains `NAME_loss` and all further scalars that its loss returns. They are from the
+    last turn of the player in each step.
+
+    Args:
+        run: The run of the fit.
+        players: The players by name, in the order of their moves.
+        steps: Number of steps of the stage.
+        stage: Name of the stage. Each stage of a fit needs a different name.
+        keep: Further state that the steps depend on, by name.
+        after: Function that receives the number of each completed step. It returns further metrics for the history;
+            a true `done` ends the stage.
+
+    Raises:
+        DivergedError: When a loss is not finite. The player's weights then stay unchanged.
+        PluginError: When a name in `keep` is already used for a player, or when `stage` is not a valid new name.
     """
     weights = {name: _weights(player) for name, player in players.items()}
     nets = [player.net for player in players.values()]
@@ -135,7 +163,15 @@ def play(
 
 
 def clipping(net: nn.Module, limit: float) -> Callable[[], None]:
-    """A constraint: no weight beyond `limit` in absolute value (Arjovsky et al. 2017, algorithm 1)."""
+    """Return a constraint that clips the weights of a network (Arjovsky et al. 2017, algorithm 1).
+
+    Args:
+        net: The network to constrain.
+        limit: Largest absolute value of a weight.
+
+    Returns:
+        Function without arguments that clips all parameters of `net` in place, for `Player.constrain`.
+    """
     weights: list[Tensor] = list(net.parameters())
 
     @torch.no_grad()
@@ -147,7 +183,7 @@ def clipping(net: nn.Module, limit: float) -> Callable[[], None]:
 
 
 def _weights(player: Player) -> list[Tensor]:
-    """What its optimizer moves, less what is frozen."""
+    """Return the weights that the player's optimizer moves, without frozen weights."""
     groups = player.optimizer.param_groups
     return [weight for group in groups for weight in group["params"] if weight.requires_grad]
 
@@ -161,7 +197,7 @@ def _set_rates(player: Player, gone: float) -> None:
 def _move(
     run: Run, player: Player, nets: list[nn.Module], weights: list[Tensor], turn: Turn, who: str
 ) -> dict[str, float]:
-    """One step down the player's loss, which is returned, with what is beside it. Errors: `DivergedError` before it, where that is not finite."""
+    """Take one step down the player's loss, and return its scalars. A loss that is not finite raises `DivergedError` before the step."""
     for weight in weights:
         weight.requires_grad_(True)
         weight.grad = None
@@ -176,8 +212,8 @@ def _move(
     value = found["loss"]
     if not math.isfinite(value):
         raise DivergedError(
-            f"{who} is {value}, and its weights are as they were before the step. A lower learning_rate, "
-            "penalties r1 and r2, or spectral normalization may help"
+            f"{who} is {value}, and the player's weights stay unchanged. Try a lower learning_rate, "
+            "the penalties r1 and r2, or spectral normalization."
         )
     player.optimizer.step()
     for weight in weights:
@@ -190,20 +226,22 @@ def _move(
 
 
 def _kept(players: Mapping[str, Player], keep: Mapping[str, Stateful]) -> dict[str, Stateful]:
-    """Everything that a step depends on."""
+    """Return all state that a step depends on, by name."""
     kept: dict[str, Stateful] = {}
     for name, player in players.items():
         kept |= {name: player.net, f"{name}_optimizer": player.optimizer}
         if player.average is not None:
             kept[f"{name}_average"] = player.average.held
     if twice := kept.keys() & keep.keys():
-        raise PluginError(f"keep: {sorted(twice)} are names that the game keeps its players by; take others")
+        raise PluginError(
+            f"keep = {sorted(twice)}: the game uses these names for its players. Use other names."
+        )
     return kept | dict(keep)
 
 
 @contextmanager
 def _standing_still(weights: list[Tensor]) -> Iterator[None]:
-    """Weights require no gradient, until the end."""
+    """Disable the gradients of weights inside the context, and enable them at its end."""
     for weight in weights:
         weight.requires_grad_(False)
     try:

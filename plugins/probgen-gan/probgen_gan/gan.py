@@ -1,9 +1,9 @@
-"""Generative adversarial networks (Goodfellow et al., NeurIPS 2014) of vectors, with MLPs for G and D.
+"""Generative adversarial networks for vectors, with MLPs for G and D (Goodfellow et al., NeurIPS 2014).
 
     min_G max_D V(G, D) = E log D(x) + E log(1 - D(G(z))),    z ~ Normal(0, 1)
 
-At the best D = p_data / (p_data + p_G) the cost of G is -log 4 + 2 JSD(p_data || p_G). Several members are as many GANs,
-each what a fit by its own seed would be, trained at once by batched matrix products.
+For the optimal D = p_data / (p_data + p_G), the cost of G is -log 4 + 2 JSD(p_data || p_G). Several members are several
+GANs, trained together by batched matrix products. Each member equals a separate fit with its own seed.
 """
 
 from __future__ import annotations
@@ -39,20 +39,24 @@ SampleOptions = SearchOptions
 
 
 class Options(GameOptions):
-    """What can be chosen of networks and game."""
+    """The options of `gan`."""
 
-    hidden: Sizes = Field((128, 128, 128), description="units of each layer of both networks")
-    members: int = Field(1, ge=1, description="GANs that are fitted at once, of seeds seed, seed + 1, ...")
+    hidden: Sizes = Field((128, 128, 128), description="units of each hidden layer, for both networks")
+    members: int = Field(
+        1, ge=1, description="number of GANs fitted together, with seeds seed, seed + 1, ..."
+    )
 
     @model_validator(mode="after")
     def _sizes(self) -> Options:
         if self.members > 1 and self.spectral:
-            raise ValueError("spectral normalization is of one member; fit them one by one")
+            raise ValueError(
+                f"members = {self.members}: spectral normalization supports one member only. Fit the GANs one by one."
+            )
         return self
 
 
 class MLP(nn.Sequential):
-    """Leaky layers of each member; the last one is linear: (*member, row, n) -> (*member, row, out)."""
+    """An MLP for each member, with leaky ReLU and a linear last layer: (*member, row, n) -> (*member, row, out)."""
 
     def __init__(self, members: int, n: int, hidden: tuple[int, ...], out: int, kernels: int = 0):
         layers: list[nn.Module] = []
@@ -64,25 +68,30 @@ class MLP(nn.Sequential):
         super().__init__(*layers, linear(members, last + kernels, out))
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Of x with its conditions beside it."""
+        """Apply the layers to x and its conditions, concatenated."""
         return super().forward(beside(x, c))
 
 
 class Packed(nn.Module):
-    """One number for each pack of rows: (*member, row, n) -> (*member, pack) (PacGAN, Lin et al. 2018)."""
+    """A network with one output for each pack of rows: (*member, row, n) -> (*member, pack) (PacGAN, Lin et al. 2018)."""
 
     def __init__(self, packing: int, net: nn.Module):
         super().__init__()
         self.packing, self.net = packing, net
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Rows that follow one another are a pack, with the conditions of each."""
+        """Apply the network to packs of consecutive rows, each row with its conditions."""
         packs = x.shape[-2] // self.packing
         return self.net(beside(x, c).reshape(*x.shape[:-2], packs, -1)).squeeze(-1)
 
 
 class GAN(Adversarial):
-    """Two MLPs for each member."""
+    """A GAN for vectors, with two MLPs for each member.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+    """
 
     options: Options
 
@@ -91,7 +100,7 @@ class GAN(Adversarial):
         self.alone = not options.minibatch
 
     def discriminator(self) -> nn.Module:
-        """With minibatch discrimination before its last layer, if it is wanted."""
+        """Build D, with minibatch discrimination before its last layer if the option is set."""
         o = self.options
         n = o.packing * (self.event.size + self.context)
         net = MLP(o.members, n, layer_sizes(o.hidden), 1, o.minibatch)
@@ -102,15 +111,23 @@ class GAN(Adversarial):
         return Packed(o.packing, net)
 
     def generator(self) -> nn.Module:
-        """The same layers the other way."""
+        """Build G, with the hidden sizes of D."""
         o = self.options
         return MLP(o.members, o.latent + self.context, layer_sizes(o.hidden), self.event.size)
 
     def single(self) -> GAN:
-        """A fit by itself begins with it."""
+        """Return the same networks for one member, as at the start of a separate fit."""
         return GAN(self.options.model_copy(update={"members": 1}), self.event)
 
 
 def build(options: Options, event: Event) -> GAN:
-    """The module in its initial state."""
+    """Build the module in its initial state.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Returns:
+        The module, which `fit` then trains in place.
+    """
     return GAN(options, event)

@@ -1,10 +1,10 @@
-"""GANs that are given an image: what `srgan` and `pix2pix` share.
+"""The base of `srgan` and `pix2pix`: GANs that are conditioned on an image.
 
-A generator is a function of the image (and of z, where it has one). What it makes has no density; under a declared noise it has:
+A generator is a function of the image (and of z, if it has a z). Its output has no density. With stated noise it has a density:
 
-    x ~ DiscretizedNormal(G(image), s),     s the most likely one of the rows to choose by
+    x ~ DiscretizedNormal(G(image), s),     s fitted to validation rows by maximum likelihood
 
-so that it stands in one table with exact families: 6.02 dB are one bit.
+The scores can thus be compared with exact families: 6.02 dB are one bit.
 """
 
 from __future__ import annotations
@@ -23,26 +23,30 @@ from probgen.errors import InputError
 from probgen.inference.training import rate
 from probgen_gan.game import Average, Loss, Player
 
-FLOOR = 0.01  # of the learning rate
+FLOOR = 0.01  # final learning rate, as a share of the initial one
 
 
 class ScoreOptions(Options):
-    """What is said of a row."""
+    """The options of `score` of GANs that are conditioned on an image.
+
+    `critic` is the output of D. `normal` is log p of x under a normal around the image of G. The standard deviation is
+    from validation rows.
+    """
 
     estimator: Literal["critic", "normal"] = Field(
         "critic",
-        description="the discriminator's output; log p of x as a normal around what is made, its deviation that of validation rows",
+        description="output of D, or log p of x under a normal around the image of G",
     )
 
 
 def check_levels(what: str, part: Event) -> None:
-    """Errors: `InputError` for what are no images in levels."""
+    """Check that an event has images of integer levels, at least 3, and raise `InputError` otherwise."""
     if not part.is_image or part.support != "integer" or (part.levels or 0) < 3:
-        raise InputError(f"{what} must be images in levels, as 0 .. 255, not {part}")
+        raise InputError(f"{what} = {part}: images of integer levels are needed, such as 0 .. 255.")
 
 
 def check_images(event: Event, name: str) -> Event:
-    """The image that is given. Errors: `InputError` for what are no images in levels."""
+    """Return the event of the given image, and raise `InputError` if x or this image has no integer levels."""
     given = event.given[name]
     check_levels("x", event)
     check_levels(f"given {name!r}", given)
@@ -50,19 +54,19 @@ def check_images(event: Event, name: str) -> Event:
 
 
 def standardized(x: Tensor, levels: int | None, dtype: torch.dtype) -> Tensor:
-    """Levels as numbers from -1 to 1: (row, [channel,] height, width) -> (row, channel, height, width)."""
+    """Scale levels to -1 .. 1: (row, [channel,] height, width) -> (row, channel, height, width)."""
     y = x.to(dtype) * (2 / ((levels or 2) - 1)) - 1
     return y if y.dim() == 4 else y[:, None]
 
 
 def original(y: Tensor, event: Event) -> Tensor:
-    """The inverse, kept within the levels and not rounded."""
+    """Convert -1 .. 1 to levels, clamped to their range and not rounded: the inverse of `standardized`."""
     x = ((y + 1) * (((event.levels or 2) - 1) / 2)).clamp(0, (event.levels or 2) - 1)
     return x if len(event.dims) == 3 else x[:, 0]
 
 
 def under_noise(x: Tensor, mean: Tensor, s: Tensor, event: Event) -> xr.Dataset:
-    """`log_prob` of rows under the declared noise, of deviation s in levels."""
+    """Compute `log_prob` of rows in nats, under stated noise with standard deviation s in levels."""
     p = DiscretizedNormal(mean, s.to(mean), event.levels or 2, validate_args=False)
     found = log_prob(
         p.log_prob(x.to(mean)).flatten(1).sum(1), kind="exact", estimator="normal", measure="counting"
@@ -72,7 +76,7 @@ def under_noise(x: Tensor, mean: Tensor, s: Tensor, event: Event) -> xr.Dataset:
 
 
 def critic(said: Tensor, loss: str) -> xr.Dataset:
-    """What D says of rows on average over patches: (row, 1, h, w)."""
+    """Return the outputs of D, (row, 1, h, w), averaged over patches."""
     attrs: dict[str, Any] = {
         "kind": "surrogate",
         "estimator": loss,
@@ -82,10 +86,10 @@ def critic(said: Tensor, loss: str) -> xr.Dataset:
 
 
 def rows_of_noise(data: Rows, run: Run) -> Rows:
-    """The rows that the deviation is of: those to choose by; with a note, if there are none, those of the fit."""
+    """Return the rows for the deviation: validation rows, or training rows with a note if there are no validation rows."""
     if data.valid is None:
         run.notes.append(
-            "the deviation around the image is that of the rows of the fit; give rows to choose by for one that holds for others"
+            "the deviation around the image is from rows of the fit; give validation rows for a deviation that holds for new rows"
         )
     return data.valid or data
 
@@ -98,9 +102,17 @@ def d_and_g(
     learning_rate: float,
     betas: tuple[float, float],
 ) -> dict[str, Player]:
-    """D and G as players, by Adam, with a learning rate that falls linearly after `hold`; G has an average.
+    """Return D and G as players, with Adam and a learning rate that decreases linearly after `hold`. G has an average.
 
-    module  with `D`, `G` and `average`, and the options `d_rate`, `hold` and `average`
+    Args:
+        module: Module with `D`, `G`, `average`, and `options` with `d_rate`, `hold` and `average`.
+        d_loss: Loss of D.
+        g_loss: Loss of G.
+        learning_rate: Learning rate of G. The learning rate of D is `d_rate` times larger.
+        betas: Adam's beta1 and beta2.
+
+    Returns:
+        The players by name, `d` and `g`.
     """
     o = module.options
 
@@ -119,17 +131,17 @@ def d_and_g(
 
 
 class Deviation:
-    """The root mean square of errors, over parts."""
+    """The root mean square of errors that are added in parts."""
 
     def __init__(self) -> None:
         self.total, self.numbers = 0.0, 0
 
     def add(self, error: Tensor) -> None:
-        """Errors in levels."""
+        """Add errors in levels."""
         self.total += float(error.double().square().sum())
         self.numbers += error.numel()
 
     @property
     def log(self) -> float:
-        """Its logarithm."""
+        """The logarithm of the root mean square error."""
         return 0.5 * math.log(max(self.total / self.numbers, 1e-12))

@@ -1,4 +1,4 @@
-"""Drawing from a GAN, and what can be said of rows without a likelihood, or with one under a declared noise."""
+"""Samples of a GAN, and scores of rows: surrogates without a likelihood, or a likelihood under stated noise."""
 
 from __future__ import annotations
 
@@ -21,26 +21,32 @@ from probgen_gan.searching import DRAWS, SearchOptions, completed
 
 
 class ScoreOptions(Options):
-    """What is said of a row."""
+    """The options of `score` of a GAN.
+
+    `critic` is the output of D. `ratio` is log p_data / p_G by the calibrated D. `ais` is a lower bound on the
+    likelihood under stated noise, by annealed importance sampling.
+    """
 
     estimator: Literal["critic", "ratio", "ais"] = Field(
         "critic",
-        description="D itself; log p_data / p_G by the calibrated D; a likelihood under noise, by annealing",
+        description="output of D, calibrated log p_data / p_G, or annealed likelihood under noise",
     )
     noise: float | None = Field(
-        None, gt=0, description="ais: deviation of x around G(z), in the units of the data"
+        None, gt=0, description="standard deviation of x around G(z), in units of the data (ais only)"
     )
     steps: int = Field(
         1000,
         ge=1,
-        description="ais: distributions between prior and posterior",
+        description="annealing distributions from prior to posterior (ais only)",
         json_schema_extra=only(estimator="ais"),
     )
-    chains: int = Field(16, ge=1, description="ais: chains a row", json_schema_extra=only(estimator="ais"))
+    chains: int = Field(
+        16, ge=1, description="annealing chains per row (ais only)", json_schema_extra=only(estimator="ais")
+    )
     at_once: int | None = Field(
         None,
         ge=1,
-        description="ais: rows times chains in memory together",
+        description="rows times chains that are in memory at the same time (ais only)",
         json_schema_extra=only(estimator="ais"),
     )
 
@@ -48,15 +54,20 @@ class ScoreOptions(Options):
     def _declared(self) -> ScoreOptions:
         if (self.estimator == "ais") != (self.noise is not None):
             raise ValueError(
-                "a likelihood by ais needs `noise`, and nothing else does: G(z) alone has no density"
+                f"estimator = {self.estimator!r}: ais needs `noise`, because G(z) alone has no density; the others do not use it. "
+                "Set both, or neither."
             )
         return self
 
 
 class Noisy(Pair):
-    """A GAN that is observed with noise has a density (Wu et al., ICLR 2017):
+    """A GAN with observation noise, which has a density (Wu et al., ICLR 2017).
 
-    z ~ Normal(0, 1),    x ~ Normal(G(z), noise)
+        z ~ Normal(0, 1),    x ~ Normal(G(z), noise)
+
+    Args:
+        module: The GAN.
+        noise: Standard deviation of x around G(z), in units of the data.
     """
 
     latents = {"z": ("latent",)}
@@ -66,7 +77,7 @@ class Noisy(Pair):
         self.module, self.noise = module, noise
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
-        """In one plate of n rows."""
+        """Sample z and x in one plate of n rows."""
         zero = self.module.calibration.new_zeros(n, self.module.options.latent)
         with self.rows(n):
             z = pyro.sample("z", dist.Normal(zero, 1.0).to_event(1))
@@ -75,13 +86,24 @@ class Noisy(Pair):
 
 
 def member(fitted: Fitted, i: int) -> Fitted:
-    """The i-th of the GANs that were fitted at once, as a fit by itself. Errors: `InputError` where there is none."""
+    """Return one of several GANs that were fitted together, as a separate fit.
+
+    Args:
+        fitted: The fitted GANs.
+        i: Number of the member, from 0.
+
+    Returns:
+        The i-th GAN, with its own seed and weights.
+
+    Raises:
+        InputError: When there is no such member, or when the family is not a GAN.
+    """
     members = adversarial(fitted).members
     if not 0 <= i < members:
-        raise InputError(f"member = {i}: there are {members}")
+        raise InputError(f"member = {i}: there are {members} members. Use a number from 0 to {members - 1}.")
     if members == 1:
         return fitted
-    return replace(  # its draws at moments of the fit were not kept, but for the first's
+    return replace(  # samples at moments of the fit were stored for the first member only
         fitted,
         groups=fitted.groups if i == 0 else {},
         provenance=fitted.provenance | {"seed": fitted.provenance["seed"] + i},
@@ -94,9 +116,24 @@ def member(fitted: Fitted, i: int) -> Fitted:
 def sample(
     fitted: Fitted, n: int, given: dict[str, Tensor], options: SearchOptions, run: Run
 ) -> dict[str, Tensor]:
-    """x = G(z) by the average of the generator, and z; of several members also which, each as likely as another.
+    """Sample x = G(z) by the average of the generator.
 
-    x that is given is completed by a search.
+    With several members, each sample comes from a random member, unless `member` is given. An x that is given is
+    completed by a search.
+
+    Args:
+        fitted: The fitted GAN.
+        n: Number of samples.
+        given: Conditions; and z, `member`, or x with `observed`, by name, (row, ...).
+        options: Options of the search that completes x.
+        run: The run of the call.
+
+    Returns:
+        x (row, *event), z (row, latent), and `member` (row,) if there are several; for a given x also `search_error`.
+
+    Raises:
+        InputError: When a given value does not suit the model.
+        DivergedError: When the generator returns values that are not finite.
     """
     module = adversarial(fitted)
     z = given.get("z")
@@ -111,21 +148,34 @@ def sample(
         return completed(module, "z", latents, given, options)
     x = module.decode({**latents, **{name: given[name] for name in module.event.given}})
     if not torch.isfinite(x).all():
-        raise DivergedError("the generator gives what is not finite")
+        raise DivergedError(
+            "x: the generator returns values that are not finite. Fit again with a lower learning_rate."
+        )
     return {"x": module.rounded(x), **latents}
 
 
 @hookimpl
 def score(fitted: Fitted, data: dict[str, Tensor], options: ScoreOptions, run: Run) -> xr.Dataset:
-    """`critic` or `log_ratio`, surrogates both; or `log_prob` under noise, with what both chains say of simulated rows.
+    """Score rows by the discriminator, or by their likelihood under stated noise.
 
-    Of several members the surrogates are (row, member).
+    Args:
+        fitted: The fitted GAN.
+        data: Rows x and their conditions, by name, (row, ...).
+        options: Options of the score.
+        run: The run of the call.
+
+    Returns:
+        The surrogate `critic` or `log_ratio` (nats), (row,), or (row, member) with several members. With `ais`:
+        `log_prob` (row,), and the bounds `simulated_lower` and `simulated_upper` on rows that the model simulated, in nats.
+
+    Raises:
+        InputError: When `ais` is used on several members.
     """
     module = adversarial(fitted)
     if options.noise is not None:
         if module.members > 1:
             raise InputError(
-                f"these are {module.members} GANs: take one of them, probgen_gan.member(fitted, 0)"
+                f"members = {module.members}: estimator = 'ais' needs one GAN. Select one of them: probgen_gan.member(fitted, 0)."
             )
         return _annealed(module, data, options)
     x, c = module.of_each(module.standardized(data["x"])), module.of_each(module.condition(data))
@@ -147,7 +197,7 @@ def score(fitted: Fitted, data: dict[str, Tensor], options: ScoreOptions, run: R
 
 
 def _of_rows(name: str, values: Tensor, attrs: dict[str, Any]) -> xr.Dataset:
-    """values: (*member, row)."""
+    """Return values (*member, row) as a data set."""
     return xr.Dataset({name: (("row", "member")[: values.ndim], values.cpu().numpy().T, attrs)})
 
 
@@ -179,7 +229,7 @@ def _annealed(module: Adversarial, data: dict[str, Tensor], options: ScoreOption
         attrs = {
             "units": "nat",
             "noise": options.noise,
-            "long_name": f"bound on log p of a row that the model made up, by chains {which}",
+            "long_name": f"bound on log p of a row that the model simulated, by chains {which}",
         }
         found[f"simulated_{name}"] = ("row", bound.cpu().numpy(), attrs)
     return found

@@ -1,4 +1,7 @@
-"""What layers do: truncated draws, mixed styles, images of each level, a class a line. Draws are from the same z in each."""
+"""Figures of generators with layers: truncated samples, mixed styles, images of each level, and one class per line.
+
+The samples of a figure use the same z wherever they can be compared.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ from probgen import Fitted
 from probgen import figures as common
 from probgen_gan.layered import layered
 
-ACROSS = 10  # draws of a line
+ACROSS = 10  # samples per line
 PSI = (1.0, 0.7, 0.4, 0.0)
 LIMITS = (None, 1.0, 0.5, 0.2)
 
 
 def truncation(fitted: Fitted, towards: str, **again: Any) -> Figure:
-    """Draws of falling psi, a line each: towards the mean of w, or class or cluster."""
+    """Plot samples with decreasing psi, one line each, truncated towards the mean of w, the class or the cluster."""
     given = _start(fitted, **again)
     lines = [_drawn(fitted, given, mean=True, **again)]
     for psi in PSI[1:]:
@@ -30,7 +33,7 @@ def truncation(fitted: Fitted, towards: str, **again: Any) -> Figure:
 
 
 def limits(fitted: Fitted, **again: Any) -> Figure:
-    """Draws of z that is cut off nearer and nearer to 0, a line each."""
+    """Plot samples of z with smaller and smaller limits, one line each."""
     given = _start(fitted, **again)
     given.pop("z")
     lines = [_drawn(fitted, given, truncation=limit, n=1 if given else ACROSS, **again) for limit in LIMITS]
@@ -38,7 +41,7 @@ def limits(fitted: Fitted, **again: Any) -> Figure:
 
 
 def mixing(fitted: Fitted, **again: Any) -> Figure:
-    """A table: the first layers have the styles of the first column's image, the others those of the first line's."""
+    """Plot a table of mixed styles: the first layers are from the left image, the other layers from the top image."""
     given = _start(fitted, **again)
     layers = probgen.sample(fitted, given=given, mean=True, **again)["styles"].values[0]
     half, n = layers.shape[1] // 2, ACROSS // 2
@@ -50,12 +53,14 @@ def mixing(fitted: Fitted, **again: Any) -> Figure:
     conditions = {name: np.resize(value, len(styles)) for name, value in given.items() if name != "z"}
     x = _drawn(fitted, {"styles": styles, **conditions}, mean=True, **again)
     x = x.reshape(n + 1, n + 1, *x.shape[1:])
-    x[0, 0] = x.max()  # a corner that stands for nothing
-    return common.strips(x, fitted.event, f"layers 1 to {half} of the left image, the rest of the upper one")
+    x[0, 0] = x.max()  # the corner has no meaning
+    return common.strips(
+        x, fitted.event, f"layers 1 to {half} from the left image, the rest from the top image"
+    )
 
 
 def levels(fitted: Fitted, of_level: Callable[[Mapping[str, Tensor], int], Tensor], **again: Any) -> Figure:
-    """What each level makes of the same z, up-sampled, a line each."""
+    """Plot the images of each level from the same z, up-sampled, one line each."""
     module = layered(fitted)
     given = {k: torch.as_tensor(v) for k, v in _start(fitted, **again).items()}
     with torch.no_grad():
@@ -65,16 +70,16 @@ def levels(fitted: Fitted, of_level: Callable[[Mapping[str, Tensor], int], Tenso
 
 
 def classes(fitted: Fitted, **again: Any) -> Figure:
-    """Draws of each class of the first condition, a line each."""
+    """Plot samples of each class of the first condition, one line each."""
     name, part = next(iter(fitted.event.given.items()))
     known = np.repeat(np.arange(min(part.levels or 1, 20)), ACROSS)
     rest = {k: np.zeros(len(known), int) for k in fitted.event.given if k != name}
     x = _drawn(fitted, {name: known, **rest}, **again)
-    return common.strips(x.reshape(-1, ACROSS, *x.shape[1:]), fitted.event, f"a class of {name} a line")
+    return common.strips(x.reshape(-1, ACROSS, *x.shape[1:]), fitted.event, f"one class of {name} per line")
 
 
 def _start(fitted: Fitted, *, seed: int, device: Any) -> dict[str, np.ndarray]:
-    """z of a line, and its conditions: all classes in turn."""
+    """Return z and the conditions of a line, with all classes in turn."""
     z = np.random.default_rng(seed).standard_normal((ACROSS, layered(fitted).options.latent))
     return {"z": z} | {
         name: np.arange(ACROSS) % (part.levels or 1) for name, part in fitted.event.given.items()

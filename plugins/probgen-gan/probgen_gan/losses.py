@@ -1,7 +1,7 @@
-"""What discriminator and generator minimize, of D(x) and D(G(z)), the outputs of the discriminator before any sigmoid.
+"""Losses of discriminator and generator, as functions of the discriminator's outputs before any sigmoid.
 
-Each loss is two functions of `real` and `fake`, which have one shape and whose values are paired in the order that they
-stand in; that matters to the relativistic loss alone. Their means are what is minimized.
+Each loss has two functions of `real` = D(x) and `fake` = D(G(z)). The game minimizes the means of their results. `real` and
+`fake` have the same shape. The relativistic loss compares them pair by pair; the other losses do not depend on the order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ from torch.nn.functional import relu, softplus
 
 
 class Loss(NamedTuple):
-    """discriminator, generator: of `real` and `fake`. `paired`: whether the generator's looks at `real`."""
+    """The losses of both players, as functions of `real` and `fake`.
+
+    Attributes:
+        discriminator: Loss of the discriminator, with the shape of `real`.
+        generator: Loss of the generator, with the shape of `fake`.
+        paired: Whether the generator's loss depends on `real`.
+    """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor], Tensor]
@@ -22,7 +28,7 @@ class Loss(NamedTuple):
 
 
 def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
-    """-V(G, D) = -log D(x) - log(1 - D(G(z))) with D a sigmoid (Goodfellow et al. 2014, eq. 1)."""
+    """Compute -V(G, D) = -log D(x) - log(1 - D(G(z))) with D a sigmoid (Goodfellow et al. 2014, eq. 1)."""
     return softplus(-real) + softplus(fake)
 
 

@@ -1,4 +1,4 @@
-"""Several GANs that are trained at once: each has the weights, rows and draws of a fit by its own seed."""
+"""Several GANs that are trained together. Each has the weights, rows and random numbers of a fit by its own seed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from probgen import Rows, Run
 from probgen.contract.seeds import key, seed_torch
 from probgen_gan.adversarial import Adversarial
 
-SEEN = 1000  # rows whose conditions stand for those of all
+SEEN = 1000  # rows whose conditions represent the conditions of all rows
 
 
 class Members:
-    """What each member sees and draws, of generators of its own: seeds s, s + 1, ..."""
+    """The rows and the random numbers of each member, from its own generators with seeds s, s + 1, ..."""
 
     def __init__(self, module: Adversarial, data: Rows, run: Run):
         self.module = module
@@ -32,15 +32,15 @@ class Members:
             generator.manual_seed(key(seed, stage, t))
 
     def normal(self, *shape: int) -> Tensor:
-        """(*member, *shape)."""
+        """Return standard normal numbers, (*member, *shape)."""
         return self._drawn(torch.randn, shape)
 
     def uniform(self, *shape: int) -> Tensor:
-        """(*member, *shape)."""
+        """Return uniform numbers from 0 to 1, (*member, *shape)."""
         return self._drawn(torch.rand, shape)
 
     def batch(self, t: int, size: int, sigma: float, stage: str = "fit") -> tuple[Tensor, Tensor | None]:
-        """Standardized rows with noise, and their conditions; those of the part that is being done."""
+        """Return standardized rows with noise, and their conditions, for the current part of the batch."""
         unit = self.module.game.packing
         return self._seen([self.run.rows(rows.batch(t, size, stage), unit=unit) for rows in self.data], sigma)
 
@@ -52,7 +52,7 @@ class Members:
         return x, _together(parts) if parts else None
 
     def conditions(self, n: int) -> tuple[Tensor, Tensor | None]:
-        """n z, and the conditions of the first rows, over and over: (*member, row, latent), (*member, row, context)."""
+        """Return n samples of z (*member, row, latent), and the first rows' conditions, repeated (*member, row, context)."""
         c = self._seen([rows.batch(0, min(n, SEEN)) for rows in self.data], 0.0)[1]
         if c is not None:
             rows = torch.arange(n, device=c.device) % c.shape[-2]
@@ -61,12 +61,12 @@ class Members:
 
     @torch.no_grad()
     def stand(self) -> None:
-        """Whatever draws of the average need of others, of the same z and conditions each time."""
+        """Update the state of the average that depends on samples, with the same z and conditions each time."""
         self.begin("stand", 0)
         self.module.stand(self.conditions)
 
     def draws(self, n: int, c: Tensor | None, sigma: float) -> Tensor:
-        """G(z) with noise, standardized."""
+        """Return standardized samples G(z) with noise."""
         y = self.module.generate(self.module.G, self.normal(n, self.module.options.latent), c)
         return y + sigma * self.normal(*y.shape[self.module.row_dim :]) if sigma else y
 
@@ -75,7 +75,7 @@ class Members:
 
 
 def begin_members(module: Adversarial, seeds: list[int]) -> None:
-    """Each member's weights as a fit by its own seed begins."""
+    """Initialize the weights of each member as in a fit by its own seed."""
     for i, seed in enumerate(seeds if module.members > 1 else ()):
         seed_torch(key(seed, "build"))
         alone = module.single().state_dict()
@@ -85,5 +85,5 @@ def begin_members(module: Adversarial, seeds: list[int]) -> None:
 
 
 def _together(parts: list[Tensor]) -> Tensor:
-    """Of one member without a dimension for it."""
+    """Stack the tensors of the members. A single member gets no dimension."""
     return parts[0] if len(parts) == 1 else torch.stack(parts)

@@ -1,4 +1,4 @@
-"""What a game looked like: values by step, draws by step over the data, D over the plane, draws beside their nearest rows."""
+"""Figures of a game: losses by step, samples by step with the data, D over the plane, samples with their nearest rows."""
 
 from __future__ import annotations
 
@@ -18,15 +18,22 @@ from probgen.contract.rows import evenly
 from probgen_gan.adversarial import DuelOptions, adversarial
 from probgen_gan.implicit import member
 
-ROWS = 2000  # of the data, that are drawn
-NEAREST = 10  # draws beside their nearest rows
-SIDE = 200  # points of a side of the surface
+ROWS = 2000  # rows of the data in a figure
+NEAREST = 10  # samples that are shown with their nearest rows
+SIDE = 200  # points along each side of the surface
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
-    """`game` of every GAN; `draws_by_step`; `surface` and `members` in the plane; `nearest` of images.
+    """Plot the figures of a fitted GAN.
 
-    again  seed and device of what is drawn and scored
+    Args:
+        fitted: The fitted GAN.
+        data: Rows of the data.
+        **again: Seed and device for samples and scores.
+
+    Returns:
+        Figures by name: `game` for every GAN, `draws_by_step` for vectors and images, `nearest` for images, and
+        `surface` and `members` for real data in the plane.
     """
     found = {"game": game(fitted)}
     if fitted.event.dims[-2:] == ("height", "width"):
@@ -44,7 +51,7 @@ def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure
 
 
 def game(fitted: Fitted) -> Figure:
-    """V(G, D) of a discriminator that gives a probability, -log 4 where it cannot tell; and both losses, by step."""
+    """Plot both losses by step, and V(G, D) if D is a probability. V is -log 4 if D cannot distinguish rows and samples."""
     assert isinstance(fitted.options, DuelOptions)
     history = fitted.history
     step = np.arange(1, history.sizes["step"] + 1)
@@ -55,7 +62,7 @@ def game(fitted: Fitted) -> Figure:
     if valued:
         shown.insert(0, ("value",))
         panels[0].axhline(-math.log(4), color="0.6", lw=1, ls="--", label="-log 4")
-        panels[0].set_ylabel("nats a pair")
+        panels[0].set_ylabel("nats per pair")
     for axes, names in zip(panels, shown, strict=True):
         for name in names:
             at, mean = common.stretches(step, history[name].values)
@@ -68,7 +75,7 @@ def game(fitted: Fitted) -> Figure:
 
 
 def draws_by_step(fitted: Fitted, data: xr.Dataset) -> Figure:
-    """Draws of the first member from the same z, at some moments of the fit."""
+    """Plot samples of the first member from the same z, at several moments of the fit."""
     kept = fitted.groups["draws"]
     steps, x = kept["moment"].values, kept["x"].values
     if fitted.event.dims[-2:] == ("height", "width"):
@@ -85,7 +92,7 @@ def draws_by_step(fitted: Fitted, data: xr.Dataset) -> Figure:
 
 
 def members(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
-    """Draws of each member, at the end."""
+    """Plot samples of each member at the end of the fit."""
     n = adversarial(fitted).members
     across = math.ceil(math.sqrt(2.5 * n))
     down = math.ceil(n / across)
@@ -101,7 +108,7 @@ def members(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
 
 
 def surface(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
-    """log p_data / p_G by the calibrated discriminator over the plane, rows and draws on it."""
+    """Plot log p_data / p_G by the calibrated discriminator over the plane, with rows and samples."""
     middle, half = _middle(data)
     axis = np.linspace(-half, half, SIDE)
     points = np.stack(np.meshgrid(axis + middle[0], axis + middle[1]), -1)
@@ -118,12 +125,12 @@ def surface(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
         vmax=top,
     )
     _over(axes, data, probgen.sample(fitted, 500, **again)["x"].values)
-    figure.colorbar(shown, ax=axes, label="log p_data / p_G, nats: what D says, calibrated")
+    figure.colorbar(shown, ax=axes, label="log p_data / p_G, nats, by the calibrated D")
     return figure
 
 
 def nearest(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
-    """Draws above the nearest rows that it was fitted to, by Euclidean distance."""
+    """Plot samples above their nearest rows of the data, by Euclidean distance."""
     given = {name: data[name].values[:NEAREST] for name in fitted.event.given}
     x = data["x"].values
     draws = probgen.sample(fitted, 1 if given else NEAREST, given=given, **again)["x"].values
@@ -132,7 +139,7 @@ def nearest(fitted: Fitted, data: xr.Dataset, **again: Any) -> Figure:
     found = NearestNeighbors(n_neighbors=2).fit(flat).kneighbors(draws.reshape(len(draws), -1))[1]
     both = np.stack([draws, x[found[:, 0]], x[found[:, 1]]])
     figure = common.strips(both, fitted.event)
-    figure.suptitle("draws, and below each its two nearest training rows", fontsize=9)
+    figure.suptitle("samples, and below each sample its two nearest training rows", fontsize=9)
     return figure
 
 
@@ -149,6 +156,6 @@ def _over(axes: Any, data: xr.Dataset, draws: np.ndarray) -> None:
 
 
 def _middle(data: xr.Dataset) -> tuple[np.ndarray, float]:
-    """Of the square that is shown, and half its side."""
+    """Return the center of the square in a figure, and half of its side."""
     rows = evenly(data, ROWS)["x"].values.astype(float)
     return rows.mean(0), 1.3 * float(np.abs(rows - rows.mean(0)).max())

@@ -1,4 +1,4 @@
-"""Past draws, which a discriminator sees beside new ones (Shrivastava et al., CVPR 2017, section 2.3)."""
+"""A pool of past samples, which a discriminator sees in addition to new samples (Shrivastava et al., CVPR 2017, section 2.3)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from torch import Tensor
 
 
 class Pool:
-    """A part of what a fit keeps: at most `size` draws, (draw, channel, height, width)."""
+    """A pool of at most `size` samples, (sample, channel, height, width). Checkpoints contain this state."""
 
     def __init__(self, size: int):
         self.size = size
         self.x: Tensor | None = None
 
     def exchange(self, x: Tensor) -> Tensor:
-        """As many draws: each of x, or, once the pool is full, with probability 1/2 one of the pool, whose place it takes."""
+        """Replace some of the samples x by samples of the pool, and return the same number of samples.
+
+        Once the pool is full, each sample is exchanged with a random sample of the pool, with probability 1/2.
+        """
         if not self.size:
             return x
         x = x.detach()
@@ -38,9 +41,9 @@ class Pool:
         return torch.cat(out)
 
     def state_dict(self) -> dict[str, Any]:
-        """The draws."""
+        """Return the samples of the pool."""
         return {} if self.x is None else {"x": self.x}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """As they were."""
+        """Restore the samples of the pool."""
         self.x = state.get("x")

@@ -1,14 +1,14 @@
-"""The progressive GAN (Karras, Aila, Laine & Lehtinen, ICLR 2018): both networks grow from small images to large ones.
+"""The progressive GAN (Karras, Aila, Laine & Lehtinen, ICLR 2018): both networks grow from small images to large images.
 
-The game has a stage for each size of maps. In the first part of a stage the new layers fade in,
+The game has one stage for each size of maps. In the first part of a stage, the new layers fade in:
 
-    x = (1 - alpha) up(x_before) + alpha x_new,    alpha from 0 to 1,             (section 2, figure 2)
+    x = (1 - alpha) up(x_before) + alpha x_new,    alpha from 0 to 1             (section 2, figure 2)
 
-and D sees real images that are blended likewise. Level and alpha follow from stage and step, so that a fit that was interrupted in
-mid-fade goes on to the same bits. Layers have equalized learning rates, the features of each pixel are normalized in G, and D is told
-how much a group of images differs (sections 3 and 4).
+D sees real images with the same blending. Level and alpha follow from stage and step. A fit that was interrupted during a
+fade thus resumes with bit-identical results. Layers have equalized learning rates. G normalizes the features of each pixel, and D
+sees the standard deviation within a group of images (sections 3 and 4).
 
-In the game all images have the full size: those of a level are up-sampled by repeating pixels, which D takes back by averaging.
+In the game, all images have the full size: G up-samples the images of a level by repeating pixels, and D averages them back.
 """
 
 from __future__ import annotations
@@ -61,27 +61,29 @@ SampleOptions = SearchOptions
 
 
 class Options(LayeredOptions):
-    """What can be chosen of networks and game. The defaults suit images of 32 x 32 and one thread."""
+    """The options of `progan`. The defaults suit images of 32 x 32 and one thread."""
 
-    learning_rate: float = Field(2e-3, gt=0, description="of Adam, both networks")
-    r1: float = Field(0.1, ge=0, description="weight of |grad D|^2 / 2 at real rows")
+    learning_rate: float = Field(2e-3, gt=0, description="Adam's learning rate, for both networks")
+    r1: float = Field(0.1, ge=0, description="weight of the penalty |grad D|^2 / 2 at real rows")
     r1_every: int = Field(
-        8, ge=1, description="steps of D from one r1 to the next, which weighs as much more"
+        8, ge=1, description="D steps between r1 penalties; the weight of r1 is multiplied by it"
     )
     growth: float = Field(
-        2.0, gt=0, description="steps of a stage as a multiple of those of the stage before it"
+        2.0, gt=0, description="steps of a stage, as a multiple of the steps of the stage before"
     )
     fade: float = Field(0.5, ge=0, lt=1, description="share of a stage in which its layers fade in")
 
     @model_validator(mode="after")
     def _fades(self) -> Options:
         if len(self.channels) == 1 and (self.growth, self.fade) != (2.0, 0.5):
-            raise ValueError("growth and fade have no effect with one layer of channels: leave them out")
+            raise ValueError(
+                f"growth = {self.growth}, fade = {self.fade}: they have no effect with one layer of channels. Omit both."
+            )
         return self
 
 
 class Generator(nn.Module):
-    """Blocks of two convolutions, each after a doubling; colors of every level."""
+    """A generator with one block of convolutions for each level, and a layer to colors for each level."""
 
     def __init__(self, o: Options, image: tuple[int, int, int], smallest: tuple[int, int], context: int):
         super().__init__()
@@ -96,19 +98,19 @@ class Generator(nn.Module):
         self.colors = nn.ModuleList(EqualizedConv(n, image[0], 1, gain=1.0) for n in o.channels)
 
     def start(self, z: Tensor, c: Tensor | None) -> Tensor:
-        """What the first block sees."""
+        """Compute the input of the first block."""
         x = normalized(z, c, self.embedding)
         x = self.first(x).unflatten(1, self.small).contiguous(memory_format=torch.channels_last)
         return pixel_norm(leaky(x))
 
     def block(self, i: int, x: Tensor) -> Tensor:
-        """The i-th maps of those before."""
+        """Compute the i-th maps from the maps before."""
         for layer in self.blocks[i].children():
             x = pixel_norm(leaky(layer(x)))
         return x
 
     def forward(self, z: Tensor, c: Tensor | None, level: int, alpha: float) -> Tensor:
-        """An image of the level, up-sampled to the full size: (row, channel, height, width)."""
+        """Generate images of a level, up-sampled to the full size: (row, channel, height, width)."""
         x = before = self.start(z, c)
         for i in range(level + 1):
             before, x = x, self.block(i, x)
@@ -119,7 +121,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """G's mirror: (row, channel, height, width), (row, context) -> (row,)."""
+    """A discriminator that mirrors G: (row, channel, height, width), (row, context) -> (row,)."""
 
     def __init__(self, o: Options, image: tuple[int, int, int], smallest: tuple[int, int], context: int):
         super().__init__()
@@ -136,7 +138,7 @@ class Discriminator(nn.Module):
         self.last = Projection(EqualizedLinear(n, 1, gain=1.0), embedding, n**-0.5)
 
     def forward(self, x: Tensor, c: Tensor | None, level: int, alpha: float) -> Tensor:
-        """Of images of the full size, of which D sees the level's."""
+        """Compute the outputs for images of the full size, which are first reduced to the size of the level."""
         top = len(self.blocks)
         y = halved(x, 2 ** (top - level))
         if alpha < 1:
@@ -153,17 +155,26 @@ class Discriminator(nn.Module):
 
 
 def doubled(x: Tensor, times: int = 2) -> Tensor:
-    """Each pixel so often in both directions."""
+    """Repeat each pixel `times` times in both directions."""
     return x if times == 1 else interpolate(x, scale_factor=float(times), mode="nearest")
 
 
 def halved(x: Tensor, times: int = 2) -> Tensor:
-    """Means of so many pixels in both directions."""
+    """Average blocks of `times` x `times` pixels."""
     return x if times == 1 else avg_pool2d(x, times)
 
 
 class ProGAN(Layered):
-    """A progressive GAN. Level and alpha are where the game stands: at the end of it, outside of a fit."""
+    """A progressive GAN.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Attributes:
+        level: Number of the current level, from 0. Outside a fit, it is the last level.
+        alpha: Progress of the fade, from 0 to 1. Outside a fit, it is 1.
+    """
 
     options: Options
     G: Generator
@@ -176,56 +187,56 @@ class ProGAN(Layered):
         self.stages = tuple(Stage(name, w / sum(weights)) for name, w in zip(self.maps, weights, strict=True))
 
     def discriminator(self) -> nn.Module:
-        """Halves the image once a level."""
+        """Build D, which halves the image once per level."""
         return Discriminator(self.options, self.image, self.sides[0], self.context)
 
     def generator(self) -> nn.Module:
-        """Doubles it as often."""
+        """Build G, which doubles the maps once per level."""
         return Generator(self.options, self.image, self.sides[0], self.context)
 
     def at(self, stage: Stage, gone: float) -> None:
-        """The level of the stage; alpha goes up linearly in its first part."""
+        """Set the level of the stage, and alpha, which increases linearly in the first part of the stage."""
         self.level = self.maps.index(stage.name)
         fade = self.options.fade
         self.alpha = min(1.0, gone / fade) if self.level and fade else 1.0
 
     @property
     def grown(self) -> bool:
-        """In the last stage, once its layers have faded in."""
+        """Whether the game is in the last stage, with all layers faded in."""
         return self.level == len(self.maps) - 1 and self.alpha == 1
 
     def check_stages(self, steps: Mapping[str, int]) -> None:
-        """Each stage ends with its layers faded in."""
+        """Check that the layers of each stage have faded in at its end, and raise `InputError` otherwise."""
         for i, name in enumerate(self.maps):
             n = steps.get(name, 0)
             if n < 1 or (i and (n - 1) / n < self.options.fade):
                 raise InputError(
-                    f"steps = {self.options.steps}: the stage {name} has {n}, too few for its layers to fade in; take more steps, a "
-                    "growth nearer to 1, or a smaller fade"
+                    f"steps = {self.options.steps}: the stage {name} has {n} steps, too few for its layers to fade in. Use more steps, a "
+                    "growth nearer to 1, or a smaller fade."
                 )
 
     def generate(self, net: nn.Module, z: Tensor, c: Tensor | None) -> Tensor:
-        """Draws of the level."""
+        """Generate standardized samples of the current level."""
         y = net(z, c, self.level, self.alpha)
         return y.tanh() if self.event.discrete else y
 
     def discriminate(self, x: Tensor, c: Tensor | None, theta: Mapping[str, Tensor] | None = None) -> Tensor:
-        """D of the level."""
-        assert theta is None  # the game has no looking ahead
+        """Compute the outputs of D at the current level."""
+        assert theta is None  # the game has no look-ahead
         said: Tensor = self.D(x, c, self.level, self.alpha)
         return said
 
     def settle(self, some: Some, run: Run) -> None:
-        """The game is at its end, also where its last stage was restored and not played."""
+        """Set the last level and alpha = 1, also if the last stage was restored and not played."""
         self.level, self.alpha = len(self.maps) - 1, 1.0
 
     def of_level(self, start: Mapping[str, Tensor], level: int) -> Tensor:
-        """What the average makes of z at a level, not finished, at full size: (row, channel, height, width)."""
+        """Compute the output of the average for z at a level, at full size and standardized: (row, channel, height, width)."""
         y: Tensor = self.average(start["z"].to(self.dtype), self.condition(start), level, 1.0)
         return y
 
     def way(self, noise: bool = False) -> dict[str, Step]:
-        """z -> maps -> x, at full size."""
+        """Return the steps z -> maps -> x, at full size."""
         G = self.average
 
         def maps(i: int) -> Step:
@@ -237,17 +248,34 @@ class ProGAN(Layered):
         }
 
     def latents_of(self, n: int, given: Mapping[str, Tensor], options: Any, run: Run) -> dict[str, Tensor]:
-        """z alone."""
+        """Return z, the only latent."""
         return {"z": given["z"] if "z" in given else self.normal(n, run)}
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
-    """Those of every game; what each level makes of the same z; `classes` where there are some."""
+    """Plot the figures of every game, of each level for the same z, and of the classes.
+
+    Args:
+        fitted: The fitted GAN.
+        data: Rows of the data.
+        **again: Seed and device for samples and scores.
+
+    Returns:
+        Figures by name, with `levels`, and `classes` if x has conditions.
+    """
     assert isinstance(fitted.module, ProGAN)
     found = of_game(fitted, data, **again) | {"levels": levels(fitted, fitted.module.of_level, **again)}
     return found | ({"classes": classes(fitted, **again)} if fitted.event.given else {})
 
 
 def build(options: Options, event: Event) -> ProGAN:
-    """The module in its initial state."""
+    """Build the module in its initial state.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Returns:
+        The module, which `fit` then trains in place.
+    """
     return ProGAN(options, event)

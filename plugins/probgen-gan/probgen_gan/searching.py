@@ -1,9 +1,9 @@
-"""x completed by a GAN: codes are searched for whose x is nearest to what is known (Bora, Jalal, Price & Dimakis, ICML 2017).
+"""Completion of x by a GAN: a search for the code with x nearest to the known values (Bora, Jalal, Price & Dimakis, ICML 2017).
 
-    c* = argmin_c |x_known - G(c)_known|^2 + prior |c|^2,    the best of several searches from draws
+    c* = argmin_c |x_known - G(c)_known|^2 + prior |c|^2,    the best of several searches from samples
 
-It is a search and no posterior: how likely one completion is against another is not known, nor whether the best was found. `search_error`
-says how near it came to what is known.
+The search does not sample from a posterior. It does not give the probability of a completion, and it may miss the best
+code. `search_error` is the error that remains at the known values.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from probgen.inference.inversion import Comparison, Domain, invert
 from probgen.inference.least_squares import Search
 from probgen_gan.adversarial import Adversarial
 
-DRAWS = 1000  # whose codes say where the domain is
+DRAWS = 1000  # samples whose codes define the domain of the search
 
 
 class SearchOptions(Options):
-    """How x is completed."""
+    """The options of the search that completes x."""
 
     restarts: int = Field(
         4,
         ge=1,
-        description="searches of each draw, of which the best is taken",
+        description="searches per sample; the best result is used",
         json_schema_extra=only(x=("part", "all")),
     )
     search_steps: int = Field(
-        100, ge=1, description="of Adam, in each search", json_schema_extra=only(x=("part", "all"))
+        100, ge=1, description="Adam steps of each search", json_schema_extra=only(x=("part", "all"))
     )
     prior: float = Field(
         0.02,
         ge=0,
-        description="weight of the squared distance of a code from the mean of draws, against that of x in its deviations",
+        description="weight of a code's squared distance from the mean code, in addition to the error of x",
         json_schema_extra=only(x=("part", "all")),
     )
 
@@ -51,14 +51,25 @@ def completed(
     given: Mapping[str, Tensor],
     options: SearchOptions,
 ) -> dict[str, Tensor]:
-    """x with what is known of it as it is, the code that was found, and `search_error (row,)`.
+    """Complete x by a search over one latent. Known values of x stay unchanged.
 
-    latent  in which the search is
-    drawn   codes of draws, (draw, ...), of which there are more than one for each row, and other latents that stay
-    given   x, observed, and conditions
+    Args:
+        module: The GAN.
+        latent: Name of the latent to search.
+        drawn: Codes of samples, (sample, ...), with at least `options.restarts` codes per row; and `member`, if there
+            are several members.
+        given: x and `observed` (row, *event), and the conditions, by name.
+        options: Options of the search.
+
+    Returns:
+        x (row, *event), the code that was found (row, ...), `member` if there are several, and `search_error` (row,)
+        in units of the data.
+
+    Raises:
+        InputError: When a latent or another place is given in addition to x.
     """
     if known := {*module.latents, *module.places} & given.keys() - {"member"}:
-        raise InputError(f"x and {min(known)} are given: leave one of them out")
+        raise InputError(f"x and {min(known)} are given: only one of them can be used. Omit one.")
     x, observed = given["x"].double(), given["observed"].bool()
     domain = Domain.of(latent, drawn[latent])
     rest = {name: given[name] for name in module.event.given}
@@ -81,7 +92,7 @@ def completed(
     )
     x_found, codes, error = found.x[best].double(), found.codes[best], found.error[best].sqrt() * unit
     nothing = ~observed.flatten(1).any(1)
-    if nothing.any():  # there is nothing to search for: the draw that the search would have begun with
+    if nothing.any():  # without known values there is nothing to search: use the start of the search
         start = drawn[latent][: len(x)]
         free = module.decode({**rest, latent: start}).double()
         codes = torch.where(nothing.reshape(-1, *[1] * (codes.ndim - 1)), start, codes)

@@ -1,4 +1,4 @@
-"""Draws at some moments of a fit, from the same z, of the first member."""
+"""Samples of the first member at several moments of a fit, from the same z."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from torch import Tensor
 from probgen_gan.adversarial import Adversarial
 
 MOMENTS = 8
-NUMBERS = 20_000  # of a moment, about
+NUMBERS = 20_000  # approximate limit on the numbers in the samples of one moment
 
 
 class Snapshots:
-    """At moments that double: 1/128, 1/64, ... of the steps. A part of what a fit keeps.
+    """Samples at 1/128, 1/64, ... of the steps. Checkpoints contain this state.
 
-    z, c  of as many rows as a batch has: (*member, row, latent), (*member, row, context)
+    Args:
+        module: The GAN.
+        steps: Number of steps of the game.
+        z: Latent codes of the rows of a batch, (*member, row, latent).
+        c: Conditions of these rows, (*member, row, context), or None.
     """
 
     def __init__(self, module: Adversarial, steps: int, z: Tensor, c: Tensor | None):
@@ -27,26 +31,26 @@ class Snapshots:
         self.x: list[Tensor] = []
 
     def due(self, step: int) -> bool:
-        """Whether this is a moment."""
+        """Return whether samples are stored after this step."""
         return step in self.moments
 
     @torch.no_grad()
     def take(self) -> None:
-        """The draws as they are."""
+        """Store samples of the current average."""
         module = self.module
         y = module.generate(module.average, self.z, self.c)
         y = y[0] if module.members > 1 else y
         self.x.append(module.rounded(module.original(y)))
 
     def dataset(self) -> xr.Dataset:
-        """x (moment, sample, *event); the moments are numbers of steps."""
+        """Return x (moment, sample, *event), where `moment` is the number of completed steps."""
         dims = ("moment", "sample", *self.module.event.dims)
         return xr.Dataset({"x": (dims, torch.stack(self.x).cpu().numpy())}, {"moment": self.moments})
 
     def state_dict(self) -> dict[str, Any]:
-        """What was taken."""
+        """Return the stored samples."""
         return {"x": list(self.x)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """As it was."""
+        """Restore the stored samples."""
         self.x = [x.to(self.z.device) for x in state["x"]]

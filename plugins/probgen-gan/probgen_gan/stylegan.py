@@ -2,14 +2,15 @@
 
     z ~ Normal(0, 1),   w = f(z),   styles_l = w for each layer l,   x = g(styles, noise)
 
-A layer scales its input by a style of w and its output back to unit variance (2020, eq. 1 and 3), which has the effect of AdaIN on what
-a layer is expected to give and not on what an image is; it adds noise of a learned weight. While training some images have the w of
-one z in their first layers and that of another in the rest (2019, section 3.1). Draws may be truncated,
+A layer scales its input by a style of w, and its output back to unit variance (2020, eq. 1 and 3). This normalizes the expected
+output of a layer, whereas AdaIN normalizes the maps of each image. A layer also adds noise with a learned weight. In training,
+some images use the w of one z in their first layers and the w of another z in the rest (2019, section 3.1). Samples can be
+truncated,
 
     w' = c + psi (w - c),                                                         (2019, appendix B)
 
-towards the mean c of all w, of those of the same class, or of the nearest of several clusters: where the data have categories, the
-mean of all lies between them, where there are no data.
+towards a center c: the mean of all w, the mean for the same class, or the nearest of several clusters. If the data have
+categories, the mean of all w lies between the categories, where there are no data.
 """
 
 from __future__ import annotations
@@ -61,53 +62,60 @@ __all__ = [
 ]
 
 x_dtype = "float64"
-WS = 10_000  # draws of w, whose means draws are truncated towards
-MAPPING_RATE = 0.01  # a factor of the mapping network's learning rate (2019, appendix C)
+WS = 10_000  # samples of w whose means are centers of truncation
+MAPPING_RATE = 0.01  # factor of the mapping network's learning rate (2019, appendix C)
 
 
 class Options(HalvingOptions):
-    """What can be chosen of networks and game. The defaults suit images of 32 x 32 and one thread."""
+    """The options of `stylegan`. The defaults suit images of 32 x 32 and one thread."""
 
     style: int = Field(64, ge=1, description="dimensions of w")
-    mapping: int = Field(4, ge=1, description="layers from z to w")
-    learning_rate: float = Field(3e-3, gt=0, description="of Adam, both networks")
-    r1: float = Field(0.1, ge=0, description="weight of |grad D|^2 / 2 at real rows")
+    mapping: int = Field(4, ge=1, description="number of layers from z to w")
+    learning_rate: float = Field(3e-3, gt=0, description="Adam's learning rate, for both networks")
+    r1: float = Field(0.1, ge=0, description="weight of the penalty |grad D|^2 / 2 at real rows")
     r1_every: int = Field(
-        8, ge=1, description="steps of D from one r1 to the next, which weighs as much more"
+        8, ge=1, description="D steps between r1 penalties; the weight of r1 is multiplied by it"
     )
-    mixing: float = Field(0.5, ge=0, le=1, description="share of images with styles of two z, while training")
-    clusters: int = Field(10, ge=1, le=1000, description="of w, that draws can be truncated towards")
+    mixing: float = Field(0.5, ge=0, le=1, description="share of training images with styles from two z")
+    clusters: int = Field(10, ge=1, le=1000, description="number of clusters of w, as centers of truncation")
 
     @model_validator(mode="after")
     def _mixes(self) -> Options:
         if len(self.channels) == 1 and self.mixing != 0.5:
-            raise ValueError(f"mixing = {self.mixing} has no effect with one layer of channels: leave it out")
+            raise ValueError(f"mixing = {self.mixing} has no effect with one layer of channels. Omit mixing.")
         return self
 
 
 class SampleOptions(SearchOptions, MeanOptions):
-    """How w is drawn."""
+    """The options of `sample` of `stylegan`."""
 
-    mean: bool = Field(False, description="layers add no noise", json_schema_extra=only(x="nothing"))
+    mean: bool = Field(
+        False, description="omit the noise that layers add", json_schema_extra=only(x="nothing")
+    )
     truncation: float = Field(
         1.0,
         ge=0,
-        description="psi: how far w goes from the middle, as a share of where it is",
+        description="psi, factor of the distance of w from the center of truncation",
         json_schema_extra=only(x="nothing"),
     )
     towards: Literal["mean", "class", "cluster"] = Field(
-        "mean", description="the middle: of all w, of those of the same class, or of the nearest cluster"
+        "mean", description="center of truncation: mean of all w, mean of the class, or nearest cluster"
     )
 
     @model_validator(mode="after")
     def _truncated(self) -> SampleOptions:
         if self.towards != "mean" and self.truncation == 1:
-            raise ValueError(f"towards = {self.towards!r} has no effect without truncation")
+            raise ValueError(
+                f"towards = {self.towards!r} has no effect without truncation. Set truncation, or omit towards."
+            )
         return self
 
 
 class StyledConv(nn.Module):
-    """[twice as large,] modulation, convolution, demodulation, noise: (row, n, height, width), (row, style) -> (row, out, ...)."""
+    """A layer with modulation, convolution, demodulation and noise: (row, n, height, width), (row, style) -> (row, out, ...).
+
+    With `up`, height and width are doubled first.
+    """
 
     def __init__(self, n: int, out: int, style: int, up: bool):
         super().__init__()
@@ -117,13 +125,13 @@ class StyledConv(nn.Module):
         self.noise = nn.Parameter(torch.zeros(out))
 
     def forward(self, x: Tensor, w: Tensor, noise: bool) -> Tensor:
-        """The same as convolutions of weights W s d of each row, at the cost of one for all."""
+        """Compute the convolutions with the weights W s d of each row, at the cost of one convolution for all rows."""
         W = self.conv.W
         s = self.style(w).to(W.dtype)
         d = torch.rsqrt(s.square() @ W.square().sum((2, 3)).T + 1e-8)  # 2020, eq. 3
         x = x * s.to(x.dtype)[:, :, None, None]
         x = conv_transpose2d(x, doubling(W), stride=2, padding=1) if self.up else conv2d(x, W, padding=1)
-        # leaky(sqrt(2) x) = sqrt(2) leaky(x): the gain is put on what is small
+        # leaky(sqrt(2) x) = sqrt(2) leaky(x): the gain multiplies the small tensors
         x = x * (GAIN * d).to(x.dtype)[:, :, None, None]
         shift = GAIN * self.conv.bias[:, None, None]
         if noise:
@@ -132,7 +140,7 @@ class StyledConv(nn.Module):
 
 
 class Generator(nn.Module):
-    """f, and g: a learned constant, then one styled convolution, and two for each doubling."""
+    """The mapping network f and the synthesis network g: a constant, one styled convolution, and two for each doubling."""
 
     def __init__(self, o: Options, image: tuple[int, int, int], smallest: tuple[int, int], context: int):
         super().__init__()
@@ -152,15 +160,15 @@ class Generator(nn.Module):
         self.layers = sum(len(block) for block in blocks)
 
     def w(self, z: Tensor, c: Tensor | None) -> Tensor:
-        """f: (row, latent), (row, context) -> (row, style)."""
+        """Compute w = f(z): (row, latent), (row, context) -> (row, style)."""
         x = normalized(z, c, self.embedding)
         for layer in self.mapping:
             x = leaky(layer(x))
         return x
 
     def block(self, i: int, x: Tensor | None, styles: Tensor, noise: bool) -> Tensor:
-        """The i-th maps of those before, or of the constant: with styles (row, layer, style)."""
-        first = 2 * i - 1 if i else 0  # of the layers
+        """Compute the i-th maps from the maps before, or from the constant, with styles (row, layer, style)."""
+        first = 2 * i - 1 if i else 0  # number of the block's first layer
         if x is None:
             kind = torch.get_autocast_dtype(styles.device.type)
             on = torch.is_autocast_enabled(styles.device.type)
@@ -171,7 +179,7 @@ class Generator(nn.Module):
         return x
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """An image by the styles of z, while training with noise and some of two z: (row, channel, height, width)."""
+        """Generate images with the styles of z: (row, channel, height, width). Training adds noise, and mixes two z."""
         styles = self.w(z, c)[:, None].expand(-1, self.layers, -1)
         if self.training and self.mixing:
             other = self.w(torch.randn_like(z), c)[:, None]
@@ -187,7 +195,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(row, channel, height, width), (row, context) -> (row,)."""
+    """A discriminator of images: (row, channel, height, width), (row, context) -> (row,)."""
 
     def __init__(self, o: Options, image: tuple[int, int, int], context: int):
         super().__init__()
@@ -204,7 +212,7 @@ class Discriminator(nn.Module):
         self.last = Projection(EqualizedLinear(n, 1, gain=1.0), embedding, n**-0.5)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Of images that are told what their group is like."""
+        """Compute the outputs for images. Each image also has the standard deviation of its group."""
         for layer in self.body:
             x = leaky(layer(x))
         x = leaky(self.conv(self.deviation(x)))
@@ -212,10 +220,15 @@ class Discriminator(nn.Module):
 
 
 class StyleGAN(Layered):
-    """A style-based generator.
+    """A GAN with a style-based generator.
 
-    w_mean     of all draws of w: (style,)
-    w_cluster  centers of k-means of w: (cluster, style)
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Attributes:
+        w_mean: Mean of w, (style,).
+        w_cluster: Centers of the k-means clusters of w, (cluster, style).
     """
 
     options: Options
@@ -233,20 +246,20 @@ class StyleGAN(Layered):
         self.dims |= {"w_mean": ("style",), "w_cluster": ("cluster", "style")}
 
     def discriminator(self) -> nn.Module:
-        """Halves the image once a layer."""
+        """Build D, which halves the image once per layer."""
         return Discriminator(self.options, self.image, self.context)
 
     def generator(self) -> nn.Module:
-        """Doubles its constant."""
+        """Build G, which doubles its constant."""
         return Generator(self.options, self.image, self.sides[0], self.context)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """With those of w and styles."""
+        """Return the shape of one sample at each place, with w and styles."""
         style = self.options.style
         return super().shapes() | {"w": (style,), "styles": (self.G.layers, style)}
 
     def way(self, noise: bool = False) -> dict[str, Step]:
-        """z -> w -> styles -> maps -> x."""
+        """Return the steps z -> w -> styles -> maps -> x."""
         G = self.average
 
         def maps(i: int) -> Step:
@@ -262,27 +275,27 @@ class StyleGAN(Layered):
     def latents_of(
         self, n: int, given: Mapping[str, Tensor], options: SampleOptions, run: Run
     ) -> dict[str, Tensor]:
-        """w, truncated, is the style of all layers; of given styles alone neither z nor w is known."""
+        """Compute the latents, with the truncated w as the style of all layers. From given styles, z and w are not computed."""
         known = given.keys() & self.latents.keys()
         if options.truncation != 1 and {"w", "styles"} & known:
             raise InputError(
-                "truncation is of w that is drawn, and w or styles are given: leave one of them out"
+                f"truncation = {options.truncation}: truncation needs sampled w, but w or styles are given. Omit one of the two."
             )
         start = dict(given) if known else {**given, "z": self.normal(n, run)}
-        at = At(self.way(), start, "a draw")
+        at = At(self.way(), start, "a sample")
         if options.truncation != 1:
             middle = self._middle(at["w"], self.condition(given), options.towards)
-            at = At(self.way(), {**start, "w": middle + options.truncation * (at["w"] - middle)}, "a draw")
-        names = [*self.latents]  # what comes before all that are known is not known
+            at = At(self.way(), {**start, "w": middle + options.truncation * (at["w"] - middle)}, "a sample")
+        names = [*self.latents]  # latents before the first given one cannot be computed
         return {name: at[name] for name in names[min(names.index(name) for name in names if name in start) :]}
 
     def _middle(self, w: Tensor, c: Tensor | None, towards: str) -> Tensor:
-        """What each w is truncated towards: (row, style)."""
+        """Return the center of truncation of each w, (row, style)."""
         if towards == "cluster":
             return self.w_cluster[torch.cdist(w, self.w_cluster).argmin(1)]
         if towards == "class":
             if c is None:
-                raise InputError("towards = 'class': x is conditioned on nothing; use 'cluster'")
+                raise InputError("towards = 'class': x is conditioned on nothing. Use towards = 'cluster'.")
             classes, which = c.unique(dim=0, return_inverse=True)
             generator = torch.Generator(w.device).manual_seed(0)  # the same z for every class and call
             z = torch.randn(WS, self.options.latent, generator=generator, device=w.device, dtype=w.dtype)
@@ -292,7 +305,7 @@ class StyleGAN(Layered):
 
     @torch.no_grad()
     def settle(self, some: Some, run: Run) -> None:
-        """The means of w, and its clusters."""
+        """Compute the mean and the clusters of w."""
         z, c = some(WS)
         w = self.average.w(z, c)
         self.w_mean.copy_(w.mean(0))
@@ -302,7 +315,16 @@ class StyleGAN(Layered):
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
-    """Those of every game; draws by truncation towards the mean and towards clusters; styles mixed; `classes` where there are some."""
+    """Plot the figures of every game, of truncation towards the mean and the clusters, of mixed styles, and of the classes.
+
+    Args:
+        fitted: The fitted GAN.
+        data: Rows of the data.
+        **again: Seed and device for samples and scores.
+
+    Returns:
+        Figures by name, with `truncation`, `truncation_cluster`, `mixing`, and `classes` if x has conditions.
+    """
     found = of_game(fitted, data, **again) | {
         "truncation": truncation(fitted, "mean", **again),
         "truncation_cluster": truncation(fitted, "cluster", **again),
@@ -312,5 +334,13 @@ def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure
 
 
 def build(options: Options, event: Event) -> StyleGAN:
-    """The module in its initial state."""
+    """Build the module in its initial state.
+
+    Args:
+        options: The options of the networks and of the game.
+        event: The event of the data.
+
+    Returns:
+        The module, which `fit` then trains in place.
+    """
     return StyleGAN(options, event)

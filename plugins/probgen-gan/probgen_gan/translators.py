@@ -1,7 +1,8 @@
-"""Networks from images to images of any size, and the discriminators that see them by patches.
+"""Networks from images to images of any size, and discriminators of patches.
 
-The residual translator is that of Johnson et al. (ECCV 2016), as CycleGAN has it; the U-net and the patch discriminator are those of pix2pix
-(Isola et al., CVPR 2017, section 3.2). Doublings are of the nearest pixel and a convolution, which leaves no checkerboard (Odena et al. 2016).
+The residual translator of CycleGAN is by Johnson et al. (ECCV 2016). The U-net and the patch discriminator are from pix2pix
+(Isola et al., CVPR 2017, section 3.2). Doublings repeat pixels and apply a convolution, to avoid checkerboard artifacts
+(Odena et al. 2016).
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ SLOPE = 0.2
 
 
 class Instance(nn.InstanceNorm2d):
-    """Instance normalization (Ulyanov et al. 2016). Errors: `InputError` for maps of one pixel, which it would make 0."""
+    """Instance normalization (Ulyanov et al. 2016). Maps of one pixel raise `InputError`, because all values would become 0."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Each map of each row by itself."""
+        """Normalize each map of each row separately."""
         if x.shape[-2:].numel() == 1:
             raise InputError(
-                "norm = 'instance' needs maps larger than 1 x 1: use larger images, fewer halvings, fewer d_channels, or norm = 'none'"
+                "norm = 'instance' needs maps larger than 1 x 1. Use larger images, fewer halvings, fewer d_channels, or norm = 'none'."
             )
         return super().forward(x)
 
 
 class Adapted(nn.Module):
-    """Maps normalized or not, with a gain and a bias that are linear in z where there is one: (row, n, h, w), (row, latent)."""
+    """Optional normalization, then a gain and a bias that are linear in z, if there is a z: (row, n, h, w), (row, latent)."""
 
     def __init__(self, n: int, norm: Norm, latent: int):
         super().__init__()
@@ -42,18 +43,18 @@ class Adapted(nn.Module):
         self.style = nn.Linear(latent, 2 * n) if latent else None
 
     def forward(self, x: Tensor, z: Tensor | None) -> Tensor:
-        """(1 + gain(z)) norm(x) + bias(z)."""
+        """Compute (1 + gain(z)) norm(x) + bias(z)."""
         y: Tensor = self.norm(x)
         if self.style is None:
             return y
         if z is None:
-            raise InputError("this network is adapted to z: give it")
+            raise InputError("z = None: this network depends on z. Give z.")
         gain, bias = self.style(z)[:, :, None, None].chunk(2, 1)
         return y * (1 + gain) + bias
 
 
 class Layer(nn.Module):
-    """A convolution, which may halve, and what is adapted to z: (row, n, h, w) -> (row, out, h, w)."""
+    """A convolution, which may halve the maps, and a normalization that depends on z: (row, n, h, w) -> (row, out, h, w)."""
 
     def __init__(self, n: int, out: int, norm: Norm, latent: int, *, halves: bool = False):
         super().__init__()
@@ -61,12 +62,12 @@ class Layer(nn.Module):
         self.adapted = Adapted(out, norm, latent)
 
     def forward(self, x: Tensor, z: Tensor | None) -> Tensor:
-        """leaky_relu(adapted(conv(x)))."""
+        """Compute leaky_relu(adapted(conv(x)))."""
         return leaky_relu(self.adapted(self.conv(x), z), SLOPE)
 
 
 class Block(nn.Module):
-    """x + f(x), two layers of which the last has no nonlinearity."""
+    """A residual block x + f(x) with two layers. The last layer has no nonlinearity."""
 
     def __init__(self, n: int, norm: Norm, latent: int):
         super().__init__()
@@ -75,13 +76,13 @@ class Block(nn.Module):
         self.adapted = Adapted(n, norm, latent)
 
     def forward(self, x: Tensor, z: Tensor | None) -> Tensor:
-        """The same shape."""
+        """Compute x + f(x), with the shape of x."""
         y: Tensor = x + self.adapted(self.second(self.first(x, z)), z)
         return y
 
 
 class Translator(nn.Module):
-    """Halvings, residual blocks, doublings: images of -1 .. 1 to the same size, (row, n, h, w), (row, latent) -> (row, out, h, w)."""
+    """Halvings, residual blocks and doublings, from images in -1 .. 1 to images: (row, n, h, w), (row, latent) -> (row, out, h, w)."""
 
     def __init__(self, n: int, out: int, width: int, blocks: int, halvings: int, norm: Norm, latent: int = 0):
         super().__init__()
@@ -94,7 +95,7 @@ class Translator(nn.Module):
         self.out = conv(width, out)
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
-        """tanh of the last convolution."""
+        """Compute the image, with tanh after the last convolution."""
         h = whole(x, self.times)
         for layer in self.layers:
             h = layer(h, z)
@@ -105,7 +106,7 @@ class Translator(nn.Module):
 
 
 class UNet(nn.Module):
-    """Halvings and doublings, each doubling beside the maps of its size; z adapts all of them: as `Translator`."""
+    """Halvings and doublings with skip connections between maps of equal size. Shapes and z are as in `Translator`."""
 
     def __init__(self, n: int, out: int, width: int, halvings: int, norm: Norm, latent: int, dropout: float):
         super().__init__()
@@ -120,7 +121,7 @@ class UNet(nn.Module):
         self.out = conv(2 * width, out)
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
-        """tanh of the last convolution."""
+        """Compute the image, with tanh after the last convolution."""
         seen = [self.first(whole(x, self.times), z)]
         for layer in self.down:
             seen.append(layer(seen[-1], z))
@@ -132,11 +133,15 @@ class UNet(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """What a discriminator says of each patch: (row, n, h, w) -> (row, 1, h', w'); each of `channels` halves.
+    """A discriminator with one output for each patch: (row, n, h, w) -> (row, 1, h', w').
 
-    full      channels of a first layer that does not halve; 0: there is none
-    spectral  layers are normalized spectrally (Miyato et al. 2018) in place of `norm`
-    bias      whether what is said has one; a loss of differences does not see it
+    Args:
+        n: Channels of the images.
+        channels: Channels of the layers. Each layer halves the maps.
+        norm: Normalization of the layers after the first.
+        full: Channels of a first layer that does not halve the maps; 0 omits this layer.
+        spectral: Whether layers have spectral normalization (Miyato et al. 2018).
+        bias: Whether the output has a bias. A bias has no effect on a loss of differences.
     """
 
     def __init__(
@@ -156,16 +161,16 @@ class PatchDiscriminator(nn.Module):
         self.out = _spectral(nn.Conv2d(channels[-1], 1, 3, padding=1, bias=bias), spectral)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of each patch."""
+        """Compute the output for each patch."""
         return self.said(x)[0]
 
     def said(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The same, and the features of each layer."""
+        """Compute the output for each patch, and the features of each layer."""
         features = []
         for layer in self.layers:
             if min(x.shape[-2:]) < 2:
                 raise InputError(
-                    "d_channels: the discriminator halves images of this size too often; give fewer"
+                    f"d_channels: {len(self.layers)} layers: the discriminator halves images of this size too often. Use fewer layers."
                 )
             x = layer(x)
             features.append(x)
@@ -188,7 +193,7 @@ def _spectral(layer: nn.Module, wanted: bool) -> nn.Module:
 
 
 def whole(x: Tensor, times: int) -> Tensor:
-    """With its last row and column repeated until `times` divides both sides."""
+    """Repeat the last row and column of x until `times` divides both sides."""
     height, width = x.shape[-2:]
     more = (0, -width % times, 0, -height % times)
     return pad(x, more, mode="replicate") if any(more) else x

@@ -1,4 +1,4 @@
-"""The discriminator some steps ahead, as a function of what the generator does now (Metz et al., ICLR 2017)."""
+"""The discriminator some steps ahead, as a function of the generator's current move (Metz et al., ICLR 2017)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ from torch import Tensor, nn
 def ahead(
     D: nn.Module, optimizer: torch.optim.Adam, loss: Callable[[Mapping[str, Tensor]], Tensor], steps: int
 ) -> dict[str, Tensor]:
-    """Parameters of D after so many steps of its optimizer (Metz et al. 2017, eq. 2 to 4), with their graph.
+    """Compute the parameters of D after further steps of its optimizer (Metz et al. 2017, eq. 2 to 4).
 
-    loss  of D as a function of its parameters, by name
+    D and the optimizer do not change. Adam's epsilon is inside the square root, so that a gradient of 0 is harmless.
 
-    The optimizer and D stay as they are. Adam's epsilon stands under the root, where a gradient of 0 does no harm.
+    Args:
+        D: The discriminator. Its optimizer has made at least one step.
+        optimizer: Adam, with the state of D's parameters.
+        loss: Function of D's parameters by name that returns the loss of D.
+        steps: Number of steps to look ahead.
+
+    Returns:
+        The parameters by name, with their graph.
     """
     group = optimizer.param_groups[0]
     rate, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]

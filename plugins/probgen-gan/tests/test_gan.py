@@ -224,7 +224,7 @@ def test_labels_draw_their_own() -> None:
 
 def test_the_latent_makes_the_draw() -> None:
     fitted = probgen.fit("gan", ring(), steps=5, batch_size=16)
-    with pytest.raises(InputError, match="2 numbers a draw are needed, not 3"):
+    with pytest.raises(InputError, match="2 numbers per sample are needed, not 3"):
         probgen.sample(fitted, given={"z": np.zeros((1, 3))})
     with pytest.raises(InputError, match="x and z are given"):
         probgen.sample(fitted, given={"x": np.array([[np.nan, 1.0]]), "z": np.zeros((1, 2))})
@@ -252,7 +252,7 @@ def test_completion_is_the_best_of_several_searches(members: int) -> None:
     again = found["x"].values
     np.testing.assert_array_equal(again[:, known], np.broadcast_to(x, again.shape)[:, known])
     assert "search" in found["search_error"].attrs["long_name"]
-    assert "no draw" in found["search_error"].attrs["long_name"]
+    assert "x is not sampled" in found["search_error"].attrs["long_name"]
     spread = float(truth.std())
     assert np.median(found["search_error"]) < 0.02 * spread
     good = found["search_error"].values < 0.02 * spread
@@ -323,7 +323,7 @@ def test_what_is_decoded_is_what_is_drawn(name: str) -> None:
 
 def test_several_members_decode_only_with_a_member() -> None:
     fitted = probgen.fit("gan", ring(), steps=1, batch_size=16, members=2)
-    with pytest.raises(InputError, match="needs 'member', too"):
+    with pytest.raises(InputError, match="requires 'member' as well"):
         probgen.decode(fitted, {"z": np.zeros((1, 2))})
     with pytest.raises(InputError, match="member: whole numbers from 0 to 1"):
         probgen.decode(fitted, {"z": np.zeros((1, 2)), "member": 2})
@@ -331,7 +331,7 @@ def test_several_members_decode_only_with_a_member() -> None:
 
 def test_another_family_has_no_members() -> None:
     fitted = probgen.fit("mixture", ring(), components=1)
-    with pytest.raises(InputError, match="family 'mixture' is no GAN"):
+    with pytest.raises(InputError, match="family 'mixture' is not a GAN"):
         member(fitted, 0)
 
 
@@ -412,7 +412,7 @@ def test_members_are_what_fits_by_themselves_would_be(options: dict[str, object]
     critic = probgen.score(together, ring())["critic"]
     assert critic.dims == ("row", "member")
     np.testing.assert_allclose(critic[:, 2], probgen.score(one, ring())["critic"], atol=1e-5)
-    with pytest.raises(InputError, match="take one of them"):
+    with pytest.raises(InputError, match="Select one of them"):
         probgen.score(together, ring(), estimator="ais", noise=0.1)
     with pytest.raises(InputError, match="member: whole numbers from 0 to 2"):
         probgen.sample(together, given={"member": np.array([3])})
@@ -572,7 +572,7 @@ def test_a_pack_of_images_is_seen_as_channels() -> None:
         ({"loss": "wassertein"}, "loss"),
         ({"hidden": [0]}, "at least 1 unit"),
         ({"members": 2, "spectral": True}, "one by one"),
-        ({"unrolled": 2, "r1": 0.1}, "without penalties"),
+        ({"unrolled": 2, "r1": 0.1}, "does not support penalties"),
     ],
 )
 def test_what_is_wrong_is_said(options: dict[str, object], message: str) -> None:

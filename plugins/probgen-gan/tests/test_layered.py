@@ -436,7 +436,7 @@ def test_the_best_weights_are_kept_and_a_collapse_is_said(
     model = fitted(family, data, **options)
     (note,) = [note for note in model.provenance["notes"] if "weights are those after step" in note]
     assert "after step 6 of 12" in note
-    assert "collapsed: draws were 6.0 times as far" in note
+    assert "collapsed: samples were 6.0 times as far" in note
     kept = model.history["valid_distance"].dropna("step").values
     assert list(kept) == [5.0, 3.0, 1.0, 2.5, 4.0, 6.0]
 
@@ -458,7 +458,7 @@ def test_the_measure_falls_as_draws_come_nearer() -> None:
         ("progan", (3, 12, 8), {"channels": (4, 4, 4, 4)}, "cannot be halved 3 times"),
         ("biggan", (3, 8, 8), {"d_channels": (4,) * 4}, "fewer d_channels"),
         ("stylegan", (5,), {}, "x must be images of one size"),
-        ("biggan", (3, 8, 8), {"latent": 7}, "each of 3 layers is told an equal chunk of z"),
+        ("biggan", (3, 8, 8), {"latent": 7}, "each of 3 layers receives an equal chunk of z"),
         ("progan", (3, 8, 8), {"channels": ()}, "at least one layer"),
         ("stylegan", (3, 8, 8), {"r1": 0.0, "r1_every": 4}, "r1_every = 4 has no effect without r1"),
         ("stylegan", (3, 8, 8), {"channels": (4,), "mixing": 0.2}, "mixing = 0.2 has no effect"),
@@ -486,12 +486,12 @@ def test_draws_that_cannot_be_are_refused() -> None:
         (
             style,
             {"given": {"styles": np.zeros((2, 4, 5))}},
-            "styles: 5 x 5 numbers a draw are needed, not 4 x 5",
+            "styles: 5 x 5 numbers per sample are needed, not 4 x 5",
         ),
-        (style, {"given": {"z": np.zeros((2, 3))}}, "z: 6 numbers a draw are needed, not 3"),
+        (style, {"given": {"z": np.zeros((2, 3))}}, "z: 6 numbers per sample are needed, not 3"),
         (style, {"given": {"maps4": np.zeros((2, 5, 4, 6))}}, "not known"),
         (big, {"truncation": 0.0, "given": {"label": 0}}, "greater than 0"),
-        (big, {"given": {"label": 3}}, "allowed is a whole number from 0 to 2"),
+        (big, {"given": {"label": 3}}, "must be a whole number from 0 to 2"),
         (big, {"given": {"label": [0, 1], "z": z}, "truncation": 1.0}, "latents are given"),
         (big, {}, "needs given"),
         (pro, {"truncation": 0.5}, "unknown option"),
@@ -505,16 +505,17 @@ def test_decoding_from_nowhere_is_refused() -> None:
     style = fitted("stylegan")
     draws = probgen.sample(style, 3)
     with pytest.raises(
-        InputError, match=r"'maps5' to go to; there are z, w, styles, maps2x3, maps4x6, maps8x12, x"
+        InputError,
+        match=r"until = 'maps5': the model has no such latent or place; known: z, w, styles, maps2x3, maps4x6, maps8x12, x",
     ):
         probgen.decode(style, {"z": draws["z"].values}, "maps5")
-    with pytest.raises(InputError, match=r"not known to stylegan; known: .*maps2x3"):
+    with pytest.raises(InputError, match=r"not known to stylegan\. Known names: .*maps2x3"):
         probgen.decode(style, {"maps5": draws["z"].values})
     maps = probgen.decode(style, {"z": draws["z"].values}, "maps4x6")
     assert maps["maps4x6"].dims == ("row", "maps4x6_channel", "maps4x6_height", "maps4x6_width")
-    with pytest.raises(InputError, match="needs 'z', too"):
+    with pytest.raises(InputError, match="requires 'z' as well"):
         probgen.decode(style, {"maps4x6": maps["maps4x6"].values})
-    with pytest.raises(InputError, match="maps4x6: 5 x 4 x 6 numbers a draw are needed, not 5 x 3 x 6"):
+    with pytest.raises(InputError, match="maps4x6: 5 x 4 x 6 numbers per sample are needed, not 5 x 3 x 6"):
         probgen.decode(style, {"maps4x6": maps["maps4x6"].values[:, :, :3], "styles": draws["styles"].values})
 
 

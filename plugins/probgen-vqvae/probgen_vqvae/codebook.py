@@ -3,10 +3,10 @@
     k(z) = argmin_k |z - e_k|                                    eq. 1
     N_k = gamma N_k + (1 - gamma) n_k,    m_k = gamma m_k + (1 - gamma) sum_{k(z) = k} z,    e_k = m_k / N_k     appendix A.1
 
-Without m_k, and so that a code that is not used stays where it is: e_k = e_k + (1 - gamma) sum_{k(z) = k} (z - e_k) / N_k.
+The implementation does not store m_k, and keeps unused codes unchanged: e_k = e_k + (1 - gamma) sum_{k(z) = k} (z - e_k) / N_k.
 
-The gradient goes from e_k to z as it is (straight-through). Codes that are hardly used begin anew at some z of the batch
-(Dhariwal et al. 2020, section 3.1).
+The gradient passes from e_k to z unchanged (straight-through). Codes with very little use are reinitialized at some z of the
+batch (Dhariwal et al. 2020, section 3.1).
 """
 
 from __future__ import annotations
@@ -16,12 +16,20 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
-BLOCK = 1024  # vectors whose distances to all codes are in memory together
-SEEN = 40  # vectors a code that k-means sees
+BLOCK = 1024  # vectors whose distances to all codes are in memory at the same time
+SEEN = 40  # vectors for k-means, per code
 
 
 def nearest(z: Tensor, e: Tensor) -> Tensor:
-    """The nearest of the codes e (code, number) to each z (vector, number): (vector,); by their own dtype, whatever autocast says."""
+    """Return the index of the nearest code for each vector, (vector,). Autocast does not change the dtype of the distances.
+
+    Args:
+        z: Vectors, (vector, number).
+        e: Codes, (code, number).
+
+    Returns:
+        Indices of codes, (vector,).
+    """
     with torch.autocast(z.device.type, enabled=False):
         half = -0.5 * e.square().sum(1)
         found = [torch.addmm(half, block, e.mT).max(1).indices for block in z.split(BLOCK)]
@@ -29,9 +37,17 @@ def nearest(z: Tensor, e: Tensor) -> Tensor:
 
 
 def counted(z: Tensor, k: Tensor, K: int) -> tuple[Tensor, Tensor]:
-    """How many vectors z (vector, number) have each code, and their sum: (code,), (code, number).
+    """Count the vectors of each code, and sum them.
 
-    Added up code by code, in the order of the vectors: a fixed one, and no scratch memory of the size of z.
+    Each code's vectors are added in their order. The result is thus reproducible, and needs no scratch memory of the size of z.
+
+    Args:
+        z: Vectors, (vector, number).
+        k: Code of each vector, (vector,).
+        K: Number of codes.
+
+    Returns:
+        Numbers of vectors, (code,), and sums of vectors, (code, number).
     """
     n = torch.bincount(k, minlength=K)
     sums = nn.functional.embedding_bag(k.argsort(stable=True), z, n.cumsum(0) - n, mode="sum")
@@ -39,11 +55,18 @@ def counted(z: Tensor, k: Tensor, K: int) -> tuple[Tensor, Tensor]:
 
 
 class Codebook(nn.Module):
-    """K codes of D numbers.
+    """A codebook of K codes with D numbers each.
 
-    decay    gamma of the moving averages; None: codes are parameters and follow a gradient
-    cosine   whether codes and vectors are brought to length 1
-    restart  share of an even use below which a code begins anew; 0: never
+    Args:
+        K: Number of codes.
+        D: Numbers of a code.
+        decay: gamma of the moving averages. With None, codes are parameters and follow a gradient.
+        cosine: Whether codes and vectors are normalized to length 1.
+        restart: Share of even use below which a code is reinitialized; 0: never.
+
+    Attributes:
+        e: The codes before normalization, (code, number).
+        N: Moving average of the number of vectors of each code, (code,).
     """
 
     e: Tensor
@@ -60,20 +83,27 @@ class Codebook(nn.Module):
         self.register_buffer("N", torch.ones(K))
 
     def codes(self) -> Tensor:
-        """(code, number)."""
+        """Return the codes, (code, number)."""
         return nn.functional.normalize(self.e) if self.cosine else self.e
 
     def look_up(self, k: Tensor) -> Tensor:
-        """(...) -> (..., number)."""
+        """Return the codes with the indices k: (...) -> (..., number)."""
         return nn.functional.embedding(k, self.codes())
 
     def prepared(self, z: Tensor) -> Tensor:
-        """As z is held against the codes: (vector, number)."""
+        """Return z in the form that is compared with the codes, (vector, number)."""
         return nn.functional.normalize(z) if self.cosine else z
 
     @torch.no_grad()
     def start(self, z: Tensor, seed: int) -> None:
-        """At the centers of k-means of some of the vectors z (vector, number); of blank images there may be fewer than codes."""
+        """Initialize codes at k-means centers of some of the vectors z (vector, number).
+
+        If there are fewer distinct vectors than codes, as for blank images, the other codes keep their initial values.
+
+        Args:
+            z: Vectors, (vector, number).
+            seed: Seed of the choice of vectors and of k-means.
+        """
         K, generator = len(self.e), torch.Generator().manual_seed(seed)
         some = torch.randperm(len(z), generator=generator)[: SEEN * K].to(z.device)
         distinct = np.unique(self.prepared(z)[some].double().cpu().numpy(), axis=0)
@@ -82,7 +112,12 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def learn(self, z: Tensor, k: Tensor) -> None:
-        """Follow the vectors z (vector, number) of codes k (vector,), and let some codes that have none begin anew."""
+        """Update the codes from a batch, and reinitialize codes with too little use.
+
+        Args:
+            z: Vectors, (vector, number).
+            k: Code of each vector, (vector,).
+        """
         n, sums = counted(z, k, len(self.e))
         gamma = self.decay if self.decay is not None else 0.99
         self.N.lerp_(n, 1 - gamma)
@@ -93,19 +128,19 @@ class Codebook(nn.Module):
         dead = ~used & (self.restart * self.N.mean() > self.N)
         if dead.any():
             chosen = z[torch.randint(len(z), (int(dead.sum()),), device=z.device)]
-            self.e.data[dead] = chosen.to(self.e)  # no gradient goes to them: nothing was looked up there
+            self.e.data[dead] = chosen.to(self.e)  # these codes have no gradient: none of them was looked up
             self.N[dead] = self.N.mean()
 
 
 def straight_through(z: Tensor, q: Tensor) -> Tensor:
-    """q, with the gradient of z: van den Oord et al. 2017, section 3.2."""
+    """Return q with the gradient of z (van den Oord et al. 2017, section 3.2)."""
     if not torch.is_grad_enabled():
         return q
     return z + (q - z).detach()
 
 
 def perplexity(k: Tensor, K: int) -> tuple[Tensor, Tensor]:
-    """exp of the entropy of the codes' use, and the share of codes in use."""
+    """Compute the exponential of the entropy of the codes' use, and the share of codes in use."""
     p = torch.bincount(k.flatten(), minlength=K).double()
     p = p / p.sum()
     return torch.exp(-torch.special.xlogy(p, p).sum()), (p > 0).double().mean()

@@ -1,9 +1,9 @@
-"""Codes of an image in one or more levels, and p(x | z) of them (Razavi, van den Oord & Vinyals, NeurIPS 2019, algorithm 1).
+"""Codes of an image in one or more levels, and p(x | z) (Razavi, van den Oord & Vinyals, NeurIPS 2019, algorithm 1).
 
     z_1 = k(E_1(x)),    z_l = k(E_l(x), e(z_1), .., e(z_{l-1}))          the first level is the coarsest
     L = -log p(x | e(z)) + |sg[E] - e|^2 + beta |E - sg[e]|^2            van den Oord et al. 2017, eq. 3
 
-With moving averages the second term is left out: they minimize it.
+With moving averages, the second term is omitted, because the moving averages minimize it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from probgen.inference.programs import Objective
 from probgen_vqvae.codebook import Codebook, nearest, perplexity, straight_through
 from probgen_vqvae.networks import as_map, beside, decoder, encoder, planes, upwards, vectors
 
-AT_ONCE = 1 << 24  # features that are in memory together where no gradient is wanted: 64 MiB
+AT_ONCE = 1 << 24  # features that are in memory at the same time without gradients: 64 MiB
 
 
 class Level(nn.Module):
-    """One map of codes: E sees the level below, or the image; `last` is told what the levels above say, too."""
+    """One map of codes. E encodes the features of the finer level, or the image; `last` also receives the coarser levels."""
 
     def __init__(self, options: Any, inputs: int, halvings: int, above: bool):
         super().__init__()
@@ -36,30 +36,36 @@ class Level(nn.Module):
         self.join = nn.Conv2d(2 * D, D, 1) if above else None
 
     def raised(self, u: Tensor | None) -> Tensor | None:
-        """What the levels above say, on the grid of this one."""
+        """Return the features u of the coarser levels on the grid of this level."""
         return None if u is None or self.up is None else self.up(u)
 
     def quantized(self, h: Tensor, above: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What the encoder says (row, D, height, width), as it is held against the codes, and the nearest codes k."""
+        """Return the encoder's vectors (row, D, height, width), in the form compared with the codes, and the nearest codes k."""
         z = self.last(h if above is None else beside(h, above))
-        flat = self.book.prepared(vectors(z).to(self.book.e))  # autocast made less of it
+        flat = self.book.prepared(vectors(z).to(self.book.e))  # back from autocast's dtype
         k = nearest(flat.detach(), self.book.codes().detach()).reshape(len(z), *z.shape[2:])
         return as_map(flat.reshape(*k.shape, -1)), k
 
     def joined(self, e: Tensor, above: Tensor | None) -> Tensor:
-        """What this level and those above say together: (row, D, height, width)."""
+        """Combine the vectors of this level and the features of the coarser levels: (row, D, height, width)."""
         return e if above is None or self.join is None else self.join(beside(e, above))
 
     def e(self, k: Tensor) -> Tensor:
-        """The vectors of codes, as a map."""
+        """Return the vectors of codes, as a map."""
         return as_map(self.book.look_up(k.long()))
 
 
 class Hierarchy(Objective):
-    """The first stage: encoders, codebooks, decoder. Levels are numbered from the top, the coarsest.
+    """The first stage: encoders, codebooks and decoder. Levels are numbered from the coarsest.
 
-    image  (channel, height, width)
-    site   what one dimension of x is, given z
+    Args:
+        options: The options of the first stage.
+        image: Shape of an image, (channel, height, width).
+        site: Distribution of one dimension of x given z.
+        event: The event of the data.
+
+    Attributes:
+        sides: Height and width of each level's codes.
     """
 
     def __init__(self, options: Any, image: tuple[int, int, int], site: Any, event: Event):
@@ -79,21 +85,32 @@ class Hierarchy(Objective):
 
     @property
     def levels(self) -> list[Level]:
-        """From the top."""
+        """The levels, from the coarsest."""
         return [level for level in self.layers if isinstance(level, Level)]
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of its weights."""
+        """The dtype of the weights."""
         return next(self.parameters()).dtype
 
     @property
     def at_once(self) -> int:
-        """As many rows as have 64 MiB in a layer."""
+        """The number of rows whose features of one layer fill 64 MiB."""
         return max(1, AT_ONCE // (self.image[1] * self.image[2] * self.widest))
 
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
-        """In nats a row; what is said of codes is weighted by the size of x, so that beta does not hang on it."""
+        """Compute the loss in nats per row.
+
+        The terms of the codes are multiplied by the size of x, so that beta does not depend on the size of x.
+
+        Args:
+            x: Rows, (row, *event).
+            n: Number of rows.
+            **given: Conditions by name, (row, ...).
+
+        Returns:
+            `loss` and `reconstruction`; for each level its perplexity and share of codes in use; and vectors and codes.
+        """
         c = context_of(self.event, given, self.dtype)
         zs, ks, es = self.encode(x, c)
         numbers = self.decode(es, c)
@@ -110,12 +127,16 @@ class Hierarchy(Objective):
         return {"loss": loss, "reconstruction": reconstruction, **found}
 
     def after(self, parts: Mapping[str, Tensor]) -> None:
-        """Codes follow the vectors of the batch."""
+        """Update the codes from the vectors of the batch.
+
+        Args:
+            parts: The results of `loss`.
+        """
         for i, level in enumerate(self.levels, 1):
             level.book.learn(parts[f"z_{i}"], parts[f"k_{i}"])
 
     def encode(self, x: Tensor, c: Tensor | None) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Of each level what the encoder says, k(z), and the vectors e(k) with the gradient straight through."""
+        """Return for each level the encoder's vectors, the codes k(z), and the vectors e(k) with the straight-through gradient."""
         depth, height, width = self.image
         h = self.site.encode(x.reshape(-1, depth, height, width), self.dtype).movedim(4, 2).flatten(1, 2)
         h = beside(h, None if c is None else planes(c, height, width))
@@ -136,7 +157,7 @@ class Hierarchy(Objective):
         return zs, ks, es
 
     def decode(self, es: list[Tensor], c: Tensor | None) -> Tensor:
-        """Numbers of p(x | z): (row, channel, height, width, size)."""
+        """Compute the numbers that define p(x | z): (row, channel, height, width, size)."""
         u = es[0]
         for level, e in zip(self.levels[1:], es[1:], strict=True):
             u = level.joined(e, level.raised(u))

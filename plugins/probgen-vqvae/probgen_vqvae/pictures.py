@@ -1,4 +1,4 @@
-"""What the codes of a fit look like: reconstructions, codes as images, their use, and draws with the coarse codes held."""
+"""Figures of the codes of a fit: reconstructions, codes as images, use of the codes, samples with fixed coarse codes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,16 @@ REDRAWN = 6
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
-    """`reconstructions` (with the codes of each level), `perplexity` by step, `use` of the codes, and of several levels `redrawn`.
+    """Plot the figures of a fit.
 
-    again  seed and device of what is drawn
+    Args:
+        fitted: The fitted model.
+        data: Rows of the data.
+        **again: Seed and device of the samples.
+
+    Returns:
+        Figures by name: `reconstructions` (with the codes of each level), `perplexity` by step, `use` of the codes, and
+        `redrawn` if there are several levels and a prior.
     """
     module: Any = fitted.module
     rows = evenly(data, ROWS)
@@ -33,7 +40,7 @@ def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure
 
 
 def reconstructions(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[str, Any]) -> Figure:
-    """Each row, the mean of p(x | z) at its codes, and the codes of each level, as many grays as there are codes."""
+    """Plot each row, the mean of p(x | z) at its codes, and the codes of each level, with one gray for each code."""
     given = _conditions(fitted, rows)
     codes = _codes(fitted, module, rows, again)
     decoded = probgen.sample(fitted, given=codes | given, mean=True, **again)["x"].values[0]
@@ -47,7 +54,7 @@ def reconstructions(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[s
 
 
 def perplexity(fitted: Fitted, module: Any) -> Figure:
-    """Of the codes of each level in a batch, by step: as many codes, evenly used, would be used as unevenly."""
+    """Plot the perplexity of a batch by step, for each level: the number of evenly used codes with the same entropy."""
     history = fitted.history.isel(step=fitted.history["stage"].values == "codes")
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.add_subplot()
@@ -62,7 +69,7 @@ def perplexity(fitted: Fitted, module: Any) -> Figure:
 
 
 def use(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[str, Any]) -> Figure:
-    """How often each code is used, the most used first."""
+    """Plot how often each code is used, from the most used code to the least."""
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.add_subplot()
     for name, z in _codes(fitted, module, rows, again).items():
@@ -77,7 +84,7 @@ def use(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[str, Any]) ->
 
 
 def redrawn(fitted: Fitted, module: Any, rows: xr.Dataset, again: dict[str, Any]) -> Figure:
-    """Each row, and draws that keep its coarsest codes: what is left to the finer ones."""
+    """Plot each row, and samples that keep the row's coarsest codes. The differences come from the finer codes."""
     top = module.names[0]
     codes = {top: _codes(fitted, module, rows, again)[top]}
     draws = probgen.sample(fitted, REDRAWN, given=codes | _conditions(fitted, rows), mean=True, **again)[

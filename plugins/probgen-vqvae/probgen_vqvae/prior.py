@@ -1,8 +1,8 @@
-"""p(z): a PixelCNN over the codes of each level, given those above and what x is conditioned on (Razavi et al. 2019, section 3.2).
+"""The prior p(z): a PixelCNN for each level, given the coarser levels and the conditions of x (Razavi et al. 2019, section 3.2).
 
 p(z | c) = prod_l p(z_l | z_1, .., z_{l-1}, c)
 
-What the levels above say goes through a few convolutions that see it from all sides, as nothing of it is drawn any more.
+The coarser levels pass through a few convolutions without masks, because all of their codes are already sampled.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from probgen_vqvae.networks import beside, larger, planes, seen_from_all_sides
 
 
 class Prior(Objective):
-    """The second stage. Codes stand still, so they are its data: those of a row are one x, level by level."""
+    """The second stage. Its data are the codes of the first stage, which no longer change: all codes of a row are one x."""
 
     def __init__(self, options: Any, hierarchy: Hierarchy):
         super().__init__()
-        self.codes = (hierarchy,)  # in a tuple, so that its parameters are not this stage's
+        self.codes = (hierarchy,)  # the tuple hides the first stage's parameters from this module
         o, K, D, c = options.prior, options.codes, options.latent, hierarchy.given
         self.site, self.sides, self.event = Categorical(K), hierarchy.sides, hierarchy.event
         self.width, self.nets, self.above = o.channels, nn.ModuleList(), nn.ModuleList()
@@ -51,7 +51,18 @@ class Prior(Objective):
             self.nets.append(net)
 
     def p(self, level: int, above: list[Tensor], c: Tensor | None) -> Autoregressive:
-        """p(z_l | those above, c): levels are counted from 0; z (row, height, width)."""
+        """Return the distribution of a level's codes, given the coarser levels and the conditions.
+
+        The distribution is p(z_l | z_1, .., z_{l-1}, c).
+
+        Args:
+            level: Number of the level, from 0.
+            above: Codes of the coarser levels, (row, height, width) each.
+            c: Conditions, (row, context), or None.
+
+        Returns:
+            A distribution of codes, (row, height, width).
+        """
         [hierarchy] = self.codes
         height, width = self.sides[level]
         context = c
@@ -65,12 +76,29 @@ class Prior(Objective):
         )
 
     def log_prob(self, zs: list[Tensor], c: Tensor | None) -> Tensor:
-        """log p(z | c) of all levels: (row,)."""
+        """Compute log p(z | c) of all levels.
+
+        Args:
+            zs: Codes of each level, (row, height, width) each.
+            c: Conditions, (row, context), or None.
+
+        Returns:
+            The sum over levels in nats, (row,).
+        """
         each = [self.p(level, zs[:level], c).log_prob(z) for level, z in enumerate(zs)]
         return torch.stack(each).sum(0)
 
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
-        """-log p(z), nats a row; x: (row, code), those of all levels."""
+        """Compute the mean of -log p(z), in nats per row.
+
+        Args:
+            x: Codes of all levels, concatenated, (row, code).
+            n: Number of rows.
+            **given: Conditions by name, (row, ...).
+
+        Returns:
+            The mean as `loss`.
+        """
         [hierarchy] = self.codes
         parts = x.split([height * width for height, width in self.sides], 1)
         zs = [z.reshape(-1, *sides) for z, sides in zip(parts, self.sides, strict=True)]
@@ -78,12 +106,20 @@ class Prior(Objective):
 
     @property
     def at_once(self) -> int:
-        """As many rows as have 64 MiB in a layer."""
+        """The number of rows whose features of one layer fill 64 MiB."""
         most = max(height * width * max(4 * self.width, self.site.levels) for height, width in self.sides)
         return max(1, AT_ONCE // most)
 
     def rows(self, data: Rows, run: Run) -> Rows:
-        """The codes of data, in the order of its rows."""
+        """Encode data as rows of the second stage.
+
+        Args:
+            data: Rows of the first stage, with validation rows or without.
+            run: The run of the fit.
+
+        Returns:
+            The codes of all rows in the same order, x (row, code), with the conditions of the data.
+        """
         [hierarchy] = self.codes
         found = []
         for chunk in data.chunks(hierarchy.at_once):

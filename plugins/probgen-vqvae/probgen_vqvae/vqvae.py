@@ -1,4 +1,4 @@
-"""The VQ-VAE: one map of codes an image, and a PixelCNN over them (van den Oord, Vinyals & Kavukcuoglu, NIPS 2017)."""
+"""The VQ-VAE: one map of codes for each image, and a PixelCNN over the codes (van den Oord, Vinyals & Kavukcuoglu, NIPS 2017)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from probgen_vqvae.model import VQOptions, VQPair
 
 
 class VQVAEOptions(VQOptions):
-    """Options of `vqvae`."""
+    """The options of `vqvae`."""
 
     levels: ClassVar[int] = 1
 
 
 class VQVAE(VQPair):
-    """One level."""
+    """A VQ-VAE: one map of codes for each image, and a PixelCNN over the codes (van den Oord et al. 2017)."""
 
     Options: ClassVar[type[BaseModel]] = VQVAEOptions

@@ -1,4 +1,4 @@
-"""VQ-VAE-2: two levels of codes or more, each coarser one drawn first (Razavi, van den Oord & Vinyals, NeurIPS 2019)."""
+"""VQ-VAE-2: two or more levels of codes, sampled from coarse to fine (Razavi, van den Oord & Vinyals, NeurIPS 2019)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from probgen_vqvae.model import VQOptions, VQPair
 
 
 class VQVAE2Options(VQOptions):
-    """Options of `vqvae2`."""
+    """The options of `vqvae2`."""
 
-    levels: int = Field(2, ge=2, description="maps of codes; each coarser one has half the sides")
-    halvings: int = Field(1, ge=1, description="how often the finest codes have halved the image")
+    levels: int = Field(2, ge=2, description="number of maps of codes; each coarser map has half the sides")
+    halvings: int = Field(
+        1, ge=1, description="number of times that the encoder of the finest codes halves x"
+    )
 
 
 class VQVAE2(VQPair):
-    """Several levels."""
+    """A VQ-VAE-2: two or more levels of codes, sampled from coarse to fine (Razavi et al. 2019)."""
 
     Options: ClassVar[type[BaseModel]] = VQVAE2Options

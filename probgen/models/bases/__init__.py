@@ -1,1 +1,1 @@
-"""What several families share: dense, pixel and sequence conditioners, codes and their priors."""
+"""Shared parts of the families: dense, pixel and sequence conditioners, latent codes and their priors."""

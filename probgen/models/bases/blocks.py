@@ -1,11 +1,17 @@
-"""What columns of one kind are given a class z: real ones and classes, with what EM needs of them.
+"""Columns of one kind given a class z, with the statistics and updates of EM: real columns and classes.
 
-    real             x_i | z ~ Normal(mu_zi, sigma_zi), or all of them together ~ Normal(mu_z, Sigma_z)
+    real             x_i | z ~ Normal(mu_zi, sigma_zi), or jointly x | z ~ Normal(mu_z, Sigma_z)
     binary, token,
     integer          x_i | z ~ Categorical(theta_zi)
 
-x: (row, column of the block), there: which values are known, or None for all, r: (row, component) weights of rows under components. Statistics add up
-over rows; `update` is the maximum of what they say, or a step that cannot lose.
+Arguments of the methods:
+
+    x        (row, column of the block)
+    there    (row, column of the block), whether a value is observed; None for complete rows
+    r        (row, component), weights of the rows under the components
+
+Statistics add up over rows. `update` maximizes the expected log-likelihood, or takes a step that cannot
+decrease it.
 """
 
 from __future__ import annotations
@@ -26,7 +32,11 @@ Statistics = dict[str, Tensor]
 
 
 class Block(nn.Module):
-    """Columns of one kind under K components."""
+    """Columns of one kind under K components.
+
+    Args:
+        at: Indices of the columns in the table.
+    """
 
     at: Tensor
     dims: dict[str, tuple[str, ...]]
@@ -37,44 +47,53 @@ class Block(nn.Module):
 
     @abstractmethod
     def log_prob(self, x: Tensor, there: Tensor | None) -> Tensor:
-        """log p(x | z) of what is known: (row, component)."""
+        """Return log p(x | z) of the observed values: (row, component), in nats."""
 
     @abstractmethod
     def statistics(self, x: Tensor, there: Tensor | None, r: Tensor) -> Statistics:
-        """Sums over rows."""
+        """Return the sufficient statistics, as sums over the rows."""
 
     @abstractmethod
     def update(self, statistics: Statistics) -> None:
-        """New parameters."""
+        """Set the parameters from the statistics of all rows."""
 
     @abstractmethod
     def draw(self, z: Tensor) -> Tensor:
-        """x | z: (row, column)."""
+        """Sample x | z: (row, column)."""
 
     def complete(self, x: Tensor, there: Tensor, z: Tensor) -> Tensor:
-        """x given z and what is known of it."""
+        """Sample the missing values given z and the observed values: (row, column)."""
         return torch.where(there, x, self.draw(z).to(x.dtype))
 
     def mean(self, z: Tensor) -> Tensor | None:
-        """E[x | z]; None of classes, which have no mean."""
+        """Return E[x | z]: (row, column), or None for classes, which have no mean."""
         return None
 
     def prior(self) -> Tensor:
-        """What is added to the log-likelihood, once: (), in nats."""
+        """Return the prior term that is added to the log-likelihood of the data once: (), in nats."""
         return torch.zeros((), dtype=torch.float64, device=self.at.device)
 
     def penalties(self) -> Tensor:
-        """What a row pays under each component: (component,), in nats; 0 where nothing is penalized."""
+        """Return the penalty of a row under each component, in nats: (component,), or () for none."""
         return torch.zeros((), dtype=torch.float64, device=self.at.device)
 
     @property
     @abstractmethod
     def parameters_of_component(self) -> int:
-        """How many numbers a component has."""
+        """The number of free parameters of a component."""
 
 
 class Normals(Block):
-    """Real columns, in units of their deviations (`center`, `scale`); Sigma has `regularization` of each variance added to it."""
+    """Real columns, standardized by `center` and `scale`; a ridge is added to every variance.
+
+    Args:
+        at: Indices of the columns in the table.
+        K: Number of components.
+        full: Whether the columns share a full covariance per component; otherwise they are independent given
+            z.
+        regularization: Ridge in units of the variance of each column.
+        reg_covar: Ridge in units of x squared.
+    """
 
     def __init__(self, at: Sequence[int], K: int, full: bool, regularization: float, reg_covar: float):
         super().__init__(at)
@@ -91,18 +110,18 @@ class Normals(Block):
 
     @property
     def factor(self) -> Tensor:
-        """Lower triangular factors of Sigma, or deviations, in units of `scale`."""
+        """The lower triangular factors of Sigma, or standard deviations, in units of `scale`."""
         if not self.full:
             return self.L.exp()
         return self.L.tril(-1) + torch.diag_embed(self.L.diagonal(dim1=-2, dim2=-1).exp())
 
     @property
     def ridge(self) -> Tensor:
-        """What is added to each variance: (column,)."""
+        """The ridge that is added to each variance, in units of `scale` squared: (column,)."""
         return self.regularization + self.reg_covar / self.scale.square()
 
     def log_prob(self, x: Tensor, there: Tensor | None) -> Tensor:
-        """Normal(x; mu_z, Sigma_z), what is not known integrated out."""
+        """Return log Normal(x; mu_z, Sigma_z) without the missing values: (row, component), in nats."""
         y = (x - self.center) / self.scale
         log_scale = self.scale.log()
         jacobian = log_scale.sum() if there is None else (there * log_scale).sum(1, keepdim=True)
@@ -130,7 +149,7 @@ class Normals(Block):
         return ObservedNormal(self.mu, self.factor, there[:, None], validate_args=False)
 
     def statistics(self, x: Tensor, there: Tensor | None, r: Tensor) -> Statistics:
-        """Moments about mu, those of what is not known given the rest."""
+        """Return the moments about mu; missing values have their moments given the observed values."""
         y = (x - self.center) / self.scale
         if not self.full:
             d = y[:, None] - self.mu
@@ -155,12 +174,13 @@ class Normals(Block):
         return sums
 
     def update(self, statistics: Statistics) -> None:
-        """Means, and covariances with the ridge; of a component without rows they stay."""
+        """Set the means, and the covariances with the ridge; a component without rows stays unchanged."""
         n, first, second = (statistics[name] for name in ("n", "first", "second"))
         alive = n > 1e-12 * n.sum(0)
         if not self.full:
             d = torch.where(alive, first / n, 0)
-            paid = statistics["rows"][:, None] * self.ridge  # by all rows, also those that lack the column
+            # all rows count for the ridge, also rows that lack the column
+            paid = statistics["rows"][:, None] * self.ridge
             variance = (second / n - d.square()).clamp(min=0) + torch.where(alive, paid / n, 0)
             self._check((variance > 0) | ~alive)
             self.L.copy_(torch.where(alive, 0.5 * variance.log(), self.L))
@@ -175,11 +195,15 @@ class Normals(Block):
     def _check(self, fine: Tensor) -> None:
         if not bool(fine.all()):
             raise DivergedError(
-                f"a covariance of the mixture is singular: raise regularization (it is {self.regularization}), or take fewer components"
+                f"regularization = {self.regularization}: a covariance of the mixture is singular. "
+                "Raise regularization, or use fewer components."
             )
 
     def penalties(self) -> Tensor:
-        """tr(Sigma_z^-1 Lambda) / 2, of the ridge Lambda: what makes adding it to each Sigma the maximum."""
+        """Return tr(Sigma_z^-1 Lambda) / 2 with the ridge Lambda: (component,), in nats.
+
+        With this penalty, the maximum of the objective is each Sigma plus Lambda.
+        """
         if not self.full:
             return 0.5 * (self.factor.pow(-2) * self.ridge).sum(-1)
         eye = torch.eye(self.mu.shape[1], dtype=self.mu.dtype, device=self.mu.device)
@@ -187,13 +211,13 @@ class Normals(Block):
         return 0.5 * (inverse.square().sum(-2) * self.ridge).sum(-1)
 
     def draw(self, z: Tensor) -> Tensor:
-        """mu_z and its deviation, in the units of the data."""
+        """Sample x ~ Normal(mu_z, Sigma_z), in the units of the data: (row, column)."""
         e = torch.randn(len(z), self.mu.shape[1], dtype=self.mu.dtype, device=self.mu.device)
         off = (self.factor[z] @ e[..., None])[..., 0] if self.full else self.factor[z] * e
         return self.center + self.scale * (self.mu[z] + off)
 
     def complete(self, x: Tensor, there: Tensor, z: Tensor) -> Tensor:
-        """Of a full Sigma given what is known."""
+        """Sample the missing values given z and the observed values: (row, column)."""
         if not self.full:
             return super().complete(x, there, z)
         y = (x - self.center) / self.scale
@@ -201,20 +225,27 @@ class Normals(Block):
         return torch.where(there, x, self.center + self.scale * drawn)
 
     def mean(self, z: Tensor) -> Tensor:
-        """mu_z."""
+        """Return mu_z, in the units of the data: (row, column)."""
         return self.center + self.scale * self.mu[z]
 
     @property
     def parameters_of_component(self) -> int:
-        """Means, and variances or covariances."""
+        """The number of free parameters of a component: means, and variances or covariances."""
         D = self.mu.shape[1]
         return D + (D * (D + 1) // 2 if self.full else D)
 
 
 class Classes(Block):
-    """Columns of so many values each, from `least` on: log_theta has the values of all columns side by side.
+    """Columns of classes: column i takes the values least_i, ..., least_i + levels_i - 1.
 
-    Each component has seen `smoothing` rows before, whose values are spread evenly.
+    `log_theta` holds the log-probabilities of all columns, concatenated. Each component has `smoothing`
+    pseudo-rows, spread evenly over the values of a column.
+
+    Args:
+        at: Indices of the columns in the table.
+        K: Number of components.
+        columns: The columns.
+        smoothing: Number of pseudo-rows of each component.
     """
 
     def __init__(self, at: Sequence[int], K: int, columns: Sequence[Column], smoothing: float):
@@ -236,7 +267,7 @@ class Classes(Block):
         return (value.long() - self.least) + self.starts
 
     def log_prob(self, x: Tensor, there: Tensor | None) -> Tensor:
-        """sum_i log theta_zi[x_i]."""
+        """Return sum_i log theta_zi[x_i] over the observed values: (row, component), in nats."""
         index, table = self._index(x, there), self.log_theta.T.contiguous()
         found = table.new_zeros(len(x), table.shape[1])
         for i in range(index.shape[1]):
@@ -245,7 +276,7 @@ class Classes(Block):
         return found
 
     def statistics(self, x: Tensor, there: Tensor | None, r: Tensor) -> Statistics:
-        """Weighted counts of values: (value, component)."""
+        """Return the weighted counts of values: (value, component)."""
         index = self._index(x, there)
         counts = r.new_zeros(self.log_theta.shape[1], r.shape[1])
         for i in range(index.shape[1]):
@@ -253,23 +284,23 @@ class Classes(Block):
         return {"counts": counts}
 
     def update(self, statistics: Statistics) -> None:
-        """Relative frequencies, with what was seen before."""
+        """Set theta to the relative frequencies, with the pseudo-rows."""
         counts = statistics["counts"].T.split(self.levels, 1)
         theta = [count + self.smoothing / count.shape[1] for count in counts]
         self.log_theta.copy_(torch.cat([(t / t.sum(1, keepdim=True)).log() for t in theta], 1))
 
     def prior(self) -> Tensor:
-        """smoothing times the mean of log theta over the values of each column."""
+        """Return `smoothing` times the sum over columns of the mean of log theta: (), in nats."""
         parts = self.log_theta.split(self.levels, 1)
         return self.smoothing * torch.stack([part.mean(1).sum() for part in parts]).sum()
 
     def draw(self, z: Tensor) -> Tensor:
-        """A value of each column."""
+        """Sample a value of each column given z: (row, column)."""
         parts = self.log_theta[z].split(self.levels, 1)
         drawn = torch.stack([dist.Categorical(logits=part).sample() for part in parts], 1)
         return (drawn + self.least).to(self.log_theta.dtype)
 
     @property
     def parameters_of_component(self) -> int:
-        """One less than values, a column."""
+        """The number of free parameters of a component: for each column, the number of values less 1."""
         return sum(self.levels) - len(self.levels)

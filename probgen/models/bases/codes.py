@@ -1,4 +1,4 @@
-"""What p(x | z) is made of in the families with latent codes: a site for each dimension of x, and networks to and from it."""
+"""The base of the families with latent codes: one site per dimension of x, an encoder and a decoder."""
 
 from __future__ import annotations
 
@@ -27,51 +27,58 @@ from probgen.models.bases.tables import TableSite, beginnings, is_table
 from probgen.nn.networks import MLP, Doubling, Halving
 from probgen.pair import Pair, PairSampleOptions
 
-SHARPEST = math.log(1e-3)  # log sigma of standardized data: a density must not spike on a constant feature
-MOST_LEVELS = 256  # of a softmax for every dimension of x
+SHARPEST = math.log(
+    1e-3
+)  # least log sigma of standardized data: a density must not spike on a constant feature
+MOST_LEVELS = 256  # largest softmax for every dimension of x
 
 
 class CodeOptions(SVIOptions):
-    """Options that the families with latent codes share."""
+    """Options of the families with latent codes."""
 
-    latent: int = Field(16, ge=1, description="dimensions of z")
+    latent: int = Field(16, ge=1, description="number of dimensions of z")
     network: Literal["mlp", "conv"] = Field(
-        "mlp", description="hidden layers, or convolutions each of which halves an image"
+        "mlp", description="mlp: fully connected layers; conv: convolutions, each halving an image"
     )
     hidden: Sizes = Field(
-        (200, 200), description="units of each layer of the encoder, or channels; the decoder mirrors them"
+        (200, 200), description="units or channels of each encoder layer; the decoder mirrors them"
     )
     activation: Literal["tanh", "relu", "softplus", "silu"] = Field(
-        "tanh", description="of the hidden layers"
+        "tanh", description="activation function of the hidden layers"
     )
     likelihood: Literal["auto", "bernoulli", "categorical", "logistic", "normal"] = Field(
         "auto",
-        description="of one dimension of x; auto: bernoulli, categorical or normal by the data. logistic is the "
-        "discretized one, normal has a standard deviation that is learned",
+        description="distribution of each dimension of x given z; auto: by the support of x; logistic: "
+        "discretized",
     )
     sigma: Literal["shared", "feature"] = Field(
         "shared",
-        description="normal: one standard deviation of x given z for all dimensions, or one for each",
+        description="learned standard deviation of a normal likelihood: shared, or one per feature",
     )
-    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
+    given: tuple[str, ...] = Field((), description="names of the conditions of x, such as ['label']")
 
     @model_validator(mode="after")
     def _sizes(self) -> CodeOptions:
         if self.network == "conv" and not self.sizes:
-            raise ValueError("network = 'conv' needs hidden: the channels of each convolution")
+            raise ValueError(
+                "network = 'conv': hidden is empty. Set hidden to the channels of each convolution."
+            )
         return self
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The units of each layer of the encoder."""
+        """The units or channels of each encoder layer."""
         return layer_sizes(self.hidden)
 
 
 class LearnedNormal(nn.Module):
-    """A site: x ~ Normal(loc + scale mu, scale sigma), sigma a parameter; `loc` and `scale` make the data standard.
+    """A site with a learned standard deviation: x ~ Normal(loc + scale mu, scale sigma).
 
-    shape   of x
-    each    whether every dimension has a sigma and a scale of its own
+    `loc` and `scale` standardize the data, and sigma is a parameter.
+
+    Args:
+        shape: Shape of x.
+        each: Whether every dimension has its own sigma and scale; otherwise all dimensions share one.
     """
 
     size = features = 1
@@ -86,33 +93,59 @@ class LearnedNormal(nn.Module):
         self.standard = Standardization(shape, each)
 
     def p(self, numbers: Tensor) -> Any:
-        """(..., *shape, 1) -> batch shape (..., *shape)."""
+        """Return the distribution of x.
+
+        Args:
+            numbers: The means mu of standardized x, (..., *shape, 1).
+
+        Returns:
+            A distribution with batch shape (..., *shape).
+        """
         sigma = self.log_sigma.clamp(min=SHARPEST).exp()
         return dist.Normal(self.standard.inverse(numbers.squeeze(-1)), self.standard.scale * sigma)
 
     def mean(self, p: Any) -> Tensor:
-        """Its own."""
+        """Return the mean of `p`."""
         return p.mean
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """Standardized."""
+        """Return standardized x as network inputs: (..., *shape, 1)."""
         y: Tensor = self.standard(x, dtype)
         return y[..., None]
 
     def standardize(self, data: Rows) -> None:
-        """Mean of each dimension, and standard deviation of each or of all; what never varies keeps a scale of 1."""
+        """Learn the mean of each dimension, and the standard deviation of each dimension or of all together.
+
+        A dimension without variance keeps a scale of 1.
+
+        Args:
+            data: The rows of the fit.
+        """
         seen = data.moments()
         self.standard.learn(seen.mean, seen.scale if self.each else seen.shared_scale)
 
 
 def site_of(options: CodeOptions, event: Event) -> Site:
-    """The site of each dimension of x. Errors: `InputError` where the likelihood does not suit the data."""
+    """Return the site of each dimension of x.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is.
+
+    Returns:
+        The site; for a table, the sites of its columns.
+
+    Raises:
+        InputError: When the likelihood does not suit the data.
+    """
     if is_table(event):
         if options.likelihood != "auto":
             raise InputError(
-                f"likelihood = {options.likelihood!r}: columns have one each, by their kinds; say them by --kind"
+                f"likelihood = {options.likelihood!r}: each column of a table has its own likelihood, by its "
+                "kind. "
+                "Leave likelihood out, and set kinds with --kind."
             )
-        refuse_unused(options, "columns have one each, by their kinds", "sigma")
+        refuse_unused(options, "each column of a table has its own likelihood", "sigma")
         return TableSite(event)
     made: dict[str, Callable[[int], Site]] = {
         "bernoulli": lambda levels: Bernoulli(),
@@ -122,12 +155,22 @@ def site_of(options: CodeOptions, event: Event) -> Site:
     }
     site = site_for(event, made, options.likelihood, most=MOST_LEVELS)
     if not isinstance(site, LearnedNormal):
-        refuse_unused(options, "it is of likelihood = 'normal'", "sigma")
+        refuse_unused(options, "it needs likelihood = 'normal'", "sigma")
     return site
 
 
 def joint(site: Site, numbers: Tensor, event_dim: int, observed: Tensor | None = None) -> Any:
-    """p(x | z) of the dimensions that are observed, each by its site: (row, *event, size) -> batch shape (row,)."""
+    """Return p(x | z) of the observed dimensions, which are independent given z.
+
+    Args:
+        site: The site of each dimension.
+        numbers: Parameters of the sites, (row, *event, size).
+        event_dim: Number of dimensions of the event.
+        observed: The observed values, (row, *event), or None for complete rows.
+
+    Returns:
+        A distribution with batch shape (row,).
+    """
     if observed is not None:
         return site.p(numbers).mask(observed).to_event(event_dim)
     if isinstance(site, Bernoulli):
@@ -136,11 +179,18 @@ def joint(site: Site, numbers: Tensor, event_dim: int, observed: Tensor | None =
 
 
 class DecodeOptions(PairSampleOptions, MeanOptions):
-    """How codes are decoded."""
+    """Options of sampling from a family with latent codes."""
 
 
 class CodePair(Pair):
-    """What the families with latent codes share: x is made of one site a dimension."""
+    """The base of the pairs with latent codes: one site per dimension of x, and a decoder.
+
+    A subclass sets `decoder` and replaces `told`.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is.
+    """
 
     x_dtype = "float64"
     SampleOptions: ClassVar[type[BaseModel]] = DecodeOptions
@@ -154,25 +204,38 @@ class CodePair(Pair):
 
     @abstractmethod
     def told(self, at: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """What the decoder is told: z and a context. Errors: `NotOffered` where x is not made of sites."""
+        """Return the inputs of the decoder.
+
+        Args:
+            at: Latents and conditions by name, each (row, ...).
+
+        Returns:
+            z (row, latent), and the context (row, context) or None.
+
+        Raises:
+            NotOffered: When the mean of x given z is unknown.
+        """
 
     @property
-    def places(self) -> Mapping[str, tuple[str, ...]]:  # type: ignore[override]  # of a decoder, not of a class
-        """The maps of a convolutional decoder."""
+    def places(self) -> Mapping[str, tuple[str, ...]]:  # type: ignore[override]  # depends on the decoder
+        """The feature maps of a convolutional decoder, with their dimensions."""
         return self.decoder.places
 
     def way(self) -> dict[str, Step]:
-        """Maps, where the decoder has some, and E[x | latents]."""
+        """Return the steps from the latents to each feature map of the decoder, and to E[x | latents]."""
         return self.decoder.way(self._checked, lambda numbers: self.site.mean(self.site.p(numbers)))
 
     def _checked(self, at: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         z, context = self.told(at)
         if z.shape[1:] != (self.latent,):
-            raise InputError(f"z: {self.latent} numbers a row are needed, not {z.shape[1:].numel()}")
+            raise InputError(
+                f"given z: it has {z.shape[1:].numel()} numbers per row. Give {self.latent}, the dimensions "
+                "of z."
+            )
         return z.to(next(self.parameters()).dtype), context
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
-        """x and its latents, or x given these; x is a draw, or a mean if that is asked for."""
+        """Sample the latents, unless they are given, and x given them; with `mean`, x is E[x | latents]."""
         drawn = super().draw(n, given, options)
         if options.mean:
             conditions = {name: given[name] for name in self.event.given}
@@ -181,13 +244,17 @@ class CodePair(Pair):
 
     @property
     def measure(self) -> str:
-        """Lebesgue for a normal, whatever it is fitted to; of a table the product over columns."""
+        """The base measure of a score: Lebesgue for a normal site, else counting; by columns in a table."""
         if isinstance(self.site, TableSite):
             return self.event.measure
         return "lebesgue" if self.site.levels is None else "counting"
 
     def standardize(self, data: Rows) -> None:
-        """Learn location and scale of the data, where the site has them."""
+        """Learn the location and scale of the data, if the site has them.
+
+        Args:
+            data: The rows of the fit.
+        """
         if isinstance(self.site, LearnedNormal):
             self.site.standardize(data)
         if isinstance(self.site, TableSite):
@@ -197,7 +264,15 @@ class CodePair(Pair):
 
 
 class Encoder(nn.Module):
-    """x and a context to numbers: (row, *event), (row, context) -> (row, outputs)."""
+    """A network from x and a context to a vector.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is.
+        site: The site of each dimension of x.
+        outputs: Number of outputs.
+        context: Number of context numbers per row.
+    """
 
     def __init__(self, options: CodeOptions, event: Event, site: Site, outputs: int, context: int = 0):
         super().__init__()
@@ -214,21 +289,46 @@ class Encoder(nn.Module):
             self.net = MLP(event.size * site.features, options.sizes, outputs, options.activation, context)
 
     def forward(self, x: Tensor, context: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
-        """What is not observed is told as 0."""
+        """Return the outputs of the network.
+
+        Args:
+            x: The rows, (row, *event).
+            context: The context, (row, context), or None.
+            observed: The observed values, (row, *event), or None for complete rows; missing values enter as
+                0.
+
+        Returns:
+            Outputs, (row, outputs).
+        """
         e = self.site.encode(x, self.net.dtype)
         if observed is not None:
             e = e * observed[..., None]
         return self.from_features(e, context)
 
     def from_features(self, e: Tensor, context: Tensor | None = None) -> Tensor:
-        """Of x as the network is told it: (row, *event, features) -> (row, outputs)."""
+        """Return the outputs of the network for encoded x.
+
+        Args:
+            e: Features of x, as the site encodes them, (row, *event, features).
+            context: The context, (row, context), or None.
+
+        Returns:
+            Outputs, (row, outputs).
+        """
         if self.conv:
             e = e.reshape(len(e), self.channels, *self.shape[-2:], e.shape[-1]).movedim(-1, 2).flatten(1, 2)
         return self.net(e, context)
 
 
 class Decoder(nn.Module):
-    """z and a context to the numbers of each site: (row, latent), (row, context) -> (row, *event, size)."""
+    """A network from z and a context to the parameters of each site.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is.
+        size: Number of parameters of each site.
+        context: Number of context numbers per row.
+    """
 
     def __init__(self, options: CodeOptions, event: Event, size: int, context: int = 0):
         super().__init__()
@@ -245,12 +345,24 @@ class Decoder(nn.Module):
         self.places = maps_of(self.net.sides) if isinstance(self.net, Doubling) else {}
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """For images by convolutions, sizes are channels."""
+        """Return the parameters of each site.
+
+        Args:
+            z: Latents, (row, latent).
+            context: The context, (row, context), or None.
+
+        Returns:
+            Parameters, (row, *event, size).
+        """
         return self._of_sites(self.net(z, context))
 
     @torch.no_grad()
     def begin(self, numbers: Tensor) -> None:
-        """Numbers of each site that are added to what the net gives at first: (*event, size). Of a net without convolutions."""
+        """Add initial values to the biases of the last layer; for a network without convolutions.
+
+        Args:
+            numbers: Initial parameters of each site, (*event, size).
+        """
         assert isinstance(self.net, MLP)
         last = self.net.layers[-1]
         assert isinstance(last, nn.Linear)
@@ -261,7 +373,15 @@ class Decoder(nn.Module):
         told: Callable[[Mapping[str, Tensor]], tuple[Tensor, Tensor | None]],
         mean: Callable[[Tensor], Tensor],
     ) -> dict[str, Step]:
-        """From what is told to the maps of convolutions, and to the mean of x by its numbers."""
+        """Return the steps from the inputs of the decoder to each feature map, and to the mean of x.
+
+        Args:
+            told: A function from latents and conditions by name to z and a context.
+            mean: A function from the parameters of the sites to the mean of x.
+
+        Returns:
+            Steps by the name of their place.
+        """
         net, names = self.net, [*self.places]
         if not isinstance(net, Doubling):
             return {"x": lambda at: mean(self.forward(*told(at)))}

@@ -1,6 +1,6 @@
-"""Counts given a class z, with what EM needs of them.
+"""Count columns given a class z, with the statistics and updates of EM.
 
-x_i | z ~ NegativeBinomial(mean m_zi, size r_zi), or Poisson(m_zi), to which it goes for large r
+x_i | z ~ NegativeBinomial(mean m_zi, size r_zi), or Poisson(m_zi), its limit for large r
 """
 
 from __future__ import annotations
@@ -17,17 +17,21 @@ from probgen.contract.rows import Rows
 from probgen.distributions.gamma import log_negative_binomial
 from probgen.models.bases.blocks import Block, Statistics
 
-LOG_SIZES = (
-    math.log(1e-4),
-    math.log(1e6),
-)  # of r: beyond, a negative binomial is a Poisson distribution to 1e-6 of its mean
+# bounds of log r: beyond the upper one, a negative binomial is a Poisson distribution to 1e-6 of its mean
+LOG_SIZES = (math.log(1e-4), math.log(1e6))
 
 
 class Counts(Block):
-    """Counts: negative binomials of mean m and size r, variance m + m^2 / r; of `poisson` r is not learned, and infinite.
+    """Count columns: negative binomials with mean m, size r and variance m + m^2 / r, or Poisson with mean m.
 
-    Each component has seen `smoothing` rows before, of the mean of all. In a fit rows are looked up among the values that there are, so that no
-    function of them is worked out twice, and r is the maximum of the likelihood given m.
+    Each component has `smoothing` pseudo-rows, which hold the mean of all rows. A fit tabulates functions of
+    the distinct values, so that each is computed once. In a fit, r maximizes the likelihood given m.
+
+    Args:
+        at: Indices of the columns in the table.
+        K: Number of components.
+        kind: The distribution of a count; "poisson" has no r.
+        smoothing: Number of pseudo-rows of each component.
     """
 
     def __init__(
@@ -46,11 +50,11 @@ class Counts(Block):
             self.dims["log_r"] = ("component", "count")
         self.register_buffer("typical", torch.ones(len(at)))
         self.typical: Tensor
-        self.values: list[Tensor] = []  # in a fit, those of each column in order
+        self.values: list[Tensor] = []  # in a fit, the sorted distinct values of each column
         self._kept: tuple[tuple[int, ...], list[Tensor]] | None = None
 
     def _p(self, x: Tensor, i: int) -> Tensor:
-        """log p(x_i | z): (value,) -> (value, component)."""
+        """Return log p(x_i | z) of values x (value,): (value, component), in nats."""
         log_m = self.log_m[:, i]
         return (
             _log_poisson(x, log_m)
@@ -59,7 +63,7 @@ class Counts(Block):
         )
 
     def log_prob(self, x: Tensor, there: Tensor | None) -> Tensor:
-        """Of each column by itself."""
+        """Return the sum over columns of log p(x_i | z): (row, component), in nats."""
         found = self.log_m.new_zeros(len(x), len(self.log_m))
         for i in range(x.shape[1]):
             part = self._tables()[i][self._index(x, there, i)] if self.values else self._p(x[:, i], i)
@@ -67,7 +71,7 @@ class Counts(Block):
         return found
 
     def _tables(self) -> list[Tensor]:
-        """log p of all values, worked out once for the parameters as they are."""
+        """Return log p of all distinct values, computed once per version of the parameters."""
         now = tuple(parameter._version for parameter in self.parameters())
         if self._kept is None or self._kept[0] != now:
             self._kept = now, [self._p(values, i) for i, values in enumerate(self.values)]
@@ -80,7 +84,7 @@ class Counts(Block):
         return torch.searchsorted(values, column)
 
     def statistics(self, x: Tensor, there: Tensor | None, r: Tensor) -> Statistics:
-        """How often each value was seen: (value, component), column by column."""
+        """Return the weighted count of each distinct value: one array (value, component) per column."""
         return {
             str(i): r.new_zeros(len(self.values[i]), r.shape[1]).index_add_(
                 0, self._index(x, there, i), r if there is None else r * there[:, i, None]
@@ -89,7 +93,7 @@ class Counts(Block):
         }
 
     def update(self, statistics: Statistics) -> None:
-        """m: the mean. r: where the slope of the likelihood is 0, if that is better than what there was."""
+        """Set m to the weighted mean, and r to a value that is at least as likely as the present one."""
         for i, values in enumerate(self.values):
             x = torch.cat([values, self.typical[i : i + 1]])
             seen = statistics[str(i)]
@@ -100,12 +104,12 @@ class Counts(Block):
             self.log_m[:, i] = m.log()
 
     def prior(self) -> Tensor:
-        """Of the rows that were seen before."""
+        """Return the log-likelihood of the pseudo-rows: (), in nats."""
         each = [self._p(self.typical[i : i + 1], i).sum() for i in range(len(self.typical))]
         return self.smoothing * torch.stack(each).sum()
 
     def draw(self, z: Tensor) -> Tensor:
-        """A Poisson count of a rate that is m, or Gamma of mean m."""
+        """Sample x | z: Poisson with rate m, or with a Gamma-distributed rate of mean m."""
         m = self.log_m.exp()[z]
         if self.poisson:
             return torch.poisson(m)
@@ -113,27 +117,38 @@ class Counts(Block):
         return torch.poisson(dist.Gamma(r, r / m).sample())
 
     def mean(self, z: Tensor) -> Tensor:
-        """m_z."""
+        """Return m_z: (row, column)."""
         return self.log_m.exp()[z]
 
     @property
     def parameters_of_component(self) -> int:
-        """m, and r."""
+        """The number of free parameters of a component: m and r of each column."""
         return (1 if self.poisson else 2) * self.log_m.shape[1]
 
 
 def _log_poisson(x: Tensor, log_m: Tensor) -> Tensor:
-    """(value,), (component,) -> (value, component)."""
+    """Return the log-probability of each value under each component: (value, component)."""
     x = x[:, None].to(log_m.dtype)
     return x * log_m - log_m.exp() - torch.lgamma(x + 1)
 
 
 def _size(x: Tensor, w: Tensor, log_m: Tensor, start: Tensor) -> Tensor:
-    """log r that is more likely than `start`, the most likely one to three digits: x (value,), weights (value, component), log_m and start (component,).
+    """Return the most likely log r, to three digits.
 
-    Given the means the likelihood of r has one maximum: from `start` the slope leads to it, and where it never turns, as of counts that vary no more than
-    those of a Poisson distribution, r is as large as it may be. Between two points about the maximum it is found by regula falsi (Illinois: Dowell &
-    Jarratt 1971); of both ends the one on the side of `start` is taken, so that no step loses.
+    Given the means, the likelihood of r has one maximum, and its slope at `start` points to the maximum. If
+    the slope never changes its sign, r is the largest that `LOG_SIZES` allows: the counts vary no more than
+    Poisson counts. Otherwise, regula falsi (Illinois: Dowell & Jarratt 1971) finds the maximum between two
+    points around it. Of the final interval, the function returns the end on the side of `start`, so that no
+    step decreases the likelihood.
+
+    Args:
+        x: Values, (value,).
+        w: Weights of the values, (value, component).
+        log_m: Logarithms of the means, (component,).
+        start: The present log r, (component,).
+
+    Returns:
+        New log r, at least as likely as `start`: (component,).
     """
     n, m = w.sum(0), log_m.exp()
     least, most = torch.full_like(log_m, LOG_SIZES[0]), LOG_SIZES[1] + log_m.clamp(min=0)
@@ -166,7 +181,16 @@ def _size(x: Tensor, w: Tensor, log_m: Tensor, start: Tensor) -> Tensor:
 
 
 def values_of(data: Rows, columns: Sequence[int], like: Tensor) -> list[Tensor]:
-    """The values that there are of some columns, in order."""
+    """Return the sorted distinct values of some columns.
+
+    Args:
+        data: The rows.
+        columns: Indices of the columns.
+        like: A tensor with the dtype and device of the result.
+
+    Returns:
+        The distinct observed values of each column, (value,).
+    """
     found = [like.new_zeros(0) for _ in columns]
     for batch in data.chunks():
         x, there = batch["x"].flatten(1), batch.get("observed")

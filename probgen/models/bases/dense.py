@@ -1,10 +1,11 @@
-"""What the autoregressive families share: p(x) = prod_i p(x_i | x_<i, context) as a pair without latents.
+"""The base of the autoregressive families: p(x) = prod_i p(x_i | x_<i, context) as a pair without latents.
 
-A family is a conditioner; sites follow from the event:
+A family is a conditioner, a network that returns y_i, the parameters of each site. The sites follow from the
+event:
 
     binary            x_i ~ Bernoulli(sigmoid(y_i))
     integer, token    x_i ~ Categorical(softmax(y_i))
-    real              x_i ~ sum_k w_ik Normal(mu_ik, sigma_ik), of standardized data
+    real              x_i ~ sum_k w_ik Normal(mu_ik, sigma_ik), with standardized data
 """
 
 from __future__ import annotations
@@ -45,29 +46,38 @@ from probgen.pair import Pair
 
 
 class DenseOptions(SVIOptions):
-    """Options of the families with a weight between any two sites."""
+    """Options of the autoregressive families with a weight between any two sites."""
 
     ordering: Literal["natural", "random"] | tuple[int, ...] = Field(
-        "natural", description="of the sites: as they lie, drawn at random, or places in the flattened event"
+        "natural", description="order in which the sites are sampled: natural, random, or a list of positions"
     )
-    components: int = Field(1, ge=1, description="normals of each real site; of a table also of counts")
-    l1: float = Field(0.0, ge=0, description="L1 penalty of the weights between sites, nats a row")
-    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label']")
+    components: int = Field(
+        1, ge=1, description="mixture components of each real site; in a table also of each count"
+    )
+    l1: float = Field(0.0, ge=0, description="L1 penalty of the weights between sites, in nats per row")
+    given: tuple[str, ...] = Field((), description="names of the conditions of x, such as ['label']")
 
 
 class CompletionOptions(Options):
-    """How a partly known x is completed."""
+    """Options of completion: sampling the missing values of x given the observed values."""
 
     particles: int = Field(
         100,
         ge=1,
-        description="of each draw whose known sites are no prefix of the ordering",
+        description="particles per sample, used when an observed site comes after a missing one",
         json_schema_extra=only(x=("part", "all")),
     )
 
 
 class AutoregressivePair(Pair):
-    """A conditioner behind the hooks."""
+    """The base of the autoregressive pairs: a conditioner, with exact scores.
+
+    A subclass sets `conditioner` and replaces `make_site`.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is.
+    """
 
     conditioner: Any
     ordering: Tensor | None
@@ -85,16 +95,30 @@ class AutoregressivePair(Pair):
 
     @property
     def standardized(self) -> bool:
-        """Whether sites are of x in other units than those of the data."""
+        """Whether the sites model standardized x."""
         return not self.event.discrete or self.event.support == "mixed"
 
     @abstractmethod
     def make_site(self) -> Site:
-        """What one site is, by the event and the options. Errors: `InputError`."""
+        """Return the site of each dimension of x, by the event and the options.
+
+        Returns:
+            The site.
+
+        Raises:
+            InputError: When the options do not suit the event.
+        """
 
     def parts(self, context: Tensor | None) -> list[Autoregressive]:
-        """The autoregressive distributions that p(x) is made of in equal parts; one, if a family has no more."""
-        dim = 1 if context is None else context.dim() - 1  # of a vector, or of a map
+        """Return the autoregressive distributions that p(x) averages with equal weights; by default one.
+
+        Args:
+            context: The context, (row, *context), or None.
+
+        Returns:
+            The distributions.
+        """
+        dim = 1 if context is None else context.dim() - 1  # 1 for a vector, 3 for a map
         return [
             Autoregressive(
                 self.conditioner,
@@ -107,7 +131,14 @@ class AutoregressivePair(Pair):
         ]
 
     def p(self, **given: Tensor) -> Any:
-        """p(x | given): batch shape (row,) where something is given."""
+        """Return the distribution of x given the conditions.
+
+        Args:
+            **given: The conditions by name, each (row, ...).
+
+        Returns:
+            A distribution with batch shape (row,) if there are conditions, else ().
+        """
         parts = self.parts(self.context(given))
         p = parts[0] if len(parts) == 1 else Ensemble(parts)
         if not self.standardized:
@@ -116,16 +147,16 @@ class AutoregressivePair(Pair):
 
     @property
     def dtype_of_numbers(self) -> torch.dtype:
-        """Of the conditioner."""
+        """The dtype of the conditioner."""
         return next(self.parameters()).dtype
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Tensor:
-        """x ~ p(x | given)."""
+        """Sample x ~ p(x | given)."""
         with self.rows(n):
             return pyro.sample("x", self.p(**given), obs=x)
 
     def learn(self, data: Rows, run: Run) -> None:
-        """Maximum likelihood; real data are standardized by the moments of the rows to fit to."""
+        """Fit by maximum likelihood; real x is standardized by the moments of the rows of the fit."""
         if self.standardized:
             seen = data.moments()
             table = isinstance(self.site, ColumnSites)
@@ -133,7 +164,18 @@ class AutoregressivePair(Pair):
         super().learn(data, run)
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
-        """A draw of each row given what is known of it, and how many of the particles it was chosen from."""
+        """Sample the missing values of each row given its observed values.
+
+        Args:
+            x: The rows, (row, *event).
+            observed: The observed values, (row, *event).
+            options: Options with `particles`.
+            **given: The conditions by name.
+
+        Returns:
+            The complete rows `x`, and `ess` (row,), the effective number of particles that each was chosen
+            from.
+        """
         parts = self.parts(self.context(given))
         if not self.standardized:
             drawn, ess = complete(parts, x, observed, options.particles)
@@ -143,7 +185,7 @@ class AutoregressivePair(Pair):
         return {"x": torch.where(observed, x, self.standard.inverse(drawn)), "ess": ess}
 
     def assess(self, x: Tensor, options: Any, **given: Tensor) -> xr.Dataset:
-        """The exact log p(x), and the conditionals if they are asked for."""
+        """Return the exact log p(x), and with `conditionals` the values at each site."""
         scores = super().assess(x, options, **given)
         if not options.conditionals:
             return scores
@@ -158,15 +200,29 @@ class AutoregressivePair(Pair):
         )
 
     def conditionals(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
-        """Of p(x_i | x_<i): `log_prob`, whose sum is log p(x), `mean`, and of discrete x `entropy`; all (row, *event).
+        """Return the log-probability, the mean and the entropy of each p(x_i | x_<i).
 
-        Of several parts with one ordering it is the average of theirs, weighted by how well each foresaw x_<i.
-        Errors: `NotOffered` where the parts have different orderings.
+        If p(x) averages several parts with one ordering, p(x_i | x_<i) averages theirs, weighted by the
+        probability of x_<i under each part.
+
+        Args:
+            x: The rows, (row, *event).
+            **given: The conditions by name.
+
+        Returns:
+            `log_prob`, which adds up to log p(x), in nats; `mean`; for discrete x other than tables also
+            `entropy`, in nats. Each is (row, *event).
+
+        Raises:
+            NotOffered: When the parts of p(x) have different orderings.
         """
         parts = self.parts(self.context(given))
         first = parts[0]
         if any(not torch.equal(part.order, first.order) for part in parts):
-            raise NotOffered("conditionals: p(x) averages several orderings, and x_<i is another set in each")
+            raise NotOffered(
+                "conditionals = True: p(x) averages several orderings, and x_<i differs between them. Leave "
+                "it out."
+            )
         x = self.standard(x, self.dtype_of_numbers) if self.standardized else x
         each = [part.conditionals(x) for part in parts]
         log_prob = torch.stack([p.log_prob(x).flatten(1)[:, first.order] for p in each])
@@ -182,30 +238,40 @@ class AutoregressivePair(Pair):
         if self.standardized:
             return {"log_prob": log_p(x) - self.standard.scale.log(), "mean": self.standard.inverse(mean)}
         entropy = torch.zeros_like(mean)
-        for level in range(self.site.levels or 0):  # one at a time: all would be as many times the memory
+        for level in range(self.site.levels or 0):  # one level at a time, to save memory
             log_level = log_p(torch.full_like(x, level))
             entropy -= torch.special.xlogy(log_level.exp(), log_level.exp())
         return {"log_prob": log_p(x), "mean": mean, "entropy": entropy}
 
 
 class DensePair(AutoregressivePair):
-    """A conditioner with a weight between any two sites, which may be in any ordering."""
+    """The base of the pairs with a weight between any two sites, in any ordering.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is.
+    """
 
     Options: ClassVar[type[BaseModel]] = DenseOptions
 
     def make_site(self) -> Site:
-        """By the event; `components` are of real sites."""
+        """Return the site of each dimension of x, with `components` for real x."""
         K = self.options.components
         if is_table(self.event):
             return table_sites(self.event, K)
         if K > 1 and self.event.support != "real":
             raise InputError(
-                f"components = {K}: a mixture at each site is for real data, not {self.event.support}"
+                f"components = {K}: a mixture at each site needs real x, but x is {self.event.support}. "
+                "Leave components out."
             )
         return site_for(self.event, dense_sites(K))
 
     def draw_ordering(self) -> Tensor:
-        """The ordering that the options ask for; a random one is another at each call: (site,)."""
+        """Return the ordering of the options; a random ordering is a new one at each call.
+
+        Returns:
+            Position of the first site, the second, ... in the flattened event: (site,).
+        """
         wanted, sites = self.options.ordering, self.event.size
         if isinstance(wanted, tuple):
             return checked_ordering(wanted, sites)
@@ -213,16 +279,23 @@ class DensePair(AutoregressivePair):
 
     @abstractmethod
     def weights(self) -> list[Tensor]:
-        """What L1 penalizes."""
+        """Return the weights that the option `l1` penalizes."""
 
     def penalty(self) -> Tensor | float:
-        """l1 times the sum of absolute weights."""
+        """Return `l1` times the sum of the absolute weights, in nats per row."""
         l1 = self.options.l1
         return l1 * torch.stack([w.abs().sum() for w in self.weights()]).sum() if l1 else 0.0
 
 
 def dense_sites(components: int) -> dict[str, Callable[[int], Site]]:
-    """The sites of a network that sees all of x: normals of real x, or mixtures of some."""
+    """Return the sites of a network on all of x, for `site_for`.
+
+    Args:
+        components: Normals of each real site.
+
+    Returns:
+        A function from the number of levels to a site, for each likelihood.
+    """
     return {
         "bernoulli": lambda levels: Bernoulli(),
         "categorical": Categorical,

@@ -1,11 +1,14 @@
-"""A mixture over a table whose columns are of different kinds (latent class analysis: Lazarsfeld & Henry 1968; McLachlan & Peel 2000, chapter 5).
+"""A mixture over a table with columns of different kinds.
+
+The model is latent class analysis (Lazarsfeld & Henry 1968; McLachlan & Peel 2000, chapter 5):
 
     z ~ Categorical(pi)
     x_i | z ~ a distribution by the kind of column i: see `models.bases.columns`
     log p(x) = log sum_k pi_k prod_i p(x_i | z = k)
 
-fitted by EM, exactly: what is not known of a row is summed or integrated out. What grows at every step is the log-likelihood, less what real
-columns pay for narrow components, and with what components have seen before (`smoothing`).
+It is fitted by EM. Missing values are summed or integrated out exactly. Each step increases the
+log-likelihood, less the penalty of narrow components in real columns, plus the log-likelihood of the
+pseudo-rows (`smoothing`).
 """
 
 from __future__ import annotations
@@ -34,11 +37,16 @@ from probgen.models.bases.columns import Columns, GivenClass, check_double
 from probgen.models.bases.counts import Counts
 from probgen.pair import Pair
 
-AT_ONCE = 1 << 22  # numbers that are worked out together
+AT_ONCE = 1 << 22  # numbers that are computed together
 
 
 class LatentClass(Pair):
-    """Components with a distribution a column."""
+    """A mixture over a table: each component has one distribution per column.
+
+    Args:
+        options: The options of `mixture`.
+        event: The event that x is, with columns.
+    """
 
     SampleOptions = NoOptions
     ScoreOptions = PosteriorOptions
@@ -52,18 +60,20 @@ class LatentClass(Pair):
         super().__init__(options, event)
         if options.method != "em":
             raise InputError(
-                f"method = {options.method!r}: a table of several kinds of columns is fitted by em"
+                f"method = {options.method!r}: a table with counts or classes is fitted by EM only. "
+                "Use method = 'em'."
             )
         if options.covariance not in ("full", "diagonal"):
             raise InputError(
-                f"covariance = {options.covariance!r}: real columns beside others are 'full' or 'diagonal'"
+                f"covariance = {options.covariance!r}: a table with counts or classes allows fewer forms. "
+                "Use covariance = 'full' or 'diagonal'."
             )
         kinds = {column.support for column in columns_of(event)}
         if "real" not in kinds:
             unused = ("covariance", "regularization", "reg_covar")
-            refuse_unused(options, "no column is real", *unused)
+            refuse_unused(options, "the table has no real column", *unused)
         if "count" not in kinds:
-            refuse_unused(options, "no column is a count", "counts")
+            refuse_unused(options, "the table has no column of counts", "counts")
         self.log_pi = nn.Parameter(torch.full((options.components,), -math.log(options.components)))
         self.columns = Columns(
             columns_of(event),
@@ -85,32 +95,48 @@ class LatentClass(Pair):
     def model(
         self, x: Tensor | None = None, *, n: int, observed: Tensor | None = None, **given: Any
     ) -> Tensor:
-        """z ~ Categorical(pi), x ~ p(x | z)."""
+        """Sample z ~ Categorical(pi) and x ~ p(x | z)."""
         with pyro.plate("row", n):
             z = pyro.sample("z", dist.Categorical(logits=self.log_pi), infer={"enumerate": "parallel"})
             return pyro.sample("x", GivenClass(self.columns, z, observed), obs=x)
 
     def log_joint(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """log p(x, z = k): (row, component)."""
+        """Return log p(x, z = k) of the observed values.
+
+        Args:
+            x: The rows, (row, *event).
+            observed: The observed values, (row, *event), or None for complete rows.
+
+        Returns:
+            Log-probabilities, (row, component), in nats.
+        """
         there = None if observed is None or bool(observed.all()) else observed.flatten(1)
         x = x.flatten(1).to(self.log_pi.dtype)
         return self.log_pi.log_softmax(0) + self.columns.log_prob(x, there)
 
     def log_prob(self, x: Tensor, observed: Tensor | None = None, **given: Tensor) -> Tensor:
-        """log p(x), of what is known: (row,), in nats."""
+        """Return log p(x) of the observed values: (row,), in nats."""
         return self.log_joint(x, observed).logsumexp(1)
 
     def posterior(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """p(z = k | x): (row, component)."""
+        """Return the posterior of the classes given the observed values.
+
+        Args:
+            x: The rows, (row, *event).
+            observed: The observed values, (row, *event), or None for complete rows.
+
+        Returns:
+            p(z = k | x), (row, component).
+        """
         return self.log_joint(x, observed).softmax(1)
 
     def assess(self, x: Tensor, options: PosteriorOptions, **given: Tensor) -> xr.Dataset:
-        """Exact scores, and p(z | x) where it is asked for."""
+        """Return exact scores, and with `posterior` also p(z | x)."""
         scores = super().assess(x, options, **given)
         return with_posterior(scores, self.posterior(x, **given)) if options.posterior else scores
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
-        """z, and x given z."""
+        """Sample z, unless it is given, and x given z."""
         z = (
             checked_z(given, self.options.components)
             if "z" in given
@@ -119,16 +145,28 @@ class LatentClass(Pair):
         return {"x": self.columns.draw(z).reshape(n, *self.event.fixed_shape), "z": z}
 
     def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
-        """E[x | z]. Errors: `NotOffered` where there are classes, which have no mean."""
+        """Return E[x | z].
+
+        Args:
+            start: `z`, (row,).
+            until: The place to decode to; "x" only.
+
+        Returns:
+            Means, (row, *event).
+
+        Raises:
+            InputError: When z is out of range.
+            NotOffered: When the table has a column of classes, which has no mean.
+        """
         if "z" in start and until == "x":
             mean = self.columns.mean(checked_z(start, self.options.components))
             if mean is None:
-                raise NotOffered("mixture: classes have no mean; draw x given z")
+                raise NotOffered("mixture: columns of classes have no mean. Sample x given z instead.")
             return mean.reshape(len(mean), *self.event.fixed_shape)
         return super().decode(start, until)
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Tensor) -> dict[str, Tensor]:
-        """z ~ p(z | x_o), then what is not known from p(x_m | x_o, z), in closed form."""
+        """Sample z ~ p(z | x_o), then the missing values x_m ~ p(x_m | x_o, z), in closed form."""
         flat, there = x.flatten(1).to(self.log_pi.dtype), observed.flatten(1)
         p = self.posterior(x, observed)
         z = checked_z(given, self.options.components) if "z" in given else dist.Categorical(probs=p).sample()
@@ -137,11 +175,13 @@ class LatentClass(Pair):
     # learning
 
     def learn(self, data: Rows, run: Run) -> dict[str, xr.Dataset]:
-        """EM from each start; the best one stays."""
+        """Fit by EM from each start, and keep the best fit."""
         check_double(self)
         options = self.options
         if options.components > data.n:
-            raise InputError(f"components = {options.components}: more than the {data.n} rows of the data")
+            raise InputError(
+                f"components = {options.components}: the data have only {data.n} rows. Use fewer components."
+            )
         self.columns.begin(data)
         best: tuple[float, dict[str, Tensor]] | None = None
         failed: list[DivergedError] = []
@@ -160,7 +200,7 @@ class LatentClass(Pair):
             raise failed[0]
         if failed:
             run.notes.append(
-                f"{len(failed)} of {options.restarts} restarts ended early and were left out: {failed[0]}"
+                f"{len(failed)} of {options.restarts} restarts failed and were left out: {failed[0]}"
             )
         self.load_state_dict(best[1])
         self.columns.end()
@@ -172,7 +212,15 @@ class LatentClass(Pair):
 
     @torch.no_grad()
     def start(self, data: Rows, run: Run, stage: str) -> None:
-        """Parameters from clusters of some rows: reals and logarithms of counts in their deviations, classes as one-hot."""
+        """Set the parameters from k-means clusters of some rows.
+
+        Before clustering, real columns and log(1 + count) are standardized, and classes are one-hot encoded.
+
+        Args:
+            data: The rows of the fit.
+            run: The run of the fit.
+            stage: Name of the stage.
+        """
         batch = data.batch(0, START_ROWS, f"{stage}-start")
         x, K = batch["x"].flatten(1).to(self.log_pi.dtype), self.options.components
         there = batch["observed"].flatten(1) if "observed" in batch else None
@@ -209,7 +257,14 @@ class LatentClass(Pair):
         return torch.cat(parts, 1)
 
     def e_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Responsibilities, and what they say of each column."""
+        """Return the sufficient statistics of a batch under the responsibilities p(z | x).
+
+        Args:
+            batch: Rows by name: `x`, and optionally `observed` and `weight`.
+
+        Returns:
+            Sums over the rows.
+        """
         x = batch["x"].flatten(1).to(self.log_pi.dtype)
         observed = batch.get("observed")
         there = None if observed is None or bool(observed.all()) else observed.flatten(1)
@@ -236,16 +291,28 @@ class LatentClass(Pair):
         }
 
     def m_step(self, statistics: dict[str, Tensor]) -> None:
-        """pi: the share of rows; the columns by their kinds."""
+        """Set pi to the shares of the rows, and update the columns.
+
+        Args:
+            statistics: The sums that `e_step` returns, over all rows.
+        """
         n = statistics["r"]
         self.log_pi.copy_((n / n.sum()).clamp(min=torch.finfo(n.dtype).tiny).log())
         self.columns.update({name: value for name, value in statistics.items() if "." in name})
 
-    # what is kept
+    # results
 
     @torch.no_grad()
     def criteria(self, data: Rows, run: Run) -> xr.Dataset:
-        """The log-likelihood of all rows, and what it says with the number of parameters taken into account."""
+        """Return the log-likelihood of all rows, the number of parameters, BIC and AIC.
+
+        Args:
+            data: The rows of the fit.
+            run: The run of the fit.
+
+        Returns:
+            Numbers by name.
+        """
         blocks = data.blocks(block_size(data))
 
         def sums(i: int) -> dict[str, Tensor]:
@@ -261,7 +328,11 @@ class LatentClass(Pair):
         bic = parameters * math.log(rows) - 2 * log_likelihood
         return xr.Dataset(
             {
-                "log_likelihood": ((), log_likelihood, {"units": "nat", "long_name": "sum over rows"}),
+                "log_likelihood": (
+                    (),
+                    log_likelihood,
+                    {"units": "nat", "long_name": "sum of log p(x) over rows"},
+                ),
                 "parameters": ((), parameters),
                 "bic": ((), bic, {"long_name": "lower is better"}),
                 "aic": ((), 2 * parameters - 2 * log_likelihood, {"long_name": "lower is better"}),
@@ -270,7 +341,12 @@ class LatentClass(Pair):
 
     @torch.no_grad()
     def describe(self) -> xr.Dataset:
-        """Weights; of real columns means and deviations, of counts means, of classes probabilities: by component and column."""
+        """Return the parameters of the components in the units of the data.
+
+        Returns:
+            The weights `pi`, and if the table has such columns: `mean` and `deviation` of real columns,
+            `count_mean` of counts, `probability` of the values of classes.
+        """
         names = [column.name for column in self.columns.columns]
         found: dict[str, Any] = {"pi": ("component", self.log_pi.exp().cpu().numpy())}
         coords: dict[str, Any] = {}
@@ -298,15 +374,34 @@ class LatentClass(Pair):
 
 
 def with_posterior(scores: xr.Dataset, p: Tensor) -> xr.Dataset:
-    """Scores with p(z | x): (row, component), and the most likely class."""
+    """Add the posterior of the classes and the most likely class to scores.
+
+    Args:
+        scores: Scores with the dimension row; changed in place.
+        p: p(z | x), (row, component).
+
+    Returns:
+        The scores with `posterior` (row, component) and `z` (row).
+    """
     scores["posterior"] = (("row", "component"), p.cpu().numpy(), {"long_name": "p(z | x)"})
     scores["z"] = ("row", p.argmax(1).cpu().numpy(), {"long_name": "arg max of p(z | x)"})
     return scores
 
 
 def checked_z(given: Mapping[str, Tensor], K: int) -> Tensor:
-    """The classes that are given. Errors: `InputError` for what is none of K."""
+    """Return the given classes as integers.
+
+    Args:
+        given: Conditions by name, with `z` (row,).
+        K: Number of classes.
+
+    Returns:
+        The classes, (row,).
+
+    Raises:
+        InputError: When a class is not a whole number from 0 to K - 1.
+    """
     z = given["z"]
     if not bool(((z >= 0) & (z < K) & (z == z.round())).all()):
-        raise InputError(f"given z: a whole number from 0 to {K - 1} is needed")
+        raise InputError(f"given z: a class is out of range. Give whole numbers from 0 to {K - 1}.")
     return z.long()

@@ -1,12 +1,12 @@
-"""What the families of images share: p(x) = prod_i p(x_i | x_<i, context), the colors of the pixels in raster order.
+"""The base of the image families: p(x) = prod_i p(x_i | x_<i, context), with pixels in raster order.
 
-Sites are the colors of the first pixel, then those of the second, ... (van den Oord, Kalchbrenner & Kavukcuoglu, ICML
-2016, eq. 1 and 2):
+The sites are the colors of the first pixel, then the colors of the second pixel, ... (van den Oord,
+Kalchbrenner & Kavukcuoglu, ICML 2016, eq. 1 and 2):
 
     binary      x_i ~ Bernoulli(sigmoid(y_i))
-    integer     x_i ~ Categorical(softmax(y_i)), or a mixture of discretized logistics (Salimans et al., ICLR 2017)
-    token       x_i ~ Categorical(softmax(y_i)): codes, say, whose order means nothing
-    real        x_i ~ sum_k w_ik Normal(mu_ik, sigma_ik), of standardized data
+    integer     x_i ~ Categorical(softmax(y_i)), or mixture of logistics (Salimans et al., ICLR 2017)
+    token       x_i ~ Categorical(softmax(y_i)), for values without an order, such as codes
+    real        x_i ~ sum_k w_ik Normal(mu_ik, sigma_ik), with standardized data
 """
 
 from __future__ import annotations
@@ -31,24 +31,27 @@ from probgen.models.bases.choose import site_for
 from probgen.models.bases.dense import AutoregressivePair, dense_sites
 from probgen.nn.masked import Horizontal, colors_of
 
-AT_ONCE = 1 << 24  # features of images that are scored together: 64 MiB
+AT_ONCE = 1 << 24  # features of the images that are scored together: 64 MiB
 Context = int | tuple[int, int, int]
 
 
 class PixelConditioner(nn.Module):
-    """From networks of images to conditioners: see `probgen.distributions.Autoregressive`.
+    """The base of the image conditioners: see `probgen.distributions.Autoregressive`.
 
-    site     what one color of a pixel is
-    image    (color, height, width)
-    width    features of a pixel in the network
-    hidden   features between these and the numbers of the site
-    reach    how many pixels the first layer sees to each side
-    context  how many numbers are given with each image, or the (channel, height, width) of a map with its sides
-    extra    columns of nothing that the network sees at the right
+    A subclass implements `features`, which computes the whole image at once, and `begin`, `begin_row` and
+    `pixel`, which compute one pixel at a time and cache results in `state`. The network receives each color
+    as the site encodes it, and a plane of ones that marks the inside of the image. Tokens with more levels
+    than `width` enter as learned embeddings of `width` numbers.
 
-    A subclass has `features`, the whole image at once, and `begin`, `begin_row`, `pixel`, one pixel after the other with what
-    was computed before in `state`. It is told each color as the site tells it, and a plane of ones by which it knows where
-    the image ends. Tokens of more levels than `width` are told as `width` numbers that are learned.
+    Args:
+        site: The site of one color of a pixel.
+        image: Shape of an image, (color, height, width).
+        width: Features of a pixel in the network.
+        hidden: Features of the layer between these and the site parameters.
+        reach: Pixels to each side that the first layer reads.
+        context: Number of context numbers of each image, or the shape (channel, height, width) of a context
+            map with the height and width of the image.
+        extra: Number of empty columns that are added at the right.
     """
 
     def __init__(
@@ -64,11 +67,16 @@ class PixelConditioner(nn.Module):
         super().__init__()
         colors = image[0]
         if not isinstance(context, int) and tuple(context[1:]) != tuple(image[1:]):
-            raise InputError(f"context = {context}: a map that lies over images of {image}")
+            raise InputError(
+                f"context = {context}: a context map needs the height and width of the image, "
+                f"{tuple(image[1:])}."
+            )
         self.extra, self.columns = extra, image[2] + extra
         if min(width, hidden) < colors:
             raise InputError(
-                f"{min(width, hidden)} features are too few for {colors} colors: one each at least"
+                f"width = {width}, hidden = {hidden}: each of the {colors} colors needs at least one "
+                "feature. "
+                f"Use at least {colors}."
             )
         self.site, self.image, self.width, self.reach, self.context = site, image, width, reach, context
         told = min(site.features, width)
@@ -82,11 +90,24 @@ class PixelConditioner(nn.Module):
     # the whole image at once
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """(row, site), (row, *context) -> (row, site, size)."""
+        """Return the site parameters of all pixels at once.
+
+        Args:
+            x: Images, (row, site), with the sites in the order in which they are sampled.
+            context: The context, (row, *context), or None.
+
+        Returns:
+            Site parameters, (row, site, size).
+
+        Raises:
+            InputError: When the number of sites or the context does not fit.
+        """
         colors, height, columns = self.image
         if x.shape[1] != colors * height * columns:
             raise InputError(
-                f"the conditioner is for images of {' x '.join(map(str, self.image))}, not for {x.shape[1]} sites"
+                f"x has {x.shape[1]} sites, but the conditioner is for images of "
+                f"{' x '.join(map(str, self.image))}. "
+                "Give one site per color of a pixel."
             )
         told = self._told(x.unflatten(1, (height, columns, colors))).flatten(3)
         e = torch.cat([told, told.new_ones(*told.shape[:3], 1)], 3).permute(0, 3, 1, 2)
@@ -96,12 +117,28 @@ class PixelConditioner(nn.Module):
 
     @abstractmethod
     def features(self, e: Tensor, s: Tensor | None) -> Tensor:
-        """(row, channel, height, width), (row, given, height or 1, width or 1) -> (row, width, height, width)."""
+        """Return the features of all pixels.
 
-    # one pixel after the other; images lie with their channels last, `reach` pixels of border above and to the left
+        Args:
+            e: Encoded images, (row, channel, height, width).
+            s: The context as a map, (row, given, height or 1, width or 1), or None.
+
+        Returns:
+            Features, (row, feature, height, width).
+        """
+
+    # one pixel at a time; channels are last, with a border of `reach` pixels above and to the left
 
     def start(self, rows: int, context: Tensor | None) -> State:
-        """Images of which nothing is told."""
+        """Return the state before the first pixel.
+
+        Args:
+            rows: Number of rows.
+            context: The context, (row, *context), or None.
+
+        Returns:
+            The state.
+        """
         _, height, columns = self.image
         like = self.hidden.weight
         e = like.new_zeros(rows, height + self.reach, self.columns + self.reach, len(self.seen))
@@ -115,7 +152,18 @@ class PixelConditioner(nn.Module):
         return state
 
     def step(self, state: State, i: int, previous: Tensor | None) -> Tensor:
-        """Of a row, what is above is computed once; of a pixel, what is left of it."""
+        """Return the parameters of site i.
+
+        Results that depend on the rows above are computed once per row of the image.
+
+        Args:
+            state: The state; updated in place.
+            i: Number of the site.
+            previous: The value of site i - 1, (row,); None for the first site.
+
+        Returns:
+            Site parameters, (row, size).
+        """
         colors, _, columns = self.image
         if previous is not None:
             self._tell(state["e"], i - 1, previous)
@@ -130,15 +178,29 @@ class PixelConditioner(nn.Module):
 
     @abstractmethod
     def begin(self, state: State) -> None:
-        """Put into the state what is known before the first row."""
+        """Add the initial values of the caches to the state."""
 
     @abstractmethod
     def begin_row(self, state: State, row: int) -> None:
-        """The same before the first pixel of a row."""
+        """Update the state before the first pixel of a row of the image.
+
+        Args:
+            state: The state; updated in place.
+            row: Number of the row in the image.
+        """
 
     @abstractmethod
     def pixel(self, state: State, row: int, column: int) -> Tensor:
-        """The features of a pixel, of which the colors before the one that is asked for are told: (row, width)."""
+        """Return the features of a pixel.
+
+        Args:
+            state: The state, with the colors of the pixel that are already sampled; updated in place.
+            row: Row of the pixel in the image.
+            column: Column of the pixel in the image.
+
+        Returns:
+            Features, (row, width).
+        """
 
     def _tell(self, e: Tensor, i: int, value: Tensor) -> None:
         pixel, color = divmod(i, self.image[0])
@@ -148,24 +210,34 @@ class PixelConditioner(nn.Module):
         e[:, row + self.reach, column + self.reach, color * n : (color + 1) * n] = told
 
     def _told(self, x: Tensor) -> Tensor:
-        """(...) -> (..., number)."""
+        """Return the values x (...) as network inputs: (..., feature)."""
         if self.embedding is not None:
             return nn.functional.embedding(x.long(), self.embedding.weight)
         return self.site.encode(x, self.hidden.weight.dtype)
 
     def _map(self, context: Tensor | None) -> Tensor | None:
-        """A context as a map, of one pixel where it is a vector. Errors: `InputError`."""
+        """Return the context as a map; a vector becomes a map of one pixel."""
         if isinstance(self.context, int):
             check_context(context, self.context)
             return None if context is None else context[:, :, None, None]
         if context is None or context.shape[1:] != self.context or not context.is_floating_point():
             found = "none" if context is None else f"{context.dtype} of shape {tuple(context.shape)}"
-            raise InputError(f"context: {self.context} floats a row are needed, not {found}")
+            raise InputError(
+                f"context = {found}: give floats of shape (row, {', '.join(map(str, self.context))})."
+            )
         return nn.functional.pad(context, (0, self.extra))
 
 
 def row_of(state: State, row: int) -> Tensor | None:
-    """What is given over a row, if something is: (row, given, 1, width or 1)."""
+    """Return the context of one row of the image.
+
+    Args:
+        state: The state of a conditioner.
+        row: Number of the row in the image.
+
+    Returns:
+        The context, (row, given, 1, width or 1), or None.
+    """
     s: Tensor | None = state.get("s")
     if s is None:
         return None
@@ -173,30 +245,40 @@ def row_of(state: State, row: int) -> Tensor | None:
 
 
 class PixelOptions(SVIOptions):
-    """What can be chosen of every family of images."""
+    """Options of the image families."""
 
     likelihood: Literal["auto", "categorical", "logistic"] = Field(
         "auto",
-        description="of one color of a pixel; auto: bernoulli, categorical or normal by the data. logistic is a mixture of "
-        "discretized ones, for integers",
+        description="distribution of each color of a pixel; auto: by the support of x; logistic: mixture of "
+        "logistics",
     )
     components: int = Field(
-        5, ge=1, description="logistics of each integer color, or normals of each real one"
+        5, ge=1, description="mixture components of each color: logistics for integers, normals for real x"
     )
     chain: tuple[int, ...] | None = Field(
-        None, description="in which order the colors of a pixel are drawn, e.g. [2, 1, 0]; None: as they lie"
+        None,
+        description="order in which the colors of a pixel are sampled, such as [2, 1, 0]; None: as stored",
     )
-    head: int = Field(64, ge=1, description="features of the layer before the last")
-    given: tuple[str, ...] = Field((), description="what x is conditioned on: ['label'], ['low']")
+    head: int = Field(64, ge=1, description="features of the last hidden layer")
+    given: tuple[str, ...] = Field(
+        (), description="names of the conditions of x, such as ['label'], or ['low'] for an image"
+    )
     autocast: bool = Field(
         False,
-        description="features and products in bfloat16 while training (torch.autocast): half the time on a processor that "
-        "has it; weights and scores keep their dtype",
+        description="compute in bfloat16 while training (torch.autocast); weights and scores keep their "
+        "dtype",
     )
 
 
 class PixelPair(AutoregressivePair):
-    """A conditioner of images behind the hooks."""
+    """The base of the image pairs: a conditioner of images.
+
+    A subclass sets `conditioner`.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is: images.
+    """
 
     conditioner: PixelConditioner
     Options: ClassVar[type[BaseModel]] = PixelOptions
@@ -206,23 +288,26 @@ class PixelPair(AutoregressivePair):
         self.image = event.image()
         colors = self.image[0]
         if options.chain is not None and sorted(options.chain) != list(range(colors)):
-            raise InputError(f"chain = {options.chain}: each of the colors 0 .. {colors - 1} once")
+            raise InputError(f"chain = {options.chain}: list each color from 0 to {colors - 1} once.")
         if colors > 1:
             places = torch.arange(event.size).reshape(self.image).permute(1, 2, 0)
             self.ordering = places[:, :, list(options.chain or range(colors))].flatten()
 
     def training_plan(self) -> Training:
-        """With products in bfloat16, if that is wanted."""
+        """Return the training plan, with the option `autocast`."""
         return Training.of(self.options, autocast=self.options.autocast)
 
     @property
     def at_once(self) -> int:
-        """As many as have `AT_ONCE` features in a layer."""
+        """The number of images whose layers have `AT_ONCE` features."""
         width = max(4 * self.conditioner.width, self.image[0] * self.site.size)
         return max(1, AT_ONCE // (self.image[1] * self.image[2] * width))
 
     def assess(self, x: Tensor, options: Any, **given: Tensor) -> xr.Dataset:
-        """As every autoregressive pair, some images at a time: the features of many fit neither a cache nor, in the end, memory."""
+        """Return the exact log p(x), and with `conditionals` the values at each site.
+
+        The images are scored in parts, because the features of many images exceed the cache and the memory.
+        """
         rows = self.at_once
         parts = [
             super(PixelPair, self).assess(
@@ -233,7 +318,14 @@ class PixelPair(AutoregressivePair):
         return xr.concat(parts, "row", data_vars="all", combine_attrs="override")
 
     def make_site(self) -> Site:
-        """Errors: `InputError` where the likelihood does not suit the data."""
+        """Return the site of one color of a pixel, by the event and the options.
+
+        Returns:
+            The site.
+
+        Raises:
+            InputError: When the likelihood does not suit the data.
+        """
         K, event = self.options.components, self.event
         made: dict[str, Callable[[int], Site]] = {
             **dense_sites(K),
@@ -243,5 +335,5 @@ class PixelPair(AutoregressivePair):
             made["logistic"] = lambda levels: LogisticMixture(levels, K)
         site = site_for(event, made, self.options.likelihood)
         if event.support != "real" and not isinstance(site, LogisticMixture):
-            refuse_unused(self.options, "it is of likelihood = 'logistic', and of real x", "components")
+            refuse_unused(self.options, "it needs likelihood = 'logistic' or real x", "components")
         return site

@@ -1,4 +1,7 @@
-"""Images made larger and smaller, as differentiable functions of any size: the kernel of `codecs.images`."""
+"""Bicubic enlargement and reduction of images of any size, as differentiable functions.
+
+The kernel is the one in `codecs.images`.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,40 @@ from probgen.codecs.images import resize_matrix
 from probgen.contract.event import Event
 from probgen.errors import InputError
 
-ENLARGING = 2  # pixels beside one that its enlargement depends on
-_SEEN = 9  # pixels of a side, from the middle one of which a kernel is read off
+ENLARGING = 2  # neighbors on each side that the enlargement of a pixel depends on
+_SEEN = 9  # side of the small image whose middle pixel gives the kernel
 
 
 def check_channels(name: str, low: Event, x: Event) -> None:
-    """Errors: `InputError` for an image that x is given whose channels are neither as many as those of x nor one."""
+    """Refuse a conditioning image whose number of channels is neither 1 nor that of x.
+
+    Args:
+        name: Name of the condition.
+        low: Event of the conditioning image.
+        x: Event of x.
+
+    Raises:
+        InputError: When the number of channels does not fit.
+    """
     if low.channels not in (1, x.channels):
         raise InputError(
-            f"given {name!r} has {low.channels} channels, x has {x.channels}: as many, or 1, are needed"
+            f"given {name!r} has {low.channels} channels, but x has {x.channels}. "
+            f"Give {name!r} with 1 channel, or with as many as x."
         )
 
 
 def enlarged(low: Tensor, scale: int) -> Tensor:
-    """Bicubic enlargement by phases: (row, channel, h, w) -> (row, channel * scale^2, h, w), which `pixel_shuffle` makes an image.
+    """Enlarge images by bicubic interpolation, with the result laid out by phases.
 
-    Phase i of a channel is row i // scale, column i % scale of the cell that a pixel of low becomes.
+    Each pixel of `low` becomes a cell of scale x scale pixels. Phase i of a channel holds row i // scale,
+    column i % scale of every cell. `torch.nn.functional.pixel_shuffle` turns the phases into an image.
+
+    Args:
+        low: Images, (row, channel, h, w).
+        scale: Factor of the enlargement.
+
+    Returns:
+        The phases, (row, channel * scale^2, h, w).
     """
     channels = low.shape[1]
     kernel = torch.as_tensor(_enlarging(scale), dtype=low.dtype, device=low.device).repeat(channels, 1, 1, 1)
@@ -36,7 +57,15 @@ def enlarged(low: Tensor, scale: int) -> Tensor:
 
 
 def reduced(x: Tensor, scale: int) -> Tensor:
-    """Bicubic reduction, antialiased: (row, channel, h * scale, w * scale) -> (row, channel, h, w)."""
+    """Reduce images by antialiased bicubic interpolation.
+
+    Args:
+        x: Images, (row, channel, h * scale, w * scale).
+        scale: Factor of the reduction.
+
+    Returns:
+        The reduced images, (row, channel, h, w).
+    """
     taps = torch.as_tensor(_reducing(scale), dtype=x.dtype, device=x.device)
     border = (len(taps) - scale) // 2
     planes = mirrored(x.flatten(0, 1)[:, None], border)
@@ -45,7 +74,15 @@ def reduced(x: Tensor, scale: int) -> Tensor:
 
 
 def mirrored(x: Tensor, border: int) -> Tensor:
-    """With a border in which x is mirrored, its own edge first: (..., h, w) -> (..., h + 2 border, w + 2 border)."""
+    """Pad images with their mirror image; the edge pixel is repeated.
+
+    Args:
+        x: Images, (..., h, w).
+        border: Width of the border, in pixels.
+
+    Returns:
+        The padded images, (..., h + 2 border, w + 2 border).
+    """
     for dim in (-2, -1):
         n = x.shape[dim]
         at = torch.arange(-border, n + border, device=x.device) % (2 * n)
@@ -55,7 +92,7 @@ def mirrored(x: Tensor, border: int) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _enlarging(scale: int) -> np.ndarray:
-    """(scale^2, 1, 5, 5)."""
+    """Return the enlarging kernel, one filter per phase: (scale^2, 1, 5, 5)."""
     middle = _SEEN // 2
     rows = resize_matrix(_SEEN, _SEEN * scale)[middle * scale : (middle + 1) * scale]
     taps = rows[:, middle - ENLARGING : middle + ENLARGING + 1]
@@ -65,7 +102,7 @@ def _enlarging(scale: int) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _reducing(scale: int) -> np.ndarray:
-    """The taps of a side, as many before the cell as after it."""
+    """Return the reducing kernel of one axis, with equally many taps before and after the cell."""
     middle = _SEEN // 2
     border = -(-3 * scale // 2)
     return resize_matrix(_SEEN * scale, _SEEN)[

@@ -1,7 +1,9 @@
-"""What p(x given an image) at every pixel shares: patches to fit to, images of any size, draws and scores by tiles.
+"""The base of the super-resolution families: p(x given low) for images of any size.
 
-x is levels, 0 .. L - 1; the image that is given, `low`, is 1/scale as large, of any size. A pixel of low becomes a cell of scale x scale
-pixels of x. What is said of x is laid out by phases, the places of a cell: each is a channel, and everything is worked out at the size of low.
+They are fitted to patches, and sampled and scored by tiles. x has levels 0 .. L - 1. The given image, `low`,
+has any size, and x is `scale` times as large. A pixel of low becomes a cell of scale x scale pixels of x.
+Values of x are laid out by phases, the positions in a cell: each phase is a channel, so that networks work at
+the size of low.
 """
 
 from __future__ import annotations
@@ -32,54 +34,64 @@ from probgen.inference.training import Schedule, SVIOptions
 from probgen.models.bases.scaling import check_channels, enlarged
 from probgen.pair import Pair
 
-LEAST = 1e-3  # of a scale, in halves of the range of x: a mixture must not spike
-SCALES = (-5.0, -2.5)  # of the components at first, before the softplus: 1 to 10 of 256 levels
+LEAST = 1e-3  # least scale, in halves of the range of x: a mixture must not spike
+SCALES = (-5.0, -2.5)  # initial scales of the components, before the softplus: 1 to 10 of 256 levels
 
 
 class PatchOptions(SVIOptions):
-    """Options of a fit to patches."""
+    """Options of the super-resolution families, which are fitted to patches."""
 
-    given: tuple[str, ...] = Field(("low",), description="the image that x is conditioned on")
-    patch: int = Field(96, ge=1, description="pixels of x a side, that are fitted to together")
-    turned: bool = Field(True, description="patches are turned and mirrored at random, in eight ways")
-    width: int = Field(32, ge=1, description="features of the network")
+    given: tuple[str, ...] = Field(("low",), description="name of the image that x is conditioned on")
+    patch: int = Field(96, ge=1, description="side of a training patch, in pixels of x")
+    turned: bool = Field(True, description="rotate and mirror patches at random (eight ways)")
+    width: int = Field(32, ge=1, description="features of each layer of the network")
     blocks: int = Field(8, ge=0, le=1000, description="residual blocks of the network")
-    batch_size: int = Field(16, ge=1, description="patches a step")
-    schedule: Schedule = Field("cosine", description="of the learning rate; cosine and linear go down to 0")
+    batch_size: int = Field(16, ge=1, description="patches per step")
+    schedule: Schedule = Field(
+        "cosine", description="schedule of the learning rate; cosine and linear end at 0"
+    )
 
     @field_validator("given")
     @classmethod
     def _one(cls, given: tuple[str, ...]) -> tuple[str, ...]:
         if len(given) != 1:
-            raise ValueError(f"given = {list(given)}: the name of one image is needed")
+            raise ValueError("the model has one condition. Give the name of one image.")
         return given
 
 
 class TemperatureOptions(Options):
-    """How x is drawn."""
+    """Options of sampling x."""
 
     temperature: float = Field(
         1.0,
         ge=0,
-        description="scales are times this, and weights of components to the power of its inverse; 0: the location of the heaviest",
+        description="sampling noise: scales are multiplied by it, log weights divided by it; 0: location of "
+        "the heaviest component",
     )
 
 
 class MeanOrDrawOptions(ConditionalMeanOptions):
-    """How x is drawn, or its mean."""
+    """Options of sampling x, or returning its mean."""
 
     temperature: float = Field(
         1.0,
         ge=0,
-        description="of a draw: scales are times this, and weights of components to the power of its inverse; 0: the location of the "
-        "heaviest component",
+        description="sampling noise: scales are multiplied by it, log weights divided by it; 0: location of "
+        "the heaviest component",
         json_schema_extra=only(mean=False),
     )
 
 
 @dataclass(frozen=True)
 class Logistics:
-    """Mixtures of discretized logistics, one of each number of x: tensors (row, component, phase, h, w), locations and scales in levels."""
+    """Mixtures of discretized logistics, one mixture for each number of x.
+
+    Attributes:
+        logits: Log weights of the components, (row, component, phase, h, w).
+        mu: Locations in levels, (row, component, phase, h, w).
+        s: Scales in levels, (row, component, phase, h, w).
+        levels: Number of levels of x.
+    """
 
     logits: Tensor
     mu: Tensor
@@ -88,32 +100,50 @@ class Logistics:
 
     @staticmethod
     def of(numbers: Tensor, around: Tensor, components: int, levels: int) -> Logistics:
-        """Of what a network says: (row, 3 * component * phase, h, w), locations being relative to `around` (row, phase, h, w)."""
+        """Return the mixtures from the outputs of a network.
+
+        Args:
+            numbers: Outputs of the network, (row, 3 * component * phase, h, w).
+            around: Centers of the locations, in levels, (row, phase, h, w).
+            components: Number of components.
+            levels: Number of levels of x.
+
+        Returns:
+            The mixtures.
+        """
         logits, mu, s = numbers.unflatten(1, (3, components, -1)).unbind(1)
         half = (levels - 1) / 2
         start = torch.linspace(*SCALES, components, device=s.device, dtype=s.dtype)[:, None, None, None]
         return Logistics(logits, around[:, None] + half * mu, half * (softplus(s + start) + LEAST), levels)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log p of levels (row, phase, h, w): the same shape."""
+        """Return the log-probability of levels x (row, phase, h, w): the same shape, in nats."""
         each = DiscretizedLogistic(self.mu, self.s, self.levels, validate_args=False).log_prob(x[:, None])
         return (each + self.logits.log_softmax(1)).logsumexp(1)
 
     def mean(self) -> Tensor:
-        """The mean of what is drawn before it is rounded: (row, phase, h, w)."""
+        """Return the mean of the mixtures, kept within the levels and not rounded: (row, phase, h, w)."""
         # the integral of P(x > t) over t from 0 to the highest level
         top, s = self.levels - 1, self.s
         kept = s * (softplus(self.mu / s) - softplus((self.mu - top) / s))
         return (self.logits.softmax(1) * kept).sum(1)
 
     def deviation(self) -> Tensor:
-        """The standard deviation of the mixture, not cut to the levels: (row, phase, h, w)."""
+        """Return the standard deviation of the mixtures without bounds at the levels: (row, phase, h, w)."""
         w = self.logits.softmax(1)
         square = (w * (self.mu.square() + self.s.square() * (math.pi**2 / 3))).sum(1)
         return (square - (w * self.mu).sum(1).square()).clamp(min=0).sqrt()
 
     def draw(self, u: Tensor, temperature: float) -> Tensor:
-        """By two uniform numbers each, u: (2, row, phase, h, w)."""
+        """Sample levels from uniform random numbers.
+
+        Args:
+            u: Two uniform numbers for each number of x, (2, row, phase, h, w).
+            temperature: Factor of the scales; log weights are divided by it.
+
+        Returns:
+            Levels, (row, phase, h, w).
+        """
         k = _chosen(self.logits, u[0], temperature)
         mu, s = self.mu.gather(1, k)[:, 0], self.s.gather(1, k)[:, 0]
         drawn = mu if temperature == 0 else mu + temperature * s * torch.logit(u[1], eps=1e-7)
@@ -121,7 +151,7 @@ class Logistics:
 
 
 def _chosen(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
-    """Components by their weights: (row, 1, phase, h, w)."""
+    """Sample components by their weights: (row, 1, phase, h, w)."""
     if temperature == 0:
         return logits.argmax(1, keepdim=True)
     below = (logits / temperature).softmax(1).cumsum(1)[:, :-1]
@@ -129,7 +159,14 @@ def _chosen(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
 
 
 class Superresolution(Pair):
-    """p(x given low) of images of any size, exact. A subclass says what it is by `score_of` and `drawn`."""
+    """The base of the super-resolution pairs: p(x given low), exact, for images of any size.
+
+    A subclass implements `score_of` and `drawn`.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is: images in levels, conditioned on one image.
+    """
 
     Options: ClassVar[type[BaseModel]] = PatchOptions
     SampleOptions: ClassVar[type[BaseModel]] = TemperatureOptions
@@ -142,7 +179,9 @@ class Superresolution(Pair):
         low = event.given[self.name]
         for what, part in (("x", event), (f"given {self.name!r}", low)):
             if not part.is_image or part.support != "integer":
-                raise InputError(f"{what} must be images in levels, as 0 .. 255, not {part}")
+                raise InputError(
+                    f"{what} is {part}, not images in levels. Give whole numbers, such as 0 .. 255."
+                )
         check_channels(self.name, low, event)
         assert event.levels is not None  # of integers
         assert low.levels is not None
@@ -150,71 +189,108 @@ class Superresolution(Pair):
         self.scale = low.scale or 1
         self.phases = self.channels * self.scale**2
 
-    # what a subclass says
+    # a subclass implements these
 
     @abstractmethod
     def score_of(self, x: Tensor, low: Tensor) -> Tensor:
-        """log p, summed over pixels: (row, phase, h, w), (row, channel, h, w) -> (row,)."""
+        """Return log p(x given low), summed over pixels.
+
+        Args:
+            x: Levels by phases, (row, phase, h, w).
+            low: The given images in levels of x, (row, channel, h, w).
+
+        Returns:
+            Log-probabilities, (row,), in nats.
+        """
 
     @abstractmethod
     def drawn(self, low: Tensor, options: Any) -> Tensor:
-        """x: (row, channel, h, w) -> (row, channel, height, width)."""
+        """Sample x given low.
+
+        Args:
+            low: The given images in levels of x, (row, channel, h, w).
+            options: Options of sampling.
+
+        Returns:
+            Images, (row, channel, height, width).
+        """
 
     # images and phases
 
     def low_of(self, given: Mapping[str, Tensor]) -> Tensor:
-        """The image that is given, in levels of x: (row, channel, h, w)."""
+        """Return the given image of each row, in levels of x.
+
+        Args:
+            given: The conditions by name.
+
+        Returns:
+            Images, (row, channel, h, w).
+        """
         low = given[self.name]
         low = low if low.dim() == 4 else low[:, None]
         return low * ((self.levels - 1) / (self.low_levels - 1))
 
     def up(self, low: Tensor) -> Tensor:
-        """low enlarged, by phases: (row, phase, h, w)."""
+        """Enlarge low (row, channel, h, w) by bicubic interpolation: (row, phase, h, w)."""
         up = enlarged(low, self.scale)
         return up if up.shape[1] == self.phases else up.repeat(1, self.channels, 1, 1)
 
     def centered(self, x: Tensor) -> Tensor:
-        """Levels about 0, from -1/2 to 1/2."""
+        """Return levels rescaled to the range from -1/2 to 1/2."""
         return x / (self.levels - 1) - 0.5
 
     def by_phases(self, x: Tensor) -> Tensor:
-        """(row, [channel,] height, width) -> (row, phase, h, w)."""
+        """Return images (row, [channel,] height, width) by phases: (row, phase, h, w)."""
         return nn.functional.pixel_unshuffle(x if x.dim() == 4 else x[:, None], self.scale)
 
     def image(self, x: Tensor) -> Tensor:
-        """(row, channel, height, width) as x has it: without a channel where x has none."""
+        """Return images (row, channel, height, width) in the shape of x, without channels if x has none."""
         return x if len(self.event.dims) == 3 else x[:, 0]
 
     # the hooks
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Any) -> Any:
-        """x ~ p(x given low)."""
+        """Sample x ~ p(x given low)."""
         with self.rows(n):
             return pyro.sample("x", GivenImage(self, given), obs=x)
 
     def learn(self, data: Rows, run: Run) -> None:
-        """By patches."""
+        """Fit to random patches of the images."""
         svi(self, Patches(data, self.options.patch, turned=self.options.turned), run, self.training_plan())
 
     def loss(self, x: Tensor, *, n: int, **given: Tensor) -> dict[str, Tensor]:
-        """-log p(x given low) a number of x."""
+        """Return the mean of -log p(x given low) over the numbers of x, in nats."""
         return {"loss": -self.log_prob(x, **given).sum() / x.numel()}
 
     def log_prob(self, x: Tensor, **given: Tensor) -> Tensor:
-        """log p(x given low), exact: (row,)."""
+        """Return the exact log p(x given low): (row,), in nats."""
         return self.score_of(self.by_phases(x), self.low_of(given))
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
-        """x, of the size that follows from low."""
+        """Sample x; its size is `scale` times that of low."""
         return {"x": self.image(self.drawn(self.low_of(given), options))}
 
     def uniform(self, low: Tensor) -> Tensor:
-        """Two numbers for each of x, drawn for the whole image, so that a draw does not depend on tiles: (2, row, phase, h, w)."""
+        """Return two uniform random numbers for each number of x.
+
+        They are sampled for the whole image, so that samples do not depend on tiles.
+
+        Args:
+            low: The given images, (row, channel, h, w).
+
+        Returns:
+            Uniform numbers, (2, row, phase, h, w).
+        """
         return torch.rand(2, len(low), self.phases, *low.shape[-2:], device=low.device, dtype=low.dtype)
 
 
 class GivenImage(TorchDistribution):
-    """p(x given an image) of a pair, as a distribution over images: event shape (channel, height, width), or (height, width)."""
+    """The distribution p(x given low) of a pair: event shape (channel, height, width), or (height, width).
+
+    Args:
+        pair: The pair.
+        given: The conditions by name.
+    """
 
     arg_constraints = {}
 
@@ -227,17 +303,17 @@ class GivenImage(TorchDistribution):
 
     @constraints.dependent_property(is_discrete=True, event_dim=3)
     def support(self) -> Any:
-        """Levels."""
+        """The support: whole numbers from 0 to the highest level."""
         return constraints.independent(
             constraints.integer_interval(0, self.pair.levels - 1), len(self.event_shape)
         )
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Of each row."""
+        """Return the log-probability of each row: (row,), in nats."""
         return self.pair.log_prob(value, **self.given)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draws of each row: (*sample_shape, row, ...)."""
+        """Return samples of each row: (*sample_shape, row, *event)."""
         shape = torch.Size(sample_shape)
         given = {name: t.repeat(shape.numel(), *[1] * (t.dim() - 1)) for name, t in self.given.items()}
         rows = self.batch_shape[0]

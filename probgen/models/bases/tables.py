@@ -1,8 +1,9 @@
-"""Tables in networks: a site a column by its kind, columns in units that networks like, and where a fit begins.
+"""Tables in networks: one site per column by its kind, standardized columns, and initial values for a fit.
 
-real      x_i in deviations about its mean: a normal, or a mixture of some
-count     x_i as it is: a negative binomial, or a mixture of some, told as log(1 + x_i)
-binary    a Bernoulli site;  token, integer: a categorical one
+real              Normal or a mixture of normals; x_i is standardized
+count             NegativeBinomial or a mixture of them; networks receive log(1 + x_i)
+binary            Bernoulli
+token, integer    Categorical
 """
 
 from __future__ import annotations
@@ -31,16 +32,34 @@ from probgen.distributions import (
 from probgen.distributions.sites import Site
 from probgen.errors import InputError
 
-MOST_LEVELS = 1 << 12  # of a softmax
+MOST_LEVELS = 1 << 12  # largest softmax
 
 
 def is_table(event: Event) -> bool:
-    """Whether a site a column is needed: columns of several kinds or of counts, or with gaps that a network is told of."""
+    """Return whether x needs one site per column: columns of several kinds, counts, or columns with gaps.
+
+    Args:
+        event: The event that x is.
+
+    Returns:
+        True when `table_sites` is needed.
+    """
     return event.support in ("count", "mixed") or any(column.gaps for column in event.columns)
 
 
 def table_sites(event: Event, components: int = 1) -> ColumnSites:
-    """The site of each column. components: of real columns and of counts. Errors: `InputError` for too many classes."""
+    """Return the site of each column of a table.
+
+    Args:
+        event: The event that x is, with columns.
+        components: Components of each real column and each count column.
+
+    Returns:
+        The sites of all columns.
+
+    Raises:
+        InputError: When a column of classes has too many values.
+    """
     columns = columns_of(event)
     return ColumnSites(
         tuple(_site(column, components) for column in columns), any(column.gaps for column in columns)
@@ -56,13 +75,25 @@ def _site(column: Column, components: int) -> Site:
         return Bernoulli()
     if (column.levels or 0) > MOST_LEVELS:
         raise InputError(
-            f"column {column}: more than {MOST_LEVELS} values; say that it is a count or real (--kind)"
+            f"column {column}: it has more than {MOST_LEVELS} values. "
+            "Declare the column as a count or as real with --kind."
         )
     return Categorical(column.levels or 1)
 
 
 def units(event: Event, seen: Moments) -> tuple[Tensor, Tensor]:
-    """Location and scale of each column: mean and deviation of real ones, the lowest value of integers, 0 and 1 of others."""
+    """Return the location and scale of each column.
+
+    A real column has its mean and standard deviation, an integer column its lowest value and 1, any other
+    column 0 and 1.
+
+    Args:
+        event: The event that x is, with columns.
+        seen: Moments of the data.
+
+    Returns:
+        Locations and scales, each (column,).
+    """
     loc, scale = torch.zeros_like(seen.mean), torch.ones_like(seen.mean)
     for i, column in enumerate(columns_of(event)):
         if column.support == "real":
@@ -73,20 +104,34 @@ def units(event: Event, seen: Moments) -> tuple[Tensor, Tensor]:
 
 
 def beginnings(event: Event, sites: ColumnSites, seen: Moments) -> Tensor:
-    """Numbers of each site with which a fit begins, so that counts begin at their mean: (column, size)."""
+    """Return the initial parameters of each site, so that counts start at their mean.
+
+    Args:
+        event: The event that x is, with columns.
+        sites: The sites of the columns.
+        seen: Moments of the data.
+
+    Returns:
+        The initial parameters, (column, size).
+    """
     numbers = torch.zeros(len(sites.sites), sites.size)
     for i, site in enumerate(sites.sites):
         if isinstance(site, Counts):
             log_mean = math.log(max(float(seen.mean[i]), 1e-3))
             spread = torch.linspace(-1, 1, site.components) if site.components > 1 else torch.zeros(1)
             numbers[i, site.components : 2 * site.components] = log_mean + spread
-        if isinstance(site, NormalMixture):  # components that begin alike would stay alike
+        if isinstance(site, NormalMixture):  # equal components would stay equal in the fit
             numbers[i, site.components : 2 * site.components] = torch.linspace(-1, 1, site.components)
     return numbers
 
 
 class TableSite(nn.Module):
-    """The sites of a table in the units of the data, for networks that see and make all of x at once."""
+    """The sites of a table in the units of the data, for networks that read or return all of x at once.
+
+    Args:
+        event: The event that x is, with columns.
+        components: Components of each real column and each count column.
+    """
 
     levels = dtype = None
     softmax = one_hot = False
@@ -99,25 +144,51 @@ class TableSite(nn.Module):
         self.standard = Standardization(event.fixed_shape)
 
     def learn(self, event: Event, seen: Moments) -> None:
-        """Locations and scales."""
+        """Learn the location and scale of each column.
+
+        Args:
+            event: The event that x is, with columns.
+            seen: Moments of the data.
+        """
         self.standard.learn(*units(event, seen))
 
     def p(self, numbers: Tensor) -> TableDistribution:
-        """(..., column, size) -> batch shape (..., column)."""
+        """Return the distribution of the columns.
+
+        Args:
+            numbers: Parameters of the sites, (..., column, size).
+
+        Returns:
+            A distribution with batch shape (..., column).
+        """
         return TableDistribution(self, self.sites.p(numbers))
 
     def mean(self, p: Any) -> Tensor:
-        """Of each column."""
+        """Return the mean of each column of `p`."""
         found: Tensor = p.mean
         return found
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """(..., column) -> (..., column, features)."""
+        """Return x as network inputs.
+
+        Args:
+            x: Values in the units of the data, (..., column).
+            dtype: The dtype of the result.
+
+        Returns:
+            Features of each column, (..., column, features).
+        """
         return self.sites.encode(self.standard(x, dtype), dtype)
 
 
 class TableDistribution(TorchDistribution):
-    """Columns in the units of the data: batch shape (..., column)."""
+    """The distribution of the columns of a table in the units of the data: batch shape (..., column).
+
+    Args:
+        site: The sites of the table.
+        p: The distribution of the standardized columns.
+        validate_args: Accepted for the interface of Pyro; values are never validated.
+    """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
     support = constraints.real
@@ -127,20 +198,20 @@ class TableDistribution(TorchDistribution):
         super().__init__(p.batch_shape, validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> TableDistribution:
-        """The same distribution with a larger batch shape."""
+        """Return the same distribution with a larger batch shape."""
         return TableDistribution(self.site, self.p.expand(batch_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Of each column: (..., column), in nats."""
+        """Return the log-probability of each column: (..., column), in nats."""
         standard = self.site.standard
         found: Tensor = self.p.log_prob(standard(value, self.p.numbers.dtype))
         return found - standard.scale.log().to(found)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """(*sample, ..., column)."""
+        """Return samples: (*sample_shape, ..., column)."""
         return self.site.standard.inverse(self.p.sample(sample_shape))
 
     @property
     def mean(self) -> Tensor:
-        """Of each column; of classes of their numbers."""
+        """The mean of each column; for classes, the mean of the class numbers."""
         return self.site.standard.inverse(self.p.mean)
