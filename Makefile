@@ -22,6 +22,7 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pydoclint probgen $(wildcard plugins/*/probgen_*)
 
 check: lint
 	$(PYTEST) --quick

@@ -114,7 +114,17 @@ def look(
     span: Span,
     learning: bool = False,
 ) -> Looked:
-    """Check the blocks of a span. The arguments are those of `check`, whose result follows from all spans.
+    """Check the blocks of a span. The result of `check` follows from the results of all spans.
+
+    Args:
+        dataset: The data, as for `check`.
+        event: The event that each row must match.
+        accepts: Names of optional variables that the family uses.
+        family: Name of the family, for error messages.
+        dtype: NumPy dtype in which the family receives conditions.
+        x_dtype: NumPy dtype in which the family receives x.
+        span: The first block, and the block after the last one.
+        learning: Whether a model is fitted to the data.
 
     Returns:
         The SHA-256s of the blocks, concatenated, and a summary of the blocks.
@@ -154,9 +164,11 @@ class Seen:
 
     @staticmethod
     def nothing(shape: tuple[int, ...], missing: bool = False) -> Seen:
+        """Return the summary of no rows of x with dimensions `shape`."""
         return Seen(missing, np.zeros(shape, dtype=bool), np.full(shape, np.inf), np.full(shape, -np.inf))
 
     def joined(self, other: Seen) -> Seen:
+        """Return the summary of these blocks and of others."""
         return Seen(
             self.missing | other.missing,
             self.known | other.known,
