@@ -63,7 +63,7 @@ def rows_of(scores: xr.Dataset) -> str:
     """
     n, weight = scores.sizes["row"], weights_of(scores)
     if weight is None:
-        return f"{n} rows"
+        return f"{n} row" if n == 1 else f"{n} rows"
     none = int((weight == 0).sum())
     return f"{n} rows, weighted" + (f" ({none} with weight 0)" if none else "")
 

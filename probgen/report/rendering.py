@@ -145,7 +145,7 @@ def _curves(model: Model) -> list[tuple[str, Markup]]:
             or [k for k in metrics if k.endswith("loss")]
         )
         sign = -1 if chosen and chosen[0] in NAMES else 1
-        unit = f"nats per {per}, higher is better" if sign < 0 or set(chosen) <= LIKELIHOODS else "loss"
+        unit = f"nats per {per}" if sign < 0 or set(chosen) <= LIKELIHOODS else "loss"
         svg = curve([(NAMES.get(k, k.replace("_", " ")), x, sign * metrics[k]) for k in chosen], "step", unit)
         if svg:
             drawn.append((stage, Markup(svg)))

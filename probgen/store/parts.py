@@ -56,11 +56,10 @@ class Parts(Claim):
         before = read_request(asked)
         if before.get("group") != self.group:
             raise InputError(f"{self.path} holds no {self.group}. Choose another folder.")
-        what = "samples" if self.group == "samples" else self.group
         for name in sorted({*before, *self.request}):
             if before.get(name) != self.request.get(name):
                 raise InputError(
-                    f"{self.path} holds {what} with {name} = {before.get(name)!r}, but {name} = {self.request.get(name)!r} was requested. "
+                    f"{self.path} holds {self.group} with {name} = {before.get(name)!r}, but {name} = {self.request.get(name)!r} was requested. "
                     "Use the same value, or choose another folder."
                 )
 
