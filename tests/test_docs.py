@@ -30,6 +30,7 @@ PAGES = [
     "docs/plugins.md",
     "docs/diagnosis.md",
     "docs/search.md",
+    "docs/report.md",
     "plugins/probgen-gan/README.md",
     "plugins/probgen-vqvae/README.md",
 ]

@@ -14,6 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 import probgen
+from probgen.cli.common import options_of
 from probgen.contract import hookspecs
 from probgen.distributions.sites import Site
 from probgen.plugins.analysis import analysis
@@ -144,3 +145,16 @@ def test_options_have_descriptions_that_stand_alone() -> None:
         or refused(text)
     ]
     assert not bad, "\n".join([str(len(bad)), *bad])
+
+
+def test_types_and_defaults_of_options_are_for_people() -> None:
+    """Names without modules and addresses, which would differ from run to run."""
+    for name in registered("families"):
+        found = family(name)
+        for hook in HOOKS:
+            if found.offers(hook):
+                for row in options_of(found.options(hook)):
+                    shown = f"{name}, {hook}, {row['option']}: {row['type']}, {row['default']}"
+                    assert not re.search(
+                        r"typing|Annotated|Undefined| at 0x|<|probgen", shown.partition(":")[2]
+                    ), shown

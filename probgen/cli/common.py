@@ -12,7 +12,8 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
@@ -320,7 +321,7 @@ def options_of(model: type[BaseModel]) -> list[dict[str, Any]]:
     return [
         {
             "option": key,
-            "default": None if field.is_required() else str(field.default),
+            "default": None if field.is_required() else str(field.get_default(call_default_factory=True)),
             "type": _type(field.annotation),
             "meaning": field.description or "",
         }
@@ -329,6 +330,16 @@ def options_of(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def _type(annotation: Any) -> str:
-    if get_origin(annotation) is Literal:
-        return " | ".join(map(str, get_args(annotation)))
+    """Return a type for people: without names of modules, and without what only pydantic reads."""
+    origin, inside = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(inside[0])
+    if origin is Literal:
+        return " | ".join(map(str, inside))
+    if origin in (Union, UnionType):
+        return " | ".join(map(_type, inside))
+    if annotation is None or annotation is type(None):
+        return "None"
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join('...' if each is ... else _type(each) for each in inside)}]"
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
