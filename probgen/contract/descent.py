@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -84,19 +85,28 @@ def in_parts(
     run.part = 0
     seed_torch(key(run.seed, run.stage, run.t, turn, "after"))
     means = {name[1:]: value for name, value in total.items() if name.startswith("m")}
-    some = next(iter(rows.values()))
-    return means | {name: _together(run, name, rows, like) for name, like in some.items()}
+    return means | _together(run, rows)
 
 
-def _together(run: Parted, name: str, rows: Mapping[int, Mapping[str, Tensor]], like: Tensor) -> Tensor:
-    """Rows (row, ...) of all parts in their order, as bytes over the wire."""
-    if run.world.size == 1:
-        return torch.cat([rows[m][name] for m in range(run.parts)])
-    parts = run.world.bytes_of_each(
-        run.parts, lambda m: rows[m][name].cpu().contiguous().view(torch.uint8).numpy().tobytes()
-    )
-    whole = torch.frombuffer(bytearray(b"".join(parts)), dtype=like.dtype)
-    return whole.view(-1, *like.shape[1:]).to(like.device)
+def _together(run: Parted, rows: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Tensors (row, ...) of all parts in their order, by name: bytes over the wire, in one piece a part."""
+    like = next(iter(rows.values()))
+    if run.world.size == 1 or not like:
+        return {name: torch.cat([rows[m][name] for m in range(run.parts)]) for name in like}
+    head = 8 * len(like)  # how many bytes each tensor has
+    parts = run.world.bytes_of_each(run.parts, lambda m: _packed(rows[m].values()))
+    found: dict[str, list[Tensor]] = {name: [] for name in like}
+    for part in parts:
+        sizes = np.frombuffer(part[:head], np.int64).tolist()
+        pieces = torch.frombuffer(bytearray(part[head:]), dtype=torch.uint8).split(sizes)
+        for (name, value), piece in zip(like.items(), pieces, strict=True):
+            found[name].append(piece.clone().view(value.dtype).view(-1, *value.shape[1:]))
+    return {name: torch.cat(each).to(like[name].device) for name, each in found.items()}
+
+
+def _packed(tensors: Iterable[Tensor]) -> bytes:
+    pieces = [tensor.cpu().contiguous().numpy().tobytes() for tensor in tensors]
+    return b"".join([np.array([len(piece) for piece in pieces], np.int64).tobytes(), *pieces])
 
 
 def _put(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:

@@ -32,6 +32,7 @@ NAMES = (
     "startup",
     "tables",
     "vae",
+    "vast",
     "vqvae",
 )
 
