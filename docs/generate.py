@@ -115,9 +115,10 @@ def _lines(files: list[Path], above: Path) -> list[str]:
 def commands() -> str:
     """Return the help of each command."""
     group: Any = typer.main.get_command(app)
+    above = group.make_context("probgen", [], resilient_parsing=True)
     lines = ["# Commands", NOTE, "The help of each command, as `probgen COMMAND --help` prints it.", ""]
     for name, command in _flat(group, "probgen"):
-        context = command.make_context(name, [], resilient_parsing=True)
+        context = command.make_context(name, [], parent=above, resilient_parsing=True)
         context.info_name, context.terminal_width, context.max_content_width = name, 110, 110
         lines += [f"## {name}", "", "```text", command.get_help(context).rstrip(), "```", ""]
     return "\n".join(lines)

@@ -187,7 +187,7 @@ def changed(value: float, column: int) -> xr.Dataset:
         (changed(np.inf, 0), r"attribute 'height', row 3 = inf: must be a finite number"),
         (bars(40).drop_dims("factor"), "the data have no attributes"),
         (bars(40, missing=1.0), "attribute 'height': no row has a value"),
-        (bars(40).rename(factor="kind"), r"it needs \('row', 'factor'\)"),
+        (bars(40).rename(factor="kind"), r"\('row', 'factor'\) and the names"),
     ],
 )
 def test_attributes_that_cannot_be_learned(data: xr.Dataset, message: str) -> None:
@@ -393,7 +393,7 @@ def test_registered_functions_and_ones_of_your_own() -> None:
     assert float(probgen.attributes(left, digits)[5, 0]) == pytest.approx(
         digits["x"].values[5, :, :4].sum() / 16
     )
-    with pytest.raises(PluginError, match="'few' gives 'a' of shape"):
+    with pytest.raises(PluginError, match="'few' returned 'a' of shape"):
         probgen.attributes(few, digits)
     with pytest.raises(InputError, match="attributes of pixels need gray images"):
         probgen.attributes("morphology", example("real"))

@@ -147,7 +147,7 @@ def test_a_recipe_from_dry_run_to_check(tmp_path: Path) -> None:
         ("fit mixture --data iris --out o --set componets=3", 2, "did you mean 'components'"),
         ("fit mixture --data iris --out o --set components=0", 2, "components = 0"),
         ("fit mixture --data iris --out o --set components", 2, "NAME=VALUE"),
-        ("fit mixture --data iris --out o --set components=1000", 2, "more than the 150 rows"),
+        ("fit mixture --data iris --out o --set components=1000", 2, "the data have only 150 rows"),
         ("fit mixture --data iris --out o --seed -1", 2, "seed = -1"),
         ("fit mixture --data iris --out o --set seed=3", 2, "Use --seed"),
         ("run quickstart --dry-run --set score.kk=3", 2, "unknown option 'kk'"),

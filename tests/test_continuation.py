@@ -207,7 +207,7 @@ def test_prompts_and_rows_known_in_part_are_drawn_in_calls_of_their_own() -> Non
 
 @pytest.mark.parametrize("options", [{"temperature": 0.5}, {"top_k": 1}, {"top_p": 0.5}], ids=str)
 def test_a_beam_is_no_draw(options: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="searches"):
+    with pytest.raises(InputError, match="beam search does not sample"):
         probgen.sample(fitted("seq2seq"), 1, given=condition("seq2seq"), beams=2, **options)
 
 

@@ -432,7 +432,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("fit mixture --data iris --out {new} --set components=1e3", 2, "components"),
     ("fit mixture --data iris --out {new} --set components=true", 2, "components"),
     ("fit mixture --data iris --out {new} --set components=[", 2, "components"),
-    ("fit mixture --data iris --out {new} --set components=200", 2, "more than the 150 rows"),
+    ("fit mixture --data iris --out {new} --set components=200", 2, "the data have only 150 rows"),
     ("fit mixture --data iris --out {new} --set seed=3", 2, "cannot be set"),
     ("sample {missing}", 2, "there is no|No such"),
     ("sample {empty}", 2, "no|not"),

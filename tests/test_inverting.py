@@ -500,7 +500,7 @@ def test_the_table_of_an_analysis_says_of_which_models_it_is() -> None:
     with pytest.raises(InputError, match=r"latent\.models: .*known: a, b"):
         recipe(latent={"models": ["c"]}).analyzed("latent")
     for wrong in ("b", [], [{"model": "b"}], ["b", "b"]):
-        with pytest.raises(InputError, match="a list of different models"):
+        with pytest.raises(InputError, match="a list of different names of models"):
             recipe(latent={"models": wrong}).analyzed("latent")
 
 

@@ -572,3 +572,22 @@ def test_parts_grow_with_the_request() -> None:
         64,
         64,
     ]
+
+
+# parts that are not what their names say
+
+
+def test_a_part_of_another_place_or_request_is_written_again(
+    exact: Fitted, x: np.ndarray, tmp_path: Path
+) -> None:
+    """Copied over another part, or from a folder of the same shape: both have a valid checksum."""
+    files = probgen.sample_to(tmp_path / "a", exact, 20_000, seed=1)
+    others = probgen.sample_to(tmp_path / "b", exact, 20_000, seed=2)
+    assert len(files) >= 3
+    wanted = bits(tmp_path / "a")
+    for harmed, by in ((files[1], files[0]), (files[2], others[2])):
+        harmed.write_bytes(by.read_bytes())
+        with pytest.raises(FileError, match="is not part"):
+            bits(tmp_path / "a")
+        probgen.sample_to(tmp_path / "a", exact, 20_000, seed=1)
+        assert bits(tmp_path / "a") == wanted

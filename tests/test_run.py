@@ -280,7 +280,7 @@ def test_a_signal_after_the_last_step_is_minded(tmp_path: Path) -> None:
 
 def test_a_fit_that_is_refused_or_fails_at_once_leaves_no_claim(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((30, 2))
-    with pytest.raises(InputError, match="more than the 30 rows"):
+    with pytest.raises(InputError, match="the data have only 30 rows"):
         probgen.fit("mixture", x, components=31, out=tmp_path)
     assert probgen.fit("mixture", x, out=tmp_path).family == "mixture"
 
@@ -343,7 +343,7 @@ def test_a_claim_outlives_no_process(tmp_path: Path) -> None:
 def test_what_was_there_before_a_fit_that_fails_is_there_after_it(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((30, 2))
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="more than the 30 rows"):
+    with pytest.raises(InputError, match="the data have only 30 rows"):
         probgen.fit("mixture", x, components=31, out=tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.txt"]
     (tmp_path / "model.h5").write_bytes(b"mine too")
@@ -437,3 +437,25 @@ def test_a_process_that_nothing_can_be_told_of_is_alive(
         monkeypatch.setattr("probgen.store.claim.started", lambda process: "alive")
         with pytest.raises(RunError, match="is being written by process"), Claim(tmp_path):
             pytest.fail("let in")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"RANK": "1"},
+        {"RANK": "2", "WORLD_SIZE": "2"},
+        {"WORLD_SIZE": "0"},
+        {"RANK": "x"},
+        {"PROBGEN_CHECKPOINT_SECONDS": "nan"},
+        {"PROBGEN_CHECKPOINT_SECONDS": "-1"},
+    ],
+)
+def test_an_environment_that_describes_no_process_is_refused(
+    wrong: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Such a fit would end with success, and would write nothing."""
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        probgen.fit("independent", np.zeros((4, 2)), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -198,7 +198,7 @@ def test_a_frame_comes_back_as_it_was() -> None:
     pd.testing.assert_frame_equal(
         probgen.frame(data.isel(row=[2, 0])), table.iloc[[2, 0]].reset_index(drop=True)
     )
-    with pytest.raises(InputError, match="no table"):
+    with pytest.raises(InputError, match="a table is needed"):
         probgen.frame(probgen.datasets.load("digits", "test"))
 
 

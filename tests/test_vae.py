@@ -371,7 +371,7 @@ def test_data_that_do_not_suit() -> None:
         probgen.fit("vae", gray, likelihood="bernoulli", **FAST)
     with pytest.raises(InputError, match="conditioned on 'label', which is not in the data"):
         probgen.fit("vae", bits().drop_vars("label"), given=("label",), **FAST)
-    with pytest.raises(InputError, match="; use network = 'mlp'"):
+    with pytest.raises(InputError, match="Alternative: use network = 'mlp'"):
         probgen.fit("vae", np.eye(4, dtype=int), network="conv", **FAST)
     with pytest.raises(InputError, match="levels, but a softmax allows at most 256"):
         probgen.fit("vae", gray * 4, likelihood="categorical", **FAST)

@@ -111,7 +111,10 @@ Run = Annotated[
     typer.Argument(parser=place, autocompletion=completion.runs, help="A run folder, or a model.h5 file."),
 ]
 Split = Annotated[
-    str | None, typer.Option("--split", help="Part of the data set. Default: test, if there is one.")
+    str | None,
+    typer.Option(
+        "--split", help="Part of the data. Default: test of a named data set with splits; all rows of a file."
+    ),
 ]
 
 # the variable in processes of `probgen.cli.launching` that names their meeting point

@@ -9,6 +9,7 @@ import typer
 
 from probgen.cli import completion
 from probgen.cli.common import Json, place, print_table, put
+from probgen.errors import InputError
 
 
 def command(
@@ -35,6 +36,9 @@ def command(
     names = [run.stem if run.is_file() else run.name for run in runs]
     labels = names if len(set(names)) == len(names) else [str(run) for run in runs]
     files = [run / SCORES if run.is_dir() else run for run in runs]
+    for run, file in zip(runs, files, strict=True):
+        if not file.exists():
+            raise InputError(f"{run}: there are no scores. Run probgen score {run} --data DATA first.")
     table = compare({label: read_dataset(file, "scores") for label, file in zip(labels, files, strict=True)})
     rows = [
         {"model": str(name)} | {str(k): v.sel(model=name).item() for k, v in table.data_vars.items()}

@@ -36,7 +36,11 @@ def command(
     data: Data,
     out: Annotated[Path, typer.Option("--out", parser=place, help="Folder for the run.")],
     split: Annotated[
-        str | None, typer.Option("--split", help="Part of the data set. Default: train, if there is one.")
+        str | None,
+        typer.Option(
+            "--split",
+            help="Part of the data. Default: train of a named data set with splits; all rows of a file.",
+        ),
     ] = None,
     how: Any = None,
     set_: Set = None,

@@ -87,7 +87,12 @@ def check(
     except ImportError as error:
         raise PluginError(f"the laws need {error.name}. Run pip install {error.name}.") from None
     arguments = [name] if kind == "family" else [name, kind]
-    if run_laws(*arguments):
+    code = run_laws(*arguments)
+    if code == 5:
+        raise PluginError(
+            f"{kind} {name!r}: no law was tested, because every law was skipped. Write a test class with data or models that suit it (docs/plugins.md)."
+        )
+    if code:
         raise PluginError(f"{kind} {name!r} does not meet every law. See the output above.")
 
 

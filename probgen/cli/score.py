@@ -75,7 +75,7 @@ def command(
         raise InputError(f"{target}: there is no folder {target.parent}. Create it, or choose another.")
     from probgen.api.loading import load
     from probgen.api.scoring import score, score_to
-    from probgen.evaluation.means import rows_of, summary
+    from probgen.evaluation.means import rows_of, rows_sha256, summary
     from probgen.store.opened import open_parts
     from probgen.store.trees import write_dataset
 
@@ -92,6 +92,10 @@ def command(
         scores = score(fitted, rows, **call)
         if target is not None:
             write_dataset(target, "scores", scores)
+    if not quiet and rows_sha256(scores) == fitted.provenance.get("data", {}).get("sha256"):
+        typer.echo(
+            "the scored rows are the rows of the fit, so their scores do not apply to other rows", err=True
+        )
     lines = summary(scores)
     put(
         {"written": str(target) if target else None, "weighted": "weight" in scores, "scores": lines},

@@ -493,8 +493,9 @@ def _pause() -> float:
     """Return the number of seconds between checkpoints."""
     text = os.environ.get("PROBGEN_CHECKPOINT_SECONDS", "60")
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        raise InputError(
-            f"PROBGEN_CHECKPOINT_SECONDS = {text!r}: a number of seconds is needed, such as 60"
-        ) from None
+        seconds = math.nan
+    if not seconds >= 0:
+        raise InputError(f"PROBGEN_CHECKPOINT_SECONDS = {text!r}: a number of seconds is needed, such as 60")
+    return seconds

@@ -61,10 +61,14 @@ class World:
             The processes of the fit.
 
         Raises:
-            InputError: When a variable is not a whole number.
+            InputError: When a variable is not a whole number, or the rank is not below the number of processes.
             PeerError: When a process does not join.
         """
         world = cls(_number("RANK", 0), _number("WORLD_SIZE", 1))
+        if not world.rank < world.size:
+            raise InputError(
+                f"RANK = {world.rank}, WORLD_SIZE = {world.size}: a rank must be below the number of processes. Start the processes with torchrun, or unset both variables."
+            )
         if world.size > 1 and not dist.is_initialized():
             seconds, place = _number("PROBGEN_PEERS_SECONDS", 600), os.environ.get("PROBGEN_LAUNCHED")
             where: dict[str, Any] = {"init_method": place, "rank": world.rank, "world_size": world.size}

@@ -89,13 +89,19 @@ def check_supports(event: Event, supports: frozenset[str], family: str) -> None:
     if wanted:
         raise InputError(
             f"{family} does not accept the column {wanted[0]}, only {', '.join(sorted(supports - {'mixed'}))}. Set the kind of the column "
-            f"(--kind {quote(wanted[0].name)}=real), leave the column out (--drop {quote(wanted[0].name)}), or choose another family (probgen families)."
+            f"(--kind {quote(wanted[0].name)}={_kind_of(supports)}), leave the column out (--drop {quote(wanted[0].name)}), or choose another family (probgen families)."
         )
     kinds = {column.support: column for column in event.columns}
     raise InputError(
         f"{family} accepts columns of a single kind, but the table has {', '.join(map(str, kinds.values()))}. Leave columns out (--drop), "
-        "set the kind of columns (--kind NAME=real), or choose another family (probgen families)."
+        f"set the kind of columns (--kind NAME={_kind_of(supports)}), or choose another family (probgen families)."
     )
+
+
+def _kind_of(supports: frozenset[str]) -> str:
+    """Return a kind, in the words of --kind, that a family accepts."""
+    some = sorted(supports - {"mixed"}, key=["real", "integer", "count", "binary", "token"].index)
+    return some[0].replace("token", "category")
 
 
 def with_gaps(event: Event, dataset: xr.Dataset) -> Event:

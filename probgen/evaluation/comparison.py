@@ -10,13 +10,12 @@ import xarray as xr
 from probgen.errors import InputError
 from probgen.evaluation.means import mean, rows_of, weights_of
 
-_SAME = ("measure", "given", "observed", "rows", "event_size")
+_SAME = ("event_size", "rows", "given", "observed", "measure")  # the nearest reason first
 _WHY = {
     "measure": "densities and probabilities have no common scale",
     "lebesgue": "a column is real for one model and discrete for the other",
     "given": "the conditional distributions are different",
     "observed": "one scores complete rows, the other parts of rows",
-    "rows": "the data are different",
     "event_size": "the events are different",
 }
 
@@ -104,6 +103,11 @@ def _check(scores: Mapping[str, xr.Dataset]) -> None:
             )
         for fact in (*_SAME, "lebesgue"):
             a, b = scores[first]["log_prob"].attrs.get(fact), scores[name]["log_prob"].attrs.get(fact)
+            if a != b and fact == "rows":
+                raise InputError(
+                    f"{first!r} and {name!r} cannot be compared: they were scored on different rows ({rows_of(scores[first])} and "
+                    f"{rows_of(scores[name])}). Score both on the same data and split."
+                )
             if a != b:
                 raise InputError(
                     f"{first!r} and {name!r} cannot be compared: {fact} is {_short(a)} and {_short(b)}; {_WHY[fact]}."

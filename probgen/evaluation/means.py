@@ -68,6 +68,12 @@ def rows_of(scores: xr.Dataset) -> str:
     return f"{n} rows, weighted" + (f" ({none} with weight 0)" if none else "")
 
 
+def rows_sha256(scores: xr.Dataset) -> str | None:
+    """Return the SHA-256 of the scored rows, or None if no score has it."""
+    found = (values.attrs["rows"] for values in scores.data_vars.values() if "rows" in values.attrs)
+    return next(found, None)
+
+
 def mean_bits_per_dim(scores: xr.Dataset) -> float:
     """Return the bits per dimension of all rows together; long rows count more than short ones.
 

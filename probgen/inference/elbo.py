@@ -8,6 +8,7 @@ model and the guide sample their latents in the same order. Otherwise the same s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,8 @@ def elbo(pair: Program, x: Tensor, **given: Tensor) -> ELBO:
         The bound and its parts, in nats.
 
     Raises:
-        PluginError: When the guide samples a latent that the model does not have.
+        PluginError: When the guide samples a latent that the model does not have, when the model samples a latent that
+            `latents` does not name, or when no site is observed.
     """
     n = len(x)
     inputs = {"x": x, "n": n, **given}
@@ -73,6 +75,7 @@ def elbo(pair: Program, x: Tensor, **given: Tensor) -> ELBO:
         raise PluginError(
             f"the guide samples {strangers[0]!r}, which is not a latent of the model. Give both sites the same name."
         )
+    _check_sites(pair, p, model)
     reconstruction = summed([site.log_prob(n) for site in model.values() if site.observed], n, x)
     in_order = list(q) == [name for name in p if name in q]
     kl = {name: _divergence(q[name], p[name], n, in_order) for name in q}
@@ -84,6 +87,18 @@ def elbo(pair: Program, x: Tensor, **given: Tensor) -> ELBO:
     score = summed(scores, n, x)
     follow = (score - score.detach()) * found.bound.detach()  # 0, with the gradient of the score function
     return ELBO(reconstruction + follow, kl)
+
+
+def _check_sites(pair: Program, latents: Mapping[str, Site], model: Mapping[str, Site]) -> None:
+    """Raise `PluginError` for a model whose bound would not be a bound on log p(x): it would be called exact, or 0."""
+    where = f"{type(pair).__name__}.model"
+    for name in latents:
+        if name not in pair.latents:
+            raise PluginError(
+                f"{where} samples {name!r}, which is not in `latents`. Declare it: latents = {{{name!r}: (...)}}, with its dimensions."
+            )
+    if len(latents) == len(model):
+        raise PluginError(f"{where} has no observed site. Write pyro.sample('x', ..., obs=x).")
 
 
 def summed(terms: list[Tensor], n: int, like: Tensor) -> Tensor:

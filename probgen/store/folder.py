@@ -35,7 +35,9 @@ def model_file(path: Path) -> Path:
         FileError: When the path does not exist, or when the folder has no fitted model.
     """
     if not path.exists():
-        raise FileError(f"{path}: No such file or directory")
+        raise FileError(
+            f"{path}: there is no such run. Give the folder that probgen fit or probgen run wrote."
+        )
     if path.is_dir() and not (path / MODEL).exists():
         raise FileError(
             f"{path} holds no fitted model ({MODEL}). If the fit was interrupted, resume it with --resume."

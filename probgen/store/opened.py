@@ -13,8 +13,8 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from probgen.errors import FileError
-from probgen.store.files import checked_path, read_request
-from probgen.store.parts import PARTS, part_file
+from probgen.store.files import checked_path, read_request, seal_of
+from probgen.store.parts import NUMBER, OF, PARTS, named, part_file
 from probgen.store.trees import read_dataset
 
 _CUT = {"samples": "sample", "scores": "row"}  # the dimension that is divided into parts
@@ -69,7 +69,7 @@ def open_parts(folder: str | Path) -> xr.Dataset:
             lazy = indexing.LazilyIndexedArray(_Joined(parts, str(name)))
             variable = xr.Variable(variable.dims, lazy, variable.attrs, variable.encoding)
         (coords if name in first.coords else variables)[name] = variable
-    attrs = {name: value for name, value in first.attrs.items() if name != "part"}
+    attrs = {name: value for name, value in first.attrs.items() if name not in (NUMBER, OF)}
     return xr.Dataset(variables, xr.Coordinates(coords, indexes={}), attrs)
 
 
@@ -78,6 +78,7 @@ class _Parts:
 
     def __init__(self, path: Path, group: str, cut: str, starts: Sequence[int], n: int):
         self.path, self.group, self.cut, self.n = path, group, cut, n
+        self.asked = seal_of(path / PARTS)
         self.borders = [*starts, n]
         self._kept: tuple[int, xr.Dataset] | None = None
 
@@ -89,9 +90,9 @@ class _Parts:
         self._kept = None  # frees the part before the next part is read
         file, rows = part_file(self.path, i), self.borders[i + 1] - self.borders[i]
         found = read_dataset(file, self.group)
-        if found.sizes.get(self.cut) != rows or found.attrs.get("part") != i:
+        if found.sizes.get(self.cut) != rows or named(found) != (i, self.asked):
             raise FileError(
-                f"{file} is not part {i} with {rows} rows. Remove it and repeat the call that wrote it."
+                f"{file} is not part {i} of this request with {rows} rows. Remove it and repeat the call that wrote it."
             )
         self._kept = (i, found)
         return found

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from probgen.errors import FileError, InputError, RunError
 from probgen.store.claim import Claim
-from probgen.store.files import read_file, read_request, seal_of, without_none, write_request
+from probgen.store.files import read_request, seal_of, without_none, write_request
 
 if TYPE_CHECKING:
     import xarray as xr
 
 PARTS = "parts.toml"
+NUMBER, OF = "part", "request_sha256"  # attributes of a part
 
 
 class Parts(Claim):
@@ -83,12 +84,14 @@ class Parts(Claim):
         return str(self.path.resolve()), str(seal_of(self.path / PARTS))
 
     def has(self, i: int) -> bool:
-        """Return whether a part exists and is complete."""
+        """Return whether a part exists, is complete, and is part i of this request."""
+        from probgen.store.trees import read_dataset  # here, because inspecting a folder does not need xarray
+
         try:
-            read_file(part_file(self.path, i))
+            found = read_dataset(part_file(self.path, i), self.group)
         except FileError:
             return False
-        return True
+        return named(found) == (i, self.place[1])
 
     def write(self, i: int, dataset: xr.Dataset) -> None:
         """Write one part; raise `RunError` on failure."""
@@ -100,6 +103,11 @@ class Parts(Claim):
             raise RunError(
                 f"{part_file(self.path, i)} was written to another file system. Give the workers access to the file system of this process."
             )
+
+
+def named(part: xr.Dataset) -> tuple[object, object]:
+    """Return the number of a part, and the checksum of the request that it belongs to."""
+    return part.attrs.get(NUMBER), part.attrs.get(OF)
 
 
 def part_file(folder: Path, i: int) -> Path:
@@ -130,5 +138,5 @@ def write_part(place: tuple[str, str], group: str, i: int, dataset: xr.Dataset) 
             f"{folder} on {os.uname().nodename} is not the folder of this request. Give the workers access to the file system of the main "
             "process."
         )
-    write_dataset(part_file(folder, i), group, dataset.assign_attrs(part=i))
+    write_dataset(part_file(folder, i), group, dataset.assign_attrs({NUMBER: i, OF: asked}))
     return str(seal_of(part_file(folder, i)))

@@ -78,7 +78,7 @@ class FamilyLaws:
     """
 
     # samples of a deterministic model are equal; a law tests this, so the warning is not needed
-    pytestmark = pytest.mark.filterwarnings("ignore:.*is a function of what it is given:UserWarning")
+    pytestmark = pytest.mark.filterwarnings("ignore:.*is deterministic under these conditions:UserWarning")
 
     family: ClassVar[Any]
     options: ClassVar[Mapping[str, Any]] = {}

@@ -190,7 +190,7 @@ def test_kinds_and_sources_that_are_none() -> None:
     data = two_kinds(12)
     fitted = probgen.fit("cyclegan", data, **SMALL, d_channels=(4,))
     x = data["x"].values[0]
-    with pytest.raises(InputError, match=r"draws x from an image of the other kind: given=.'source'"):
+    with pytest.raises(InputError, match=r"samples x from an image of the other kind. Pass given=.'source'"):
         probgen.sample(fitted, given={"label": 1})
     with pytest.raises(InputError, match="black: multiply by 3"):
         probgen.sample(fitted, given={"source": x / 3.5, "label": 1})
