@@ -145,7 +145,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     write_tree(path, xr.DataTree())
     with pytest.raises(FileError, match="not a fitted model"):
         probgen.load(path)
-    with pytest.raises(FileError, match="No such file"):
+    with pytest.raises(FileError, match="there is no such run"):
         probgen.load(tmp_path / "none.h5")
 
 

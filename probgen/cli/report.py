@@ -30,9 +30,9 @@ def command(
     no_rows: Annotated[bool, typer.Option("--no-rows", help="Leave out rows of the data.")] = False,
     json: Json = False,
 ) -> None:
-    """Write one HTML page on runs: data, scores, samples, analyses, provenance.
+    """Write one HTML page on runs.
 
-    The page has no script and needs no network. The plugins of the runs are not needed.
+    The page has data, scores, samples, analyses and provenance. It has no script and needs no network. The plugins of the runs are not needed.
 
     Example: probgen report runs/quickstart --out quickstart.html
     """

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from probgen.contract.event import Event
 
@@ -76,8 +77,8 @@ def curve(lines: Sequence[tuple[str, np.ndarray, np.ndarray]], xlabel: str, ylab
         )
         ends.append((float(py(y)[-1]), name, color))
     below = -math.inf
-    for at, name, color in sorted(ends):
-        below = max(at, below + 14)
+    for end, name, color in sorted(ends):
+        below = max(end, below + 14)
         out.append(
             f'<path d="M{WIDTH - RIGHT + 2} {below:.1f}h6" stroke="{color}" stroke-width="3"/><text x="{WIDTH - RIGHT + 12}" y="{below + 4:.1f}">{escape(name)}</text>'
         )
@@ -161,7 +162,7 @@ def picture(path: Path) -> tuple[str, int, int]:
     """Return a PNG of the run as a data URL with few colors, its width and its height. An animation keeps its frames."""
     content = path.read_bytes()
     image = Image.open(io.BytesIO(content))
-    if getattr(image, "n_frames", 1) > 1:
+    if isinstance(image, PngImageFile) and image.n_frames > 1:
         return f"data:image/png;base64,{base64.b64encode(content).decode()}", *image.size
     small = image.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
     return _url(small), *image.size

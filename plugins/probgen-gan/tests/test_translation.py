@@ -211,7 +211,7 @@ def test_kinds_and_sources_that_are_none() -> None:
         probgen.fit("cyclegan", data, **SMALL, d_channels=(4, 4, 4))
     with pytest.raises(InputError, match="needs maps larger than 1 x 1"):
         probgen.fit("cyclegan", data, **SMALL, d_channels=(4,), norm="instance", halvings=2)
-    with pytest.warns(UserWarning, match="its 3 draws are the same"):
+    with pytest.warns(UserWarning, match="all samples are equal"):
         draws = probgen.sample(fitted, 3, given={"source": x, "label": 1})["x"].values
     assert (draws == draws[:1]).all()
 
