@@ -531,36 +531,65 @@ def test_models_of_a_recipe_are_fitted_side_by_side(two: Client, tmp_path: Path)
 # the pass over the values, which checks and digests them
 
 
-def passed_by(client: Client, fitted: Fitted, file: Path) -> check.Elsewhere:
-    source = scoring._source(file)
-    assert source is not None
-    return scoring._by_workers(fitted, source, None, lambda: Pool(client))
-
-
+@pytest.mark.parametrize("shape", [(4,), (None,)])
 def test_workers_check_a_file_as_one_process_does(
-    two: Client, exact: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two: Client, exact: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int | None]
 ) -> None:
-    """The same digest, the same order of errors; the values do not go through this process."""
+    """The same digest, the same order of errors; the values do not go through this process, and threads of it do not wait for one another."""
     monkeypatch.setattr(check, "SHARED", 2)
     monkeypatch.setattr(check, "SPAN", 1)
+    fitted = exact if shape == (4,) else probgen.fit("ngram", texts(50), order=1)
     rows = np.random.default_rng(0).normal(size=(2_500_000, 4)).astype(np.float32)  # three blocks of 16 MiB
-    file = tmp_path / "x.npy"
-    np.save(file, rows)
-    digest = scoring._asked(exact, file, 0, None, {})[1].digest
+    data = xr.Dataset({"x": (("row", "feature"), rows)}) if fitted is exact else texts(2_500_000)
+    file = tmp_path / "x.h5"
+    data.to_netcdf(file, engine="h5netcdf")
+    alone = passed(fitted, file, None)
     looked = check.look
     monkeypatch.setattr(check, "look", lambda *_: pytest.fail("this process has read the values"))
-    by_two = passed_by(two, exact, file)
-    assert scoring._asked(exact, file, 0, None, {}, by_two)[1].digest == digest
-    rows[[1_200_000, 2_400_000], 2] = np.inf  # in the second block and in the third one
-    np.save(file, rows)
-    by_two = passed_by(two, exact, file)
+    monkeypatch.setattr(scoring, "look", looked)  # the workers are threads of this process
+    assert passed(fitted, file, Pool(two)) == alone
+    name = "x" if fitted is exact else "length"
+    data[name][[1_200_000, 2_400_000]] = (
+        np.inf if fitted is exact else 9
+    )  # in the second block and in the last one
+    data.to_netcdf(file, engine="h5netcdf")
     with pytest.raises(InputError) as of_workers:
-        scoring._asked(exact, file, 0, None, {}, by_two)
+        passed(fitted, file, Pool(two))
     monkeypatch.setattr(check, "look", looked)
     with pytest.raises(InputError) as of_one:
-        scoring._asked(exact, file, 0, None, {})
+        passed(fitted, file, None)
     assert str(of_workers.value) == str(of_one.value)
     assert "1200000" in str(of_one.value)
+
+
+def texts(n: int) -> xr.Dataset:
+    """Rows of 4 and 5 of six symbols."""
+    rng = np.random.default_rng(0)
+    x = xr.DataArray(
+        rng.integers(0, 6, (n, 8)), dims=("row", "time"), attrs={"support": "token", "levels": 6}
+    )
+    return xr.Dataset({"x": x, "length": ("row", rng.integers(4, 6, n))})
+
+
+def passed(fitted: Fitted, file: Path, pool: Pool | None) -> str:
+    """The digest of the rows that a score takes."""
+    source = scoring._source(file)
+    assert source is not None
+    run, wanted = scoring._asked(fitted, 0, None, {})
+    looked = scoring._looked_by(lambda: pool, fitted, source, "cpu") if pool else None
+    assert (pool is None) == (looked is None)
+    assert looked != []
+    return scoring._taken(fitted, file, run, wanted, looked)[1].digest
+
+
+def test_a_pool_of_threads_does_not_wait_for_the_call_that_started_it(
+    two: Client, exact: Fitted, x: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs are isolated calls, and so was the one that checked the data: both would wait for ever."""
+    monkeypatch.setattr(check, "SHARED", 1)
+    np.save(tmp_path / "x.npy", x)
+    probgen.score_to(tmp_path / "out", exact, tmp_path / "x.npy", client=two)
+    assert np.array_equal(probgen.open_parts(tmp_path / "out").log_prob, probgen.score(exact, x).log_prob)
 
 
 def test_parts_grow_with_the_request() -> None:

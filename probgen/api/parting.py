@@ -14,10 +14,8 @@ from probgen.contract.run import Run
 from probgen.plugins.observers import Observers
 from probgen.store.parts import Parts
 
-PART, LARGE = (
-    16 << 20,
-    64 << 20,
-)  # about the bytes of x in a part: a million rows of 16 columns fill four parts
+# about the bytes of x in a part: a million rows of 16 columns fill four parts
+PART, LARGE = 16 << 20, 64 << 20
 PARTS = 64  # from this number on parts are larger, up to LARGE: each costs the client some milliseconds
 
 

@@ -34,7 +34,7 @@ from probgen.contract.seeds import checked_seed
 from probgen.contract.sizes import shards_of, sizes_of
 from probgen.contract.state import digest_of
 from probgen.contract.surroundings import isolated
-from probgen.data.check import Elsewhere, Looked, Seen, Span, checked_weights, look
+from probgen.data.check import Looked, Span, checked_weights, look, spans_of
 from probgen.data.ingest import as_dataset
 from probgen.data.intake import Prepared, arranged, prepare, rows_of
 from probgen.datasets import path_of
@@ -92,7 +92,8 @@ def score(
         NotOffered: When the family does not score, or not with these options.
         PluginError: When the family returns an invalid result.
     """
-    scoring, taken = _asked(fitted, data, seed, device, options)
+    run, wanted = _asked(fitted, seed, device, options)
+    scoring, taken = _taken(fitted, data, run, wanted)
     with shown(progress):
         return scoring.scores(taken.dataset, taken.weight, taken.rows)
 
@@ -138,8 +139,10 @@ def score_to(
     """
     path, source = checked_path(folder, "folder"), _source(data)
     with when_needed(client) as pool:
-        elsewhere = _by_workers(fitted, source, device, pool) if source and pool else None
-        scoring, taken = isolated(_asked)(fitted, data, seed, device, options, elsewhere)
+        run, wanted = isolated(_asked)(fitted, seed, device, options)
+        # not isolated: workers may be threads of this process, which wait for an isolated call
+        looked = _looked_by(pool, fitted, source, str(run.device)) if source and pool else None
+        scoring, taken = isolated(_taken)(fitted, data, run, wanted, looked)
         return _into(path, scoring, taken, source, pool, progress)
 
 
@@ -224,27 +227,28 @@ def _score_part(
     return write_part(place, "scores", i, scoring.part(dataset, weight, of))
 
 
-def _by_workers(
-    fitted: Fitted, source: Source, device: str | torch.device | None, pool: Callable[[], Pool]
-) -> Elsewhere:
-    """Return the pass of `check` over a file, by workers: the values do not go through this process."""
-
-    def looked(spans: Sequence[Span]) -> list[Looked]:
-        found: dict[int, Any] = {}
-        for i, part in pool().each(
-            _look_part, ((span,) for span in spans), (packed(fitted), source, str(device or "cpu"))
-        ):
-            found[i] = part
-        for i in range(len(spans)):
-            if isinstance(found[i], str):  # of several errors the first one is raised, as without workers
-                raise InputError(found[i])
-        nothing = Seen.nothing(tuple(length or 0 for length in fitted.event.shape))
-        return [(hashes, nothing.unpacked(seen)) for hashes, seen in (found[i] for i in range(len(spans)))]
-
-    return looked
+def _looked_by(pool: Callable[[], Pool], fitted: Fitted, source: Source, device: str) -> list[Looked]:
+    """Let workers make the pass of `check` over a file, whose values do not go through this process. Few blocks are left to `check`."""
+    model = packed(fitted)
+    spans = isolated(_spans)(model, source)
+    if not spans:
+        return []
+    found = dict(pool().each(_look_part, ((span,) for span in spans), (model, source, device)))
+    results = [found[i] for i in range(len(spans))]
+    for result in results:
+        if isinstance(result, str):  # of several errors the first one is raised, as without workers
+            raise InputError(result)
+    return results
 
 
-def _look_part(model: Packed, source: Source, device: str, span: Span) -> tuple[bytes, bytes] | str:
+def _spans(model: Packed, source: Source) -> list[Span]:
+    """Return the spans of a file that workers check side by side."""
+    fitted = unpacked(model)
+    family = fitted.definition
+    return spans_of(_opened(model, source)[0], fitted.event, family.accepts, family.name)
+
+
+def _look_part(model: Packed, source: Source, device: str, span: Span) -> Looked | str:
     """Check some blocks of a file, as a worker does. Return hashes and a packed summary, or the message of an error."""
     fitted = unpacked(model)
     family, run = fitted.definition, run_for(fitted, 0, device)
@@ -296,32 +300,27 @@ def _sent(taken: Prepared, rows: slice) -> xr.Dataset:
 
 
 def _asked(
-    fitted: Fitted,
-    data: Any,
-    seed: int,
-    device: str | torch.device | None,
-    options: Mapping[str, Any],
-    elsewhere: Elsewhere | None = None,
-) -> tuple[_Scoring, Prepared]:
-    """Check a request for scores, and the data."""
+    fitted: Fitted, seed: int, device: str | torch.device | None, options: Mapping[str, Any]
+) -> tuple[Run, BaseModel]:
+    """Check a request for scores."""
     family = fitted.definition
     family.require("score")
     seed = checked_seed(seed)
     wanted = checked(family.options("score"), options, f"family {family.name!r}, score")
-    run = run_for(fitted, seed, device)
+    return run_for(fitted, seed, device), wanted
+
+
+def _taken(
+    fitted: Fitted, data: Any, run: Run, wanted: BaseModel, looked: Sequence[Looked] | None = None
+) -> tuple[_Scoring, Prepared]:
+    """Check the data."""
     taken = prepare(
-        data,
-        family,
-        event=fitted.event,
-        without=("weight", "label"),
-        device=run.device,
-        dtype=run.dtype,
-        elsewhere=elsewhere,
-    )
+        data, fitted.definition, event=fitted.event, without=("weight", "label"), device=run.device, dtype=run.dtype, looked=looked
+    )  # fmt: skip
     if taken.weight is not None:
         checked_weights(taken.weight)
     named = {k: taken.dataset.attrs[k] for k in ("name", "split") if k in taken.dataset.attrs}
-    return _Scoring(fitted, seed, wanted, run, taken.digest, taken.missing, named), taken
+    return _Scoring(fitted, run.seed, wanted, run, taken.digest, taken.missing, named), taken
 
 
 @dataclass(frozen=True)

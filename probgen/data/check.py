@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -21,11 +21,10 @@ from probgen.errors import InputError
 from probgen.readers.described import blocks
 
 BLOCK = 16 << 20  # bytes per block; another block size changes all digests
-SPAN, HASH = 8, 32  # blocks per span; bytes per SHA-256
+SPAN = 8  # blocks per span
 SHARED = 16  # least number of blocks that processes share; with fewer, every process checks all blocks
 Span: TypeAlias = tuple[int, int]  # the first block, and the block after the last one
-Looked: TypeAlias = "tuple[bytes, Seen]"  # SHA-256s of blocks, and a summary of the blocks
-Elsewhere: TypeAlias = Callable[[Sequence[Span]], Sequence[Looked]]
+Looked: TypeAlias = tuple[list[bytes], bytes]  # of a span: the SHA-256 of each block, and a packed summary
 SMALLEST, LARGEST = 1e-140, 1e140  # range in which float64 can hold squares and their sums
 
 
@@ -39,7 +38,7 @@ def check(
     *,
     learning: bool = False,
     world: World | None = None,
-    elsewhere: Elsewhere | None = None,
+    looked: Sequence[Looked] | None = None,
 ) -> tuple[bool, str]:
     """Check data against an event and a family, in one pass.
 
@@ -55,8 +54,7 @@ def check(
         x_dtype: NumPy dtype in which the family receives x.
         learning: Whether a model is fitted to the data. If so, every dimension of x needs an observed value in a row with a positive weight.
         world: Processes that all call this function and share the pass.
-        elsewhere: Computes `look` for each of some spans of blocks, on workers that can read the data, and returns the results in order. By
-            default this process computes them.
+        looked: The results of `look` for each of `spans_of`, with packed summaries, if workers have made the pass. By default this function makes it.
 
     Returns:
         Whether values are missing, and the digest in hexadecimal.
@@ -77,17 +75,17 @@ def check(
         same = f"{heads} {[_hashed(_values(dataset, *block), block[0], event).hex() for block in ends]}"
     world.check_same({"data or options": same})
     sharing = world if len(pieces) >= max(SHARED, world.size) else World()
-    mine = sharing.share(len(pieces))
-    spans = [(start, min(start + SPAN, mine.stop)) for start in range(mine.start, mine.stop, SPAN)]
+    mine, nothing = sharing.share(len(pieces)), Seen.nothing(dataset["x"].shape[1:])
     with world.agreed():  # raises the error of the first process, which has the first blocks
-        if elsewhere is not None and len(pieces) >= SHARED:
-            looked = elsewhere(spans)
+        if looked:
+            found = [(hashes, nothing.unpacked(seen)) for hashes, seen in looked]
         else:
-            looked = [look(dataset, event, accepts, family, dtype, x_dtype, span, learning) for span in spans]
-    found = b"".join(hashes for hashes, _ in looked)
-    hashes = sharing.bytes_of_each(len(pieces), lambda i: found[HASH * (i - mine.start) :][:HASH])
-    nothing = Seen.nothing(dataset["x"].shape[1:])
-    seen = functools.reduce(Seen.joined, (part for _, part in looked), nothing)
+            found = [
+                look(dataset, event, accepts, family, dtype, x_dtype, span, learning) for span in _spans(mine)
+            ]
+    here = [each for hashes, _ in found for each in hashes]
+    hashes = sharing.bytes_of_each(len(pieces), lambda i: here[i - mine.start])
+    seen = functools.reduce(Seen.joined, (part for _, part in found), nothing)
     if sharing.size > 1:
         others = sharing.bytes_of_each(sharing.size, lambda _: seen.packed())
         seen = functools.reduce(Seen.joined, (seen.unpacked(part) for part in others))
@@ -113,7 +111,7 @@ def look(
     x_dtype: Any,
     span: Span,
     learning: bool = False,
-) -> Looked:
+) -> tuple[list[bytes], Seen]:
     """Check the blocks of a span. The result of `check` follows from the results of all spans.
 
     Args:
@@ -127,7 +125,7 @@ def look(
         learning: Whether a model is fitted to the data.
 
     Returns:
-        The SHA-256s of the blocks, concatenated, and a summary of the blocks.
+        The SHA-256 of each block, and a summary of the blocks.
 
     Raises:
         InputError: When a value is not allowed.
@@ -138,7 +136,17 @@ def look(
         hashes.append(_hashed(values, name, event))
         here = _look(dataset, name, rows, values, event, dtype, x_dtype, learning, not seen.known.all())
         seen = seen.joined(here)
-    return b"".join(hashes), seen
+    return hashes, seen
+
+
+def spans_of(dataset: xr.Dataset, event: Event, accepts: frozenset[str], family: str) -> list[Span]:
+    """Return the spans of blocks that workers can check side by side, or none for few blocks. The arguments are those of `look`."""
+    n = len(_pieces(dataset, _checked_names(dataset, event, accepts, family)))
+    return _spans(range(n)) if n >= SHARED else []
+
+
+def _spans(blocks: range) -> list[Span]:
+    return [(start, min(start + SPAN, blocks.stop)) for start in range(blocks.start, blocks.stop, SPAN)]
 
 
 def _pieces(dataset: xr.Dataset, names: Iterable[str]) -> list[tuple[str, slice]]:
@@ -178,9 +186,8 @@ class Seen:
 
     def packed(self) -> bytes:
         """Return the summary as bytes, for another process."""
-        if (
-            not self.known.any() and np.isinf(self.low).all()
-        ):  # of a score: an image can have millions of dimensions
+        # a score has no other facts, and an image can have millions of dimensions
+        if not self.known.any() and np.isinf(self.low).all():
             return bytes([self.missing])
         parts = (np.full(self.known.shape, self.missing), self.known, self.low, self.high)
         return np.stack(parts).astype(np.float64).tobytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from probgen.contract.event import Event
 from probgen.contract.rows import Rows, numpy_dtype
 from probgen.contract.world import World
 from probgen.data.attributes import with_attributes, with_conditions
-from probgen.data.check import Elsewhere, check
+from probgen.data.check import Looked, check
 from probgen.data.columns import check_supports, in_columns_of, with_gaps
 from probgen.data.describe import event_of
 from probgen.data.ingest import as_dataset
@@ -61,7 +61,7 @@ def prepare(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     world: World | None = None,
-    elsewhere: Elsewhere | None = None,
+    looked: Sequence[Looked] | None = None,
 ) -> Prepared:
     """Convert data of any kind to rows that are checked against an event and a family.
 
@@ -76,7 +76,7 @@ def prepare(
         device: Device of the tensors.
         dtype: Type of the tensors.
         world: The processes of a fit. All processes call this function and share the pass over the values.
-        elsewhere: Workers that make the pass over the values: see `check`.
+        looked: Results of the pass over the values, if workers have made it: see `check`.
 
     Returns:
         The checked rows, with the Dataset and its digest.
@@ -100,7 +100,7 @@ def prepare(
         *kinds,
         learning=learning,
         world=world,
-        elsewhere=elsewhere,
+        looked=looked,
     )
     if learning:
         with world.agreed():
