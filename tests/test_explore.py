@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import shlex
+import signal
+import socket
+import subprocess
+import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +27,18 @@ import probgen
 from probgen.cli import app as commands
 from probgen.codecs.texts import decode
 from probgen.contract.rows import evenly
+from probgen.contract.state import digest_of
+from probgen.errors import FileError
 from probgen.explore.app import STATIC, application
 from probgen.explore.asking import Moves
 from probgen.explore.guard import MOST
-from probgen.explore.model import Model, opened
+from probgen.explore.live import Shown
+from probgen.explore.model import Model
+from probgen.explore.serving import bound
+from probgen.explore.spaces import boundaries_of
 from probgen.explore.worker import Superseded, Worker
-from probgen.store.trees import read_dataset
+from probgen.store.journal import Journal, read_new
+from probgen.store.trees import read_dataset, write_dataset
 
 PORT, TOKEN = 8123, "a-token-of-the-tests"
 HOST = f"127.0.0.1:{PORT}"
@@ -33,8 +47,8 @@ HOST = f"127.0.0.1:{PORT}"
 class Client:
     """A client in the same process: requests go to the ASGI application, byte for byte."""
 
-    def __init__(self, model: Model):
-        self.app = application(model, PORT, TOKEN)
+    def __init__(self, shown: Shown):
+        self.app = application(shown, PORT, TOKEN)
 
     def ask(
         self,
@@ -132,8 +146,9 @@ def shown(runs: Callable[[str], Path]) -> Callable[[str], tuple[Model, Client]]:
 
     def show(name: str) -> tuple[Model, Client]:
         if name not in known:
-            model = opened(runs(name), None)
-            known[name] = model, Client(model)
+            found = Shown(runs(name), None)
+            assert found.model is not None
+            known[name] = found.model, Client(found)
         return known[name]
 
     return show
@@ -224,6 +239,78 @@ def test_layers_that_do_not_move_stay(shown: Any) -> None:
     np.testing.assert_allclose(moved[1], code[1] + space.moves[0, 1], rtol=1e-4, atol=1e-4)
     mixed = space.moved(code, -code, Moves(latent="styles", mix=1, mixed=(0, 1)))
     assert (mixed == np.stack([-code[0], -code[1], code[2]])).all()
+
+
+def planted(model: Model, run: Path) -> xr.Dataset:
+    """Boundaries of three attributes in the styles, two of them classes of one."""
+    rng = np.random.default_rng(0)
+    normals = rng.standard_normal((3, 3, 6))
+    normals /= np.linalg.norm(normals.reshape(3, -1), axis=1)[:, None, None]
+    found = xr.Dataset(
+        {"normal": (("factor", "layer", "style"), normals), "deviation": ("factor", [0.5, 1.0, 2.0])},
+        {"factor": ["light", "kind 0", "kind 1"], "of": ("factor", ["light", "kind", "kind"])},
+        {"latent": "styles", "model_sha256": digest_of(model.fitted.state)},
+    )
+    (run / "analyses").mkdir(exist_ok=True)
+    write_dataset(run / "analyses" / "boundaries.h5", "boundaries", found)
+    return found
+
+
+def test_an_attribute_moves_by_deviations_and_held_ones_stay(shown: Any, runs: Any) -> None:
+    """n . c changes by its deviation, and n_j . c of a held attribute does not; classes of one attribute do not hold each other."""
+    model, _ = shown("stylegan")
+    planted(model, runs("stylegan"))
+    known = boundaries_of(model.fitted, runs("stylegan"))
+    assert known is not None
+    space = replace(model.spaces["styles"], boundaries=known)
+    code, n = np.zeros((3, 6)), known["normal"].values.reshape(3, -1)
+    for hold, stays in ((("kind 0",), [1]), (("kind 0", "kind 1"), [1, 2]), ((), [])):
+        moved = space.moved(code, None, Moves(latent="styles", attributes={"light": 2.0}, hold=hold))
+        assert n[0] @ moved.ravel() == pytest.approx(2 * 0.5, abs=1e-3)
+        np.testing.assert_allclose((n @ moved.ravel())[stays], 0, atol=1e-3)
+    moved = space.moved(code, None, Moves(latent="styles", attributes={"kind 0": 1.0}, hold=("kind 1",)))
+    assert n[1] @ moved.ravel() == pytest.approx(1.0, abs=1e-3)
+    assert abs(n[2] @ moved.ravel()) > 0.01
+
+
+def test_boundaries_of_another_model_are_not_offered(shown: Any, runs: Any, tmp_path: Path) -> None:
+    model, _ = shown("stylegan")
+    found = planted(model, runs("stylegan")).assign_attrs(model_sha256="another")
+    (tmp_path / "analyses").mkdir()
+    write_dataset(tmp_path / "analyses" / "boundaries.h5", "boundaries", found)
+    assert boundaries_of(model.fitted, tmp_path) is None
+    (tmp_path / "analyses" / "boundaries.h5").write_bytes(b"damaged")
+    assert boundaries_of(model.fitted, tmp_path) is None
+
+
+def test_a_neighbor_is_the_nearest_row(shown: Any) -> None:
+    model, client = shown("vae")
+    x = model.data.dataset["x"].values
+    status, headers, body = client.post("nearest", x=x[17].ravel().tolist())
+    assert status == 200
+    nearest, far = json.loads(headers["x-rows"]), json.loads(headers["x-distances"])
+    assert far[0] == 0
+    assert far == sorted(far)
+    assert np.array_equal(x[nearest[0]], x[17])
+    assert body == x[nearest].tobytes()
+    distances = np.sqrt(np.square(x.astype(float) - x[17]).sum((1, 2)))
+    np.testing.assert_allclose(far, np.sort(distances)[: len(far)])
+
+
+def test_codes_of_rows_are_the_codes_of_the_encoder(shown: Any) -> None:
+    """In deviations along the first two directions, about the mean of the codes."""
+    model, client = shown("vae")
+    status, _, body = client.ask("GET", "/api/codes/z")
+    assert status == 200
+    found = json.loads(body)
+    rows = model.data.dataset
+    z = probgen.encode(model.fitted, rows)["z"].values.astype(float)
+    assert found["row"] == list(range(len(z)))
+    back = np.stack([found["a"], found["b"]], 1) @ model.spaces["z"].moves[:2]
+    rest = z - z.mean(0) - back
+    np.testing.assert_allclose(
+        rest @ model.spaces["z"].moves[:2].T, 0, atol=5e-3
+    )  # nothing is left in the plane
 
 
 def test_the_pieces_of_a_text_are_the_text(shown: Any) -> None:
@@ -440,3 +527,160 @@ def test_a_failing_function_does_not_end_the_worker() -> None:
     with pytest.raises(ZeroDivisionError):
         asyncio.run(worker.do(worker.ticket("draw"), lambda: 1 / 0))
     assert asyncio.run(worker.do(worker.ticket("draw"), lambda: 1)) == 1
+
+
+# a fit while it runs
+
+
+class Stop:
+    """An observer that ends the process of a fit after some steps, as a signal does."""
+
+    def __init__(self, after: int):
+        self.after = after
+
+    @probgen.hookimpl
+    def step(self, step: int) -> None:
+        if step == self.after:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("family", ["vae", "dcgan"])
+def test_an_unfinished_fit_shows_its_curves_and_its_weights(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The samples are those of the fit that stops at the same step."""
+    monkeypatch.setenv("PROBGEN_CHECKPOINT_SECONDS", "0")
+    options: dict[str, Any] = {"vae": {"latent": 2, "hidden": 4}, "dcgan": {"channels": [4], "latent": 2}}[
+        family
+    ]
+    data, run = rows("digits-binary", 64), tmp_path / "run"
+    options |= {"steps": 9, "batch_size": 16}
+    with probgen.observing(Stop(5)), pytest.raises(KeyboardInterrupt):
+        probgen.fit(family, data, out=run, **options)
+    found = Shown(run, None)
+    client = Client(found)
+    about = json.loads(client.ask("GET", "/api/describe")[2])
+    assert about["event"]["view"] == "image"
+    assert not about["ended"]
+    stage, step = about["checkpoint"]
+    history = json.loads(client.ask("GET", "/api/history?after=0")[2])
+    assert [line["step"] for line in history["lines"]] == list(range(6))
+    assert not history["ended"]
+    assert history["checkpoint"] == [stage, step]
+    x = client.array("draw", n=3, seed=1)
+    assert x.shape == (3, 8, 8)
+    status, _, said = client.post("code", n=3)
+    assert (status, said.count(b"\n")) == (400, 1)
+    fitted = probgen.fit(family, data, out=run, resume=True, **options)
+    after = json.loads(client.ask("GET", f"/api/history?after={history['next']}")[2])
+    assert after["ended"]
+    assert [line["step"] for line in after["lines"]][-1] == 8
+    assert (
+        client.array("draw", n=3, seed=1).tobytes() == probgen.sample(fitted, 3, seed=1)["x"].values.tobytes()
+    )
+    assert json.loads(client.ask("GET", "/api/describe")[2])["checkpoint"] is None
+    assert client.post("code", n=3)[0] == 200
+
+
+def test_a_journal_is_read_line_by_line(tmp_path: Path) -> None:
+    """Each line once, none before it is complete, and again from the beginning after another fit has begun."""
+    path = tmp_path / "history.jsonl"
+    assert read_new(path, 0) == ([], 0, False)
+    journal, seen, end = Journal(path), [], 0
+    for step in range(5):
+        journal.write({"stage": "fit", "step": step, "loss": 1.0 / (step + 1)})
+        lines, end, again = read_new(path, end)
+        seen += lines
+        assert not again
+    journal.close()
+    assert [line["step"] for line in seen] == list(range(5))
+    whole = path.read_bytes()
+    for cut in range(whole.rfind(b"\n", 0, -1) + 1, len(whole)):
+        path.write_bytes(whole[:cut])
+        assert [line["step"] for line in read_new(path, 0)[0]] == [0, 1, 2, 3]
+    path.write_bytes(whole)
+    assert read_new(path, end) == ([], end, False)
+    assert len(read_new(path, 0, most=len(whole) // 2)[0]) == 2
+    path.write_bytes(whole[: whole.find(b"\n") + 1])
+    lines, _, again = read_new(path, end)
+    assert again
+    assert [line["step"] for line in lines] == [0]
+    path.write_bytes(whole.replace(b"0.5", b"0.6"))
+    with pytest.raises(FileError, match="damaged in line 2"):
+        read_new(path, 0)
+
+
+# the command
+
+
+def refusal_of(*words: str) -> str:
+    done = CliRunner().invoke(commands, ["explore", *words])
+    assert done.exit_code == 2, done.output
+    said = done.output.strip()
+    assert "\n" not in said
+    assert said.startswith("probgen: ")
+    return said
+
+
+def test_a_run_that_cannot_be_shown_is_refused_in_one_line(
+    runs: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    assert "No such file" in refusal_of(str(tmp_path / "none"))
+    assert "neither a fitted model" in refusal_of(str(tmp_path))
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    content = bytearray((runs("nade") / "model.h5").read_bytes())
+    content[len(content) // 2] ^= 1
+    (damaged / "model.h5").write_bytes(content)
+    assert "damaged" in refusal_of(str(damaged))
+    with bound(0) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"--port {port}: it cannot be used" in refusal_of(str(runs("nade")), "--port", port)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert "pip install 'probgen[explore]'" in refusal_of(str(runs("nade")))
+
+
+def test_the_server_survives_many_requests_and_ends_with_ctrl_c(runs: Any) -> None:
+    """A process of its own: the address comes after the first sample, and 1,000 requests at once do not end it."""
+    words = [sys.executable, "-m", "probgen", "explore", str(runs("nade"))]
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
+        url, _, token = address.partition("#token=")
+        assert url.startswith("http://127.0.0.1:")
+        assert len(token) > 40
+        host = url.removeprefix("http://").rstrip("/")
+        port = int(host.rpartition(":")[2])
+
+        def ask(body: bytes, token: str = token) -> int:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+            try:
+                connection.request("POST", "/api/draw", body, headers)
+                return connection.getresponse().status
+            except OSError:
+                return 0  # refused before it was read
+            finally:
+                connection.close()
+
+        assert ask(b'{"n": 2}') == 200
+        assert ask(b"{}", "another") == 403
+        with ThreadPoolExecutor(100) as pool:
+            found = Counter(pool.map(lambda _: ask(b'{"n": 1}'), range(1000)))
+        assert set(found) <= {0, 200, 409, 503}
+        assert found[200]
+        leaving = socket.create_connection(("127.0.0.1", port))  # a browser that closes in the middle
+        leaving.sendall(
+            f"POST /api/draw HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
+            'Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{"n": 64}'.encode()
+        )
+        leaving.close()
+        assert ask(b'{"n": 2}') == 200
+        server.send_signal(signal.SIGINT)
+        _, said = server.communicate(timeout=30)
+        assert server.returncode == 0
+        assert said.strip() == "ended"
+    finally:
+        server.kill()
+        server.wait()

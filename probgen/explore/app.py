@@ -5,10 +5,12 @@ No request names a file: the page and its parts are read once, at the start, and
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,9 @@ from probgen.errors import InputError, ProbgenError
 from probgen.explore.asking import Point, Row, asked_of, parsed
 from probgen.explore.copying import command, python
 from probgen.explore.guard import Guard
+from probgen.explore.live import Shown
 from probgen.explore.model import Model
+from probgen.explore.rows import Data
 from probgen.explore.worker import Superseded, Worker
 
 KINDS = {
@@ -37,14 +41,16 @@ STATIC = {
     if file.suffix in KINDS
 }
 
+LONGEST = 60.0  # seconds of a stream
+
 Answer = Callable[[Request], Awaitable[Response]]
 
 
-def application(model: Model, port: int, token: str) -> Guard:
-    """Return the page of a model.
+def application(shown: Shown, port: int, token: str) -> Guard:
+    """Return the page of a run.
 
     Args:
-        model: The model.
+        shown: The model of the run, which may still be fitted.
         port: The port that the page is served on.
         token: The token that each request needs.
 
@@ -65,77 +71,97 @@ def application(model: Model, port: int, token: str) -> Guard:
         return Response(content, media_type=kind)
 
     async def describe(_: Request) -> Response:
-        return JSONResponse(model.described())
+        def found() -> dict[str, Any]:
+            shown.refresh()
+            about = {"run": shown.run.name} if shown.model is None else shown.model.described()
+            return {**about, "checkpoint": shown.step, "ended": shown.ended}
 
-    async def draw(request: Request) -> Response:
-        asked = asked_of(parsed(await request.body()))
-        x = await worker.do(worker.ticket("draw"), lambda: model.drawn(asked))
-        return _array(x)
+        return JSONResponse(await worker.do(worker.ticket("describe"), found))
 
-    async def complete(request: Request) -> Response:
-        asked = asked_of(parsed(await request.body()))
-        x = await worker.do(worker.ticket("complete"), lambda: model.drawn(asked))
-        return _array(x)
+    async def history(request: Request) -> Response:
+        after = request.query_params.get("after", "0")
+        if not (after.isdecimal() and len(after) < 16):
+            raise InputError(
+                f"after = {after[:40]!r}: the end of what was read before is needed. Reload the page."
+            )
+        return JSONResponse(await asyncio.to_thread(shown.journal, int(after)))
+
+    def drawing(kind: str) -> Answer:
+        async def draw(request: Request) -> Response:
+            asked = asked_of(parsed(await request.body()))
+            return _array(await worker.do(worker.ticket(kind), lambda: shown.current().drawn(asked)))
+
+        return draw
 
     async def code(request: Request) -> Response:
         asked = asked_of(parsed(await request.body()))
-        call = await worker.do(worker.ticket("code"), lambda: model.calls.of(asked))
-        run = model.run.resolve()
+        if shown.step is not None:
+            raise InputError("The fit has not ended, so no file has these weights. Copy after the fit.")
+        call = await worker.do(worker.ticket("code"), lambda: shown.current().calls.of(asked))
+        run = shown.run.resolve()
         return JSONResponse({"python": python(call, run), "command": command(call, run)})
 
     async def nearest(request: Request) -> Response:
         point = checked(Point, parsed(await request.body()), "request")
-        data = _data(model)
-        rows, distances, x = await worker.do(worker.ticket("nearest"), lambda: data.nearest(point))
-        told = {"x-rows": json.dumps(rows), "x-distances": json.dumps(distances)}
-        return _array(x, told)
+        found = await worker.do(worker.ticket("nearest"), lambda: _data(shown.current()).nearest(point))
+        rows, distances, x = found
+        return _array(x, {"x-rows": json.dumps(rows), "x-distances": json.dumps(distances)})
 
     async def row(request: Request) -> Response:
         wanted = checked(Row, parsed(await request.body()), "request")
-        return JSONResponse(_data(model).row(wanted.row, model.fitted))
+
+        def found() -> dict[str, Any]:
+            model = shown.current()
+            return _data(model).row(wanted.row, model.fitted)
+
+        return JSONResponse(await worker.do(worker.ticket("row"), found))
+
+    async def codes(request: Request) -> Response:
+        name = request.path_params["latent"]
+
+        def found() -> dict[str, Any]:
+            model = shown.current()
+            if name not in model.coded:
+                raise InputError(f"latent = {name!r}: codes of rows are not offered for it. Reload the page.")
+            return _data(model).codes(model.fitted, model.spaces[name], model.device)
+
+        return JSONResponse(await worker.do(worker.ticket("codes"), found))
 
     async def stream(request: Request) -> Response:
         asked = asked_of(parsed(await request.body()))
-        if not model.streams:
-            raise InputError("x is not a sequence of varying length. Use a sample.")
-        ticket, pieces = worker.ticket("stream"), model.pieces(asked)
-        first = await worker.do(
-            ticket, lambda: next(pieces)
-        )  # before the status: a refusal has a status of its own
+        ticket = worker.ticket("stream")
+
+        def begun() -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
+            pieces = shown.current().pieces(asked)
+            return pieces, next(pieces)
+
+        pieces, first = await worker.do(ticket, begun)  # before the status: a refusal has a status of its own
 
         async def lines() -> AsyncIterator[bytes]:
-            piece: Any = first
+            piece: dict[str, Any] | None = first
+            end = time.monotonic() + LONGEST
             while piece is not None:
                 yield json.dumps(piece).encode() + b"\n"
-                if await request.is_disconnected():
+                if time.monotonic() > end or await request.is_disconnected():
                     return
                 try:
                     piece = await worker.do(ticket, lambda: next(pieces, None))
                 except Superseded:
                     return
-                except Exception as error:  # the status is sent: the line says it
+                except Exception as error:  # the status is sent, so the line has the error
                     yield json.dumps({"error": _said(error)[1]}).encode() + b"\n"
                     return
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
-    async def codes(request: Request) -> Response:
-        name = request.path_params["latent"]
-        if name not in model.described()["codes"]:
-            raise InputError(f"latent = {name!r}: codes of rows are not offered for it. Reload the page.")
-        data = _data(model)
-        space = model.spaces[name]
-        return JSONResponse(
-            await worker.do(worker.ticket("codes"), lambda: data.codes(model.fitted, space, model.device))
-        )
-
     posts: dict[str, Answer] = {
-        "draw": draw, "complete": complete, "code": code, "nearest": nearest, "row": row, "stream": stream,
+        "draw": drawing("draw"), "complete": drawing("complete"), "code": code, "nearest": nearest, "row": row, "stream": stream,
     }  # fmt: skip
     routes = [
         Route("/", page),
         Route("/static/{name}", static),
         Route("/api/describe", told(describe)),
+        Route("/api/history", told(history)),
         Route("/api/codes/{latent}", told(codes)),
         *(Route(f"/api/{name}", told(answer), methods=["POST"]) for name, answer in posts.items()),
     ]
@@ -175,7 +201,7 @@ def _said(error: Exception) -> tuple[int, str]:
     return 500, f"this sample failed ({type(error).__name__}). The terminal shows the details."
 
 
-def _data(model: Model) -> Any:
+def _data(model: Model) -> Data:
     if model.data is None:
         raise InputError(model.missing)
     return model.data

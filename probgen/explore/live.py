@@ -78,7 +78,9 @@ class Shown:
             FileError: When the folder is not a run.
         """
         if not (self.run / HISTORY).exists():
-            raise FileError(f"{self.run} holds neither a fitted model ({MODEL}) nor a running fit ({HISTORY}).")
+            raise FileError(
+                f"{self.run} holds neither a fitted model ({MODEL}) nor a running fit ({HISTORY})."
+            )
         folder, found = RunFolder(self.run), self.run / "checkpoints"
         if not found.is_dir():
             return None
@@ -164,7 +166,15 @@ def partly_fitted(run: Path, stage: str) -> Fitted:
     module.load_state_dict(state)
     provenance = {"dtype": request["dtype"], "data": request["data"]}
     return Fitted(
-        definition.name, wanted, event, state_of(module), {}, xr.Dataset(), provenance, definition, models_of(wanted)
+        definition.name,
+        wanted,
+        event,
+        state_of(module),
+        {},
+        xr.Dataset(),
+        provenance,
+        definition,
+        models_of(wanted),
     )
 
 

@@ -81,6 +81,11 @@ class Model:
         """Whether the family has the log-probability of each value given the values before it."""
         return issubclass(self.fitted.definition.options("score"), ConditionalsOptions)
 
+    @cached_property
+    def coded(self) -> list[str]:
+        """The latents in which the codes of rows are known."""
+        return list(self.spaces) if self.data is not None and has_encoder(self.fitted) else []
+
     def described(self) -> dict[str, Any]:
         """Return what the page builds its controls from, as JSON values."""
         fitted = self.fitted
@@ -107,7 +112,7 @@ class Model:
             "rows": 0 if self.data is None else len(self.data),
             "missing": self.missing,
             "incomplete": self.incomplete,
-            "codes": list(self.spaces) if self.data is not None and has_encoder(fitted) else [],
+            "codes": self.coded,
             "streams": self.streams,
             "surprises": self.surprises,
         }
@@ -133,6 +138,8 @@ class Model:
             `start`, the number of values that did not change; `x`, the values after them; and `surprise`, their
             negative log-probability in bits, or None where it is not known.
         """
+        if not self.streams:
+            raise InputError("x is not a sequence of varying length. Use a sample.")
         call = replace(self.calls.of(asked), n=1)
         length = int(call.options.get("length") or LENGTH)
         before = np.zeros(0)

@@ -37,16 +37,17 @@ def serve(run: Path, port: int = 0, device: str | None = None, told: Callable[[s
         if error.name not in ("uvicorn", "starlette", "anyio", "h11"):
             raise
         raise InputError(f"probgen explore needs {error.name}. Run pip install 'probgen[explore]'.") from None
-    from probgen.explore.model import opened
+    from probgen.explore.live import Shown
 
     listening = bound(port)
     with listening:
         port = listening.getsockname()[1]
         token = secrets.token_urlsafe(32)
-        model = opened(run, device)
-        model.warm()
+        shown = Shown(run, device)
+        if shown.model is not None:
+            shown.model.warm()
         config = uvicorn.Config(
-            application(model, port, token), lifespan="off", ws="none", log_level="error", access_log=False,
+            application(shown, port, token), lifespan="off", ws="none", log_level="error", access_log=False,
             server_header=False, date_header=False, limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=1,
             proxy_headers=False,
         )  # fmt: skip
@@ -70,6 +71,7 @@ def bound(port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((HOST, port))
+        listening.listen(CONNECTIONS)
     except (OSError, OverflowError) as error:
         listening.close()
         reason = error.strerror if isinstance(error, OSError) else str(error)

@@ -123,6 +123,7 @@ function sampling(about) {
   if (about.codes.length) scatter(about, moves, problem);
   $("without").textContent = [about.missing, about.incomplete && event.view === "image" ? `No completion: ${about.incomplete}` : ""].filter(Boolean).join(" ");
   $("draw").hidden = false;
+  addEventListener("weights", changed);
   changed();
 }
 
