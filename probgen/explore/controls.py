@@ -104,7 +104,7 @@ def view_of(event: Event) -> str:
         return "text"
     if event.rate:
         return "sound"
-    if event.is_image and not event.any_size and event.channels in (1, 3) and len(event.dims) <= 3:
+    if event.is_image and event.channels in (1, 3) and len(event.dims) <= 3:
         return "image"
     return "points" if event.shape == (2,) and event.support == "real" else "numbers"
 

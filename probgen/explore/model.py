@@ -95,7 +95,10 @@ class Model:
             "notes": fitted.notes,
             "event": described_event(fitted.event),
             "limits": [finite(value) for value in self.limits],
-            "conditions": conditions_of(fitted.event),
+            "conditions": [
+                *conditions_of(fitted.event),
+                *({"name": name, "kind": "row"} for name in fitted.definition.needed),
+            ],
             "given": self.usual_given(),
             "choices": self.choices,
             "controls": [asdict(control) for control in self.controls.values()],
@@ -177,11 +180,12 @@ class Model:
     def usual_given(self) -> dict[str, Any]:
         """Return conditions for the first sample: those of the first row, or usual values."""
         known = {} if self.data is None else self.data.row(0, self.fitted)
-        event = self.fitted.event
-        return {
-            name: known.get(name, usual_condition(part)) if not part.is_text else usual_condition(part)
-            for name, part in event.given.items()
-        }
+        usual = {name: usual_condition(part) for name, part in self.fitted.event.given.items()}
+        kept = [
+            *(name for name in usual if not self.fitted.event.given[name].is_text),
+            *self.fitted.definition.needed,
+        ]
+        return usual | {name: known[name] for name in kept if name in known}
 
 
 def _growing(length: int) -> Iterator[int]:
@@ -240,7 +244,8 @@ def shown(fitted: Fitted, run: Path, device: str | None) -> Model:
 
 def _has_codes(fitted: Fitted) -> bool:
     """Return whether latents can have directions or values to choose from: vectors, layers of vectors, single values."""
-    return any(len(dims) <= 2 for dims in latents_of(fitted.module).values()) and not fitted.event.any_size
+    small = any(len(dims) <= 2 for dims in latents_of(fitted.module).values())
+    return small and not fitted.event.any_size and not fitted.definition.needed
 
 
 def _limits(fitted: Fitted, x: np.ndarray | None) -> tuple[float, float]:

@@ -45,7 +45,7 @@ class Data:
         return x.reshape(len(x), -1)[: max(1, MOST // max(1, x[0].size))]
 
     def row(self, i: int, fitted: Fitted) -> dict[str, Any]:
-        """Return x and the conditions of a row, as JSON values.
+        """Return x, the conditions and the needed latents of a row, as JSON values.
 
         Args:
             i: The number of the row.
@@ -61,9 +61,10 @@ class Data:
             raise InputError(
                 f"row = {i}: there are {len(self)} rows. Use a number from 0 to {len(self) - 1}."
             )
-        one = self.dataset.isel(row=i)
-        found = {"x": plain(one["x"].values)}
-        return found | {name: plain(value) for name, value in conditions_in(one, fitted.event).items()}
+        one = self.dataset.isel(row=[i])
+        found = {"x": one["x"].values, **conditions_in(one, fitted.event)}
+        found |= fitted.definition.of_rows(fitted.options, one)
+        return {name: plain(np.asarray(value)[0]) for name, value in found.items()}
 
     def nearest(self, point: Point) -> tuple[list[int], list[float], np.ndarray]:
         """Return the nearest rows by Euclidean distance.

@@ -77,7 +77,7 @@ function sampling(about) {
     waiting = setTimeout(neighbors, 150);
   };
   const neighbors = newest(async () => {
-    if (!about.rows || event.view !== "image" || state.n !== 1 || !latest) return;
+    if (!about.rows || event.view !== "image" || event.shape.includes(null) || state.n !== 1 || !latest) return;
     const answer = await ask("/api/nearest", { x: Array.from(latest.values) });
     const rows = JSON.parse(answer.headers.get("x-rows")), far = JSON.parse(answer.headers.get("x-distances")), { values } = await array(answer);
     const size = values.length / rows.length;

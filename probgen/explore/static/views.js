@@ -8,7 +8,7 @@ export function show(about, { values, shape }, state) {
   $("caption").textContent = `${about.run}, ${n === 1 ? "1 sample" : `${n} samples`}, seed ${state.seed}`;
   if (event.view === "image") {
     $("picture").hidden = false;
-    grid($("picture"), values, n, event, about.limits);
+    grid($("picture"), values, n, { ...event, shape: shape.slice(1) }, about.limits); // sizes may vary
   } else if (event.view === "points") points(values, n, about.limits);
   else {
     const width = values.length / n;
