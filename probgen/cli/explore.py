@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -27,7 +28,6 @@ def command(
     def told(address: str) -> None:
         typer.echo(f"{address}\nOpen this address in a browser on this machine. Ctrl-C ends the page.")
 
-    try:
+    with suppress(KeyboardInterrupt):  # the usual end
         serve(run, port, device, told)
-    except KeyboardInterrupt:  # the usual end
-        typer.echo("ended", err=True)
+    typer.echo("ended", err=True)

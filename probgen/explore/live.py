@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 import torch
 import xarray as xr
-from torch import Tensor
+from torch import Tensor, nn
 
 from probgen.api.loading import models_of
 from probgen.contract.event import Event
@@ -77,6 +78,8 @@ class Shown:
         Raises:
             FileError: When the folder is not a run.
         """
+        if not self.run.exists():
+            raise FileError(f"{self.run}: No such file or directory")
         if not (self.run / HISTORY).exists():
             raise FileError(
                 f"{self.run} holds neither a fitted model ({MODEL}) nor a running fit ({HISTORY})."
@@ -130,9 +133,9 @@ class Shown:
 def partly_fitted(run: Path, stage: str) -> Fitted:
     """Return the model of the newest checkpoint of a stage.
 
-    A checkpoint stores what the family keeps, by name. The arrays of the model are found by their own names, or by
-    the name of the kept object and their names within it. Buffers that a fit computes at its end keep their first
-    values.
+    A checkpoint stores the states of the objects that the family keeps. The model, or else each of its parts, gets the
+    state with the same arrays; of several such states, the one with the most similar name. Buffers that a fit
+    computes at its end keep their first values.
 
     Args:
         run: The folder of the run.
@@ -158,12 +161,16 @@ def partly_fitted(run: Path, stage: str) -> Fitted:
     with generators_kept():
         module = definition.build(wanted, event, **models_of(wanted))
     module.to(torch.float64 if request["dtype"] == "float64" else torch.float32)
-    kept = _named(unflatten(structure["state"], arrays))
-    state = {name: kept.get(name, value) for name, value in module.state_dict().items()}
-    lacking = [name for name, _ in module.named_parameters() if name not in kept]
+    kept = unflatten(structure["state"], arrays)
+    known = set()
+    for name, part in [("", module), *module.named_children()]:
+        found = _state_of(name, part, kept)
+        if found is not None:
+            part.load_state_dict(found)
+            known |= {f"{name}.{key}".lstrip(".") for key in found}
+    lacking = [name for name, _ in module.named_parameters() if name not in known]
     if lacking:
         raise InputError(f"the checkpoint of stage {stage!r} has no {lacking[0]!r}, which samples need.")
-    module.load_state_dict(state)
     provenance = {"dtype": request["dtype"], "data": request["data"]}
     return Fitted(
         definition.name,
@@ -178,12 +185,14 @@ def partly_fitted(run: Path, stage: str) -> Fitted:
     )
 
 
-def _named(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the tensors of a nested state by their own names, and by their names within the kept object."""
-    found: dict[str, Tensor] = {}
-    for name, part in state.items():
-        for key, value in part.items() if isinstance(part, Mapping) else ():
-            if isinstance(value, Tensor):
-                found.setdefault(f"{name}.{key}", value)
-                found.setdefault(str(key), value)
-    return found
+def _state_of(name: str, part: nn.Module, kept: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the kept state with the arrays of a part; None if there is none."""
+    wanted = {key: value.shape for key, value in part.state_dict().items()}
+    same = [
+        other
+        for other, state in kept.items()
+        if isinstance(state, Mapping)
+        and {key: value.shape for key, value in state.items() if isinstance(value, Tensor)} == wanted
+    ]
+    alike = {other: SequenceMatcher(None, name.casefold(), other.casefold()).ratio() for other in same}
+    return kept[max(same, key=alike.__getitem__)] if wanted and same else None
