@@ -36,7 +36,7 @@ async function main() {
 
 function sampling(about) {
   const { event } = about;
-  const state = { n: about.spaces.length || event.view === "sound" || event.view === "text" ? 1 : event.view === "image" ? 16 : event.view === "points" ? 64 : 10, seed: 0, given: { ...about.given }, options: {} };
+  const state = { n: usual(about), seed: 0, given: { ...about.given }, options: {} };
   const moves = { latent: "", by: [], attributes: {}, hold: [], layers: null, mix: null, mixed: null };
   let latest = null, began = 0, count = 0;
 
@@ -127,6 +127,13 @@ function sampling(about) {
   changed();
 }
 
+// The number of samples that a view shows at first: one, if sliders or a condition decide what it is.
+function usual({ event, spaces, conditions, streams }) {
+  if (event.view === "points") return 64;
+  if (spaces.length || streams || conditions.some((part) => part.kind === "row")) return 1;
+  return event.view === "image" ? 16 : 10;
+}
+
 async function copy(request, key) {
   try {
     const code = (await (await ask("/api/code", request)).json())[key];
@@ -156,13 +163,28 @@ function conditions(about, state, changed) {
     else if (part.kind === "class") place.append(selection(part.name, classes, (value) => set(part.name)(+value)));
     else if (part.kind === "number") place.append(number(part.name, { value: state.given[part.name] }, set(part.name)));
     else if (part.kind === "text") place.append(written(part.name, state.given[part.name], set(part.name)));
-    else place.append(number(`${part.name} of row`, { least: 0, most: about.rows - 1, step: 1, value: 0 }, async (row) => {
-      state.given[part.name] = (await (await ask("/api/row", { row })).json())[part.name];
-      changed();
-    }));
+    else place.append(...of_row(part, about, state, changed));
   }
   if (about.event.view === "text") place.append(written("prompt", "", set("x")));
   if (about.event.view === "table") place.append(given_columns(about.event.columns, (x) => set("x")(x)));
+}
+
+// A condition that is an array comes from a row of the data; an image is shown.
+function of_row(part, about, state, changed) {
+  const { whole, canvas } = figure(part.name);
+  const look = () => {
+    const shape = [];
+    for (let inner = state.given[part.name]; Array.isArray(inner); inner = inner[0]) shape.push(inner.length);
+    paint(canvas, state.given[part.name].flat(Infinity), 0, { ...part, shape }, [0, (part.levels ?? 2) - 1]);
+  };
+  const field = number(`${part.name} of row`, { least: 0, most: about.rows - 1, step: 1, value: 0 }, async (row) => {
+    state.given[part.name] = (await (await ask("/api/row", { row })).json())[part.name];
+    if (part.view === "image") look();
+    changed();
+  });
+  whole.className = "condition";
+  if (part.view === "image") look();
+  return part.view === "image" ? [field, whole] : [field];
 }
 
 function written(name, value, changed) {

@@ -7,6 +7,7 @@ const SVG = "http://www.w3.org/2000/svg", WIDTH = 800, HEIGHT = 160, POINTS = 40
 const BESIDE = ["stage", "step", "seconds"];
 
 export async function follow(problem, about) {
+  if (!about.ended) document.querySelector("main").prepend($("fit")); // while it runs, it comes first
   let next = 0, checkpoint = JSON.stringify(about.checkpoint);
   const steps = new Map(); // by stage and step: a resume writes steps again, and the last line is valid
   for (;;) {

@@ -5,8 +5,10 @@ import { paint } from "./pixels.js";
 import { ask, newest } from "./wire.js";
 
 export async function scatter(about, moves, problem) {
-  const canvas = $("scatter"), { width, height } = canvas, context = canvas.getContext("2d"), latent = moves.latent;
+  const canvas = $("scatter"), context = canvas.getContext("2d"), latent = moves.latent;
   if (!about.codes.includes(latent)) return;
+  $("map").hidden = false;
+  const width = (canvas.width = canvas.clientWidth), height = (canvas.height = Math.round(0.75 * width)); // marks of one size on any screen
   let codes;
   try {
     codes = await (await ask(`/api/codes/${latent}`)).json();
@@ -61,6 +63,5 @@ export async function scatter(about, moves, problem) {
     choose(order[((place.get(chosen) ?? -by) + by + order.length) % order.length]);
   });
   $("pointed").hidden = about.event.view !== "image";
-  $("map").hidden = false;
   look();
 }

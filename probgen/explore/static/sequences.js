@@ -3,7 +3,7 @@
 import { $, element } from "./controls.js";
 import { ask, lines, newest } from "./wire.js";
 
-const BITS = [3, 6, 9]; // the surprise from which a symbol is marked, and marked more
+const BITS = [5, 7, 9]; // the surprise from which a symbol is marked, and marked more
 
 export function sequence(about, request, problem) {
   const sound = about.event.view === "sound" || !about.event.symbols.length;
@@ -22,7 +22,7 @@ export function sequence(about, request, problem) {
       $("figure").dataset.pieces = 1 + +($("figure").dataset.pieces ?? 0);
     }
     $("words").setAttribute("aria-busy", "false");
-    $("caption").textContent = `${about.run}, ${x.length} values, seed ${asked.seed}${about.surprises && !sound ? "; marked: surprise of 3, 6 and 9 bits or more" : ""}`;
+    $("caption").textContent = `${about.run}, ${x.length} values, seed ${asked.seed}${about.surprises && !sound ? "; marked: surprise of 5, 7 and 9 bits or more" : ""}`;
     $("figure").dataset.drawn = ++count;
   }, problem);
   if (sound && about.event.rate) {

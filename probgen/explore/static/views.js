@@ -20,7 +20,7 @@ export function show(about, { values, shape }, state) {
 function cell(value, column) {
   if (!Number.isFinite(value)) return "";
   if (column.classes.length) return column.classes[value] ?? String(value);
-  return column.support === "real" && !Number.isInteger(value) ? value.toPrecision(5) : String(value);
+  return column.support === "real" && !Number.isInteger(value) ? value.toPrecision(4) : String(value);
 }
 
 function table(columns, rows) {
