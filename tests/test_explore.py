@@ -615,6 +615,16 @@ def test_a_journal_is_read_line_by_line(tmp_path: Path) -> None:
 # the command
 
 
+def test_a_condition_is_set_once(runs: Any, tmp_path: Path) -> None:
+    """`--set` sets conditions, which a file of conditions excludes."""
+    (tmp_path / "given.csv").write_text("label\n3\n")
+    words = ["sample", str(runs("dcgan")), "--set", "label=3", "--out", str(tmp_path / "x.h5")]
+    assert CliRunner().invoke(commands, words).exit_code == 0
+    done = CliRunner().invoke(commands, [*words, "--given", str(tmp_path / "given.csv")])
+    assert done.exit_code == 2
+    assert "--set label" in done.output
+
+
 def refusal_of(*words: str) -> str:
     done = CliRunner().invoke(commands, ["explore", *words])
     assert done.exit_code == 2, done.output

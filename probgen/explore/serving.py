@@ -16,7 +16,7 @@ CONNECTIONS = 64  # at the same time; further ones are answered with 503
 def serve(run: Path, port: int = 0, device: str | None = None, told: Callable[[str], None] = print) -> None:
     """Serve the page of a run until Ctrl-C.
 
-    The model is loaded and has drawn once before the address is told.
+    The model is loaded and has drawn once before the address is passed to `told`.
 
     Args:
         run: The folder of a run, or the file of a model.
