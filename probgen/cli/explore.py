@@ -17,7 +17,7 @@ def command(
     ] = 0,
     device: Device = None,
 ) -> None:
-    """Serve a local page on a fitted model: samples that follow sliders, completions, texts, tables.
+    """Serve a page on a fitted model: sliders, samples, completions.
 
     The page is served to this machine only, and its address contains a secret token. Ctrl-C ends it. For a run on another machine, forward the same port with ssh -L 8000:127.0.0.1:8000 HOST, and use --port 8000.
 
