@@ -81,6 +81,8 @@ def command(
 
     Samples are unconditional, or conditional on the file of --given.
 
+    --set with the name of a condition, of a latent or x sets a condition, e.g. --set label=3 or --set 'z=[0.5, -1.0]'.
+
     The name of --out sets the format: .h5 or .nc for all samples; .csv, .tsv or .parquet for a table. For more samples than fit into memory, give a folder: it stores them in parts, and repeating an interrupted command resumes it.
 
     If --given is an image or a folder of images, --out is a .png file or a folder of PNG files. A single result per image is the mean of the model, if it has a mean; with -n 2 or more, the results are random samples.
@@ -149,8 +151,15 @@ def command(
         )
     if wav is not None and not fitted.event.rate:
         raise InputError(f"--wav {wav}: x is not a sound, but {fitted.event}. Leave --wav out.")
-    latents = latents_of(fitted.module) if given is not None else {}
-    condition: Any = _conditions(given, fitted.event, latents, how) if given is not None else None
+    latents = latents_of(fitted.module)
+    known = ("x", *fitted.event.given, *fitted.event.lengths, *latents)
+    condition: Any = {name: options.pop(name) for name in known if name in options} or None
+    if given is not None and condition is not None:
+        raise InputError(
+            f"--set {next(iter(condition))}: with --given, all conditions are in the file. Use one of the two."
+        )
+    if given is not None:
+        condition = _conditions(given, fitted.event, latents, how)
     call: dict[str, Any] = {"given": condition, "seed": seed, "device": device, "progress": progress(quiet)}
     call |= options
     written = []

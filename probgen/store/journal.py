@@ -70,6 +70,40 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     return list(lines.values())
 
 
+def read_new(path: Path, after: int, most: int = 1 << 20) -> tuple[list[dict[str, Any]], int, bool]:
+    """Return the complete lines that follow a byte, for a reader of a running fit.
+
+    The lines are in the order of their writing: after a resume, steps come again, and the last line of a step is valid.
+
+    Args:
+        path: The path of the file.
+        after: The end of what was read before; 0 for the beginning.
+        most: The largest number of bytes to read; at least one line must fit.
+
+    Returns:
+        The lines, the end of what was read, and whether the file has begun again, so that earlier lines are void.
+
+    Raises:
+        FileError: When a line is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            again = after > 0
+            if 0 < after <= os.fstat(file.fileno()).st_size:
+                file.seek(after - 1)
+                again = file.read(1) != b"\n"  # a fit that was started again has another journal
+            start = 0 if again else after
+            file.seek(start)
+            content = file.read(most)
+    except FileNotFoundError:
+        return [], 0, after > 0
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}") from None
+    whole = content.rfind(b"\n") + 1
+    texts = content[:whole].split(b"\n")[:-1]
+    return [_line(text, path, i) for i, text in enumerate(texts)], start + whole, again
+
+
 def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
     """Return the complete lines, and the number of their bytes."""
     if not path.exists():
