@@ -4,6 +4,7 @@
     docs/commands.md     the help of each command
     docs/options.md      the options of each family and analysis
     docs/reference/      one page for each room: its modules, for autodoc
+    docs/gallery.md      a card for each recipe
 
 The pages are committed. A test compares them with the code.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from cards import gallery
 
 from probgen.cli import app
 from probgen.cli.common import options_of
@@ -63,6 +65,7 @@ def pages() -> dict[str, str]:
         "docs/map.md": code_map(),
         "docs/commands.md": commands(),
         "docs/options.md": options(),
+        "docs/gallery.md": gallery(NOTE),
         "docs/reference/index.md": contents(),
         **{f"docs/reference/{room}.md": reference(room) for room in (*rooms(), *PLUGINS)},
     }
