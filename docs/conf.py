@@ -22,6 +22,7 @@ extensions = ["cells", "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon
 exclude_patterns = ["example-plugin", "example-analysis"]
 default_role = "code"
 nitpicky = False
+viewcode_follow_imported_members = False  # what a module imports is not documented there
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
@@ -48,6 +49,7 @@ html_css_files = ["probgen.css"]
 html_theme_options = {
     "navbar_align": "left",
     "show_prev_next": False,
+    "navigation_depth": 2,  # deeper pages would need buttons, which the theme leaves without a name
     "secondary_sidebar_items": ["page-toc"],
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-COLORS, WIDTH = 48, 480  # of a picture of the gallery; in pixels
+COLORS, WIDTH = 32, 320  # of a picture of the gallery; in pixels
 
 
 def shrink(picture: Image.Image, path: Path, width: int = WIDTH) -> None:

@@ -12,7 +12,8 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
@@ -329,6 +330,12 @@ def options_of(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def _type(annotation: Any) -> str:
-    if get_origin(annotation) is Literal:
-        return " | ".join(map(str, get_args(annotation)))
+    """Return a type in words, without the functions that check a value."""
+    kind, inside = get_origin(annotation), get_args(annotation)
+    if kind is Literal:
+        return " | ".join(map(str, inside))
+    if kind is Annotated:
+        return _type(inside[0])
+    if kind in (Union, UnionType):
+        return " | ".join("None" if each is NoneType else _type(each) for each in inside)
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
