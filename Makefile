@@ -32,6 +32,7 @@ test: lint
 
 docs: .venv/ready
 	$(BIN)/python docs/generate.py
+	rm -rf build/docs
 	$(BIN)/sphinx-build -W --keep-going -q docs build/docs
 
 site: docs

@@ -48,7 +48,7 @@ class Links(HTMLParser):
 
 def broken(site: Path) -> list[str]:
     """Return the links of all pages that lead to no file or to no anchor."""
-    pages = {page: Links(page) for page in site.rglob("*.html")}
+    pages = {page: Links(page) for page in site.rglob("*.html") if "_static" not in page.parts}
     found = []
     for page, parsed in pages.items():
         for link in parsed.links:

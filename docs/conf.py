@@ -46,6 +46,8 @@ html_title = "probgen"
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["probgen.css"]
+html_favicon = "_static/icon.svg"
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system
 html_theme_options = {
     "navbar_align": "left",
     "show_prev_next": False,
@@ -101,10 +103,11 @@ def _imported(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any
 
 def _annotated(app: Any, obj: Any, bound_method: bool) -> None:
     """Evaluate annotations one by one: autodoc keeps all as texts if one names a package that is not imported, and texts are ambiguous."""
-    if inspect.isfunction(obj):
-        for name, text in obj.__annotations__.items():
+    function = inspect.unwrap(obj)
+    if inspect.isfunction(function):
+        for name, text in function.__annotations__.items():
             with contextlib.suppress(NameError, AttributeError, TypeError):
-                obj.__annotations__[name] = eval(text, obj.__globals__)
+                function.__annotations__[name] = eval(text, function.__globals__)
 
 
 def _docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
