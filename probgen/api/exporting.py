@@ -51,7 +51,7 @@ def to_arviz(
         raise InputError(
             f"data = None: a point fit of {fitted.family!r} stores no rows. Give rows: probgen.to_arviz(fitted, data)."
         )
-    run = {"device": checked_device(device), "dtype": fitted.dtype}
+    run: dict[str, Any] = {"device": checked_device(device), "dtype": fitted.dtype}
     taken = None if data is None else prepare(data, fitted.definition, event=fitted.event, **run)
     if posterior and taken is not None and taken.digest != fitted.provenance["data"]["sha256"]:
         raise InputError(

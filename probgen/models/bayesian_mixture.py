@@ -212,7 +212,7 @@ class BayesianMixture(Pair):
         values, _ = self.space.constrain(u)
         return self._in_units(values)
 
-    def _in_units(self, values: Mapping[str, Tensor]) -> Parameters:
+    def _in_units(self, values: dict[str, Tensor]) -> Parameters:
         with pyro.poutine.condition(data=values):
             L = self._niw() if self.options.prior == "niw" else self._lkj()
         return values["pi"], self.loc + self.scale * values["mu"], self.scale[:, None] * L
