@@ -51,6 +51,7 @@ OUTSIDE = {
     "CONTRIBUTING.md": "project/contributing",
     "plugins/probgen-gan/README.md": "project/probgen-gan",
     "plugins/probgen-vqvae/README.md": "project/probgen-vqvae",
+    "plugins/probgen-observers/README.md": "project/probgen-observers",
 }
 SECTION = re.compile(
     r"(Args|Attributes|Returns|Yields|Raises|Example|Examples|Note|Notes|References|See Also):$"
