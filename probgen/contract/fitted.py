@@ -16,6 +16,7 @@ from torch import nn
 from probgen.contract.definition import Definition
 from probgen.contract.event import Event
 from probgen.contract.seeds import generators_kept
+from probgen.contract.showing import as_html, as_text
 from probgen.contract.state import load_state
 from probgen.contract.surroundings import alone
 from probgen.errors import RunError
@@ -33,7 +34,7 @@ def _place(group: str) -> str:
     return f"/{group}" if group in ARVIZ else f"/probgen/groups/{group}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fitted:
     """A fitted model.
 
@@ -71,6 +72,17 @@ class Fitted:
             module.to(self.dtype)  # for buffers that are not part of the state
             load_state(module, self.state, f"fitted {self.family}")
             return module.eval()
+
+    def __repr__(self) -> str:
+        return as_text(self)
+
+    @cached_property
+    def _html(self) -> str:
+        return as_html(self)
+
+    def _repr_html_(self) -> str:
+        """Return the model as HTML for a notebook: its facts, and some samples if x is an image."""
+        return self._html
 
     @property
     def dtype(self) -> torch.dtype:

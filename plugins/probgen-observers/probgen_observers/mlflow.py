@@ -18,6 +18,7 @@ from probgen.errors import InputError, PluginError
 VARIABLE = "PROBGEN_MLFLOW"
 SECONDS = 2.0  # between writes: a write takes milliseconds, as long as many steps
 BATCH = 500  # metrics of a write; MLflow accepts 1,000
+PARAMETERS = 100  # the most parameters of a write
 LONGEST = 500  # characters of a parameter, which every version of MLflow accepts
 
 
@@ -90,16 +91,18 @@ class _Record:
     """A run of MLflow, and its metrics that are not written yet."""
 
     def __init__(self, client: Any, call: ObservedCall) -> None:
+        from mlflow.entities import Param
+
         self.client, self._metrics, self._written = client, list[Any](), time.monotonic()
         name = call.recipe or "probgen"
         experiment = client.get_experiment_by_name(name)
         at = client.create_experiment(name) if experiment is None else experiment.experiment_id
         self.run: str = client.create_run(at, run_name=call.model or call.family).info.run_id
         options = {} if call.options is None else call.options.model_dump(mode="json")
-        for key, value in _flat(
-            {"family": call.family, "call": call.id, **options, "data": call.data}
-        ).items():
-            client.log_param(self.run, key, str(value)[:LONGEST])
+        about = _flat({"family": call.family, "call": call.id, **options, "data": call.data})
+        params = [Param(key, str(value)[:LONGEST]) for key, value in about.items()]
+        for start in range(0, len(params), PARAMETERS):
+            client.log_batch(self.run, params=params[start : start + PARAMETERS])
 
     def add(self, metrics: Mapping[str, float], step: int) -> None:
         """Add metrics, and write all of them from time to time."""
@@ -135,7 +138,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _client(uri: str) -> Any:
     if uri.startswith("file:") or ("://" not in uri and not uri.startswith("databricks")):
         raise InputError(
-            f"{VARIABLE} = {uri!r}: MLflow 3 does not write to a folder. Give a database, e.g. sqlite:///mlruns.db, or a server."
+            f"{VARIABLE}, or uri = {uri!r}: MLflow 3 does not write to a folder. Give a database, e.g. sqlite:///mlruns.db, or a server."
         )
     try:
         from mlflow import MlflowClient

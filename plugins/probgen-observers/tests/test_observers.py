@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -69,13 +70,12 @@ class Client:
         }  # fmt: skip
         return SimpleNamespace(info=SimpleNamespace(run_id=run))
 
-    def log_param(self, run: str, key: str, value: str) -> None:
-        assert len(value) <= 500
-        self.runs[run]["params"][key] = value
-
-    def log_batch(self, run: str, metrics: list[Any]) -> None:
+    def log_batch(self, run: str, metrics: Sequence[Any] = (), params: Sequence[Any] = ()) -> None:
         assert len(metrics) <= 1000
+        assert len(params) <= 100
+        assert all(len(value) <= 500 for _, value in params)
         self.runs[run]["metrics"] += metrics
+        self.runs[run]["params"] |= dict(params)
 
     def log_artifact(self, run: str, path: str) -> None:
         assert Path(path).is_file()
@@ -98,6 +98,7 @@ def boards(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[Any, ...]]]:
 def runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     module, entities = ModuleType("mlflow"), ModuleType("mlflow.entities")
     module.MlflowClient = Client  # type: ignore[attr-defined]
+    entities.Param = lambda key, value: (key, value)  # type: ignore[attr-defined]
     entities.Metric = lambda key, value, timestamp, step: (key, value, step)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "mlflow", module)
     monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
