@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 LONGEST = 400  # characters of a value
 BYTES = 15_000  # of the picture, before it becomes text; the page then has less than 30 KiB
 AT_MOST = 10  # samples
-GAP = 160  # the gray between them
 QUICK = 1024  # numbers of x that a model without latents samples one after the other in about a second
 
 
@@ -124,11 +123,12 @@ def _picture(fitted: Fitted) -> str:
     stride = math.ceil(math.sqrt(n * event.size / BYTES))
     levels = x.reshape(n, event.channels, *event.shape[-2:])[..., ::stride, ::stride]
     height, width = levels.shape[-2:]
-    row = np.full((height, n * (width + 1) - 1, event.channels), GAP, np.uint8)
+    row = np.zeros((height, n * (width + 1) - 1, event.channels + 1), np.uint8)  # gaps are transparent
     for i, image in enumerate(levels):
-        row[:, i * (width + 1) : i * (width + 1) + width] = np.moveaxis(image, 0, 2)
+        place = row[:, i * (width + 1) : i * (width + 1) + width]
+        place[..., :-1], place[..., -1] = np.moveaxis(image, 0, 2), 255
     file = io.BytesIO()
-    Image.fromarray(row[..., 0] if event.channels == 1 else row).save(file, "png", optimize=True)
+    Image.fromarray(row).save(file, "png", optimize=True)  # of mode LA or RGBA
     scale = max(1, 64 // height)
     said = f"{n} samples, seed 0"
     return (
