@@ -64,6 +64,7 @@ OUTSIDE = {
     "CONTRIBUTING.md": "project/contributing",
     "plugins/probgen-gan/README.md": "project/probgen-gan",
     "plugins/probgen-vqvae/README.md": "project/probgen-vqvae",
+    "plugins/probgen-observers/README.md": "project/probgen-observers",
 }
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 SECTION = re.compile(

@@ -44,7 +44,11 @@ PUBLIC = (
     "testing",
     "errors",
 )
-PLUGINS = {"probgen_gan": "plugins/probgen-gan", "probgen_vqvae": "plugins/probgen-vqvae"}
+PLUGINS = {
+    "probgen_gan": "plugins/probgen-gan",
+    "probgen_vqvae": "plugins/probgen-vqvae",
+    "probgen_observers": "plugins/probgen-observers",
+}
 WHERE = {
     "a family": "a module in `probgen/models/`, or a package of your own: [plugins](plugins.md). The checklist is in CONTRIBUTING.md",
     "a loss of a GAN": "`plugins/probgen-gan/probgen_gan/losses.py`",

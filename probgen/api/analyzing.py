@@ -23,6 +23,7 @@ from probgen.errors import InputError, NotOffered, PluginError
 from probgen.figures import save
 from probgen.plugins.analysis import LoadedAnalysis
 from probgen.plugins.analysis import analysis as find_analysis
+from probgen.plugins.observers import made
 from probgen.store.files import checked_path, write_whole
 from probgen.store.folder import ANALYSES
 from probgen.store.trees import to_json, write_dataset
@@ -188,6 +189,8 @@ def save_analysis(found: xr.Dataset, folder: Path, analysis: Any = None) -> list
         files
     ):
         old.unlink()  # a file of earlier results
+    for file in files:
+        made("picture" if file.suffix == ".png" else "analysis", file)
     return files
 
 

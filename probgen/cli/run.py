@@ -89,6 +89,7 @@ def command(
         return
     results = []
     from probgen.api.pools import pool_of
+    from probgen.plugins.observers import belonging, made
     from probgen.report import write
 
     with pool_of(workers) as pool:
@@ -102,6 +103,8 @@ def command(
                     typer.echo(f"{result.model}: {note}", err=True)
                 typer.echo(f"{result.model}: done in {result.seconds:.1f} s, {result.run}", err=True)
     page = write([out], out / REPORT)
+    with belonging(folder=out, recipe=plan.title):
+        made("report", page)
     notes = {result.model: result.notes for result in results if result.notes}
     said = {result.model: result.fitted.notes for result in results if result.fitted.notes}
     rows = recipes.table(results)

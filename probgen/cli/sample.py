@@ -141,6 +141,7 @@ def command(
     from probgen.api.sampling import sample, sample_to
     from probgen.codecs.texts import texts_of
     from probgen.contract.definition import latents_of
+    from probgen.plugins.observers import belonging, made
     from probgen.recipes import picture_of, write_sounds
     from probgen.store.trees import read_dataset, write_dataset
 
@@ -163,26 +164,30 @@ def command(
     call: dict[str, Any] = {"given": condition, "seed": seed, "device": device, "progress": progress(quiet)}
     call |= options
     written = []
-    if target is not None and is_of_parts(target):
-        parts = sample_to(target, fitted, n, client=client, **call)
-        draws = read_dataset(parts[0], "samples")  # for the figure
-        written.append(f"{target} ({len(parts)} part{'s' * (len(parts) > 1)})")
-    else:
-        draws = sample(fitted, n, **call)
-        if target is not None:
-            if table:
-                write_table(draws, target)
-            else:
-                write_dataset(target, "samples", draws)
-            written.append(str(target))
-    if wav is not None and fitted.event.rate:
-        write_sounds(wav, draws["x"].values.reshape(-1, draws["x"].shape[-1]), fitted.event.rate)
-        written.append(f"{wav}/samples-*.wav")
-    if png is not None:
-        from probgen import figures
+    with belonging(folder=model_file(run).parent, family=fitted.family):
+        if target is not None and is_of_parts(target):
+            parts = sample_to(target, fitted, n, client=client, **call)
+            draws = read_dataset(parts[0], "samples")  # for the figure
+            written.append(f"{target} ({len(parts)} part{'s' * (len(parts) > 1)})")
+        else:
+            draws = sample(fitted, n, **call)
+            if target is not None:
+                if table:
+                    write_table(draws, target)
+                else:
+                    write_dataset(target, "samples", draws)
+                made("samples", target)
+                written.append(str(target))
+        if wav is not None and fitted.event.rate:
+            sounds = draws["x"].values.reshape(-1, draws["x"].shape[-1])
+            made("samples", *write_sounds(wav, sounds, fitted.event.rate))
+            written.append(f"{wav}/samples-*.wav")
+        if png is not None:
+            from probgen import figures
 
-        figures.save(picture_of(fitted, draws, f"{fitted.family}: {n} samples"), png)
-        written.append(str(png))
+            figures.save(picture_of(fitted, draws, f"{fitted.family}: {n} samples"), png)
+            made("picture", png)
+            written.append(str(png))
     variables = {str(name): dict(v.sizes) for name, v in draws.data_vars.items()}
     texts = texts_of(draws["x"])[:SHOWN]
     told = {"written": written, "variables": variables, "seed": seed} | ({"texts": texts} if texts else {})
@@ -209,20 +214,23 @@ def _pictures(
     """Sample images from images. Settings with the name of a condition are conditions."""
     from probgen.api.loading import load
     from probgen.api.picturing import sample_images
+    from probgen.plugins.observers import belonging
+    from probgen.store.folder import model_file
 
     fitted = load(run)
     conditions = {name: options.pop(name) for name in fitted.event.given if name in options}
-    written = sample_images(
-        fitted,
-        given,
-        out,
-        n,
-        conditions=conditions,
-        seed=seed,
-        device=device,
-        progress=progress(quiet),
-        **options,
-    )
+    with belonging(folder=model_file(run).parent, family=fitted.family):
+        written = sample_images(
+            fitted,
+            given,
+            out,
+            n,
+            conditions=conditions,
+            seed=seed,
+            device=device,
+            progress=progress(quiet),
+            **options,
+        )
     names = list(map(str, written))
     put({"written": names, "seed": seed}, json, lambda: typer.echo("\n".join(names)))
 

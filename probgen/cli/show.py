@@ -40,7 +40,7 @@ def _folder(path: Path) -> dict[str, Any]:
     from probgen.errors import InputError
     from probgen.store import folder
     from probgen.store.files import read_request
-    from probgen.store.journal import read_journal
+    from probgen.store.journal import read_journal, read_remarks
     from probgen.store.parts import PARTS
 
     found: dict[str, Any] = {}
@@ -59,6 +59,9 @@ def _folder(path: Path) -> dict[str, Any]:
     if lines:
         found["steps"] = len(lines)
         found["last step"] = {name: value for name, value in lines[-1].items() if name != "crc"}
+    remarks = read_remarks(path / folder.HISTORY)
+    if remarks:
+        found["remarks"] = remarks
     for name in (folder.MODEL, folder.SAMPLES, folder.SCORES):
         if (path / name).exists():
             found[name] = _file(path / name)

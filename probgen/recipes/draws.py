@@ -51,7 +51,7 @@ def names_of(given: dict[str, Any], data: xr.Dataset) -> list[str]:
     return [", ".join(each) for each in zip(*words, strict=True)]
 
 
-def write_sounds(folder: Path, x: np.ndarray, rate: int) -> None:
+def write_sounds(folder: Path, x: np.ndarray, rate: int) -> list[Path]:
     """Write samples of sounds to the files `samples-000.wav`, ...
 
     Args:
@@ -59,11 +59,16 @@ def write_sounds(folder: Path, x: np.ndarray, rate: int) -> None:
         x: The samples (sample, time) in levels of the mu-law.
         rate: The sampling rate in hertz.
 
+    Returns:
+        The paths of the files.
+
     Raises:
         RunError: When a file cannot be written.
     """
-    for i, row in enumerate(x):
-        write_wav(folder / f"samples-{i:03d}.wav", from_mu_law(row), rate)
+    files = [folder / f"samples-{i:03d}.wav" for i in range(len(x))]
+    for file, row in zip(files, x, strict=True):
+        write_wav(file, from_mu_law(row), rate)
+    return files
 
 
 def picture_of(fitted: Fitted, draws: xr.Dataset, title: str = "", names: list[str] | None = None) -> Any:

@@ -2,7 +2,8 @@
 
 Each line is a JSON object that ends with the CRC-32 of the content before it. A process that is killed may
 leave an incomplete last line: this line is cut off before the next line is written, and readers ignore it. A
-resume may repeat steps, which are then written again; the last line of a step is valid.
+resume may repeat steps, which are then written again; the last line of a step is valid. A line with `remark`
+and without a step is a sentence about the run, for example on a failed observer.
 """
 
 from __future__ import annotations
@@ -61,9 +62,11 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """Return the lines in order, only the last line of each step; raise `FileError` for a damaged line."""
+    """Return the lines of steps in order, the last line of each step; raise `FileError` for a damaged line."""
     lines: dict[tuple[str, int], dict[str, Any]] = {}
     for line in _read(path)[0]:
+        if "step" not in line:
+            continue  # a remark
         place = (line["stage"], line["step"])
         lines.pop(place, None)
         lines[place] = line
@@ -101,7 +104,13 @@ def read_new(path: Path, after: int, most: int = 1 << 20) -> tuple[list[dict[str
         raise FileError(f"{path} cannot be read: {error.strerror}") from None
     whole = content.rfind(b"\n") + 1
     texts = content[:whole].split(b"\n")[:-1]
-    return [_line(text, path, i) for i, text in enumerate(texts)], start + whole, again
+    lines = [_line(text, path, i) for i, text in enumerate(texts)]
+    return [line for line in lines if "remark" not in line], start + whole, again
+
+
+def read_remarks(path: Path) -> list[str]:
+    """Return the remarks in order, for example on a failed observer; raise `FileError` for a damaged line."""
+    return [str(line["remark"]) for line in _read(path)[0] if "remark" in line]
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
