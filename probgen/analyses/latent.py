@@ -142,7 +142,7 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
             walks,
             event,
             titled("Random walks from the codes of rows", f"{found.attrs['stride']:g} deviations per step"),
-            above=["code of a row", *(str(i) for i in range(1, walks.shape[1]))],
+            above=["start", *(str(i) for i in range(1, walks.shape[1]))],
         ),
     }
     if "grid" in found:

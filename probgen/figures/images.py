@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from probgen.contract.event import Event
 from probgen.errors import InputError
-from probgen.figures.style import GRAY, LEAST, PALETTE, bare, plain, sheet, titled
+from probgen.figures.style import FAINT, GRAY, LEAST, PALETTE, bare, plain, sheet, titled
 
 WIDEST, LARGEST = 8.0, 0.8  # width of a grid and of an image in it, in inches
 
@@ -73,7 +73,7 @@ def images(
             )
     if event.discrete and x.ndim == 3 and (event.levels or 2) > 2:
         ends = f"0 to {high}" if grays_of(event) == "gray" else f"{high} to 0"
-        grid[-1, 0].set_xlabel(f"black to white: {ends}", fontsize=LEAST, color=GRAY)
+        grid[-1, 0].set_xlabel(f"black to white: {ends}", fontsize=LEAST, color=FAINT)
     return titled(figure, title)
 
 

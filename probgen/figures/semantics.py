@@ -100,6 +100,7 @@ def by_layer(
         )
         axes.axhline(0, color=GRAY, lw=0.6)
         axes.set_xticks(places, layers)
+        axes.tick_params(labelbottom=k + across >= len(names))
         labeled(axes, title=name)
     figure.supxlabel("layer; gray band: the largest change by random directions", fontsize=PLAIN)
     figure.supylabel("change in standard deviations", fontsize=PLAIN)

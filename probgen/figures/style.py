@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 # Okabe and Ito 2008, without yellow, which is too pale for a line on white
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SHAPES = ("o", "s", "^", "D", "v", "P", "X")  # a shape tells a class where a color does not
-INK, GRAY, PALE = "#222222", "#777777", "#cccccc"  # texts and axes; rows of the data; references
+INK, FAINT, GRAY, PALE = "#222222", "#555555", "#777777", "#cccccc"  # texts, lesser texts, data, references
 UNKNOWN = "#a6bddb"  # pixels without a value
 SEQUENTIAL, DIVERGING = "cividis", "RdBu_r"  # color maps for nats, and for numbers of both signs
 # up to this color, black text has a contrast of 5 to 1
@@ -94,7 +94,7 @@ def titled(figure: Figure, title: str) -> Figure:
                 ha="center",
                 va="bottom",
                 fontsize=PLAIN,
-                color=GRAY,
+                color=FAINT,
             )
         )
     return figure

@@ -59,6 +59,7 @@ def bars(
         axes.axvline(line, color=PALETTE[1], linewidth=1, linestyle="--", label=f"{line:.3g}")
     axes.set_yticks(range(len(names)), [plain(name) for name in names])
     axes.invert_yaxis()
+    axes.set_xlim(0, None if axes.get_xlim()[1] > 0 and any(np.any(each) for each in values.values()) else 1)
     labeled(axes, label)
     if len(values) > 1 or line is not None:
         legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)

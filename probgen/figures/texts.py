@@ -37,7 +37,7 @@ def surprise(
     down = -(-len(text) // across)
     grid = np.full(down * across, np.nan)
     grid[: len(text)] = each
-    figure, panels = sheet(width=10, height=0.8 + 0.2 * down)
+    figure, panels = sheet(width=8.5, height=0.8 + 0.17 * down)
     axes = panels[0, 0]
     top = max(float(np.quantile(each, 0.99)), 1e-9) if top is None else top
     shown = axes.imshow(grid.reshape(down, across), cmap=BEHIND_TEXT, vmin=0, vmax=top, aspect="auto")
