@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -224,7 +225,7 @@ def test_every_function_that_draws_is_among_them() -> None:
     helping = set(figures.__all__) - drawing
     for name in helping:
         made = getattr(figures, name)
-        assert "Return a figure" not in (made.__doc__ or ""), f"{name} draws, but no test looks at what"
+        assert "Return a figure of" not in (made.__doc__ or ""), f"{name} draws, but no test looks at what"
 
 
 # pictures of families and analyses
@@ -262,7 +263,7 @@ def sentences() -> xr.Dataset:
 
 
 def plane() -> xr.Dataset:
-    return xr.Dataset({"x": (("row", "feature"), np.random.default_rng(2).normal(size=(60, 2)))})
+    return xr.Dataset({"x": (("row", "feature"), np.random.default_rng(2).normal(size=(120, 2)))})
 
 
 LAYERED = {"channels": (4, 4), "latent": 4, "steps": 4, "batch_size": 8}
@@ -325,7 +326,11 @@ def mixed() -> xr.Dataset:
 
 
 def text() -> xr.Dataset:
-    return probgen.datasets.pairs(["abc abc\n abcab"] * 9, ["abc\n$ab"] * 9)[["x", "length"]]
+    symbols = list("$\n ab")
+    x = np.random.default_rng(3).integers(0, len(symbols), (1, 400))
+    return xr.Dataset(
+        {"x": (("row", "time"), x, {"support": "token", "levels": len(symbols), "symbols": symbols})}
+    )
 
 
 # the model and its rows, the options of its fit and of the analysis; an analysis may have several cases
@@ -437,7 +442,7 @@ def test_names_at_the_ends_of_lines_do_not_overlap() -> None:
 def test_classes_differ_by_more_than_color() -> None:
     looks = [style.mark(i) for i in range(49)]
     assert len({tuple(look.values()) for look in looks}) == 49
-    for a, b in zip(looks, looks[1:], strict=False):
+    for a, b in pairwise(looks):
         assert a["color"] != b["color"]
         assert a["marker"] != b["marker"]
 

@@ -135,4 +135,4 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     names = [str(name) for name in found["feature"].values]
     rows = [str(name) for name in found["called"].values]
     title = of_results(found, "Surprise of each value of the least likely rows")
-    return {"surprise": cells(found["surprise"].values, rows, names, "nats more than usual", title)}
+    return {"surprise": cells(found["surprise"].values, rows, names, "nats more than usual", title, "row")}

@@ -16,6 +16,7 @@ from probgen.errors import InputError
 from probgen.figures.style import FAINT, GRAY, LEAST, PALETTE, bare, plain, sheet, titled
 
 WIDEST, LARGEST = 8.0, 0.8  # width of a grid and of an image in it, in inches
+WIDTH = 5  # approximate width of a character of a name, in points
 
 
 def images(
@@ -52,13 +53,17 @@ def images(
     lines = [math.ceil(len(part) / across) for part in parts.values()]
     side = min(LARGEST, WIDEST / across)
     figure, grid = sheet(
-        len(parts), 1, width=side * across, height=side * height / width * sum(lines) + 0.4, heights=lines
+        len(parts),
+        1,
+        width=side * across,
+        height=side * height / width * sum(lines) + 0.4 + 0.25 * any(above),
+        heights=lines,
     )
     for axes, part in zip(grid[:, 0], parts.values(), strict=True):
         shown = np.clip((part.astype(float) - low) / max(high - low, 1e-12), 0, 1)
         _mosaic(axes, shown.reshape(len(part), -1, height, width), across, grays_of(event))
         bare(axes)
-    _named(grid[-1, 0].xaxis, above, width + 1)
+    _named(grid[-1, 0].xaxis, above, width + 1, 72 * side)
     _named(grid[-1, 0].yaxis, beside, height + 1)
     if real is not None:
         _named(grid[0, 0].yaxis, ["data"], height + 1)
@@ -92,11 +97,11 @@ def _mosaic(axes: Any, x: np.ndarray, across: int, grays: str) -> None:
         axes.imshow(grid[0], cmap=colors, vmin=0, vmax=1, interpolation="nearest")
 
 
-def _named(axis: Any, names: Sequence[str], step: int) -> None:
-    """Write names at the centers of columns (above them) or of lines."""
+def _named(axis: Any, names: Sequence[str], step: int, room: float = math.inf) -> None:
+    """Write names at the centers of columns (above them) or of lines; turned if one needs more room, in points."""
     if not any(names):
         return
-    turned = axis.axis_name == "x" and max(map(len, names)) > 60 // len(names)
+    turned = max(map(len, names)) * WIDTH > room
     axis.set_ticks(
         np.arange(len(names)) * step + step / 2 - 1,
         [plain(name) for name in names],

@@ -105,7 +105,8 @@ def columns(
         else:
             _images(grid[:, j], np.asarray(part, dtype=float), event, (low, high))
     if known is not None:
-        for line, mask in zip(grid, known, strict=True):
+        shown = [j for j, part in enumerate(parts) if not isinstance(part, Numbers | Codes)]
+        for line, mask in zip(grid[:, shown], known, strict=True):
             for axes in line:
                 axes.add_collection(LineCollection(border(mask), colors=PALETTE[1], linewidths=1.2))
     return titled(figure, title)

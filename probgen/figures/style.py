@@ -58,7 +58,7 @@ def sheet(
     for axes in grid.flat:
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(GRAY)
-        axes.tick_params(labelsize=SMALL, color=GRAY, labelcolor=INK)
+        axes.tick_params(which="both", labelsize=SMALL, color=GRAY, labelcolor=INK)
         axes.set_prop_cycle(color=list(PALETTE))
         for axis in (axes.xaxis, axes.yaxis):
             axis.label.set(size=PLAIN, color=INK)

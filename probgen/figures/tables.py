@@ -67,7 +67,12 @@ def bars(
 
 
 def cells(
-    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], label: str, title: str = ""
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    label: str,
+    title: str = "",
+    beside: str = "",
 ) -> Figure:
     """Return a figure of numbers as colors, with white for 0.
 
@@ -77,6 +82,7 @@ def cells(
         columns: Names of the columns; only the first 40 are shown.
         label: Label of the color bar.
         title: Title of the figure; empty for none.
+        beside: Label of the vertical axis.
 
     Returns:
         The figure.
@@ -91,6 +97,7 @@ def cells(
     drawn = axes.imshow(values, cmap=DIVERGING, norm=scale, aspect="auto")
     axes.set_xticks(range(len(columns)), [plain(c) for c in columns], rotation=60, ha="right", fontsize=SMALL)
     axes.set_yticks(range(len(rows)), [plain(row) for row in rows], fontsize=SMALL)
+    labeled(axes, y=beside)
     color_bar(figure, drawn, axes, label)
     return titled(figure, title)
 

@@ -118,10 +118,11 @@ def draws_by_step(fitted: Fitted, data: xr.Dataset) -> Figure:
     """Plot samples of the first member from the same z, at several moments of the fit."""
     kept = fitted.groups["draws"]
     steps, x = kept["moment"].values, kept["x"].values
-    title = common.of_model(fitted, "Samples by step, from the same z in each line")
     if fitted.event.dims[-2:] == ("height", "width"):
         named = [f"step {steps[0]}", *map(str, steps[1:])]
+        title = common.of_model(fitted, "Samples by step, from the same z in each line")
         return common.strips(np.moveaxis(x[:, :LINES], 1, 0), fitted.event, title, above=named)
+    title = common.of_model(fitted, "Samples by step, from the same z")
     panels = {f"step {step}": draws for step, draws in zip(steps, x, strict=True)}
     return _planes(panels, data, math.ceil(len(steps) / 2), title)
 
