@@ -26,7 +26,6 @@ RECIPE = """
 title = "Two mixtures and a title of more than one line in a narrow terminal"
 [data]
 name = "iris"
-valid = "test"
 [models.a-mixture-with-a-long-name]
 family = "mixture"
 components = 2
@@ -45,7 +44,8 @@ log_prob = { at_least = -1000.0 }
 SEARCH = """
 title = "T"
 [data]
-name = "iris"
+name = "ring"
+rows = 200
 valid = "test"
 [models.mixture]
 family = "mixture"
@@ -54,7 +54,7 @@ steps = 3
 model = "mixture"
 trials = 2
 [search.options]
-components = { from = 1, to = 3 }
+components = { low = 1, high = 3 }
 """
 
 
@@ -117,8 +117,8 @@ def test_a_wide_terminal_has_a_line_for_each_row() -> None:
 def test_a_narrow_terminal_has_fewer_columns_and_then_blocks() -> None:
     rows = [{"model": "one", "mean": "-12.345 ± 0.678", "rank": 1, "kind": "lower_bound"}]
     names = ["model", "mean", "rank", "kind"]
-    assert "rank" in laid_out(rows, names, width=40, spare=["rank"])
-    assert "rank" not in laid_out(rows, names, width=35, spare=["rank"])
+    assert "rank" in laid_out(rows, names, width=41, spare=["rank"])
+    assert "rank" not in laid_out(rows, names, width=40, spare=["rank"])
     assert laid_out(rows, names, width=30, spare=["rank"]).splitlines() == [
         "one",
         "  mean  -12.345 ± 0.678",
