@@ -16,6 +16,7 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.rows import evenly
 from probgen.data.describe import symbols_of
 from probgen.data.intake import prepare
+from probgen.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,11 +61,18 @@ def unit_of(event: Event) -> str:
 
 
 def real_rows(fitted: Fitted, data: xr.Dataset) -> np.ndarray | None:
-    """Return up to 1,000 rows of data as the model receives them, NaN if missing; None for rows of several lengths."""
+    """Return rows of data as the model receives them, NaN if missing: a line of images, or up to 1,000 other rows.
+
+    The result is None for rows of several lengths, and for rows that the model does not accept.
+    """
     if None in fitted.event.shape:
         return None
     how: dict[str, Any] = {"event": fitted.event, "without": ("weight",), "dtype": fitted.dtype}
-    rows = prepare(evenly(data, REAL), fitted.definition, **how).dataset
+    n = COLUMNS if fitted.event.dims[-1:] == ("width",) else REAL
+    try:
+        rows = prepare(evenly(data, n), fitted.definition, **how).dataset
+    except InputError:
+        return None
     x = rows["x"].values
     return np.where(rows["observed"].values == 1, x, np.nan) if "observed" in rows else x
 

@@ -261,7 +261,7 @@ def _draw(
         return
     write_dataset(result.run / SAMPLES, "samples", draws)
     names = [column.name for column in event.columns]
-    if event.dims[-1:] == ("width",) and 1 < len(told) // recipe.sample.n <= COLUMNS:
+    if condition is None and event.dims[-1:] == ("width",) and 1 < len(told) // recipe.sample.n <= COLUMNS:
         names = told[: len(told) // recipe.sample.n]  # a column of images for each condition
     if event.rate:
         write_sounds(result.run, draws["x"].values.reshape(-1, draws.sizes["time"]), event.rate)
