@@ -20,7 +20,7 @@ from probgen.contract.seeds import checked_seed
 from probgen.contract.surroundings import isolated
 from probgen.data.intake import prepare, say_unused
 from probgen.errors import InputError, NotOffered, PluginError
-from probgen.figures import save
+from probgen.figures import save, source
 from probgen.plugins.analysis import LoadedAnalysis
 from probgen.plugins.analysis import analysis as find_analysis
 from probgen.plugins.observers import made
@@ -97,7 +97,7 @@ def analyze(
         "title": title,
     }
     if taken is not None:
-        result.attrs["data_sha256"] = taken.digest
+        result.attrs |= {"data_sha256": taken.digest, "data": source(taken.dataset.attrs)}
     if place is not None:
         save_analysis(result, place, analysis)
     return result

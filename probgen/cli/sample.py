@@ -185,7 +185,8 @@ def command(
         if png is not None:
             from probgen import figures
 
-            figures.save(picture_of(fitted, draws, f"{fitted.family}: {n} samples"), png)
+            title = figures.heading("Samples", fitted.family, f"{n} samples", f"seed {seed}")
+            figures.save(picture_of(fitted, draws, title), png)
             made("picture", png)
             written.append(str(png))
     variables = {str(name): dict(v.sizes) for name, v in draws.data_vars.items()}

@@ -32,10 +32,11 @@ from probgen.data.describe import event_of
 from probgen.data.vocabulary import in_symbols_of
 from probgen.errors import InputError, NotOffered, RunError, did_you_mean
 from probgen.evaluation.means import mean, mean_bits_per_dim, numbers_of, rows_of, weights_of
+from probgen.figures import heading, source
 from probgen.plugins.analysis import analysis as find_analysis
 from probgen.plugins.family import family as find_family
 from probgen.plugins.observers import belonging, made
-from probgen.recipes.draws import history, names_of, picture_of, write_sounds
+from probgen.recipes.draws import COLUMNS, history, names_of, picture_of, real_rows, write_sounds
 from probgen.recipes.plan import Recipe, check, conditioned_on, located, named_in, needed_in, own_options
 from probgen.store.files import read_request, without_none, write_request
 from probgen.store.folder import MODEL, PICTURES, REQUEST, ROWS, SAMPLES, SCORES
@@ -262,14 +263,16 @@ def _draw(
     told = names_of(given, data) * recipe.sample.n
     n: int = recipe.sample.n
     condition: Any = None
+    real = real_rows(fitted, scored)
     if any(part.is_image for part in event.given.values()):
         own = in_symbols_of(event, scored)
         rows = next(shards_of(sizes_of(own), event.channels, n))
         kept = [name for name in (*event.given, "size") if name in own]
         condition, n = own.isel(row=rows)[kept], 1
+        real = None if real is None else own["x"].isel(row=rows).values
     elif fitted.definition.needed:
         condition = fitted.definition.of_rows(fitted.options, evenly(scored, n))
-        n = 1
+        n, real = 1, None
     if recipe.sample.prompt is not None:
         given["x"] = recipe.sample.prompt
     options = own_options(recipe.sample.model_extra or {}, fitted.definition, "sample")
@@ -283,6 +286,8 @@ def _draw(
     write_dataset(result.run / SAMPLES, "samples", draws)
     made("samples", result.run / SAMPLES)
     names = [column.name for column in event.columns]
+    if condition is None and event.dims[-1:] == ("width",) and 1 < len(told) // recipe.sample.n <= COLUMNS:
+        names = told[: len(told) // recipe.sample.n]  # a column of images for each condition
     if event.rate:
         made(
             "samples",
@@ -295,7 +300,11 @@ def _draw(
     result.texts += texts
     if not texts:
         with suppress(InputError):  # there is no figure for this event
-            result.keep({"samples": picture_of(fitted, draws, title, names)}, result.run)
+            sizes = draws["x"].sizes
+            total = sizes.get("sample", 1) * sizes.get("row", 1)
+            shows = "Samples" if real is None else "Samples and rows of the data"
+            said = heading(shows, title, f"{total} samples", source(scored.attrs), f"seed {recipe.seed}")
+            result.keep({"samples": picture_of(fitted, draws, said, names, real)}, result.run)
 
 
 def _analyze(
