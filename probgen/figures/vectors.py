@@ -105,6 +105,10 @@ def scatter(
     elif features == 2:
         figure, grid = sheet(width=6, height=6)
         _panel(grid[0, 0], x, real, (0, 1), gaussians)
+        for k, (weight, mean, _) in enumerate(zip(*gaussians, strict=True) if gaussians else ()):
+            color = PALETTE[(k + 1) % len(PALETTE)]
+            place: dict[str, Any] = {"xytext": (3, 3), "textcoords": "offset points"}
+            grid[0, 0].annotate(f"{weight:.2f}", mean, fontsize=SMALL, color=color, **place)
         labeled(grid[0, 0], *names)
     else:
         figure, grid = sheet(features, features, width=1.9 * features, height=1.9 * features, sharex="col")
@@ -117,6 +121,9 @@ def scatter(
             labeled(grid[i, j], names[j] if i == features - 1 else "", names[i] if j == 0 else "")
             if j:
                 grid[i, j].tick_params(labelleft=False)
+        for i, j in np.ndindex(features, features):
+            if i != j:  # the same scale in each line, as in each column
+                grid[i, j].set_ylim(grid[i, i].get_xlim())
     if real is not None:
         legend(grid[0, 0], loc="lower left", bbox_to_anchor=(0, 1), ncols=2, markerscale=2)
     return titled(figure, title)
@@ -139,7 +146,7 @@ def _panel(
     if real is not None:
         axes.scatter(*real[:, pair].T, color=GRAY, marker="s", label="data", **look)
     axes.scatter(*x[:, pair].T, color=INK if real is None else PALETTE[0], label="samples", **look)
-    for k, (weight, mean, covariance) in enumerate(zip(*gaussians, strict=True) if gaussians else ()):
+    for k, (_, mean, covariance) in enumerate(zip(*gaussians, strict=True) if gaussians else ()):
         part = covariance[np.ix_(pair, pair)]
         lengths, directions = np.linalg.eigh(part)
         angle = math.degrees(math.atan2(directions[1, 1], directions[0, 1]))
@@ -150,9 +157,6 @@ def _panel(
                 Ellipse(center, width, height, angle=angle, fill=False, color=color, lw=1.5 / deviations)
             )
         axes.plot(*center, "+", color=color)
-        axes.annotate(
-            f"{weight:.2f}", center, xytext=(3, 3), textcoords="offset points", fontsize=SMALL, color=color
-        )
     axes.autoscale_view()
 
 
