@@ -51,7 +51,7 @@ html_context = {"default_mode": "auto"}  # light or dark, as the reader's system
 html_theme_options = {
     "navbar_align": "left",
     "show_prev_next": False,
-    "navigation_depth": 2,  # deeper pages would need buttons, which the theme leaves without a name
+    "navigation_depth": 1,  # deeper pages would need buttons, which the theme leaves without a name
     "secondary_sidebar_items": ["page-toc"],
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
