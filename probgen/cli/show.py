@@ -91,12 +91,7 @@ def _file(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for node in read_tree(path).subtree:
         attributes = {str(k): v for k, v in node.attrs.items() if k != "probgen_schema"}
-        arrays = {
-            str(
-                name
-            ): f"{v.dtype} {dict(v.sizes) or ''} {v.attrs.get('units', '')} {v.attrs.get('long_name', '')}".strip()
-            for name, v in node.variables.items()
-        }
+        arrays = {str(name): _told(array) for name, array in node.variables.items()}
         if node.path != "/" and (attributes or arrays):
             found[node.path] = {**attributes, **arrays}
         if "provenance" in attributes:
@@ -104,6 +99,13 @@ def _file(path: Path) -> dict[str, Any]:
             said = about if isinstance(about, dict) else {}
             found |= {name: said[name] for name in ("converged", "notes") if said.get(name)}
     return found
+
+
+def _told(array: Any) -> str:
+    """Return the type, sizes, unit and meaning of an array in a line: "float64 (component 3, feature 4), nat"."""
+    sizes = ", ".join(f"{name} {size}" for name, size in array.sizes.items())
+    facts = [array.attrs[name] for name in ("units", "long_name") if array.attrs.get(name)]
+    return ", ".join([f"{array.dtype} ({sizes})" if sizes else str(array.dtype), *map(str, facts)])
 
 
 def _lines(value: Mapping[str, Any], width: int, depth: int = 0) -> list[str]:
