@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import os
 import re
@@ -102,13 +103,15 @@ def _imported(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any
     return None
 
 
-def _annotated(app: Any, obj: Any, bound_method: bool) -> None:
+def _annotated(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> None:
     """Evaluate annotations one by one: autodoc keeps all as texts if one names a package that is not imported, and texts are ambiguous."""
-    function = inspect.unwrap(obj)
+    function = inspect.unwrap(obj.__init__ if inspect.isclass(obj) else obj)
     if inspect.isfunction(function):
-        for name, text in function.__annotations__.items():
+        for argument, text in function.__annotations__.items():
             with contextlib.suppress(NameError, AttributeError, TypeError):
-                function.__annotations__[name] = eval(text, function.__globals__)
+                function.__annotations__[argument] = eval(text, function.__globals__)
+    if inspect.isclass(obj) and "__signature__" in vars(obj):  # Pyro's distributions keep the texts, too
+        obj.__signature__ = inspect.signature(functools.partial(obj.__init__, None))
 
 
 def _docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -153,6 +156,8 @@ def setup(app: Any) -> None:
     """Connect them."""
     app.connect("source-read", _page)
     app.connect("include-read", _included)
+    app.connect(
+        "autodoc-skip-member", _annotated, priority=100
+    )  # before autodoc keeps the texts of defaults, with annotations
     app.connect("autodoc-skip-member", _imported)
-    app.connect("autodoc-before-process-signature", _annotated)
     app.connect("autodoc-process-docstring", _docstring, priority=100)  # napoleon has 500

@@ -24,8 +24,6 @@ BLOCK = 16 << 20  # bytes per block; another block size changes all digests
 SPAN, HASH = 8, 32  # blocks per span; bytes per SHA-256
 SHARED = 16  # least number of blocks that processes share; with fewer, every process checks all blocks
 Span: TypeAlias = tuple[int, int]  # the first block, and the block after the last one
-Looked: TypeAlias = "tuple[bytes, Seen]"  # SHA-256s of blocks, and a summary of the blocks
-Elsewhere: TypeAlias = Callable[[Sequence[Span]], Sequence[Looked]]
 SMALLEST, LARGEST = 1e-140, 1e140  # range in which float64 can hold squares and their sums
 
 
@@ -191,6 +189,10 @@ class Seen:
             return Seen.nothing(self.known.shape, bool(content[0]))
         missing, known, low, high = np.frombuffer(content).reshape(4, *self.known.shape)
         return Seen(bool(missing.any()), known.astype(bool), low, high)
+
+
+Looked: TypeAlias = tuple[bytes, Seen]  # SHA-256s of blocks, and a summary of the blocks
+Elsewhere: TypeAlias = Callable[[Sequence[Span]], Sequence[Looked]]
 
 
 def _checked_names(dataset: xr.Dataset, event: Event, accepts: frozenset[str], family: str) -> list[str]:
