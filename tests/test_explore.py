@@ -397,7 +397,7 @@ HOSTILE: dict[str, tuple[int, str, str, Any, dict[str, str | None]]] = {
     "a seed that is a text": (400, "POST", "/api/draw", {"seed": "0"}, {}),
     "no samples": (400, "POST", "/api/draw", {"n": 0}, {}),
     "too many samples": (400, "POST", "/api/draw", {"n": 10**9}, {}),
-    "an unknown option": (400, "POST", "/api/draw", {"options": {"out": "/tmp/x"}}, {}),
+    "an unknown option": (400, "POST", "/api/draw", {"options": {"out": "/no/such/x"}}, {}),
     "the device as an option": (400, "POST", "/api/draw", {"options": {"device": "meta"}}, {}),
     "an option out of range": (400, "POST", "/api/draw", {"options": {"particles": 0}}, {}),
     "an option that takes hours": (400, "POST", "/api/draw", {"options": {"particles": 10**9}}, {}),
