@@ -2,6 +2,7 @@
 # make check        the same environment, then lint, types, contracts and the quick form of the tests: before every commit
 # make test         every test: this decides
 # make docs         the generated pages, and the site in build/docs
+# make site         the same, and a check of the site in Chromium: links, accessibility, requests to other hosts
 # make times        every test, and the times by which the quick form chooses
 # make trust        what the tests of trust do in part, exhaustively: hours
 # make bench        the benchmarks: ratios from one run, never a test
@@ -12,7 +13,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
-.PHONY: quickstart lint check test docs times trust bench help clean
+.PHONY: quickstart lint check test docs site times trust bench help clean
 
 quickstart: .venv/ready
 	$(BIN)/probgen run quickstart --out runs/quickstart --force
@@ -32,7 +33,11 @@ test: lint
 
 docs: .venv/ready
 	$(BIN)/python docs/generate.py
+	rm -rf build/docs
 	$(BIN)/sphinx-build -W --keep-going -q docs build/docs
+
+site: docs
+	$(BIN)/python docs/check.py build/docs
 
 times: .venv/ready
 	$(PYTEST) --times

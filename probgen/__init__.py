@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from probgen.api.diagnosing import diagnose as diagnose
     from probgen.api.encoding import encode as encode
     from probgen.api.estimating import estimator as estimator
+    from probgen.api.exporting import to_arviz as to_arviz
     from probgen.api.fitting import fit as fit
     from probgen.api.framing import frame as frame
     from probgen.api.loading import load as load
@@ -77,6 +78,7 @@ _HOME = {
     "score": "probgen.api.scoring",
     "score_to": "probgen.api.scoring",
     "search": "probgen.api.searching",
+    "to_arviz": "probgen.api.exporting",
 }
 _PACKAGES = (
     "datasets",

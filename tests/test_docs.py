@@ -1,10 +1,14 @@
-"""The docs run, name every hook as it is, and speak of the project alone."""
+"""The docs run, their links resolve, they name every hook, module and recipe as it is, and speak of the project alone."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import inspect
 import re
 import subprocess
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,16 @@ from typer.testing import CliRunner
 from probgen.cli import app
 from probgen.contract.hookspecs import FamilySpecs, ObserverSpecs
 from probgen.plugins.registry import registered
+from probgen.recipes.catalog import shipped
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+ALL = [
+    *sorted(DOCS.rglob("*.md")),
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *sorted(ROOT.glob("plugins/*/README.md")),
+]
+NOTEBOOKS = [page.stem for page in sorted(DOCS.glob("notebooks/*.md")) if page.stem != "index"]
 PAGES = [
     "README.md",
     "docs/tutorial.md",
@@ -95,3 +107,111 @@ def test_the_project_speaks_of_itself_alone() -> None:
     for file in tracked:
         if file != "tests/test_docs.py" and (ROOT / file).is_file():
             assert not pattern.search((ROOT / file).read_text(errors="replace")), file  # pictures, too
+
+
+def module(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A module of docs/."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    return importlib.import_module(name)
+
+
+def test_generated_pages_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = module("generate", monkeypatch).pages()
+    for path, content in pages.items():
+        assert (ROOT / path).read_text() == content, f"{path}: run `make docs`"
+    assert {f"docs/reference/{page.name}" for page in DOCS.glob("reference/*.md")} <= pages.keys()
+
+
+def test_every_public_module_is_in_the_reference() -> None:
+    reference = "".join(page.read_text() for page in DOCS.glob("reference/*.md"))
+    found = re.findall(r"automodule:: (\S+)", reference)
+    for package in (ROOT / "probgen", *ROOT.glob("plugins/*/probgen_*")):
+        for file in package.rglob("*.py"):
+            name = ".".join(file.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
+            if "._" not in name and name != "probgen" and file.read_text().strip():
+                assert found.count(name) == 1, name
+
+
+def prose(text: str) -> str:
+    """A page without code."""
+    return re.sub(r"^ *```.*?^ *```|``[^`]*``|`[^`\n]*`", "`", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of the headings of a page, as GitHub and MyST make them."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    seen: Counter[str] = Counter()
+    found = set()
+    for heading in re.findall(r"^#{1,3} (.*)$", text, re.MULTILINE):
+        slug = re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
+        seen[slug] += 1
+    return found
+
+
+def broken(page: Path) -> list[str]:
+    """The links of a page to files and anchors that do not exist."""
+    found = []
+    for link in re.findall(r"\]\((?!\w+:)([^)\s]+)\)", prose(page.read_text())):
+        path, _, anchor = link.partition("#")
+        file = page.parent / path if path else page
+        if not file.is_file() or (anchor and anchor not in anchors(file.read_text())):
+            found.append(link)
+    return found
+
+
+def test_what_finds_broken_links(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A page: `x`, y\n## Twice\n## Twice\n```python\n# Code\nx[0](no)\n```\n`[no](no)` [web](https://no.no)\n"
+        "[1](page.md) [2](#twice-1) [3](page.md#a-page-x-y) ![4](gone.png) [5](#code) [6](page.md#twice-2) [7](.)"
+    )
+    assert broken(page) == ["gone.png", "#code", "page.md#twice-2", "."]
+
+
+@pytest.mark.parametrize("page", ALL, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_resolve(page: Path) -> None:
+    """An included page has the links of the file that it includes."""
+    assert not broken(page)
+
+
+def test_pages_name_recipes_that_exist() -> None:
+    for page in ALL:
+        for name in re.findall(r"probgen run ([a-z][\w-]*)(?![\w/-])", page.read_text()):
+            assert name in shipped() or page.name == "CHANGELOG.md", f"{page}: {name}"
+
+
+def test_every_recipe_is_a_card() -> None:
+    cards = re.findall(r"^### (.*)$", (DOCS / "gallery.md").read_text(), re.MULTILINE)
+    assert sorted(cards) == sorted(shipped())
+    for picture in DOCS.glob("gallery/*"):
+        assert picture.name.partition(".")[0] in shipped(), picture
+        assert picture.stat().st_size < 40_000, picture
+
+
+def test_figures_of_the_lecture_are_those_of_the_results() -> None:
+    results = (DOCS / "results.md").read_text()
+    figures = re.findall(r"\[([^]]*)\]\(results\.md", (DOCS / "lecture.md").read_text())
+    numbers = [number for figure in figures for number in re.findall(r"-?\d[\d,]*(?:\.\d+)?", figure)]
+    assert len(numbers) > 50
+    assert not [number for number in numbers if not re.search(rf"(?<![\d.]){number}(?![\d])", results)]
+
+
+def words(text: str) -> list[str]:
+    """A text without its numbers and spaces, which machines may differ in."""
+    return re.sub(r"[-+]?\d+(?:\.\d+)?(?:e[-+]\d+)?", "0", text).split()
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a new folder, in a minute of a core; each cell shows what is on the page."""
+    cells = module("cells", monkeypatch)
+    started = time.process_time()
+    with contextlib.chdir(tmp_path):
+        found = cells.shown(DOCS / "notebooks" / f"{name}.md")
+    assert time.process_time() - started < 60
+    assert len(found) >= 4
+    for number, (text, figure) in enumerate(found, 1):
+        kept = DOCS / "notebooks" / "outputs" / f"{name}.{number}"
+        assert words(text) == (words(kept.with_suffix(f".{number}.txt").read_text()) if text else [])
+        assert (figure is not None) == kept.with_suffix(f".{number}.png").exists()

@@ -98,3 +98,27 @@ def test_separability_is_1_where_hyperplanes_tell_all_and_2_a_bit_that_they_do_n
     assert separability(codes, np.concatenate([planes, noise], 1)) == pytest.approx(8, rel=0.1)
     shifted = separability(1e3 + 1e-3 * codes, planes)
     assert shifted == pytest.approx(separability(codes, planes), rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_predictive_directions_of_a_linear_decoder_are_its_singular_vectors(scale: float) -> None:
+    """x = A s + noise, with codes c = L s of any scale: the moves are L v_i, and the shares s_i^2 / sum."""
+    rng = np.random.default_rng(0)
+    u, v = np.linalg.qr(rng.standard_normal((20, 3)))[0], np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    sizes, deviations = np.array([4.0, 2.0, 1.0]), np.array([3.0, 1.0, 0.5])
+    s = rng.standard_normal((4000, 3))
+    s = np.linalg.qr(s - s.mean(0))[0] * np.sqrt(len(s))  # white: of mean 0 and covariance 1 exactly
+    moves, shares = latents.predictive(scale * s * deviations, s @ (u * sizes @ v).T + 5)
+    np.testing.assert_allclose(shares, sizes**2 / (sizes**2).sum(), rtol=1e-6)
+    wanted = v * deviations * scale
+    signs = np.sign((moves * wanted).sum(1, keepdims=True))
+    np.testing.assert_allclose(signs * moves, wanted, atol=1e-6 * scale)
+
+
+def test_a_predictive_direction_without_effect_has_no_share() -> None:
+    rng = np.random.default_rng(1)
+    codes = rng.standard_normal((400, 4))
+    moves, shares = latents.predictive(codes, codes[:, :1])
+    assert moves.shape == (4, 4)
+    np.testing.assert_allclose(shares, [1, 0, 0, 0], atol=1e-12)
+    assert abs(moves[0, 0]) == pytest.approx(codes[:, 0].std(), rel=0.05)

@@ -137,62 +137,6 @@ def test_changes_of_global_state_are_named_and_undone(line: str, message: str, d
     assert numpy_state() == before
 
 
-OBSERVER = """
-import probgen
-heard = []
-@probgen.hookimpl
-def started(hook, family):
-    heard.append((hook, family))
-@probgen.hookimpl
-def step(stage, step, metrics):
-    heard.append((stage, step, sorted(metrics)))
-@probgen.hookimpl
-def ended(hook, error):
-    heard.append((hook, error))
-"""
-
-
-def test_observers_are_told(distribution: Make) -> None:
-    distribution("watch", "[probgen.observers]\nwatch = watch_observer\n", {"watch_observer.py": OBSERVER})
-    probgen.fit("independent", X)
-    heard = sys.modules["watch_observer"].heard
-    assert heard[0] == ("fit", "independent")
-    assert heard[1] == ("fit", 0, ["log_likelihood", "objective"])
-    assert heard[-1] == ("fit", None)
-
-
-def test_an_observer_that_fails_is_named_and_switched_off(distribution: Make) -> None:
-    text = OBSERVER.replace("    heard.append((stage", "    1 / 0\n    heard.append((stage")
-    distribution("watch", "[probgen.observers]\nwatch = watch_observer\n", {"watch_observer.py": text})
-    with pytest.warns(
-        UserWarning, match="watch 1.0.*failed in 'step' and is disabled: ZeroDivisionError"
-    ) as told:
-        fitted = probgen.fit("mixture", X)
-    assert len(told) == 1
-    assert fitted.history.sizes["step"] > 1
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("import no_such_module", "watch 1.0.*cannot be imported: ModuleNotFoundError"),
-        ("raise SystemExit(3)", "watch 1.0.*cannot be imported: SystemExit"),
-        (OBSERVER.replace("def started", "def statred"), "watch 1.0.*statred"),
-        (OBSERVER.replace("def step(stage", "def step(stagge"), "watch 1.0.*stagge"),
-        (
-            OBSERVER.replace("heard.append((hook, family))", "raise SystemExit(3)"),
-            "watch 1.0.*failed in 'started'",
-        ),
-    ],
-)
-def test_a_broken_observer_is_named_and_the_fit_goes_on(text: str, message: str, distribution: Make) -> None:
-    distribution("watch", "[probgen.observers]\nwatch = watch_observer\n", {"watch_observer.py": text})
-    with pytest.warns(UserWarning, match=message) as told:
-        fitted = probgen.fit("mixture", X)
-    assert len(told) == 1
-    assert fitted.history.sizes["step"] > 1
-
-
 def test_nothing_is_imported_to_list(distribution: Make) -> None:
     distribution("broken", family("bad", "bad_family"), {"bad_family.py": "raise SystemExit(9)"})
     code = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -159,14 +160,22 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
 
     They show the accuracy on held-out codes, the cosines of boundaries, and the correlations of scores.
     """
-    names, title = [str(name) for name in found["factor"].values], found.attrs["title"]
+    names = [str(name) for name in found["factor"].values]
     columns = ["accuracy", "extremes", "middle"]
     shown = np.stack([found[name].values for name in columns], 1)
+    titled = partial(draw.of_results, found)
     return {
-        "accuracy": draw.table(shown, names, ["all", "extremes", "middle"], title),
-        "cosine": draw.table(found["cosine"].values, names, names, f"{title}\ncosines of boundaries".strip()),
+        "accuracy": draw.table(
+            shown,
+            names,
+            ["all", "extremes", "middle"],
+            titled("Accuracy of each boundary on held-out codes"),
+            beside="attribute",
+            above="codes",
+        ),
+        "cosine": draw.table(found["cosine"].values, names, names, titled("Cosines of the boundaries")),
         "correlation": draw.table(
-            found["correlation"].values, names, names, f"{title}\ncorrelations of scores"
+            found["correlation"].values, names, names, titled("Correlations of the scores of samples")
         ),
     }
 

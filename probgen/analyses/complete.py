@@ -70,9 +70,10 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """Return the figure `completions` of images: each row, its visible half, and its completions."""
     x, known = found["truth"].values, found["observed"].values == 1
     columns = [x, np.where(known, x, np.nan), *found["x"].values]
-    names = ["x", "known", *[""] * found.sizes["sample"]]
-    title = found.attrs["title"]
-    return draw.suiting({"completions": lambda: draw.columns(columns, names, Event.of(found), title)})
+    names = ["x", "known", *(f"draw {i}" for i in range(1, found.sizes["sample"] + 1))]
+    event, title = Event.of(found), draw.of_results(found, "Samples given the known half of each row")
+    mask = known.any(1) if known.ndim == 4 else known
+    return draw.suiting({"completions": lambda: draw.columns(columns, names, event, title, known=mask)})
 
 
 def hidden(event: Event, half: str) -> np.ndarray:

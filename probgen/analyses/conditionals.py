@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
+import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from pydantic import Field
@@ -51,17 +53,20 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     `sites` shows x, the expected values, entropy and surprise; the last two are summed over the colors of a
     pixel.
     """
-    event, title = Event.of(found), found.attrs["title"]
+    event = Event.of(found)
     if event.symbols:
         length = min(int(found["length"][0]) if "length" in found else found.sizes["time"], SEEN)
         text, surprise = found["x"].values[0, :length], -found["site_log_prob"].values[0, :length]
-        return {"surprise": draw.surprise([event.symbols[i] for i in text], surprise, title)}
+        title = draw.of_results(found, "Surprise of each symbol given the symbols before it")
+        top = math.log(len(event.symbols))
+        return {"surprise": draw.surprise([event.symbols[i] for i in text], surprise, title, top=top)}
     if "site_mean" not in found:
         return {}
-    columns, names = [found["x"].values, found["site_mean"].values], ["x", "expected"]
+    columns: list[np.ndarray | draw.Numbers] = [found["x"].values, found["site_mean"].values]
+    names, title = ["x", "expected"], draw.of_results(found, "Each pixel given the pixels before it")
     for name, nats in (("entropy", found.get("site_entropy")), ("surprise", -found["site_log_prob"])):
         if nats is not None:
             of_pixels = nats.sum("channel") if "channel" in nats.dims else nats
-            columns.append(of_pixels.values)
-            names.append(f"{name},\n0 to {float(of_pixels.max()):.1f} nats")
-    return draw.suiting({"sites": lambda: draw.columns(columns, names, event, title, shared=2)})
+            columns.append(draw.Numbers(of_pixels.values, "nats"))
+            names.append(name)
+    return draw.suiting({"sites": lambda: draw.columns(columns, names, event, title)})

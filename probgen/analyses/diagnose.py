@@ -93,4 +93,6 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """
     first = found.isel(case=0) if "case" in found.dims else found
     verdict = first.attrs["verdict"] if "verdict" in first.attrs else str(first["verdict"].item())
-    return {"measures": draw.diagnosis(first.assign_attrs(verdict=verdict))}
+    counts = f"{found.attrs['n']} samples and {found.attrs['rows']} rows" if "n" in found.attrs else ""
+    title = draw.of_results(found, "", counts).strip()
+    return {"measures": draw.diagnosis(first.assign_attrs(verdict=verdict), title)}

@@ -25,6 +25,7 @@ from probgen.analyses.space import (
     needs,
     space_of,
     standard_normal,
+    steps_of,
     strips,
 )
 from probgen.contract.analysis import Call
@@ -174,16 +175,28 @@ def _with_effects(
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure | Animation]:
     """Return `strips` (a line per sample and direction), `walk`, its animation `walking`, and the table `effect`."""
-    event, title, reach = Event.of(found), found.attrs["title"], found.attrs["reach"]
+    event, reach = Event.of(found), found.attrs["reach"]
     walk, strip = found["walk"].values, found["strip"].values
     lines = strip.reshape(-1, *strip.shape[2:])
     wanted: dict[str, Callable[[], Figure | Animation]] = {
-        "strips": lambda: draw.strips(lines, event, f"{title}\n-{reach:g} to {reach:g} deviations".strip()),
-        "walk": lambda: draw.strips(walk, event, title),
+        "strips": lambda: draw.strips(
+            lines,
+            event,
+            draw.of_results(found, "Samples moved along each direction", "steps in deviations"),
+            above=steps_of(reach, strip.shape[2]),
+            beside=[f"sample {i}, direction {j}" for i, j in np.ndindex(*strip.shape[:2])],
+        ),
+        "walk": lambda: draw.strips(walk, event, draw.of_results(found, "A walk through the latent space")),
         "walking": lambda: draw.animation(walk.reshape(-1, *walk.shape[2:]), event),
     }
     if "effect" in found:
         names = [str(name) for name in found["factor"].values]
         ways = [f"direction {i}" for i in range(found.sizes["direction"])]
-        wanted["effect"] = lambda: draw.table(found["effect"].values, ways, names, title)
+        wanted["effect"] = lambda: draw.table(
+            found["effect"].values,
+            ways,
+            names,
+            draw.of_results(found, "Change of each attribute, in deviations"),
+            above="attribute",
+        )
     return draw.suiting(wanted)

@@ -122,4 +122,5 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """Return the table `measures`, a line per latent."""
     names = [str(name) for name in found["latent"].values]
     columns = [str(name).replace("_", " ") for name in found["measure"].values]
-    return {"measures": draw.table(found["value"].values, names, columns, found.attrs["title"])}
+    title = draw.of_results(found, "Disentanglement of each latent")
+    return {"measures": draw.table(found["value"].values, names, columns, title, beside="latent")}

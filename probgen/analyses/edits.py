@@ -23,6 +23,7 @@ from probgen.analyses.space import (
     known,
     layers_of,
     needs,
+    steps_of,
     strips,
 )
 from probgen.contract.analysis import Call
@@ -202,19 +203,23 @@ def move_of(
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """Return the table `moved` (change of each attribute by each edit), and `strip_NAME` of samples."""
-    event, title = Event.of(found), found.attrs["title"]
+    event = Event.of(found)
     edited = [str(name) for name in found["edited"].values]
     wanted: dict[str, Callable[[], Figure]] = {
         "moved": lambda: draw.table(
-            found["moved"].values, edited, [str(n) for n in found["factor"].values], title,
-            beside="edited", above="change in deviations",
+            found["moved"].values, edited, [str(n) for n in found["factor"].values],
+            draw.of_results(found, "Change of each attribute by each edit, in deviations"),
+            beside="edited attribute", above="attribute that changes",
         )
     }  # fmt: skip
     reach = float(found["at"].max())
     files = as_names(edited)
     for i, name in enumerate(edited):
-        said = f"{title}\n{name}, -{reach:g} to {reach:g} deviations".strip()
-        wanted[f"strip_{files[i]}"] = partial(draw.strips, found["strip"].values[i], event, said)
+        strip = found["strip"].values[i]
+        said = draw.of_results(found, f"Samples with less and more of {name}", "steps in deviations")
+        wanted[f"strip_{files[i]}"] = partial(
+            draw.strips, strip, event, said, above=steps_of(reach, strip.shape[1])
+        )
     return draw.suiting(wanted)
 
 

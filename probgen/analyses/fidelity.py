@@ -28,6 +28,7 @@ from probgen.contract.rows import evenly
 from probgen.contract.seeds import key
 from probgen.data.describe import described, known_values
 from probgen.errors import InputError
+from probgen.figures import of_results
 from probgen.figures.tables import bars, cells
 from probgen.readers.series import rounded
 
@@ -267,13 +268,22 @@ def _said(words: str) -> dict[str, str]:
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """Return `marginals` (distance of each column) and `dependence` (difference of rank correlations)."""
-    names, title = [str(name) for name in found["feature"].values], found.attrs["title"]
-    series = {"draws": found["marginal"].values}
+    names = [str(name) for name in found["feature"].values]
+    series = {"samples": found["marginal"].values}
     if "marginal_held_out" in found:
         series["held-out rows"] = found["marginal_held_out"].values
     return {
-        "marginals": bars(names, series, "distance of distributions", title),
+        "marginals": bars(
+            names,
+            series,
+            "distance of distributions, 0 to 1",
+            of_results(found, "Distance of each column from the data"),
+        ),
         "dependence": cells(
-            found["dependence"].values, names, names, "rank correlation, samples minus rows", title
+            found["dependence"].values,
+            names,
+            names,
+            "rank correlation, samples minus rows",
+            of_results(found, "Difference of the dependence of columns"),
         ),
     }

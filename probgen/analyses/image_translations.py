@@ -262,7 +262,9 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
             x = found[f"shown{suffix}"].values
             shown = replace(event, shape=(*event.shape[:-2], *x.shape[-2:]))
             names = [str(column).replace("_", " ") for column in found[f"column{suffix}"].values]
-            out[f"images{suffix}"] = drawn.columns(list(x), names, shown)
+            out[f"images{suffix}"] = drawn.columns(
+                list(x), names, shown, drawn.of_results(found, "Images made from the given ones")
+            )
     return out
 
 

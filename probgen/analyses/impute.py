@@ -26,6 +26,7 @@ from probgen.contract.rows import evenly
 from probgen.contract.seeds import key
 from probgen.data.describe import described, known_values
 from probgen.errors import InputError
+from probgen.figures import of_results
 from probgen.figures.tables import bars
 from probgen.readers.series import rounded
 
@@ -204,9 +205,13 @@ def _assessed(
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """Return `gaps` (share of missing values per column) and, with hidden cells, `coverage` of the intervals."""
-    names, title = [str(name) for name in found["feature"].values], found.attrs["title"]
+    names = [str(name) for name in found["feature"].values]
     share = found["missing"].values.mean(0)
-    drawn = {"gaps": bars(names, {"missing": share}, "share of rows", title)}
+    drawn = {
+        "gaps": bars(
+            names, {"missing": share}, "share of rows", of_results(found, "Missing values of each column")
+        )
+    }
     if "column_coverage" in found:
         values = found["column_coverage"].values
         some = values >= 0
@@ -215,7 +220,7 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
                 [name for name, ok in zip(names, some, strict=True) if ok],
                 {"coverage": values[some]},
                 f"share within intervals of {100 * found.attrs['level']:.0f} %",
-                title,
+                of_results(found, "Hidden values within their intervals"),
                 line=float(found["nominal_coverage"]),
             )
     return drawn

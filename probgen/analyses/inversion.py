@@ -19,7 +19,7 @@ from probgen import figures as draw
 from probgen.analyses.boundaries import boundaries_file, known_or_found
 from probgen.analyses.real_edits import WorkOptions, best_of, between_rows, diffused_rows, edited_rows
 from probgen.analyses.searching import Inverting, by_condition
-from probgen.analyses.space import applies, as_names, in_words, needs, space_of
+from probgen.analyses.space import applies, as_names, in_words, needs, space_of, steps_of
 from probgen.api.sampling import sample
 from probgen.contract.analysis import Call
 from probgen.contract.conditions import conditions_in
@@ -250,25 +250,36 @@ def _kept(
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """Return `reconstructions`, `edit_NAME` of real rows, `interpolations` and `diffusion`."""
-    event, title = Event.of(found), found.attrs["title"]
+    event, titled = Event.of(found), partial(draw.of_results, found)
     methods = [str(name) for name in found["approach"].values]
     n = int(found.attrs["pictured"])
     x = found["x"].values
     shown = [x[:n], *(found["reconstruction"].values[i, :n] for i in range(len(methods)))]
     wanted: dict[str, Callable[[], Figure]] = {
-        "reconstructions": lambda: draw.columns(shown, ["x", *methods], event, title),
+        "reconstructions": lambda: draw.columns(
+            shown, ["x", *methods], event, titled("Reconstructions from codes found for each row")
+        ),
     }
     if "interpolation" in found:
-        wanted["interpolations"] = lambda: draw.strips(found["interpolation"].values, event, title)
+        between = found["interpolation"].values
+        wanted["interpolations"] = lambda: draw.strips(
+            between,
+            event,
+            titled("Images between the codes of two rows"),
+            above=[f"{t:.2g}" for t in np.linspace(0, 1, between.shape[1])],
+        )
     if "diffused" in found:
         parts = [x[:n], np.roll(x[:n], -1, 0), found["pasted"].values, found["diffused"].values]
         wanted["diffusion"] = lambda: draw.columns(
-            parts, ["context", "patch of", "pasted", "diffused"], event, title
+            parts, ["context", "patch of", "pasted", "diffused"], event, titled("Patches put into other rows")
         )
     if "edit" in found:
         edited = [str(name) for name in found["edited"].values]
         reach = float(found["at"].max())
         for i, name in enumerate(as_names(edited)):
-            said = f"{title}\nreal rows: {edited[i]}, -{reach:g} to {reach:g} deviations".strip()
-            wanted[f"edit_{name}"] = partial(draw.strips, found["edit"].values[i], event, said)
+            strip = found["edit"].values[i]
+            said = titled(f"Real rows with less and more of {edited[i]}", "steps in deviations")
+            wanted[f"edit_{name}"] = partial(
+                draw.strips, strip, event, said, above=steps_of(reach, strip.shape[1])
+            )
     return draw.suiting(wanted)

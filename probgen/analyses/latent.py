@@ -116,20 +116,53 @@ def _decoded(
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """Return `codes` in a plane, and for images `reconstructions`, `interpolations`, `walks` and `grid`."""
-    event, title = Event.of(found), found.attrs["title"]
+    event, titled = Event.of(found), partial(draw.of_results, found)
     z, label = found[found.attrs["latent"]].values, found["label"].values if "label" in found else None
     names = list(symbols_of(found["label"])) if label is not None else []
-    pairs = [found["x"].values, found["reconstruction"].values[:, 0]]
+    x, between, walks = (found[name].values for name in ("x", "interpolations", "walks"))
+    # between the codes of a row and of the next one; the rows themselves are at the ends
+    ends = np.concatenate([x[:, None], between, np.roll(x, -1, 0)[:, None]], 1)
+    steps = ["row", *(f"{t:.2g}" for t in np.linspace(0, 1, between.shape[1])), "row"]
     wanted: dict[str, Callable[[], Figure]] = {
-        "codes": lambda: draw.codes(plane(z), label, names, title),
-        "reconstructions": lambda: draw.columns(pairs, ["x", "reconstruction"], event, title),
-        **{
-            kind: partial(draw.strips, found[kind].values, event, title)
-            for kind in ("interpolations", "walks")
-        },
+        "codes": lambda: _codes(z, label, names, titled("Codes of rows", f"{len(z)} rows")),
+        "reconstructions": lambda: draw.columns(
+            [x, found["reconstruction"].values[:, 0]],
+            ["x", "reconstruction"],
+            event,
+            titled("Rows and their reconstructions"),
+        ),
+        "interpolations": lambda: draw.strips(
+            ends,
+            event,
+            titled("Images between the codes of two rows"),
+            above=steps,
+            framed=(0, len(steps) - 1),
+        ),
+        "walks": lambda: draw.strips(
+            walks,
+            event,
+            titled("Random walks from the codes of rows", f"{found.attrs['stride']:g} deviations per step"),
+            above=["start", *(str(i) for i in range(1, walks.shape[1]))],
+        ),
     }
     if "grid" in found:
         seen = found["grid"].values
         side = round(seen.shape[1] ** 0.5)
-        wanted["grid"] = lambda: draw.strips(seen.reshape(side, side, *seen.shape[2:]), event, title)
+        quantiles = latents.grid(side)
+        wanted["grid"] = lambda: draw.strips(
+            seen.reshape(side, side, *seen.shape[2:]),
+            event,
+            titled("Images by their codes", "z1 from left to right, z2 upwards"),
+            above=[f"{q:.1f}" for q in quantiles[:side, 0]],
+            beside=[f"{q:.1f}" for q in quantiles[::side, 1]],
+        )
     return draw.suiting(wanted)
+
+
+def _codes(z: np.ndarray, label: np.ndarray | None, names: list[str], title: str) -> Figure:
+    """Return codes in a plane. The axes of more than two dimensions have their share of the variance."""
+    points = plane(z)
+    share = points.var(0) / max(float(z.astype(float).var(0).sum()), 1e-300)
+    told = [f"principal axis {i} ({s:.0%} of the variance), in units of z" for i, s in enumerate(share, 1)]
+    axes = (told[0], told[1]) if z.shape[1] > 2 else ("z1", "z2")
+    return draw.codes(points, label, names, title, axes)

@@ -149,12 +149,6 @@ def _critic(space: LatentSpace) -> np.ndarray:
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """Return one figure: the worst samples before and after the move."""
-    event, title = Event.of(found), found.attrs["title"]
+    event, title = Event.of(found), draw.of_results(found, "The worst samples, and the same samples moved")
     pairs = np.stack([found["before"].values, found["after"].values])
-    return draw.suiting(
-        {
-            "repaired": lambda: draw.strips(
-                pairs, event, f"{title}\nworst samples, and the same samples moved".strip()
-            )
-        }
-    )
+    return draw.suiting({"repaired": lambda: draw.strips(pairs, event, title, beside=["sample", "moved"])})

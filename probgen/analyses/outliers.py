@@ -21,6 +21,7 @@ from probgen.contract.options import Options as BaseOptions
 from probgen.contract.rows import evenly
 from probgen.data.describe import known_values
 from probgen.errors import NotOffered
+from probgen.figures import of_results
 from probgen.figures.tables import cells
 
 needs = "a table with named columns, and scores of rows with missing values"
@@ -133,6 +134,5 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """Return the figure `surprise`: the surprise of each column in each row."""
     names = [str(name) for name in found["feature"].values]
     rows = [str(name) for name in found["called"].values]
-    return {
-        "surprise": cells(found["surprise"].values, rows, names, "nats more than usual", found.attrs["title"])
-    }
+    title = of_results(found, "Surprise of each value of the least likely rows")
+    return {"surprise": cells(found["surprise"].values, rows, names, "nats more than usual", title, "row")}

@@ -117,7 +117,7 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     own = np.arange(len(names))
     chance = np.abs(found["random"].values).max((0, 1))
     error = (found["high"] - found["low"]).values[own, :, own] / 2
-    title = found.attrs["title"]
+    title = draw.of_results(found, "Change of each attribute by its boundary in one layer")
     return {
         "layers": draw.by_layer(
             found["own"].values, error, found["called"].values, chance, names, layers, title
@@ -126,7 +126,8 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
             found["share"].values,
             names,
             layers,
-            f"{title}\nshare of the summed effect".strip(),
+            draw.of_results(found, "Share of each layer in the summed effect"),
+            beside="attribute",
             above="layer",
         ),
     }

@@ -333,7 +333,7 @@ def _word(task: str) -> str:
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """Return a figure per task: x, the degraded image, and the restoration of each method."""
-    event, title = Event.of(found), found.attrs["title"]
+    event = Event.of(found)
     n = int(found.attrs["pictured"])
     wanted: dict[str, Callable[[], Figure]] = {}
     for task in map(str, found["task"].values):
@@ -346,6 +346,6 @@ def figures(found: xr.Dataset) -> Mapping[str, Figure]:
         parts: list[Any] = [one["x"].values[:n], one["seen"].values[:n]]
         parts += [one["restored"].sel(approach=name).values[:n] for name in names]
         wanted[_word(task)] = partial(
-            draw.columns, parts, ["x", "seen", *names], event, f"{title}\n{task}".strip()
+            draw.columns, parts, ["x", "seen", *names], event, draw.of_results(found, f"Restoration: {task}")
         )
     return draw.suiting(wanted)

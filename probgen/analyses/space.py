@@ -409,3 +409,8 @@ def as_names(factors: Sequence[str]) -> list[str]:
 def in_words(numbers: Mapping[str, float], form: Callable[[float], str]) -> str:
     """Return numbers with their names as a text: `light 0.97, view 0.95`."""
     return ", ".join(f"{name} {form(value)}" for name, value in numbers.items())
+
+
+def steps_of(reach: float, n: int) -> list[str]:
+    """Return names of n equal steps from -reach to reach, for a figure."""
+    return [f"{step:+.2g}" for step in np.linspace(-reach, reach, n)]

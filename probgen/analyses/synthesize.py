@@ -15,6 +15,7 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import Options as BaseOptions
 from probgen.contract.rows import evenly
 from probgen.data.describe import described, known_values
+from probgen.figures import of_results
 from probgen.figures.tables import marginals
 from probgen.readers.series import rounded
 
@@ -49,6 +50,5 @@ def run(fitted: Fitted, data: xr.Dataset | None, options: Options, call: Call) -
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:
     """Return the figure `marginals`: each column of the samples, with real rows if there are any."""
     real = found["real"].values if "real" in found else None
-    return {
-        "marginals": marginals(found["table"].values, real, Event.of(found).columns, found.attrs["title"])
-    }
+    title = of_results(found, "Each column of the samples", f"{found['table'].shape[0]} samples")
+    return {"marginals": marginals(found["table"].values, real, Event.of(found).columns, title)}

@@ -20,9 +20,10 @@ from probgen.contract.seeds import checked_seed
 from probgen.contract.surroundings import isolated
 from probgen.data.intake import prepare, say_unused
 from probgen.errors import InputError, NotOffered, PluginError
-from probgen.figures import save
+from probgen.figures import save, source
 from probgen.plugins.analysis import LoadedAnalysis
 from probgen.plugins.analysis import analysis as find_analysis
+from probgen.plugins.observers import made
 from probgen.store.files import checked_path, write_whole
 from probgen.store.folder import ANALYSES
 from probgen.store.trees import to_json, write_dataset
@@ -96,7 +97,7 @@ def analyze(
         "title": title,
     }
     if taken is not None:
-        result.attrs["data_sha256"] = taken.digest
+        result.attrs |= {"data_sha256": taken.digest, "data": source(taken.dataset.attrs)}
     if place is not None:
         save_analysis(result, place, analysis)
     return result
@@ -188,6 +189,8 @@ def save_analysis(found: xr.Dataset, folder: Path, analysis: Any = None) -> list
         files
     ):
         old.unlink()  # a file of earlier results
+    for file in files:
+        made("picture" if file.suffix == ".png" else "analysis", file)
     return files
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
+import xarray as xr
+from pydantic import BaseModel
 from torch import Tensor
 
 from probgen.contract.definition import Definition, latents_of
 from probgen.contract.event import Event, is_image
 from probgen.contract.fitted import Fitted
+from probgen.contract.hookspecs import ObservedCall
 from probgen.contract.run import Run
 from probgen.contract.seeds import generators_kept, key, seed_torch
 from probgen.contract.sizes import NUMBERS
@@ -53,18 +60,40 @@ def run_for(fitted: Fitted, seed: int, device: str | torch.device | None) -> Run
     return Run(seed, device=checked_device(device), dtype=fitted.dtype)
 
 
+@dataclass
+class Outcome:
+    """The result of a call, for observers; None until the call has one."""
+
+    result: Fitted | xr.Dataset | None = None
+
+
 @contextmanager
-def told(observers: Observers, hook: str, family: Definition, run: Run) -> Iterator[None]:
-    """Notify the observers of the start and the end of a hook."""
-    observers.tell("started", hook=hook, family=family.name, run=run)
+def told(observers: Observers, run: Run) -> Iterator[Outcome]:
+    """Notify the observers of the start and the end of their call."""
+    which = {"hook": observers.call.hook, "family": observers.call.family, "run": run}
+    begun, outcome = time.monotonic(), Outcome()
     error: BaseException | None = None
+    observers.tell("started", **which)
     try:
-        yield
+        yield outcome
     except BaseException as raised:
         error = raised
         raise
     finally:
-        observers.tell("ended", hook=hook, family=family.name, run=run, error=error)
+        seconds = time.monotonic() - begun
+        observers.tell("ended", **which, error=error, result=outcome.result, seconds=seconds)
+
+
+def observed(
+    hook: str,
+    family: Definition,
+    options: BaseModel,
+    event: Event,
+    data: Mapping[str, Any],
+    folder: Path | None = None,
+) -> ObservedCall:
+    """Return a call for observers, with an id of its own."""
+    return ObservedCall(hook, family.name, options, event, data, folder, id=uuid4().hex)
 
 
 @contextmanager

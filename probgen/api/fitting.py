@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 from torch import nn
 
-from probgen.api.common import checked_device, checked_dtype, shown, told
+from probgen.api.common import checked_device, checked_dtype, observed, shown, told
 from probgen.api.loading import digests_of, models_of, of_bytes, refuse_to_replace
 from probgen.api.provenance import about, stamp
 from probgen.contract.definition import Definition
@@ -104,11 +104,11 @@ def fit(
     with generators_kept():
         seed_torch(key(seed, "build"))
         module = definition.build(wanted, event, **models).to(device, dtype)
+    rows = about(taken.dataset, taken.digest) | ({"valid_sha256": chosen_by.digest} if chosen_by else {})
     request = {
         "seed": seed,
         "dtype": str(dtype).removeprefix("torch."),
-        "data": about(taken.dataset, taken.digest)
-        | ({"valid_sha256": chosen_by.digest} if chosen_by else {}),
+        "data": rows,
         "event": event.to_dict(),
         "models": {definition.name: {"family": definition.name, **wanted.model_dump(mode="json")}},
         **({"built_on": digests_of(models)} if models else {}),
@@ -118,7 +118,8 @@ def fit(
     )
     with ExitStack() as stack:
         stack.enter_context(shown(progress and world.first))
-        observers, folder = Observers(), None
+        call = observed("fit", definition, wanted, event, rows, place)
+        observers, folder = Observers(call, heard=world.first), None
         with world.agreed():
             if place is not None and world.first:
                 folder, parts = stack.enter_context(
@@ -134,28 +135,38 @@ def fit(
             if folder is not None:
                 folder.clear()
             return fitted
-        tell = observers.tell if world.first else None
         run = Run(
-            seed, device=device, dtype=dtype, folder=folder, out=place, tell=tell, world=world, parts=parts
+            seed,
+            device=device,
+            dtype=dtype,
+            folder=folder,
+            out=place,
+            tell=observers.tell,
+            world=world,
+            parts=parts,
         )
         stack.callback(run.close)
-        with told(observers, "fit", definition, run), run.minding_signals():
-            module.train()
-            groups = definition.call("fit", module=module, data=taken.rows, options=wanted, run=run)
-        with world.agreed():
-            try:
-                fitted = _fitted(definition, wanted, event, module, models, groups, run, request)
-                if folder is not None:
-                    fitted.save(folder.path / MODEL)
-                    folder.clear()
-            except (ValueError, TypeError) as error:
-                # xarray raises these for names, dimensions or types that a file cannot store
-                if isinstance(error, ProbgenError):
-                    raise
-                raise PluginError(
-                    f"family {definition.name!r} ({definition.origin}), fit: its parameters or its results cannot be stored: "
-                    f"{' '.join(str(error).split())}"
-                ) from error
+        with told(observers, run) as outcome:
+            with run.minding_signals():
+                module.train()
+                groups = definition.call("fit", module=module, data=taken.rows, options=wanted, run=run)
+            with world.agreed():
+                try:
+                    fitted = _fitted(definition, wanted, event, module, models, groups, run, request)
+                    if folder is not None:
+                        fitted.save(folder.path / MODEL)
+                        folder.clear()
+                except (ValueError, TypeError) as error:
+                    # xarray raises these for names, dimensions or types that a file cannot store
+                    if isinstance(error, ProbgenError):
+                        raise
+                    raise PluginError(
+                        f"family {definition.name!r} ({definition.origin}), fit: its parameters or its results cannot be stored: "
+                        f"{' '.join(str(error).split())}"
+                    ) from error
+            outcome.result = fitted
+            if folder is not None:
+                observers.made("model", folder.path / MODEL)
     return fitted
 
 

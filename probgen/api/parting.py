@@ -9,9 +9,9 @@ import xarray as xr
 
 from probgen.api.common import told
 from probgen.api.pools import Pool
-from probgen.contract.definition import Definition
+from probgen.contract.hookspecs import ObservedCall
 from probgen.contract.run import Run
-from probgen.plugins.observers import Observers
+from probgen.plugins.observers import Observers, made
 from probgen.store.parts import Parts
 
 # about the bytes of x in a part: a million rows of 16 columns fill four parts
@@ -31,8 +31,7 @@ def fill(
     work: Callable[..., str],
     shared: Callable[[], tuple[Any, ...]],
     job: Callable[[int], tuple[Any, ...]],
-    hook: str,
-    family: Definition,
+    call: ObservedCall,
     run: Run,
 ) -> None:
     """Compute and write the missing parts.
@@ -45,8 +44,7 @@ def fill(
             checksum.
         shared: Returns the first arguments of `work`, which are the same for all parts.
         job: Returns the last arguments of `work` for part i.
-        hook: The hook that observers are notified of.
-        family: The family that observers are notified of.
+        call: The call that observers are notified of.
         run: The run that observers are notified of.
 
     Raises:
@@ -56,13 +54,15 @@ def fill(
     if pool is None:
         for i in missing:
             parts.write(i, here(i))
+            made(parts.group, parts.files[i])
         return
     if not missing:
         return
-    observers = Observers()
-    with told(observers, hook, family, run):
+    observers = Observers(call)
+    with told(observers, run):
         jobs = ((i, *job(i)) for i in missing)
         for done, (k, digest) in enumerate(pool().each(work, jobs, (*shared(), parts.place))):
             parts.received(missing[k], digest)
-            observers.tell("step", run=run, stage=hook, step=done, metrics={})
+            observers.made(parts.group, parts.files[missing[k]])
+            observers.tell("step", run=run, stage=call.hook, step=done, metrics={})
     parts.sweep()  # remove incomplete files of workers that were killed

@@ -25,6 +25,7 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import ConditionalMeanOptions
 from probgen.contract.surroundings import isolated
 from probgen.errors import InputError
+from probgen.plugins.observers import made
 from probgen.readers.base import IMAGES, report
 from probgen.store.files import checked_path, write_fresh
 
@@ -99,6 +100,7 @@ def sample_images(
         for name, x in zip(names, drawn.reshape(n, -1, *drawn.shape[-2:]), strict=True):
             write_fresh(name, _png(picture.finished(x)))
             written.append(name)
+            made("samples", name)
     report(done, len(files), source)
     return written
 

@@ -19,7 +19,7 @@ import xarray as xr
 from pydantic import BaseModel
 from torch import Tensor
 
-from probgen.api.common import numbers_of, run_for, seeded, shard_rows, shown, told
+from probgen.api.common import numbers_of, observed, run_for, seeded, shard_rows, shown, told
 from probgen.api.loading import Packed, packed, unpacked
 from probgen.api.parting import fill, part_bytes
 from probgen.api.pools import when_needed
@@ -27,6 +27,7 @@ from probgen.api.provenance import stamp
 from probgen.contract.definition import Definition, deterministic, latents_of, long_names_of
 from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
+from probgen.contract.hookspecs import ObservedCall
 from probgen.contract.options import ConditionalMeanOptions, Options, checked
 from probgen.contract.rows import as_tensor
 from probgen.contract.run import Run
@@ -137,8 +138,8 @@ def sample_to(
     place = checked_path(folder, "folder")
     with shown(progress), when_needed(client) as pool, Parts(place, "samples", request, len(starts)) as parts:
         fill(
-            parts, pool, lambda i: drawing.dataset(*span(i)), _draw_part, drawing.packed, span, "sample",
-            drawing.family, drawing.run,
+            parts, pool, lambda i: drawing.dataset(*span(i)), _draw_part, drawing.packed, span, drawing.call(),
+            drawing.run,
         )  # fmt: skip
         return parts.files
 
@@ -258,6 +259,11 @@ class _Drawing:
             about["names"], called,
         )  # fmt: skip
 
+    def call(self) -> ObservedCall:
+        """Return the call for observers."""
+        data = {"samples": self.n * self.rows, "given": self.names}
+        return observed("sample", self.family, self.options, self.fitted.event, data)
+
     def request(self) -> dict[str, Any]:
         """Return the request as plain values, for the comparison with the request of a folder."""
         return {
@@ -278,7 +284,13 @@ class _Drawing:
     @isolated
     def dataset(self, start: int, end: int) -> xr.Dataset:
         """Return the samples from `start` to `end`. A shard must begin at `start`."""
-        shards = list(self._shards(start * self.rows, end * self.rows))
+        observers = Observers(self.call())
+        with told(observers, self.run) as outcome:
+            outcome.result = found = self._dataset(start, end, observers)
+        return found
+
+    def _dataset(self, start: int, end: int, observers: Observers) -> xr.Dataset:
+        shards = list(self._shards(start * self.rows, end * self.rows, observers))
         names = latents_of(self.fitted.module)
         said = {name: {"long_name": words} for name, words in long_names_of(self.fitted.module).items()}
         variables = {}
@@ -301,9 +313,9 @@ class _Drawing:
         found = xr.Dataset(variables, coords, {**stamp(self.family, self.seed), "given": self.names})
         return marked(found.assign_coords(self.called))
 
-    def _shards(self, start: int, end: int) -> Iterator[dict[str, np.ndarray]]:
-        observers, family = Observers(), self.family
-        with told(observers, "sample", family, self.run), torch.no_grad():
+    def _shards(self, start: int, end: int, observers: Observers) -> Iterator[dict[str, np.ndarray]]:
+        family = self.family
+        with torch.no_grad():
             self.fitted.module.to(self.run.device)
             for first in range(start, end, self.shard):
                 index = torch.arange(first, min(first + self.shard, end)) % self.rows

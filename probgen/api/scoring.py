@@ -20,13 +20,14 @@ import xarray as xr
 from pydantic import BaseModel
 from torch import Tensor
 
-from probgen.api.common import run_for, seeded, shard_rows, shown, told
+from probgen.api.common import observed, run_for, seeded, shard_rows, shown, told
 from probgen.api.loading import Packed, packed, unpacked
 from probgen.api.parting import fill, part_bytes
 from probgen.api.pools import Pool, when_needed
 from probgen.api.provenance import stamp
 from probgen.contract.definition import Definition
 from probgen.contract.fitted import Fitted
+from probgen.contract.hookspecs import ObservedCall
 from probgen.contract.options import checked
 from probgen.contract.rows import Rows, numpy_dtype
 from probgen.contract.run import Run
@@ -179,8 +180,7 @@ def _into(
 
     with shown(progress), Parts(path, "scores", request, len(spans)) as parts:
         fill(
-            parts, pool, here, _score_part, lambda: (*scoring.packed(), source), job, "score", scoring.family,
-            scoring.run,
+            parts, pool, here, _score_part, lambda: (*scoring.packed(), source), job, scoring.call(), scoring.run,
         )  # fmt: skip
         return parts.files
 
@@ -320,7 +320,7 @@ def _taken(
     if taken.weight is not None:
         checked_weights(taken.weight)
     named = {k: taken.dataset.attrs[k] for k in ("name", "split") if k in taken.dataset.attrs}
-    return _Scoring(fitted, run.seed, wanted, run, taken.digest, taken.missing, named), taken
+    return _Scoring(fitted, run.seed, wanted, run, taken.digest, taken.missing, named, taken.rows.n), taken
 
 
 @dataclass(frozen=True)
@@ -335,6 +335,7 @@ class _Scoring:
         digest: SHA-256 digest of all rows.
         missing: Whether any row has missing values.
         named: Attributes of the data that the scores keep.
+        n: Number of all rows.
     """
 
     fitted: Fitted
@@ -344,6 +345,7 @@ class _Scoring:
     digest: str
     missing: bool
     named: dict[str, str]
+    n: int
 
     @property
     def family(self) -> Definition:
@@ -358,7 +360,7 @@ class _Scoring:
         """Return the model and the request in a form for other processes."""
         about = {
             "seed": self.seed, "device": str(self.run.device), "digest": self.digest, "missing": self.missing, "named": self.named,
-            "options": self.options.model_dump(mode="json"),
+            "n": self.n, "options": self.options.model_dump(mode="json"),
         }  # fmt: skip
         return packed(self.fitted), about
 
@@ -368,7 +370,14 @@ class _Scoring:
         fitted = unpacked(model)
         options = fitted.definition.options("score").model_validate(about["options"])
         run = run_for(fitted, about["seed"], about["device"])
-        return cls(fitted, about["seed"], options, run, about["digest"], about["missing"], about["named"])
+        return cls(
+            fitted, about["seed"], options, run, about["digest"], about["missing"], about["named"], about["n"]
+        )
+
+    def call(self) -> ObservedCall:
+        """Return the call for observers."""
+        data = {**self.named, "rows": self.n, "sha256": self.digest}
+        return observed("score", self.family, self.options, self.fitted.event, data)
 
     def spans(self, taken: Prepared) -> list[_Span]:
         """Return the spans of all parts; each consists of complete groups of shards that are scored together.
@@ -421,8 +430,22 @@ class _Scoring:
         Returns:
             The scores, with the first dimension `row`.
         """
-        observers, event = Observers(), self.fitted.event
-        with told(observers, "score", self.family, self.run), torch.no_grad():
+        observers = Observers(self.call())
+        with told(observers, self.run) as outcome:
+            outcome.result = found = self._scores(dataset, weight, rows, shard, together, observers)
+        return found
+
+    def _scores(
+        self,
+        dataset: xr.Dataset,
+        weight: xr.DataArray | None,
+        rows: Rows,
+        shard: int,
+        together: int,
+        observers: Observers,
+    ) -> xr.Dataset:
+        event = self.fitted.event
+        with torch.no_grad():
             self.fitted.module.to(self.run.device)
             shards = rows.chunks(self.size)  # images of any size come in smaller shards
 

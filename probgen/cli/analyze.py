@@ -134,6 +134,7 @@ def analyzed(
     from probgen.api.analyzing import analyze, save_analysis
     from probgen.api.loading import load
     from probgen.plugins.analysis import analysis
+    from probgen.plugins.observers import belonging
 
     loaded_analysis = analysis(name)  # an import error comes before a model is read
     if data is None and not loaded_analysis.rowless:
@@ -149,8 +150,9 @@ def analyzed(
         fitted_to = loaded(source, part, "train", *how_read)[0]
     fitted: Any = models if len(models) > 1 else first
     folder = out or (runs[0] if runs[0].is_dir() else runs[0].parent)
-    found = analyze(name, fitted, rows, reference=fitted_to, folder=folder, **how)
-    return found, save_analysis(found, target) if target is not None else []
+    with belonging(folder=folder):
+        found = analyze(name, fitted, rows, reference=fitted_to, folder=folder, **how)
+        return found, save_analysis(found, target) if target is not None else []
 
 
 def show(found: xr.Dataset, files: list[Path], json: bool) -> None:

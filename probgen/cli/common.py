@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 
 from probgen.cli import completion
+from probgen.cli.tables import laid_out, printable, width_of_output, wrapped
 from probgen.errors import InputError, Interrupted, PeerError, ProbgenError, RunError
 
 if TYPE_CHECKING:
@@ -207,11 +208,6 @@ def complain(line: str) -> None:
         typer.echo("probgen: " + printable(line).replace("\n", "\\n"), err=True)
 
 
-def printable(text: str) -> str:
-    """Return a text with escaped control characters, so that a name in a file cannot control the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-
-
 def settings(pairs: list[str] | None, reserved: Collection[str] = RESERVED) -> dict[str, Any]:
     """Return `["components=3"]` as `{"components": 3}`. A value is TOML, or else a text."""
     values: dict[str, Any] = {}
@@ -263,41 +259,16 @@ def put(result: Mapping[str, Any] | Sequence[Any], as_json: bool, show: Callable
             show()
 
 
-def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "") -> None:
-    """Print a table on stdout, with numbers on the right. Missing cells are empty."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, padding=(0, 1)
-    )
-    shown = [column for column in columns if any(row.get(column) is not None for row in rows)]
-    for column in shown:
-        numeric = all(isinstance(row.get(column), int | float | None) for row in rows)
-        short = max(len(_cell(row.get(column))) for row in rows) <= 24
-        table.add_column(column.replace("_", " "), justify="right" if numeric else "left", no_wrap=short)
-    for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in shown))
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
-    with console.capture() as printed:  # Rich itself would end the process at a closed pipe
-        console.print(table)
-    typer.echo(printed.get(), nl=False)
+def print_table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "", spare: Sequence[str] = ()
+) -> None:
+    """Print a table on stdout, as wide as the terminal; `spare` names columns that a narrow one may lack."""
+    typer.echo(laid_out(rows, columns, title, width_of_output(), spare))
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return number(value, ".4f" if 1e-3 <= abs(value) < 1e6 or value == 0 else ".4g")
-    return printable(str(value))
-
-
-def number(value: float, form: str) -> str:
-    """Return the printed form of a number, with a word for NaN and infinity."""
-    if math.isfinite(value):
-        return format(value, form)
-    return "undefined" if math.isnan(value) else "infinite" if value > 0 else "minus infinite"
+def print_lines(text: str) -> None:
+    """Print a text in lines of the width of the terminal."""
+    typer.echo("\n".join(wrapped(text, width_of_output(), "  ")))
 
 
 def registered_rows(kind: Kind) -> list[dict[str, Any]]:

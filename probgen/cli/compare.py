@@ -9,6 +9,7 @@ import typer
 
 from probgen.cli import completion
 from probgen.cli.common import Json, place, print_table, put
+from probgen.cli.tables import with_error
 from probgen.errors import InputError
 
 
@@ -44,5 +45,16 @@ def command(
         {"model": str(name)} | {str(k): v.sel(model=name).item() for k, v in table.data_vars.items()}
         for name in table["model"].values
     ]
+    lines = [
+        {
+            "model": row["model"],
+            "log_prob": with_error(row["log_prob"], row["log_prob_se"]),
+            "difference": with_error(row["difference"], row["difference_se"]),
+            "rank": row["rank"],
+            "kind": row["kind"],
+            "estimator": row["estimator"] if row["estimator"] != row["kind"] else None,
+        }
+        for row in rows
+    ]
     title = f"nats per row over {table.attrs['over']}, {table.attrs['measure']} measure; rank: 1 + the number of certainly better models"
-    put({"models": rows, **table.attrs}, json, lambda: print_table(rows, list(rows[0]), title))
+    put({"models": rows, **table.attrs}, json, lambda: print_table(lines, list(lines[0]), title, ("rank",)))

@@ -17,7 +17,6 @@ from probgen.cli.common import (
     Quiet,
     Seed,
     Set,
-    number,
     place,
     print_table,
     progress,
@@ -26,6 +25,7 @@ from probgen.cli.common import (
 )
 from probgen.cli.launching import launched
 from probgen.cli.reading import with_reading
+from probgen.cli.tables import number
 
 
 @with_reading

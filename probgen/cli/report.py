@@ -43,7 +43,10 @@ def command(
         from probgen.errors import InputError
 
         raise InputError(f"--out {file}: a folder. Give the name of an HTML file.")
+    from probgen.plugins.observers import belonging, made
     from probgen.report import write
 
     write(runs, file, title, rows=not no_rows)
+    with belonging(folder=runs[0]):
+        made("report", file)
     put({"report": str(file), "bytes": file.stat().st_size}, json, lambda: typer.echo(f"report: {file}"))

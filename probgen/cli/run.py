@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,13 +15,14 @@ from probgen.cli.common import (
     Json,
     Quiet,
     cluster_of,
-    number,
     place,
+    print_lines,
     print_table,
     progress,
     put,
     settings,
 )
+from probgen.cli.tables import number, with_error
 from probgen.errors import ProbgenError
 
 SHOWN = 3  # number of printed texts of each model
@@ -89,6 +89,7 @@ def command(
         return
     results = []
     from probgen.api.pools import pool_of
+    from probgen.plugins.observers import belonging, made
     from probgen.report import write
 
     with pool_of(workers) as pool:
@@ -102,11 +103,14 @@ def command(
                     typer.echo(f"{result.model}: {note}", err=True)
                 typer.echo(f"{result.model}: done in {result.seconds:.1f} s, {result.run}", err=True)
     page = write([out], out / REPORT)
+    with belonging(folder=out, recipe=plan.title):
+        made("report", page)
     notes = {result.model: result.notes for result in results if result.notes}
     said = {result.model: result.fitted.notes for result in results if result.fitted.notes}
     rows = recipes.table(results)
     expected = recipes.expectations(plan, results)
     pictures = [str(picture) for result in results for picture in result.pictures]
+    drawn = {result.model: (len(result.pictures), result.run) for result in results if result.pictures}
     texts = {result.model: result.texts[:SHOWN] for result in results if result.texts}
     whole = {
         "title": plan.title,
@@ -122,7 +126,7 @@ def command(
         | ({"left_out": notes} if notes else {})
         | ({"notes": said} if said else {}),
         json,
-        lambda: _show(plan, rows, expected, pictures, texts, page),
+        lambda: _show(plan, rows, expected, drawn, texts, page),
     )
     failed = [line for line in expected if not line["met"]]
     if check and failed:
@@ -131,14 +135,6 @@ def command(
             f"{len(failed)} of {len(expected)} figures are outside their expected bounds, "
             f"e.g. {first['figure']} = {first['value']:.5f} of {first['model']}"
         )
-
-
-def _with_error(row: dict[str, Any], name: str) -> str | None:
-    if row.get(name) is None:
-        return None
-    error = row.get(f"{name}_se")
-    # the standard error of one row is NaN
-    return number(row[name], ".3f") + (f" ± {error:.3f}" if error and isfinite(error) else "")
 
 
 def _beside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -155,32 +151,36 @@ def _show(
     plan: Any,
     rows: list[dict[str, Any]],
     expected: list[dict[str, Any]],
-    pictures: list[str],
+    pictures: dict[str, tuple[int, Path]],
     texts: dict[str, list[str]],
     page: Path,
 ) -> None:
     for model, drawn in texts.items():
         for text in drawn:
             typer.echo(f"--- {model}\n{text}")
-    lines = [
-        {
-            "model": row["model"],
-            "family": row["family"],
-            "log_prob": _with_error(row, "log_prob"),
-            "difference": _with_error(row, "difference"),
-            "bits/dim": row.get("bits_per_dim"),
-            "kind": row.get("kind"),
-        }
-        for row in rows
-    ]
-    over = next((row["over"] for row in rows if "over" in row), "rows")
-    print_table(lines, list(lines[0]), f"{plan.title}: mean over {over} in nats, larger is better")
+    scored = [row for row in rows if "log_prob" in row]
+    if scored:
+        lines = [
+            {
+                "model": row["model"],
+                "family": row["family"],
+                "log_prob": with_error(row["log_prob"], row.get("log_prob_se")),
+                "difference": with_error(row.get("difference"), row.get("difference_se")),
+                "bits/dim": row.get("bits_per_dim"),
+                "kind": row.get("kind"),
+            }
+            for row in scored
+        ]
+        title = f"{plan.title}: mean over {scored[0].get('over', 'rows')} in nats, larger is better"
+        print_table(lines, list(lines[0]), title, ("family",))
+    if without := [f"{row['model']} ({row['family']})" for row in rows if "log_prob" not in row]:
+        print_lines(f"{plan.title}: no likelihood for {', '.join(without)}")
     beside = _beside(rows)
     if beside:
         print_table(beside, list(beside[0]), "Other figures")
     if expected:
         shown = [{**line, "met": "yes" if line["met"] else "NO"} for line in expected]
         print_table(shown, ["model", "figure", "value", "at_least", "at_most", "met"], "Expected")
-    for picture in pictures:
-        typer.echo(f"picture: {picture}")
+    for model, (n, run) in pictures.items():
+        print_lines(f"{model}: {n} picture{'s' * (n > 1)} in {run}")
     typer.echo(f"report: {page}")

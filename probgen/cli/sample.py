@@ -81,6 +81,8 @@ def command(
 
     Samples are unconditional, or conditional on the file of --given.
 
+    --set with the name of a condition, of a latent or x sets a condition, e.g. --set label=3 or --set 'z=[0.5, -1.0]'.
+
     The name of --out sets the format: .h5 or .nc for all samples; .csv, .tsv or .parquet for a table. For more samples than fit into memory, give a folder: it stores them in parts, and repeating an interrupted command resumes it.
 
     If --given is an image or a folder of images, --out is a .png file or a folder of PNG files. A single result per image is the mean of the model, if it has a mean; with -n 2 or more, the results are random samples.
@@ -139,6 +141,7 @@ def command(
     from probgen.api.sampling import sample, sample_to
     from probgen.codecs.texts import texts_of
     from probgen.contract.definition import latents_of
+    from probgen.plugins.observers import belonging, made
     from probgen.recipes import picture_of, write_sounds
     from probgen.store.trees import read_dataset, write_dataset
 
@@ -149,31 +152,43 @@ def command(
         )
     if wav is not None and not fitted.event.rate:
         raise InputError(f"--wav {wav}: x is not a sound, but {fitted.event}. Leave --wav out.")
-    latents = latents_of(fitted.module) if given is not None else {}
-    condition: Any = _conditions(given, fitted.event, latents, how) if given is not None else None
+    latents = latents_of(fitted.module)
+    known = ("x", *fitted.event.given, *fitted.event.lengths, *latents)
+    condition: Any = {name: options.pop(name) for name in known if name in options} or None
+    if given is not None and condition is not None:
+        raise InputError(
+            f"--set {next(iter(condition))}: with --given, all conditions are in the file. Use one of the two."
+        )
+    if given is not None:
+        condition = _conditions(given, fitted.event, latents, how)
     call: dict[str, Any] = {"given": condition, "seed": seed, "device": device, "progress": progress(quiet)}
     call |= options
     written = []
-    if target is not None and is_of_parts(target):
-        parts = sample_to(target, fitted, n, client=client, **call)
-        draws = read_dataset(parts[0], "samples")  # for the figure
-        written.append(f"{target} ({len(parts)} part{'s' * (len(parts) > 1)})")
-    else:
-        draws = sample(fitted, n, **call)
-        if target is not None:
-            if table:
-                write_table(draws, target)
-            else:
-                write_dataset(target, "samples", draws)
-            written.append(str(target))
-    if wav is not None and fitted.event.rate:
-        write_sounds(wav, draws["x"].values.reshape(-1, draws["x"].shape[-1]), fitted.event.rate)
-        written.append(f"{wav}/samples-*.wav")
-    if png is not None:
-        from probgen import figures
+    with belonging(folder=model_file(run).parent, family=fitted.family):
+        if target is not None and is_of_parts(target):
+            parts = sample_to(target, fitted, n, client=client, **call)
+            draws = read_dataset(parts[0], "samples")  # for the figure
+            written.append(f"{target} ({len(parts)} part{'s' * (len(parts) > 1)})")
+        else:
+            draws = sample(fitted, n, **call)
+            if target is not None:
+                if table:
+                    write_table(draws, target)
+                else:
+                    write_dataset(target, "samples", draws)
+                made("samples", target)
+                written.append(str(target))
+        if wav is not None and fitted.event.rate:
+            sounds = draws["x"].values.reshape(-1, draws["x"].shape[-1])
+            made("samples", *write_sounds(wav, sounds, fitted.event.rate))
+            written.append(f"{wav}/samples-*.wav")
+        if png is not None:
+            from probgen import figures
 
-        figures.save(picture_of(fitted, draws, f"{fitted.family}: {n} samples"), png)
-        written.append(str(png))
+            title = figures.heading("Samples", fitted.family, f"{n} samples", f"seed {seed}")
+            figures.save(picture_of(fitted, draws, title), png)
+            made("picture", png)
+            written.append(str(png))
     variables = {str(name): dict(v.sizes) for name, v in draws.data_vars.items()}
     texts = texts_of(draws["x"])[:SHOWN]
     told = {"written": written, "variables": variables, "seed": seed} | ({"texts": texts} if texts else {})
@@ -200,20 +215,23 @@ def _pictures(
     """Sample images from images. Settings with the name of a condition are conditions."""
     from probgen.api.loading import load
     from probgen.api.picturing import sample_images
+    from probgen.plugins.observers import belonging
+    from probgen.store.folder import model_file
 
     fitted = load(run)
     conditions = {name: options.pop(name) for name in fitted.event.given if name in options}
-    written = sample_images(
-        fitted,
-        given,
-        out,
-        n,
-        conditions=conditions,
-        seed=seed,
-        device=device,
-        progress=progress(quiet),
-        **options,
-    )
+    with belonging(folder=model_file(run).parent, family=fitted.family):
+        written = sample_images(
+            fitted,
+            given,
+            out,
+            n,
+            conditions=conditions,
+            seed=seed,
+            device=device,
+            progress=progress(quiet),
+            **options,
+        )
     names = list(map(str, written))
     put({"written": names, "seed": seed}, json, lambda: typer.echo("\n".join(names)))
 

@@ -76,6 +76,7 @@ def command(
     from probgen.api.loading import load
     from probgen.api.scoring import score, score_to
     from probgen.evaluation.means import rows_of, rows_sha256, summary
+    from probgen.plugins.observers import belonging, made
     from probgen.store.opened import open_parts
     from probgen.store.trees import write_dataset
 
@@ -85,13 +86,15 @@ def command(
     rows: Any = as_it_is(data, split, how) if in_parts else None
     if rows is None:
         rows, _ = loaded(data, split, "test", data_dir, how, fitted.event.columns)
-    if target is not None and in_parts:
-        score_to(target, fitted, rows, client=client, **call)
-        scores = open_parts(target).load()
-    else:
-        scores = score(fitted, rows, **call)
-        if target is not None:
-            write_dataset(target, "scores", scores)
+    with belonging(folder=model_file(run).parent, family=fitted.family):
+        if target is not None and in_parts:
+            score_to(target, fitted, rows, client=client, **call)
+            scores = open_parts(target).load()
+        else:
+            scores = score(fitted, rows, **call)
+            if target is not None:
+                write_dataset(target, "scores", scores)
+                made("scores", target)
     if not quiet and rows_sha256(scores) == fitted.provenance.get("data", {}).get("sha256"):
         typer.echo(
             "the scored rows are the rows of the fit, so their scores do not apply to other rows", err=True

@@ -17,13 +17,13 @@ from probgen.cli.common import (
     Json,
     Quiet,
     cluster_of,
-    number,
     place,
     print_table,
     progress,
     put,
     settings,
 )
+from probgen.cli.tables import number, with_error
 
 
 def command(
@@ -136,7 +136,7 @@ def _show(found: Any, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         line = {k: jsons.dumps(v) if isinstance(v, list) else v for k, v in row.items() if k != "test_se"}
         if "test" in row:
-            line["test"] = f"{number(row['test'], '.4f')} ± {number(row['test_se'], '.4f')}"
+            line["test"] = with_error(row["test"], row["test_se"], ".4f")
         lines.append(line)
     states = found.trials["state"].values.tolist()
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
@@ -152,6 +152,6 @@ def _show(found: Any, rows: list[dict[str, Any]]) -> None:
             f"test rows: {last['model'].item()} minus {found.test['model'].values[0]}: "
             f"{number(float(last['difference']), '.4f')} ± {number(float(last['difference_se']), '.4f')} nats per row"
         )
-    for picture in found.pictures:
-        typer.echo(f"picture: {picture}")
+    if found.pictures:
+        typer.echo(f"{len(found.pictures)} pictures in {found.out}")
     typer.echo(f"the recipe with the best options: probgen run {found.out / 'best.toml'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,12 +14,14 @@ import xarray as xr
 from pydantic import BaseModel
 from torch import nn
 
-from probgen.contract.definition import Definition
+from probgen.contract.definition import Definition, latents_of
 from probgen.contract.event import Event
-from probgen.contract.seeds import generators_kept
+from probgen.contract.run import Run
+from probgen.contract.seeds import generators_kept, key, seed_torch
+from probgen.contract.showing import as_html, as_text, last_metrics, picture_of, shown_images
 from probgen.contract.state import load_state
 from probgen.contract.surroundings import alone
-from probgen.errors import RunError
+from probgen.errors import ProbgenError, RunError
 from probgen.store import trees
 from probgen.store.files import checked_path
 
@@ -27,13 +30,14 @@ ARVIZ = (
     "posterior", "posterior_predictive", "log_likelihood", "sample_stats", "prior", "prior_predictive", "observed_data",
     "constant_data",
 )  # fmt: skip
+QUICK = 1024  # numbers of x that a model without latents samples one after the other in about a second
 
 
 def _place(group: str) -> str:
     return f"/{group}" if group in ARVIZ else f"/probgen/groups/{group}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fitted:
     """A fitted model.
 
@@ -71,6 +75,48 @@ class Fitted:
             module.to(self.dtype)  # for buffers that are not part of the state
             load_state(module, self.state, f"fitted {self.family}")
             return module.eval()
+
+    def __repr__(self) -> str:
+        return as_text("Fitted", self._facts())
+
+    def _repr_html_(self) -> str:
+        """Return the model as HTML for a notebook: its facts, and some samples if x is an image."""
+        return as_html("Fitted", self._facts(), self._picture)
+
+    def _facts(self) -> dict[str, str]:
+        options = self.options.model_dump(mode="json", exclude_defaults=True)
+        data = self.provenance.get("data", {})
+        where = [str(data[name]) for name in ("name", "split", "path") if name in data]
+        numbers = sum(array.size for array in self.state.data_vars.values())
+        return {
+            "family": f"{self.family} ({self.definition.origin})",
+            "event": str(self.event),
+            "options": ", ".join(f"{k} = {json.dumps(v)}" for k, v in options.items())
+            or "all have their defaults",
+            "parameters": f"{numbers:,}",
+            "data": ", ".join([*where, f"{data['rows']:,} rows"]) if "rows" in data else "",
+            "fit": last_metrics(self.history),
+            "groups": ", ".join(self.groups),
+            "notes": " ".join(self.notes),
+        }
+
+    @cached_property
+    def _picture(self) -> str:
+        """The samples of `probgen.sample(fitted, n)` as a picture; "" if they need conditions or much time."""
+        n, definition = shown_images(self.event), self.definition
+        free = not (self.event.given or definition.needed) and definition.offers("sample")
+        if not n or not free or not (latents_of(self.module) or self.event.size <= QUICK):
+            return ""
+        run = Run(0, dtype=self.dtype)
+        how = {"given": {}, "options": definition.options("sample")(), "run": run}
+        try:
+            with alone(), generators_kept(), torch.no_grad():
+                self.module.to(run.device)
+                seed_torch(key(run.seed, "sample", 0))
+                x = definition.call("sample", fitted=self, n=n, **how)["x"].cpu().numpy()
+        except ProbgenError:  # the facts are useful without samples
+            return ""
+        return picture_of(x, self.event, f"{n} samples, seed {run.seed}")
 
     @property
     def dtype(self) -> torch.dtype:

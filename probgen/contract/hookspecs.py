@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
     from pydantic import BaseModel
     from torch import Tensor, nn
 
+    from probgen.contract.event import Event
     from probgen.contract.fitted import Fitted
     from probgen.contract.rows import Rows
     from probgen.contract.run import Run
@@ -92,44 +97,113 @@ class FamilySpecs:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class ObservedCall:
+    """A call of probgen, as observers see it.
+
+    Attributes:
+        hook: "fit", "sample" or "score"; "" for a file that is written after the calls of a model.
+        family: The registered name of the family; "" for a file of several models.
+        options: The options of the hook; None without a call.
+        event: The description of one datum; None without a call.
+        data: The identity of the rows of a fit or score: `rows` (their number), `sha256`, and `name`, `split`
+            and `path` if they are known. For samples: `samples` (their number) and `given` (names).
+        folder: The folder of the run, if the call has one.
+        model: The name of the model in a recipe, or "".
+        recipe: The title of the recipe, or "".
+        id: A name that no other call has; "" without a call.
+    """
+
+    hook: str = ""
+    family: str = ""
+    options: BaseModel | None = None
+    event: Event | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    model: str = ""
+    recipe: str = ""
+    id: str = ""
+
+
 class ObserverSpecs:
     """The notifications that an observer receives from a run.
 
     An observer implements any of them, marks each with `@probgen.hookimpl`, and cannot change the run. An
-    observer that raises an error is disabled for the rest of the call, with a warning.
+    implementation may leave out arguments that it does not use. An observer that raises an error is disabled for
+    the rest of the call. A line on stderr and a line in the journal of the run name the observer and the error.
     """
 
     @staticmethod
     @hookspec
-    def started(hook: str, family: str, run: Run) -> None:
+    def started(hook: str, family: str, run: Run, call: ObservedCall) -> None:
         """Receive the start of a hook call.
 
         Args:
             hook: "fit", "sample" or "score".
             family: The registered name of the family.
-            run: The call that starts.
+            run: The run of the call: seed, device and dtype.
+            call: The call: options, event, data, folder, and an id. All later hooks receive the same object.
         """
 
     @staticmethod
     @hookspec
-    def step(run: Run, stage: str, step: int, metrics: dict[str, float]) -> None:
+    def restored(
+        run: Run, stage: str, steps: int, metrics: dict[str, np.ndarray], call: ObservedCall
+    ) -> None:
+        """Receive the steps of a stage that a resumed fit restores and does not repeat.
+
+        Args:
+            run: The run of the call.
+            stage: The stage of the fit.
+            steps: The number of restored steps: they are 0, ..., steps - 1.
+            metrics: The metrics by name, (step,); NaN for a step without the metric.
+            call: The call.
+        """
+
+    @staticmethod
+    @hookspec
+    def step(run: Run, stage: str, step: int, metrics: dict[str, float], call: ObservedCall) -> None:
         """Receive the end of a step: a step of a fit, or a shard or part of samples or scores.
 
         Args:
-            run: The call that the step belongs to.
+            run: The run of the call that the step belongs to.
             stage: The stage of the fit; "sample" or "score" in the other hooks.
             step: The number of the step in its stage, from 0.
             metrics: The metrics of the step by name; empty in "sample" and "score".
+            call: The call.
         """
 
     @staticmethod
     @hookspec
-    def ended(hook: str, family: str, run: Run, error: BaseException | None) -> None:
+    def made(kind: str, path: Path, call: ObservedCall) -> None:
+        """Receive a file that is complete.
+
+        Args:
+            kind: "model", "samples", "scores", "rows", "analysis", "picture", "search" or "report".
+            path: The path of the file.
+            call: The call that wrote the file. For a file that is written after the calls, only `folder`,
+                `model`, `recipe` and `family` have values.
+        """
+
+    @staticmethod
+    @hookspec
+    def ended(
+        hook: str,
+        family: str,
+        run: Run,
+        error: BaseException | None,
+        call: ObservedCall,
+        result: Fitted | xr.Dataset | None,
+        seconds: float,
+    ) -> None:
         """Receive the end of a hook call.
 
         Args:
             hook: "fit", "sample" or "score".
             family: The registered name of the family.
-            run: The call that ended.
+            run: The run of the call that ended.
             error: The exception that ended the call; None if the call succeeded.
+            call: The call.
+            result: The fitted model, the samples or the scores; None after an error, and for parts by workers.
+            seconds: The duration of the call.
         """

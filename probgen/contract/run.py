@@ -105,6 +105,7 @@ class Run:
         self._tell = tell
         self._lines: list[dict[str, Any]] = []
         self._earlier: list[dict[str, Any]] = []
+        self._remarks: list[str] = []
         self._journal: Journal | None = None
         with self.world.agreed():
             if folder is not None:
@@ -348,8 +349,25 @@ class Run:
             if self.world.size > 1:
                 beside |= {"sent": self.world.sent, "rounds": self.world.rounds}
             self._journal.write({**line, **beside})
+            self._write_remarks()
         if self._tell is not None:
             self._tell("step", run=self, stage=self.stage, step=t, metrics=metrics)
+
+    def remark(self, sentence: str) -> None:
+        """Write a sentence to the journal, if there is one; it does not become a part of the result.
+
+        Args:
+            sentence: The sentence.
+        """
+        self._remarks.append(sentence)
+        if self._lines:  # a fit without a step leaves no journal
+            self._write_remarks()
+
+    def _write_remarks(self) -> None:
+        while self._remarks:
+            sentence = self._remarks.pop(0)
+            if self._journal is not None:
+                self._journal.write({"remark": sentence})
 
     # checkpoints
 
@@ -401,6 +419,8 @@ class Run:
             kept.load_state_dict(state[name])
         t = int(structure["step"])
         self._lines += [line for line in self._earlier if line["stage"] == stage and line["step"] < t]
+        if self._tell is not None:
+            self._tell("restored", run=self, stage=stage, steps=t, metrics=self._metrics(stage))
         return t, bool(structure["ended"])
 
     # signals

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from probgen.errors import InputError
+from probgen.figures.style import GRAY, PALETTE, labeled, name_lines, sheet, titled, whole_ticks
+
+FEW = 40  # up to so many points, each has a mark
+NOTHING = "history: a figure of a fit needs a loss at 2 or more steps. Choose another stage."
 
 
-def curves(history: Mapping[str, np.ndarray], x: np.ndarray, xlabel: str, title: str = "") -> Figure:
-    """Return a figure of the metrics of a fit, as means over up to 200 intervals of steps.
+def curves(
+    history: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    xlabel: str,
+    title: str = "",
+    unit: str = "nats per row",
+) -> Figure:
+    """Return a figure of the metrics of a fit: values of single steps in pale, and means over intervals of steps.
 
     `loss` and `valid_loss` are shown with the opposite sign, as a log-likelihood or a bound that is maximized. They share a
-    panel with `reconstruction`. `kl` has its own panel. Other metrics are not shown.
+    panel with `reconstruction`. `kl` has its own panel. Other metrics are not shown. The best value of the validation rows,
+    whose weights a fit keeps, has a ring. A triangle at the lower edge marks the last step below the panel.
 
     Args:
-        history: Metrics by name, (step,) each, in nats per row, NaN for steps without a value.
+        history: Metrics by name, (step,) each, NaN for steps without a value.
         x: Horizontal coordinate of each step, (step,).
         xlabel: Label of the horizontal axis.
         title: Title of the figure; empty for none.
+        unit: Unit of the metrics.
 
     Returns:
         The figure.
@@ -29,33 +40,48 @@ def curves(history: Mapping[str, np.ndarray], x: np.ndarray, xlabel: str, title:
     Raises:
         InputError: When there is no such metric, or there are fewer than 2 steps.
     """
-    shown = [(name, -history[name]) for name in ("loss", "valid_loss") if name in history]
-    shown += [(name, history[name]) for name in ("reconstruction", "kl") if name in history]
-    if not shown or len(x) < 2:
-        raise InputError("history: a figure of a fit needs a loss at 2 or more steps. Choose another stage.")
-    labels = {"loss": "-loss", "valid_loss": "-loss, validation rows"}
-    panels = 2 if "kl" in history else 1
-    figure = Figure(figsize=(7, 3.2 * panels), layout="constrained")
-    grid: Any = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
-    lows, highs = [], []
-    for name, values in shown:
-        at, mean = stretches(x, values)
-        axes = grid[1] if name == "kl" else grid[0]
-        axes.plot(at, mean, lw=1.3, label=labels.get(name, name))
-        if name != "kl" and len(mean):
-            lows.append(np.quantile(mean, 0.05))
-            highs.append(mean.max())
-    room = 0.08 * (max(highs) - min(lows)) + 1e-9
-    # without the lowest values, the first steps do not dominate the figure
-    grid[0].set_ylim(min(lows) - room, max(highs) + room)
-    for axes in grid:
-        axes.set_ylabel("nats per row")
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
-    grid[-1].set_xlabel(xlabel)
-    if title:
-        figure.suptitle(title, fontsize=10)
-    return figure
+    shown = {
+        "batches": -history["loss"] if "loss" in history else None,
+        "validation": -history["valid_loss"] if "valid_loss" in history else None,
+        "reconstruction": history.get("reconstruction"),
+    }
+    main = {name: values for name, values in shown.items() if values is not None}
+    kl = history.get("kl")
+    if not (main or kl is not None) or len(x) < 2:
+        raise InputError(NOTHING)
+    panels = [*([main] if main else []), *([{"KL": kl}] if kl is not None else [])]
+    figure, grid = sheet(len(panels), 1, width=7, height=2.6 * len(panels) + 0.6, sharex=True)
+    for axes, panel in zip(grid[:, 0], panels, strict=True):
+        lines, means = {}, []
+        for i, (name, values) in enumerate(panel.items()):
+            assert values is not None
+            there = np.isfinite(values)
+            at, mean = stretches(x, values)
+            means.append((at, mean))
+            if len(at) < there.sum():
+                axes.plot(x[there], values[there], lw=0.4, alpha=0.3, color=PALETTE[i])
+            few = {"marker": "o", "markersize": 4} if len(at) <= FEW else {}
+            lines[name] = axes.plot(at, mean, lw=1.6, color=PALETTE[i], **few)[0]
+            if name == "validation":
+                best = int(np.argmax(mean))
+                axes.plot(at[best], mean[best], "o", markersize=9, fillstyle="none", color=PALETTE[i])
+        low = min(np.quantile(mean, 0.05) for _, mean in means)
+        high = max(float(mean.max()) for _, mean in means)
+        room = 0.08 * (high - low) + 1e-9
+        # without the lowest values, the first steps do not dominate the panel
+        axes.set_ylim(low - room, high + room)
+        for (at, mean), line in zip(means, lines.values(), strict=True):
+            if (below := mean < low - room).any():
+                axes.plot(
+                    at[below].max(), 0.03, "v", transform=axes.get_xaxis_transform(), color=line.get_color()
+                )
+        labeled(axes, y=unit if panel is main else f"KL, {unit}")
+        axes.grid(alpha=0.3, color=GRAY, lw=0.4)
+        if panel is main:
+            name_lines(axes, lines)
+    labeled(grid[-1, 0], xlabel, grid[-1, 0].get_ylabel())
+    whole_ticks(grid[-1, 0].xaxis)
+    return titled(figure, title)
 
 
 def stretches(x: np.ndarray, values: np.ndarray, most: int = 200) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from probgen.figures.animation import Animation
 from probgen.figures.images import images
 from probgen.figures.sounds import sounds
 from probgen.figures.tables import marginals
-from probgen.figures.vectors import PANELS, lines, raster, scatter
+from probgen.figures.vectors import PANELS, Gaussians, lines, raster, scatter
 from probgen.store.files import write_whole
 
 
@@ -23,8 +24,9 @@ def draw(
     event: Event,
     *,
     title: str = "",
-    names: list[str] | None = None,
-    gaussians: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    names: Sequence[str] | None = None,
+    gaussians: Gaussians | None = None,
+    real: np.ndarray | None = None,
 ) -> Figure:
     """Return a figure of rows, in a form that suits the event.
 
@@ -32,9 +34,11 @@ def draw(
         x: Rows, (row, *event).
         event: Description of the rows.
         title: Title of the figure; empty for none.
-        names: Names of the features of a scatter plot, or titles of the sounds; None for default names.
+        names: Names of the features of a scatter plot, titles of the sounds, or names of the columns of a grid of images,
+            of which each has that condition; None for default names.
         gaussians: Weights, (component,), means, (component, feature), and covariances, (component, feature, feature), which
             a scatter plot shows as ellipses of one and two standard deviations. None for no ellipses.
+        real: Rows of the data, (row, *event), beside the samples, except for sounds; None for none.
 
     Returns:
         The figure.
@@ -43,20 +47,19 @@ def draw(
         InputError: When no figure suits the event.
     """
     if event.dims[-2:] == ("height", "width"):
-        figure = images(x, event)
-    elif event.rate:
-        figure = sounds(x, event.rate, names)
-    elif event.support in ("mixed", "count") and event.columns:
-        figure = marginals(x, None, event.columns)
-    elif len(event.dims) == 1 and event.dims != ("time",) and x.shape[1] <= PANELS:
-        figure = scatter(x, names or [f"feature {i}" for i in range(x.shape[1])], gaussians)
-    elif len(event.dims) == 1:
-        figure = raster(x, event) if event.discrete else lines(x)
-    else:
-        raise InputError(f"x of {event}: no figure suits this event. Use images, sounds, tables or vectors.")
-    if title:
-        figure.suptitle(title, fontsize=10)
-    return figure
+        return images(x, event, len(names) if names else None, above=names or (), real=real, title=title)
+    if event.rate:
+        return sounds(x, event.rate, list(names or ()), title)
+    if event.support in ("mixed", "count") and event.columns:
+        return marginals(x, real, event.columns, title)
+    if len(event.dims) == 1 and event.dims != ("time",) and x.shape[1] <= PANELS:
+        called = list(names or (f"feature {i}" for i in range(x.shape[1])))
+        return scatter(x, called, gaussians, real=real, title=title)
+    if len(event.dims) == 1:
+        return (
+            raster(x, event, real=real, title=title) if event.discrete else lines(x, real=real, title=title)
+        )
+    raise InputError(f"x of {event}: no figure suits this event. Use images, sounds, tables or vectors.")
 
 
 def save(figure: Figure | Animation, path: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
+
+from probgen.figures.style import GRAY, LEAST, PALETTE, PLAIN, labeled, legend, sheet, titled, whole_ticks
 
 
 def search_history(trial: np.ndarray, value: np.ndarray, title: str = "") -> Figure:
@@ -22,28 +23,26 @@ def search_history(trial: np.ndarray, value: np.ndarray, title: str = "") -> Fig
     Returns:
         The figure.
     """
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    axes = figure.subplots()
+    figure, grid = sheet(width=7, height=3.6)
+    axes = grid[0, 0]
     there = np.isfinite(value)
-    axes.scatter(trial[there], value[there], s=14, color="0.5", linewidths=0, label="trial")
+    axes.scatter(trial[there], value[there], s=14, color=GRAY, linewidths=0, label="trial")
     best = np.fmax.accumulate(np.where(there, value, np.nan))
-    axes.step(trial, best, where="post", color="C0", lw=1.3, label="best so far")
+    axes.step(trial, best, where="post", color=PALETTE[0], lw=1.3, label="best so far")
     axes.scatter(
-        trial[:1], value[:1], s=30, facecolors="none", edgecolors="C3", label="the recipe's own options"
+        trial[:1], value[:1], s=40, facecolors="none", edgecolors=PALETTE[1], label="the recipe's own options"
     )
-    below = axes.get_xaxis_transform()
-    axes.plot(
-        trial[~there], np.zeros((~there).sum()), "|", color="0.6", transform=below, label="without a value"
-    )
+    if (~there).any():
+        below = axes.get_xaxis_transform()
+        axes.plot(
+            trial[~there], np.zeros((~there).sum()), "|", color=GRAY, transform=below, label="without a value"
+        )
     axes.set_ylim(*_room(value[there]))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("trial")
-    axes.set_ylabel("nats per row, validation rows")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    if title:
-        figure.suptitle(title, fontsize=10)
-    return figure
+    whole_ticks(axes.xaxis)
+    labeled(axes, "trial", "nats per row, validation rows")
+    axes.grid(alpha=0.3, color=GRAY, lw=0.4)
+    legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    return titled(figure, title)
 
 
 def importance(
@@ -70,15 +69,13 @@ def importance(
     panels = len(options) + bool(importances)
     across = min(3, panels)
     down = math.ceil(panels / across)
-    figure = Figure(figsize=(3.2 * across, 2.6 * down), layout="constrained")
-    grid: Any = figure.subplots(down, across, squeeze=False)
+    figure, grid = sheet(down, across, width=3.2 * across, height=2.6 * down + 0.5)
     places = iter(grid.flat)
     if importances:
         axes = next(places)
         names = sorted(importances, key=lambda name: importances[name])
-        axes.barh(names, [importances[name] for name in names], color="C0")
-        axes.set_xlabel("importance")
-        axes.tick_params(labelsize=8)
+        axes.barh(names, [importances[name] for name in names], color=PALETTE[0])
+        labeled(axes, "importance, share of 1")
     there = np.isfinite(value)
     limits = _room(value[there])
     for name, values in options.items():
@@ -88,23 +85,21 @@ def importance(
             axes.set_xticks(range(len(texts[name])), texts[name])
         else:
             x = values
-        axes.scatter(x[there], value[there], s=14, color="0.5", linewidths=0)
-        axes.scatter(x[:1], value[:1], s=30, facecolors="none", edgecolors="C3")
+        axes.scatter(x[there], value[there], s=14, color=GRAY, linewidths=0)
+        axes.scatter(x[:1], value[:1], s=30, facecolors="none", edgecolors=PALETTE[1])
         if name in logs:
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_locator(NullLocator())
         axes.set_ylim(*limits)
-        axes.set_xlabel(name)
-        axes.tick_params(labelsize=7)
-        axes.grid(alpha=0.3)
+        axes.tick_params(labelsize=LEAST)
+        axes.grid(alpha=0.3, color=GRAY, lw=0.4)
+        labeled(axes, name)
     for axes in places:
         axes.set_axis_off()
-    figure.supylabel("nats per row, validation rows", fontsize=9)
-    if title:
-        figure.suptitle(title, fontsize=10)
-    return figure
+    figure.supylabel("nats per row, validation rows", fontsize=PLAIN)
+    return titled(figure, title)
 
 
 def _room(value: np.ndarray) -> tuple[float, float]:

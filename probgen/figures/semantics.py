@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+
+from probgen.figures.style import (
+    DIVERGING,
+    GRAY,
+    LEAST,
+    PALE,
+    PALETTE,
+    PLAIN,
+    SMALL,
+    labeled,
+    plain,
+    sheet,
+    titled,
+)
 
 
 def table(
@@ -33,21 +46,18 @@ def table(
         The figure.
     """
     down, across = values.shape
-    figure = Figure(figsize=(1.6 + 0.55 * across, 1.2 + 0.38 * down), layout="constrained")
-    axes = figure.add_subplot()
+    figure, grid = sheet(width=1.6 + 0.55 * across, height=1.4 + 0.38 * down)
+    axes = grid[0, 0]
     most = max(float(np.nanmax(np.abs(values), initial=0)), 1e-12)
-    axes.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
+    axes.imshow(values, cmap=DIVERGING, vmin=-most, vmax=most, aspect="auto")
     for i, j in np.ndindex(down, across):
         if np.isfinite(values[i, j]):
             ink = "white" if abs(values[i, j]) > 0.6 * most else "black"
-            axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=7, color=ink)
-    axes.set_xticks(range(across), columns, rotation=45, ha="right", fontsize=8)
-    axes.set_yticks(range(down), rows, fontsize=8)
-    axes.set_xlabel(above, fontsize=8)
-    axes.set_ylabel(beside, fontsize=8)
-    if title:
-        figure.suptitle(title, fontsize=10)
-    return figure
+            axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=LEAST, color=ink)
+    axes.set_xticks(range(across), [plain(name) for name in columns], rotation=45, ha="right", fontsize=SMALL)
+    axes.set_yticks(range(down), [plain(name) for name in rows], fontsize=SMALL)
+    labeled(axes, above, beside)
+    return titled(figure, title)
 
 
 def by_layer(
@@ -75,26 +85,23 @@ def by_layer(
     """
     across = min(4, len(names))
     down = math.ceil(len(names) / across)
-    figure = Figure(figsize=(2.4 * across, 1.9 * down + 0.4), layout="constrained")
-    grid: Any = figure.subplots(down, across, squeeze=False, sharex=True)
+    figure, grid = sheet(down, across, width=2.3 * across, height=1.9 * down + 0.8, sharex=True)
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()
     for k, (axes, name) in enumerate(zip(grid.flat, names, strict=False)):
         places = np.arange(effect.shape[1])
-        axes.axhspan(-chance[k], chance[k], color="0.92")
+        axes.axhspan(-chance[k], chance[k], color=PALE, alpha=0.5)
         axes.bar(
             places,
             effect[k],
             yerr=interval[k],
-            color=np.where(called[k], "C0", "0.7"),
+            color=np.where(called[k], PALETTE[0], PALE),
             error_kw={"lw": 0.8},
         )
-        axes.axhline(0, color="0.3", lw=0.6)
+        axes.axhline(0, color=GRAY, lw=0.6)
         axes.set_xticks(places, layers)
-        axes.set_title(name, fontsize=9)
-        axes.tick_params(labelsize=7)
-    figure.supxlabel("layer; gray band: the largest change by random directions", fontsize=8)
-    figure.supylabel("change in standard deviations", fontsize=8)
-    if title:
-        figure.suptitle(title, fontsize=10)
-    return figure
+        axes.tick_params(labelbottom=k + across >= len(names))
+        labeled(axes, title=name)
+    figure.supxlabel("layer; gray band: the largest change by random directions", fontsize=PLAIN)
+    figure.supylabel("change in standard deviations", fontsize=PLAIN)
+    return titled(figure, title)

@@ -9,6 +9,20 @@ from matplotlib.colors import Normalize, SymLogNorm
 from matplotlib.figure import Figure
 
 from probgen.contract.columns import Column
+from probgen.figures.style import (
+    DIVERGING,
+    GRAY,
+    LEAST,
+    PALETTE,
+    PLAIN,
+    SMALL,
+    color_bar,
+    labeled,
+    legend,
+    plain,
+    sheet,
+    titled,
+)
 
 MOST = 40  # most columns of a figure
 WIDE = 5  # ratio of the largest number and the 90 % quantile above which colors are logarithmic
@@ -35,26 +49,30 @@ def bars(
         The figure.
     """
     names = list(names)[:MOST]
-    figure = Figure(figsize=(7, 1.2 + 0.3 * len(names) * max(1, len(values) / 1.5)), layout="constrained")
-    axes = figure.add_subplot()
+    figure, grid = sheet(width=7, height=1.6 + 0.3 * len(names) * max(1, len(values) / 1.5))
+    axes = grid[0, 0]
     height = 0.8 / len(values)
     for i, (name, each) in enumerate(values.items()):
         at = np.arange(len(names)) + (i - (len(values) - 1) / 2) * height
         axes.barh(at, each[: len(names)], height, label=name)
     if line is not None:
-        axes.axvline(line, color="black", linewidth=1, linestyle="--", label=f"{line:.3g}")
-    axes.set_yticks(range(len(names)), names)
+        axes.axvline(line, color=PALETTE[1], linewidth=1, linestyle="--", label=f"{line:.3g}")
+    axes.set_yticks(range(len(names)), [plain(name) for name in names])
     axes.invert_yaxis()
-    axes.set_xlabel(label)
+    axes.set_xlim(0, None if axes.get_xlim()[1] > 0 and any(np.any(each) for each in values.values()) else 1)
+    labeled(axes, label)
     if len(values) > 1 or line is not None:
-        axes.legend(fontsize=8)
-    if title:
-        figure.suptitle(title, fontsize=10)
-    return figure
+        legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    return titled(figure, title)
 
 
 def cells(
-    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], label: str, title: str = ""
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    label: str,
+    title: str = "",
+    beside: str = "",
 ) -> Figure:
     """Return a figure of numbers as colors, with white for 0.
 
@@ -64,24 +82,24 @@ def cells(
         columns: Names of the columns; only the first 40 are shown.
         label: Label of the color bar.
         title: Title of the figure; empty for none.
+        beside: Label of the vertical axis.
 
     Returns:
         The figure.
     """
     columns = list(columns)[:MOST]
     values = values[:, : len(columns)]
-    figure = Figure(figsize=(2 + 0.5 * len(columns), 1.8 + 0.28 * len(rows)), layout="constrained")
-    axes = figure.add_subplot()
+    figure, grid = sheet(width=2 + 0.5 * len(columns), height=2 + 0.28 * len(rows))
+    axes = grid[0, 0]
     most, usual = float(np.abs(values).max(initial=1e-9)), float(np.quantile(np.abs(values), 0.9))
     wide = most > WIDE * usual > 0  # on a linear scale, a few large numbers would leave all others white
     scale = SymLogNorm(usual, vmin=-most, vmax=most) if wide else Normalize(-most, most)
-    drawn = axes.imshow(values, cmap="RdBu_r", norm=scale, aspect="auto")
-    axes.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=8)
-    axes.set_yticks(range(len(rows)), rows, fontsize=8)
-    figure.colorbar(drawn, ax=axes, label=label)
-    if title:
-        figure.suptitle(title, fontsize=10)
-    return figure
+    drawn = axes.imshow(values, cmap=DIVERGING, norm=scale, aspect="auto")
+    axes.set_xticks(range(len(columns)), [plain(c) for c in columns], rotation=60, ha="right", fontsize=SMALL)
+    axes.set_yticks(range(len(rows)), [plain(row) for row in rows], fontsize=SMALL)
+    labeled(axes, y=beside)
+    color_bar(figure, drawn, axes, label)
+    return titled(figure, title)
 
 
 def marginals(
@@ -101,9 +119,10 @@ def marginals(
     columns = list(columns)[:MOST]
     across = min(4, len(columns))
     down = -(-len(columns) // across)
-    figure = Figure(figsize=(2.8 * across, 2.1 * down), layout="constrained")
-    grid = np.atleast_1d(figure.subplots(down, across, squeeze=False)).ravel()
-    series = {"samples": drawn} if real is None else {"rows": real, "samples": drawn}
+    figure, panels = sheet(down, across, width=2.6 * across, height=2.0 * down + 0.8)
+    grid = panels.ravel()
+    series = {"samples": drawn} if real is None else {"data": real, "samples": drawn}
+    inks = {"data": GRAY, "samples": PALETTE[0]}
     for i, (axes, column) in enumerate(zip(grid, columns, strict=False)):
         values = {name: x[~np.isnan(x[:, i]), i] for name, x in series.items()}
         both = np.concatenate(list(values.values()))
@@ -113,14 +132,20 @@ def marginals(
             shown = np.sort(shown)
             for j, (name, x) in enumerate(values.items()):
                 share = [float((x == v).mean()) if len(x) else 0.0 for v in shown]
-                axes.bar(np.arange(len(shown)) + 0.4 * (j - (len(values) - 1) / 2), share, 0.4, label=name)
+                axes.bar(
+                    np.arange(len(shown)) + 0.4 * (j - (len(values) - 1) / 2),
+                    share,
+                    0.4,
+                    label=name,
+                    color=inks[name],
+                )
             called = [column.classes[v] if column.classes else str(v) for v in shown]
             axes.set_xticks(
                 np.arange(len(shown)),
-                [each if len(each) <= 12 else f"{each[:11]}…" for each in called],
+                [plain(each if len(each) <= 12 else f"{each[:11]}…") for each in called],
                 rotation=45,
                 ha="right",
-                fontsize=6,
+                fontsize=LEAST,
             )
         elif len(both):
             low, high = np.quantile(both, [0.005, 0.995])
@@ -132,13 +157,13 @@ def marginals(
             edges = np.arange(low - 0.5, high + 1) if whole else np.linspace(low, max(high, low + 1e-9), 31)
             for name, x in values.items():
                 weights = np.full(len(x), 1 / max(1, len(x)))
-                axes.hist(x, edges, weights=weights, histtype="step", linewidth=1.3, label=name)
-            axes.tick_params(labelsize=7)
-        axes.set_title(f"{column.name} [{column.unit}]" if column.unit else column.name, fontsize=8)
+                axes.hist(x, edges, weights=weights, histtype="step", lw=1.3, label=name, color=inks[name])
+            axes.tick_params(labelsize=LEAST)
+        labeled(axes, f"{column.name} [{column.unit}]" if column.unit else column.name)
         axes.set_yticks([])
     for axes in grid[len(columns) :]:
         axes.set_visible(False)
-    grid[0].legend(fontsize=7)
-    if title:
-        figure.suptitle(title, fontsize=10)
-    return figure
+    if real is not None:
+        legend(grid[0], loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    figure.supylabel("share of rows", fontsize=PLAIN)
+    return titled(figure, title)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from probgen.latents.clusters import agreement, cluster, plane
-    from probgen.latents.directions import factorized, principal, sensitive
+    from probgen.latents.directions import factorized, predictive, principal, sensitive
     from probgen.latents.edits import edit, gentle, mix, project, step
     from probgen.latents.hyperplanes import Boundaries, boundaries
     from probgen.latents.measures import dci, mig, path_length, sap, separability
@@ -34,6 +34,7 @@ _HOME = {
     "mix": "edits",
     "path_length": "measures",
     "plane": "clusters",
+    "predictive": "directions",
     "principal": "directions",
     "project": "edits",
     "random_walk": "paths",
@@ -62,6 +63,7 @@ __all__ = [
     "mix",
     "path_length",
     "plane",
+    "predictive",
     "principal",
     "project",
     "random_walk",

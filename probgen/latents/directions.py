@@ -85,6 +85,33 @@ def sensitive(
     return vectors[:, ::-1][:, :k].T @ axes, np.sqrt(np.maximum(values[::-1][:k], 0))
 
 
+def predictive(codes: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the directions along which a linear prediction of data from codes varies most.
+
+    The prediction is x = A c + b by least squares, in whitened coordinates of the codes: directions are singular
+    vectors of A. One pass over drawn data suffices, whatever their generator is. Only the principal components of
+    codes that a quarter of the rows determines are used.
+
+    Args:
+        codes: Codes, (row, ...); they are flattened.
+        x: The data that they decode to, (row, ...); they are flattened.
+
+    Returns:
+        Moves of one standard deviation of the codes, (direction, code), the most important first, and the share of
+        each in the variance of the prediction, (direction,).
+    """
+    space = Whitened(codes)
+    used = space.white(codes)[:, : max(1, len(codes) // 4)]
+    flat = x.reshape(len(x), -1).astype(np.float64)
+    slope = np.linalg.lstsq(used, flat - flat.mean(0), rcond=None)[0]
+    ways, sizes, _ = np.linalg.svd(slope, full_matrices=used.shape[1] > flat.shape[1])
+    found = np.zeros((ways.shape[1], len(space.axes)))
+    found[:, : used.shape[1]] = ways.T
+    shares = np.zeros(len(found))
+    shares[: len(sizes)] = sizes**2 / max(float((sizes**2).sum()), 1e-300)
+    return space.moves(found), shares
+
+
 def _enough(k: int, there: int) -> None:
     if not 1 <= k <= there:
         raise InputError(f"k = {k}: codes vary in {there} dimensions. Use k from 1 to {there}.")

@@ -28,6 +28,7 @@ from probgen.contract.rows import Moments, Rows, as_tensor, evenly
 from probgen.contract.run import Run
 from probgen.distributions import Standardization
 from probgen.errors import InputError
+from probgen.figures import of_model
 from probgen.figures.attributes import told_against_known
 from probgen.inference.programs import Objective
 from probgen.inference.svi import svi
@@ -349,7 +350,8 @@ def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> Mapping[str, Fig
     with torch.no_grad():
         told = module.tell(module.features(as_tensor(rows["x"].values).to(module.head.weight.device)))
     known = rows["attribute"].sel(factor=list(module.levels)).values
-    return {"told": told_against_known(known, told.cpu().numpy(), module.levels)}
+    title = of_model(fitted, "Predicted against known attributes", f"{rows.sizes['row']} rows")
+    return {"told": told_against_known(known, told.cpu().numpy(), module.levels, title)}
 
 
 def _module(fitted: Fitted) -> Attributes:

@@ -18,7 +18,8 @@ holds the groups of ArviZ.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyro
@@ -26,7 +27,6 @@ import pyro.distributions as dist
 import torch
 import xarray as xr
 from pydantic import Field
-from pyro.infer import NUTS
 from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
@@ -39,10 +39,15 @@ from probgen.contract.scores import log_prob
 from probgen.errors import InputError
 from probgen.inference.importance import iwae_with_error
 from probgen.inference.normal_moments import Normals, log_joint
+from probgen.inference.nuts import STATISTICS, Chain, nuts_chain
+from probgen.inference.sites import sites
 from probgen.inference.svi import svi
 from probgen.inference.training import Training
 from probgen.inference.unconstrained import Unconstrained
 from probgen.pair import Pair
+
+Parameters: TypeAlias = tuple[Tensor, Tensor, Tensor]  # pi, mu and the lower factor of Sigma
+PRIOR = 200  # draws of the prior, enough for a predictive check
 
 
 class BayesianMixtureOptions(Options):
@@ -195,7 +200,7 @@ class BayesianMixture(Pair):
         )
         return s[..., None] * R
 
-    def parameters_of(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def parameters_of(self, u: Tensor) -> Parameters:
         """Return the parameters of a draw in the units of the data.
 
         Args:
@@ -205,6 +210,9 @@ class BayesianMixture(Pair):
             pi (component,), mu (component, feature), L (component, feature, feature_).
         """
         values, _ = self.space.constrain(u)
+        return self._in_units(values)
+
+    def _in_units(self, values: dict[str, Tensor]) -> Parameters:
         with pyro.poutine.condition(data=values):
             L = self._niw() if self.options.prior == "niw" else self._lkj()
         return values["pi"], self.loc + self.scale * values["mu"], self.scale[:, None] * L
@@ -247,7 +255,7 @@ class BayesianMixture(Pair):
         self.loc.copy_(seen.mean)
         self.scale.copy_(seen.scale)
         self.N = len(x)
-        start = self.start(x, run)
+        start, chains = self.start(x, run), list[Chain]()
         if options.method == "svi":
             with torch.no_grad():
                 self.q_mean.copy_(start)
@@ -261,14 +269,14 @@ class BayesianMixture(Pair):
             q = dist.MultivariateNormal(self.q_mean, scale_tril=self._q_factor())
             self.draws.copy_(q.sample(torch.Size((1, options.draws))))
         else:
-            for chain in range(options.chains):
-                self.draws[chain] = self._nuts(start, self._inputs(x), run, chain)
+            chains = [self._nuts(start, self._inputs(x), run, i) for i in range(options.chains)]
+            self.draws.copy_(torch.stack([chain.draws for chain in chains]))
         with torch.no_grad():
             for chain, draw in np.ndindex(*self.draws.shape[:2]):
                 found = self.parameters_of(self.draws[chain, draw])
                 for kept, value in zip((self.pi, self.mu, self.L), found, strict=True):
                     kept[chain, draw] = value
-        return self.groups(data, run)
+        return self.groups(data, run, chains)
 
     def start(self, x: Tensor, run: Run) -> Tensor:
         """Return u at the k-means clusters of x.
@@ -302,96 +310,109 @@ class BayesianMixture(Pair):
             values |= {"s": s, "R": torch.linalg.cholesky(Sigma / (s[:, :, None] * s[:, None, :]))}
         return self.space.unconstrain({name: value.to(self.loc) for name, value in values.items()})
 
-    def _nuts(self, start: Tensor, inputs: dict[str, Any], run: Run, chain: int) -> Tensor:
-        """Return the draws of one chain: (draw, parameter).
+    def _nuts(self, start: Tensor, inputs: dict[str, Any], run: Run, number: int) -> Chain:
+        def log_density(u: Tensor) -> Tensor:
+            prior, likelihood = self.space.log_joint(u, inputs)
+            return prior + likelihood
 
-        The warm-up is a stage of one step, because the state of a kernel during its warm-up cannot be stored.
-        """
-
-        def potential(u: dict[str, Tensor]) -> Tensor:
-            prior, likelihood = self.space.log_joint(u["u"], inputs)
-            return -(prior + likelihood)
-
-        found = _Chain(start, self.options.draws)
-
-        def warm_up(t: int) -> dict[str, float]:
-            kernel = NUTS(potential_fn=potential, max_tree_depth=self.options.depth)
-            found.u = start + 0.05 * torch.randn_like(start)
-            kernel.initial_params = {"u": found.u}
-            kernel.setup(self.options.warm_up)
-            for _ in range(self.options.warm_up):
-                found.u = kernel.sample({"u": found.u})["u"].detach()
-            found.size, found.mass = float(kernel.step_size), kernel.inverse_mass_matrix[("u",)].clone()
-            kernel.cleanup()
-            return {"step_size": found.size}
-
-        run.train(warm_up, 1, keep={"chain": found}, stage=f"warm-up-{chain}")
-        kernel = NUTS(
-            potential_fn=potential,
-            max_tree_depth=self.options.depth,
-            step_size=found.size,
-            adapt_step_size=False,
-            adapt_mass_matrix=False,
+        return nuts_chain(
+            run,
+            log_density,
+            start,
+            draws=self.options.draws,
+            warm_up=self.options.warm_up,
+            depth=self.options.depth,
+            number=number,
         )
-        kernel.initial_params = {"u": found.u}
-        kernel.setup(0)
-        kernel.mass_matrix_adapter.inverse_mass_matrix = {("u",): found.mass}
-
-        def draw(t: int) -> dict[str, float]:
-            kernel.clear_cache()  # a resumed fit has no cache of the previous draw
-            found.u = kernel.sample({"u": found.u})["u"].detach()
-            found.draws[t] = found.u
-            return {"log_joint": -float(potential({"u": found.u}))}
-
-        run.train(draw, self.options.draws, keep={"chain": found}, stage=f"chain-{chain}")
-        return found.draws
 
     @torch.no_grad()
-    def groups(self, data: Rows, run: Run) -> dict[str, xr.Dataset]:
+    def groups(self, data: Rows, run: Run, chains: Sequence[Chain]) -> dict[str, xr.Dataset]:
         """Return the results as groups with the names of ArviZ, and diagnostics of the chains.
 
         Args:
             data: The rows of the fit.
-            run: The run of the fit.
+            run: The run of the fit, for notes.
+            chains: The chains of NUTS; none with svi.
 
         Returns:
-            `posterior`, `log_likelihood`, `posterior_predictive`, `observed_data` and `diagnostics`.
+            `posterior`, `sample_stats` (NUTS only), `log_likelihood`, `posterior_predictive`, `prior` and
+            `prior_predictive` (of one chain), `observed_data` and `diagnostics`.
         """
         x = torch.cat([chunk["x"].flatten(1) for chunk in data.chunks()]).to(self.loc.dtype)
         density = self.log_prob_of_each(x).unflatten(0, self.draws.shape[:2]).cpu()
-        pi, mu, L, x = self.pi.cpu(), self.mu.cpu(), self.L.cpu(), x.cpu()
-        again = torch.stack(
-            [
-                torch.stack([_mixture(*d).sample((len(x),)).float() for d in zip(*chain, strict=True)])
-                for chain in zip(pi, mu, L, strict=True)
-            ]
-        )
-        draw = {"chain": np.arange(len(pi)), "draw": np.arange(pi.shape[1])}
-        made = {"inference_library": "pyro", "inference_method": self.options.method}
-        features = ("feature", "feature_")
-        posterior = xr.Dataset(
-            {
-                "pi": (("chain", "draw", "component"), pi.numpy()),
-                "mu": (("chain", "draw", "component", "feature"), mu.numpy()),
-                "Sigma": (("chain", "draw", "component", *features), (L @ L.mT).numpy()),
-            },
-            draw,
-            made,
-        )
+        draws = self.pi.cpu(), self.mu.cpu(), self.L.cpu()
+        pi, mu, L = draws
         whole = torch.cat([pi, mu.flatten(2), (L @ L.mT).flatten(2)], 2)
         whole = whole[..., whole.flatten(0, 1).std(0) > 0]  # a weight of 1 does not vary
         trust = {"ess_min": float(effective_sample_size(whole, 0, 1).min())}
         if len(pi) > 1:
             trust["r_hat_max"] = float(split_gelman_rubin(whole, 0, 1).max())
-        return {
-            "posterior": posterior,
-            "log_likelihood": xr.Dataset({"x": (("chain", "draw", "row"), density.numpy())}, draw, made),
-            "posterior_predictive": xr.Dataset(
-                {"x": (("chain", "draw", "row", "feature"), again.numpy())}, draw, made
-            ),
-            "observed_data": xr.Dataset({"x": (("row", "feature"), x.numpy())}),
-            "diagnostics": xr.Dataset({name: ((), value) for name, value in trust.items()}),
+        found = {
+            "posterior": self._as_dataset(draws),
+            "log_likelihood": self._named({"x": (("chain", "draw", "row"), density)}),
+            "posterior_predictive": self._predicted(draws, len(x)),
+            "observed_data": self._named({"x": (("row", "feature"), x.cpu())}),
         }
+        prior = self._prior(min(PRIOR, self.options.draws))
+        found |= {"prior": self._as_dataset(prior), "prior_predictive": self._predicted(prior, len(x))}
+        if chains:
+            values = torch.stack([chain.statistics for chain in chains]).unbind(-1)
+            statistics = self._named(
+                {
+                    name: (("chain", "draw"), value.to(dtype))
+                    for (name, (dtype, _)), value in zip(STATISTICS.items(), values, strict=True)
+                }
+            )
+            for name, (_, meaning) in STATISTICS.items():
+                statistics[name].attrs["long_name"] = meaning
+            found["sample_stats"] = statistics
+            diverged = int(statistics["diverging"].sum())
+            trust["divergences"] = diverged
+            if diverged:
+                run.notes.append(
+                    f"{diverged} of {statistics['diverging'].size} draws diverged, so the draws may miss a part of the posterior. More warm_up steps may help."
+                )
+        return found | {"diagnostics": xr.Dataset({name: ((), value) for name, value in trust.items()})}
+
+    def _prior(self, draws: int) -> Parameters:
+        """Return pi, mu and L of the prior, (1, draw, ...), in the units of the data."""
+        found = []
+        for _ in range(draws):
+            drawn = sites(self.model, inputs={"n": 1})
+            found.append(self._in_units({name: drawn[name].value for name in self.space.shapes}))
+        pi, mu, L = (torch.stack(parts).cpu()[None] for parts in zip(*found, strict=True))
+        return pi, mu, L
+
+    def _as_dataset(self, drawn: Parameters) -> xr.Dataset:
+        pi, mu, L = drawn
+        each = ("chain", "draw", "component")
+        return self._named(
+            {
+                "pi": (each, pi),
+                "mu": ((*each, "feature"), mu),
+                "Sigma": ((*each, "feature", "feature_"), L @ L.mT),
+            }
+        )
+
+    def _predicted(self, drawn: Parameters, n: int) -> xr.Dataset:
+        """Return n rows for each draw of the parameters."""
+        x = torch.stack(
+            [
+                torch.stack(
+                    [_mixture(*each).sample(torch.Size((n,))).float() for each in zip(*chain, strict=True)]
+                )
+                for chain in zip(*drawn, strict=True)
+            ]
+        )
+        return self._named({"x": (("chain", "draw", "row", "feature"), x)})
+
+    def _named(self, variables: Mapping[str, tuple[tuple[str, ...], Tensor]]) -> xr.Dataset:
+        """Return arrays with their coordinates. Features have the names of columns, if there are any."""
+        found = xr.Dataset({name: (dims, value.numpy()) for name, (dims, value) in variables.items()})
+        names = [column.name for column in self.event.columns]
+        known = {"feature": names, "feature_": names} if names else {}
+        found = found.assign_coords({str(d): known.get(str(d), np.arange(n)) for d, n in found.sizes.items()})
+        return found.assign_attrs(inference_library="pyro", inference_method=self.options.method)
 
     # sampling and scoring, by the posterior predictive distribution
 
@@ -452,24 +473,6 @@ class BayesianMixture(Pair):
             said = "Monte Carlo standard error of the draws, without the error of the approximate posterior"
             scores["log_prob_se"].attrs["long_name"] = said
         return scores
-
-
-class _Chain:
-    """The state of a chain and its draws so far, from which a fit can be resumed."""
-
-    def __init__(self, u: Tensor, draws: int):
-        self.u, self.size, self.mass = u, 1.0, torch.eye(len(u), dtype=u.dtype)
-        self.draws = torch.zeros(draws, len(u), dtype=u.dtype)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state by name."""
-        return {"u": self.u, "size": self.size, "mass": self.mass, "draws": self.draws}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state that `state_dict` returned."""
-        here = self.u.device
-        self.u, self.mass, self.draws = (state[name].to(here) for name in ("u", "mass", "draws"))
-        self.size = state["size"]
 
 
 def _mixture(pi: Tensor, mu: Tensor, L: Tensor) -> Any:

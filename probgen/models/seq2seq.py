@@ -258,7 +258,8 @@ class Seq2Seq(SequencePair):
             )
             for i in range(rows.n)
         ]
-        return {"attention": figures.attention(maps)}
+        title = figures.of_model(fitted, "Attention of each symbol to the source")
+        return {"attention": figures.attention(maps, title)}
 
 
 def _names(event: Event, x: Tensor) -> list[str]:

@@ -178,7 +178,8 @@ class SRResNet(Superresolution):
     def pictures(fitted: Fitted, data: xr.Dataset, *, seed: int, device: str | None) -> dict[str, Figure]:
         """Return the figure `error_map` of the middle of a few rows.
 
-        Its columns are the bicubic enlargement, the mean, x, the standard deviation, and the error.
+        Its columns are the bicubic enlargement, the mean, x, the standard deviation, and the error; the last two are means
+        over the colors of a pixel.
 
         Args:
             fitted: The fitted family.
@@ -211,8 +212,17 @@ class SRResNet(Superresolution):
                 top, left = ((length - side) // 2 for length in image.shape[-2:])
                 parts.setdefault(name, []).append(image[..., top : top + side, left : left + side])
         shown = replace(event, shape=(*event.shape[:-2], side, side))
-        found = figures.columns([np.stack(part) for part in parts.values()], list(parts), shown, shared=3)
-        return {"error_map": found}
+        columns: list[np.ndarray | figures.Numbers] = [
+            np.stack(parts[name]) for name in ("bicubic", "mean", "x")
+        ]
+        for name in ("deviation", "error"):
+            values = np.stack(parts[name])
+            of_pixels = values.mean(1) if values.ndim == 4 else values
+            columns.append(figures.Numbers(of_pixels, "levels"))
+        title = figures.of_model(
+            fitted, "The mean of p(x | low), its deviation and its error", f"{len(rows)} rows"
+        )
+        return {"error_map": figures.columns(columns, list(parts), shown, title)}
 
 
 @dataclass(frozen=True)

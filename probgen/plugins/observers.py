@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from probgen.contract.hookspecs import ObserverSpecs
+from probgen.contract.hookspecs import ObservedCall, ObserverSpecs
 from probgen.errors import PluginError
 from probgen.plugins.managed import manager
 from probgen.plugins.registry import registered
 
-HOOKS = ("started", "step", "ended")
+if TYPE_CHECKING:
+    from probgen.contract.run import Run
+
+HOOKS = ("started", "restored", "step", "made", "ended")
 
 _extra: ContextVar[tuple[Any, ...]] = ContextVar("observers", default=())
+_known: ContextVar[ObservedCall] = ContextVar("known", default=ObservedCall())  # noqa: B039 (it is frozen)
 
 
 @contextmanager
@@ -32,14 +38,53 @@ def observing(*observers: Any) -> Iterator[None]:
         _extra.reset(token)
 
 
-class Observers:
-    """The observers of one call: the registered observers, and those of `observing`."""
+@contextmanager
+def belonging(**known: Any) -> Iterator[None]:
+    """State what is known of the calls and files within the context.
 
-    def __init__(self) -> None:
+    Args:
+        **known: `folder`, `model`, `recipe` and `family`, as in `ObservedCall`.
+    """
+    token = _known.set(replace(_known.get(), **known))
+    try:
+        yield
+    finally:
+        _known.reset(token)
+
+
+def made(kind: str, *paths: Path) -> None:
+    """Notify observers of files that no hook call writes.
+
+    Args:
+        kind: The kind of the files, as in `ObserverSpecs.made`.
+        *paths: The files.
+    """
+    if paths:
+        Observers().made(kind, *paths)
+
+
+class Observers:
+    """The observers of one call: the registered observers, and those of `observing`.
+
+    Args:
+        call: The call.
+        heard: Whether there are observers: on several processes, the first one alone notifies them.
+
+    Attributes:
+        call: The call, with what `belonging` states about it.
+    """
+
+    def __init__(self, call: ObservedCall | None = None, *, heard: bool = True) -> None:
+        known = _known.get()
+        self.call = known
+        if call is not None:
+            folder = call.folder or known.folder
+            self.call = replace(call, folder=folder, model=known.model, recipe=known.recipe)
         self._hooks: dict[str, Any] = {}
-        for name, found in _registered_observers().items():
+        self._unsaid: list[str] = []  # sentences for the journal of a run that has not started
+        for name, found in (_registered_observers() if heard else {}).items():
             self._add(name, found)
-        for observer in _extra.get():
+        for observer in _extra.get() if heard else ():
             self._add(f"observer {len(self._hooks)} of the script ({type(observer).__name__})", observer)
 
     def _add(self, name: str, found: Any) -> None:
@@ -48,24 +93,42 @@ class Observers:
                 raise found
             self._hooks[name] = manager(found, ObserverSpecs, HOOKS, name).hook
         except PluginError as error:
-            warnings.warn(f"{error} The call continues without this observer.", stacklevel=5)
+            self._say(f"{error} The call continues without this observer.")
 
     def tell(self, what: str, /, **arguments: Any) -> None:
         """Call one hook of every observer.
 
         Args:
             what: The name of the hook.
-            **arguments: The arguments of the hook.
+            **arguments: The arguments of the hook, except for `call`.
         """
+        run: Run | None = arguments.get("run")
         for name, hooks in list(self._hooks.items()):
             try:
-                getattr(hooks, what)(**arguments)
+                getattr(hooks, what)(**arguments, call=self.call)
             except (Exception, SystemExit) as error:
                 del self._hooks[name]
-                warnings.warn(
-                    f"{name} failed in {what!r} and is disabled: {type(error).__name__}: {error}",
-                    stacklevel=3,
-                )
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                self._say(f"{name} failed in {what!r} and is disabled: {reason}")
+        while self._unsaid and run is not None:
+            run.remark(self._unsaid.pop(0))
+
+    def made(self, kind: str, *paths: Path) -> None:
+        """Notify the observers of files.
+
+        Args:
+            kind: The kind of the files, as in `ObserverSpecs.made`.
+            *paths: The files.
+        """
+        for path in paths:
+            self.tell("made", kind=kind, path=path)
+
+    def _say(self, sentence: str) -> None:
+        """Write a line to stderr: a warning would be lost where warnings are filtered."""
+        self._unsaid.append(sentence)
+        if sys.stderr is not None:
+            with suppress(OSError, ValueError):  # a closed stream
+                print(f"probgen: {sentence}", file=sys.stderr, flush=True)
 
 
 def _registered_observers() -> dict[str, Any]:

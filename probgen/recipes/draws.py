@@ -11,11 +11,18 @@ import xarray as xr
 
 from probgen.codecs.sounds import from_mu_law, write_wav
 from probgen.contract.definition import Gaussian
+from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
+from probgen.contract.rows import evenly
 from probgen.data.describe import symbols_of
+from probgen.data.intake import prepare
+from probgen.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+REAL = 1000  # most rows of the data beside samples
+COLUMNS = 12  # most conditions that have a column of images each
 
 
 def history(fitted: Fitted, title: str) -> dict[str, Figure]:
@@ -32,14 +39,42 @@ def history(fitted: Fitted, title: str) -> dict[str, Figure]:
     for stage in stages:
         part = whole.isel(step=whole["stage"].values == stage)
         metrics = {str(k): v.values for k, v in part.data_vars.items() if np.isfinite(v).any()}
-        x, xlabel, name, said = part["step"].values + 1, "step", f"history-{stage}", f"{title}, {stage}"
+        x, xlabel, name, shows = part["step"].values + 1, "step", f"history-{stage}", f"Fit, stage {stage}"
         if len(stages) == 1:
-            name, said = "history", title
+            name, shows = "history", "Fit"
             # a text is one row, so an epoch may be meaningless for texts
             if size and None not in fitted.event.shape:
                 x, xlabel = x * min(size, rows) / rows, "epoch"
-        wanted[name] = partial(figures.curves, metrics, x, xlabel, said)
+        told = fitted.provenance
+        said = figures.heading(
+            shows, title, f"{rows} rows", figures.source(told["data"]), f"seed {told['seed']}"
+        )
+        wanted[name] = partial(figures.curves, metrics, x, xlabel, said, unit_of(fitted.event))
     return figures.suiting(wanted)
+
+
+def unit_of(event: Event) -> str:
+    """Return the unit of the losses of a fit."""
+    if "time" in event.dims:
+        return "nats per time step"
+    return "nats per number of x" if event.dims and None in event.shape else "nats per row"
+
+
+def real_rows(fitted: Fitted, data: xr.Dataset) -> np.ndarray | None:
+    """Return rows of data as the model receives them, NaN if missing: a line of images, or up to 1,000 other rows.
+
+    The result is None for rows of several lengths, and for rows that the model does not accept.
+    """
+    if None in fitted.event.shape:
+        return None
+    how: dict[str, Any] = {"event": fitted.event, "without": ("weight",), "dtype": fitted.dtype}
+    n = COLUMNS if fitted.event.dims[-1:] == ("width",) else REAL
+    try:
+        rows = prepare(evenly(data, n), fitted.definition, **how).dataset
+    except InputError:
+        return None
+    x = rows["x"].values
+    return np.where(rows["observed"].values == 1, x, np.nan) if "observed" in rows else x
 
 
 def names_of(given: dict[str, Any], data: xr.Dataset) -> list[str]:
@@ -51,7 +86,7 @@ def names_of(given: dict[str, Any], data: xr.Dataset) -> list[str]:
     return [", ".join(each) for each in zip(*words, strict=True)]
 
 
-def write_sounds(folder: Path, x: np.ndarray, rate: int) -> None:
+def write_sounds(folder: Path, x: np.ndarray, rate: int) -> list[Path]:
     """Write samples of sounds to the files `samples-000.wav`, ...
 
     Args:
@@ -59,21 +94,33 @@ def write_sounds(folder: Path, x: np.ndarray, rate: int) -> None:
         x: The samples (sample, time) in levels of the mu-law.
         rate: The sampling rate in hertz.
 
+    Returns:
+        The paths of the files.
+
     Raises:
         RunError: When a file cannot be written.
     """
-    for i, row in enumerate(x):
-        write_wav(folder / f"samples-{i:03d}.wav", from_mu_law(row), rate)
+    files = [folder / f"samples-{i:03d}.wav" for i in range(len(x))]
+    for file, row in zip(files, x, strict=True):
+        write_wav(file, from_mu_law(row), rate)
+    return files
 
 
-def picture_of(fitted: Fitted, draws: xr.Dataset, title: str = "", names: list[str] | None = None) -> Any:
+def picture_of(
+    fitted: Fitted,
+    draws: xr.Dataset,
+    title: str = "",
+    names: list[str] | None = None,
+    real: np.ndarray | None = None,
+) -> Any:
     """Return a figure of samples, with the ellipses of the Gaussians if the model has Gaussians.
 
     Args:
         fitted: The fitted model.
         draws: The samples of the model.
         title: The title of the figure.
-        names: The names of the samples, or None.
+        names: The names of the features, or of the conditions of the samples, or None.
+        real: Rows of the data, (row, *event), beside the samples, or None.
 
     Returns:
         A Matplotlib figure.
@@ -92,4 +139,5 @@ def picture_of(fitted: Fitted, draws: xr.Dataset, title: str = "", names: list[s
         title=title,
         names=names or None,
         gaussians=module.gaussians() if isinstance(module, Gaussian) else None,
+        real=real,
     )

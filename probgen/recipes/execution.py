@@ -32,9 +32,11 @@ from probgen.data.describe import event_of
 from probgen.data.vocabulary import in_symbols_of
 from probgen.errors import InputError, NotOffered, RunError, did_you_mean
 from probgen.evaluation.means import mean, mean_bits_per_dim, numbers_of, rows_of, weights_of
+from probgen.figures import heading, source
 from probgen.plugins.analysis import analysis as find_analysis
 from probgen.plugins.family import family as find_family
-from probgen.recipes.draws import history, names_of, picture_of, write_sounds
+from probgen.plugins.observers import belonging, made
+from probgen.recipes.draws import COLUMNS, history, names_of, picture_of, real_rows, write_sounds
 from probgen.recipes.plan import Recipe, check, conditioned_on, located, named_in, needed_in, own_options
 from probgen.store.files import read_request, without_none, write_request
 from probgen.store.folder import MODEL, PICTURES, REQUEST, ROWS, SAMPLES, SCORES
@@ -88,6 +90,7 @@ class Result:
         for name, figure in drawn.items():
             self.pictures.append(folder / f"{name}.png")
             figures.save(figure, self.pictures[-1])
+            made("picture", self.pictures[-1])
 
 
 def execute(
@@ -137,7 +140,10 @@ def execute(
     seen = recipe.data.path is not None and scored_split == fit_split
     _check_data(recipe, data, set(needed_in(recipe)))
     _prepare(recipe, out, resume, force)
+    whole = {"folder": out, "recipe": recipe.title}
     write_dataset(out / ROWS, "rows", evenly(scored, KEPT).drop_vars("weight", errors="ignore"))
+    with belonging(**whole):
+        made("rows", out / ROWS)
     common: dict[str, Any] = {"seed": recipe.seed, "device": device, "progress": progress}
     several = {name for name in recipe.analyses if find_analysis(name).several}
     results: list[Result] = []
@@ -145,40 +151,58 @@ def execute(
     if pool is not None:
         spent = _fitted_by(pool, recipe, out, resume, force, device, data_dir)
         resume, force = True, False
+    single = [analysis for analysis in recipe.analyses if analysis not in several]
     for name, model in recipe.models.items():
         begun, run = time.monotonic(), out / name
-        options = located(model.options, out, recipe.models)
-        fitted = fit(
-            model.family, data, valid=valid, out=run, resume=resume, force=force, **common, **options
-        )
-        result = Result(name, model.family, run, fitted)
-        if seen:
-            result.notes.append(SEEN)
-        results.append(result)
-        title = f"{recipe.title or name}: {name}"
-        result.keep(history(fitted, title), run)
-        if fitted.definition.offers("sample"):
-            _draw(recipe, result, data, scored, title, common)
-        with suppress(InputError):  # the family has no figure for this event
-            own = in_symbols_of(fitted.event, data)
-            result.keep(
-                fitted.definition.pictures(fitted, own, seed=recipe.seed, device=device), run / PICTURES
+        # not around `yield`: the caller would be within the context, too
+        with belonging(folder=run, model=name, family=model.family, recipe=recipe.title):
+            options = located(model.options, out, recipe.models)
+            fitted = fit(
+                model.family, data, valid=valid, out=run, resume=resume, force=force, **common, **options
             )
-        if fitted.definition.offers("score"):
-            options = own_options(recipe.score.model_extra or {}, fitted.definition, "score")
-            result.scores = score(fitted, scored, **common, **options)
-            write_dataset(run / SCORES, "scores", result.scores)
-            result.figures |= _means(result.scores)
-        for group in fitted.groups.values():
-            result.figures |= numbers_of(group)
-        for analysis in (a for a in recipe.analyses if a not in several and name in recipe.analyzed(a)):
-            _analyze(recipe, analysis, fitted, (data, scored), [result], run, title, common)
+            result = Result(name, model.family, run, fitted)
+            if seen:
+                result.notes.append(SEEN)
+            _continue(recipe, result, (data, scored), single, common)
         result.seconds = spent[name] + time.monotonic() - begun
+        results.append(result)
         yield result
     for analysis in sorted(several):
         some = [result for result in results if result.model in recipe.analyzed(analysis)]
         models = {result.model: result.fitted for result in some}
-        _analyze(recipe, analysis, models, (data, scored), some, out, recipe.title, common)
+        with belonging(**whole):
+            _analyze(recipe, analysis, models, (data, scored), some, out, recipe.title, common)
+
+
+def _continue(
+    recipe: Recipe,
+    result: Result,
+    rows: tuple[xr.Dataset, xr.Dataset],
+    analyses: Sequence[str],
+    common: dict[str, Any],
+) -> None:
+    """Sample, score and analyze a fitted model, and draw its figures."""
+    name, run, fitted = result.model, result.run, result.fitted
+    data, scored = rows
+    title = f"{recipe.title or name}: {name}"
+    result.keep(history(fitted, title), run)
+    if fitted.definition.offers("sample"):
+        _draw(recipe, result, data, scored, title, common)
+    with suppress(InputError):  # the family has no figure for this event
+        own = in_symbols_of(fitted.event, data)
+        pictures = fitted.definition.pictures(fitted, own, seed=recipe.seed, device=common["device"])
+        result.keep(pictures, run / PICTURES)
+    if fitted.definition.offers("score"):
+        options = own_options(recipe.score.model_extra or {}, fitted.definition, "score")
+        result.scores = score(fitted, scored, **common, **options)
+        write_dataset(run / SCORES, "scores", result.scores)
+        made("scores", run / SCORES)
+        result.figures |= _means(result.scores)
+    for group in fitted.groups.values():
+        result.figures |= numbers_of(group)
+    for analysis in analyses:
+        if name in recipe.analyzed(analysis):
+            _analyze(recipe, analysis, fitted, rows, [result], run, title, common)
 
 
 def _fitted_by(
@@ -204,11 +228,12 @@ def fit_one(
     """Fit one model of a recipe on a worker, which receives plain values, and return the duration in seconds."""
     begun, recipe = time.monotonic(), checked(Recipe, json.loads(text), "the recipe")
     data, valid = _rows_of_fit(recipe, data_dir)
-    model = recipe.models[name]
-    fit(
-        model.family, data, valid=valid, out=Path(out) / name, resume=resume, force=force, seed=recipe.seed, device=device,
-        **located(model.options, Path(out), recipe.models),
-    )  # fmt: skip
+    model, run = recipe.models[name], Path(out) / name
+    with belonging(folder=run, model=name, family=model.family, recipe=recipe.title):
+        fit(
+            model.family, data, valid=valid, out=run, resume=resume, force=force, seed=recipe.seed, device=device,
+            **located(model.options, Path(out), recipe.models),
+        )  # fmt: skip
     return time.monotonic() - begun
 
 
@@ -238,14 +263,16 @@ def _draw(
     told = names_of(given, data) * recipe.sample.n
     n: int = recipe.sample.n
     condition: Any = None
+    real = real_rows(fitted, scored)
     if any(part.is_image for part in event.given.values()):
         own = in_symbols_of(event, scored)
         rows = next(shards_of(sizes_of(own), event.channels, n))
         kept = [name for name in (*event.given, "size") if name in own]
         condition, n = own.isel(row=rows)[kept], 1
+        real = None if real is None else own["x"].isel(row=rows).values
     elif fitted.definition.needed:
         condition = fitted.definition.of_rows(fitted.options, evenly(scored, n))
-        n = 1
+        n, real = 1, None
     if recipe.sample.prompt is not None:
         given["x"] = recipe.sample.prompt
     options = own_options(recipe.sample.model_extra or {}, fitted.definition, "sample")
@@ -257,9 +284,15 @@ def _draw(
         result.notes.append(f"samples were left out: {error}")
         return
     write_dataset(result.run / SAMPLES, "samples", draws)
+    made("samples", result.run / SAMPLES)
     names = [column.name for column in event.columns]
+    if condition is None and event.dims[-1:] == ("width",) and 1 < len(told) // recipe.sample.n <= COLUMNS:
+        names = told[: len(told) // recipe.sample.n]  # a column of images for each condition
     if event.rate:
-        write_sounds(result.run, draws["x"].values.reshape(-1, draws.sizes["time"]), event.rate)
+        made(
+            "samples",
+            *write_sounds(result.run, draws["x"].values.reshape(-1, draws.sizes["time"]), event.rate),
+        )
         names = told
     texts = texts_of(draws["x"])
     if texts and told:
@@ -267,7 +300,11 @@ def _draw(
     result.texts += texts
     if not texts:
         with suppress(InputError):  # there is no figure for this event
-            result.keep({"samples": picture_of(fitted, draws, title, names)}, result.run)
+            sizes = draws["x"].sizes
+            total = sizes.get("sample", 1) * sizes.get("row", 1)
+            shows = "Samples" if real is None else "Samples and rows of the data"
+            said = heading(shows, title, f"{total} samples", source(scored.attrs), f"seed {recipe.seed}")
+            result.keep({"samples": picture_of(fitted, draws, said, names, real)}, result.run)
 
 
 def _analyze(

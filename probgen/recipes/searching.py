@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from probgen.contract.ranges import Choice, Range, Space
 from probgen.contract.world import refuse_several
 from probgen.errors import InputError
 from probgen.plugins.family import family as find_family
+from probgen.plugins.observers import belonging, made
 from probgen.recipes.execution import rows_of_split
 from probgen.recipes.plan import Recipe, check, check_search, own_options
 from probgen.store.files import without_none, write_whole
@@ -111,7 +113,12 @@ def search(
 
         def each(jobs: Iterator[Job]) -> Iterator[tuple[int, Receipt]]:
             shared = (model.family, *rows, recipe.seed, device, progress)
-            return ((i, attempt(*shared, *job)) for i, job in enumerate(jobs))
+
+            def one(job: Job) -> Receipt:
+                with _named(recipe, name):
+                    return attempt(*shared, *job)
+
+            return ((i, one(job)) for i, job in enumerate(jobs))
     else:
         shared = (*recipe.traveling(data_dir), name, device)
 
@@ -132,10 +139,13 @@ def search(
             {OWN: searching.chosen(space, receipts[0]), "best": searching.chosen(space, receipts[best])},
             searching.table_of(space, receipts),
         )
-        _write_table(found)
-        _write_recipe(recipe, found)
-        _draw(found, space, importances(study), f"{recipe.title or name}: {name}")
-        _test(recipe, found, device, data_dir)
+        with _named(recipe, name, out):
+            _write_table(found)
+            _write_recipe(recipe, found)
+            _draw(found, space, importances(study), f"{recipe.title or name}: {name}")
+            _test(recipe, found, device, data_dir)
+            made("search", out / searching.TABLE, out / searching.RECIPE)
+            made("picture", *found.pictures)
     return found
 
 
@@ -153,7 +163,12 @@ def trial(
     recipe = checked(Recipe, json.loads(text), "the recipe of the search")
     rows = _rows(recipe, data_dir)
     family = recipe.models[name].family
-    return attempt(family, *rows, recipe.seed, device, False, number, options, medians, folder)
+    with _named(recipe, name):
+        return attempt(family, *rows, recipe.seed, device, False, number, options, medians, folder)
+
+
+def _named(recipe: Recipe, model: str, folder: Path | None = None) -> AbstractContextManager[None]:
+    return belonging(folder=folder, model=model, family=recipe.models[model].family, recipe=recipe.title)
 
 
 def _rows(recipe: Recipe, data_dir: str | None) -> tuple[xr.Dataset, xr.Dataset]:
@@ -212,6 +227,7 @@ def _test(recipe: Recipe, found: Searched, device: str | None, data_dir: str | N
 
     scores = {"best": scored(found.out / searching.BEST)}
     write_dataset(found.out / searching.BEST / SCORES, "scores", scores["best"])
+    made("scores", found.out / searching.BEST / SCORES)
     if found.best and str(found.trials["state"].values[0]) == "done":
         scores[OWN] = scored(found.out / searching.TRIALS / "0")
     try:

@@ -2,7 +2,8 @@
 
 Each line is a JSON object that ends with the CRC-32 of the content before it. A process that is killed may
 leave an incomplete last line: this line is cut off before the next line is written, and readers ignore it. A
-resume may repeat steps, which are then written again; the last line of a step is valid.
+resume may repeat steps, which are then written again; the last line of a step is valid. A line with `remark`
+and without a step is a sentence about the run, for example on a failed observer.
 """
 
 from __future__ import annotations
@@ -61,13 +62,55 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """Return the lines in order, only the last line of each step; raise `FileError` for a damaged line."""
+    """Return the lines of steps in order, the last line of each step; raise `FileError` for a damaged line."""
     lines: dict[tuple[str, int], dict[str, Any]] = {}
     for line in _read(path)[0]:
+        if "step" not in line:
+            continue  # a remark
         place = (line["stage"], line["step"])
         lines.pop(place, None)
         lines[place] = line
     return list(lines.values())
+
+
+def read_new(path: Path, after: int, most: int = 1 << 20) -> tuple[list[dict[str, Any]], int, bool]:
+    """Return the complete lines that follow a byte, for a reader of a running fit.
+
+    The lines are in the order of their writing: after a resume, steps come again, and the last line of a step is valid.
+
+    Args:
+        path: The path of the file.
+        after: The end of what was read before; 0 for the beginning.
+        most: The largest number of bytes to read; at least one line must fit.
+
+    Returns:
+        The lines, the end of what was read, and whether the file has begun again, so that earlier lines are void.
+
+    Raises:
+        FileError: When a line is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            again = after > 0
+            if 0 < after <= os.fstat(file.fileno()).st_size:
+                file.seek(after - 1)
+                again = file.read(1) != b"\n"  # a fit that was started again has another journal
+            start = 0 if again else after
+            file.seek(start)
+            content = file.read(most)
+    except FileNotFoundError:
+        return [], 0, after > 0
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}") from None
+    whole = content.rfind(b"\n") + 1
+    texts = content[:whole].split(b"\n")[:-1]
+    lines = [_line(text, path, i) for i, text in enumerate(texts)]
+    return [line for line in lines if "remark" not in line], start + whole, again
+
+
+def read_remarks(path: Path) -> list[str]:
+    """Return the remarks in order, for example on a failed observer; raise `FileError` for a damaged line."""
+    return [str(line["remark"]) for line in _read(path)[0] if "remark" in line]
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], int]:

@@ -505,7 +505,8 @@ def pictures(fitted: Fitted, data: xr.Dataset, *, seed: int, device: str | None)
     names = ["x", "translated", "and back"]
     whole = np.concatenate(lines, 1)
     shown = Event(module.event.dims, whole.shape[2:], "integer", module.event.levels)
-    return {"translations": figures.columns(list(whole), names, shown)}
+    title = figures.of_model(fitted, "Images of both kinds, translated and back")
+    return {"translations": figures.columns(list(whole), names, shown, title)}
 
 
 def of_rows(options: Options, rows: xr.Dataset) -> dict[str, np.ndarray]:

@@ -29,7 +29,8 @@ def truncation(fitted: Fitted, towards: str, **again: Any) -> Figure:
     lines = [_drawn(fitted, given, mean=True, **again)]
     for psi in PSI[1:]:
         lines.append(_drawn(fitted, given, mean=True, truncation=psi, towards=towards, **again))
-    return common.strips(np.stack(lines), fitted.event, f"truncation {PSI}, towards the {towards}")
+    title = common.of_model(fitted, f"Samples truncated towards the {towards}", "the same z in each column")
+    return common.strips(np.stack(lines), fitted.event, title, beside=[f"psi {psi:g}" for psi in PSI])
 
 
 def limits(fitted: Fitted, **again: Any) -> Figure:
@@ -37,7 +38,9 @@ def limits(fitted: Fitted, **again: Any) -> Figure:
     given = _start(fitted, **again)
     given.pop("z")
     lines = [_drawn(fitted, given, truncation=limit, n=1 if given else ACROSS, **again) for limit in LIMITS]
-    return common.strips(np.stack(lines), fitted.event, f"z cut off at {', '.join(map(str, LIMITS))}")
+    title = common.of_model(fitted, "Samples of z within a limit")
+    names = ["no limit" if limit is None else f"|z| < {limit:g}" for limit in LIMITS]
+    return common.strips(np.stack(lines), fitted.event, title, beside=names)
 
 
 def mixing(fitted: Fitted, **again: Any) -> Figure:
@@ -54,9 +57,10 @@ def mixing(fitted: Fitted, **again: Any) -> Figure:
     x = _drawn(fitted, {"styles": styles, **conditions}, mean=True, **again)
     x = x.reshape(n + 1, n + 1, *x.shape[1:])
     x[0, 0] = x.max()  # the corner has no meaning
-    return common.strips(
-        x, fitted.event, f"layers 1 to {half} from the left image, the rest from the top image"
+    title = common.of_model(
+        fitted, "Mixed styles", f"layers 1 to {half} from the left image, the others from the top image"
     )
+    return common.strips(x, fitted.event, title)
 
 
 def levels(fitted: Fitted, of_level: Callable[[Mapping[str, Tensor], int], Tensor], **again: Any) -> Figure:
@@ -66,7 +70,8 @@ def levels(fitted: Fitted, of_level: Callable[[Mapping[str, Tensor], int], Tenso
     with torch.no_grad():
         lines = [module.finished(of_level(given, i)).numpy() for i in range(len(module.maps))]
     x = np.stack(lines).astype(np.float64)
-    return common.strips(x, fitted.event, f"levels {', '.join(module.maps)}")
+    title = common.of_model(fitted, "Images of each level", "the same z in each column")
+    return common.strips(x, fitted.event, title, beside=list(module.maps))
 
 
 def classes(fitted: Fitted, **again: Any) -> Figure:
@@ -75,7 +80,10 @@ def classes(fitted: Fitted, **again: Any) -> Figure:
     known = np.repeat(np.arange(min(part.levels or 1, 20)), ACROSS)
     rest = {k: np.zeros(len(known), int) for k in fitted.event.given if k != name}
     x = _drawn(fitted, {name: known, **rest}, **again)
-    return common.strips(x.reshape(-1, ACROSS, *x.shape[1:]), fitted.event, f"one class of {name} per line")
+    names = part.symbols or [f"{name} {i}" for i in range(part.levels or 1)]
+    title = common.of_model(fitted, f"Samples of each {name}")
+    lines = x.reshape(-1, ACROSS, *x.shape[1:])
+    return common.strips(lines, fitted.event, title, beside=names[: len(lines)])
 
 
 def _start(fitted: Fitted, *, seed: int, device: Any) -> dict[str, np.ndarray]:
