@@ -20,6 +20,7 @@ from probgen.contract.seeds import checked_seed
 from probgen.contract.surroundings import isolated
 from probgen.data.intake import prepare, say_unused
 from probgen.errors import InputError, NotOffered, PluginError
+from probgen.evaluation.means import texts_of_rows
 from probgen.figures import save, source
 from probgen.plugins.analysis import LoadedAnalysis
 from probgen.plugins.analysis import analysis as find_analysis
@@ -192,12 +193,3 @@ def save_analysis(found: xr.Dataset, folder: Path, analysis: Any = None) -> list
     for file in files:
         made("picture" if file.suffix == ".png" else "analysis", file)
     return files
-
-
-def texts_of_rows(found: xr.Dataset) -> dict[str, list[str]]:
-    """Return the results that are texts, one per row or one per cell."""
-    return {
-        str(name): [str(text) for text in value.values]
-        for name, value in found.data_vars.items()
-        if value.dims in (("row",), ("cell",)) and value.dtype.kind in "OUT"
-    }

@@ -157,8 +157,7 @@ def analyzed(
 
 def show(found: xr.Dataset, files: list[Path], json: bool) -> None:
     """Print the results: single numbers, the first texts, the note and summary, and the files."""
-    from probgen.api.analyzing import texts_of_rows
-    from probgen.evaluation.means import numbers_of
+    from probgen.evaluation.means import numbers_of, texts_of_rows
 
     numbers, texts = numbers_of(found), texts_of_rows(found)
     said = {name: found.attrs[name] for name in ("note", "summary") if found.attrs.get(name)}

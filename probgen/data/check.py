@@ -200,10 +200,6 @@ class Seen:
         return Seen(bool(missing.any()), known.astype(bool), low, high)
 
 
-Looked: TypeAlias = tuple[bytes, Seen]  # SHA-256s of blocks, and a summary of the blocks
-Elsewhere: TypeAlias = Callable[[Sequence[Span]], Sequence[Looked]]
-
-
 def _checked_names(dataset: xr.Dataset, event: Event, accepts: frozenset[str], family: str) -> list[str]:
     """Return the names of the variables in use, in order. Raise `InputError` if dimensions or sizes differ from the event."""
     x = dataset["x"]

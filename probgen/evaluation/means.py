@@ -95,6 +95,25 @@ def numbers_of(found: xr.Dataset) -> dict[str, float]:
     return {str(k): float(v) for k, v in found.data_vars.items() if v.ndim == 0 and v.dtype.kind in "biuf"}
 
 
+def texts_of_rows(found: xr.Dataset) -> dict[str, list[str]]:
+    """Return the results that are texts, one per row or one per cell."""
+    return {
+        str(name): [str(text) for text in value.values]
+        for name, value in found.data_vars.items()
+        if value.dims in (("row",), ("cell",)) and value.dtype.kind in "OUT"
+    }
+
+
+def means_of(scores: xr.Dataset) -> dict[str, float]:
+    """Return the mean of each score over the rows, with row weights, and the bits per dimension of a likelihood."""
+    found = {
+        str(name): mean(values, weights_of(scores))[0]
+        for name, values in scores.data_vars.items()
+        if values.dims == ("row",) and values.dtype.kind in "biuf" and name not in ("length", "weight")
+    }
+    return found | ({"bits_per_dim": mean_bits_per_dim(scores)} if "log_prob" in scores else {})
+
+
 def summary(scores: xr.Dataset) -> list[dict[str, Any]]:
     """Summarize scores: one line for each variable of numbers per row, except weights and standard errors.
 

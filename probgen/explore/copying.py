@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from pathlib import Path
 from typing import Any
 
+from probgen.codecs.toml import inline_toml
 from probgen.explore.calls import Call
 
 
@@ -50,7 +50,7 @@ def command(call: Call, run: Path) -> str:
     words = ["probgen", "sample", str(run), "-n", str(call.n), "--seed", str(call.seed)]
     words += ["--device", call.device] if call.device else []
     for name, value in {**call.given, **call.options}.items():
-        words += ["--set", f"{name}={_toml(value)}"]
+        words += ["--set", f"{name}={inline_toml(value)}"]
     return shlex.join([*words, "--out", "draws.h5"])
 
 
@@ -60,16 +60,6 @@ def _literal(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_literal, value)) + "]"
     return repr(value)  # of a float: the shortest text that is read as the same number
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return repr(value)
 
 
 def _unknown(value: Any) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from probgen import evaluation, figures
-from probgen.api.analyzing import analyze, save_analysis, texts_of_rows
+from probgen.api.analyzing import analyze, save_analysis
 from probgen.api.fitting import fit
 from probgen.api.pools import Pool
 from probgen.api.sampling import sample
@@ -31,7 +31,7 @@ from probgen.data.attributes import with_conditions
 from probgen.data.describe import event_of
 from probgen.data.vocabulary import in_symbols_of
 from probgen.errors import InputError, NotOffered, RunError, did_you_mean
-from probgen.evaluation.means import mean, mean_bits_per_dim, numbers_of, rows_of, weights_of
+from probgen.evaluation.means import mean, means_of, numbers_of, rows_of, texts_of_rows, weights_of
 from probgen.figures import heading, source
 from probgen.plugins.analysis import analysis as find_analysis
 from probgen.plugins.family import family as find_family
@@ -197,7 +197,7 @@ def _continue(
         result.scores = score(fitted, scored, **common, **options)
         write_dataset(run / SCORES, "scores", result.scores)
         made("scores", run / SCORES)
-        result.figures |= _means(result.scores)
+        result.figures |= means_of(result.scores)
     for group in fitted.groups.values():
         result.figures |= numbers_of(group)
     for analysis in analyses:
@@ -336,16 +336,6 @@ def _analyze(
     for result in results:
         at = found.sel(model=result.model) if "model" in found.indexes else found
         result.figures |= numbers_of(at)
-
-
-def _means(scores: xr.Dataset) -> dict[str, float]:
-    """Return the mean of each score over the rows, with row weights."""
-    found = {
-        str(name): mean(v, weights_of(scores))[0]
-        for name, v in scores.data_vars.items()
-        if v.dims == ("row",) and name not in ("length", "weight")
-    }
-    return found | ({"bits_per_dim": mean_bits_per_dim(scores)} if "log_prob" in scores else {})
 
 
 def _check_data(recipe: Recipe, data: xr.Dataset, needed: set[str]) -> None:

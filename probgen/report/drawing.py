@@ -110,9 +110,11 @@ def _told(lines: Sequence[tuple[str, np.ndarray, np.ndarray]], xlabel: str, ylab
     return f"{ylabel} by {xlabel}: {ends}"
 
 
-def intervals(values: Sequence[float], errors: Sequence[float]) -> list[str]:
+def intervals(means: Sequence[tuple[float, float]]) -> list[str]:
     """Draw each value with two standard errors to each side as SVG, all on one scale."""
-    finite = [(v, 2 * e if math.isfinite(e) else 0.0) for v, e in zip(values, errors, strict=True)]
+    finite = [(v, 2 * e if math.isfinite(e) else 0.0) for v, e in means]
+    if not finite:
+        return []
     low, high = min(v - e for v, e in finite), max(v + e for v, e in finite)
     width = 140
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,9 +12,18 @@ from typing import Any
 import xarray as xr
 
 from probgen import evaluation
+from probgen.codecs.toml import inline_toml
 from probgen.contract.event import Event
 from probgen.errors import FileError, InputError
-from probgen.evaluation.means import mean, mean_bits_per_dim, numbers_of, rows_of, weights_of
+from probgen.evaluation.means import (
+    mean,
+    mean_bits_per_dim,
+    means_of,
+    numbers_of,
+    rows_of,
+    texts_of_rows,
+    weights_of,
+)
 from probgen.store.files import read_request, seal_of
 from probgen.store.folder import ANALYSES, MODEL, PICTURES, REQUEST, ROWS, SAMPLES, SCORES
 from probgen.store.trees import from_json, read_dataset, read_tree
@@ -27,14 +37,16 @@ class Found:
 
     Attributes:
         name: The name of the analysis.
-        figures: Rows (name, value, meaning) of numbers without dimensions.
+        figures: Numbers without dimensions.
+        meanings: A description of each number.
         texts: One text for each row, of the first rows.
         pictures: PNG files.
         notes: Sentences of the analysis, for example a verdict.
     """
 
     name: str
-    figures: list[tuple[str, str, str]]
+    figures: dict[str, float]
+    meanings: dict[str, str]
     texts: list[str]
     pictures: list[Path]
     notes: list[str]
@@ -196,14 +208,12 @@ def _model(folder: Path, recipe: Mapping[str, Any]) -> Model:
         family = str(about["family"])
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise FileError(f"{where} is not a fitted model: {type(error).__name__} {error}") from None
-    groups = [node.to_dataset() for path, node in _nodes(tree) if path.startswith("/probgen/groups/")]
+    groups = _below(tree, "/probgen/groups/")
     scores = read_dataset(folder / SCORES, "scores") if (folder / SCORES).is_file() else None
-    figures = _means(scores) if scores is not None else {}
-    for group in groups:
-        figures |= numbers_of(group)
+    figures = means_of(scores) if scores is not None else {}
     found = [*_analyses(folder)]
-    for file in sorted((folder / ANALYSES).glob("*.h5")):
-        figures |= numbers_of(_result(file))
+    for numbers in (*map(numbers_of, groups), *(each.figures for each in found)):
+        figures |= numbers
     files = {
         file.relative_to(folder).as_posix(): seal_of(file)
         for file in sorted(folder.rglob("*.h5"))
@@ -229,44 +239,26 @@ def _model(folder: Path, recipe: Mapping[str, Any]) -> Model:
     )
 
 
-def _nodes(tree: xr.DataTree) -> Iterator[tuple[str, xr.DataTree]]:
-    for node in tree.subtree:
-        yield node.path, node
+def _below(tree: xr.DataTree, path: str) -> list[xr.Dataset]:
+    """The groups below a path."""
+    return [node.to_dataset() for node in tree.subtree if node.path.startswith(path)]
 
 
 def _analyses(folder: Path) -> Iterator[Found]:
     for file in sorted((folder / ANALYSES).glob("*.h5")):
         result = _result(file)
-        lines = [
-            (str(name), _number(float(result[name])), str(result[name].attrs.get("long_name", "")))
-            for name in numbers_of(result)
-        ]
-        texts = {
-            str(k): v
-            for k, v in result.data_vars.items()
-            if v.dims in (("row",), ("cell",)) and v.dtype.kind in "OUT"
-        }
-        joined = [
-            "\n".join(map(str, each))
-            for each in zip(*(v.values[:TEXTS] for v in texts.values()), strict=True)
-        ]
+        figures = numbers_of(result)
+        meanings = {name: str(result[name].attrs.get("long_name", "")) for name in figures}
+        joined = ["\n".join(each) for each in zip(*texts_of_rows(result).values(), strict=True)][:TEXTS]
         notes = [str(result.attrs[name]) for name in ("summary", "note") if result.attrs.get(name)]
-        yield Found(file.stem, lines, joined, sorted(file.parent.glob(f"{file.stem}.*.png")), notes)
+        yield Found(
+            file.stem, figures, meanings, joined, sorted(file.parent.glob(f"{file.stem}.*.png")), notes
+        )
 
 
 def _result(file: Path) -> xr.Dataset:
     """The results of an analysis, whatever its group is called."""
-    groups = [node.to_dataset() for path, node in _nodes(read_tree(file)) if path.startswith("/probgen/")]
-    return next((group for group in groups if group.data_vars), xr.Dataset())
-
-
-def _means(scores: xr.Dataset) -> dict[str, float]:
-    found = {
-        str(name): mean(values, weights_of(scores))[0]
-        for name, values in scores.data_vars.items()
-        if values.dims == ("row",) and values.dtype.kind in "biuf" and name not in ("length", "weight")
-    }
-    return found | ({"bits_per_dim": mean_bits_per_dim(scores)} if "log_prob" in scores else {})
+    return next((group for group in _below(read_tree(file), "/probgen/") if group.data_vars), xr.Dataset())
 
 
 def _named(models: list[Model]) -> list[Model]:
@@ -318,9 +310,7 @@ def _expected(recipe: Mapping[str, Any], models: Sequence[Model]) -> list[dict[s
             value = model.figures.get(name)
             if value is not None:
                 met = bound.get("at_least", -math.inf) <= value <= bound.get("at_most", math.inf)
-                lines.append(
-                    {"model": model.name, "figure": name, "value": _number(value), "met": met, **bound}
-                )
+                lines.append({"model": model.name, "figure": name, "value": value, "met": met, **bound})
     return lines
 
 
@@ -331,21 +321,8 @@ def _command(folder: Path, models: Sequence[Model]) -> str:
         return f"probgen run {name}/{REQUEST} --out again"
     model = models[0]
     data = model.provenance.get("data", {})
-    set_ = "".join(
-        f" --set {key}={_toml(value)}" for key, value in model.options.items() if value is not None
-    )
-    return f"probgen fit {model.family} --data {data.get('name', 'DATA')} --seed {model.provenance.get('seed', 0)}{set_} --out again"
-
-
-def _toml(value: Any) -> str:
-    return (
-        str(value).lower()
-        if isinstance(value, bool)
-        else repr(value)
-        if isinstance(value, dict)
-        else str(value).replace(" ", "")
-    )
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.5g}"
+    words = ["probgen", "fit", model.family, "--data", data.get("name", "DATA")]
+    words += ["--seed", str(model.provenance.get("seed", 0))]
+    for key, value in model.options.items():
+        words += ["--set", f"{key}={inline_toml(value)}"] if value is not None else []
+    return shlex.join([*words, "--out", "again"])

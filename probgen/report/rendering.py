@@ -71,12 +71,14 @@ def page(report: Gathered, rows: bool = True) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "words": _words}
-    bars = dict(zip((row["model"] for row in report.table), map(Markup, _bars(report)), strict=True))
+    environment.filters |= {"number": _number, "figure": _figure, "words": _words}
+    drawn = intervals([(row["log_prob"], row["log_prob_se"]) for row in report.table])
+    bars = dict(zip((row["model"] for row in report.table), map(Markup, drawn), strict=True))
     models = [
         {
             "model": model,
-            "samples": _shown(model, report.rows if rows else None),
+            # the first samples of the seed, not chosen
+            "samples": _samples(model.samples, model.event, report.rows if rows else None),
             "curves": _curves(model),
             "pictures": [_embedded(file, model.name) for file in model.pictures],
             "found": [_result(found) for found in model.found],
@@ -87,30 +89,22 @@ def page(report: Gathered, rows: bool = True) -> str:
     event = report.models[0].event
     return environment.get_template("page.html").render(
         report=report, bars=bars, models=models, found=[_result(found) for found in report.found], versions=VERSIONS,
-        data=_samples(report.rows, event) if rows and report.rows is not None else None,
+        data=_samples(report.rows, event) if rows else None,
     )  # fmt: skip
-
-
-def _bars(report: Gathered) -> list[str]:
-    return (
-        intervals([row["log_prob"] for row in report.table], [row["log_prob_se"] for row in report.table])
-        if report.table
-        else []
-    )
 
 
 def _number(value: float | None, places: int = 3) -> str:
     return "" if value is None or not math.isfinite(value) else f"{value:.{places}f}"
 
 
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.5g}"
+
+
 def _words(value: Any) -> str:
-    return (
-        f"{value:g}"
-        if isinstance(value, float)
-        else ", ".join(map(str, value))
-        if isinstance(value, list)
-        else str(value)
-    )
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _embedded(file: Path, of: str) -> dict[str, Any]:
@@ -152,15 +146,10 @@ def _curves(model: Model) -> list[tuple[str, Markup]]:
     return drawn
 
 
-def _shown(model: Model, rows: xr.Dataset | None) -> dict[str, Any] | None:
-    """Samples of a model, the first ones of its seed, not chosen."""
-    if model.samples is None or "x" not in model.samples:
-        return None
-    return _samples(model.samples, model.event, rows)
-
-
-def _samples(found: xr.Dataset, event: Event, like: xr.Dataset | None = None) -> dict[str, Any] | None:
+def _samples(found: xr.Dataset | None, event: Event, like: xr.Dataset | None = None) -> dict[str, Any] | None:
     """Samples or rows, in the form that suits the event."""
+    if found is None or "x" not in found:
+        return None
     x = found["x"].values
     k = len(event.dims)
     x = x.reshape(-1, *x.shape[x.ndim - k :])
@@ -171,7 +160,6 @@ def _samples(found: xr.Dataset, event: Event, like: xr.Dataset | None = None) ->
             "kind": "images",
             "url": grid(x[:IMAGES], event, real),
             "shown": min(IMAGES, len(x)),
-            "across": 10,
         }
     if event.is_text:
         return shown | {"kind": "texts", "texts": texts_of(found["x"])[:LINES]}
