@@ -1,30 +1,27 @@
-"""Notebooks: pages of MyST Markdown in docs/notebooks/ whose code cells are executed.
+"""Notebooks: pages of MyST Markdown in docs/notebooks/ that Jupytext reads and a kernel of Jupyter executes.
 
 `python docs/cells.py` executes them and writes what the cells show to docs/notebooks/outputs/, and Sphinx puts that below
-each cell. A page is also a notebook of Jupytext. Lines that begin with % are for IPython alone.
+each cell.
 """
 
 from __future__ import annotations
 
-import ast
-import contextlib
+import base64
 import io
 import os
-import re
 import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
-from matplotlib.figure import Figure
 from PIL import Image
 from shrink import shrink
 from sphinx.util.docutils import SphinxDirective
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
-CELL = re.compile(r"^```\{code-cell\}[^\n]*\n(?::[^\n]*\n)*(.*?)^```$", re.MULTILINE | re.DOTALL)
 WIDTH = 900  # of a figure, in pixels
+SECONDS = 300  # for a cell
 
 
 def pages() -> list[Path]:
@@ -32,30 +29,38 @@ def pages() -> list[Path]:
     return sorted(page for page in NOTEBOOKS.glob("*.md") if page.name != "index.md")
 
 
-def shown(page: Path) -> list[tuple[str, Image.Image | None]]:
-    """Execute the cells of a notebook in one namespace.
+def shown(page: Path, folder: Path) -> list[tuple[str, Image.Image | None]]:
+    """Execute a notebook.
 
     Args:
         page: Path of the notebook.
+        folder: The working folder of the kernel.
 
     Returns:
         For each cell the text that it prints or returns, and the figure that it returns, or None.
+
+    Raises:
+        CellExecutionError: When a cell raises an error.
     """
-    names: dict[str, Any] = {"__name__": "notebook"}
-    return [_executed(code, page.name, names) for code in CELL.findall(page.read_text())]
+    import jupytext  # Sphinx shows the stored outputs, and needs no kernel
+    from nbclient import NotebookClient
+
+    notebook = jupytext.read(page)
+    NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(folder)}}).execute()
+    return [_output(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def _executed(code: str, where: str, names: dict[str, Any]) -> tuple[str, Image.Image | None]:
-    tree = ast.parse(re.sub(r"^%.*$", "", code, flags=re.MULTILINE))
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(compile(tree, where, "exec"), names)  # noqa: S102 (our own pages)
-        value = eval(compile(ast.Expression(last.value), where, "eval"), names) if last else None
-    if isinstance(value, Figure):
-        buffer = io.BytesIO()
-        value.savefig(buffer, format="png", dpi=80)
-        return printed.getvalue(), Image.open(buffer)
-    return printed.getvalue() + (f"{value!r}\n" if value is not None else ""), None
+def _output(outputs: list[Any]) -> tuple[str, Image.Image | None]:
+    text, figure = "", None
+    for output in outputs:
+        data = output.get("data", {})
+        if "IProgress not found" in output.get("text", ""):
+            continue  # of tqdm, which Pyro imports, where Jupyter has no widgets
+        if "image/png" in data:
+            figure = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+        else:
+            text += output.get("text", "") or data.get("text/plain", "") + "\n"
+    return text, figure
 
 
 def write(page: Path) -> None:
@@ -63,8 +68,8 @@ def write(page: Path) -> None:
     folder = page.parent / "outputs"
     for old in folder.glob(f"{page.stem}.*"):
         old.unlink()
-    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
-        found = shown(page)
+    with tempfile.TemporaryDirectory() as place:
+        found = shown(page, Path(place))
     for number, (text, figure) in enumerate(found, 1):
         if text:
             (folder / f"{page.stem}.{number}.txt").write_text(text)

