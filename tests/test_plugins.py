@@ -96,7 +96,7 @@ def test_blocking(blocked: str, distribution: Make, monkeypatch: pytest.MonkeyPa
         (("run.train(", "raise SystemExit(0); run.train("), "fit: SystemExit"),
         (
             ("run.train(", "module.register_buffer('a/b', torch.zeros(1)); run.train("),
-            "fit: .*cannot be stored",
+            r"fit: array 'a/b' of the state has shape \(1,\) after the fit, and does not exist after `build`",
         ),
         (("run.train(", "module.dims = {'weight': ('a', 'a')}; run.train("), "fit: .*cannot be stored"),
     ],

@@ -46,6 +46,52 @@ def state_of(module: nn.Module) -> xr.Dataset:
     return xr.Dataset(variables)
 
 
+def beside_state(module: nn.Module) -> dict[str, str]:
+    """Return digests of the numbers of a module that its `state_dict` does not have, and files lose.
+
+    These are numbers, arrays and tensors in attributes, in containers, and in objects that are not modules, and buffers
+    that are not persistent.
+
+    Args:
+        module: The module of a family.
+
+    Returns:
+        The digests by the name of the attribute.
+    """
+    own, kept, found = vars(nn.Module()).keys(), module.state_dict().keys(), {}
+    for path, part in module.named_modules():
+        plain = {name: value for name, value in vars(part).items() if name not in own}
+        buffers = {
+            k: v for k, v in part.named_buffers(recurse=False) if f"{path}.{k}".lstrip(".") not in kept
+        }
+        for name, value in {**plain, **buffers}.items():
+            whole = hashlib.sha256()
+            if not name.startswith("_pyro") and _hash_numbers(value, whole, ()):
+                found[f"{path}.{name}".lstrip(".")] = whole.hexdigest()
+    return found
+
+
+def _hash_numbers(value: Any, whole: hashlib._Hash, within: tuple[int, ...]) -> bool:
+    """Add the numbers of a value to a hash, and return whether there are any."""
+    if isinstance(value, torch.Tensor | np.ndarray):
+        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+        whole.update(f"{array.dtype} {array.shape}".encode())
+        whole.update(np.ascontiguousarray(array).tobytes() if array.dtype != object else b"")
+        return True
+    if isinstance(value, bool | int | float | complex | np.generic):
+        whole.update(repr(value).encode())
+        return True
+    if isinstance(value, nn.Module | type) or callable(value) or id(value) in within or len(within) > 4:
+        return False  # a module has a state of its own
+    if isinstance(value, Mapping):
+        parts = list(value.values())
+    elif isinstance(value, list | tuple):
+        parts = list(value)
+    else:
+        parts = list(vars(value).values()) if hasattr(value, "__dict__") else []
+    return any([_hash_numbers(part, whole, (*within, id(value))) for part in parts])
+
+
 def check_state(module: nn.Module, state: xr.Dataset, where: str) -> None:
     """Check that a state has the arrays of a module and no others.
 

@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 # so that a failed law shows the compared values
-pytest.register_assert_rewrite("probgen.testing.laws", "probgen.testing.analyses", "probgen.testing.helpers")
+pytest.register_assert_rewrite(
+    *(f"probgen.testing.{module}" for module in ("laws", "densities", "analyses", "helpers"))
+)
 
 from probgen.testing.analyses import AnalysisLaws
 from probgen.testing.laws import FamilyLaws
