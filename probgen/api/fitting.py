@@ -207,8 +207,8 @@ class _Before:
         lost = [name for name, digest in now.beside.items() if self.beside.get(name) != digest]
         if lost:
             warnings.warn(
-                f"{where} changed {', '.join(map(repr, lost))} of the module, which the fitted model loses: "
-                "only the state_dict is kept. Register what samples or scores need as a buffer or parameter.",
+                f"{where} changed {', '.join(map(repr, lost))} of the module, which is not in its state_dict, so the "
+                "fitted model loses it. Register it as a buffer (persistent=False if only the fit needs it).",
                 stacklevel=4,
             )
 

@@ -36,7 +36,7 @@ from probgen.contract.state import digest_of
 from probgen.contract.surroundings import isolated
 from probgen.data.describe import described
 from probgen.data.given import conditions
-from probgen.errors import InputError, PluginError
+from probgen.errors import InputError, NotOffered, PluginError
 from probgen.plugins.observers import Observers
 from probgen.plugins.returned import array_of, complete, named
 from probgen.readers.described import marked
@@ -175,6 +175,10 @@ def _asked(
     wanted = checked(family.options("sample"), options, f"family {family.name!r}, sample")
     run = run_for(fitted, seed, device)
     tensors, rows, per_row = conditions(fitted, given, run)
+    if tensors and not family.takes("sample", "given"):
+        raise NotOffered(
+            f"family {family.name!r} does not sample given {', '.join(map(repr, tensors))}: its hook has no argument 'given'."
+        )
     if isinstance(wanted, Options):
         problem = wanted.unused(x=_how_much(tensors, fitted.event))
         if problem is not None:

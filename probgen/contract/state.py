@@ -49,8 +49,8 @@ def state_of(module: nn.Module) -> xr.Dataset:
 def beside_state(module: nn.Module) -> dict[str, str]:
     """Return digests of the numbers of a module that its `state_dict` does not have, and files lose.
 
-    These are numbers, arrays and tensors in attributes, in containers, and in objects that are not modules, and buffers
-    that are not persistent.
+    These are numbers, arrays and tensors in attributes, in containers, and in objects that are not modules. A buffer with
+    `persistent=False` is left out: its declaration states that it is not a part of the state.
 
     Args:
         module: The module of a family.
@@ -58,15 +58,11 @@ def beside_state(module: nn.Module) -> dict[str, str]:
     Returns:
         The digests by the name of the attribute.
     """
-    own, kept, found = vars(nn.Module()).keys(), module.state_dict().keys(), {}
+    own, found = vars(nn.Module()).keys(), {}
     for path, part in module.named_modules():
-        plain = {name: value for name, value in vars(part).items() if name not in own}
-        buffers = {
-            k: v for k, v in part.named_buffers(recurse=False) if f"{path}.{k}".lstrip(".") not in kept
-        }
-        for name, value in {**plain, **buffers}.items():
+        for name, value in vars(part).items():
             whole = hashlib.sha256()
-            if not name.startswith("_pyro") and _hash_numbers(value, whole, ()):
+            if name not in own and not name.startswith("_pyro") and _hash_numbers(value, whole, ()):
                 found[f"{path}.{name}".lstrip(".")] = whole.hexdigest()
     return found
 
@@ -89,7 +85,8 @@ def _hash_numbers(value: Any, whole: hashlib._Hash, within: tuple[int, ...]) -> 
         parts = list(value)
     else:
         parts = list(vars(value).values()) if hasattr(value, "__dict__") else []
-    return any([_hash_numbers(part, whole, (*within, id(value))) for part in parts])
+    found = [_hash_numbers(part, whole, (*within, id(value))) for part in parts]  # of all parts
+    return any(found)
 
 
 def check_state(module: nn.Module, state: xr.Dataset, where: str) -> None:

@@ -86,9 +86,9 @@ class Family:
         self.needed = dict(source.needed) if isinstance(source, Dependent) else {}
         self.dtype = source.dtype if isinstance(source, Typed) else "float32"
         x_dtype = source.x_dtype if isinstance(source, Precise) else None
-        for name, value in (("dtype", self.dtype), ("x_dtype", x_dtype)):
+        for attribute, value in (("dtype", self.dtype), ("x_dtype", x_dtype)):
             if value not in ("float32", "float64", None):
-                raise PluginError(f"{self.where}: {name} = {value!r}. Use 'float32' or 'float64'.")
+                raise PluginError(f"{self.where}: {attribute} = {value!r}. Use 'float32' or 'float64'.")
         self._x_dtype: torch.dtype | None = {"float32": torch.float32, "float64": torch.float64}.get(
             x_dtype or ""
         )
@@ -121,6 +121,18 @@ class Family:
             True if the family implements the hook.
         """
         return bool(getattr(self._hooks, hook).get_hookimpls())
+
+    def takes(self, hook: str, argument: str) -> bool:
+        """Return whether the implementation of a hook has an argument.
+
+        Args:
+            hook: "fit", "sample" or "score".
+            argument: The name of the argument.
+
+        Returns:
+            True if the implementation has the argument.
+        """
+        return any(argument in impl.argnames for impl in getattr(self._hooks, hook).get_hookimpls())
 
     def require(self, hook: str) -> None:
         """Check that the family implements a hook.

@@ -121,6 +121,13 @@ def fitted_in_parts(
     return learned(fit(own, datasets.load(data), parts=2, **options))
 
 
+def known_of(fitted: Fitted, data: xr.Dataset) -> np.ndarray:
+    """Return the first score of the rows, or all numbers of the state of a family without scores."""
+    if offers(fitted, "score"):
+        return next(iter(score(fitted, data, seed=1).data_vars.values())).values.astype(np.float64)
+    return np.concatenate([v.values.reshape(-1).astype(np.float64) for v in fitted.state.data_vars.values()])
+
+
 def learned(fitted: Fitted) -> dict[str, np.ndarray]:
     """Return the state and the history of a model by name."""
     parts = {"state": fitted.state, "history": fitted.history}

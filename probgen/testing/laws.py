@@ -50,6 +50,7 @@ from probgen.testing.helpers import (
     given_of,
     in_a_new_process,
     in_new_processes,
+    known_of,
     learned,
     loaded_results,
     need,
@@ -158,7 +159,7 @@ class FamilyLaws(DensityLaws):
         if deterministic(fitted.module):
             same(others, draws, "samples of a deterministic model with two seeds")
             return
-        with mock.patch.object(sampling, "shard_rows", lambda *_: 64):
+        with mock.patch.object(sampling, "shard_rows", return_value=64):
             shards = drawn(fitted, data, 128, seed=1)
         for name, array in draws.data_vars.items():
             values, first, second = array.values, shards[name].values[:64], shards[name].values[64:]
@@ -257,6 +258,27 @@ class FamilyLaws(DensityLaws):
                 same(alone, expected, f"with and without the mode {name!r}")
         same(together, expected, "with and without all modes together")
 
+    def test_a_row_of_weight_w_is_w_rows(self, data: xr.Dataset, fitted: Fitted) -> None:
+        """A fit to rows of weight 5 or 0 is a fit to these rows five times, or without them.
+
+        Half of the rows have this weight, and the others have weight 1. The difference of the two fits is at most half
+        of the difference that the weights make, because batches of repeated rows are others than batches of weighted rows.
+        """
+        if "weight" not in fitted.definition.accepts:
+            pytest.skip(f"{fitted.family} does not accept row weights")
+        total = data["x"].values.reshape(data.sizes["row"], -1).astype(float).sum(1)
+        for weight in (0, 5):
+            weights = np.where(total > np.median(total), weight, 1)
+            weighted = fit(self.family, data.assign(weight=("row", weights.astype(float))), **self.options)
+            repeated = fit(self.family, data.isel(row=np.arange(len(total)).repeat(weights)), **self.options)
+            with_weights, expected, without = (known_of(each, data) for each in (weighted, repeated, fitted))
+            effect = np.sqrt(np.mean((without - expected) ** 2))
+            error = np.sqrt(np.mean((with_weights - expected) ** 2))
+            assert error <= 0.5 * effect + 1e-6, (
+                f"weight = {weight}: the numbers of the fit differ by {error:.3g} from those with each row {weight} times; "
+                f"without weights they differ by {effect:.3g}"
+            )
+
     # scores
 
     def test_score_order_and_split(self, data: xr.Dataset, fitted: Fitted) -> None:
@@ -282,6 +304,15 @@ class FamilyLaws(DensityLaws):
         close(single, expected[:5], "log_prob of rows alone and together")
 
     # latents
+
+    def test_samples_have_each_latent(self, data: xr.Dataset, fitted: Fitted) -> None:
+        """Samples contain x and every latent that the module declares."""
+        need(fitted, "sample")
+        draws, latents = drawn(fitted, data, several(fitted, 5)), latents_of(fitted.module)
+        lacking = sorted({"x", *latents} - set(draws.data_vars))
+        assert not lacking, (
+            f"module.latents names {lacking}, but samples have {sorted(map(str, draws.data_vars))}"
+        )
 
     def test_decode_is_what_sample_gives(self, data: xr.Dataset, fitted: Fitted) -> None:
         """Decoding sampled latents gives the same x as sampling x given these latents, without noise or on average.
