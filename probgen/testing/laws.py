@@ -76,8 +76,8 @@ class FamilyLaws(DensityLaws):
     Attributes:
         family: A registered name, or a class.
         options: Options of the fit. Choose options for a short run.
-        support: Support of the example data: real, binary, integer, count or mixed (a table with four kinds of columns). By default the first of real,
-            binary and integer that the family accepts.
+        support: Support of the example data: real, binary, integer, count or mixed (a table with four kinds of columns). By default the first of
+            these that the family accepts.
         expected_failures: Laws that cannot hold, with the reason: {"test_of_a_law": "reason"}. A listed law that holds is a failure.
         without_effect: Options that change no result, with the reason: {"hook.option": "reason"}, for example options for memory use.
     """
@@ -127,7 +127,7 @@ class FamilyLaws(DensityLaws):
         if self.support is not None:
             return self.support
         if type(self) not in self._supports:
-            for support in ("real", "binary", "integer"):
+            for support in ("real", "binary", "integer", "count", "mixed"):
                 try:
                     fit(self.family, spaces.example(support), **self.options)
                 except InputError:
@@ -136,7 +136,7 @@ class FamilyLaws(DensityLaws):
                 break
             else:
                 pytest.fail(
-                    f"{self.family!r} accepts neither real, binary nor integer data of a few dimensions. Set `support`, or override the fixture `data`."
+                    f"{self.family!r} accepts no real, binary, integer or mixed data and no counts of a few dimensions. Override the fixture `data`."
                 )
         return self._supports[type(self)]
 
