@@ -49,8 +49,9 @@ def state_of(module: nn.Module) -> xr.Dataset:
 def beside_state(module: nn.Module) -> dict[str, str]:
     """Return digests of the numbers of a module that its `state_dict` does not have, and files lose.
 
-    These are numbers, arrays and tensors in attributes, in containers, and in objects that are not modules. A buffer with
-    `persistent=False` is left out: its declaration states that it is not a part of the state.
+    These are real numbers, arrays and tensors in attributes, in containers, and in objects. Left out are whole numbers,
+    which are counters and flags, objects with a `state_dict`, which checkpoints store, and buffers with `persistent=False`,
+    which are declared as not a part of the state.
 
     Args:
         module: The module of a family.
@@ -74,11 +75,11 @@ def _hash_numbers(value: Any, whole: hashlib._Hash, within: tuple[int, ...]) -> 
         whole.update(f"{array.dtype} {array.shape}".encode())
         whole.update(np.ascontiguousarray(array).tobytes() if array.dtype != object else b"")
         return True
-    if isinstance(value, bool | int | float | complex | np.generic):
+    if isinstance(value, float | np.floating):
         whole.update(repr(value).encode())
         return True
-    if isinstance(value, nn.Module | type) or callable(value) or id(value) in within or len(within) > 4:
-        return False  # a module has a state of its own
+    if hasattr(value, "state_dict") or callable(value) or id(value) in within or len(within) > 4:
+        return False
     if isinstance(value, Mapping):
         parts = list(value.values())
     elif isinstance(value, list | tuple):
