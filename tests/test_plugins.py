@@ -196,6 +196,7 @@ for law in dir(FamilyLaws):
 
 def with_tests(make: Make, folder: Path, tests: str) -> None:
     """A family in an editable installation, with a test file in its source tree."""
+    sys.modules.pop("test_odd", None)  # of another test: a check runs in a process of its own
     source = folder / "source of odd"
     (source / "tests").mkdir(parents=True)
     (source / "tests" / "test_odd.py").write_text(tests)
