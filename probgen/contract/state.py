@@ -7,7 +7,7 @@ structure.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -60,16 +60,19 @@ def beside_state(module: nn.Module) -> dict[str, str]:
         The digests by the name of the attribute.
     """
     own, found = vars(nn.Module()).keys(), {}
+    kept = {id(tensor) for tensor in module.state_dict(keep_vars=True).values()}
     for path, part in module.named_modules():
         for name, value in vars(part).items():
             whole = hashlib.sha256()
-            if name not in own and not name.startswith("_pyro") and _hash_numbers(value, whole, ()):
+            if name not in own and not name.startswith("_pyro") and _hash_numbers(value, whole, kept):
                 found[f"{path}.{name}".lstrip(".")] = whole.hexdigest()
     return found
 
 
-def _hash_numbers(value: Any, whole: hashlib._Hash, within: tuple[int, ...]) -> bool:
-    """Add the numbers of a value to a hash, and return whether there are any."""
+def _hash_numbers(value: Any, whole: hashlib._Hash, seen: Set[int], depth: int = 0) -> bool:
+    """Add the numbers of a value to a hash, and return whether there are any. Values with an id in `seen` are left out."""
+    if id(value) in seen or depth > 4:
+        return False
     if isinstance(value, torch.Tensor | np.ndarray):
         array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
         whole.update(f"{array.dtype} {array.shape}".encode())
@@ -78,7 +81,7 @@ def _hash_numbers(value: Any, whole: hashlib._Hash, within: tuple[int, ...]) -> 
     if isinstance(value, float | np.floating):
         whole.update(repr(value).encode())
         return True
-    if hasattr(value, "state_dict") or callable(value) or id(value) in within or len(within) > 4:
+    if hasattr(value, "state_dict") or callable(value):
         return False
     if isinstance(value, Mapping):
         parts = list(value.values())
@@ -86,7 +89,7 @@ def _hash_numbers(value: Any, whole: hashlib._Hash, within: tuple[int, ...]) -> 
         parts = list(value)
     else:
         parts = list(vars(value).values()) if hasattr(value, "__dict__") else []
-    found = [_hash_numbers(part, whole, (*within, id(value))) for part in parts]  # of all parts
+    found = [_hash_numbers(part, whole, seen | {id(value)}, depth + 1) for part in parts]  # of all parts
     return any(found)
 
 

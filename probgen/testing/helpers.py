@@ -317,13 +317,13 @@ def same(found: Any, expected: Any, what: str) -> None:
             raise AssertionError(
                 f"{what}: {name!r} is {array.dtype} {array.shape} and {like.dtype} {like.shape}"
             )
-        differ = np.asarray(array != like)
+        differ: np.ndarray = np.asarray(array != like)
         if array.dtype != object and not differ.any():  # also NaN, and the sign of zero
             size = array.dtype.itemsize
             bits = (np.frombuffer(each.tobytes(), np.uint8).reshape(-1, size) for each in (array, like))
-            differ = np.not_equal(*bits).any(1).reshape(array.shape) if array.size else differ
+            differ = np.asarray(np.not_equal(*bits).any(1).reshape(array.shape)) if array.size else differ
         elif array.dtype.kind == "f":
-            differ &= ~(np.isnan(array) & np.isnan(like))
+            differ = np.asarray(differ & ~(np.isnan(array) & np.isnan(like)))
         if differ.any():
             at = tuple(int(i) for i in np.argwhere(differ)[0])
             raise AssertionError(
