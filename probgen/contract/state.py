@@ -7,7 +7,8 @@ structure.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ def beside_state(module: nn.Module) -> dict[str, str]:
     return found
 
 
-def _hash_numbers(value: Any, whole: hashlib._Hash, seen: Set[int], depth: int = 0) -> bool:
+def _hash_numbers(value: Any, whole: hashlib._Hash, seen: AbstractSet[int], depth: int = 0) -> bool:
     """Add the numbers of a value to a hash, and return whether there are any. Values with an id in `seen` are left out."""
     if id(value) in seen or depth > 4:
         return False

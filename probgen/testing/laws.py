@@ -484,9 +484,10 @@ class FamilyLaws(DensityLaws):
         with mock.patch.object(Family, "call", call):
             fitted = fit(self.family, data, **self.options)
         expected = results(fitted, data)
-        fitted.__dict__["module"] = trained[
-            0
-        ].eval()  # instead of the new module, which the property has built
+        module = next(
+            each for each in trained if type(each) is type(fitted.module)
+        )  # not one that it builds on
+        fitted.__dict__["module"] = module.eval()  # instead of the new module
         same(results(fitted, data), expected, "the trained module and its state in a new module")
 
     def test_resumed_equals_uninterrupted(self, data: xr.Dataset, fitted: Fitted, tmp_path: Path) -> None:
