@@ -16,7 +16,7 @@ import torch
 import xarray as xr
 from pydantic import ConfigDict
 from torch import Tensor, nn
-from torch.distributions import Normal
+from torch.distributions import Bernoulli, Normal
 
 import probgen
 from probgen import Fitted, Options, Pair, Rows, Run, hookimpl, log_prob
@@ -156,6 +156,75 @@ class ScoresNothing(Good):
         return exact(torch.full((len(data["x"]),), float("nan")))
 
 
+class DrawsEachShardAlike(Good):
+    """The seed of the call has an effect, but all shards of a call are the same."""
+
+    @classmethod
+    @hookimpl
+    def sample(cls, fitted: Fitted, n: int, run: Run) -> dict[str, Tensor]:
+        z = torch.from_numpy(run.numpy("z").standard_normal((n, 2)))
+        return {"x": fitted.module.mu + fitted.module.sigma * z}
+
+
+class IgnoresWeights(Good):
+    """It declares row weights, and its batches are the same with them."""
+
+    accepts = frozenset({"weight"})
+
+
+class BoundsFromAbove(Good):
+    """A lower bound that exceeds the density."""
+
+    @classmethod
+    @hookimpl
+    def score(cls, fitted: Fitted, data: dict[str, Tensor]) -> Any:
+        values = Normal(fitted.module.mu, fitted.module.sigma).log_prob(data["x"]).sum(1) + 0.1
+        return log_prob(values, kind="lower_bound", estimator="elbo", measure="lebesgue")
+
+
+class CallsAProbabilityADensity(Good):
+    """Independent bits, scored with the wrong measure."""
+
+    supports = frozenset({"binary"})
+
+    @staticmethod
+    def build(options: Options, event: probgen.Event) -> nn.Module:
+        module = nn.Module()
+        module.p = nn.Parameter(torch.full((event.size,), 0.4))
+        return module
+
+    @classmethod
+    @hookimpl
+    def fit(cls, module: nn.Module, data: Rows, run: Run) -> None:
+        def step(t: int) -> dict[str, float]:
+            module.p.data = torch.cat([chunk["x"] for chunk in data.chunks()]).double().mean(0)
+            return {"loss": 0.0}
+
+        run.train(step, 1, keep={"module": module})
+
+    @classmethod
+    @hookimpl
+    def sample(cls, fitted: Fitted, n: int) -> dict[str, Tensor]:
+        return {"x": torch.bernoulli(fitted.module.p.expand(n, -1))}
+
+    @classmethod
+    @hookimpl
+    def score(cls, fitted: Fitted, data: dict[str, Tensor]) -> Any:
+        return exact(Bernoulli(fitted.module.p).log_prob(data["x"].double()).sum(1))
+
+
+class CompletesAtZero(Good):
+    """It repeats what is given, and samples the rest from another density."""
+
+    @classmethod
+    @hookimpl
+    def sample(cls, fitted: Fitted, n: int, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        if "x" not in given:
+            return Good.sample(fitted=fitted, n=n)
+        noise = Normal(torch.zeros(2).double(), fitted.module.sigma).sample((n,))
+        return {"x": torch.where(given["observed"], given["x"], noise)}
+
+
 class LacksAConstant(Good):
     @classmethod
     @hookimpl
@@ -190,6 +259,22 @@ class KeepsAnAttribute(Good):
     @hookimpl
     def score(cls, fitted: Fitted, data: dict[str, Tensor]) -> Any:
         mean = getattr(cls, "shift", 0.0)
+        return exact(Normal(mean, fitted.module.sigma).log_prob(data["x"]).sum(1))
+
+
+class KeepsAnAttributeOfItsModule(Good):
+    """What is learned is lost with the module that was trained."""
+
+    @classmethod
+    @hookimpl
+    def fit(cls, module: GoodModule, data: Rows, run: Run) -> None:
+        Good.fit(module=module, data=data, run=run)
+        module.shift = float(module.mu.detach()[0])
+
+    @classmethod
+    @hookimpl
+    def score(cls, fitted: Fitted, data: dict[str, Tensor]) -> Any:
+        mean = vars(fitted.module).get("shift", 0.0)
         return exact(Normal(mean, fitted.module.sigma).log_prob(data["x"]).sum(1))
 
 
@@ -297,6 +382,30 @@ class DecodesAnother(Good):
         return {"x": fitted.module.mu + fitted.module.sigma * z, "z": z}
 
 
+class DrawsOneLatentWithOneSeed(DecodesAnother):
+    """The noise of x follows the seed, and z is the same with any seed."""
+
+    @classmethod
+    @hookimpl
+    def sample(cls, fitted: Fitted, n: int, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        z = given.get("z", torch.randn(n, 2, generator=torch.Generator().manual_seed(0)).double())
+        return {"x": Normal(fitted.module.mu + z, fitted.module.sigma).sample(), "z": z}
+
+
+class IgnoresWhatIsGiven(DecodesAnother):
+    """It takes conditions for its latent, and ignores a given x."""
+
+
+class LacksALatent(DecodesAnother):
+    """It declares a latent that samples do not have."""
+
+    @classmethod
+    @hookimpl
+    def sample(cls, fitted: Fitted, n: int, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        z = given.get("z", torch.randn(n, 2).double())
+        return {"x": fitted.module.mu + fitted.module.sigma * z}
+
+
 class ForgetsItsMaps(DecodingModule):
     """x is made of z, whatever is at the place between."""
 
@@ -345,7 +454,16 @@ BROKEN = {
     Warns: "test_surroundings_change_nothing",
     DecodesAnother: "test_decode_is_what_sample_gives",
     Unseeded: "test_same_seed_same_bits",
-    DrawsWithOneSeed: "test_same_seed_same_bits",
+    DrawsWithOneSeed: "test_samples_follow_the_seed",
+    DrawsOneLatentWithOneSeed: "test_samples_follow_the_seed",
+    DrawsEachShardAlike: "test_samples_follow_the_seed",
+    IgnoresWeights: "test_a_row_of_weight_w_is_w_rows",
+    BoundsFromAbove: "test_a_bound_is_on_its_side",
+    CallsAProbabilityADensity: "test_the_measure_is_that_of_the_density",
+    CompletesAtZero: "test_completions_agree_with_density",
+    IgnoresWhatIsGiven: "test_completions_agree_with_density",
+    KeepsAnAttributeOfItsModule: "test_the_state_is_all_that_is_learned",
+    LacksALatent: "test_samples_have_each_latent",
     ChangesTheData: "test_generators_and_inputs_are_left_alone",
     DrawsFromNumPy: "test_generators_and_inputs_are_left_alone",
     ChangesTheDefaultType: "test_generators_and_inputs_are_left_alone",
@@ -373,7 +491,7 @@ def breaks(family: type, law: str, tmp_path: Path) -> str:
     """What the law says against the family, or nothing."""
     options = {"steps": 6, "batch_size": 16, "weight_decay": 0.1} if issubclass(family, Pair) else {}
     laws = type("Laws", (FamilyLaws,), {"family": family, "options": options})()
-    data = spaces.example("real")
+    data = spaces.example("binary" if family is CallsAProbabilityADensity else "real")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

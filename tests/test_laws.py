@@ -13,7 +13,7 @@ import xarray as xr
 
 import probgen
 from probgen.testing import FamilyLaws, spaces
-from probgen.testing.laws import DRAWS
+from probgen.testing.densities import DRAWS
 
 
 class TestMixture(FamilyLaws):

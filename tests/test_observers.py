@@ -112,15 +112,78 @@ def test_a_call_is_told_with_its_circumstances(tmp_path: Path) -> None:
     assert [call.folder for call in calls] == [tmp_path / "run", None, None, None]
     ended = ear.of("ended")
     assert [told["call"] for told in ended] == calls
-    assert ended[0]["result"] is fitted
+    xr.testing.assert_identical(ended[0]["result"].to_tree(), fitted.to_tree())
     xr.testing.assert_identical(ended[2]["result"], draws)
-    assert ended[3]["result"] is scores
+    xr.testing.assert_identical(ended[3]["result"], scores)
     assert all(0 < told["seconds"] < 600 for told in ended)
     steps = [(told["call"].id, told["step"]) for told in ear.of("step") if told["stage"] == "fit"]
     assert steps == [(call.id, t) for call in calls[:2] for t in range(8)]
     assert [(told["kind"], told["path"], told["call"]) for told in ear.of("made")] == [
         ("model", tmp_path / "run" / "model.h5", calls[0])
     ]
+
+
+class Meddler:
+    """An observer that tries to change all that it receives, each attempt on its own."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+
+    def tried(self, *attempts: Callable[[], Any]) -> None:
+        for attempt in attempts:
+            try:
+                attempt()
+            except (AttributeError, ValueError, TypeError):  # read-only
+                self.refused += 1
+
+    @probgen.hookimpl
+    def started(self, run: Any, call: Any) -> None:
+        self.tried(lambda: setattr(run, "seed", 7), lambda: call.data.update(rows=3, sha256="no"))
+
+    @probgen.hookimpl
+    def step(self, run: Any, metrics: Any) -> None:
+        self.tried(
+            lambda: run.notes.append("an observer was here"),
+            lambda: setattr(run, "notes", ["an observer was here"]),
+            lambda: run.converged.update(fit=True),
+            lambda: metrics.update(loss=0.0),
+        )
+
+    @probgen.hookimpl
+    def ended(self, run: Any, result: Any) -> None:
+        if isinstance(result, xr.Dataset):
+            first = next(iter(result.data_vars))
+            self.tried(
+                lambda: result[first].values.__setitem__(..., 0),
+                lambda: result.__delitem__(first),
+                lambda: result.attrs.clear(),
+            )
+            return
+        self.tried(
+            lambda: result.provenance["notes"].append("an observer was here"),
+            lambda: next(iter(result.module.parameters())).data.zero_(),
+            lambda: next(iter(result.state.values())).values.__setitem__(..., 0),
+            lambda: result.groups.clear(),
+        )
+
+
+def test_an_observer_cannot_change_a_result() -> None:
+    """The same bits, notes and provenance with an observer that tries to change them; the next observer sees true metrics."""
+    fitted = probgen.fit("mixture", X, **FIT)
+    draws, scores = probgen.sample(fitted, 5), probgen.score(fitted, X)
+    meddler, ear = Meddler(), Ear()
+    with probgen.observing(meddler, ear):
+        again = probgen.fit("mixture", X, **FIT)
+        others = probgen.sample(again, 5), probgen.score(again, X)
+    assert meddler.refused > 8
+    assert {**again.provenance, "created": ""} == {**fitted.provenance, "created": ""}
+    assert digest_of(again.state) == digest_of(fitted.state)
+    assert again.groups.keys() == fitted.groups.keys()
+    for found, expected in zip(others, (draws, scores), strict=True):
+        xr.testing.assert_equal(found, expected)
+        assert found.attrs.keys() == expected.attrs.keys()
+    steps = [each["metrics"]["loss"] for each in ear.of("step") if each["metrics"]]
+    np.testing.assert_array_equal(steps, fitted.history["loss"])
 
 
 def test_an_error_is_told_without_a_result() -> None:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
+from typer.testing import CliRunner
 
 import probgen
+import probgen.testing
+from probgen.cli import app
 from probgen.contract.seeds import numpy_state
 from probgen.errors import NotOffered, PluginError
 from probgen.plugins.registry import find, registered
+from probgen.testing import check
 
 X = np.random.default_rng(0).standard_normal((20, 2))
 
@@ -96,7 +106,7 @@ def test_blocking(blocked: str, distribution: Make, monkeypatch: pytest.MonkeyPa
         (("run.train(", "raise SystemExit(0); run.train("), "fit: SystemExit"),
         (
             ("run.train(", "module.register_buffer('a/b', torch.zeros(1)); run.train("),
-            "fit: .*cannot be stored",
+            r"fit: array 'a/b' of the state has shape \(1,\) after the fit, and does not exist after `build`",
         ),
         (("run.train(", "module.dims = {'weight': ('a', 'a')}; run.train("), "fit: .*cannot be stored"),
     ],
@@ -162,3 +172,221 @@ def test_global_state_is_restored_where_a_hook_fails(distribution: Make) -> None
 def test_a_fit_needs_no_gradients_outside() -> None:
     with torch.no_grad():
         assert probgen.fit("mixture", X, method="svi", steps=2).family == "mixture"
+
+
+OWN = """
+import pytest
+from probgen.testing import FamilyLaws
+
+class TestOdd(FamilyLaws):
+    family = "odd"
+
+    @pytest.fixture
+    def data(self):
+        DATA
+
+class TestAnother(FamilyLaws):
+    family = "independent"
+
+for law in dir(FamilyLaws):
+    if law.startswith("test_") and law != "test_files_open_without_probgen":
+        setattr(TestOdd, law, None)
+"""
+
+
+def with_tests(make: Make, folder: Path, tests: str) -> None:
+    """A family in an editable installation, with a test file in its source tree."""
+    sys.modules.pop("test_odd", None)  # of another test: a check runs in a process of its own
+    source = folder / "source of odd"
+    (source / "tests").mkdir(parents=True)
+    (source / "tests" / "test_odd.py").write_text(tests)
+    make("stranger", family("odd", "odd_family"), {"odd_family.py": GOOD})
+    about = {"url": source.as_uri(), "dir_info": {"editable": True}}
+    (folder / "stranger-1.0.dist-info" / "direct_url.json").write_text(json.dumps(about))
+
+
+def test_a_check_uses_the_test_classes_of_the_package(
+    distribution: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Those of the family alone, which are named; its data have three columns, which no data of the kit have."""
+    data = "import numpy as np, xarray as xr; return xr.Dataset({'x': (('row', 'feature'), np.eye(3))})"
+    with_tests(distribution, tmp_path, OWN.replace("DATA", data))
+    assert check("odd") == 0
+    shown = capfd.readouterr().out
+    assert "test class TestOdd of" in shown
+    assert "TestAnother" not in shown
+    assert "1 passed" in shown
+
+
+def test_a_check_that_tests_nothing_is_refused(distribution: Make, tmp_path: Path) -> None:
+    with_tests(distribution, tmp_path, OWN.replace("DATA", "pytest.skip('no data here')"))
+    done = CliRunner().invoke(app, ["plugins", "check", "odd"])
+    assert done.exit_code == 3
+    assert "no law was tested, because every law was skipped" in done.stderr
+
+
+def test_a_check_tries_counts(distribution: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A family is tested with each kind of data that it declares."""
+    text = GOOD + "supports = {'count'}\n"
+    distribution("stranger", family("odd", "odd_family"), {"odd_family.py": text})
+    monkeypatch.setenv("PROBGEN_CHECK", "odd")
+    suite = runpy.run_path(str(Path(probgen.testing.__file__).with_name("family_suite.py")))
+    found = {name: tests.support for name, tests in suite.items() if name.startswith("Test")}
+    assert found == {"TestFamilyOfCounts": "count"}
+
+
+def test_conditions_of_a_family_without_them_are_refused(distribution: Make) -> None:
+    """A hook without the argument `given` would ignore them."""
+    distribution("stranger", family("odd", "odd_family"), {"odd_family.py": GOOD})
+    fitted = probgen.fit("odd", X)
+    with pytest.raises(NotOffered, match=r"family 'odd' does not sample given 'x'"):
+        probgen.sample(fitted, 3, given={"x": [0.5, np.nan]})
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ("{'x': torch.zeros(n, 3)}", r"'x' has shape \(3, 3\); it must be \(row = 3, feature = 2\)"),
+        ("{'x': torch.full((n, 2), float('nan'))}", r"'x' is NaN in row 0 at \(0,\)"),
+        ("{'x': torch.zeros(n, 2).to_sparse()}", "dense tensor"),
+        ("{'x': torch.zeros(n, 2).numpy()}", "'x' is of type ndarray. Return a torch tensor"),
+        ("{'x': torch.zeros(n, 2), 'row': torch.zeros(n)}", "'row' is that of a dimension"),
+    ],
+)
+def test_an_array_of_another_form_is_named(result: str, message: str, distribution: Make) -> None:
+    text = GOOD.replace('{"x": torch.zeros(n, 2)}', result)
+    distribution("rogue", family("rogue", "rogue_family"), {"rogue_family.py": text})
+    with pytest.raises(PluginError, match=rf"family 'rogue' \(rogue 1.0\), sample: .*{message}"):
+        probgen.sample(probgen.fit("rogue", X), 3)
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ("None", "returned NoneType, not a Dataset"),
+        ("log_prob(torch.zeros(n, 2), **EXACT)", r"values has dtype float32 and shape \(20, 2\)"),
+        ("log_prob(torch.full((n,), float('nan')), **EXACT)", "'log_prob' is NaN in row 0"),
+        ("log_prob(torch.zeros(n + 1), **EXACT)", r"'log_prob' has \{'row': 21\} for 20 rows"),
+        ("log_prob(torch.zeros(n), **{**EXACT, 'measure': 'counting'})", "Use measure='lebesgue'"),
+        ("xr.Dataset({'log_prob': ('row', np.zeros(n), {'kind': 'true'})})", "kind = 'true'"),
+        ("xr.Dataset({'log_prob': ('row', np.array([{}] * n))})", "has dtype object"),
+        ("xr.Dataset(coords={'row': range(n)})", "returned no score"),
+    ],
+)
+def test_misbehavior_at_score_is_named(result: str, message: str, distribution: Make) -> None:
+    text = GOOD + (
+        "import numpy as np, xarray as xr\nfrom probgen import log_prob\n"
+        "EXACT = {'kind': 'exact', 'estimator': 'exact', 'measure': 'lebesgue'}\n"
+        f"@hookimpl\ndef score(data):\n    n = len(data['x'])\n    return {result}\n"
+    )
+    distribution("rogue", family("rogue", "rogue_family"), {"rogue_family.py": text})
+    with pytest.raises(PluginError, match=rf"family 'rogue' \(rogue 1.0\), score: .*{message}"):
+        probgen.score(probgen.fit("rogue", X), X)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("accepts = {'weights'}", "accepts = {'weights'}. Use a set of: observed, weight"),
+        ("supports = 'real'", "supports = 'real'. Use a set of: real"),
+        ("dtype = 'float16'", "dtype = 'float16'. Use 'float32' or 'float64'"),
+        ("Options = dict", "Use a subclass of probgen.Options"),
+    ],
+)
+def test_a_declaration_that_cannot_be_used_is_named(line: str, message: str, distribution: Make) -> None:
+    distribution("rogue", family("rogue", "rogue_family"), {"rogue_family.py": f"{GOOD}{line}\n"})
+    with pytest.raises(PluginError, match=re.escape(message)):
+        probgen.fit("rogue", X)
+
+
+@pytest.mark.parametrize(
+    ("latents", "decode", "encoded", "message"),
+    [
+        ("['z']", "None", "None", r"build: module.latents = \['z'\]"),
+        ("{'z': 'code'}", "None", "None", r"build: module.latents\['z'\] = 'code'"),
+        ("{'x': ('code',)}", "None", "None", "build: a latent or place is called 'x'"),
+        ("{'z': ('code',)}", "None", "{'z': x}", "decode: 'x' is of type NoneType"),
+        ("{'z': ('code',)}", "start['z'][:, :1]", "{'z': x}", r"decode: 'x' has shape \(4, 1\)"),
+        ("{'z': ('code',)}", "start['z']", "None", "encode: returned NoneType"),
+        ("{'z': ('code',)}", "start['z']", "{'w': x}", r"encode: returned \['w'\], but the latents"),
+        (
+            "{'z': ('code',)}",
+            "start['z']",
+            "{'z': x[:, 0]}",
+            r"'z' has shape \(20,\); it must be \(row = 20, code\)",
+        ),
+    ],
+)
+def test_misbehavior_of_a_module_is_named(
+    latents: str, decode: str, encoded: str, message: str, distribution: Make
+) -> None:
+    text = GOOD.replace("return torch.nn.Linear(2, 1)", "return Module()") + (
+        "class Module(torch.nn.Linear):\n"
+        f"    def __init__(self):\n        super().__init__(2, 1)\n        self.latents = {latents}\n"
+        f"    def decode(self, start, until='x'):\n        return {decode}\n"
+        f"    def encoded(self, x):\n        return {encoded}\n"
+    )
+    distribution("rogue", family("rogue", "rogue_family"), {"rogue_family.py": text})
+
+    def used() -> None:
+        fitted = probgen.fit("rogue", X)
+        probgen.decode(fitted, {"z": np.zeros((4, 2))})
+        probgen.encode(fitted, X)
+
+    with pytest.raises(PluginError, match=rf"family 'rogue' \(rogue 1.0\), .*{message}"):
+        used()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("shift = 0.5", "changed 'shift' of the module"),
+        ("means = [torch.ones(2)]", "changed 'means' of the module"),
+        ("helper = Helper(3.0)", "changed 'helper' of the module"),
+    ],
+)
+def test_numbers_outside_of_the_state_are_told(change: str, message: str, distribution: Make) -> None:
+    """A fit that keeps what it learns in an attribute, in a container, or in an object such as an estimator."""
+    text = GOOD.replace("    run.train(", f"    module.{change}\n    run.train(")
+    text += "class Helper:\n    def __init__(self, mean):\n        self.mean = mean\n"
+    distribution("rogue", family("rogue", "rogue_family"), {"rogue_family.py": text})
+    with pytest.warns(UserWarning, match=rf"family 'rogue' \(rogue 1.0\), fit {message}"):
+        probgen.fit("rogue", X)
+
+
+class Analysis:
+    """An analysis whose parts a test replaces."""
+
+    Options = probgen.Options
+    needs = "nothing"
+
+    @staticmethod
+    def applies(fitted: probgen.Fitted) -> Any:
+        return True
+
+    @staticmethod
+    def run(fitted: probgen.Fitted, data: Any, options: Any, call: Any) -> Any:
+        return xr.Dataset({"a": 1.0})
+
+    @staticmethod
+    def figures(found: xr.Dataset) -> Any:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("part", "result", "message"),
+    [
+        ("applies", None, "applies: returned NoneType. Return True or False"),
+        ("run", None, "run: returned NoneType, not a Dataset"),
+        ("run", xr.Dataset({3: 1.0}), "run: the name 3 cannot be stored"),
+        ("run", xr.Dataset({"a": ("k", np.array([{}]))}), "run: 'a' has dtype object"),
+        ("figures", None, "figures: returned NoneType. Return a dict of Matplotlib figures"),
+        ("figures", {"a": 3}, "figures: 'a' is of type int"),
+        ("figures", {"a/b": 3}, "figures: the name 'a/b' cannot be stored"),
+    ],
+)
+def test_misbehavior_of_an_analysis_is_named(part: str, result: Any, message: str, tmp_path: Path) -> None:
+    rogue = type("Rogue", (Analysis,), {part: staticmethod(lambda *_: result)})
+    fitted = probgen.fit("independent", X)
+    with pytest.raises(PluginError, match=rf"analysis 'Rogue' \(Rogue\), {message}"):
+        probgen.analyze(rogue, fitted, X, out=tmp_path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from matplotlib.figure import Figure
 
 from probgen.api.common import checked_device, shown
 from probgen.api.framing import frame, is_named, separated
@@ -21,7 +22,7 @@ from probgen.contract.surroundings import isolated
 from probgen.data.intake import prepare, say_unused
 from probgen.errors import InputError, NotOffered, PluginError
 from probgen.evaluation.means import texts_of_rows
-from probgen.figures import save, source
+from probgen.figures import Animation, save, source
 from probgen.plugins.analysis import LoadedAnalysis
 from probgen.plugins.analysis import analysis as find_analysis
 from probgen.plugins.observers import made
@@ -134,12 +135,18 @@ def figures_of(found: xr.Dataset, analysis: Any = None) -> dict[str, Any]:
 
     Raises:
         InputError: When the Dataset is not the result of an analysis.
-        PluginError: When the analysis is not installed.
+        PluginError: When the analysis is not installed, or returns another type.
     """
     if analysis is None and "analysis" not in found.attrs:
         raise InputError("the Dataset is not the result of an analysis: it has no attribute 'analysis'")
     loaded = find_analysis(found.attrs["analysis"] if analysis is None else analysis)
-    return dict(loaded.figures(found))
+    figures = dict(loaded.figures(found))
+    for name, figure in figures.items():
+        if not isinstance(figure, Figure | Animation):
+            raise PluginError(
+                f"{loaded.where}, figures: {name!r} is of type {type(figure).__name__}. Return a matplotlib.figure.Figure or a probgen.figures.Animation."
+            )
+    return figures
 
 
 def save_analysis(found: xr.Dataset, folder: Path, analysis: Any = None) -> list[Path]:

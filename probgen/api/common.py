@@ -93,7 +93,7 @@ def observed(
     folder: Path | None = None,
 ) -> ObservedCall:
     """Return a call for observers, with an id of its own."""
-    return ObservedCall(hook, family.name, options, event, data, folder, id=uuid4().hex)
+    return ObservedCall(hook, family.name, options, event, dict(data), folder, id=uuid4().hex)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 import xarray as xr
 
@@ -17,6 +18,7 @@ from probgen.data.describe import described
 from probgen.data.given import conditions
 from probgen.errors import InputError, NotOffered
 from probgen.plugins.calling import guarded
+from probgen.plugins.returned import array_of
 
 
 @isolated
@@ -46,7 +48,7 @@ def decode(
     Raises:
         InputError: When `until` is not a place of the model, or `start` is incomplete or invalid.
         NotOffered: When the family does not decode latents.
-        PluginError: When the decoder fails.
+        PluginError: When the decoder fails, or returns another shape.
     """
     module, event = fitted.module, fitted.event
     if not isinstance(module, Decoder) or not latents_of(module):
@@ -66,10 +68,11 @@ def decode(
         )
     tensors, rows, _ = conditions(fitted, start, run, places)
     module.to(run.device)
-    parts = []
-    with generators_kept(), guarded(f"family {fitted.family!r} ({fitted.definition.origin}), decode"):
+    dims, sizes = (event.dims, event.shape) if until == "x" else (known[until], None)
+    where, parts = f"family {fitted.family!r} ({fitted.definition.origin}), decode", []
+    with generators_kept(), guarded(where):
         for shard in torch.arange(rows, device=run.device).split(shard_rows(event)):
-            parts.append(module.decode({name: t[shard] for name, t in tensors.items()}, until).cpu())
-    dims = event.dims if until == "x" else known[until]
+            found = module.decode({name: t[shard] for name, t in tensors.items()}, until)
+            parts.append(array_of(found, where, until, len(shard), dims, sizes))
     attrs = described(event) if until == "x" else {}
-    return xr.Dataset({until: (("row", *dims), torch.cat(parts).numpy(), attrs)})
+    return xr.Dataset({until: (("row", *dims), np.concatenate(parts), attrs)})

@@ -16,6 +16,7 @@ from probgen.contract.surroundings import isolated
 from probgen.data.intake import prepare
 from probgen.errors import NotOffered, PluginError
 from probgen.plugins.calling import guarded
+from probgen.plugins.returned import array_of, named
 
 
 @isolated
@@ -35,7 +36,7 @@ def encode(fitted: Fitted, data: Any, *, device: str | torch.device | None = Non
     Raises:
         InputError: When the rows are invalid.
         NotOffered: When the family has no encoder, or values of x are missing.
-        PluginError: When the encoder fails or returns an unknown latent.
+        PluginError: When the encoder fails, or does not return every latent in its declared dimensions.
     """
     module, where = fitted.module, f"family {fitted.family!r} ({fitted.definition.origin}), encode"
     if not isinstance(module, Encoder):
@@ -60,10 +61,13 @@ def encode(fitted: Fitted, data: Any, *, device: str | torch.device | None = Non
             given = {
                 name: shard[name] for name in (*fitted.event.given, *fitted.event.lengths) if name in shard
             }
-            for name, z in module.encoded(shard["x"], **given).items():
-                parts.setdefault(name, []).append(z.cpu().numpy())
-    if unknown := parts.keys() - names.keys():
-        raise PluginError(
-            f"{where}: returned {sorted(unknown)}, but the latents of the model are {sorted(names)}"
-        )
+            found = named(
+                module.encoded(shard["x"], **given), where, "a dict of tensors, one for each latent"
+            )
+            if found.keys() != names.keys():
+                raise PluginError(
+                    f"{where}: returned {sorted(found)}, but the latents of the model are {sorted(names)}. Return each latent."
+                )
+            for name, z in found.items():
+                parts.setdefault(name, []).append(array_of(z, where, name, len(shard["x"]), names[name]))
     return xr.Dataset({name: (("row", *names[name]), np.concatenate(part)) for name, part in parts.items()})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 import xarray as xr
@@ -21,13 +23,14 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
 from probgen.contract.run import Run
 from probgen.contract.seeds import checked_seed, generators_kept, key, seed_torch
-from probgen.contract.state import first_not_finite, state_of
+from probgen.contract.state import beside_state, first_not_finite, state_of
 from probgen.contract.surroundings import isolated
 from probgen.contract.world import World
 from probgen.data.intake import prepare
 from probgen.errors import DivergedError, InputError, PluginError, ProbgenError
 from probgen.plugins.family import family as find_family
 from probgen.plugins.observers import Observers
+from probgen.plugins.returned import named
 from probgen.store.files import checked_path, without_none
 from probgen.store.folder import HISTORY, MODEL, RunFolder, check_folder
 
@@ -147,10 +150,12 @@ def fit(
         )
         stack.callback(run.close)
         with told(observers, run) as outcome:
+            before = _Before.of(module)
             with run.minding_signals():
                 module.train()
                 groups = definition.call("fit", module=module, data=taken.rows, options=wanted, run=run)
             with world.agreed():
+                before.compare(module, f"family {definition.name!r} ({definition.origin}), fit")
                 try:
                     fitted = _fitted(definition, wanted, event, module, models, groups, run, request)
                     if folder is not None:
@@ -170,6 +175,44 @@ def fit(
     return fitted
 
 
+@dataclass(frozen=True)
+class _Before:
+    """What a module has before its fit.
+
+    Attributes:
+        arrays: The shapes of the arrays of the state by name.
+        beside: Digests of the numbers outside the state by name.
+    """
+
+    arrays: dict[str, tuple[int, ...]]
+    beside: dict[str, str]
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Self:
+        return cls({name: tuple(t.shape) for name, t in module.state_dict().items()}, beside_state(module))
+
+    def compare(self, module: nn.Module, where: str) -> None:
+        """Refuse another state than the built one, and warn of numbers that the fit changed outside the state."""
+        now = _Before.of(module)
+        for name in sorted(self.arrays.keys() | now.arrays.keys()):
+            if self.arrays.get(name) != now.arrays.get(name):
+                built, fitted = (
+                    f"has shape {arrays[name]}" if name in arrays else "does not exist"
+                    for arrays in (self.arrays, now.arrays)
+                )
+                raise PluginError(
+                    f"{where}: array {name!r} of the state {fitted} after the fit, and {built} after `build`. "
+                    "Register it in `build` in its final shape."
+                )
+        lost = [name for name, digest in now.beside.items() if self.beside.get(name) != digest]
+        if lost:
+            warnings.warn(
+                f"{where} changed {', '.join(map(repr, lost))} of the module, which is not in its state_dict, so the "
+                "fitted model loses it. Register it as a buffer (persistent=False if only the fit needs it).",
+                stacklevel=4,
+            )
+
+
 def _fitted(
     definition: Definition,
     options: Any,
@@ -180,12 +223,13 @@ def _fitted(
     run: Run,
     request: dict[str, Any],
 ) -> Fitted:
-    groups = groups or {}
-    if not isinstance(groups, Mapping) or not all(isinstance(group, xr.Dataset) for group in groups.values()):
-        raise PluginError(
-            f"family {definition.name!r} ({definition.origin}), fit: returned {type(groups).__name__}. "
-            "Return None, or a dict of xarray Datasets."
-        )
+    where = f"family {definition.name!r} ({definition.origin}), fit"
+    groups = named({} if groups is None else groups, where, "None, or a dict of xarray Datasets")
+    for name, group in groups.items():
+        if not isinstance(group, xr.Dataset):
+            raise PluginError(
+                f"{where}: {name!r} is of type {type(group).__name__}. Return a dict of xarray Datasets."
+            )
     culprit = first_not_finite(module.state_dict())
     if culprit is not None:
         raise DivergedError(f"{definition.name}: {culprit!r} is not finite at the end of the fit")

@@ -36,8 +36,9 @@ from probgen.contract.state import digest_of
 from probgen.contract.surroundings import isolated
 from probgen.data.describe import described
 from probgen.data.given import conditions
-from probgen.errors import InputError, PluginError
+from probgen.errors import InputError, NotOffered, PluginError
 from probgen.plugins.observers import Observers
+from probgen.plugins.returned import array_of, complete, named
 from probgen.readers.described import marked
 from probgen.store.files import checked_path
 from probgen.store.parts import Parts, write_part
@@ -174,6 +175,10 @@ def _asked(
     wanted = checked(family.options("sample"), options, f"family {family.name!r}, sample")
     run = run_for(fitted, seed, device)
     tensors, rows, per_row = conditions(fitted, given, run)
+    if tensors and not family.takes("sample", "given"):
+        raise NotOffered(
+            f"family {family.name!r} does not sample given {', '.join(map(repr, tensors))}: its hook has no argument 'given'."
+        )
     if isinstance(wanted, Options):
         problem = wanted.unused(x=_how_much(tensors, fitted.event))
         if problem is not None:
@@ -301,7 +306,8 @@ class _Drawing:
                     f"{name} has samples of several shapes, {shapes}. Use a separate call for the rows of each shape."
                 )
             array = np.concatenate([shard[name] for shard in shards]) if len(shards) > 1 else shards[0][name]
-            dims = self.fitted.event.dims if name == "x" else _latent_dims(names, name, array.ndim - 1)
+            known = {**names, "x": self.fitted.event.dims}
+            dims = known[name] if name in known else _unnamed(name, array)
             if name == "x" and self.fitted.event.discrete and self.fitted.event.support != "mixed":
                 array = _compact(array, self.fitted.event)
             if self.per_row:
@@ -324,7 +330,7 @@ class _Drawing:
                     (self.seed, "sample", first // self.shard), family, "sample", fitted=self.fitted, n=len(index),
                     given=given, options=self.options, run=self.run,
                 )  # fmt: skip
-                yield _checked_draws(drawn, family, len(index))
+                yield _checked_draws(drawn, self.fitted, len(index))
                 observers.tell("step", run=self.run, stage="sample", step=first // self.shard, metrics={})
 
 
@@ -346,22 +352,30 @@ def _how_much(given: Mapping[str, Tensor], event: Event) -> str:
     return "prompt"
 
 
-def _checked_draws(drawn: Any, family: Definition, n: int) -> dict[str, np.ndarray]:
-    where = f"family {family.name!r} ({family.origin}), sample"
-    if not isinstance(drawn, dict) or "x" not in drawn:
-        raise PluginError(f"{where}: returned {type(drawn).__name__}. Return a dict of tensors with 'x'.")
-    for name, tensor in drawn.items():
-        if not isinstance(tensor, Tensor) or tensor.shape[:1] != (n,):
-            shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise PluginError(f"{where}: {name!r} is {shape}; its first dimension must be {n}")
-    return {name: tensor.detach().cpu().numpy() for name, tensor in drawn.items()}
+def _checked_draws(drawn: Any, fitted: Fitted, n: int) -> dict[str, np.ndarray]:
+    """Return x and the latents as arrays, or raise `PluginError`."""
+    event, latents = fitted.event, latents_of(fitted.module)
+    where = f"family {fitted.family!r} ({fitted.definition.origin}), sample"
+    if "x" not in named(drawn, where, "a dict of tensors with 'x'"):
+        raise PluginError(f"{where}: returned {sorted(drawn)}. Return a dict of tensors with 'x'.")
+    found = {}
+    for name, value in drawn.items():
+        if name in ("sample", "row", "feature"):
+            raise PluginError(
+                f"{where}: the name {name!r} is that of a dimension. Give the array another name."
+            )
+        if name == "x":
+            found[name] = complete(array_of(value, where, name, n, event.dims, event.shape), where, name)
+        else:
+            dims = latents[name] if name in latents else _unnamed(name, value)
+            found[name] = array_of(value, where, name, n, dims)
+    return found
 
 
-def _latent_dims(named: Mapping[str, tuple[str, ...]], name: str, ndim: int) -> tuple[str, ...]:
-    dims = named.get(name)
-    return (
-        tuple(dims) if dims is not None and len(dims) == ndim else tuple(f"{name}_{i}" for i in range(ndim))
-    )
+def _unnamed(name: str, value: Any) -> tuple[str, ...]:
+    """Return names for the dimensions of an array that is not a latent."""
+    known = isinstance(value, Tensor | np.ndarray)
+    return tuple(f"{name}_{i}" for i in range(value.ndim - 1)) if known else ()
 
 
 def _compact(array: np.ndarray, event: Event) -> np.ndarray:

@@ -39,8 +39,9 @@ from probgen.data.check import Looked, Span, checked_weights, look, spans_of
 from probgen.data.ingest import as_dataset
 from probgen.data.intake import Prepared, arranged, prepare, rows_of
 from probgen.datasets import path_of
-from probgen.errors import InputError, PluginError
+from probgen.errors import InputError
 from probgen.plugins.observers import Observers
+from probgen.plugins.returned import scores_of
 from probgen.store.files import checked_path
 from probgen.store.parts import Parts, write_part
 from probgen.store.trees import dataset_content, dataset_of
@@ -488,7 +489,8 @@ class _Scoring:
         found = seeded(
             (self.seed, "score", shard), self.family, "score", fitted=self.fitted, data=data, options=self.options, run=self.run
         )  # fmt: skip
-        return _checked_scores(found, self.family, len(data["x"]))
+        where = f"family {self.family.name!r} ({self.family.origin}), score"
+        return scores_of(found, where, len(data["x"]), lebesgue=self.fitted.event.measure == "lebesgue")
 
     def _together(self, scores: xr.Dataset) -> int:
         """Return how many shards are scored together. For exact scores, this changes only the last bits."""
@@ -512,16 +514,3 @@ def _concatenated(parts: list[xr.Dataset]) -> xr.Dataset:
 def _joined(chunks: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Concatenate chunks into new arrays, because the alignment of rows in memory can change the order of sums."""
     return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
-
-
-def _checked_scores(part: Any, family: Definition, n: int) -> xr.Dataset:
-    where = f"family {family.name!r} ({family.origin}), score"
-    if not isinstance(part, xr.Dataset):
-        raise PluginError(f"{where}: returned {type(part).__name__}, not a Dataset. Use probgen.log_prob().")
-    if part.sizes.get("row") != n:
-        raise PluginError(
-            f"{where}: returned {dict(part.sizes)} for {n} rows. The first dimension must be 'row'."
-        )
-    if "log_prob" in part and "kind" not in part["log_prob"].attrs:
-        raise PluginError(f"{where}: 'log_prob' has no attribute 'kind'. Use probgen.log_prob().")
-    return part

@@ -17,8 +17,7 @@ import xarray as xr
 
 from probgen.api.fitting import fit
 from probgen.api.scoring import score
-from probgen.contract.hookspecs import hookimpl
-from probgen.contract.run import Run
+from probgen.contract.hookspecs import ObservedRun, hookimpl
 from probgen.errors import DivergedError, InputError, NotOffered
 from probgen.evaluation.means import mean, weights_of
 from probgen.plugins.observers import observing
@@ -57,7 +56,7 @@ class Pruning:
         self.steps = 0
 
     @hookimpl
-    def step(self, run: Run, stage: str, step: int, metrics: dict[str, float]) -> None:
+    def step(self, run: ObservedRun, stage: str, step: int, metrics: dict[str, float]) -> None:
         """Record a validation, and raise `Pruned` if the fit is to end."""
         if "valid_loss" not in metrics:
             return

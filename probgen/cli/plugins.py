@@ -76,6 +76,8 @@ def check(
 ) -> None:
     """Test a family or analysis against its laws.
 
+    If its package has test classes of the laws for it, with data and options of its own, these are tested.
+
     Example: probgen plugins check mixture
     """
     from probgen.plugins.registry import find

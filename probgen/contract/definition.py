@@ -90,6 +90,17 @@ class Definition(Protocol):
             True if the family implements the hook.
         """
 
+    def takes(self, hook: str, argument: str) -> bool:
+        """Return whether the implementation of a hook has an argument.
+
+        Args:
+            hook: "fit", "sample" or "score".
+            argument: The name of the argument.
+
+        Returns:
+            True if the implementation has the argument.
+        """
+
     def require(self, hook: str) -> None:
         """Check that the family implements a hook.
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pluggy
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     import xarray as xr
     from pydantic import BaseModel
     from torch import Tensor, nn
@@ -125,6 +126,58 @@ class ObservedCall:
     id: str = ""
 
 
+@dataclass(frozen=True)
+class ObservedRun:
+    """A run, as observers see it: a copy, so that an observer cannot change the run.
+
+    Attributes:
+        seed: The seed of all random numbers of the call.
+        device: The device for parameters and data.
+        dtype: The dtype of parameters and of real data.
+        parts: The number of parts of each batch.
+        stage: The stage of the fit that is executed; "" before the first stage.
+        t: The step that is executed, from 0.
+        steps: The largest number of steps of the stage.
+        converged: By stage, whether it has converged; None if its algorithm cannot determine this.
+        notes: Sentences that a user should read about the result.
+        history: A function that returns the metrics of all steps so far, as `fitted.history`.
+    """
+
+    seed: int
+    device: torch.device
+    dtype: torch.dtype
+    parts: int
+    stage: str
+    t: int
+    steps: int
+    converged: Mapping[str, bool | None]
+    notes: tuple[str, ...]
+    history: Callable[[], xr.Dataset]
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        """Return the view of a run.
+
+        Args:
+            run: The run of the call.
+
+        Returns:
+            A copy of its values.
+        """
+        return cls(
+            run.seed,
+            run.device,
+            run.dtype,
+            run.parts,
+            run.stage,
+            run.t,
+            run.steps,
+            dict(run.converged),
+            tuple(run.notes),
+            run.history,
+        )
+
+
 class ObserverSpecs:
     """The notifications that an observer receives from a run.
 
@@ -135,20 +188,20 @@ class ObserverSpecs:
 
     @staticmethod
     @hookspec
-    def started(hook: str, family: str, run: Run, call: ObservedCall) -> None:
+    def started(hook: str, family: str, run: ObservedRun, call: ObservedCall) -> None:
         """Receive the start of a hook call.
 
         Args:
             hook: "fit", "sample" or "score".
             family: The registered name of the family.
-            run: The run of the call: seed, device and dtype.
+            run: The run of the call: seed, device, dtype, stage, steps and notes.
             call: The call: options, event, data, folder, and an id. All later hooks receive the same object.
         """
 
     @staticmethod
     @hookspec
     def restored(
-        run: Run, stage: str, steps: int, metrics: dict[str, np.ndarray], call: ObservedCall
+        run: ObservedRun, stage: str, steps: int, metrics: dict[str, np.ndarray], call: ObservedCall
     ) -> None:
         """Receive the steps of a stage that a resumed fit restores and does not repeat.
 
@@ -162,7 +215,7 @@ class ObserverSpecs:
 
     @staticmethod
     @hookspec
-    def step(run: Run, stage: str, step: int, metrics: dict[str, float], call: ObservedCall) -> None:
+    def step(run: ObservedRun, stage: str, step: int, metrics: dict[str, float], call: ObservedCall) -> None:
         """Receive the end of a step: a step of a fit, or a shard or part of samples or scores.
 
         Args:
@@ -190,7 +243,7 @@ class ObserverSpecs:
     def ended(
         hook: str,
         family: str,
-        run: Run,
+        run: ObservedRun,
         error: BaseException | None,
         call: ObservedCall,
         result: Fitted | xr.Dataset | None,

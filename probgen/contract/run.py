@@ -280,7 +280,7 @@ class Run:
         while t < steps and not ended:
             seed_torch(key(self.seed, stage, t))
             self.t, self._turn = t, 0
-            metrics = {name: float(value) for name, value in step(t).items()}
+            metrics = self._numbers(step(t))
             ended = bool(metrics.pop("done", False))
             self._check(metrics, keep, t)
             self._record(t, metrics)
@@ -326,6 +326,23 @@ class Run:
         lines = [line for line in self._lines if line["stage"] == stage]
         names = {name for line in lines for name in line} - BESIDE
         return {name: np.array([line.get(name, math.nan) for line in lines]) for name in names}
+
+    def _numbers(self, metrics: Any) -> dict[str, float]:
+        """Return the metrics of a step as numbers, or raise `PluginError`."""
+        if not isinstance(metrics, Mapping):
+            raise PluginError(
+                f"{self.stage}: the step returned {type(metrics).__name__}. Return a dict of numbers, such as {{'loss': loss}}."
+            )
+        found = {}
+        for name, value in metrics.items():
+            try:
+                found[str(name)] = float(value)
+            except (TypeError, ValueError, RuntimeError):  # torch raises each of them
+                shape = f" of shape {tuple(value.shape)}" if isinstance(value, np.ndarray | Tensor) else ""
+                raise PluginError(
+                    f"{self.stage}: the metric {name!r} is {type(value).__name__}{shape}. Return one number."
+                ) from None
+        return found
 
     def _check(self, metrics: Mapping[str, float], keep: Mapping[str, Stateful], t: int) -> None:
         for name, value in metrics.items():

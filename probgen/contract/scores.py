@@ -27,7 +27,7 @@ def log_prob(values: Any, *, kind: str, estimator: str, measure: str, se: Any = 
         A Dataset with `log_prob (row)` and, if `se` is given, `log_prob_se (row)`, in nats.
 
     Raises:
-        ValueError: When `kind` or `measure` is not one of these names.
+        ValueError: When `kind` or `measure` is not one of these names, or an array is not one number for each row.
     """
     if kind not in KINDS:
         raise ValueError(f"kind = {kind!r}: not a kind of score. Use one of: {', '.join(KINDS)}.")
@@ -40,13 +40,15 @@ def log_prob(values: Any, *, kind: str, estimator: str, measure: str, se: Any = 
         "units": "nat",
         "long_name": "log p(x)",
     }
-    variables: dict[str, Any] = {"log_prob": ("row", _array(values), attrs)}
+    variables: dict[str, Any] = {"log_prob": ("row", _rows(values, "values"), attrs)}
     if se is not None:
         variables["log_prob_se"] = (
             "row",
-            _array(se),
+            _rows(se, "se"),
             {"units": "nat", "long_name": "Monte Carlo standard error"},
         )
+        if len(variables["log_prob_se"][1]) != len(variables["log_prob"][1]):
+            raise ValueError("se: it has another number of rows than values. Give one for each row.")
     return xr.Dataset(variables)
 
 
@@ -69,5 +71,10 @@ def bits_per_dim(scores: xr.Dataset) -> xr.DataArray:
     return bits
 
 
-def _array(values: Any) -> np.ndarray:
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+def _rows(values: Any, name: str) -> np.ndarray:
+    array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    if array.ndim != 1 or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{name} has dtype {array.dtype} and shape {array.shape}. Give one number for each row."
+        )
+    return array

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,53 @@ def state_of(module: nn.Module) -> xr.Dataset:
         attrs = {"long_name": said[name]} if name in said else {}
         variables[name] = (dims, tensor.detach().cpu().numpy().copy(), attrs)
     return xr.Dataset(variables)
+
+
+def beside_state(module: nn.Module) -> dict[str, str]:
+    """Return digests of the numbers of a module that its `state_dict` does not have, and files lose.
+
+    These are real numbers, arrays and tensors in attributes, in containers, and in objects. Left out are whole numbers,
+    which are counters and flags, objects with a `state_dict`, which checkpoints store, and buffers with `persistent=False`,
+    which are declared as not a part of the state.
+
+    Args:
+        module: The module of a family.
+
+    Returns:
+        The digests by the name of the attribute.
+    """
+    own, found = vars(nn.Module()).keys(), {}
+    kept = {id(tensor) for tensor in module.state_dict(keep_vars=True).values()}
+    for path, part in module.named_modules():
+        for name, value in vars(part).items():
+            whole = hashlib.sha256()
+            if name not in own and not name.startswith("_pyro") and _hash_numbers(value, whole, kept):
+                found[f"{path}.{name}".lstrip(".")] = whole.hexdigest()
+    return found
+
+
+def _hash_numbers(value: Any, whole: hashlib._Hash, seen: AbstractSet[int], depth: int = 0) -> bool:
+    """Add the numbers of a value to a hash, and return whether there are any. Values with an id in `seen` are left out."""
+    if id(value) in seen or depth > 4:
+        return False
+    if isinstance(value, torch.Tensor | np.ndarray):
+        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+        whole.update(f"{array.dtype} {array.shape}".encode())
+        whole.update(np.ascontiguousarray(array).tobytes() if array.dtype != object else b"")
+        return True
+    if isinstance(value, float | np.floating):
+        whole.update(repr(value).encode())
+        return True
+    if hasattr(value, "state_dict") or callable(value):
+        return False
+    if isinstance(value, Mapping):
+        parts = list(value.values())
+    elif isinstance(value, list | tuple):
+        parts = list(value)
+    else:
+        parts = list(vars(value).values()) if hasattr(value, "__dict__") else []
+    found = [_hash_numbers(part, whole, seen | {id(value)}, depth + 1) for part in parts]  # of all parts
+    return any(found)
 
 
 def check_state(module: nn.Module, state: xr.Dataset, where: str) -> None:

@@ -171,7 +171,8 @@ class Inverter(Objective):
                 f"features: family {features.family!r} has no features. Give a run of the family "
                 "`attributes`."
             )
-        self.feature_scale = torch.ones(())  # set by a fit
+        self.register_buffer("feature_scale", torch.ones(()), persistent=False)  # for the loss of a fit
+        self.feature_scale: Tensor
         for fitted in (generator, features):
             if fitted is not None:
                 fitted.module.requires_grad_(False)

@@ -161,7 +161,9 @@ class Mixture(Pair):
             else "logarithms of standard deviations",
             "units": "variances of the data, the unit of `regularization`",
         }
-        self.mean_weight = 1.0  # mean row weight in the fit
+        # mean row weight in the fit, which is not a part of the model
+        self.register_buffer("mean_weight", torch.ones(()), persistent=False)
+        self.mean_weight: Tensor
         self.register_buffer("center", torch.zeros(D), persistent=False)
         self.register_buffer("scale", torch.ones(D), persistent=False)
         self.center: Tensor
@@ -369,7 +371,7 @@ class Mixture(Pair):
                 f"components = {options.components}: the data have only {data.n} rows. Use fewer components."
             )
         self.standardize(data)
-        self.mean_weight = data.mean_weight
+        self.mean_weight.fill_(data.mean_weight)
         best: tuple[xr.Dataset, dict[str, Tensor]] | None = None
         singular: list[DivergedError] = []
         for i in range(options.restarts):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from pydantic import BaseModel
 
@@ -15,7 +16,9 @@ from probgen.contract.fitted import Fitted
 from probgen.contract.seeds import generators_kept
 from probgen.errors import PluginError
 from probgen.plugins.calling import guarded
+from probgen.plugins.declared import options_class
 from probgen.plugins.registry import Plugin, find
+from probgen.plugins.returned import named, results_of
 
 PARTS = ("Options", "needs", "applies", "run", "figures")
 
@@ -47,6 +50,11 @@ class LoadedAnalysis:
             lacking = next(part for part in PARTS if not hasattr(source, part))
             raise PluginError(f"{self.where} has no {lacking!r}. See docs/plugins.md.")
         self.source = source
+        options_class(source.Options, self.where, "Options")
+        if not isinstance(source.needs, str):
+            raise PluginError(
+                f"{self.where}: needs = {source.needs!r}. Use a phrase, such as 'a latent vector'."
+            )
         if "models" in self.options.model_fields:
             raise PluginError(
                 f"{self.where}: the option name 'models' is reserved for recipes. Give the option another name."
@@ -74,10 +82,15 @@ class LoadedAnalysis:
             True if the model has the required property.
 
         Raises:
-            PluginError: When the analysis raises an error that is not probgen's own.
+            PluginError: When the analysis raises an error that is not probgen's own, or returns no bool.
         """
         with generators_kept(), guarded(f"{self.where}, applies"):
-            return bool(self.source.applies(fitted))
+            found = self.source.applies(fitted)
+        if not isinstance(found, bool | np.bool_):
+            raise PluginError(
+                f"{self.where}, applies: returned {type(found).__name__}. Return True or False."
+            )
+        return bool(found)
 
     def check(self, event: Event, options: BaseModel) -> None:
         """Check, before a fit, that the options suit the data.
@@ -108,15 +121,11 @@ class LoadedAnalysis:
             The results as named arrays.
 
         Raises:
-            PluginError: When the analysis raises an error that is not probgen's own, or returns another type.
+            PluginError: When the analysis raises an error that is not probgen's own, or returns what a file cannot store.
         """
         with generators_kept(), guarded(f"{self.where}, run", gradients=True):
             found = self.source.run(fitted, data, options, call)
-        if not isinstance(found, xr.Dataset):
-            raise PluginError(
-                f"{self.where}, run: returned {type(found).__name__}, not a Dataset. Return an xarray.Dataset."
-            )
-        return found
+        return results_of(found, f"{self.where}, run")
 
     def figures(self, found: xr.Dataset) -> Mapping[str, Any]:
         """Return figures of the results.
@@ -128,10 +137,11 @@ class LoadedAnalysis:
             Matplotlib figures by name.
 
         Raises:
-            PluginError: When the analysis raises an error that is not probgen's own.
+            PluginError: When the analysis raises an error that is not probgen's own, or returns no dict of names.
         """
-        with generators_kept(), guarded(f"{self.where}, figures"):
-            return self.source.figures(found)
+        where = f"{self.where}, figures"
+        with generators_kept(), guarded(where):
+            return named(self.source.figures(found), where, "a dict of Matplotlib figures")
 
 
 def analysis(which: str | Any) -> LoadedAnalysis:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
 
@@ -29,10 +29,13 @@ from probgen.contract.options import NoOptions
 from probgen.contract.seeds import generators_kept
 from probgen.errors import NotOffered, PluginError
 from probgen.plugins.calling import guarded
+from probgen.plugins.declared import check_declared, options_class
 from probgen.plugins.managed import manager
 from probgen.plugins.registry import Plugin, find
 
 HOOKS = ("fit", "sample", "score")
+ACCEPTED = ("observed", "weight", "length", "label", "attribute", "size", "pair")
+SUPPORTS = ("real", "binary", "count", "integer", "token", "mixed")
 
 
 class Family:
@@ -54,7 +57,8 @@ class Family:
         dtype: The default dtype of the parameters.
 
     Raises:
-        PluginError: When the source has no `Options` or `build`, or when a hook is misspelled or not marked.
+        PluginError: When the source has no `Options` or `build`, when a declared value cannot be used, or when a hook
+            is misspelled or not marked.
     """
 
     def __init__(self, name: str, source: Any, origin: str):
@@ -65,15 +69,36 @@ class Family:
             if not hasattr(source, attribute):
                 raise PluginError(f"{self.where} has no {attribute!r}. See docs/plugins.md.")
         self._options: dict[str, type[BaseModel]] = {
-            "fit": source.Options,
-            "sample": source.SampleOptions if isinstance(source, Samples) else NoOptions,
-            "score": source.ScoreOptions if isinstance(source, Scores) else NoOptions,
+            "fit": options_class(source.Options, self.where, "Options"),
+            "sample": options_class(source.SampleOptions, self.where, "SampleOptions")
+            if isinstance(source, Samples)
+            else NoOptions,
+            "score": options_class(source.ScoreOptions, self.where, "ScoreOptions")
+            if isinstance(source, Scores)
+            else NoOptions,
         }
-        self.accepts = frozenset(source.accepts) if isinstance(source, Accepting) else frozenset()
-        self.supports = frozenset(source.supports) if isinstance(source, Supporting) else USUAL
+        self.accepts: frozenset[str] = (
+            self._some("accepts", source.accepts, ACCEPTED) if isinstance(source, Accepting) else frozenset()
+        )
+        self.supports = (
+            self._some("supports", source.supports, SUPPORTS) if isinstance(source, Supporting) else USUAL
+        )
         self.needed = dict(source.needed) if isinstance(source, Dependent) else {}
         self.dtype = source.dtype if isinstance(source, Typed) else "float32"
-        self._x_dtype = getattr(torch, source.x_dtype) if isinstance(source, Precise) else None
+        x_dtype = source.x_dtype if isinstance(source, Precise) else None
+        for attribute, value in (("dtype", self.dtype), ("x_dtype", x_dtype)):
+            if value not in ("float32", "float64", None):
+                raise PluginError(f"{self.where}: {attribute} = {value!r}. Use 'float32' or 'float64'.")
+        self._x_dtype: torch.dtype | None = {"float32": torch.float32, "float64": torch.float64}.get(
+            x_dtype or ""
+        )
+
+    def _some(self, name: str, value: Any, known: tuple[str, ...]) -> frozenset[str]:
+        """Return declared names, or raise `PluginError` if they are not a set of known names."""
+        good = isinstance(value, Collection) and not isinstance(value, str)
+        if not good or not set(value) <= set(known):
+            raise PluginError(f"{self.where}: {name} = {value!r}. Use a set of: {', '.join(known)}.")
+        return frozenset(value)
 
     def dtype_of_x(self, dtype: torch.dtype) -> torch.dtype:
         """Return the dtype in which hooks receive real x.
@@ -96,6 +121,18 @@ class Family:
             True if the family implements the hook.
         """
         return bool(getattr(self._hooks, hook).get_hookimpls())
+
+    def takes(self, hook: str, argument: str) -> bool:
+        """Return whether the implementation of a hook has an argument.
+
+        Args:
+            hook: "fit", "sample" or "score".
+            argument: The name of the argument.
+
+        Returns:
+            True if the implementation has the argument.
+        """
+        return any(argument in impl.argnames for impl in getattr(self._hooks, hook).get_hookimpls())
 
     def require(self, hook: str) -> None:
         """Check that the family implements a hook.
@@ -133,12 +170,14 @@ class Family:
             The torch module with initial parameters.
 
         Raises:
-            PluginError: When the family raises an error that is not probgen's own, or returns no module.
+            PluginError: When the family raises an error that is not probgen's own, returns no module, or the
+                module declares latents, places or dimensions that cannot be used.
         """
         with guarded(f"{self.where}, build", gradients=True):
             module = self.source.build(options, event, **models)
         if not isinstance(module, nn.Module):
             raise PluginError(f"{self.where}, build: returned no torch module. Return a torch.nn.Module.")
+        check_declared(module, event, f"{self.where}, build")
         return module
 
     def call(self, hook: str, **arguments: Any) -> Any:

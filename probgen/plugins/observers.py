@@ -6,11 +6,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probgen.contract.hookspecs import ObservedCall, ObserverSpecs
+import numpy as np
+import xarray as xr
+
+from probgen.contract.fitted import Fitted
+from probgen.contract.hookspecs import ObservedCall, ObservedRun, ObserverSpecs
 from probgen.errors import PluginError
 from probgen.plugins.managed import manager
 from probgen.plugins.registry import registered
@@ -104,8 +109,9 @@ class Observers:
         """
         run: Run | None = arguments.get("run")
         for name, hooks in list(self._hooks.items()):
+            seen = {argument: _seen(argument, value) for argument, value in arguments.items()}
             try:
-                getattr(hooks, what)(**arguments, call=self.call)
+                getattr(hooks, what)(**seen, call=self.call)
             except (Exception, SystemExit) as error:
                 del self._hooks[name]
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -129,6 +135,33 @@ class Observers:
         if sys.stderr is not None:
             with suppress(OSError, ValueError):  # a closed stream
                 print(f"probgen: {sentence}", file=sys.stderr, flush=True)
+
+
+def _seen(argument: str, value: Any) -> Any:
+    """Return what an observer receives of a run, of metrics or of a result: copies, or arrays that are read-only."""
+    if argument == "run":
+        return ObservedRun.of(value)
+    if argument == "metrics":
+        return {name: np.copy(each) if isinstance(each, np.ndarray) else each for name, each in value.items()}
+    if isinstance(value, xr.Dataset):
+        return _read_only(value)
+    if isinstance(value, Fitted):  # the copy builds a module of its own, if an observer asks for one
+        return replace(
+            value,
+            state=_read_only(value.state),
+            history=_read_only(value.history),
+            groups={name: _read_only(group) for name, group in value.groups.items()},
+            provenance=deepcopy(value.provenance),
+        )
+    return value
+
+
+def _read_only(found: xr.Dataset) -> xr.Dataset:
+    """Return a shallow copy of a Dataset, whose arrays cannot be written."""
+    views = {name: variable.values.view() for name, variable in found.data_vars.items()}
+    for view in views.values():
+        view.flags.writeable = False
+    return found.copy(data=views)
 
 
 def _registered_observers() -> dict[str, Any]:

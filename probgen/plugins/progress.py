@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from probgen.contract.hookspecs import hookimpl
-
-if TYPE_CHECKING:
-    from probgen.contract.run import Run
+from probgen.contract.hookspecs import ObservedRun, hookimpl
 
 
 class Progress:
@@ -47,7 +44,7 @@ class Progress:
         self._family = family
 
     @hookimpl
-    def step(self, run: Run, stage: str, step: int, metrics: dict[str, float]) -> None:
+    def step(self, run: ObservedRun, stage: str, step: int, metrics: dict[str, float]) -> None:
         """Update the bar of the stage, at most ten times per second."""
         now = time.monotonic()
         new = stage not in self._tasks

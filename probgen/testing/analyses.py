@@ -17,12 +17,13 @@ from probgen.api.analyzing import analyze, figures_of, save_analysis
 from probgen.api.fitting import fit
 from probgen.contract.fitted import Fitted
 from probgen.contract.seeds import numpy_state
-from probgen.contract.state import digest_of, state_of
+from probgen.contract.state import state_of
 from probgen.errors import InputError, NotOffered
 from probgen.plugins.analysis import LoadedAnalysis
 from probgen.plugins.analysis import analysis as find_analysis
 from probgen.store.trees import read_dataset
 from probgen.testing import spaces
+from probgen.testing.helpers import same
 
 MODELS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("independent", {}),
@@ -80,29 +81,24 @@ class AnalysisLaws:
     def test_same_seed_same_bits(self, fitted: Fitted, data: xr.Dataset) -> None:
         """Two calls with one seed give bit-identical results."""
         first, second = (self.found(fitted, data, seed=3) for _ in range(2))
-        assert digest_of(first) == digest_of(second)
+        same(second, first, "results of two calls with one seed")
 
     def test_what_surrounds_it_is_left_alone(self, fitted: Fitted, data: xr.Dataset) -> None:
         """The analysis does not change the model, the data, the global generators or the defaults of torch."""
         module = fitted.module
-        before = (
-            digest_of(state_of(module)),
-            digest_of(data),
-            torch.get_rng_state(),
-            numpy_state(),
-            random.getstate(),
-        )
+        state, rows = state_of(module), data.copy(deep=True)
+        before = torch.get_rng_state(), numpy_state(), random.getstate()
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             found = self.found(fitted, data)
             figures_of(found, self.analysis)
-        assert digest_of(state_of(module)) == before[0], "the analysis changed the state of the model"
-        assert not module.training
-        assert digest_of(data) == before[1], "the analysis changed the data"
-        assert torch.equal(torch.get_rng_state(), before[2])
-        assert numpy_state() == before[3]
-        assert random.getstate() == before[4]
-        assert torch.get_default_dtype() == torch.float32
+        same(state_of(module), state, "the state of the model after and before the analysis")
+        assert not module.training, "the analysis changed the mode of the model"
+        same(data, rows, "the data after and before the analysis")
+        assert torch.equal(torch.get_rng_state(), before[0]), "the analysis changed torch's global generator"
+        assert numpy_state() == before[1], "the analysis changed NumPy's global generator"
+        assert random.getstate() == before[2], "the analysis changed Python's global generator"
+        assert torch.get_default_dtype() == torch.float32, "the analysis changed torch's default dtype"
 
     def test_results_and_figures_survive_a_file(
         self, fitted: Fitted, data: xr.Dataset, tmp_path: Path

@@ -7,10 +7,10 @@ import multiprocessing
 import operator
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -19,16 +19,19 @@ import xarray as xr
 from pydantic import BaseModel
 
 from probgen import datasets
+from probgen.api.encoding import encode
 from probgen.api.fitting import fit
 from probgen.api.loading import load
 from probgen.api.sampling import sample
 from probgen.api.scoring import score
-from probgen.contract.definition import deterministic
+from probgen.contract.definition import Encoder, deterministic
+from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.hookspecs import hookimpl
-from probgen.contract.state import digest_of
 from probgen.errors import DivergedError, InputError, NotOffered
 from probgen.testing import spaces
+
+R = TypeVar("R")
 
 
 class Stop:
@@ -50,19 +53,24 @@ class Stop:
             os.kill(os.getpid(), self.number)
 
 
-def results(fitted: Fitted, path: str) -> str:
-    """Return digests of samples and scores, for a comparison between processes."""
-    data = datasets.load(path)
-    parts = []
+def results(fitted: Fitted, data: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return samples with their latents, scores and codes by name, for a comparison of models."""
+    parts: dict[str, xr.Dataset] = {}
     if offers(fitted, "sample"):
-        parts.append(digest_of(drawn(fitted, data, 300, seed=1)))
+        parts["sample"] = drawn(fitted, data, several(fitted, 300), seed=1)
     if offers(fitted, "score"):
-        parts.append(digest_of(score(fitted, data, seed=1)))
-    return " ".join(parts)
+        parts["score"] = score(fitted, data, seed=1)
+    if isinstance(fitted.module, Encoder) and "observed" not in data:
+        parts["encode"] = encode(fitted, data)
+    return {
+        f"{call} {name}": v.values for call, found in parts.items() for name, v in found.variables.items()
+    }
 
 
-def loaded_results(model: str, home: tuple[str, str] | None, data: str, threads: int) -> str:
-    """Return digests of samples and scores of a model in a file.
+def loaded_results(
+    model: str, home: tuple[str, str] | None, data: str, threads: int
+) -> dict[str, np.ndarray]:
+    """Return samples, scores and codes of a model in a file.
 
     Args:
         model: Path of the model.
@@ -71,11 +79,11 @@ def loaded_results(model: str, home: tuple[str, str] | None, data: str, threads:
         threads: Number of threads of torch.
 
     Returns:
-        The digests.
+        The arrays by name.
     """
     torch.set_num_threads(threads)
     own = home and operator.attrgetter(home[1])(importlib.import_module(home[0]))
-    return results(load(model, own or None), data)
+    return results(load(model, own or None), datasets.load(data))
 
 
 def fitted_in_parts(
@@ -86,8 +94,8 @@ def fitted_in_parts(
     data: str,
     options: Mapping[str, Any],
     threads: int,
-) -> str:
-    """Fit in two parts as one of several processes, and return digests of the state and the history.
+) -> dict[str, np.ndarray]:
+    """Fit in two parts as one of several processes, and return the state and the history.
 
     Args:
         rank: Number of this process.
@@ -99,7 +107,7 @@ def fitted_in_parts(
         threads: Number of threads of torch.
 
     Returns:
-        The digests.
+        The arrays by name.
     """
     os.environ.update(
         RANK=str(rank), WORLD_SIZE=str(size), PROBGEN_LAUNCHED=f"file://{place}", PROBGEN_PEERS_SECONDS="60"
@@ -110,16 +118,30 @@ def fitted_in_parts(
         if isinstance(family, str)
         else operator.attrgetter(family[1])(importlib.import_module(family[0]))
     )
-    fitted = fit(own, datasets.load(data), parts=2, **options)
-    return f"{digest_of(fitted.state)} {digest_of(fitted.history)}"
+    return learned(fit(own, datasets.load(data), parts=2, **options))
 
 
-def in_a_new_process(function: Callable[..., str], *args: Any) -> str:
+def known_of(fitted: Fitted, data: xr.Dataset) -> np.ndarray:
+    """Return the first score of the rows, or all numbers of the state of a family without scores."""
+    if offers(fitted, "score"):
+        return next(iter(score(fitted, data, seed=1).data_vars.values())).values.astype(np.float64)
+    return np.concatenate([v.values.reshape(-1).astype(np.float64) for v in fitted.state.data_vars.values()])
+
+
+def learned(fitted: Fitted) -> dict[str, np.ndarray]:
+    """Return the state and the history of a model by name."""
+    parts = {"state": fitted.state, "history": fitted.history}
+    return {
+        f"{part} {name}": v.values for part, found in parts.items() for name, v in found.variables.items()
+    }
+
+
+def in_a_new_process(function: Callable[..., R], *args: Any) -> R:
     """Run a function in a new process that has only imported this module, and return its result."""
     return in_new_processes(function, [args])[0]
 
 
-def in_new_processes(function: Callable[..., str], each: Sequence[tuple[Any, ...]]) -> list[str]:
+def in_new_processes(function: Callable[..., R], each: Sequence[tuple[Any, ...]]) -> list[R]:
     """Run a function in several new processes at the same time, and return the results.
 
     Args:
@@ -244,22 +266,87 @@ def density(fitted: Fitted, data: xr.Dataset, rows: np.ndarray) -> np.ndarray:
     return scores["log_prob"].values.astype(np.float64)
 
 
-def space(fitted: Fitted, data: xr.Dataset) -> spaces.Space:
-    """Return the points at which the density is evaluated, or skip the law without an exact density or with too many points."""
-    need(fitted, "score")
+def sized(fitted: Fitted, data: xr.Dataset) -> Event:
+    """Return the event; for images of any size, with the size of the rows."""
     event = fitted.event
-    if event.any_size:  # use the size of the rows
-        event = replace(event, shape=data["x"].shape[1:])
+    return replace(event, shape=data["x"].shape[1:]) if event.any_size else event
+
+
+def space(
+    fitted: Fitted, data: xr.Dataset, kinds: Collection[str] = ("exact",)
+) -> tuple[spaces.Space, xr.DataArray]:
+    """Return the points at which the density is evaluated, and the score of one row.
+
+    The law is skipped if the score has none of the kinds, or if there are too many points.
+    """
+    need(fitted, "score")
+    event = sized(fitted, data)
     first = scored(fitted, data, data["x"].values[:1])
-    if "log_prob" not in first or first["log_prob"].attrs["kind"] != "exact":
-        pytest.skip(f"{fitted.family} has no exact density")
-    if first["log_prob"].attrs["measure"] == "counting":
+    if "log_prob" not in first or first["log_prob"].attrs["kind"] not in kinds:
+        pytest.skip(f"{fitted.family} has no score of the kind {' or '.join(kinds)}")
+    log_prob = first["log_prob"]
+    if log_prob.attrs["measure"] == "counting":
         if spaces.values(event) > spaces.MOST:
             pytest.skip(f"{event} has more than {spaces.MOST} values")
-        return spaces.of_values(event)
+        return spaces.of_values(event), log_prob
     need(fitted, "sample")
     if event.support == "mixed":
-        return spaces.of_table(event.columns, drawn(fitted, data, 2048, seed=4)["x"].values)
+        return spaces.of_table(event.columns, drawn(fitted, data, 2048, seed=4)["x"].values), log_prob
     if fitted.event.shape != (2,) or fitted.event.discrete:
         pytest.skip("a density of real values is integrated only in the plane")
-    return spaces.of_plane(drawn(fitted, data, 2048, seed=4)["x"].values.reshape(2048, -1))
+    return spaces.of_plane(drawn(fitted, data, 2048, seed=4)["x"].values.reshape(2048, -1)), log_prob
+
+
+def same(found: Any, expected: Any, what: str) -> None:
+    """Fail if arrays differ in one bit, and name the array, the first difference and both values.
+
+    Args:
+        found: A Dataset, or arrays by name.
+        expected: The other arrays.
+        what: The compared calls, for the message.
+    """
+    one, other = (
+        {str(k): np.asarray(v) for k, v in (x.variables if isinstance(x, xr.Dataset) else x).items()}
+        for x in (found, expected)
+    )
+    if one.keys() != other.keys():
+        raise AssertionError(f"{what}: the arrays are {sorted(one)} and {sorted(other)}")
+    for name, array in one.items():
+        like = other[name]
+        if (array.dtype, array.shape) != (like.dtype, like.shape):
+            raise AssertionError(
+                f"{what}: {name!r} is {array.dtype} {array.shape} and {like.dtype} {like.shape}"
+            )
+        differ: np.ndarray = np.asarray(array != like)
+        if array.dtype != object and not differ.any():  # also NaN, and the sign of zero
+            size = array.dtype.itemsize
+            bits = (np.frombuffer(each.tobytes(), np.uint8).reshape(-1, size) for each in (array, like))
+            differ = np.asarray(np.not_equal(*bits).any(1).reshape(array.shape)) if array.size else differ
+        elif array.dtype.kind == "f":
+            differ = np.asarray(differ & ~(np.isnan(array) & np.isnan(like)))
+        if differ.any():
+            at = tuple(int(i) for i in np.argwhere(differ)[0])
+            raise AssertionError(
+                f"{what}: {name!r} differs first at {at}: {array[at]!r} and {like[at]!r} ({int(differ.sum())} of {array.size})"
+            )
+
+
+def close(found: Any, expected: Any, what: str, rtol: float = 1e-5, atol: float = 1e-5) -> None:
+    """Fail if two arrays differ by more than a tolerance, and name the array, the first difference and both values.
+
+    Args:
+        found: An array.
+        expected: The other array.
+        what: The name of the array and the compared calls, for the message.
+        rtol: The relative tolerance.
+        atol: The absolute tolerance.
+    """
+    one, other = np.asarray(found), np.asarray(expected)
+    if one.shape != other.shape:
+        raise AssertionError(f"{what}: the shapes are {one.shape} and {other.shape}")
+    differ = ~np.isclose(one, other, rtol=rtol, atol=atol, equal_nan=True)
+    if differ.any():
+        at = tuple(int(i) for i in np.argwhere(differ)[0])
+        raise AssertionError(
+            f"{what}: differs first at {at}: {one[at]!r} and {other[at]!r} ({int(differ.sum())} of {one.size})"
+        )
