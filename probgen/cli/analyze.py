@@ -94,7 +94,7 @@ def command(
     Example: probgen analyze latent runs/vae --data digits --set clusters=10
     """
     found, files = analyzed(
-        name, run, data, split, reference, out, data_dir, how,
+        name, run, data, split, reference, out, data_dir, how, quiet,
         seed=seed, device=device, progress=progress(quiet), **settings(set_, ARGUMENTS),
     )  # fmt: skip
     show(found, files, json)
@@ -109,10 +109,11 @@ def analyzed(
     out: Path | None,
     data_dir: Path | None,
     images: Mapping[str, Any],
+    quiet: bool,
     **how: Any,
 ) -> tuple[xr.Dataset, list[Path]]:
     """Return the results of an analysis of runs, and the paths of the written files."""
-    from probgen.cli.loading import check_source, loaded
+    from probgen.cli.loading import check_source, loaded, tell_reading
     from probgen.plugins.registry import find, registered
     from probgen.store.folder import model_file
 
@@ -141,7 +142,9 @@ def analyzed(
         raise InputError(f"analysis {name!r} needs rows to analyze. Give --data.")
     models = {str(run): load(run) for run in runs}
     first = next(iter(models.values()))
-    how_read = (data_dir, images, first.event.columns)
+    how_read = (data_dir, images, first)
+    if data is not None and not quiet:
+        tell_reading(first, data, images)
     rows = loaded(data, split, "test", *how_read)[0] if data is not None else None
     fitted_to = None
     if data is not None and reference is not None:

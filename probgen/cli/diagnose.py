@@ -61,7 +61,7 @@ def command(
     Example: probgen diagnose runs/ring --data ring
     """
     found, files = analyzed(
-        "diagnose", [run], data, split, reference, out, data_dir, how,
+        "diagnose", [run], data, split, reference, out, data_dir, how, quiet,
         seed=seed, device=device, progress=progress(quiet), n=n, k=k,
     )  # fmt: skip
     names = ("value", "low", "high")

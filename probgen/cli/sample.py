@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,8 +25,12 @@ from probgen.cli.common import (
     put,
     settings,
 )
+from probgen.cli.loading import tell_reading
 from probgen.cli.reading import with_tables
 from probgen.errors import InputError
+
+if TYPE_CHECKING:
+    from probgen.contract.fitted import Fitted
 
 SHOWN = 10  # number of printed texts
 
@@ -160,7 +164,9 @@ def command(
             f"--set {next(iter(condition))}: with --given, all conditions are in the file. Use one of the two."
         )
     if given is not None:
-        condition = _conditions(given, fitted.event, latents, how)
+        if not quiet:
+            tell_reading(fitted, str(given), how)
+        condition = _conditions(given, fitted, latents, how)
     call: dict[str, Any] = {"given": condition, "seed": seed, "device": device, "progress": progress(quiet)}
     call |= options
     written = []
@@ -236,23 +242,25 @@ def _pictures(
     put({"written": names, "seed": seed}, json, lambda: typer.echo("\n".join(names)))
 
 
-def _conditions(path: Path, event: Any, latents: Collection[str], how: Any) -> Any:
+def _conditions(path: Path, fitted: Fitted, latents: Collection[str], how: Any) -> Any:
     """Return x and the conditions of the model from a file. Other variables, e.g. labels, are ignored.
 
     A text is the beginning of x, or, for a model that is conditional on a text, one condition per line. A CSV file may
     contain conditions only.
     """
-    from probgen.datasets import Choices, Reading, lines_of, read, read_text, table
+    from probgen.datasets import Choices, Reading, column_names, kind_of, lines_of, read, read_text, table
 
-    choices = Choices.of(how.get("table"))
+    event, own = fitted.event, Reading(table=Choices.of(how.get("table")), like=fitted.event.columns)
+    reading = own.completed(fitted.reading, kind_of(path, table=own.of_table))
     texts = [name for name, part in event.given.items() if part.is_text]
     if path.suffix == ".txt" and texts:
         return {texts[0]: lines_of(read_text(path))}
     if path.suffix == ".csv" and path.is_file():
-        frame = table(path, choices, event.columns)
-        if len(frame.columns) and set(frame.columns) <= event.given.keys():  # conditions only
+        names = column_names(path, reading.table, event.columns)
+        if names and set(names) <= event.given.keys():  # conditions only
+            frame = table(path, reading.table)
             return {str(name): _values(frame[name], event.given[name]) for name in frame.columns}
-    found = read(path, how=Reading(table=choices, like=event.columns))
+    found = read(path, how=reading)
     known = {"x", "observed", "length", *event.given, *event.lengths, *latents}
     return found[[name for name in found if name in known]]
 

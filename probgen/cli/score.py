@@ -59,7 +59,7 @@ def command(
 
     Example: probgen score runs/big --data big.h5 --cluster tcp://HOST:8786 --out scores
     """
-    from probgen.cli.loading import as_it_is, check_source, loaded
+    from probgen.cli.loading import as_it_is, check_source, loaded, tell_reading
     from probgen.store.folder import SCORES, model_file
 
     options = settings(set_)
@@ -81,11 +81,13 @@ def command(
     from probgen.store.trees import write_dataset
 
     fitted = load(run)
+    if not quiet:
+        tell_reading(fitted, data, how)
     call: dict[str, Any] = {"seed": seed, "device": device, "progress": progress(quiet), **options}
     in_parts = target is not None and is_of_parts(target)
     rows: Any = as_it_is(data, split, how) if in_parts else None
     if rows is None:
-        rows, _ = loaded(data, split, "test", data_dir, how, fitted.event.columns)
+        rows, _ = loaded(data, split, "test", data_dir, how, fitted)
     with belonging(folder=model_file(run).parent, family=fitted.family):
         if target is not None and in_parts:
             score_to(target, fitted, rows, client=client, **call)
