@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -172,16 +172,32 @@ def show(found: xr.Dataset, files: list[Path], json: bool) -> None:
     def write() -> None:
         if numbers:
             lines = [
-                {"figure": name, "value": value, "meaning": found[name].attrs.get("long_name")}
-                for name, value in numbers.items()
+                {"figure": name, "value": value, **_said(found[name])} for name, value in numbers.items()
             ]
-            print_table(lines, ["figure", "value", "meaning"], found.attrs["analysis"])
-        rows = list(zip(*texts.values(), strict=True))
-        for row in rows[:SHOWN]:
-            typer.echo("\n  ".join(row))
-        if len(rows) > SHOWN:
-            typer.echo(f"... and {len(rows) - SHOWN} more")
+            print_table(lines, ["figure", "value", "units", "meaning"], found.attrs["analysis"])
+        _show_rows(found, texts)
         for line in [*said.values(), *map(str, files)]:
             typer.echo(line)
 
     put(told, json, write)
+
+
+def _said(variable: xr.DataArray) -> dict[str, str | None]:
+    return {"units": variable.attrs.get("units"), "meaning": variable.attrs.get("long_name")}
+
+
+def _show_rows(found: xr.Dataset, texts: Mapping[str, Sequence[str]]) -> None:
+    """Print the texts and numbers of the first rows, and what each of them is."""
+    if not texts:
+        return
+    dim, n = found[next(iter(texts))].dims[0], len(next(iter(texts.values())))
+    beside = [
+        str(name)
+        for name, value in found.data_vars.items()
+        if name in texts or (dim == "row" and value.dims == (dim,) and "long_name" in value.attrs)
+    ]
+    rows = [{name: found[name].values[i].item() for name in beside} for i in range(min(n, SHOWN))]
+    print_table(rows, beside, f"the first {len(rows)} of {n}" if n > SHOWN else "")
+    meanings = [{"column": name.replace("_", " "), **_said(found[name])} for name in beside]
+    if any(line["meaning"] for line in meanings):
+        print_table(meanings, ["column", "units", "meaning"])

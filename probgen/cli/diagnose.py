@@ -66,7 +66,9 @@ def command(
     )  # fmt: skip
     names = ("value", "low", "high")
     lines = [
-        {"measure": str(m)} | {name: float(found[name].sel(measure=m)) for name in names}
+        {"measure": str(m)}
+        | {name: float(found[name].sel(measure=m)) for name in names}
+        | {"meaning": found["meaning"].sel(measure=m).item()}
         for m in found["measure"].values
     ]
     verdict, written = found.attrs["verdict"], str(files[0]) if files else None
