@@ -24,7 +24,7 @@ def command(
     """
     if name is None:
         rows = [
-            {"analysis": row.pop("analysis"), "what": sentence_of(row["from"]), **row}
+            {"analysis": row["analysis"], "what": sentence_of(row["from"]), **row}
             for row in registered_rows("analyses")
         ]
         names = ["analysis", "what", "distribution", "from", "note"]

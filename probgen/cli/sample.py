@@ -27,6 +27,7 @@ from probgen.cli.common import (
 )
 from probgen.cli.loading import tell_reading
 from probgen.cli.reading import with_tables
+from probgen.cli.replacing import Force, check_replaced, with_request
 from probgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def command(
         ),
     ] = None,
     cluster: Cluster = None,
+    force: Force = False,
     how: Any = None,
     set_: Set = None,
     seed: Seed = 0,
@@ -134,12 +136,15 @@ def command(
         )
     if wav is not None and not wav.is_dir():
         raise InputError(f"--wav {wav}: there is no such folder. Create it, or choose another.")
-    table = out is not None and check_table(out)
+    table = out is not None and check_table(out, force)
     if out is not None and not table and not out.is_dir():
         check_hdf5(out, "", tables=True)  # without a suffix it is a folder of parts
     for path in (target, png):
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.parent}. Create it, or choose another.")
+    request = {"n": n, "given": given, "reading": how, "seed": seed, "options": dict(options)}
+    of_file = target is not None and not table and not is_of_parts(target)
+    replaced = of_file and target is not None and check_replaced(target, "samples", request, force)
     from probgen.api.framing import write_table
     from probgen.api.loading import load
     from probgen.api.sampling import sample, sample_to
@@ -179,11 +184,11 @@ def command(
             draws = sample(fitted, n, **call)
             if target is not None:
                 if table:
-                    write_table(draws, target)
+                    write_table(draws, target, force=force)
                 else:
-                    write_dataset(target, "samples", draws)
+                    write_dataset(target, "samples", with_request(draws, request))
                 made("samples", target)
-                written.append(str(target))
+                written.append(f"{target}{' (replaced)' if replaced else ''}")
         if wav is not None and fitted.event.rate:
             sounds = draws["x"].values.reshape(-1, draws["x"].shape[-1])
             made("samples", *write_sounds(wav, sounds, fitted.event.rate))
