@@ -238,6 +238,11 @@ def _value(text: str) -> Any:
         return [_value(word) for word in words] if words else text
 
 
+def words_of(figure: Any) -> str:
+    """Return the unit and the meaning of a number, from its attributes, or an empty text."""
+    return ", ".join(figure.attrs[name] for name in ("units", "long_name") if name in figure.attrs)
+
+
 def progress(quiet: bool) -> bool:
     """Return whether to show a progress bar: only on a terminal, and without --quiet."""
     return not quiet and sys.stderr.isatty()

@@ -45,8 +45,10 @@ def check_replaced(target: Path, group: str, request: Mapping[str, Any], force: 
     if before == now and now.get("data") != "-" and now.get("given") != "-":
         return True
     name = next((name for name in now if before.get(name) != now[name]), "data")
-    said = f"has {group} of {name} = {before[name]!r}" if before.get(name) is not None else "already exists"
-    raise InputError(f"{target} {said}. Replace it (--force), or write to another file (--out).")
+    said = "already exists"
+    if before:
+        said = f"has {group} with {name} = {before.get(name)!r}, but {name} = {now[name]!r} was requested"
+    raise InputError(f"{target} {said}. Replace the file (--force), or write to another file (--out).")
 
 
 def with_request(results: xr.Dataset, request: Mapping[str, Any]) -> xr.Dataset:

@@ -18,7 +18,7 @@ import pandas as pd
 import xarray as xr
 
 from probgen.contract.columns import RARE, Column
-from probgen.errors import InputError, did_you_mean
+from probgen.errors import InputError, did_you_mean, of_all
 from probgen.readers.arrow import in_own_types
 from probgen.readers.classes import OF_NUMBERS, code_of, name_of_class
 from probgen.readers.described import attributes_of, marked
@@ -272,7 +272,7 @@ def from_frame(
             f"{name} has no column to model. Leave at least one column that is not a label, a weight, an index or dropped."
         )
     columns = [each.column for each in features if each.column is not None]
-    values = [numbers(frame[each.name], column) for each, column in zip(features, columns, strict=True)]
+    values = _all_numbers(frame, columns, name)
     variables: dict[str, Any] = {"x": (("row", "feature"), _stacked(values, columns), attributes_of(columns))}
     for each in reads:
         if each.use == "label" and each.column is not None:
@@ -285,6 +285,19 @@ def from_frame(
     called = {"row": ("row", names_of_rows(index), {"name": str(index.name)})} if index is not None else {}
     coords |= called or index_of(frame)
     return marked(xr.Dataset(variables, coords))
+
+
+def _all_numbers(frame: pd.DataFrame, columns: Sequence[Column], where: str) -> list[np.ndarray]:
+    """Convert all columns to numbers. Raise one `InputError` with the first wrong cell of each column."""
+    values, problems = [], []
+    for column in columns:
+        try:
+            values.append(numbers(frame[column.name], column))
+        except InputError as error:
+            problems.append(error)
+    if problems:
+        raise of_all(where, problems)
+    return values
 
 
 def label_of(codes: np.ndarray) -> np.ndarray:

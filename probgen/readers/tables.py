@@ -35,6 +35,7 @@ SUFFIXES = tuple(kind + packed for packed in PACKED for kind in (".csv", ".tsv",
 GAPS = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "#N/A", "<NA>")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 NAMELESS = "Unnamed: "
+NAMED = 8  # largest number of lines in a message
 LOOKED_AT = 200  # lines from which the separator is inferred
 BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 ZEROS = re.compile(r"[-+]?0\d+", re.ASCII)
@@ -544,6 +545,7 @@ def _check_rows(
     empty, zeros, points = set(range(width)), set(), set(range(width))
     some: set[int] = set()
     gap: int | None = None
+    odd: list[tuple[int, int]] = []  # lines with another number of fields
     try:
         reader = _rows(text, sep)
         for number, row in enumerate(reader):
@@ -551,19 +553,15 @@ def _check_rows(
                 if width == 1 and gap is None:
                     gap = reader.line_num + skipped
                 if row and len(row) > 1 and len(row) != width:
-                    raise InputError(
-                        f"{path}, line {reader.line_num + skipped}: {len(row)} fields, but the table has {width} columns"
-                    )
+                    odd.append((reader.line_num + skipped, len(row)))
                 continue
             if gap is not None:
                 raise InputError(
                     f"{path}, line {gap}: an empty line could be a missing value of the single column. Write NA there, or delete the line."
                 )
             if len(row) != width:
-                raise InputError(
-                    f"{path}, line {reader.line_num + skipped}: {_counted(len(row), 'field')}, but the table has {_counted(width, 'column')}. "
-                    "Fix the line, or set the separator with --sep."
-                )
+                odd.append((reader.line_num + skipped, len(row)))
+                continue
             if named and number == 0:
                 empty -= {i for i, cell in enumerate(row) if cell.strip()}
                 continue
@@ -578,7 +576,19 @@ def _check_rows(
                     zeros.add(i)
     except csv.Error as error:
         raise FileError(f"{path} cannot be read as a table: {reason(error)}") from None
+    if odd:
+        raise InputError(_odd_lines(path, odd, width))
     return empty, zeros, points & some
+
+
+def _odd_lines(path: Path, odd: Sequence[tuple[int, int]], width: int) -> str:
+    table = f"the table has {_counted(width, 'column')}"
+    if len(odd) == 1:
+        line, n = odd[0]
+        return f"{path}, line {line}: {_counted(n, 'field')}, but {table}. Fix the line, or set the separator with --sep."
+    some = ", ".join(f"line {line}: {_counted(n, 'field')}" for line, n in odd[:NAMED])
+    more = ", ..." if len(odd) > NAMED else ""
+    return f"{path} has {len(odd)} lines of other lengths ({some}{more}), but {table}. Fix the lines, or set the separator with --sep."
 
 
 def _counted(n: int, what: str) -> str:
