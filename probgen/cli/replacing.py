@@ -42,9 +42,9 @@ def check_replaced(target: Path, group: str, request: Mapping[str, Any], force: 
     except (FileError, ValueError):
         before = {}
     now = json.loads(_text(request))
-    if before == now and now.get("data") != "-" and now.get("given") != "-":
+    name = next((name for name in now if before.get(name) != now[name]), None)
+    if name is None:
         return True
-    name = next((name for name in now if before.get(name) != now[name]), "data")
     said = "already exists"
     if before:
         said = f"has {group} with {name} = {before.get(name)!r}, but {name} = {now[name]!r} was requested"

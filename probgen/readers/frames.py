@@ -378,7 +378,7 @@ def read_columns(
             f"rare = {choices.rare}: the fit has already fixed the classes of the model. Leave rare out."
         )
     dropped = choices.dropped(names)
-    reads, problems = [], []
+    reads, problems, wrong = [], [], []
     for i, column in enumerate(names):
         values = frame[column]
         gaps = int(values.isna().sum()) if counted is None else counted[column]
@@ -390,7 +390,11 @@ def read_columns(
                 raise InputError(
                     f"{name}: kind = {asked!r}: the label {column!r} always has classes. Leave the kind out."
                 )
-            found = _column(values, column, choices.kind_of(column) or as_class, known.get(column))
+            try:
+                found = _column(values, column, choices.kind_of(column) or as_class, known.get(column))
+            except InputError as error:
+                wrong.append(error)
+                continue
             if choices.rare and use == "feature" and column not in known and isinstance(found, Column):
                 found = _without_rare(found, values, choices.rare)
             if isinstance(found, str):
@@ -399,8 +403,8 @@ def read_columns(
                 reads.append(Read(column, use, gaps, found, why))
         else:
             reads.append(Read(column, use, gaps, None, why))
-    if problems:
-        raise InputError(_said(name, problems))
+    if problems or wrong:
+        raise of_all(name, [*([InputError(_said(name, problems))] if problems else []), *wrong])
     categories = [
         read for read in reads if read.use == "feature" and read.column and read.column.support == "token"
     ]
