@@ -464,11 +464,10 @@ def check_columns(
         if not _matches(pattern, names):
             raise InputError(f"{where} has no column {pattern!r} (kind); {did_you_mean(pattern, names)}")
     if like:
+        wanted = [column.name for column in like]
         used = {column for _, column in asked} | ({"label"} if choices.label is None else set())
         free = [name for name in names[:1] if name in ROW_NAMES]  # it may number the rows
-        same_names(
-            [name for name in names if name not in used], [column.name for column in like], where, free
-        )
+        same_names([name for name in names if name in wanted or name not in used], wanted, where, free)
 
 
 def same_names(names: Sequence[str], wanted: Sequence[str], where: str, free: Collection[str] = ()) -> None:
