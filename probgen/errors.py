@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ProbgenError(Exception):
@@ -69,6 +69,28 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(message)
         self.signal = signal
         self.exit_code = 128 + signal
+
+
+def of_all(where: str, problems: Sequence[ProbgenError], most: int = 8) -> ProbgenError:
+    """Return one error for all problems of a file, on one line.
+
+    Args:
+        where: The file or folder.
+        problems: The errors, at least one.
+        most: Number of problems in the message.
+
+    Returns:
+        The only error; or an error of the type of the first, with the number of problems and the first of them.
+    """
+    first = problems[0]
+    if len(problems) == 1:
+        return first
+    texts = [
+        str(each).removeprefix(f"{where}, ").removeprefix(f"{where}: ").rstrip(".")
+        for each in problems[:most]
+    ]
+    more = f"; and {len(problems) - most} more" if len(problems) > most else ""
+    return type(first)(f"{where} has {len(problems)} problems: {'; '.join(texts)}{more}.")
 
 
 def did_you_mean(name: str, known: Iterable[str], then: str = "") -> str:

@@ -221,7 +221,7 @@ def test_draws_are_written_as_a_table(tmp_path: Path) -> None:
     assert drawn["yes"].dtype.kind == "b"
     again = runner.invoke(app, ["sample", str(run), "--out", str(out)])
     assert again.exit_code == 2
-    assert "is not replaced" in again.stderr
+    assert "already exists. Replace it (--force)" in again.stderr
     for name in ("impute", "synthesize"):
         done = runner.invoke(app, ["analyze", name, str(run), "--data", str(tmp_path / "t.csv")])
         assert done.exit_code == 0, done.stderr

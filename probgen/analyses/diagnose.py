@@ -15,6 +15,7 @@ from probgen.contract.analysis import Call
 from probgen.contract.definition import latents_of
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import Options as BaseOptions
+from probgen.evaluation.diagnosis import MEANING
 
 # measures with figures for the least and the greatest value over the cases
 BY_CASE = ("modes", "high_quality", "reverse_kl", "spread")
@@ -80,10 +81,16 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         found["verdict"] = ("case", verdicts)
         for name, chosen in zip(names, zip(*cases, strict=True), strict=True):
             found[name] = ("case", list(chosen))
-    figures = {m: float(value.mean()) for m, value in values.items()}
+    over = f", mean over {len(cases)} cases" if len(cases) > 1 else ""
+    figures = {m: _figure(value.mean(), f"{MEANING[m]}{over}") for m, value in values.items()}
     for m in (m for m in BY_CASE if m in values and len(cases) > 1):
-        figures |= {f"{m}_least": float(values[m].min()), f"{m}_most": float(values[m].max())}
+        figures[f"{m}_least"] = _figure(values[m].min(), f"{MEANING[m]}, least of the cases")
+        figures[f"{m}_most"] = _figure(values[m].max(), f"{MEANING[m]}, greatest of the cases")
     return found.assign(figures).assign_attrs(summary="; ".join(dict.fromkeys(verdicts)))
+
+
+def _figure(value: float, meaning: str) -> tuple[tuple[()], float, dict[str, str]]:
+    return (), float(value), {"long_name": meaning}
 
 
 def figures(found: xr.Dataset) -> Mapping[str, Figure]:

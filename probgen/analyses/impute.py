@@ -33,6 +33,20 @@ from probgen.readers.series import rounded
 needs = "a table with named columns, and samples conditional on a part of x"
 
 
+OF_CELL = {
+    "cell_row": "row of a missing value",
+    "column": "its column",
+    "cell_value": "the imputed value: median of the samples, or most frequent class",
+    "cell_low": "lower bound of its interval",
+    "cell_high": "upper bound of its interval",
+}
+OF_HIDDEN = {
+    "coverage": "share of hidden values within their intervals",
+    "accuracy": "share of hidden classes that are imputed correctly",
+    "rmse": "root mean square error of hidden values, in standard deviations of the column",
+}
+
+
 class Options(BaseOptions):
     """Options of the imputation."""
 
@@ -125,13 +139,10 @@ def _listed(
     if not len(at):
         return {}
     called = rows["row"].values if "row" in rows.coords else np.arange(len(known))
-    words = {"value": filled, "low": low, "high": high}
+    words = {"cell_value": filled, "cell_low": low, "cell_high": high}
     said = {"cell_row": [str(called[i]) for i, _ in at], "column": [event.columns[j].name for _, j in at]}
     said |= {name: [_word(x[i, j], event.columns[j]) for i, j in at] for name, x in words.items()}
-    return {
-        name if name in ("cell_row", "column") else f"cell_{name}": ("cell", values)
-        for name, values in said.items()
-    }
+    return {name: ("cell", values, {"long_name": OF_CELL[name]}) for name, values in said.items()}
 
 
 def _word(value: float, column: Column) -> str:
@@ -192,14 +203,22 @@ def _assessed(
     for name, values in numbers.items():
         kept = np.array(values)
         if np.isfinite(kept).any():
-            found[f"{name}_mean"] = ((), float(np.nanmean(kept)))
+            found[f"{name}_mean"] = (
+                (),
+                float(np.nanmean(kept)),
+                {"long_name": f"{OF_HIDDEN[name]}, mean over columns"},
+            )
             found[f"column_{name}"] = (
                 "feature",
                 np.nan_to_num(kept, nan=-1.0),
-                {"long_name": "-1 for columns where it does not apply"},
+                {"long_name": f"{OF_HIDDEN[name]}; -1 where it does not apply"},
             )
     if real:
-        found["coverage_real"] = ((), float(np.mean([numbers["coverage"][i] for i in real])))
+        found["coverage_real"] = (
+            (),
+            float(np.mean([numbers["coverage"][i] for i in real])),
+            {"long_name": f"{OF_HIDDEN['coverage']}, mean over real columns"},
+        )
     return found
 
 

@@ -67,9 +67,9 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     return xr.Dataset(
         {
             "place": ("row", order),
-            "called": ("row", [str(each) for each in called]),
-            "log_prob": ("row", scores[order], {"units": "nat"}),
-            "why": ("row", why),
+            "called": ("row", [str(each) for each in called], {"long_name": "name of the row"}),
+            "log_prob": ("row", scores[order], {"units": "nat", "long_name": "log p(x) of the row"}),
+            "why": ("row", why, {"long_name": "its most surprising columns (nats more than usual)"}),
             "surprise": (
                 ("row", "feature"),
                 np.nan_to_num(surprise),

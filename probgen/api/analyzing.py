@@ -77,7 +77,12 @@ def analyze(
     seed, device = checked_seed(seed), None if device is None else checked_device(device)
     models = _models(found, fitted)
     first = next(iter(models.values()))
-    how: dict[str, Any] = {"event": first.event, "without": ("weight",), "dtype": first.dtype}
+    how: dict[str, Any] = {
+        "event": first.event,
+        "reading": first.reading,
+        "without": ("weight",),
+        "dtype": first.dtype,
+    }
     if data is None and not found.rowless:
         raise InputError(f"analysis {found.name!r} needs rows to analyze. Give data.")
     taken = None if data is None else prepare(data, first.definition, **how)

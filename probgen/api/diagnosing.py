@@ -115,7 +115,14 @@ def diagnose(
 
 def _whole(fitted: Fitted, data: Any) -> tuple[xr.Dataset, str]:
     """Return complete rows and their digest, or raise `InputError` if values are missing."""
-    taken = prepare(data, fitted.definition, event=fitted.event, without=("weight",), dtype=fitted.dtype)
+    taken = prepare(
+        data,
+        fitted.definition,
+        event=fitted.event,
+        reading=fitted.reading,
+        without=("weight",),
+        dtype=fitted.dtype,
+    )
     say_unused(taken.weight)
     if taken.missing:
         raise InputError(

@@ -44,6 +44,7 @@ def encode(fitted: Fitted, data: Any, *, device: str | torch.device | None = Non
     run = run_for(fitted, 0, device)
     how: dict[str, Any] = {
         "event": fitted.event,
+        "reading": fitted.reading,
         "without": ("weight", "label"),
         "device": run.device,
         "dtype": run.dtype,

@@ -52,7 +52,8 @@ def to_arviz(
             f"data = None: a point fit of {fitted.family!r} stores no rows. Give rows: probgen.to_arviz(fitted, data)."
         )
     run: dict[str, Any] = {"device": checked_device(device), "dtype": fitted.dtype}
-    taken = None if data is None else prepare(data, fitted.definition, event=fitted.event, **run)
+    how = {**run, "event": fitted.event, "reading": fitted.reading}
+    taken = None if data is None else prepare(data, fitted.definition, **how)
     if posterior and taken is not None and taken.digest != fitted.provenance["data"]["sha256"]:
         raise InputError(
             f"data: they are not the rows of the fit, and the posterior of {fitted.family!r} is stored with the rows of the fit. Leave data out."

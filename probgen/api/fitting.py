@@ -34,6 +34,9 @@ from probgen.plugins.returned import named
 from probgen.store.files import checked_path, without_none
 from probgen.store.folder import HISTORY, MODEL, RunFolder, check_folder
 
+# where the data came from and how they were read: equal digests mean equal data
+SOURCE = ("data.path", "data.name", "data.split", "data.reading")
+
 
 @isolated
 def fit(
@@ -285,7 +288,7 @@ def _claimed(
         else:
             before, now = ({"parts": 1} | _flat(each) for each in (asked, without_none(request)))
             for name in sorted({*before, *now}):
-                if before.get(name) != now.get(name) and name not in ("data.path", "data.name", "data.split"):
+                if before.get(name) != now.get(name) and not name.startswith(SOURCE):
                     raise InputError(
                         f"{path} was started with {name} = {before.get(name)!r}, but {name} = {now.get(name)!r} was "
                         f"requested. Use {name} = {before.get(name)!r}, or choose another folder."

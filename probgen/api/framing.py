@@ -15,7 +15,7 @@ from probgen.data.ingest import as_dataset
 from probgen.errors import InputError
 from probgen.readers.series import rounded, series
 from probgen.readers.tables import GAPS
-from probgen.store.files import checked_path, write_fresh
+from probgen.store.files import checked_path, write_fresh, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,12 +64,13 @@ def frame(data: xr.Dataset | xr.DataArray) -> pd.DataFrame:
     return pd.DataFrame(made).set_axis(index, axis=0) if index is not None else pd.DataFrame(made)
 
 
-def write_table(data: xr.Dataset | xr.DataArray, path: str | Path) -> Path:
+def write_table(data: xr.Dataset | xr.DataArray, path: str | Path, *, force: bool = False) -> Path:
     """Write samples or rows of a table to a file.
 
     Args:
         data: A table, as for `frame`.
         path: A new file that ends in `.csv`, `.tsv` or `.parquet`. An existing file is not replaced.
+        force: Replace an existing file.
 
     Returns:
         The path of the file.
@@ -96,7 +97,7 @@ def write_table(data: xr.Dataset | xr.DataArray, path: str | Path) -> Path:
         assert isinstance(content, bytes)
     else:
         content = separated(table, "\t" if suffix == ".tsv" else ",", indexed)
-    write_fresh(path, content)
+    (write_whole if force else write_fresh)(path, content)
     return path
 
 

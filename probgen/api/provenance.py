@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import platform
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -12,6 +14,7 @@ import torch
 import xarray as xr
 
 from probgen.contract.definition import Definition
+from probgen.datasets import READING
 
 
 def stamp(family: Definition, seed: int) -> dict[str, Any]:
@@ -40,4 +43,7 @@ def _versions() -> dict[str, str]:
 def about(dataset: xr.Dataset, digest: str) -> dict[str, Any]:
     """Return the facts about the data that a run stores."""
     named = {name: dataset.attrs[name] for name in ("name", "split", "path") if name in dataset.attrs}
+    with suppress(ValueError):  # a user's own attribute may have this name
+        reading = json.loads(str(dataset.attrs.get(READING, "{}")))
+        named |= {READING: reading} if isinstance(reading, dict) and reading else {}
     return {**named, "rows": dataset.sizes["row"], "sha256": digest}

@@ -280,7 +280,8 @@ def _opened(model: Packed, source: Source) -> tuple[xr.Dataset, xr.DataArray | N
         raise InputError(
             f"{path} on {platform.node()} is not the file that was checked, or has changed since. Score it again."
         )
-    dataset = arranged(as_dataset(path, like=fitted.event.columns), fitted.definition, fitted.event)
+    dataset = as_dataset(path, like=fitted.event.columns, reading=fitted.reading)
+    dataset = arranged(dataset, fitted.definition, fitted.event)
     return _weighed(dataset, fitted)
 
 
@@ -316,7 +317,8 @@ def _taken(
 ) -> tuple[_Scoring, Prepared]:
     """Check the data."""
     taken = prepare(
-        data, fitted.definition, event=fitted.event, without=("weight", "label"), device=run.device, dtype=run.dtype, looked=looked
+        data, fitted.definition, event=fitted.event, reading=fitted.reading, without=("weight", "label"), device=run.device,
+        dtype=run.dtype, looked=looked,
     )  # fmt: skip
     if taken.weight is not None:
         checked_weights(taken.weight)

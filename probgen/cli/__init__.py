@@ -29,6 +29,7 @@ from probgen.cli import (
 )
 from probgen.cli.common import complain, open_streams, writing
 from probgen.cli.common import report as reporting
+from probgen.cli.misplaced import Command
 from probgen.errors import ProbgenError
 
 app = typer.Typer(
@@ -57,7 +58,8 @@ for command in (
     analyses,
     recipes,
 ):
-    app.command(command.__name__.rpartition(".")[2])(reporting(command.command))
+    kind = Command if command in (fit, sample, score, analyze) else None  # these have --set
+    app.command(command.__name__.rpartition(".")[2], cls=kind)(reporting(command.command))
 app.add_typer(plugins.app, name="plugins")
 
 

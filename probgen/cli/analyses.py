@@ -8,6 +8,7 @@ import typer
 
 from probgen.cli import completion
 from probgen.cli.common import Json, options_of, print_table, put, registered_rows
+from probgen.cli.describing import sentence_of
 
 
 def command(
@@ -22,8 +23,12 @@ def command(
     Example: probgen analyses latent
     """
     if name is None:
-        rows = registered_rows("analyses")
-        put(rows, json, lambda: print_table(rows, ["analysis", "distribution", "from", "note"]))
+        rows = [
+            {"analysis": row["analysis"], "what": sentence_of(row["from"]), **row}
+            for row in registered_rows("analyses")
+        ]
+        names = ["analysis", "what", "distribution", "from", "note"]
+        put(rows, json, lambda: print_table(rows, names, spare=("from", "distribution")))
         return
     found = _one(name)
 

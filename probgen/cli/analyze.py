@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,7 +94,7 @@ def command(
     Example: probgen analyze latent runs/vae --data digits --set clusters=10
     """
     found, files = analyzed(
-        name, run, data, split, reference, out, data_dir, how,
+        name, run, data, split, reference, out, data_dir, how, quiet,
         seed=seed, device=device, progress=progress(quiet), **settings(set_, ARGUMENTS),
     )  # fmt: skip
     show(found, files, json)
@@ -109,10 +109,11 @@ def analyzed(
     out: Path | None,
     data_dir: Path | None,
     images: Mapping[str, Any],
+    quiet: bool,
     **how: Any,
 ) -> tuple[xr.Dataset, list[Path]]:
     """Return the results of an analysis of runs, and the paths of the written files."""
-    from probgen.cli.loading import check_source, loaded
+    from probgen.cli.loading import check_source, loaded, tell_reading
     from probgen.plugins.registry import find, registered
     from probgen.store.folder import model_file
 
@@ -141,7 +142,9 @@ def analyzed(
         raise InputError(f"analysis {name!r} needs rows to analyze. Give --data.")
     models = {str(run): load(run) for run in runs}
     first = next(iter(models.values()))
-    how_read = (data_dir, images, first.event.columns)
+    how_read = (data_dir, images, first)
+    if data is not None and not quiet:
+        tell_reading(first, data, images)
     rows = loaded(data, split, "test", *how_read)[0] if data is not None else None
     fitted_to = None
     if data is not None and reference is not None:
@@ -169,16 +172,32 @@ def show(found: xr.Dataset, files: list[Path], json: bool) -> None:
     def write() -> None:
         if numbers:
             lines = [
-                {"figure": name, "value": value, "meaning": found[name].attrs.get("long_name")}
-                for name, value in numbers.items()
+                {"figure": name, "value": value, **_said(found[name])} for name, value in numbers.items()
             ]
-            print_table(lines, ["figure", "value", "meaning"], found.attrs["analysis"])
-        rows = list(zip(*texts.values(), strict=True))
-        for row in rows[:SHOWN]:
-            typer.echo("\n  ".join(row))
-        if len(rows) > SHOWN:
-            typer.echo(f"... and {len(rows) - SHOWN} more")
+            print_table(lines, ["figure", "value", "units", "meaning"], found.attrs["analysis"])
+        _show_rows(found, texts)
         for line in [*said.values(), *map(str, files)]:
             typer.echo(line)
 
     put(told, json, write)
+
+
+def _said(variable: xr.DataArray) -> dict[str, str | None]:
+    return {"units": variable.attrs.get("units"), "meaning": variable.attrs.get("long_name")}
+
+
+def _show_rows(found: xr.Dataset, texts: Mapping[str, Sequence[str]]) -> None:
+    """Print the texts and numbers of the first rows, and what each of them is."""
+    if not texts:
+        return
+    dim, n = found[next(iter(texts))].dims[0], len(next(iter(texts.values())))
+    beside = [
+        str(name)
+        for name, value in found.data_vars.items()
+        if name in texts or (dim == "row" and value.dims == (dim,) and "long_name" in value.attrs)
+    ]
+    rows = [{name: found[name].values[i].item() for name in beside} for i in range(min(n, SHOWN))]
+    print_table(rows, beside, f"the first {len(rows)} of {n}" if n > SHOWN else "")
+    meanings = [{"column": name.replace("_", " "), **_said(found[name])} for name in beside]
+    if any(line["meaning"] for line in meanings):
+        print_table(meanings, ["column", "units", "meaning"])

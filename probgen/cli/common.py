@@ -48,12 +48,14 @@ def check_hdf5(path: Path, *more: str, tables: bool = False) -> None:
         )
 
 
-def check_table(path: Path) -> bool:
-    """Return whether the name ends as a table. Raise `InputError` if this file exists."""
+def check_table(path: Path, force: bool) -> bool:
+    """Return whether the name ends as a table. Raise `InputError` if this file exists, except with `force`."""
     if path.suffix.lower() not in TABLES:
         return False
-    if path.exists():
-        raise InputError(f"--out {path}: the file already exists and is not replaced. Choose another name.")
+    if path.exists() and not force:
+        raise InputError(
+            f"--out {path}: the file already exists. Replace it (--force), or choose another name."
+        )
     return True
 
 
@@ -234,6 +236,11 @@ def _value(text: str) -> Any:
         if words[-1:] == [""]:  # a comma at the end
             words.pop()
         return [_value(word) for word in words] if words else text
+
+
+def words_of(figure: Any) -> str:
+    """Return the unit and the meaning of a number, from its attributes, or an empty text."""
+    return ", ".join(figure.attrs[name] for name in ("units", "long_name") if name in figure.attrs)
 
 
 def progress(quiet: bool) -> bool:

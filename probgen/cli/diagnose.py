@@ -61,12 +61,14 @@ def command(
     Example: probgen diagnose runs/ring --data ring
     """
     found, files = analyzed(
-        "diagnose", [run], data, split, reference, out, data_dir, how,
+        "diagnose", [run], data, split, reference, out, data_dir, how, quiet,
         seed=seed, device=device, progress=progress(quiet), n=n, k=k,
     )  # fmt: skip
     names = ("value", "low", "high")
     lines = [
-        {"measure": str(m)} | {name: float(found[name].sel(measure=m)) for name in names}
+        {"measure": str(m)}
+        | {name: float(found[name].sel(measure=m)) for name in names}
+        | {"meaning": found["meaning"].sel(measure=m).item()}
         for m in found["measure"].values
     ]
     verdict, written = found.attrs["verdict"], str(files[0]) if files else None

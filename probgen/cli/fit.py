@@ -22,6 +22,7 @@ from probgen.cli.common import (
     progress,
     put,
     settings,
+    words_of,
 )
 from probgen.cli.launching import launched
 from probgen.cli.reading import with_reading
@@ -110,23 +111,28 @@ def command(
         "converged": fitted.provenance.get("converged", {}),
         "notes": fitted.notes,
     }
+    means = {
+        part: {name: said for name, v in each.items() if (said := words_of(v))}
+        for part, each in (("last_step", steps), ("figures", criteria))
+    }
     columns = told(fitted.event.columns)
     if columns and not json and not quiet:
         print_table(columns, list(columns[0]))
     put(
-        {**result, "last_step": last, "figures": figures, **({"columns": columns} if columns else {})},
+        {
+            **result,
+            "last_step": last,
+            "figures": figures,
+            "meaning": means,
+            **({"columns": columns} if columns else {}),
+        },
         json,
         lambda: typer.echo(
             f"{family} fitted to {rows.sizes['row']} rows of {fitted.event} in {result['steps']} steps: {out}\n"
             + "".join(f"  {note}\n" for note in fitted.notes)
             + "\n".join(
-                f"  {name} {number(float(v), '.6g')}{_words(v)}" for name, v in (criteria or steps).items()
+                f"  {name} {number(float(v), '.6g')}{f' ({words_of(v)})' if words_of(v) else ''}"
+                for name, v in (criteria or steps).items()
             )
         ),
     )
-
-
-def _words(figure: Any) -> str:
-    """Return the unit and meaning of a number in parentheses, or an empty text."""
-    said = [figure.attrs[name] for name in ("units", "long_name") if name in figure.attrs]
-    return f" ({', '.join(said)})" if said else ""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from probgen.cli.reading import words
 from probgen.datasets import STDIN, find_set, path_of
 from probgen.plugins.registry import registered
+
+LISTS = ("drop", "na", "kind")  # options that are completed by those of a fit, not replaced
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from probgen.contract.columns import Column
+    from probgen.contract.fitted import Fitted
 
 
 def check_source(data: str) -> None:
@@ -31,7 +36,7 @@ def loaded(
     usual: str,
     folder: Path | None,
     how: Mapping[str, Any] | None = None,
-    like: Sequence[Column] = (),
+    fitted: Fitted | None = None,
 ) -> tuple[xr.Dataset, xr.Dataset | None]:
     """Return the rows of a part, and the validation rows if the part is `train` and there is a part `valid`.
 
@@ -41,12 +46,14 @@ def loaded(
         usual: The usual part, if the data set has it.
         folder: The folder with data sets, or None.
         how: The options for reading files.
-        like: The columns of a model. The columns of a table are read like these.
+        fitted: The model that uses the rows. They are read as the rows of its fit, if the options do not say otherwise.
 
     Returns:
         The rows, and the validation rows or None.
     """
-    how = {**(how or {}), "like": like}
+    how = dict(how or {})
+    if fitted is not None:
+        how |= {"like": fitted.event.columns, "reading": fitted.reading}
     from probgen.data.ingest import as_dataset
 
     splits = find_set(data).splits if data in registered("datasets") else ()
@@ -54,3 +61,12 @@ def loaded(
     place = str(folder) if folder is not None else None
     valid = as_dataset(data, "valid", place, **how) if part == "train" and "valid" in splits else None
     return as_dataset(data, part, place, **how), valid
+
+
+def tell_reading(fitted: Fitted, data: str, how: Mapping[str, Any]) -> None:
+    """Print the options of the fit by which data are read, on stderr."""
+    own = {**how, **how.get("table", {})}
+    before = {**fitted.reading, **fitted.reading.get("table", {})}
+    kept = {name: value for name, value in before.items() if name in LISTS or not own.get(name)}
+    if options := words(kept):
+        typer.echo(f"{data} is read as the data of the fit: {options}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from probgen.cli.common import (
     progress,
     put,
     settings,
+    words_of,
 )
 from probgen.cli.tables import number, with_error
 from probgen.errors import ProbgenError
@@ -108,6 +110,13 @@ def command(
     notes = {result.model: result.notes for result in results if result.notes}
     said = {result.model: result.fitted.notes for result in results if result.fitted.notes}
     rows = recipes.table(results)
+    groups = (group for result in results for group in result.fitted.groups.values())
+    meaning = {
+        str(k): words_of(v)
+        for group in groups
+        for k, v in group.data_vars.items()
+        if v.ndim == 0 and words_of(v)
+    }
     expected = recipes.expectations(plan, results)
     pictures = [str(picture) for result in results for picture in result.pictures]
     drawn = {result.model: (len(result.pictures), result.run) for result in results if result.pictures}
@@ -126,7 +135,7 @@ def command(
         | ({"left_out": notes} if notes else {})
         | ({"notes": said} if said else {}),
         json,
-        lambda: _show(plan, rows, expected, drawn, texts, page),
+        lambda: _show(plan, rows, meaning, expected, drawn, texts, page),
     )
     failed = [line for line in expected if not line["met"]]
     if check and failed:
@@ -137,12 +146,14 @@ def command(
         )
 
 
-def _beside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _beside(rows: list[dict[str, Any]], meaning: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the numbers that are not in the first table: one row per number, one column per model."""
     told = {"log_prob", "log_prob_se", "difference", "difference_se", "rank", "bits_per_dim", "seconds"}
     names = [k for row in rows for k, v in row.items() if isinstance(v, int | float) and k not in told]
     return [
-        {"figure": name} | {row["model"]: number(row[name], ".4g") if name in row else "" for row in rows}
+        {"figure": name}
+        | {row["model"]: number(row[name], ".4g") if name in row else "" for row in rows}
+        | {"meaning": meaning.get(name)}
         for name in dict.fromkeys(names)
     ]
 
@@ -150,6 +161,7 @@ def _beside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _show(
     plan: Any,
     rows: list[dict[str, Any]],
+    meaning: Mapping[str, str],
     expected: list[dict[str, Any]],
     pictures: dict[str, tuple[int, Path]],
     texts: dict[str, list[str]],
@@ -175,9 +187,9 @@ def _show(
         print_table(lines, list(lines[0]), title, ("family",))
     if without := [f"{row['model']} ({row['family']})" for row in rows if "log_prob" not in row]:
         print_lines(f"{plan.title}: no likelihood for {', '.join(without)}")
-    beside = _beside(rows)
+    beside = _beside(rows, meaning)
     if beside:
-        print_table(beside, list(beside[0]), "Other figures")
+        print_table(beside, list(beside[0]), "Other figures", ("meaning",))
     if expected:
         shown = [{**line, "met": "yes" if line["met"] else "NO"} for line in expected]
         print_table(shown, ["model", "figure", "value", "at_least", "at_most", "met"], "Expected")

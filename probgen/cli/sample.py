@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,8 +25,13 @@ from probgen.cli.common import (
     put,
     settings,
 )
+from probgen.cli.loading import tell_reading
 from probgen.cli.reading import with_tables
+from probgen.cli.replacing import Force, check_replaced, with_request
 from probgen.errors import InputError
+
+if TYPE_CHECKING:
+    from probgen.contract.fitted import Fitted
 
 SHOWN = 10  # number of printed texts
 
@@ -70,6 +75,7 @@ def command(
         ),
     ] = None,
     cluster: Cluster = None,
+    force: Force = False,
     how: Any = None,
     set_: Set = None,
     seed: Seed = 0,
@@ -130,12 +136,15 @@ def command(
         )
     if wav is not None and not wav.is_dir():
         raise InputError(f"--wav {wav}: there is no such folder. Create it, or choose another.")
-    table = out is not None and check_table(out)
+    table = out is not None and check_table(out, force)
     if out is not None and not table and not out.is_dir():
         check_hdf5(out, "", tables=True)  # without a suffix it is a folder of parts
     for path in (target, png):
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.parent}. Create it, or choose another.")
+    request = {"n": n, "given": given, "reading": how, "seed": seed, "options": dict(options)}
+    of_file = target is not None and not table and not is_of_parts(target)
+    replaced = of_file and target is not None and check_replaced(target, "samples", request, force)
     from probgen.api.framing import write_table
     from probgen.api.loading import load
     from probgen.api.sampling import sample, sample_to
@@ -160,7 +169,9 @@ def command(
             f"--set {next(iter(condition))}: with --given, all conditions are in the file. Use one of the two."
         )
     if given is not None:
-        condition = _conditions(given, fitted.event, latents, how)
+        if not quiet:
+            tell_reading(fitted, str(given), how)
+        condition = _conditions(given, fitted, latents, how)
     call: dict[str, Any] = {"given": condition, "seed": seed, "device": device, "progress": progress(quiet)}
     call |= options
     written = []
@@ -173,11 +184,11 @@ def command(
             draws = sample(fitted, n, **call)
             if target is not None:
                 if table:
-                    write_table(draws, target)
+                    write_table(draws, target, force=force)
                 else:
-                    write_dataset(target, "samples", draws)
+                    write_dataset(target, "samples", with_request(draws, request))
                 made("samples", target)
-                written.append(str(target))
+                written.append(f"{target}{' (replaced)' if replaced else ''}")
         if wav is not None and fitted.event.rate:
             sounds = draws["x"].values.reshape(-1, draws["x"].shape[-1])
             made("samples", *write_sounds(wav, sounds, fitted.event.rate))
@@ -236,23 +247,25 @@ def _pictures(
     put({"written": names, "seed": seed}, json, lambda: typer.echo("\n".join(names)))
 
 
-def _conditions(path: Path, event: Any, latents: Collection[str], how: Any) -> Any:
+def _conditions(path: Path, fitted: Fitted, latents: Collection[str], how: Any) -> Any:
     """Return x and the conditions of the model from a file. Other variables, e.g. labels, are ignored.
 
     A text is the beginning of x, or, for a model that is conditional on a text, one condition per line. A CSV file may
     contain conditions only.
     """
-    from probgen.datasets import Choices, Reading, lines_of, read, read_text, table
+    from probgen.datasets import Choices, Reading, column_names, kind_of, lines_of, read, read_text, table
 
-    choices = Choices.of(how.get("table"))
+    event, own = fitted.event, Reading(table=Choices.of(how.get("table")), like=fitted.event.columns)
+    reading = own.completed(fitted.reading, kind_of(path, table=own.of_table))
     texts = [name for name, part in event.given.items() if part.is_text]
     if path.suffix == ".txt" and texts:
         return {texts[0]: lines_of(read_text(path))}
     if path.suffix == ".csv" and path.is_file():
-        frame = table(path, choices, event.columns)
-        if len(frame.columns) and set(frame.columns) <= event.given.keys():  # conditions only
+        names = column_names(path, reading.table, event.columns)
+        if names and set(names) <= event.given.keys():  # conditions only
+            frame = table(path, reading.table)
             return {str(name): _values(frame[name], event.given[name]) for name in frame.columns}
-    found = read(path, how=Reading(table=choices, like=event.columns))
+    found = read(path, how=reading)
     known = {"x", "observed", "length", *event.given, *event.lengths, *latents}
     return found[[name for name in found if name in known]]
 

@@ -28,6 +28,7 @@ from probgen.cli.common import (
     settings,
 )
 from probgen.cli.reading import with_reading
+from probgen.cli.replacing import Force, check_replaced, with_request
 from probgen.errors import InputError
 
 
@@ -41,6 +42,7 @@ def command(
         typer.Option("--out", parser=place, help="Output file, or folder for parts. Default: RUN/scores.h5."),
     ] = None,
     cluster: Cluster = None,
+    force: Force = False,
     how: Any = None,
     set_: Set = None,
     seed: Seed = 0,
@@ -59,7 +61,7 @@ def command(
 
     Example: probgen score runs/big --data big.h5 --cluster tcp://HOST:8786 --out scores
     """
-    from probgen.cli.loading import as_it_is, check_source, loaded
+    from probgen.cli.loading import as_it_is, check_source, loaded, tell_reading
     from probgen.store.folder import SCORES, model_file
 
     options = settings(set_)
@@ -73,6 +75,9 @@ def command(
         check_hdf5(out, "")  # a name without a suffix is a folder of parts
     if target is not None and not target.parent.is_dir():
         raise InputError(f"{target}: there is no folder {target.parent}. Create it, or choose another.")
+    in_parts = target is not None and is_of_parts(target)
+    request = {"data": data, "split": split, "reading": how, "seed": seed, "options": dict(options)}
+    replaced = target is not None and not in_parts and check_replaced(target, "scores", request, force)
     from probgen.api.loading import load
     from probgen.api.scoring import score, score_to
     from probgen.evaluation.means import rows_of, rows_sha256, summary
@@ -81,11 +86,12 @@ def command(
     from probgen.store.trees import write_dataset
 
     fitted = load(run)
+    if not quiet:
+        tell_reading(fitted, data, how)
     call: dict[str, Any] = {"seed": seed, "device": device, "progress": progress(quiet), **options}
-    in_parts = target is not None and is_of_parts(target)
     rows: Any = as_it_is(data, split, how) if in_parts else None
     if rows is None:
-        rows, _ = loaded(data, split, "test", data_dir, how, fitted.event.columns)
+        rows, _ = loaded(data, split, "test", data_dir, how, fitted)
     with belonging(folder=model_file(run).parent, family=fitted.family):
         if target is not None and in_parts:
             score_to(target, fitted, rows, client=client, **call)
@@ -93,15 +99,21 @@ def command(
         else:
             scores = score(fitted, rows, **call)
             if target is not None:
-                write_dataset(target, "scores", scores)
+                write_dataset(target, "scores", with_request(scores, request))
                 made("scores", target)
     if not quiet and rows_sha256(scores) == fitted.provenance.get("data", {}).get("sha256"):
         typer.echo(
             "the scored rows are the rows of the fit, so their scores do not apply to other rows", err=True
         )
     lines = summary(scores)
+    where = f"{target}{', replaced' if replaced else ''}" if target else "no file"
     put(
-        {"written": str(target) if target else None, "weighted": "weight" in scores, "scores": lines},
+        {
+            "written": str(target) if target else None,
+            "replaced": replaced,
+            "weighted": "weight" in scores,
+            "scores": lines,
+        },
         json,
-        lambda: print_table(lines, list(lines[0]), f"{rows_of(scores)}; written to {target or 'no file'}"),
+        lambda: print_table(lines, list(lines[0]), f"{rows_of(scores)}; written to {where}"),
     )

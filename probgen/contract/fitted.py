@@ -128,6 +128,11 @@ class Fitted:
         """Sentences that a user should read about the fit."""
         return list(self.provenance.get("notes", []))
 
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The options of `probgen.datasets.load` by which the data of the fit were read."""
+        return dict(self.provenance.get("data", {}).get("reading", {}))
+
     def save(self, path: str | Path) -> None:
         """Write the model to one HDF5 file.
 

@@ -13,8 +13,7 @@ from probgen.contract.event import Event
 from probgen.data.describe import columns_in, described
 from probgen.errors import InputError, did_you_mean
 from probgen.readers.described import blocks
-
-SAID = 8  # largest number of names in a message
+from probgen.readers.frames import same_names
 
 
 def in_columns_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
@@ -42,7 +41,7 @@ def in_columns_of(event: Event, dataset: xr.Dataset) -> xr.Dataset:
     if not own:
         return dataset
     names, wanted = [column.name for column in own], [column.name for column in event.columns]
-    _same_names(names, wanted)
+    same_names(names, wanted, "the table")
     order = [names.index(name) for name in wanted]
     found = [own[i] for i in order]
     if found == list(event.columns) and names == wanted:
@@ -119,17 +118,6 @@ def with_gaps(event: Event, dataset: xr.Dataset) -> Event:
     return replace(event, columns=tuple(columns))
 
 
-def _same_names(names: list[str], wanted: list[str]) -> None:
-    missing, extra = ([n for n in a if n not in b] for a, b in ((wanted, names), (names, wanted)))
-    if missing:
-        has = f" The table has {_listed(extra)}, which the model does not use." if extra else ""
-        raise InputError(f"the table has no column {_listed(missing)}, which the model was fitted to.{has}")
-    if extra:
-        raise InputError(
-            f"the model was not fitted to column {_listed(extra)}. Leave this column out (--drop)."
-        )
-
-
 def _recoded(values: np.ndarray, found: Column, column: Column) -> np.ndarray:
     """Return the values of a column in the class numbers of the model's column. Classes are matched by name."""
     known = ~np.isnan(values)
@@ -163,7 +151,3 @@ def _called(value: float, column: Column) -> str:
     if column.classes and 0 <= value < len(column.classes):
         return column.classes[int(value)]
     return str(int(value)) if value == int(value) else str(value)
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(repr, names[:SAID])) + (", ..." if len(names) > SAID else "")

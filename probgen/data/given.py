@@ -59,7 +59,7 @@ def conditions(
         return {}, 1, False
     if is_frame(given):
         raise InputError("given is a table without a name. Pass given={'x': table}.")
-    given = _in_columns_of(event, given)
+    given = _in_columns_of(fitted, given)
     if isinstance(given, xr.Dataset):
         given = _of_one_size(_of_one_length(in_symbols_of(event, given)), event)
     given = _as_numbers(event, given)
@@ -107,15 +107,16 @@ def conditions(
     return _tensors(fitted, arrays, rows, run), rows, bool(counts)
 
 
-def _in_columns_of(event: Event, given: Mapping[str, Any] | xr.Dataset) -> Mapping[str, Any] | xr.Dataset:
+def _in_columns_of(fitted: Fitted, given: Mapping[str, Any] | xr.Dataset) -> Mapping[str, Any] | xr.Dataset:
     """Return `given` with a table x in the columns of the event, if its columns have names."""
     if "x" not in given:
         return given
+    event = fitted.event
     if isinstance(given, xr.Dataset):
         return in_columns_of(event, given)
     x = given["x"]
     if is_frame(x):
-        table = as_dataset(x, like=event.columns)
+        table = as_dataset(x, like=event.columns, reading=fitted.reading)
     elif isinstance(x, xr.DataArray) and x.dims == ("row", "feature"):
         table = x.to_dataset(name="x")
     else:

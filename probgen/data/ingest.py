@@ -39,6 +39,7 @@ def as_dataset(
     scale: int | None = None,
     table: Mapping[str, Any] | None = None,
     like: Sequence[Column] = (),
+    reading: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Convert data of any kind to one Dataset with `x`.
 
@@ -53,7 +54,8 @@ def as_dataset(
         gray: Whether colors of images are converted to gray.
         scale: Factor by which `low` is smaller than the images. See `probgen.datasets.load`.
         table: How a table is read. See `probgen.datasets.load`.
-        like: Columns of a model. Columns of a table with the same names are read with the types and classes of these columns.
+        like: Columns of a model. A table must have these columns, which are read with the same types and classes.
+        reading: Options by which the data of a model were read. See `probgen.datasets.load`.
 
     Returns:
         A Dataset with `x (row, *event dims)`. Arrays in files are loaded into memory if they have at most 256 MiB in all.
@@ -78,6 +80,7 @@ def as_dataset(
             scale=scale,
             table=table,
             like=like,
+            reading=reading,
         )
     elif split is not None:
         raise InputError(
@@ -88,7 +91,7 @@ def as_dataset(
     elif isinstance(data, xr.DataArray):
         dataset = data.to_dataset(name="x")
     elif is_frame(data):
-        dataset = datasets.from_frame(as_pandas(data), choices=choices, like=like)
+        dataset = datasets.load(as_pandas(data), table=table, like=like, reading=reading)
     else:
         dataset = from_array(data)
     dataset = _named(dataset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,7 @@ def prepare(
     family: Definition,
     *,
     event: Event | None = None,
+    reading: Mapping[str, Any] | None = None,
     options: BaseModel | None = None,
     without: Collection[str] = (),
     valid: Rows | None = None,
@@ -69,6 +70,7 @@ def prepare(
         data: Any input of `as_dataset`.
         family: The family that uses the rows.
         event: The event that each row must match. None: derive the event from the data, as a fit with `options` does.
+        reading: Options by which the data of the fit were read. A file or DataFrame is read in the same way.
         options: Options of the fit, used if `event` is None.
         without: Names of variables that the call does not use.
         valid: Validation rows of a fit.
@@ -87,7 +89,7 @@ def prepare(
     """
     world, learning = world or World(), event is None
     with world.agreed():
-        dataset, event = _described(data, family, event, options)
+        dataset, event = _described(data, family, event, options, reading)
         weight = dataset.get("weight") if "weight" in without else None
         dataset = dataset.drop_vars(set(without) - event.given.keys(), errors="ignore")
     x_dtype = family.dtype_of_x(dtype)
@@ -159,10 +161,14 @@ def arranged(dataset: xr.Dataset, family: Definition, event: Event) -> xr.Datase
 
 
 def _described(
-    data: Any, family: Definition, event: Event | None, options: BaseModel | None
+    data: Any,
+    family: Definition,
+    event: Event | None,
+    options: BaseModel | None,
+    reading: Mapping[str, Any] | None,
 ) -> tuple[xr.Dataset, Event]:
     """Return data as one Dataset, and its event. The event is derived from the data if `event` is None."""
-    dataset = as_dataset(data, like=event.columns if event is not None else ())
+    dataset = as_dataset(data, like=event.columns if event is not None else (), reading=reading)
     if event is None or "pair" not in family.accepts:
         dataset = dataset.drop_vars("pair", errors="ignore")  # a fit does not use it
     if event is not None:

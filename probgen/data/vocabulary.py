@@ -78,6 +78,8 @@ def _classes(part: Event, label: xr.DataArray, own: tuple[str, ...]) -> xr.DataA
     Raise `InputError` for a class that the event does not have.
     """
     numbers = {name: number for number, name in enumerate(part.symbols)}
+    bare = [name.strip() for name in part.symbols]  # a file of separated values has no spaces around a label
+    numbers = {name: i for i, name in enumerate(bare) if bare.count(name) == 1} | numbers
     values = label.values
     known = np.isin(values, np.arange(len(own)))
     used = np.unique(values[known]).astype(int)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from probgen.readers import (
         Choices,
         Reading,
+        column_names,
         from_frame,
+        kind_of,
         lines_of,
         of_arrow,
         pairs,
@@ -30,13 +33,16 @@ if TYPE_CHECKING:
     )
 
 STDIN = "-"  # path of a table on standard input
+READING = "reading"  # attribute of a Dataset: the options by which it was read, as JSON
 
 __all__ = [
     "Choices",
     "DataSet",
     "Reading",
+    "column_names",
     "find_set",
     "from_frame",
+    "kind_of",
     "lines_of",
     "load",
     "of_arrow",
@@ -70,6 +76,7 @@ def load(
     scale: int | None = None,
     table: Mapping[str, Any] | None = None,
     like: Sequence[Column] = (),
+    reading: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Load a data set by its registered name, or a file or folder by its path.
 
@@ -91,50 +98,60 @@ def load(
         table: For tables, options by name: `sep`, `decimal`, `encoding` and `columns` (format of a file and names of its columns), `na` (marks of
             missing values), `drop`, `label`, `weight`, `index`, `rare`, and `kind` (kinds of columns, such as `{"month": "category"}`). docs/data.md
             describes each option.
-        like: Columns of a model, `fitted.event.columns`. Columns of a table with the same names are read with the same kinds and classes.
+        like: Columns of a model, `fitted.event.columns`. A table must have these columns, which are read with the same kinds and classes.
+        reading: Options of this function by which the data of a model were read, `fitted.reading`. They apply where the other options and the
+            file permit it: a column that was left out is left out again.
 
     Returns:
-        A Dataset with `x (row, ...)`, and `label (row)` if there are labels.
+        A Dataset with `x (row, ...)`, and `label (row)` if there are labels. The attribute `reading` has the options as JSON.
 
     Raises:
         InputError: When there is no such data set or file, or an option or the data cannot be used.
         FileError: When a file is damaged or not allowed.
         PluginError: When the plugin of a data set cannot be imported.
     """
-    from probgen.readers import Choices, Reading, from_frame, read, read_stdin, scaled, stored
+    from probgen.readers import Choices, Reading, from_frame, kind_of, read, read_stdin, scaled, stored
     from probgen.readers.arrow import as_pandas
     from probgen.readers.base import part_of
     from probgen.readers.described import marked
 
     if not isinstance(like, Sequence) or not all(hasattr(each, "support") for each in like):
         raise InputError("like: must be the columns of a model. Pass fitted.event.columns.")
+    earlier = dict(reading or {})
     how = Reading(rate, size, crop, gray, scale, Choices.of(table), tuple(like))
+    told = {READING: json.dumps(how.chosen())} if how.chosen() else {}
     if not isinstance(name, str | Path):
         how.only(("table",), "but the data are a DataFrame")
-        rows = from_frame(as_pandas(name), choices=how.table, like=how.like)
+        how = how.completed(earlier, "tables")
+        rows = from_frame(as_pandas(name), choices=how.table, like=how.like).assign_attrs(told)
         return rows if split is None else part_of(rows, split, "the table")
     text, path = str(name), path_of(name)
     if path is not None:
+        place = path / split if split and path.is_dir() else path
+        kind = "tables" if text == STDIN else kind_of(path, place, table="table" in earlier or how.of_table)
+        how = how.completed(earlier, kind)
         if text == STDIN:
             dataset = read_stdin(how)
             dataset = dataset if split is None else part_of(dataset, split, "standard input")
         else:
             dataset = read(path, split, how)
-        dataset = dataset if scale is None else scaled(dataset, scale)
+        dataset = dataset if how.scale is None else scaled(dataset, how.scale)
         dataset = dataset if stored(path) else marked(dataset)
-        return dataset.assign_attrs(path=text, **({"split": split} if split else {}))
+        return dataset.assign_attrs(path=text, **told, **({"split": split} if split else {}))
     found = find_set(text)
+    suited = ("scale", "size") if found.sized is not None else ("scale",)
+    how = how.completed({option: value for option, value in earlier.items() if option in suited}, "images")
     if found.sized is not None and how.size is not None:
         height, width = how.sides
         if height != width:
             raise InputError(f"size = {how.size!r}: images of {text!r} are square. Give one number.")
-        found, how = found.sized(height), Reading(rate, None, None, gray, scale)
+        found, how = found.sized(height), Reading(rate, None, None, gray, how.scale)
         if crop is not None:
             raise InputError(f"crop is only for files, but {text!r} is painted at any size. Leave crop out.")
     how.only(("scale",), f"but {text!r} is a data set")
     dataset = found.load(split, folder)
-    dataset = dataset if scale is None else scaled(dataset, scale)
-    return marked(dataset).assign_attrs(name=text, **({"split": split} if split else {}))
+    dataset = dataset if how.scale is None else scaled(dataset, how.scale)
+    return marked(dataset).assign_attrs(name=text, **told, **({"split": split} if split else {}))
 
 
 def path_of(name: str | Path) -> Path | None:

@@ -43,6 +43,21 @@ MOST = 1000  # at most, rows of each set for the MMD, whose kernel matrix is in 
 # with more features, eigenvalues take seconds, and variances use fewer splits
 WIDE = 200
 
+MEANING = {
+    "modes": "number of modes with a good sample",
+    "reverse_kl": "divergence of mode shares, samples from data, in nats; 0 if equal",
+    "high_quality": "share of samples that are near their mode",
+    "spread": "distance of samples from their modes, relative to data; 1 if equal",
+    "precision": "share of samples that are near rows",
+    "recall": "share of rows that are near samples",
+    "density": "number of rows near a sample, relative to k; 1 if equal",
+    "coverage": "share of rows that have a sample near them",
+    "mmd": "squared maximum mean discrepancy; 0 if equal",
+    "frechet": "squared Wasserstein distance of two Gaussians with the same moments; 0 if equal",
+    "support": "number of different samples, relative to data",
+    "accuracy": "accuracy of a classifier of samples and rows; 0.5 if equal",
+}
+
 
 def diagnose(
     real: np.ndarray,
@@ -70,7 +85,7 @@ def diagnose(
         - `value`, `low`, `high` (measure): each measure and its 95 % interval. The measures are modes
           (captured modes), high_quality, reverse_kl, spread, precision, recall, density, coverage, mmd,
           frechet, support (number of different samples, relative to the data) and accuracy (of a classifier
-          of samples and data; 0.5 if it cannot distinguish them).
+          of samples and data; 0.5 if it cannot distinguish them). The coordinate `meaning` describes each.
         - `p_value` (test): p-values of the four tests.
         - `data`, `draws`, `missing` (mode): mode shares of data and samples, and whether a mode was dropped.
         - attributes `verdict` and, if a number is infinite, `note`, which explains it.
@@ -102,7 +117,12 @@ def diagnose(
         | {"p_value": ("test", list(p.values()))}
         | {name: ("mode", _share(s, modes)) for name, s in (("data", at), ("draws", drawn))}
         | {"missing": ("mode", np.isin(np.arange(modes), missing).astype(np.int8))},
-        {"measure": list(found), "test": list(p), "mode": np.arange(modes)},
+        {
+            "measure": list(found),
+            "meaning": ("measure", [MEANING[name] for name in found]),
+            "test": list(p),
+            "mode": np.arange(modes),
+        },
         {
             "verdict": _verdict(found, alarms, missing, modes, len(fake), len(real)),
             "n": len(fake),

@@ -17,13 +17,14 @@ from probgen.readers.pairs import is_table, pair_file, pairs
 from probgen.readers.parquet import is_parts
 from probgen.readers.scaled import scaled
 from probgen.readers.stores import is_zarr, zarr_store
-from probgen.readers.tables import ARROW, SUFFIXES, arrow_file, arrow_frame, csv_file, table
+from probgen.readers.tables import ARROW, SUFFIXES, arrow_file, arrow_frame, column_names, csv_file, table
 from probgen.readers.texts import lines_of, read_text, text_file
 
 __all__ = [
     "Choices",
     "Reading",
     "arrow_frame",
+    "column_names",
     "from_frame",
     "idx",
     "kind_of",
@@ -68,7 +69,7 @@ def read(path: Path, split: str | None = None, how: Reading = Reading()) -> xr.D
             f"{path} is a device or a pipe. Save the content to a file, and give the path of this file."
         )
     place = path / split if split and path.is_dir() else path
-    kind = kind_of(path, place, table=_is_of_tables(how))
+    kind = kind_of(path, place, table=how.of_table)
     how.only(
         {"sounds": ["rate"], "images": ["size", "crop", "gray", "scale"], "tables": ["table"]}.get(kind, []),
         f"but {path} is of another kind",
@@ -152,10 +153,6 @@ def kind_of(path: Path, place: Path | None = None, *, table: bool = False) -> st
     return "sounds" if any(file.suffix.lower() in SOUNDS for file in (place or path).rglob("*")) else "images"
 
 
-def _is_of_tables(how: Reading) -> bool:
-    return bool(how.table.first() or how.like)
-
-
 def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
     """Read a file that is not a sound."""
     suffix, name = path.suffix.lower(), path.name.lower()
@@ -165,7 +162,7 @@ def _file(path: Path, split: str | None, how: Reading) -> xr.Dataset:
         return hdf5(path, split)
     if suffix == ".txt":
         return text_file(path, split)
-    if suffix == ".tsv" and not _is_of_tables(how) and not is_table(path):
+    if suffix == ".tsv" and not how.of_table and not is_table(path):
         return pair_file(path, split)
     if split is not None and (suffix in ARROW or name.endswith(SUFFIXES) or suffix == ".npy"):
         return part_of(_file(path, None, how), split, str(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ _OF = {
     "scale": "images",
     "table": "tables",
 }
-
+_KIND_OF = {name: {"WAV files": "sounds"}.get(what, what) for name, what in _OF.items()}
 
 MOST_SCALE = 16  # largest ratio between the sides of an image and of its `low`
 PIXELS = 50_000_000  # largest number of pixels of a scaled image
@@ -83,6 +83,43 @@ class Reading:
         if self.size is None:
             return ()
         return tuple(self.size) if isinstance(self.size, Sequence) else (self.size, self.size)
+
+    @property
+    def of_table(self) -> bool:
+        """Whether an option of tables, or columns of a model, are given."""
+        return bool(self.table.first() or self.like)
+
+    def completed(self, earlier: Mapping[str, Any], kind: str) -> Reading:
+        """Return the options, completed by those by which the data of a fit were read.
+
+        Args:
+            earlier: Options of `probgen.datasets.load` by name. Options of other kinds of files are left out.
+            kind: Kind of the file: "tables", "images" or "sounds".
+
+        Returns:
+            The options. An option that is set here is not replaced.
+        """
+        known = {name: value for name, value in earlier.items() if _KIND_OF.get(name) == kind}
+        if "table" in known:
+            before = Choices.of(known.pop("table"))
+            return replace(self, table=replace(self.table, earlier=before))
+        unset = {name for name in known if getattr(self, name) == getattr(Reading(), name)}
+        return replace(self, **{name: known[name] for name in unset})
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the options that are set, as plain values for `probgen.datasets.load`.
+
+        Returns:
+            The options by name. `earlier` options of a table are not among them.
+        """
+        found: dict[str, Any] = {}
+        for name in _OF:
+            value, usual = getattr(self, name), getattr(Reading(), name)
+            if isinstance(value, Choices):
+                value, usual = value.chosen(), {}
+            if value != usual:
+                found[name] = list(value) if isinstance(value, tuple) else value
+        return found
 
     def only(self, known: Iterable[str], what: str) -> None:
         """Refuse options that do not apply to the data.

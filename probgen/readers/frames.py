@@ -6,7 +6,7 @@ An ambiguous column is refused, and the message names the option that decides it
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
@@ -18,7 +18,7 @@ import pandas as pd
 import xarray as xr
 
 from probgen.contract.columns import RARE, Column
-from probgen.errors import InputError, did_you_mean
+from probgen.errors import InputError, did_you_mean, of_all
 from probgen.readers.arrow import in_own_types
 from probgen.readers.classes import OF_NUMBERS, code_of, name_of_class
 from probgen.readers.described import attributes_of, marked
@@ -27,6 +27,7 @@ KINDS = ("real", "binary", "count", "integer", "category")
 ROW_NAMES = ("rownames", "Unnamed: 0", "index", "")  # names of a first column that numbers the rows
 MOST_CLASSES = 1000
 MOST_RANGE = 1 << 16  # largest number of classes, and of levels of an integer column
+SAID = 8  # largest number of names in a message
 FEW = 20  # up to this number of rows, all classes may be different
 DAY = 86_400_000_000  # microseconds
 EXACT = 1 << 53  # whole numbers up to this one are exact in float64
@@ -61,6 +62,7 @@ class Choices:
         rare: Least number of rows per class. Rarer classes, and classes that a model was not fitted to, become one class `(rare)`.
         kind: Kind of each column, by name or by a pattern such as `pixel*`: real, binary, count, integer, category, or the classes in order,
             `low < mid < high`.
+        earlier: Options by which the file of a fit was read. They apply where the other options and the table permit it (`at`).
 
     Raises:
         InputError: When an option has a value that is not allowed.
@@ -77,6 +79,7 @@ class Choices:
     index: str | None = None
     rare: int | None = None
     kind: Mapping[str, str] = field(default_factory=dict)
+    earlier: Choices | None = None
 
     def __post_init__(self) -> None:
         if self.decimal not in (None, ".", ","):
@@ -104,7 +107,8 @@ class Choices:
         Raises:
             InputError: When an option is unknown or has a value that is not allowed.
         """
-        several, known = ("columns", "na", "drop"), [each.name for each in fields(Choices)]
+        several = ("columns", "na", "drop")
+        known = [each.name for each in fields(Choices) if each.name != "earlier"]
         for name in values or {}:
             if name not in known:
                 raise InputError(f"table: {name!r} is not an option; {did_you_mean(name, known)}")
@@ -130,6 +134,20 @@ class Choices:
             (each.name for each in fields(self) if getattr(self, each.name) not in (None, (), {})), ""
         )
 
+    def chosen(self) -> dict[str, Any]:
+        """Return the options that are set, as plain values.
+
+        Returns:
+            The options by name.
+        """
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "earlier"}
+        plain = {
+            n: list(v) if isinstance(v, Sequence) and not isinstance(v, str) else v for n, v in values.items()
+        }
+        return {
+            n: dict(v) if isinstance(v, Mapping) else v for n, v in plain.items() if v not in (None, [], {})
+        }
+
     def dropped(self, names: Sequence[str]) -> list[str]:
         """Return the columns that are left out. Each entry of `drop` is one name, or several names with commas between them.
 
@@ -143,6 +161,42 @@ class Choices:
             [entry] if entry in names else [each.strip() for each in entry.split(",")] for entry in self.drop
         )
         return [each for part in parts for each in part]
+
+    def at(self, names: Sequence[str]) -> Choices:
+        """Return the options for a table with these columns, completed by those of the file of a fit.
+
+        An earlier option does not apply to a column that the table lacks, or that another option of this table uses.
+        `rare` is not repeated, because the model has the classes that remained.
+
+        Args:
+            names: Names of all columns of the table.
+
+        Returns:
+            The options, without `earlier`.
+        """
+        if self.earlier is None:
+            return self
+        before, own = self.earlier, {*self.dropped(names), self.label, self.weight, self.index}
+
+        def free(name: str | None) -> str | None:
+            return name if name in names and name not in own else None
+
+        kinds = {
+            pattern: kind
+            for pattern, kind in before.kind.items()
+            if pattern not in self.kind and _matches(pattern, names)
+        }
+        return replace(
+            self,
+            earlier=None,
+            decimal=self.decimal or before.decimal,
+            na=(*self.na, *before.na),
+            drop=(*self.drop, *filter(free, before.dropped(names))),
+            label=self.label or free(before.label),
+            weight=self.weight or free(before.weight),
+            index=self.index or free(before.index),
+            kind={**self.kind, **kinds},
+        )
 
     def kind_of(self, name: str) -> str | None:
         """Return the kind that is set for a column, by its name or by the first matching pattern.
@@ -208,7 +262,9 @@ def from_frame(
             return _of_array(frame)
         except (TypeError, ValueError):
             pass  # not all columns are numeric
-    frame = with_gaps(in_own_types(named(frame)), choices.na)
+    frame = in_own_types(named(frame))
+    choices = choices.at(list(frame.columns))
+    frame = with_gaps(frame, choices.na)
     reads = read_columns(frame, name, choices, like)
     features = [each for each in reads if each.use == "feature"]
     if not features:
@@ -216,7 +272,7 @@ def from_frame(
             f"{name} has no column to model. Leave at least one column that is not a label, a weight, an index or dropped."
         )
     columns = [each.column for each in features if each.column is not None]
-    values = [numbers(frame[each.name], column) for each, column in zip(features, columns, strict=True)]
+    values = _all_numbers(frame, columns, name)
     variables: dict[str, Any] = {"x": (("row", "feature"), _stacked(values, columns), attributes_of(columns))}
     for each in reads:
         if each.use == "label" and each.column is not None:
@@ -229,6 +285,19 @@ def from_frame(
     called = {"row": ("row", names_of_rows(index), {"name": str(index.name)})} if index is not None else {}
     coords |= called or index_of(frame)
     return marked(xr.Dataset(variables, coords))
+
+
+def _all_numbers(frame: pd.DataFrame, columns: Sequence[Column], where: str) -> list[np.ndarray]:
+    """Convert all columns to numbers. Raise one `InputError` with the first wrong cell of each column."""
+    values, problems = [], []
+    for column in columns:
+        try:
+            values.append(numbers(frame[column.name], column))
+        except InputError as error:
+            problems.append(error)
+    if problems:
+        raise of_all(where, problems)
+    return values
 
 
 def label_of(codes: np.ndarray) -> np.ndarray:
@@ -299,7 +368,8 @@ def read_columns(
         raise InputError(
             f"{name} has two columns {twice[0]!r}. Give each column a different name (--columns)."
         )
-    _check_names(names, name, choices)
+    choices = choices.at(names)
+    check_columns(names, name, choices, like)
     if not len(frame):
         raise InputError(f"{name} has no rows. Give at least one row.")
     known = {column.name: column for column in like}
@@ -308,7 +378,7 @@ def read_columns(
             f"rare = {choices.rare}: the fit has already fixed the classes of the model. Leave rare out."
         )
     dropped = choices.dropped(names)
-    reads, problems = [], []
+    reads, problems, wrong = [], [], []
     for i, column in enumerate(names):
         values = frame[column]
         gaps = int(values.isna().sum()) if counted is None else counted[column]
@@ -320,7 +390,11 @@ def read_columns(
                 raise InputError(
                     f"{name}: kind = {asked!r}: the label {column!r} always has classes. Leave the kind out."
                 )
-            found = _column(values, column, choices.kind_of(column) or as_class, known.get(column))
+            try:
+                found = _column(values, column, choices.kind_of(column) or as_class, known.get(column))
+            except InputError as error:
+                wrong.append(error)
+                continue
             if choices.rare and use == "feature" and column not in known and isinstance(found, Column):
                 found = _without_rare(found, values, choices.rare)
             if isinstance(found, str):
@@ -329,8 +403,8 @@ def read_columns(
                 reads.append(Read(column, use, gaps, found, why))
         else:
             reads.append(Read(column, use, gaps, None, why))
-    if problems:
-        raise InputError(_said(name, problems))
+    if problems or wrong:
+        raise of_all(name, [*([InputError(_said(name, problems))] if problems else []), *wrong])
     categories = [
         read for read in reads if read.use == "feature" and read.column and read.column.support == "token"
     ]
@@ -363,7 +437,20 @@ def with_gaps(frame: pd.DataFrame, marks: Sequence[str]) -> pd.DataFrame:
     return pd.concat(columns, axis=1).set_axis(frame.columns, axis=1)
 
 
-def _check_names(names: list[str], where: str, choices: Choices) -> None:
+def check_columns(
+    names: Sequence[str], where: str, choices: Choices = AS_THEY_ARE, like: Sequence[Column] = ()
+) -> None:
+    """Check the names of the columns of a table.
+
+    Args:
+        names: Names of all columns.
+        where: Name of the table, for error messages.
+        choices: How the table is read.
+        like: Columns of a model, or none.
+
+    Raises:
+        InputError: When an option names a column that the table lacks, or when the features of the table are not the columns of the model.
+    """
     roles = {"label": choices.label, "weight": choices.weight, "index": choices.index}
     asked = [(role, column) for role, column in roles.items() if column is not None]
     asked += [("drop", column) for column in choices.dropped(names)]
@@ -374,8 +461,47 @@ def _check_names(names: list[str], where: str, choices: Choices) -> None:
             uses = ", ".join(role for role, other in asked if other == column)
             raise InputError(f"{where}: column {column!r} has several uses: {uses}. Choose one.")
     for pattern in choices.kind:
-        if not any(pattern == column or fnmatchcase(column, pattern) for column in names):
+        if not _matches(pattern, names):
             raise InputError(f"{where} has no column {pattern!r} (kind); {did_you_mean(pattern, names)}")
+    if like:
+        wanted = [column.name for column in like]
+        used = {column for _, column in asked} | ({"label"} if choices.label is None else set())
+        free = [name for name in names[:1] if name in ROW_NAMES]  # it may number the rows
+        same_names([name for name in names if name in wanted or name not in used], wanted, where, free)
+
+
+def same_names(names: Sequence[str], wanted: Sequence[str], where: str, free: Collection[str] = ()) -> None:
+    """Check that a table has the columns of a model.
+
+    Args:
+        names: Names of the columns of the table.
+        wanted: Names of the columns of the model.
+        where: Name of the table, for error messages.
+        free: Columns that the table may have in addition.
+
+    Raises:
+        InputError: When a column is missing or unexpected. The message has all such columns, and the option that leaves columns out.
+    """
+    missing = [name for name in wanted if name not in names]
+    extra = [name for name in names if name not in wanted and name not in free]
+    if missing:
+        has = f" The table has {_listed(extra)}, which the model does not use." if extra else ""
+        raise InputError(f"{where} has no column {_listed(missing)}, which the model was fitted to.{has}")
+    if extra:
+        plain = all("," not in name for name in extra)
+        drop = f"--drop {quote(','.join(extra))}" if plain else " ".join(f"--drop {quote(n)}" for n in extra)
+        it = "it" if len(extra) == 1 else "them"
+        raise InputError(
+            f"{where}: the model was not fitted to column {_listed(extra)}. Leave {it} out ({drop})."
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:SAID])) + (", ..." if len(names) > SAID else "")
+
+
+def _matches(pattern: str, names: Sequence[str]) -> bool:
+    return pattern in names or any(fnmatchcase(name, pattern) for name in names)
 
 
 def _use_of(

@@ -10,12 +10,13 @@ import numpy as np
 import xarray as xr
 from PIL import Image, ImageOps
 
-from probgen.errors import InputError
+from probgen.errors import FileError, InputError, of_all
 from probgen.readers.arrays import dataset as as_rows
 from probgen.readers.base import IMAGES, SOUNDS, Reading, classes_of, report
 from probgen.readers.pixels import MODES, opened
 from probgen.readers.scaled import stacked
 
+NAMED = 8  # largest number of files in a message
 _EIGHT = ("1", "L", "RGB")  # each mode can represent all earlier modes
 _GRAY = "1 bit to gray, 0 and 255"
 _UNREAD = {".heic", ".heif", ".jxl", ".avif", ".svg"}  # images that Pillow may not support
@@ -40,16 +41,25 @@ def images(path: Path, how: Reading = Reading()) -> xr.Dataset:  # noqa: B008 (f
         FileError: When an image cannot be read. The message names the file.
     """
     files, done = image_files(path), Counter[str]()
-    found = [_read(file, how, done) for file in files]
+    found, problems = [], []
+    for file in files:
+        try:
+            found.append(_read(file, how, done))
+        except (InputError, FileError) as error:
+            problems.append(error)
+    if problems:
+        raise of_all(str(path), problems)
     mode = _common(files, [mode for mode, _ in found])
     arrays = [_raised(array, own, mode, done) for own, array in found]
-    for file, array in zip(files, arrays, strict=True):
-        if how.scale is None and array.shape != arrays[0].shape:
-            raise InputError(
-                f"{file} is {array.shape[1]} x {array.shape[0]}, but {files[0].name} is {arrays[0].shape[1]} x "
-                f"{arrays[0].shape[0]}: all images must have one size. Scale the images with size = (height, width), or for "
-                "super-resolution of any sizes use scale = 4 or --scale 4."
-            )
+    sides = [array.shape[:2] for array in arrays]
+    others = [f"{file} is {w} x {h}" for file, (h, w) in zip(files, sides, strict=True) if (h, w) != sides[0]]
+    if how.scale is None and others:
+        more = f", ... ({len(others)} files)" if len(others) > NAMED else ""
+        raise InputError(
+            f"{', '.join(others[:NAMED])}{more}, but {files[0].name} is {sides[0][1]} x "
+            f"{sides[0][0]}: all images must have one size. Scale the images with size = (height, width), or for "
+            "super-resolution of any sizes use scale = 4 or --scale 4."
+        )
     x, sizes = stacked([np.moveaxis(array, 2, 0) if mode == "RGB" else array for array in arrays])
     dataset = as_rows({"x": x}, path).assign(sizes)
     dataset["x"].attrs.update(_support(mode))

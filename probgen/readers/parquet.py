@@ -28,6 +28,7 @@ from probgen.readers.frames import (
     ROW_NAMES,
     Choices,
     Read,
+    check_columns,
     described_label,
     index_of,
     label_of,
@@ -254,6 +255,8 @@ def row_groups(found: Parquet, choices: Choices, like: Sequence[Column] = ()) ->
     """
     if not found.rows:
         raise InputError(f"{found.path} has no rows. Give at least one row.")
+    choices = choices.at(list(found.columns))
+    check_columns(list(found.columns), str(found.path), choices, like)
     small, gaps = specimens(found, choices, like)
     reads = read_columns(small, str(found.path), choices, like, gaps)
     features = [each for each in reads if each.use == "feature"]

@@ -11,6 +11,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from shlex import quote
@@ -23,7 +24,7 @@ from probgen.contract.columns import Column
 from probgen.errors import FileError, InputError
 from probgen.readers.arrow import of_arrow, without_nullable
 from probgen.readers.base import most_unpacked, reason, unpacked
-from probgen.readers.frames import AS_THEY_ARE, Choices, from_frame
+from probgen.readers.frames import AS_THEY_ARE, Choices, check_columns, from_frame
 from probgen.readers.parquet import Parquet, is_parquet, row_groups
 from probgen.store.guard import UNPACKED
 
@@ -33,6 +34,8 @@ PACKED = ("", ".gz", ".xz", ".zst")
 SUFFIXES = tuple(kind + packed for packed in PACKED for kind in (".csv", ".tsv", ".tab", ".data"))
 GAPS = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "#N/A", "<NA>")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+NAMELESS = "Unnamed: "
+NAMED = 8  # largest number of lines in a message
 LOOKED_AT = 200  # lines from which the separator is inferred
 BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 ZEROS = re.compile(r"[-+]?0\d+", re.ASCII)
@@ -145,19 +148,14 @@ def table(
         InputError: When separators, column names or decimal marks are ambiguous.
         FileError: When the file cannot be read.
     """
-    text = _decoded(path, choices)
-    lines = LINE.split(text)
-    first = next((i for i, line in enumerate(lines) if line.strip()), None)
-    if first is None:
-        raise InputError(f"{path} is empty. Give a file with at least one row.")
     known = {column.name: column for column in like}
-    sep = choices.sep or _separator(path, lines[first : first + LOOKED_AT], known)
-    skipped = _comments(path, lines, first, sep, choices, known)
-    ends = [0, *(end.end() for end in islice(LINE.finditer(text), skipped))]
-    text = text[ends[-1] :]
-    head, body = _names(path, text, sep, choices, known)
+    written = _written(path, choices, known)
+    text, sep, head, body = written.text, written.sep, written.names, written.named
+    choices = choices.at(head)
+    if like:
+        check_columns([name for name in head if not name.startswith(NAMELESS)], str(path), choices, like)
     dropped = set(choices.dropped(head))
-    left, leading, points = _check_rows(path, text, sep, len(head), body, skipped)
+    left, leading, points = _check_rows(path, text, sep, len(head), body, written.skipped)
     unclear = [head[i] for i in sorted(points) if choices.kind_of(head[i]) is None and head[i] not in dropped]
     if sep == ";" and choices.decimal is None and unclear:
         raise InputError(
@@ -205,6 +203,59 @@ def table(
     if decimal != (choices.decimal or "."):
         frame = read(decimal)
     return without_nullable(_with_numbers(path, frame, texts, decimal, choices.decimal is not None))
+
+
+def column_names(path: Path, choices: Choices = AS_THEY_ARE, like: Sequence[Column] = ()) -> list[str]:
+    """Return the column names of a file of separated values.
+
+    Args:
+        path: Path of the file.
+        choices: How the table is read.
+        like: Columns of a model.
+
+    Returns:
+        The names in their order. Columns without a name are numbered.
+
+    Raises:
+        InputError: When separators or column names are ambiguous.
+        FileError: When the file cannot be read.
+    """
+    return _written(path, choices, {column.name: column for column in like}).names
+
+
+@dataclass(frozen=True)
+class _Written:
+    """The text of a table without the lines before it, its separator and column names, and whether its first line has the names."""
+
+    text: str
+    sep: str
+    names: list[str]
+    named: bool
+    skipped: int
+
+
+def _written(path: Path, choices: Choices, known: Mapping[str, Column]) -> _Written:
+    """Find out how a table is written. What the user chose is used first, then the names of a model, then the choices for the file of its fit."""
+    text = _decoded(path, choices)
+    lines = LINE.split(text)
+    first = next((i for i, line in enumerate(lines) if line.strip()), None)
+    if first is None:
+        raise InputError(f"{path} is empty. Give a file with at least one row.")
+    some, before = lines[first : first + LOOKED_AT], choices.earlier or AS_THEY_ARE
+    sep = choices.sep or _naming(some, known) or before.sep or _separator(path, some)
+    skipped = _comments(path, lines, first, sep, choices, known)
+    ends = [0, *(end.end() for end in islice(LINE.finditer(text), skipped))]
+    text = text[ends[-1] :]
+    names, named = _names(path, text, sep, choices, known)
+    return _Written(text, sep, names, named, skipped)
+
+
+def _chosen(choices: Choices, known: Collection[str], *firsts: Sequence[str]) -> Sequence[str] | None:
+    """Return the chosen column names. Those of the file of a fit are not used if a first line has the names of the model."""
+    before = choices.earlier.columns if choices.earlier else None
+    if choices.columns is not None or before is None or any(set(known) <= set(first) for first in firsts):
+        return choices.columns
+    return before if before in (("none",), ("header",)) or len(before) == len(firsts[0]) else None
 
 
 def _classes(
@@ -277,6 +328,7 @@ def _decoded(path: Path, choices: Choices) -> str:
         raise FileError(f"{path} cannot be read: {reason(error)}") from None
     encoding = (
         choices.encoding
+        or (choices.earlier.encoding if choices.earlier else None)
         or next((name for bom, name in BOMS.items() if raw.startswith(bom)), None)
         or "utf-8-sig"
     )
@@ -339,19 +391,19 @@ def _first(text: str, sep: str, known: Collection[str]) -> list[str]:
     return [next((name for name in names if name in known), names[-1]) for names in called]
 
 
-def _separator(path: Path, lines: Sequence[str], known: Collection[str]) -> str:
-    """Infer the separator: it gives the column names of a model, or the same number of fields in all lines.
+def _naming(lines: Sequence[str], known: Collection[str]) -> str | None:
+    """Return the separator that gives the column names of a model, if there is one."""
+    naming = [sep for sep in SEPARATORS if any(set(known) <= set(_first(line, sep, known)) for line in lines)]
+    return naming[0] if len(known) > 1 and len(naming) == 1 else None
 
-    Raise `InputError` if two separators do.
-    """
+
+def _separator(path: Path, lines: Sequence[str]) -> str:
+    """Infer the separator: it gives the same number of fields in all lines. Raise `InputError` if two separators do."""
     if Path(path.stem if path.suffix.lower() in PACKED[1:] else path).suffix.lower() in (
         ".tsv",
         ".tab",
     ):
         return "\t"
-    naming = [sep for sep in SEPARATORS if any(set(known) <= set(_first(line, sep, known)) for line in lines)]
-    if len(known) > 1 and len(naming) == 1:
-        return naming[0]
     text = "\n".join(line for line in lines if line.strip() and not line.startswith("#")) or "\n".join(lines)
     widths: dict[str, Counter[int]] = {}
     for sep in SEPARATORS:
@@ -421,10 +473,11 @@ def _is_remark(path: Path, lines: Sequence[str], sep: str, choices: Choices, kno
     """Return whether a first line with #, and as many fields as the next line, is a comment. Raise `InputError` if it could name the columns."""
     here, rest = ("\n".join(line for line in part if line.strip()) for part in (lines, lines[1:]))
     first, second = (_first(text, sep, known) for text in (here, rest))
-    if choices.columns == ("header",) or (known and set(known) <= set(first)):
+    columns = _chosen(choices, known, first, second)
+    if columns == ("header",) or (known and set(known) <= set(first)):
         return False
-    if choices.columns is not None or (known and set(known) <= set(second)):
-        return list(choices.columns or ()) != first
+    if columns is not None or (known and set(known) <= set(second)):
+        return list(columns or ()) != first
     if _is_above_numbers(first, here, sep):
         return False
     if _is_above_numbers(second, rest, sep):
@@ -441,9 +494,10 @@ def _names(
     first = _first(text, sep, known)
     if len(first) > COLUMNS:
         raise FileError(f"{path} has more than {COLUMNS} columns. Save the table as .npy.")
-    if choices.columns is not None and choices.columns != ("header",):
-        names = [f"column {i + 1}" for i in range(len(first))] if choices.columns == ("none",) else []
-        names = names or list(choices.columns)
+    columns = _chosen(choices, known, first)
+    if columns is not None and columns != ("header",):
+        names = [f"column {i + 1}" for i in range(len(first))] if columns == ("none",) else []
+        names = names or list(columns)
         if len(names) != len(first):
             raise InputError(
                 f"{path} has {len(first)} columns, but --columns has {len(names)} names. Give one name per column."
@@ -457,7 +511,7 @@ def _names(
         return names, first == names or _is_above_numbers(first, text, sep)
     numbers = [cell for cell in first if _is_number(cell)]
     models = bool(known) and set(known) <= set(first)
-    if numbers and choices.columns is None and not models and not _is_above_numbers(first, text, sep):
+    if numbers and columns is None and not models and not _is_above_numbers(first, text, sep):
         raise InputError(
             f"{path}: its first line should have the column names, but it has the number {numbers[0]}. Name the columns with --columns a,b,..., "
             f"number them with --columns none, or accept the line as names with --columns header."
@@ -468,7 +522,7 @@ def _names(
             f"{path} has two columns {twice[0]!r}. Give different names with --columns a,b,..., or, if the first "
             "line is a row, number the columns with --columns none."
         )
-    return [cell if cell or cell in known else f"Unnamed: {i}" for i, cell in enumerate(first)], True
+    return [cell if cell or cell in known else f"{NAMELESS}{i}" for i, cell in enumerate(first)], True
 
 
 def _is_above_numbers(first: Sequence[str], text: str, sep: str) -> bool:
@@ -491,6 +545,7 @@ def _check_rows(
     empty, zeros, points = set(range(width)), set(), set(range(width))
     some: set[int] = set()
     gap: int | None = None
+    odd: list[tuple[int, int]] = []  # lines with another number of fields
     try:
         reader = _rows(text, sep)
         for number, row in enumerate(reader):
@@ -498,19 +553,15 @@ def _check_rows(
                 if width == 1 and gap is None:
                     gap = reader.line_num + skipped
                 if row and len(row) > 1 and len(row) != width:
-                    raise InputError(
-                        f"{path}, line {reader.line_num + skipped}: {len(row)} fields, but the table has {width} columns"
-                    )
+                    odd.append((reader.line_num + skipped, len(row)))
                 continue
             if gap is not None:
                 raise InputError(
                     f"{path}, line {gap}: an empty line could be a missing value of the single column. Write NA there, or delete the line."
                 )
             if len(row) != width:
-                raise InputError(
-                    f"{path}, line {reader.line_num + skipped}: {_counted(len(row), 'field')}, but the table has {_counted(width, 'column')}. "
-                    "Fix the line, or set the separator with --sep."
-                )
+                odd.append((reader.line_num + skipped, len(row)))
+                continue
             if named and number == 0:
                 empty -= {i for i, cell in enumerate(row) if cell.strip()}
                 continue
@@ -525,7 +576,19 @@ def _check_rows(
                     zeros.add(i)
     except csv.Error as error:
         raise FileError(f"{path} cannot be read as a table: {reason(error)}") from None
+    if odd:
+        raise InputError(_odd_lines(path, odd, width))
     return empty, zeros, points & some
+
+
+def _odd_lines(path: Path, odd: Sequence[tuple[int, int]], width: int) -> str:
+    table = f"the table has {_counted(width, 'column')}"
+    if len(odd) == 1:
+        line, n = odd[0]
+        return f"{path}, line {line}: {_counted(n, 'field')}, but {table}. Fix the line, or set the separator with --sep."
+    some = ", ".join(f"line {line}: {_counted(n, 'field')}" for line, n in odd[:NAMED])
+    more = ", ..." if len(odd) > NAMED else ""
+    return f"{path} has {len(odd)} lines of other lengths ({some}{more}), but {table}. Fix the lines, or set the separator with --sep."
 
 
 def _counted(n: int, what: str) -> str:
