@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import inspect
 import re
 import subprocess
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any

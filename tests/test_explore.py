@@ -198,7 +198,8 @@ def test_the_copied_python_gives_the_bytes_of_the_page(name: str, shown: Any) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["vae mean by sliders", "stylegan layers", "mixture given columns", "text by prompt"]
+    "name",
+    ["vae mean by sliders", "stylegan layers", "mixture given columns", "nade completes", "text by prompt"],
 )
 def test_the_copied_command_gives_the_bytes_of_the_page(name: str, shown: Any, tmp_path: Path) -> None:
     family, asked = ASKED[name]

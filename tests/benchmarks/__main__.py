@@ -16,6 +16,7 @@ NAMES = (
     "em",
     "em_file",
     "errors",
+    "explore",
     "gan",
     "images",
     "inversion",

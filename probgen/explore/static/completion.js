@@ -88,7 +88,8 @@ export function completion(about, state, latest, problem, copy) {
     const { x, ...rest } = await (await ask("/api/row", { row: +$("row").value })).json();
     take(x.flat(Infinity), rest);
   });
-  $("copy-completion").addEventListener("click", () => base && copy(request(), "python"));
+  for (const key of ["python", "command"])
+    $(`copy-completion-${key}`).addEventListener("click", () => base && copy(request(), key));
   for (const control of about.controls)
     if (control.when.includes("part") && !control.when.includes("nothing"))
       $("completion-options").append(option(control, control.default, (value) => {
