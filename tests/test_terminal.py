@@ -147,7 +147,7 @@ def test_no_command_loses_a_digit(out: Path, width: int) -> None:
     rerun = ("run", out.parent / "r.toml", "--out", out, "--resume", "--quiet")
     for command, forms in (
         (("compare", a, b), (".3f",)),
-        (("score", a, "--data", "iris"), (".4f", ".4g")),
+        (("score", a, "--data", "iris", "--force"), (".4f", ".4g")),
         (("analyze", "diagnose", b, "--data", "iris"), (".4f", ".4g")),
         (("diagnose", b, "--data", "iris"), (".4f", ".4g")),
         (rerun, (".3f", ".4f", ".4g", ".5g")),

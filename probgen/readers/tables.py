@@ -153,7 +153,8 @@ def table(
     text, sep, head, body = written.text, written.sep, written.names, written.named
     choices = choices.at(head)
     if like:
-        check_columns([name for name in head if not name.startswith(NAMELESS)], str(path), choices, like)
+        named = [name for name in head if name in known or not name.startswith(NAMELESS)]
+        check_columns(named, str(path), choices, like)
     dropped = set(choices.dropped(head))
     left, leading, points = _check_rows(path, text, sep, len(head), body, written.skipped)
     unclear = [head[i] for i in sorted(points) if choices.kind_of(head[i]) is None and head[i] not in dropped]
