@@ -8,7 +8,7 @@ D receives pairs. At the optimum, (x, E(x)) and (G(z), z) have the same distribu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import torch
 import xarray as xr
@@ -22,6 +22,7 @@ from probgen import Event, Fitted, Options, Rows, Run, hookimpl
 from probgen.contract.options import Sizes
 from probgen.contract.places import decoded
 from probgen.distributions import Standardization
+from probgen.errors import NotOffered
 from probgen.nn.networks import MLP
 
 supports, x_dtype = frozenset({"real"}), "float64"
@@ -57,7 +58,9 @@ class BiGAN(nn.Module):
         """Return x = G(z) in the units of the data, (row, *event)."""
 
         def x(at: dict[str, Tensor]) -> Tensor:
-            return self.standard.inverse(self.coder["G"](at["z"]).reshape(-1, *self.event.fixed_shape))
+            return self.standard.inverse(
+                self.coder["G"](at["z"].to(self.D.dtype)).reshape(-1, *self.event.fixed_shape)
+            )
 
         return decoded({"x": x}, start, until, roots=["z"])
 
@@ -97,16 +100,17 @@ def fit(module: BiGAN, data: Rows, options: BiGANOptions, run: Run) -> None:
         x, y = pairs(turn)
         return loss.discriminator(module.D(y), module.D(x)).mean()
 
-    def player(net: nn.Module, of: Callable[[Turn], Tensor]) -> Player:
-        adam = torch.optim.Adam(net.parameters(), options.learning_rate, (0.5, 0.99), fused=True)
-        return Player(net, adam, of)
-
-    play(run, {"d": player(module.D, d_loss), "coder": player(module.coder, coder_loss)}, options.steps)
+    adam = partial(torch.optim.Adam, lr=options.learning_rate, betas=(0.5, 0.99), fused=True)
+    nets = {"d": (module.D, d_loss), "coder": (module.coder, coder_loss)}
+    players = {name: Player(net, adam(net.parameters()), move) for name, (net, move) in nets.items()}
+    play(run, players, options.steps)
 
 
 @hookimpl
 def sample(fitted: Fitted, n: int, given: dict[str, Tensor], run: Run) -> dict[str, Tensor]:
     """Sample z from its prior, unless it is given, and x = G(z)."""
+    if "x" in given:
+        raise NotOffered("given 'x': a BiGAN does not complete x. Give z, for example E(x).")
     z = given.get("z", torch.randn(n, fitted.options.latent, device=run.device, dtype=run.dtype))
     return {"x": fitted.module.decode({"z": z}), "z": z}
 

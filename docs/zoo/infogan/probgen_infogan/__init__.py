@@ -11,6 +11,7 @@ V is the relativistic game, which covers modes in fewer steps than the game of 2
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 import xarray as xr
@@ -26,6 +27,7 @@ from probgen import Event, Fitted, Options, Rows, Run, hookimpl
 from probgen.contract.options import Sizes
 from probgen.contract.places import decoded
 from probgen.distributions import Standardization
+from probgen.errors import InputError, NotOffered
 from probgen.nn.networks import MLP
 
 supports, x_dtype = frozenset({"real"}), "float64"
@@ -69,17 +71,20 @@ class InfoGAN(nn.Module):
 
     def generate(self, z: Tensor, k: Tensor, u: Tensor) -> Tensor:
         """Return G(z, c) in standardized units, (row, event size)."""
-        return self.G(z, torch.cat([one_hot(k.long(), self.options.categories).to(z), u], 1))
+        K, dtype = self.options.categories, self.G.dtype
+        if not ((k >= 0) & (k < K) & (k == k.round())).all():
+            raise InputError(f"k: whole numbers from 0 to {K - 1} are needed.")
+        return self.G(z.to(dtype), torch.cat([one_hot(k.long(), K), u], 1).to(dtype))
 
     def judge(self, y: Tensor) -> tuple[Tensor, Categorical, Normal]:
         """Return D(x) before the sigmoid, Q(k | x) and Q(u | x), for standardized rows."""
         D, logits, mean = self.DQ(y).tensor_split([1, 1 + self.options.categories], 1)
         return D[:, 0], Categorical(logits=logits), Normal(mean, SPREAD)
 
-    def information(self, k: Tensor, u: Tensor, Q_k: Categorical, Q_u: Normal) -> dict[str, Tensor]:
+    def information(self, c: dict[str, Tensor], Q_k: Categorical, Q_u: Normal) -> dict[str, Tensor]:
         """Return L_I of k and of u: lower bounds on I(k; x) <= log K and on I(u; x), in nats."""
-        L_k = Q_k.log_prob(k).mean() + math.log(self.options.categories)
-        return {"information_k": L_k, "information_u": (Q_u.log_prob(u) + math.log(2)).sum(1).mean()}
+        L_k = Q_k.log_prob(c["k"]).mean() + math.log(self.options.categories)
+        return {"information_k": L_k, "information_u": (Q_u.log_prob(c["u"]) + math.log(2)).sum(1).mean()}
 
     def decode(self, start: dict[str, Tensor], until: str = "x") -> Tensor:
         """Return x = G(z, c) in the units of the data, (row, *event)."""
@@ -112,25 +117,26 @@ def fit(module: InfoGAN, data: Rows, options: InfoGANOptions, run: Run) -> None:
         x, y = x.requires_grad_(), y.detach().requires_grad_()
         (real, *_), (fake, *Q) = module.judge(x), module.judge(y)
         penalty = 0.5 * options.penalty * (squared_slope(real, x) + squared_slope(fake, y)).mean()
-        L_I = sum(module.information(c["k"], c["u"], *Q).values())
+        L_I = sum(module.information(c, *Q).values())
         return loss.discriminator(real, fake).mean() + penalty - options.information * L_I
 
     def g_loss(turn: Turn) -> dict[str, Tensor]:
         x, y, c = both(turn)
         (real, *_), (fake, *Q) = module.judge(x), module.judge(y)
-        L_I = module.information(c["k"], c["u"], *Q)
+        L_I = module.information(c, *Q)
         return {"loss": loss.generator(real, fake).mean() - options.information * sum(L_I.values()), **L_I}
 
-    def player(net: nn.Module, of: object) -> Player:
-        adam = torch.optim.Adam(net.parameters(), options.learning_rate, (0.5, 0.99), fused=True)
-        return Player(net, adam, of)
-
-    play(run, {"d": player(module.DQ, d_loss), "g": player(module.G, g_loss)}, options.steps)
+    adam = partial(torch.optim.Adam, lr=options.learning_rate, betas=(0.5, 0.99), fused=True)
+    nets = {"d": (module.DQ, d_loss), "g": (module.G, g_loss)}
+    players = {name: Player(net, adam(net.parameters()), move) for name, (net, move) in nets.items()}
+    play(run, players, options.steps)
 
 
 @hookimpl
 def sample(fitted: Fitted, n: int, given: dict[str, Tensor], run: Run) -> dict[str, Tensor]:
     """Sample z and c from their priors, except for given ones, and x = G(z, c)."""
+    if "x" in given:
+        raise NotOffered("given 'x': an InfoGAN does not complete x. Give z, k or u.")
     latents = fitted.module.prior(n, run) | given
     return {"x": fitted.module.decode(latents), **latents}
 
@@ -138,14 +144,10 @@ def sample(fitted: Fitted, n: int, given: dict[str, Tensor], run: Run) -> dict[s
 @hookimpl
 def score(fitted: Fitted, data: dict[str, Tensor], run: Run) -> xr.Dataset:
     """Return the output of D, and the codes that Q finds in x: the most likely k, and the mean of u."""
-    module = fitted.module
+    module, o = fitted.module, fitted.options
     D, Q_k, Q_u = module.judge(module.standard(data["x"], run.dtype).flatten(1))
-    told = torch.cat([Q_k.probs.argmax(1, keepdim=True), Q_u.mean], 1)
-    levels = [module.options.categories, *[0] * module.options.continuous]
-    return xr.Dataset(
-        {
-            "critic": ("row", D.cpu().numpy(), {"kind": "surrogate", "estimator": "relativistic"}),
-            "attribute": (("row", "factor"), told.cpu().numpy(), {"levels": levels}),
-        },
-        {"factor": ["k", *(f"u{i}" for i in range(len(levels) - 1))]},
-    )
+    told = torch.cat([Q_k.probs.argmax(1, keepdim=True), Q_u.mean], 1).cpu().numpy()
+    critic = ("row", D.cpu().numpy(), {"kind": "surrogate", "estimator": "relativistic"})
+    codes = (("row", "factor"), told, {"levels": [o.categories, *[0] * o.continuous]})
+    names = ["k", *(f"u{i}" for i in range(o.continuous))]
+    return xr.Dataset({"critic": critic, "attribute": codes}, {"factor": names})
