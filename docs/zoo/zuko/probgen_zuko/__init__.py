@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probgen import Event, Pair, Rows, Run
-from probgen.contract.options import Sizes, layer_sizes
+from probgen.contract.options import NoOptions, Sizes, layer_sizes
 from probgen.distributions import Standardization
 from probgen.inference.training import SVIOptions
 
@@ -33,6 +33,7 @@ class Zuko(Pair):
     """x = f^-1(y), y ~ Normal(0, 1), in standardized units."""
 
     Options = ZukoOptions
+    SampleOptions = ScoreOptions = NoOptions
     supports = frozenset({"real"})
     x_dtype = "float64"
 
