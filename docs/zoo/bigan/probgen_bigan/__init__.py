@@ -53,6 +53,7 @@ class BiGAN(nn.Module):
         self.standard = Standardization(event.fixed_shape, each=False)
         self.coder = nn.ModuleDict({"G": MLP(latent, hidden, n, "relu"), "E": MLP(n, hidden, latent, "relu")})
         self.D = MLP(n + latent, hidden, 1, "relu")
+        self.D.layers[-1].register_parameter("bias", None)  # the relativistic loss does not depend on it
 
     def decode(self, start: dict[str, Tensor], until: str = "x") -> Tensor:
         """Return x = G(z) in the units of the data, (row, *event)."""

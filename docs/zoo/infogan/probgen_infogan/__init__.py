@@ -87,13 +87,17 @@ class InfoGAN(nn.Module):
         return {"information_k": L_k, "information_u": (Q_u.log_prob(c["u"]) + math.log(2)).sum(1).mean()}
 
     def decode(self, start: dict[str, Tensor], until: str = "x") -> Tensor:
-        """Return x = G(z, c) in the units of the data, (row, *event)."""
+        """Return x = G(z, c) in the units of the data, (row, *event); z and u are 0, their means, if they are not given."""
 
         def x(at: dict[str, Tensor]) -> Tensor:
             y = self.generate(at["z"], at["k"], at["u"])
             return self.standard.inverse(y.reshape(-1, *self.event.fixed_shape))
 
-        return decoded({"x": x}, start, until, roots=self.latents)
+        (n, *_), o = next(iter(start.values())).shape, self.options
+        means = {"z": torch.zeros(n, o.latent), "u": torch.zeros(n, o.continuous)}
+        return decoded(
+            {"x": x}, {k: v.to(self.standard.loc) for k, v in means.items()} | start, until, self.latents
+        )
 
 
 def build(options: InfoGANOptions, event: Event) -> InfoGAN:
