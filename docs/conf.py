@@ -20,7 +20,7 @@ project = "probgen"
 version = release = __version__
 sys.path.insert(0, str(DOCS))
 extensions = ["cells", "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["example-plugin", "example-analysis"]
+exclude_patterns = ["example-*", "zoo"]
 default_role = "code"
 nitpicky = False
 viewcode_follow_imported_members = False  # what a module imports is not documented there

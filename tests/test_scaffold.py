@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from typer.testing import CliRunner
 import probgen
 from probgen import testing
 from probgen.cli import app
-from probgen.cli.scaffold import What, example, write
+from probgen.cli.scaffold import EXAMPLES, What, example, write
 from probgen.errors import InputError, NotOffered
+from tests.packages import environment, install, run_tests
 
 Make = Callable[..., None]
 MOST_LINES = 60  # of Python, of the example of an analysis
@@ -24,10 +26,9 @@ MOST_LINES = 60  # of Python, of the example of an analysis
 
 def probgen_with(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """The command line in a process that finds one folder more."""
-    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [str(Path(sys.executable).parent / "probgen"), *words],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        env=environment(site),
         capture_output=True,
         text=True,
         cwd=site,
@@ -38,9 +39,7 @@ def probgen_with(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_a_new_family_passes_its_check(tmp_path: Path) -> None:
     folder = write("my_own", tmp_path)
     assert not any("laplace" in f.read_text() for f in folder.rglob("*") if f.is_file())
-    site = tmp_path / "site"
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target"]
-    subprocess.run([*pip, str(site), str(folder)], check=True, capture_output=True)
+    site = install(folder, tmp_path / "site")
     done = probgen_with(site, "plugins", "check", "my_own")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[100%]" in done.stdout
@@ -48,6 +47,14 @@ def test_a_new_family_passes_its_check(tmp_path: Path) -> None:
     again = probgen_with(site, "plugins", "new", "my_own", "--into", str(tmp_path / "site"))
     assert again.returncode == 2
     assert "family 'my_own' (probgen_my_own, probgen-my_own 0.1.0)" in again.stderr
+
+
+@pytest.mark.parametrize("kind", ["pair", "gan", "dataset", "observer"])
+def test_a_new_package_passes_its_tests(kind: What, tmp_path: Path) -> None:
+    """Under a name with '-' and digits; the two other kinds are those of `plugins check`, above and below."""
+    folder = write("my-own-2", tmp_path, kind)
+    assert not any(EXAMPLES[kind].name in f.read_text() for f in folder.rglob("*") if f.is_file())
+    run_tests(folder, install(folder, tmp_path / "site"))
 
 
 @pytest.fixture
@@ -92,12 +99,25 @@ def test_a_new_analysis_passes_its_check(analysis: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("kind", ["family", "analysis"])
-def test_what_is_written(kind: What, tmp_path: Path) -> None:
-    """Package, test, README; the name of the example nowhere; three lines of test."""
-    folder = write("my_own", tmp_path, kind)
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_the_files_that_are_written(kind: What, tmp_path: Path) -> None:
+    """A package, a test and a README, with the registered name in the group of its kind; valid Python."""
+    folder = write("my-own", tmp_path, kind)
     written = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
     assert written == ["README.md", "probgen_my_own/__init__.py", "pyproject.toml", "tests/test_my_own.py"]
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "probgen-my-own"
+    ((group, entries),) = project["entry-points"].items()
+    assert group == f"probgen.{EXAMPLES[kind].group}"
+    assert entries["my-own"].partition(":")[0] == "probgen_my_own"
+    for file in folder.rglob("*.py"):
+        ast.parse(file.read_text())
+
+
+@pytest.mark.parametrize("kind", ["family", "analysis"])
+def test_the_test_that_is_written(kind: What, tmp_path: Path) -> None:
+    """Three lines: the laws."""
+    folder = write("my_own", tmp_path, kind)
     laws = {"family": "FamilyLaws", "analysis": "AnalysisLaws"}[kind]
     assert (folder / "tests/test_my_own.py").read_text() == (
         f'from probgen.testing import {laws}\n\n\nclass TestMyOwn({laws}):\n    {kind} = "my_own"\n'
@@ -122,6 +142,31 @@ def test_a_registered_name_is_refused(name: str, kind: str, tmp_path: Path) -> N
         CliRunner().invoke(app, ["plugins", "new", name, "--kind", other, "--into", str(tmp_path)]).exit_code
         == 0
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "reason"),
+    [
+        ("My", "pair", "lower-case"),
+        ("2nd", "gan", "lower-case"),
+        ("a--b", "gan", "lower-case"),
+        ("a-", "gan", "lower-case"),
+        ("../up", "dataset", "lower-case"),
+        ("class", "family", "a word of Python"),
+        ("sample", "analysis", "recipes have a table"),
+        ("observers", "observer", "a package probgen_observers is already installed"),
+        ("ring", "dataset", "taken by the data set"),
+    ],
+)
+def test_a_name_that_is_not_valid_is_refused_in_one_line(
+    name: str, kind: str, reason: str, tmp_path: Path
+) -> None:
+    refused = CliRunner().invoke(app, ["plugins", "new", name, "--kind", kind, "--into", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith(f"probgen: name = {name!r}: ")
+    assert reason in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_there_is_kept(tmp_path: Path) -> None:

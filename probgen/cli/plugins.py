@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from probgen.cli import completion
 from probgen.cli.common import Json, place, print_table, put, report, writing
-from probgen.cli.scaffold import EXAMPLES, What, write
+from probgen.cli.scaffold import What, write
 from probgen.errors import InputError, PluginError, did_you_mean
+
+if TYPE_CHECKING:
+    from probgen.plugins.registry import Kind
+
+Checked = Literal["family", "analysis"]
+GROUPS: dict[Checked, Kind] = {"family": "families", "analysis": "analyses"}  # of the plugins that have laws
 
 app = typer.Typer(help="List, write and check plugins.", invoke_without_command=True)
 
@@ -45,7 +51,7 @@ def list_(context: typer.Context, json: Json = False) -> None:
 @app.command("new")
 @report
 def new(
-    name: Annotated[str, typer.Argument(help="Name of the plugin: lower-case letters, digits, '_'.")],
+    name: Annotated[str, typer.Argument(help="Name of the plugin: lower-case letters, digits, '-', '_'.")],
     kind: Annotated[What, typer.Option("--kind", help="Kind of the plugin.")] = "family",
     into: Annotated[
         Path, typer.Option("--into", parser=place, help="Folder in which to create probgen-NAME.")
@@ -53,14 +59,17 @@ def new(
 ) -> None:
     """Write a package with a small plugin.
 
-    The plugin is a working family or analysis. Install it with pip install --editable probgen-NAME, and test it with
-    probgen plugins check NAME.
+    The plugin works as it is written, and has tests. Install it with pip install --editable probgen-NAME, and test it
+    with pytest probgen-NAME; test a family or an analysis with probgen plugins check NAME, too.
 
-    Example: probgen plugins new my_family
+    The kinds: a family (module with three hooks), a pair (Pyro model and guide), a gan (two networks over the game of
+    probgen-gan), an analysis, a dataset, an observer.
+
+    Example: probgen plugins new my_gan --kind gan
     """
     folder = write(name, into, kind)
     with writing():
-        typer.echo(f"{folder}\nnext: pip install --editable {folder} && probgen plugins check {name}")
+        typer.echo(f"{folder}\nnext: pip install --editable {folder} && pytest {folder}")
 
 
 @app.command("check")
@@ -71,7 +80,7 @@ def check(
         typer.Argument(autocompletion=completion.checkable, help="Name of a registered family or analysis."),
     ],
     kind: Annotated[
-        What | None, typer.Option("--kind", help="Kind of the plugin, if the name is registered twice.")
+        Checked | None, typer.Option("--kind", help="Kind of the plugin, if the name is registered twice.")
     ] = None,
 ) -> None:
     """Test a family or analysis against its laws.
@@ -83,7 +92,7 @@ def check(
     from probgen.plugins.registry import find
 
     kind = kind if kind is not None else _kind_of(name)
-    find(EXAMPLES[kind][2], name).load()
+    find(GROUPS[kind], name).load()
     try:
         from probgen.testing import check as run_laws
     except ImportError as error:
@@ -98,11 +107,11 @@ def check(
         raise PluginError(f"{kind} {name!r} does not meet every law. See the output above.")
 
 
-def _kind_of(name: str) -> What:
+def _kind_of(name: str) -> Checked:
     """Return the kind that is registered under a name, or raise an error if there are two kinds or none."""
     from probgen.plugins.registry import registered
 
-    groups = {kind: registered(group) for kind, (_, _, group) in EXAMPLES.items()}
+    groups = {kind: registered(group) for kind, group in GROUPS.items()}
     found = [kind for kind, names in groups.items() if name in names]
     if len(found) > 1:
         raise InputError(f"{name!r} is both a family and an analysis. Add --kind family or --kind analysis.")
