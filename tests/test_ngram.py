@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import probgen
 from probgen.errors import InputError
@@ -99,7 +100,8 @@ split = "valid"
     )
     seen: list[str] = []
     monkeypatch.setattr(
-        "probgen.analyses.conditionals.draw.surprise", lambda symbols, *rest: seen.append("".join(symbols))
+        "probgen.analyses.conditionals.draw.surprise",
+        lambda symbols, *rest, **named: seen.append("".join(symbols)) or Figure(),
     )
     monkeypatch.setattr("probgen.api.analyzing.save", lambda figure, path: None)
     list(execute(read(str(tmp_path / "r.toml")), tmp_path / "out"))

@@ -17,7 +17,8 @@ from probgen.contract.event import Event
 from probgen.contract.state import digest_of
 from probgen.distributions import Autoregressive
 from probgen.errors import FileError, InputError, Interrupted
-from probgen.figures.images import columns, images
+from probgen.figures.images import images
+from probgen.figures.side_by_side import columns
 from probgen.testing import spaces
 from probgen.testing.helpers import Stop
 

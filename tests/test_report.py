@@ -275,7 +275,7 @@ def test_a_curve_goes_through_its_points() -> None:
 def test_intervals_are_on_one_scale() -> None:
     first, second, third = (
         float(re.search(r'cx="([\d.]+)"', svg)[1])
-        for svg in intervals([0.0, 1.0, 2.0], [0.1, float("nan"), 0.1])
+        for svg in intervals([(0.0, 0.1), (1.0, float("nan")), (2.0, 0.1)])
     )  # type: ignore[index]
     assert first < second < third
     assert abs((first + third) / 2 - second) < 0.2

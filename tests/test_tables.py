@@ -504,7 +504,10 @@ def test_a_table_by_standard_input(tmp_path: Path) -> None:
     scored = CliRunner().invoke(app, ["score", run, "--data", "-"], input=text)
     assert scored.exit_code == 0, scored.stderr
     assert "6 rows" in scored.stdout
-    for bad, message in (("", "standard input is empty"), ("a,b\n1,2\n", "standard input has no column 'age'")):
+    for bad, message in (
+        ("", "standard input is empty"),
+        ("a,b\n1,2\n", "standard input has no column 'age'"),
+    ):
         refused = CliRunner().invoke(app, ["score", run, "--data", "-"], input=bad)
         assert refused.exit_code == 2
         assert message in refused.stderr

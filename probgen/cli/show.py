@@ -84,7 +84,7 @@ def _folder(path: Path) -> dict[str, Any]:
 
 def _file(path: Path) -> dict[str, Any]:
     from probgen.store.files import read_request
-    from probgen.store.trees import from_json, read_tree
+    from probgen.store.trees import read_tree
 
     if path.suffix == ".toml":
         return read_request(path)
@@ -94,10 +94,6 @@ def _file(path: Path) -> dict[str, Any]:
         arrays = {str(name): _told(array) for name, array in node.variables.items()}
         if node.path != "/" and (attributes or arrays):
             found[node.path] = {**attributes, **arrays}
-        if "provenance" in attributes:
-            about = from_json(attributes["provenance"], str(path))
-            said = about if isinstance(about, dict) else {}
-            found |= {name: said[name] for name in ("converged", "notes") if said.get(name)}
     return found
 
 

@@ -10,7 +10,6 @@ from html import escape
 
 import numpy as np
 import xarray as xr
-from PIL import Image
 
 from probgen.contract.event import Event
 
@@ -108,6 +107,8 @@ def picture_of(x: np.ndarray, event: Event, said: str) -> str:
     for i, image in enumerate(np.round(255 * level).astype(np.uint8)):
         place = row[:, i * (width + 1) : i * (width + 1) + width]
         place[..., :-1], place[..., -1] = np.moveaxis(image, 0, 2), 255
+    from PIL import Image  # a fit needs no pictures
+
     file = io.BytesIO()
     Image.fromarray(row).save(file, "png", optimize=True)  # of mode LA or RGBA
     return (

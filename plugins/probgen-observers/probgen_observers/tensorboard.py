@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from probgen import hookimpl
 from probgen.contract.hookspecs import ObservedCall
@@ -68,6 +67,8 @@ class TensorBoard:
         """Write a picture of a run whose fit was written."""
         if kind == "picture" and call.folder in self._logs:
             writer = _summary_writer()(self._logs[call.folder])
+            from PIL import Image  # a fit needs no pictures
+
             writer.add_image(path.stem, np.asarray(Image.open(path).convert("RGB")), dataformats="HWC")
             writer.close()
 
