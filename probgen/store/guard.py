@@ -111,8 +111,8 @@ class _Inspection:
 
     def dtype(self, dtype: np.dtype[Any], where: str) -> None:
         text = h5py.check_string_dtype(dtype) is not None
-        boolean = h5py.check_enum_dtype(dtype) == {"FALSE": 0, "TRUE": 1}
-        if not (text or boolean or (dtype.kind in "iuf" and h5py.check_enum_dtype(dtype) is None)):
+        # h5py returns its enumeration of FALSE and TRUE as bool, which is no enumeration of NumPy's
+        if not (text or (dtype.kind in "iufb" and h5py.check_enum_dtype(dtype) is None)):
             raise self.refuse(where, f"holds {dtype}, not numbers or text")
 
 
