@@ -16,6 +16,7 @@ NAMES = (
     "em",
     "em_file",
     "errors",
+    "flow",
     "gan",
     "images",
     "inversion",

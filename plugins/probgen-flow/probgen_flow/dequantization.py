@@ -1,8 +1,8 @@
 """Dequantization: noise u in [0, 1) that makes whole numbers x real, v = x + u (Ho et al. 2019, section 3.1).
 
-    P(x) = E_{u ~ q(u | x)}[p(x + u) / q(u | x)]        >= exp E[log p(x + u) - log q(u | x)]
-    uniform        q(u | x) = 1                                                    Theis, van den Oord & Bethge 2016
-    variational    u = sigmoid(f(e; x)),  e ~ Normal(0, 1),  f a flow              Ho et al. 2019, eq. 12
+P(x) = E_{u ~ q(u | x)}[p(x + u) / q(u | x)]        >= exp E[log p(x + u) - log q(u | x)]
+uniform        q(u | x) = 1                                                    Theis, van den Oord & Bethge 2016
+variational    u = sigmoid(f(e; x)),  e ~ Normal(0, 1),  f a flow              Ho et al. 2019, eq. 12
 """
 
 from __future__ import annotations

@@ -36,9 +36,7 @@ class FlowOptions(FlowPairOptions):
         description="values that a network reads: all before it (slow samples), or half of them (fast samples)",
     )
     layers: int = Field(4, ge=1, le=100, description="number of transforms, one after the other")
-    hidden: Sizes = Field(
-        (64, 64), description="units of each hidden layer of the network of a transform"
-    )
+    hidden: Sizes = Field((64, 64), description="units of each hidden layer of the network of a transform")
     bins: int = Field(
         8,
         ge=2,
@@ -84,9 +82,7 @@ class Flow(FlowPair):
     def _vectors(self, context: int, layers: int) -> VectorBijection:
         o = self.options
         bins = o.bins if o.transform == "spline" else None
-        return VectorBijection(
-            self.event.size, context, o.structure, layers, layer_sizes(o.hidden), bins
-        )
+        return VectorBijection(self.event.size, context, o.structure, layers, layer_sizes(o.hidden), bins)
 
     def units(self, seen: Moments) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of each value of v."""

@@ -1,7 +1,7 @@
 """The base of `flow` and `glow`: the change of variables, as a density of real x and as a bound for whole numbers.
 
-    z ~ Normal(0, 1),  v = f^-1(z)            log p(v) = log Normal(f(v); 0, 1) + log |det df/dv|
-    x = v (real),  x = floor(v) (whole)       log P(x) >= E_q[log p(x + u) - log q(u | x)]
+z ~ Normal(0, 1),  v = f^-1(z)            log p(v) = log Normal(f(v); 0, 1) + log |det df/dv|
+x = v (real),  x = floor(v) (whole)       log P(x) >= E_q[log p(x + u) - log q(u | x)]
 """
 
 from __future__ import annotations
@@ -280,11 +280,18 @@ class FlowPair(Pair):
 
         Returns:
             x (row, *event) and z (row, latent).
+
+        Raises:
+            InputError: When z has another number of values than x.
         """
-        device = next(self.parameters()).device
-        z = given["z"] if "z" in given else torch.randn(n, self.event.size, device=device)
-        v = self.to_v(z.to(self.number_type), self.context(given))
-        return {"x": self.whole(v) if self.event.discrete else v, "z": z.to(self.number_type)}
+        like = next(self.parameters())
+        z = given["z"].to(like.dtype) if "z" in given else torch.randn(n, self.event.size).to(like)
+        if z[0].shape != (self.event.size,):
+            raise InputError(
+                f"z has shape {tuple(z[0].shape)}: x has {self.event.size} values. Give as many values of z."
+            )
+        v = self.to_v(z, self.context(given))
+        return {"x": self.whole(v) if self.event.discrete else v, "z": z}
 
     def way(self) -> dict[str, Step]:
         """Return the step from z to x. Discrete x is v - 1/2, whose nearest whole number is floor(v)."""

@@ -1,8 +1,8 @@
 """A step of Glow on maps (row, channel, height, width): actnorm, 1 x 1 convolution, coupling (Kingma & Dhariwal 2018, section 3).
 
-    actnorm             z = s (y + b)                                 log |det| = height width sum log s
-    1 x 1 convolution   z = W y,  W = P L (U + diag(s))               log |det| = height width sum log |s|      eq. 10, 11
-    coupling            z_a = y_a,  z_b = s(y_a, c) (y_b + t(y_a, c))     log |det| = sum log s
+actnorm             z = s (y + b)                                 log |det| = height width sum log s
+1 x 1 convolution   z = W y,  W = P L (U + diag(s))               log |det| = height width sum log |s|      eq. 10, 11
+coupling            z_a = y_a,  z_b = s(y_a, c) (y_b + t(y_a, c))     log |det| = sum log s
 """
 
 from __future__ import annotations

@@ -72,7 +72,9 @@ class VectorBijection(nn.Module):
             if layer and layer % 2 == 0:
                 order = torch.randperm(features)
             elif layer:
-                order = features - 1 - order  # of an odd number of values, the middle one is changed in both layers
+                order = (
+                    features - 1 - order
+                )  # of an odd number of values, the middle one is changed in both layers
             parts.append(
                 MaskedAutoregressiveTransform(features, context, order=order, **f)
                 if structure == "autoregressive"
