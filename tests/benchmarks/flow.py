@@ -17,7 +17,7 @@ from probgen.inference.capture import eager
 
 TURNS = 200
 CASES: dict[str, tuple[Any, Event, dict[str, Any], int]] = {
-    "flow, 3 splines of 8 columns": (Flow, Event(("feature",), (8,), "real"), {"layers": 3}, 256),
+    "flow, 3 splines of 8 columns": (Flow, Event(("feature",), (8,), "real"), {"depth": 3}, 256),
     "glow, 2 levels of 4 steps, 8 x 8 digits": (
         Glow,
         Event(("height", "width"), (8, 8), "integer", 17),

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
+NOISE_VARIANCE = 1 / 12  # of u that is uniform in [0, 1)
 LEAST = 1e-6  # of u and of 1 - u, so that x + u is not rounded to another whole number
 
 

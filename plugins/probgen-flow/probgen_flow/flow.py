@@ -2,7 +2,7 @@
 
 z_i = f(y_i; theta_i),    theta_i = net(y_j for the parents j of i, c),    log p(y) = sum_i log Normal(z_i; 0, 1) + log f'(y_i)
 
-y is v in the deviations of the data. One layer; the layers of a flow are one after the other.
+y is v in the deviations of the data. This is one transform; `depth` of them follow each other.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 
 from probgen import Event
-from probgen.contract.options import Sizes, layer_sizes, only
+from probgen.contract.options import LAYERS, Sizes, layer_sizes, only
 from probgen.contract.rows import Moments
 from probgen.distributions import Standardization
 from probgen.errors import InputError
-from probgen_flow.dequantization import Variational
+from probgen_flow.dequantization import NOISE_VARIANCE, Variational
 from probgen_flow.model import FlowPair, FlowPairOptions
 from probgen_flow.vectors import VectorBijection
 
-NOISE_VARIANCE = 1 / 12  # of u that is uniform in [0, 1)
+USUAL = 2  # hidden layers
 
 
 class FlowOptions(FlowPairOptions):
@@ -35,8 +35,13 @@ class FlowOptions(FlowPairOptions):
         "autoregressive",
         description="values that a network reads: all before it (slow samples), or half of them (fast samples)",
     )
-    layers: int = Field(4, ge=1, le=100, description="number of transforms, one after the other")
-    hidden: Sizes = Field((64, 64), description="units of each hidden layer of the network of a transform")
+    depth: int = Field(4, ge=1, le=100, description="number of transforms, one after the other")
+    hidden: Sizes = Field(
+        64, description="units of each hidden layer of a transform's network: one number for all, or a list"
+    )
+    layers: int = Field(
+        USUAL, ge=1, le=LAYERS, description="hidden layers of a transform's network, if hidden is a number"
+    )
     bins: int = Field(
         8,
         ge=2,
@@ -47,9 +52,14 @@ class FlowOptions(FlowPairOptions):
 
     @model_validator(mode="after")
     def _sizes(self) -> FlowOptions:
-        if not layer_sizes(self.hidden):
+        if not self.sizes:
             raise ValueError("hidden = []: at least one hidden layer is needed. Give its number of units.")
         return self
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The units of each hidden layer."""
+        return layer_sizes(self.hidden, self.layers, USUAL)
 
 
 class Flow(FlowPair):
@@ -71,18 +81,18 @@ class Flow(FlowPair):
         self.standard = Standardization(self.shape)
 
     def make_bijection(self) -> nn.Module:
-        """Return the transforms of all layers."""
-        return self._vectors(self.context_size, self.options.layers)
+        """Return the transforms."""
+        return self._vectors(self.context_size, self.options.depth)
 
     def make_noise(self) -> nn.Module:
         """Return noise by transforms of the same kind, given x."""
         context = self.event.size + self.context_size
-        return Variational(self._vectors(context, self.options.noise_layers), _joined)
+        return Variational(self._vectors(context, self.options.noise_depth), _joined)
 
-    def _vectors(self, context: int, layers: int) -> VectorBijection:
+    def _vectors(self, context: int, depth: int) -> VectorBijection:
         o = self.options
         bins = o.bins if o.transform == "spline" else None
-        return VectorBijection(self.event.size, context, o.structure, layers, layer_sizes(o.hidden), bins)
+        return VectorBijection(self.event.size, context, o.structure, depth, o.sizes, bins)
 
     def units(self, seen: Moments) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of each value of v."""

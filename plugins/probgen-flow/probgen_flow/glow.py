@@ -9,17 +9,16 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 
 from probgen import Event
+from probgen.contract.options import Sizes, one_size
 from probgen.contract.rows import Moments
 from probgen.distributions import Standardization
-from probgen_flow.dequantization import Variational
+from probgen_flow.dequantization import NOISE_VARIANCE, Variational
 from probgen_flow.model import FlowPair, FlowPairOptions
 from probgen_flow.multiscale import ImageBijection, SqueezedSteps, planes
-
-NOISE_VARIANCE = 1 / 12  # of u that is uniform in [0, 1)
 
 
 class GlowOptions(FlowPairOptions):
@@ -27,7 +26,17 @@ class GlowOptions(FlowPairOptions):
 
     levels: int = Field(2, ge=1, description="levels; each halves the sides of the maps")
     steps_per_level: int = Field(8, ge=1, le=1000, description="K, steps of the flow in each level")
-    hidden: int = Field(64, ge=1, description="channels of the networks of the couplings")
+    hidden: Sizes = Field(64, description="channels of the networks of the couplings")
+
+    @model_validator(mode="after")
+    def _one_size(self) -> GlowOptions:
+        _ = self.channels
+        return self
+
+    @property
+    def channels(self) -> int:
+        """The channels of the networks of the couplings."""
+        return one_size(self.hidden)
 
 
 class Glow(FlowPair):
@@ -48,7 +57,7 @@ class Glow(FlowPair):
     def make_bijection(self) -> nn.Module:
         """Return the levels."""
         o = self.options
-        return ImageBijection(self.image, self.context_size, o.levels, o.steps_per_level, o.hidden)
+        return ImageBijection(self.image, self.context_size, o.levels, o.steps_per_level, o.channels)
 
     def make_noise(self) -> nn.Module:
         """Return noise by steps of the same kind, given the image."""
@@ -59,7 +68,7 @@ class Glow(FlowPair):
             at = planes(c, y)
             return y if at is None else torch.cat([y, at], 1)
 
-        return Variational(SqueezedSteps(self.image, context, o.noise_layers, o.hidden), maps)
+        return Variational(SqueezedSteps(self.image, context, o.noise_depth, o.channels), maps)
 
     def units(self, seen: Moments) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of all values of v together."""

@@ -42,10 +42,10 @@ class FlowPairOptions(SVIOptions):
     dequantization: Literal["uniform", "variational"] | None = Field(
         None, description="noise that makes whole numbers real; needed for discrete x, and for it alone"
     )
-    noise_layers: int = Field(
+    noise_depth: int = Field(
         2,
         ge=1,
-        description="layers of the flow of the noise (variational only)",
+        description="transforms or steps of the flow of the noise (variational only)",
         json_schema_extra=only(dequantization="variational"),
     )
     given: tuple[str, ...] = Field((), description="conditions of x: ['label']")

@@ -38,15 +38,15 @@ SLOPE = 1e-3  # least slope of f
 
 
 class VectorBijection(nn.Module):
-    """A bijection y -> z of vectors that consists of several layers.
+    """A bijection y -> z of vectors that consists of several transforms.
 
-    Two consecutive layers have opposite orders, or opposite halves. Every other layer draws a new order.
+    Two consecutive transforms have opposite orders, or opposite halves. Every other one draws a new order.
 
     Args:
         features: D, the number of values of y.
         context: Number of conditions c.
         structure: "autoregressive" or "coupling".
-        layers: Number of layers.
+        depth: Number of transforms.
         hidden: Units of each hidden layer of the networks.
         bins: K, bins of a spline; None for an affine f.
     """
@@ -56,7 +56,7 @@ class VectorBijection(nn.Module):
         features: int,
         context: int,
         structure: Structure,
-        layers: int,
+        depth: int,
         hidden: tuple[int, ...],
         bins: int | None,
     ):
@@ -68,19 +68,19 @@ class VectorBijection(nn.Module):
         )
         f: dict[str, Any] = {"univariate": univariate, "shapes": shapes, "hidden_features": hidden}
         parts, order = [], torch.arange(features)
-        for layer in range(layers):
-            if layer and layer % 2 == 0:
+        for i in range(depth):
+            if i and i % 2 == 0:
                 order = torch.randperm(features)
-            elif layer:
+            elif i:
                 order = (
                     features - 1 - order
-                )  # of an odd number of values, the middle one is changed in both layers
+                )  # of an odd number of values, the middle one is changed in both transforms
             parts.append(
                 MaskedAutoregressiveTransform(features, context, order=order, **f)
                 if structure == "autoregressive"
                 else GeneralCouplingTransform(features, context, mask=order < features // 2, **f)
             )
-        self.layers = LazyComposedTransform(*parts)
+        self.transforms = LazyComposedTransform(*parts)
 
     def forward(self, y: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return z and log |det dz/dy|.
@@ -92,7 +92,7 @@ class VectorBijection(nn.Module):
         Returns:
             z (row, D), and the log-determinants (row,).
         """
-        z, log_det = self.layers(c).call_and_ladj(y.flatten(1))
+        z, log_det = self.transforms(c).call_and_ladj(y.flatten(1))
         return z, log_det
 
     def inverse(self, z: Tensor, c: Tensor | None) -> Tensor:
@@ -105,5 +105,5 @@ class VectorBijection(nn.Module):
         Returns:
             y (row, D).
         """
-        y: Tensor = self.layers(c).inv(z)
+        y: Tensor = self.transforms(c).inv(z)
         return y

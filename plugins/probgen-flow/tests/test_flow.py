@@ -25,9 +25,9 @@ from probgen.errors import InputError, NotOffered
 from probgen.testing import FamilyLaws, spaces
 
 DIMS = ("row", "height", "width")
-SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 20, "layers": 2, "hidden": [8, 8], "bins": 4}
+SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 20, "depth": 2, "hidden": [8, 8], "bins": 4}
 IMAGES: dict[str, Any] = {"epochs": 3, "batch_size": 20, "steps_per_level": 2, "hidden": 8}
-AFFINE: dict[str, Any] = {"epochs": 3, "batch_size": 20, "layers": 2, "hidden": 8, "transform": "affine"}
+AFFINE: dict[str, Any] = {"epochs": 3, "batch_size": 20, "depth": 2, "hidden": 8, "transform": "affine"}
 
 
 def vectors(x: np.ndarray, **variables: Any) -> xr.Dataset:
@@ -71,7 +71,7 @@ LABELED = Event(("feature",), (5,), "real", given={"label": Event((), (), "token
 PIXELS = Event(("height", "width"), (8, 8), "real")
 COLORS = Event(("channel", "height", "width"), (3, 4, 4), "real", given={"label": Event((), (), "token", 3)})
 FORMS = [
-    pytest.param(Flow, REAL, {"transform": t, "structure": s, "layers": 3, "hidden": [16]}, id=f"{t}-{s}")
+    pytest.param(Flow, REAL, {"transform": t, "structure": s, "depth": 3, "hidden": [16]}, id=f"{t}-{s}")
     for t in ("affine", "spline")
     for s in ("autoregressive", "coupling")
 ] + [
@@ -161,9 +161,9 @@ def test_the_convolution_starts_at_a_rotation() -> None:
 
 
 def test_every_value_is_changed_and_read() -> None:
-    """By two layers of couplings, each value of z depends on values of both halves, of odd and even numbers of values."""
+    """By three couplings, each value of z depends on values of both halves, of odd and even numbers of values."""
     for size in (2, 3, 6, 7):
-        pair = shaken(Flow, Event(("feature",), (size,), "real"), structure="coupling", layers=3, hidden=[16])
+        pair = shaken(Flow, Event(("feature",), (size,), "real"), structure="coupling", depth=3, hidden=[16])
         y = torch.from_numpy(np.random.default_rng(1).standard_normal(size))
         J = torch.autograd.functional.jacobian(
             lambda row, pair=pair: pair.bijection(row[None], None)[0][0], y
@@ -186,7 +186,7 @@ def test_a_known_density_is_found() -> None:
         return np.stack([e[:, 0], np.sin(2 * e[:, 0]) + 0.5 * e[:, 1]], 1)
 
     fitted = probgen.fit(
-        "flow", vectors(rows(4000, 0)), valid=vectors(rows(1000, 1)), epochs=12, batch_size=100, layers=2,
+        "flow", vectors(rows(4000, 0)), valid=vectors(rows(1000, 1)), epochs=12, batch_size=100, depth=2,
         learning_rate=5e-3, schedule="cosine", hidden=[32, 32],
     )  # fmt: skip
     test = rows(4000, 2)
@@ -334,7 +334,7 @@ HOLES = np.where(np.eye(9, 2) == 1, np.nan, np.random.default_rng(0).standard_no
         ("flow", vectors(HOLES[2:, :1]), {"structure": "coupling"}, "x has one value, and a coupling needs two"),
         ("flow", spaces.example("real"), {"hidden": []}, "at least one hidden layer"),
         ("flow", spaces.example("real"), {"bins": 4, "transform": "affine"}, "bins = 4 has no effect"),
-        ("flow", spaces.example("real"), {"noise_layers": 4}, "noise_layers = 4 has no effect"),
+        ("flow", spaces.example("real"), {"noise_depth": 4}, "noise_depth = 4 has no effect"),
         ("flow", spaces.example("real"), {"patience": 3}, "there are no validation rows"),
         ("flow", spaces.example("real"), {"given": ["label"]}, "label"),
         ("glow", as_reals(unlabeled(sides=(6, 4))), {}, "height 6, which cannot be halved 2 times"),
@@ -390,7 +390,7 @@ class TestFlowByCoupling(FamilyLaws):
 class TestFlowOfWholeNumbers(FamilyLaws):
     family = "flow"
     support = "integer"
-    options = {**SMALL, "dequantization": "variational", "noise_layers": 1}
+    options = {**SMALL, "dequantization": "variational", "noise_depth": 1}
 
 
 class TestGlow(FamilyLaws):
