@@ -107,10 +107,13 @@ class FlowPair(Pair):
 
     @abstractmethod
     def units(self, seen: Moments) -> tuple[Tensor, Tensor]:
-        """Return location and scale of x, in the shapes that `standard` has.
+        """Return location and scale of v.
 
         Args:
             seen: Moments of the rows of the fit.
+
+        Returns:
+            Location and scale, in the shapes that `standard` has.
         """
 
     # the change of variables

@@ -71,10 +71,8 @@ class VectorBijection(nn.Module):
         for i in range(depth):
             if i and i % 2 == 0:
                 order = torch.randperm(features)
-            elif i:
-                order = (
-                    features - 1 - order
-                )  # of an odd number of values, the middle one is changed in both transforms
+            elif i:  # of an odd number of values, both transforms of the pair change the middle one
+                order = features - 1 - order
             parts.append(
                 MaskedAutoregressiveTransform(features, context, order=order, **f)
                 if structure == "autoregressive"
