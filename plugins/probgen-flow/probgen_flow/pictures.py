@@ -13,8 +13,10 @@ from probgen import Fitted
 from probgen import figures as common
 from probgen.contract.conditions import conditions_in
 from probgen.contract.rows import evenly
+from probgen.figures.style import SEQUENTIAL
 
-ROWS, POINTS = 2000, 200  # rows of a figure; points of the grid on each side
+ROWS, SHOWN = 2000, 500  # rows of the latents, and beside the density
+POINTS = 200  # of the grid, on each side
 
 
 def pictures(fitted: Fitted, data: xr.Dataset, **again: Any) -> dict[str, Figure]:
@@ -53,7 +55,7 @@ def latents(fitted: Fitted, rows: xr.Dataset, again: dict[str, Any]) -> Figure:
 
 
 def density(fitted: Fitted, rows: xr.Dataset, again: dict[str, Any]) -> Figure:
-    """Plot p(x) on a grid that covers the rows, and some of the rows."""
+    """Plot p(x) on a grid that covers the rows, and some of the rows; the color ends at the 99.5 % quantile."""
     x = rows["x"].values
     margin = 0.15 * np.ptp(x, 0)
     (left, low), (right, high) = x.min(0) - margin, x.max(0) + margin
@@ -65,12 +67,22 @@ def density(fitted: Fitted, rows: xr.Dataset, again: dict[str, Any]) -> Figure:
     p = np.exp(probgen.score(fitted, grid_rows, **again)["log_prob"].values).reshape(POINTS, POINTS)
     figure, grid = common.sheet(width=6, height=5)
     axes = grid[0, 0]
-    shown = axes.pcolormesh(across, up, p, vmax=np.quantile(p, 0.995), cmap="viridis", rasterized=True)
-    axes.plot(*x[:500].T, ".", ms=1.5, color="white", alpha=0.5)
+    shown = axes.imshow(
+        p,
+        cmap=SEQUENTIAL,
+        vmin=0,
+        vmax=np.quantile(p, 0.995),
+        origin="lower",
+        extent=(left, right, low, high),
+        aspect="auto",
+    )
+    axes.plot(*x[:SHOWN].T, ".", ms=2, color=common.PALETTE[1], alpha=0.5)
     figure.colorbar(shown, ax=axes, label="p(x), per unit of area", extend="max")
     names = [column.name for column in fitted.event.columns] or ["feature 0", "feature 1"]
     common.labeled(axes, *names)
-    return common.titled(figure, common.of_model(fitted, "Density, and 500 rows of the data"))
+    return common.titled(
+        figure, common.of_model(fitted, "Density, and rows of the data", f"{len(x[:SHOWN])} rows")
+    )
 
 
 def _quantiles(share: np.ndarray) -> np.ndarray:
