@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from probgen import Event, Options, Pair, Rows, Run, log_prob
-from probgen.contract.event import columns_of
 from probgen.contract.options import NoOptions, only, refuse_unused
 from probgen.contract.places import Step
 from probgen.contract.rows import Moments
@@ -397,8 +396,9 @@ def _check_varies(seen: Moments, data: Rows, event: Event) -> None:
         raise InputError("x has one row: a density of it has no bound. Give at least two different rows.")
     constant = (~seen.varies).nonzero().flatten().tolist()
     if constant:
-        name = columns_of(event)[constant[0]].name
+        first = constant[0]
+        where = f"column {event.columns[first].name!r}" if event.columns else f"dimension {first}"
         raise InputError(
-            f"x has one value in column {name!r}: its density has no bound. Leave the column out, or round x to whole "
+            f"x has one value in {where}: its density has no bound. Leave it out, or round x to whole "
             "numbers and set dequantization."
         )
