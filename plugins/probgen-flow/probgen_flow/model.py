@@ -91,8 +91,8 @@ class FlowPair(Pair):
         if not event.discrete:
             refuse_unused(options, "x is real", "dequantization")
         self.levels = (event.levels or 2) if event.discrete else None
-        self.bijection = self.make_bijection()
-        self.noise: nn.Module | None = None
+        self.bijection: Any = self.make_bijection()
+        self.noise: Any = None
         if event.discrete:
             self.noise = Uniform() if options.dequantization == "uniform" else self.make_noise()
 

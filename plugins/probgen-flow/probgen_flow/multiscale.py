@@ -10,6 +10,8 @@ z joins z_l of all levels, so that z is standard normal and has as many numbers 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
@@ -59,7 +61,8 @@ class ImageBijection(nn.Module):
         super().__init__()
         self.shape = shape
         channels, height, width = shape
-        self.levels, self.splits = nn.ModuleList(), nn.ModuleList()
+        self.levels: Any = nn.ModuleList()
+        self.splits: Any = nn.ModuleList()
         self.sizes: list[int] = []  # numbers of z_l
         for level in range(levels):
             channels, height, width = 4 * channels, height // 2, width // 2
@@ -81,7 +84,8 @@ class ImageBijection(nn.Module):
             z (row, latent), and the log-determinants (row,).
         """
         y = y.reshape(-1, *self.shape)
-        zs, log_det = [], y.new_zeros(len(y))
+        zs: list[Tensor] = []
+        log_det = y.new_zeros(len(y))
         for level, steps in enumerate(self.levels):
             y = pixel_unshuffle(y, 2)
             at = planes(c, y)
