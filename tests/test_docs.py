@@ -41,6 +41,8 @@ PAGES = [
     "docs/diagnosis.md",
     "docs/search.md",
     "docs/report.md",
+    "docs/flows.md",
+    "plugins/probgen-flow/README.md",
     "plugins/probgen-gan/README.md",
     "plugins/probgen-vqvae/README.md",
 ]

@@ -27,7 +27,9 @@ SHAPES: dict[str, tuple[Event, dict[str, Any]]] = {
     "attributes": (replace(IMAGE, attributes={"label": 2}), {"channels": (4,)}),
     "autoencoder": (IMAGE, {"latent": 2}),
     "char-rnn": (TEXT, {}),
+    "flow": (IMAGE, {"dequantization": "uniform"}),
     "gan": (IMAGE, {"latent": 2}),
+    "glow": (IMAGE, {"dequantization": "uniform"}),
     "inverter": (Event(("feature",), (16,), "binary"), {"generator": "a run"}),
     "m2": (IMAGE, {"latent": 2, "classes": 2}),
     "made": (IMAGE, {}),
@@ -37,9 +39,9 @@ SHAPES: dict[str, tuple[Event, dict[str, Any]]] = {
     "vqvae": (IMAGE, {"codes": 4, "latent": 2, "halvings": 1}),
     "vqvae2": (IMAGE, {"codes": 4, "latent": 2, "halvings": 1}),
 }
-LAYERED = ("char-rnn", "made", "pixelrnn")  # they have the option `layers`
+LAYERED = ("char-rnn", "flow", "made", "pixelrnn")  # they have the option `layers`
 EQUAL = ("char-rnn", "pixelrnn")  # layers of one size
-ONE = ("attributes", "nade", "vqvae", "vqvae2")  # one size
+ONE = ("attributes", "glow", "nade", "vqvae", "vqvae2")  # one size
 
 
 @cache

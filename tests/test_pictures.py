@@ -277,6 +277,8 @@ FAMILIES: dict[str, tuple[Callable[[], xr.Dataset], dict[str, Any]]] = {
     "progan": (stripes, LAYERED),
     "biggan": (stripes, {**LAYERED, "d_channels": (4,), "given": ("label",)}),
     "cyclegan": (kinds, {"steps": 2, "batch_size": 4, "width": 4, "d_channels": (4,)}),
+    "flow": (plane, {"depth": 1, "hidden": 4, "epochs": 1}),
+    "glow": (stripes, {"dequantization": "uniform", "levels": 1, "steps_per_level": 1, "hidden": 4, "epochs": 1}),
     "vqvae": (stripes, {"codes": 5, "latent": 4, "hidden": 4, "blocks": 1, "halvings": 1, "epochs": 2, "prior": None}),
     "vqvae2": (stripes, {"codes": 5, "latent": 4, "hidden": 4, "blocks": 1, "halvings": 1, "epochs": 2, "prior": {"epochs": 1, "channels": 4, "layers": 1, "head": 4}}),
 }  # fmt: skip

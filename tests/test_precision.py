@@ -38,6 +38,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "m2": {"latent": 2, "hidden": 8, "classes": 2, **NETS},
     "gan": {"latent": 2, "hidden": (8, 8), "steps": 8, "batch_size": 20},
     "dcgan": {"latent": 2, "channels": (4,), "steps": 4, "batch_size": 20},
+    "flow": {"depth": 2, "hidden": 4, "bins": 4, **NETS},
+    "glow": {"levels": 1, "steps_per_level": 2, "hidden": 4, **NETS},
     "vqvae": {"codes": 4, "latent": 2, "halvings": 1, "hidden": 4, "prior": {"epochs": 1}, **NETS},
     "vqvae2": {"codes": 4, "latent": 2, "halvings": 1, "hidden": 4, "prior": {"epochs": 1}, **NETS},
 }
@@ -45,7 +47,7 @@ DISCRETE = {"char-rnn", "fvsbn", "ngram", "seq2seq", "transformer", "wavenet"}
 LEVELS = {"srresnet", "subscale", "srgan", "pix2pix", "cyclegan"}  # of images
 BUILT_ON = {"inverter"}  # needs a generator of the same units: a test of its own
 EXAMPLES = {"laplace"}  # of the documentation; it does not declare `x_dtype`
-IMAGES = {"pixelcnn", "pixelrnn", "dcgan", "stylegan", "progan", "biggan", "vqvae", "vqvae2"}
+IMAGES = {"glow", "pixelcnn", "pixelrnn", "dcgan", "stylegan", "progan", "biggan", "vqvae", "vqvae2"}
 UNITS = [(1.0, 1e9), (10.0, 1.7e9), (1e-12, 0.0), (1e12, 0.0), (1e-12, 1e-3), (1e12, -1e21)]
 
 

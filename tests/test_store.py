@@ -77,6 +77,7 @@ def test_trees_and_datasets(tmp_path: Path) -> None:
 
 def test_states_come_back_to_the_bit(tmp_path: Path) -> None:
     network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    network.register_buffer("mask", torch.tensor([True, False]))
     optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
     network(torch.randn(4, 3)).sum().backward()
     optimizer.step()

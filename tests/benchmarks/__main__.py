@@ -17,6 +17,7 @@ NAMES = (
     "em_file",
     "errors",
     "explore",
+    "flow",
     "gan",
     "images",
     "inversion",

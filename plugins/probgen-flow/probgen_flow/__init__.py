@@ -1,0 +1,1 @@
+"""Normalizing flows for probgen: families `flow` (vectors and tables) and `glow` (images)."""
