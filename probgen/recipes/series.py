@@ -83,7 +83,7 @@ def _link(recipe: Recipe, run: Path, beside: Path, force: bool) -> None:
 def _read(run: Path) -> Iterator[Result]:
     """Return the results of a complete part from its files."""
     for model in gather([run]).models:
-        pictures = [*model.pictures, *(file for found in model.found for file in found.pictures)]
+        pictures = sorted(model.folder.rglob("*.png"))
         yield Result(
             model.name,
             model.family,
