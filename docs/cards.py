@@ -8,7 +8,7 @@ from typing import Any
 
 from probgen.datasets import find_set
 from probgen.plugins.registry import registered
-from probgen.recipes.catalog import shipped
+from probgen.recipes.catalog import contents, shipped
 
 PICTURES = Path(__file__).parent / "gallery"
 SHOWN = 3  # expected figures on a card
@@ -24,6 +24,7 @@ GROUPS = {
     "Images from images": {"srresnet", "subscale", "srgan", "pix2pix", "cyclegan"},
     "Tables": {"synthesize", "impute", "outliers", "fidelity"},
 }
+WHOLE = "Several recipes as one"
 INTRODUCTION = """\
 Each card is a recipe: one file that names the data, the models, the analyses and the figures to expect.
 `probgen run NAME` runs it, `--fast` in seconds, and `--check` compares the result with the figures.
@@ -42,10 +43,13 @@ def gallery(note: str) -> str:
     Returns:
         The page in Markdown.
     """
-    groups: dict[str, list[str]] = {group: [] for group in GROUPS}
+    groups: dict[str, list[str]] = {group: [] for group in (*GROUPS, WHOLE)}
     for name, file in shipped().items():
         recipe = tomllib.loads(file.read_text())
-        groups[group_of(recipe)] += card(name, recipe)
+        if "recipes" in recipe:
+            groups[WHOLE] += card_of_parts(name, recipe)
+        else:
+            groups[group_of(recipe)] += card(name, recipe)
     lines = ["# Gallery", note, "", INTRODUCTION]
     for group, cards in groups.items():
         lines += [f"## {group}", "", *cards]
@@ -75,6 +79,25 @@ def card(name: str, recipe: dict[str, Any]) -> list[str]:
     found += [f"**{recipe['title']}**", "", *(f"- {fact}" for fact in facts), "", *figures(recipe), ""]
     return [
         *found,
+        "```console",
+        f"probgen run {name} --check",
+        "```",
+        f"[{name}.toml](../recipes/{name}.toml)",
+        "",
+    ]
+
+
+def card_of_parts(name: str, recipe: dict[str, Any]) -> list[str]:
+    """Return the lines of a card of a recipe that consists of recipes."""
+    parts = ", ".join(f"[{part}](#{part})" for part in contents(name))
+    return [
+        f"### {name}",
+        "",
+        f"**{recipe['title']}**",
+        "",
+        f"- Recipes: {parts}",
+        f"- Reference: {recipe['reference']}",
+        "",
         "```console",
         f"probgen run {name} --check",
         "```",

@@ -19,6 +19,7 @@ from probgen.codecs.sounds import from_mu_law, mu_law, read_wav, write_wav
 from probgen.contract.event import Event
 from probgen.data.describe import event_of
 from probgen.data.ingest import as_dataset
+from probgen.datasets.strings import DECAY, PERIODS, pluck
 from probgen.errors import FileError, InputError
 
 
@@ -88,6 +89,30 @@ def test_spoken_digits(real_data: Path) -> None:
     assert (int(test.label[row]), int(test.speaker[row])) == (0, 1)
     past = np.arange(test.sizes["time"]) >= test.length.values[:, None]
     assert (test.x.values[past] == 128).all()
+
+
+def test_a_string_follows_its_recursion() -> None:
+    """After the burst, each sample is a weakened mean of two samples one period ago; the weaker, the later."""
+    burst = np.random.default_rng(0).uniform(-1, 1, 20)
+    s = pluck(burst, 500)
+    np.testing.assert_array_equal(s[:20], burst)
+    np.testing.assert_allclose(s[21:], DECAY * 0.5 * (s[1:-20] + s[:-21]), atol=1e-12)
+    assert np.abs(s[400:]).max() < 0.7 * np.abs(s[:100]).max()
+
+
+def test_strings_have_the_pitch_of_their_label() -> None:
+    """The largest autocorrelation is at a period, or at the next lag: the mean of two samples delays by half a sample."""
+    rows = datasets.load("strings", "test")
+    event = event_of(rows, ["label"])
+    assert (event.rate, event.levels, event.given["label"].levels) == (4000, 256, 8)
+    s = from_mu_law(rows["x"].values)[:, 100:]
+    for row, note in zip(s, rows["label"].values, strict=True):
+        p = PERIODS[note]
+        lags = range(p * 2 // 3, p * 4 // 3)
+        best = lags[int(np.argmax([(row[lag:] * row[:-lag]).mean() for lag in lags]))]
+        assert best in (p, p + 1)
+    train = datasets.load("strings", "train")["x"].values[:, :18]
+    assert not (train[:, None] == rows["x"].values[None, :, :18]).all(2).any()  # no string is in both parts
 
 
 def test_digits_that_are_not_there_say_how_to_make_them(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def command(
     import tomllib
 
     from probgen.errors import InputError, did_you_mean
-    from probgen.recipes import shipped
+    from probgen.recipes.catalog import contents, has_fast, shipped
 
     found = shipped()
     if name is not None:
@@ -37,14 +37,18 @@ def command(
         return
     rows = []
     for recipe, path in found.items():
-        plan = tomllib.loads(path.read_text())  # without checks, because its families may not be installed
+        parts = contents(recipe).values()
         rows.append(
             {
                 "recipe": recipe,
-                "title": plan["title"],
-                "data": plan["data"].get("name", plan["data"].get("path")),
-                "families": " ".join(sorted({model["family"] for model in plan["models"].values()})),
-                "fast": "yes" if "fast" in plan else "",
+                "title": tomllib.loads(path.read_text())["title"],
+                "data": " ".join(
+                    dict.fromkeys(part["data"].get("name", part["data"].get("path")) for part in parts)
+                ),
+                "families": " ".join(
+                    sorted({model["family"] for part in parts for model in part["models"].values()})
+                ),
+                "fast": "yes" if has_fast(recipe) else "",
             }
         )
     put(rows, json, lambda: print_table(rows, ["recipe", "title", "data", "families", "fast"]))

@@ -28,6 +28,7 @@ from probgen.cli.tables import number, with_error
 from probgen.errors import ProbgenError
 
 SHOWN = 3  # number of printed texts of each model
+MEASURES = ("coverage", "precision", "recall", "accuracy")  # of the samples of images
 
 
 def command(
@@ -76,67 +77,56 @@ def command(
     from probgen.store.folder import REPORT, check_folder
 
     changes = settings(set_) | ({"seed": seed} if seed is not None else {})
-    out = out or Path("runs") / (Path(recipe).stem + ("-fast" if fast else ""))
+    out = out or Path("runs") / recipes.folder_of(recipe, fast)
     check_folder(out)
     workers = cluster_of(cluster)
-    plan = recipes.read(recipe, changes, fast=fast)
-    recipes.check(plan)
+    whole = recipes.read_whole(recipe, changes, fast=fast)
+    for plan in whole.parts.values():
+        recipes.check(plan)
     if dry_run:
-        resolved = plan.model_dump(mode="json", exclude_defaults=True)
+        resolved = {
+            part: plan.model_dump(mode="json", exclude_defaults=True) for part, plan in whole.parts.items()
+        }
+        models = sum(len(plan.models) for plan in whole.parts.values())
         put(
-            resolved,
+            {"title": whole.title, "parts": resolved} if whole.has_parts else resolved[recipes.SINGLE],
             json,
-            lambda: typer.echo(f"{recipe}: {len(plan.models)} models, no errors"),
+            lambda: typer.echo(
+                f"{recipe}: {f'{len(resolved)} recipes, ' if whole.has_parts else ''}{models} models, no errors"
+            ),
         )
         return
-    results = []
+    results: dict[str, list[Any]] = {part: [] for part in whole.parts}
     from probgen.api.pools import pool_of
     from probgen.plugins.observers import belonging, made
-    from probgen.report import write
+    from probgen.report import gather, write
 
     with pool_of(workers) as pool:
-        for result in recipes.execute(
-            plan, out, resume=resume, force=force, device=device,
+        for part, result in recipes.execute_whole(
+            whole, out, resume=resume, force=force, device=device,
             data_dir=str(data_dir) if data_dir else None, progress=progress(quiet), pool=pool,
         ):  # fmt: skip
-            results.append(result)
+            results[part].append(result)
             if not quiet:
+                name = f"{part}/{result.model}" if whole.has_parts else result.model
                 for note in (*result.fitted.notes, *result.notes):
-                    typer.echo(f"{result.model}: {note}", err=True)
-                typer.echo(f"{result.model}: done in {result.seconds:.1f} s, {result.run}", err=True)
+                    typer.echo(f"{name}: {note}", err=True)
+                typer.echo(f"{name}: done in {result.seconds:.1f} s, {result.run}", err=True)
     page = write([out], out / REPORT)
-    with belonging(folder=out, recipe=plan.title):
+    with belonging(folder=out, recipe=whole.title):
         made("report", page)
-    notes = {result.model: result.notes for result in results if result.notes}
-    said = {result.model: result.fitted.notes for result in results if result.fitted.notes}
-    rows = recipes.table(results)
-    groups = (group for result in results for group in result.fitted.groups.values())
-    meaning = {
-        str(k): words_of(v)
-        for group in groups
-        for k, v in group.data_vars.items()
-        if v.ndim == 0 and words_of(v)
-    }
-    expected = recipes.expectations(plan, results)
-    pictures = [str(picture) for result in results for picture in result.pictures]
-    drawn = {result.model: (len(result.pictures), result.run) for result in results if result.pictures}
-    texts = {result.model: result.texts[:SHOWN] for result in results if result.texts}
-    whole = {
-        "title": plan.title,
-        "out": str(out),
-        "models": rows,
-        "expected": expected,
-        "pictures": pictures,
-        "report": str(page),
-    }
-    put(
-        whole
-        | ({"texts": texts} if texts else {})
-        | ({"left_out": notes} if notes else {})
-        | ({"notes": said} if said else {}),
-        json,
-        lambda: _show(plan, rows, meaning, expected, drawn, texts, page),
-    )
+    told = {part: _told(plan, results[part]) for part, plan in whole.parts.items()}
+    about = {"title": whole.title, "out": str(out), "report": str(page)}
+    if whole.has_parts:
+        overview = gather([out]).overview
+        put(
+            about | {"parts": told, "images": overview},
+            json,
+            lambda: _show_all(whole, results, told, overview, page),
+        )
+    else:
+        put(about | told[recipes.SINGLE], json, lambda: _show_all(whole, results, told, [], page))
+    expected = [line for part in told.values() for line in part["expected"]]
     failed = [line for line in expected if not line["met"]]
     if check and failed:
         first = failed[0]
@@ -144,6 +134,24 @@ def command(
             f"{len(failed)} of {len(expected)} figures are outside their expected bounds, "
             f"e.g. {first['figure']} = {first['value']:.5f} of {first['model']}"
         )
+
+
+def _told(plan: Any, results: list[Any]) -> dict[str, Any]:
+    """Return what `--json` prints of one recipe."""
+    from probgen import recipes
+
+    texts = {result.model: result.texts[:SHOWN] for result in results if result.texts}
+    left = {result.model: result.notes for result in results if result.notes}
+    notes = {result.model: result.fitted.notes for result in results if result.fitted.notes}
+    return {
+        "title": plan.title,
+        "models": recipes.table(results),
+        "expected": recipes.expectations(plan, results),
+        "pictures": [str(picture) for result in results for picture in result.pictures],
+        **({"texts": texts} if texts else {}),
+        **({"left_out": left} if left else {}),
+        **({"notes": notes} if notes else {}),
+    }
 
 
 def _beside(rows: list[dict[str, Any]], meaning: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -158,16 +166,33 @@ def _beside(rows: list[dict[str, Any]], meaning: Mapping[str, str]) -> list[dict
     ]
 
 
-def _show(
-    plan: Any,
-    rows: list[dict[str, Any]],
-    meaning: Mapping[str, str],
-    expected: list[dict[str, Any]],
-    pictures: dict[str, tuple[int, Path]],
-    texts: dict[str, list[str]],
+def _show_all(
+    whole: Any,
+    results: dict[str, list[Any]],
+    told: dict[str, Any],
+    overview: list[dict[str, Any]],
     page: Path,
 ) -> None:
-    for model, drawn in texts.items():
+    for part, plan in whole.parts.items():
+        _show(plan, results[part], told[part])
+    if overview:
+        lines = [
+            {
+                "model": row["model"],
+                "log_prob": with_error(row.get("log_prob"), row.get("log_prob_se")),
+                "bits/dim": row.get("bits_per_dim"),
+                "kind": row.get("kind", "no likelihood"),
+                **{name: row.get(name) for name in MEASURES},
+            }
+            for row in overview
+        ]
+        print_table(lines, list(lines[0]), f"{whole.title}: likelihood, and samples against the same rows")
+    typer.echo(f"report: {page}")
+
+
+def _show(plan: Any, results: list[Any], told: dict[str, Any]) -> None:
+    rows, expected = told["models"], told["expected"]
+    for model, drawn in told.get("texts", {}).items():
         for text in drawn:
             typer.echo(f"--- {model}\n{text}")
     scored = [row for row in rows if "log_prob" in row]
@@ -187,12 +212,14 @@ def _show(
         print_table(lines, list(lines[0]), title, ("family",))
     if without := [f"{row['model']} ({row['family']})" for row in rows if "log_prob" not in row]:
         print_lines(f"{plan.title}: no likelihood for {', '.join(without)}")
-    beside = _beside(rows, meaning)
+    groups = [group for result in results for group in result.fitted.groups.values()]
+    numbers = {str(k): v for group in groups for k, v in group.data_vars.items() if v.ndim == 0}
+    beside = _beside(rows, {name: words_of(v) for name, v in numbers.items() if words_of(v)})
     if beside:
         print_table(beside, list(beside[0]), "Other figures", ("meaning",))
     if expected:
         shown = [{**line, "met": "yes" if line["met"] else "NO"} for line in expected]
         print_table(shown, ["model", "figure", "value", "at_least", "at_most", "met"], "Expected")
-    for model, (n, run) in pictures.items():
-        print_lines(f"{model}: {n} picture{'s' * (n > 1)} in {run}")
-    typer.echo(f"report: {page}")
+    for result in results:
+        if n := len(result.pictures):
+            print_lines(f"{result.model}: {n} picture{'s' * (n > 1)} in {result.run}")

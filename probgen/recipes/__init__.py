@@ -9,21 +9,28 @@ if TYPE_CHECKING:
     from probgen.recipes.catalog import has_fast, shipped
     from probgen.recipes.draws import picture_of, write_sounds
     from probgen.recipes.execution import Result, execute, expectations, table
+    from probgen.recipes.parts import SINGLE, Whole, folder_of, read_whole
     from probgen.recipes.plan import Recipe, check, check_search
     from probgen.recipes.reading import read
     from probgen.recipes.searching import Searched, search
+    from probgen.recipes.series import execute_whole
 
 _HOME = {
+    "SINGLE": "parts",
     "Recipe": "plan",
     "Result": "execution",
     "Searched": "searching",
+    "Whole": "parts",
     "check": "plan",
     "check_search": "plan",
     "execute": "execution",
+    "execute_whole": "series",
     "expectations": "execution",
+    "folder_of": "parts",
     "has_fast": "catalog",
     "picture_of": "draws",
     "read": "reading",
+    "read_whole": "parts",
     "search": "searching",
     "shipped": "catalog",
     "table": "execution",
@@ -31,16 +38,21 @@ _HOME = {
 }
 
 __all__ = [
+    "SINGLE",
     "Recipe",
     "Result",
     "Searched",
+    "Whole",
     "check",
     "check_search",
     "execute",
+    "execute_whole",
     "expectations",
+    "folder_of",
     "has_fast",
     "picture_of",
     "read",
+    "read_whole",
     "search",
     "shipped",
     "table",

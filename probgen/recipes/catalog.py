@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 
 def shipped() -> dict[str, Path]:
@@ -19,6 +20,27 @@ def shipped() -> dict[str, Path]:
     }
 
 
+def contents(which: str) -> dict[str, dict[str, Any]]:
+    """Return the content of a shipped recipe, or of the recipes that it consists of.
+
+    The content is not checked, because its families may not be installed.
+
+    Args:
+        which: The name of the recipe.
+
+    Returns:
+        The tables of each part, by the name of its recipe; one part if the recipe does not consist of recipes.
+    """
+    files = shipped()
+    values = tomllib.loads(files[which].read_text())
+    parts = values.get("recipes")
+    return (
+        {which: values}
+        if parts is None
+        else {name: tomllib.loads(files[name].read_text()) for name in parts.values()}
+    )
+
+
 def has_fast(which: str) -> bool:
     """Return whether a shipped recipe has the short variant `[fast]`.
 
@@ -26,6 +48,6 @@ def has_fast(which: str) -> bool:
         which: The name of the recipe.
 
     Returns:
-        True if the recipe has a table `[fast]`.
+        True if the recipe, or each of its parts, has a table `[fast]`.
     """
-    return "fast" in tomllib.loads(shipped()[which].read_text())
+    return all("fast" in part for part in contents(which).values())

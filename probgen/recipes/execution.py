@@ -139,7 +139,7 @@ def execute(
     scored = rows_of_split(recipe, data_dir, scored_split)
     seen = recipe.data.path is not None and scored_split == fit_split
     _check_data(recipe, data, set(needed_in(recipe)))
-    _prepare(recipe, out, resume, force)
+    begin(recipe.request, out, resume, force)
     whole = {"folder": out, "recipe": recipe.title}
     write_dataset(out / ROWS, "rows", evenly(scored, KEPT).drop_vars("weight", errors="ignore"))
     with belonging(**whole):
@@ -388,11 +388,8 @@ def _check_given(name: str, values: Sequence[int | str], event: Event) -> None:
         )
 
 
-def _prepare(recipe: Recipe, out: Path, resume: bool, force: bool) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{out} cannot be written: {error.strerror}") from None
+def refuse(request: dict[str, Any], out: Path, resume: bool, force: bool) -> None:
+    """Raise `InputError` if a folder has runs that a request may neither resume nor replace."""
     if (out / REQUEST).exists() and not (resume or force):
         raise InputError(
             f"{out} already contains a run. Resume it (--resume), replace it (--force), or choose another --out."
@@ -401,13 +398,24 @@ def _prepare(recipe: Recipe, out: Path, resume: bool, force: bool) -> None:
         raise InputError(
             f"{out} contains the run of a single fit, but a recipe needs its own folder. Choose another --out."
         )
-    request = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"search"}) | {
-        "seed": recipe.seed
-    }
-    if (out / REQUEST).exists() and resume and read_request(out / REQUEST) != without_none(request):
+    if (out / REQUEST).exists() and resume and not same_request(request, out):
         raise InputError(
             f"{out} was started with another recipe, see {out / REQUEST}. Run the same recipe, or choose another --out."
         )
+
+
+def same_request(request: dict[str, Any], out: Path) -> bool:
+    """Return whether the runs of a folder have this request."""
+    return (out / REQUEST).exists() and read_request(out / REQUEST) == without_none(request)
+
+
+def begin(request: dict[str, Any], out: Path, resume: bool, force: bool) -> None:
+    """Create the folder of a recipe, and write its request."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{out} cannot be written: {error.strerror}") from None
+    refuse(request, out, resume, force)
     write_request(out / REQUEST, request)
 
 

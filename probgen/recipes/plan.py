@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -234,6 +234,12 @@ class Recipe(Options):
                 raise InputError(f"{analysis}.{ANALYZED}: {did_you_mean(str(name), self.models)}")
         return list(names)
 
+    @property
+    def request(self) -> dict[str, Any]:
+        """What is written to `recipe.toml` of the runs, and compared when they are resumed."""
+        plain = self.model_dump(mode="json", exclude_defaults=True, exclude={"search"})
+        return plain | {"seed": self.seed}
+
     def traveling(self, data_dir: str | None) -> tuple[str, str | None]:
         """Return plain values for processes in other folders.
 
@@ -255,10 +261,15 @@ class Recipe(Options):
                 raise ValueError(f"expect.{name}: {did_you_mean(name, self.models)}")
         if self.search is not None and self.search.model not in (None, *self.models):
             raise ValueError(f"search.model: {did_you_mean(str(self.search.model), self.models)}")
-        for name in self.models:
-            if not name.replace("-", "").replace("_", "").isalnum():
-                raise ValueError(f"models.{name!r}: a name of letters, digits, '-' and '_' is needed")
+        check_folders("models", self.models)
         return self
+
+
+def check_folders(table: str, names: Iterable[str]) -> None:
+    """Check names that become folders, or raise `ValueError`."""
+    for name in names:
+        if not name.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(f"{table}.{name!r}: a name of letters, digits, '-' and '_' is needed")
 
 
 def check(recipe: Recipe) -> None:

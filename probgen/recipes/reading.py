@@ -15,6 +15,7 @@ from probgen.recipes.catalog import shipped
 from probgen.recipes.plan import Recipe, check_names, located
 
 LIMIT = 1 << 20  # maximum size of a recipe in bytes
+PARTS = "recipes"  # the table of a recipe that consists of recipes
 
 
 def read(which: str, changes: Mapping[str, Any] | None = None, *, fast: bool = False) -> Recipe:
@@ -33,18 +34,9 @@ def read(which: str, changes: Mapping[str, Any] | None = None, *, fast: bool = F
         FileError: When the file is not TOML.
         PluginError: When a family is not installed.
     """
-    path = Path(which) if Path(which).suffix == ".toml" or "/" in which else shipped().get(which)
-    if path is None:
-        raise InputError(f"no recipe is called {which!r}; {did_you_mean(which, shipped())}")
-    try:
-        text = path.read_bytes()
-        if len(text) > LIMIT:
-            raise InputError(f"{path} has more than {LIMIT} bytes, so it is not a recipe")
-        values = tomllib.loads(text.decode())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise FileError(f"{path} is not TOML: {error}") from None
+    path, values = values_of(which)
+    if PARTS in values:
+        raise InputError(f"{path} consists of recipes, and a recipe is needed here. Choose one of its parts.")
     shorter, recipes = values.pop("fast", None), {}
     if shorter is not None:
         shorter = _merged(values, shorter)
@@ -60,6 +52,27 @@ def read(which: str, changes: Mapping[str, Any] | None = None, *, fast: bool = F
     for where, recipe in recipes.items():
         _check_options(recipe, where)
     return recipes[str(path)]
+
+
+def values_of(which: str) -> tuple[Path, dict[str, Any]]:
+    """Return the path and the content of a recipe, before any check."""
+    path = Path(which) if is_path(which) else shipped().get(which)
+    if path is None:
+        raise InputError(f"no recipe is called {which!r}; {did_you_mean(which, shipped())}")
+    try:
+        text = path.read_bytes()
+        if len(text) > LIMIT:
+            raise InputError(f"{path} has more than {LIMIT} bytes, so it is not a recipe")
+        return path, tomllib.loads(text.decode())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path} is not TOML: {error}") from None
+
+
+def is_path(which: str) -> bool:
+    """Return whether a recipe is named by the path of its file."""
+    return Path(which).suffix == ".toml" or "/" in which
 
 
 def _checked(values: dict[str, Any], where: str) -> Recipe:

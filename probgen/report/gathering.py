@@ -29,6 +29,11 @@ from probgen.store.folder import ANALYSES, MODEL, PICTURES, REQUEST, ROWS, SAMPL
 from probgen.store.trees import from_json, read_dataset, read_tree
 
 TEXTS = 5  # texts of an analysis that are shown
+PARTS = "recipes"  # the table of a request that consists of recipes
+JUDGED, MEASURES = (
+    "diagnose",
+    ("coverage", "precision", "recall", "accuracy"),
+)  # of samples, beside likelihoods
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,7 @@ class Gathered:
         apart: The reason why scores are not compared, or "".
         expected: A row for each expectation of the recipe.
         found: The results of analyses of several models.
+        parts: The content of each part, if the recipe consists of recipes; the other results are in the parts then.
     """
 
     title: str
@@ -127,11 +133,39 @@ class Gathered:
     apart: str = ""
     expected: list[dict[str, Any]] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
+    parts: dict[str, Gathered] = field(default_factory=dict)
 
     @property
     def created(self) -> str:
         """The time of the last fit, as its file has it."""
         return max(str(model.provenance.get("created", "")) for model in self.models)
+
+    @property
+    def overview(self) -> list[dict[str, Any]]:
+        """A row for each model of images in any part: its likelihood with its kind, and the measures of its samples.
+
+        Rows of the same data follow one another: first by the measure of the likelihood, then by its value.
+        """
+        rows = [
+            {
+                "model": model.name,
+                "data": str(model.provenance["data"].get("name", "")),
+                **_likelihood(model),
+                **_judged(model),
+            }
+            for model in self.models
+            if model.event.is_image
+        ]
+        order = list(dict.fromkeys(row["data"] for row in rows))
+        told = [row for row in rows if "log_prob" in row or any(name in row for name in MEASURES)]
+        return sorted(
+            told,
+            key=lambda row: (
+                order.index(row["data"]),
+                row.get("measure", "~"),
+                -row.get("log_prob", -math.inf),
+            ),
+        )
 
     @property
     def result(self) -> str:
@@ -150,7 +184,7 @@ def gather(folders: Sequence[Path], title: str | None = None) -> Gathered:
     """Read run folders.
 
     Args:
-        folders: Folders of recipes or of single runs.
+        folders: Folders of recipes or of single runs, or one folder of a recipe that consists of recipes.
         title: The title of the report; by default that of the first recipe.
 
     Returns:
@@ -162,12 +196,14 @@ def gather(folders: Sequence[Path], title: str | None = None) -> Gathered:
     """
     models: list[Model] = []
     requests = []
+    if len(folders) == 1 and (request := _request(folders[0])).get(PARTS):
+        return _joined(folders[0], request, title)
     for folder in folders:
         request, inside = _inside(folder)
         requests.append(request)
         models += [_model(each, request if each != folder else {}) for each in inside]
-    models = _named(models)
     first, recipe = folders[0], requests[0]
+    models = _named([_with_shared(model, first) for model in models])
     whole = Gathered(
         title or str(recipe.get("title") or f"{models[0].family}: {first.resolve().name}"),
         str(recipe.get("reference", "")),
@@ -182,13 +218,41 @@ def gather(folders: Sequence[Path], title: str | None = None) -> Gathered:
     return _compared(whole)
 
 
-def _inside(folder: Path) -> tuple[dict[str, Any], list[Path]]:
-    """The request of a folder, and the runs in it: itself, or those of a recipe in the recipe's order."""
+def _joined(folder: Path, request: dict[str, Any], title: str | None) -> Gathered:
+    """The parts of a recipe that consists of recipes, those that have begun."""
+    begun = [part for part in request[PARTS] if (folder / part / REQUEST).is_file()]
+    if not begun:
+        raise FileError(f"{folder}: no part has begun. Continue it with --resume.")
+    parts = {part: gather([folder / part]) for part in begun}
+    models = [
+        replace(model, name=f"{part}/{model.name}") for part, each in parts.items() for model in each.models
+    ]
+    return Gathered(
+        title or str(request.get("title") or folder.resolve().name),
+        str(request.get("reference", "")),
+        request,
+        _again(folder),
+        {},
+        None,
+        models,
+        parts=parts,
+    )
+
+
+def _request(folder: Path) -> dict[str, Any]:
+    """The request of a folder."""
     if not folder.is_dir() or not (folder / REQUEST).is_file():
         raise InputError(
             f"{folder}: not a run, it has no {REQUEST}. Give a folder that probgen run or probgen fit has written."
         )
-    request = read_request(folder / REQUEST)
+    return read_request(folder / REQUEST)
+
+
+def _inside(folder: Path) -> tuple[dict[str, Any], list[Path]]:
+    """The request of a folder, and the runs in it: itself, or those of a recipe in the recipe's order."""
+    request = _request(folder)
+    if request.get(PARTS):
+        raise InputError(f"{folder} consists of recipes. Give it alone, or give the folders of its parts.")
     if (folder / MODEL).exists():
         return request, [folder]
     names = [name for name in request.get("models", {}) if (folder / name / MODEL).is_file()]
@@ -256,6 +320,16 @@ def _analyses(folder: Path) -> Iterator[Found]:
         )
 
 
+def _with_shared(model: Model, folder: Path) -> Model:
+    """A model with its numbers in the analyses of several models."""
+    numbers: dict[str, float] = {}
+    for file in sorted((folder / ANALYSES).glob("*.h5")):
+        result = _result(file)
+        if "model" in result.indexes and model.name in result.indexes["model"]:
+            numbers |= numbers_of(result.sel(model=model.name))
+    return replace(model, figures=model.figures | numbers)
+
+
 def _result(file: Path) -> xr.Dataset:
     """The results of an analysis, whatever its group is called."""
     return next((group for group in _below(read_tree(file), "/probgen/") if group.data_vars), xr.Dataset())
@@ -292,15 +366,31 @@ def _compared(whole: Gathered) -> Gathered:
         ]
     except InputError as error:
         apart = str(error)
-        for name, scores in scored.items():
-            value, se = mean(scores["log_prob"], weights_of(scores))
-            table.append({"model": name, "log_prob": value, "log_prob_se": se})
+        table = [{"model": name} for name in scored]
         over = ", ".join(dict.fromkeys(rows_of(scores) for scores in scored.values()))
-    for row in table:
-        values = scored[row["model"]]["log_prob"]
-        row |= {name: str(values.attrs.get(name, "")) for name in ("kind", "estimator", "measure")}
-        row["bits_per_dim"] = mean_bits_per_dim(scored[row["model"]])
+    named = {model.name: model for model in whole.models}
+    table = [_likelihood(named[row["model"]]) | row for row in table]
     return replace(whole, table=table, over=over, apart=apart)
+
+
+def _likelihood(model: Model) -> dict[str, Any]:
+    """The mean log-likelihood of a model with its kind, if it has one."""
+    if model.scores is None or "log_prob" not in model.scores:
+        return {}
+    values = model.scores["log_prob"]
+    value, error = mean(values, weights_of(model.scores))
+    return {
+        "log_prob": value,
+        "log_prob_se": error,
+        "bits_per_dim": mean_bits_per_dim(model.scores),
+        **{name: str(values.attrs.get(name, "")) for name in ("kind", "estimator", "measure")},
+    }
+
+
+def _judged(model: Model) -> dict[str, float]:
+    """The measures of the samples of a model, if they were compared with rows."""
+    figures = next((found.figures for found in model.found if found.name == JUDGED), {})
+    return {name: figures[name] for name in MEASURES if name in figures}
 
 
 def _expected(recipe: Mapping[str, Any], models: Sequence[Model]) -> list[dict[str, Any]]:
@@ -316,9 +406,8 @@ def _expected(recipe: Mapping[str, Any], models: Sequence[Model]) -> list[dict[s
 
 def _command(folder: Path, models: Sequence[Model]) -> str:
     """The command that makes the same numbers again."""
-    name = folder.resolve().name
     if models[0].folder != folder:
-        return f"probgen run {name}/{REQUEST} --out again"
+        return _again(folder)
     model = models[0]
     data = model.provenance.get("data", {})
     words = ["probgen", "fit", model.family, "--data", data.get("name", "DATA")]
@@ -326,3 +415,7 @@ def _command(folder: Path, models: Sequence[Model]) -> str:
     for key, value in model.options.items():
         words += ["--set", f"{key}={inline_toml(value)}"] if value is not None else []
     return shlex.join([*words, "--out", "again"])
+
+
+def _again(folder: Path) -> str:
+    return f"probgen run {folder.resolve().name}/{REQUEST} --out again"

@@ -71,9 +71,16 @@ def page(report: Gathered, rows: bool = True) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "figure": _figure, "words": _words}
+    environment.filters |= {"number": _number, "figure": _figure, "words": _words, "zipped": zip}
+    chapters = [_chapter(part, rows) for part in report.parts.values() or [report]]
+    return environment.get_template("page.html").render(
+        report=report, models=report.models, chapters=chapters, versions=VERSIONS
+    )
+
+
+def _chapter(report: Gathered, rows: bool) -> dict[str, Any]:
+    """What a page shows of one recipe, or of several runs."""
     drawn = intervals([(row["log_prob"], row["log_prob_se"]) for row in report.table])
-    bars = dict(zip((row["model"] for row in report.table), map(Markup, drawn), strict=True))
     models = [
         {
             "model": model,
@@ -86,11 +93,13 @@ def page(report: Gathered, rows: bool = True) -> str:
         }
         for model in report.models
     ]
-    event = report.models[0].event
-    return environment.get_template("page.html").render(
-        report=report, bars=bars, models=models, found=[_result(found) for found in report.found], versions=VERSIONS,
-        data=_samples(report.rows, event) if rows else None,
-    )  # fmt: skip
+    return {
+        "report": report,
+        "models": models,
+        "bars": dict(zip((row["model"] for row in report.table), map(Markup, drawn), strict=True)),
+        "data": _samples(report.rows, report.models[0].event) if rows else None,
+        "found": [_result(found) for found in report.found],
+    }
 
 
 def _number(value: float | None, places: int = 3) -> str:
