@@ -87,13 +87,13 @@ def read_whole(which: str, changes: Mapping[str, Any] | None = None, *, fast: bo
     listed = checked(Listed, values, str(path))
     changed = _by_part(listed, changes or {}, path)
     parts = {}
-    for part, recipe in listed.recipes.items():
+    for part, name in listed.recipes.items():
         try:
-            where = str(path.parent / recipe) if is_path(recipe) else recipe
+            where = str(path.parent / name) if is_path(name) else name
             parts[part] = read(where, changed[part], fast=fast)
         except InputError as error:
             raise InputError(f"{path}: {PARTS}.{part}: {error}") from None
-    usual = {part: folder_of(recipe, fast) for part, recipe in listed.recipes.items()}
+    usual = {part: folder_of(name, fast) for part, name in listed.recipes.items()}
     return Whole(listed.title, listed.reference, parts, usual)
 
 
