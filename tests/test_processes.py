@@ -19,6 +19,7 @@ from torch import Tensor
 
 import probgen
 from probgen import recipes
+from probgen.cli import launching
 from probgen.contract import world as w
 from probgen.contract.rows import Moments
 from probgen.contract.run import Run
@@ -404,3 +405,36 @@ def test_what_is_no_work_of_one_fit_is_refused_under_torchrun(monkeypatch: pytes
         probgen.search("mixture", np.zeros((3, 2)), valid=np.zeros((3, 2)), options={"components": [1, 2]})
     with pytest.raises(InputError, match="without torchrun"):
         next(iter(recipes.execute(recipes.read("quickstart", {}), Path("nowhere"))))
+
+
+class Slow:
+    """A process that ends by a signal of its own, or some looks after it is killed."""
+
+    def __init__(self, code: int | None, looks: int = 0):
+        self.code, self.looks, self.killed = code, looks, False
+
+    def poll(self) -> int | None:
+        if self.killed and self.code is None:
+            self.looks -= 1
+            self.code = -signal.SIGKILL if self.looks < 0 else None
+        return self.code
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def wait(self) -> int:
+        assert self.code is not None
+        return self.code
+
+
+@pytest.mark.parametrize("looks", [(0, 0), (0, 9), (9, 0)])
+def test_the_process_that_died_is_named_and_not_those_that_the_launcher_ends(
+    looks: tuple[int, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever of them ends first."""
+    ranks = [Slow(None, looks[0]), Slow(-signal.SIGKILL), Slow(None, looks[1])]
+    monkeypatch.setattr(launching, "_started", lambda rank, n, folder: ranks[rank])
+    monkeypatch.setattr(launching, "PATIENCE", 0.0)
+    monkeypatch.delenv(launching.LAUNCHED, raising=False)
+    assert launching.launched(3) == 1
+    assert capsys.readouterr().err.startswith("probgen: process 1 of 3 was ended by SIGKILL")

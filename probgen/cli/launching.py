@@ -50,8 +50,9 @@ def launched(n: int) -> int | None:
                 failed_at = time.monotonic()
             patience = WHEN_TOLD if told else PATIENCE
             if failed_at is not None and time.monotonic() - failed_at > patience:
-                killed = {rank for rank, process in enumerate(processes) if process.poll() is None}
-                for rank in killed:
+                left = {rank for rank, process in enumerate(processes) if process.poll() is None}
+                killed |= left  # a process takes a moment to end
+                for rank in left:
                     processes[rank].kill()
             time.sleep(LOOK)
         if len(processes) < n:
