@@ -21,21 +21,23 @@ class Average(nn.Module):
     def __init__(self, net: nn.Module, decay: float):
         super().__init__()
         self.decay = decay
-        self.names = {name.replace(".", "/"): name for name, _ in net.named_parameters()}
-        for key, name in self.names.items():
-            self.register_buffer(key, net.get_parameter(name).detach().clone())
+        followed = dict(net.named_parameters())
+        self.followed = list(followed.values())  # looking them up at each step takes as long as a small layer
+        self.keys = {name: name.replace(".", "/") for name in followed}
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        for name, key in self.keys.items():
+            self.register_buffer(key, followed[name].detach().clone())
 
     @torch.no_grad()
-    def follow(self, net: nn.Module) -> None:
+    def follow(self) -> None:
         """Update the average with decay min(decay, (1 + n) / (10 + n)) after n updates: early averages cover a short past."""
         n = int(self.updates)
         rate = 1 - min(self.decay, (1 + n) / (10 + n))
-        for key, name in self.names.items():
-            self.get_buffer(key).lerp_(net.get_parameter(name), rate)
+        for average, weight in zip(self.weights.values(), self.followed, strict=True):
+            average.lerp_(weight, rate)
         self.updates += 1
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
         """The averaged parameters by name."""
-        return {name: self.get_buffer(key) for key, name in self.names.items()}
+        return {name: self.get_buffer(key) for name, key in self.keys.items()}

@@ -32,7 +32,7 @@ from probgen.inference.svi import svi
 from probgen.inference.training import SVIOptions
 from probgen_diffusion import sampling
 from probgen_diffusion.average import Average
-from probgen_diffusion.bound import Epsilon, diffusion_loss, mean_over_times, prior_loss, spread_times
+from probgen_diffusion.bound import Epsilon, drawn, mean_over_times, prior_loss, spread_times
 from probgen_diffusion.networks import MLP, UNet
 from probgen_diffusion.ode import EXACT, denoising_density, ode_log_prob, signs
 from probgen_diffusion.pictures import pictures
@@ -115,7 +115,7 @@ class DiffusionScoreOptions(Options):
         "bound", description="variational bound, or estimate by the probability-flow ODE"
     )
     k: int = Field(
-        16, ge=2, multiple_of=2, description="random times (bound), or random probes (ode), per row"
+        16, ge=4, multiple_of=2, description="random times (bound), or random probes (ode), per row"
     )
     steps: int = Field(
         64,
@@ -261,10 +261,10 @@ class Diffusion(Pair):
         def epsilon(z: Tensor, gamma: Tensor) -> Tensor:
             return self._epsilon(z, gamma, given, kept)
 
-        each = diffusion_loss(
+        each = drawn(
             epsilon, self.schedule, y, spread_times(n, kept), self.options.timesteps,
-            squared.watch if squared is not None and torch.is_grad_enabled() else None,
-        )  # fmt: skip
+            None if squared is None else squared.watch,
+        ).loss()  # fmt: skip
         if squared is not None:
             squared.loss = each.detach()
         terms = {
@@ -284,14 +284,14 @@ class Diffusion(Pair):
             self.average = Average(self.net, self.options.average).to(run.device)
         svi(self, data, run, self.training_plan())
         if self.average is not None:
-            self.average.follow(self.net)  # the last step
+            self.average.follow()  # the last step
             self.net.load_state_dict(dict(self.average.weights), strict=False)
             self.average = None
 
     def after(self, parts: Mapping[str, Tensor]) -> None:
         """Update the average with the weights before this step."""
         if self.average is not None:
-            self.average.follow(self.net)
+            self.average.follow()
 
     @property
     def at_once(self) -> int:
@@ -311,8 +311,8 @@ class Diffusion(Pair):
         with self.rows(n):
             z = pyro.sample("z", NormalVector(zero, zero + 1, len(self.shape)))
             z_0 = self._descend(sampling.ddim, z, STEPS, given)
-            drawn = self.values.sample(z_0, self.gamma_0)
-            return pyro.sample("x", dist.Delta(drawn, event_dim=len(self.shape)), obs=x)
+            x_of_z = self.values.sample(z_0, self.gamma_0)
+            return pyro.sample("x", dist.Delta(x_of_z, event_dim=len(self.shape)), obs=x)
 
     def _descend(
         self, step: sampling.Step, z: Tensor, steps: int, given: Mapping[str, Tensor], guidance: float = 1.0
@@ -373,9 +373,9 @@ class Diffusion(Pair):
             return sampling.repaint(epsilon, y, observed, gammas, options.resampling)
 
         z_0 = self._by_shares(painted, y, {"observed": observed, **given})
-        drawn = self._x(z_0, options.mean)
+        completed = self._x(z_0, options.mean)
         repaint = torch.full((len(x),), options.resampling)
-        return {"x": torch.where(observed, x.to(drawn), drawn), "repaint": repaint}
+        return {"x": torch.where(observed, x.to(completed), completed), "repaint": repaint}
 
     def encoded(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
         """Return the noise z from which DDIM leads to x.
@@ -460,8 +460,8 @@ class Diffusion(Pair):
 
     def _bound(self, x: Tensor, options: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         y = self.values.encode(x, self._dtype)
-        loss = partial(diffusion_loss, self.epsilon(given), self.schedule, y, timesteps=self.options.timesteps)
-        diffusion, se = mean_over_times(loss, len(x), options.k, y)
+        draw = partial(drawn, self.epsilon(given), self.schedule, y, timesteps=self.options.timesteps)
+        diffusion, se = mean_over_times(draw, len(x), options.k, y)
         prior = prior_loss(y, self.gamma_1).double()
         reconstruction = self.values.reconstruction(x, self.gamma_0, torch.float64)
         terms = {"prior": prior, "reconstruction": reconstruction, "diffusion": diffusion}
@@ -509,7 +509,8 @@ class _Squared:
 
     def watch(self, numbers: Tensor) -> None:
         """Multiply the gradient of per-row numbers of the schedule by twice the loss of the row."""
-        numbers.register_hook(lambda gradient: 2 * self.loss * gradient)
+        if numbers.requires_grad:
+            numbers.register_hook(lambda gradient: 2 * self.loss * gradient)
 
 
 def _mean(each: Tensor, weight: Tensor | None) -> Tensor:
