@@ -56,7 +56,8 @@ class DiffusionOptions(SVIOptions):
         "linear", description="noise schedule gamma(t), the negative log signal-to-noise ratio"
     )
     gamma_min: float | None = Field(
-        None, description="gamma at t = 0, with little noise; None: by the spacing of the levels, -12 for reals"
+        None,
+        description="gamma at t = 0, with little noise; None: by the spacing of the levels, -12 for reals",
     )
     gamma_max: float = Field(5.0, description="gamma at t = 1, with almost no signal")
     timesteps: int | None = Field(
@@ -80,7 +81,9 @@ class DiffusionOptions(SVIOptions):
                 f"gamma_min = {self.gamma_min}: the schedule must increase, but gamma_max = {self.gamma_max}. Use a lower gamma_min."
             )
         if self.drop and not self.given:
-            raise ValueError(f"drop = {self.drop}: there are no conditions to drop. Set given, or leave drop out.")
+            raise ValueError(
+                f"drop = {self.drop}: there are no conditions to drop. Set given, or leave drop out."
+            )
         if self.graph and self.noise == "learned":
             raise ValueError(
                 "graph = true: a learned schedule changes gradients in each step. Leave graph out, or use another noise."
@@ -98,7 +101,9 @@ class DiffusionSampleOptions(MeanOptions):
     )
     steps: int = Field(STEPS, ge=2, description="number of steps from noise to x")
     guidance: float = Field(
-        1.0, ge=0, description="weight of the conditions in eps_hat; 1: no guidance, above 1: more typical samples"
+        1.0,
+        ge=0,
+        description="weight of the conditions in eps_hat; 1: no guidance, above 1: more typical samples",
     )
     resampling: int = Field(
         5,
@@ -169,9 +174,7 @@ class Diffusion(Pair):
             flag = 1 if self.planes else 0
             self.net = UNet(planes + flag, depth, sizes, options.blocks, context, options.dropout)
         else:
-            self.net = MLP(
-                self.values.features, event.size, sizes, options.blocks, context, options.dropout
-            )
+            self.net = MLP(self.values.features, event.size, sizes, options.blocks, context, options.dropout)
         self.widest = event.size * max(sizes)
         self.average: Average | None = None  # during a fit
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -117,9 +118,7 @@ class MLP(nn.Module):
         self.signal = Signal(context, hidden[0])
         self.first = nn.Linear(features * size, hidden[0])
         before = [hidden[0], *(units for units in hidden for _ in range(blocks))]
-        self.blocks = nn.ModuleList(
-            Block(a, b, hidden[0], dropout, False) for a, b in zip(before, before[1:], strict=False)
-        )
+        self.blocks = nn.ModuleList(Block(a, b, hidden[0], dropout, False) for a, b in pairwise(before))
         self.norm, self.last = _norm(hidden[-1]), zeroed(nn.Linear(hidden[-1], size))
 
     def forward(self, z: Tensor, share: Tensor, c: Tensor | None, kept: Tensor) -> Tensor:

@@ -75,8 +75,7 @@ def _trace(v: Tensor, z: Tensor) -> Tensor:
     """Return tr(dv/dz) of each row: (row,)."""
     each: Iterable[Tensor] = v.flatten(1).unbind(1)
     rows = [
-        torch.autograd.grad(v_i.sum(), z, retain_graph=True)[0].flatten(1)[:, i]
-        for i, v_i in enumerate(each)
+        torch.autograd.grad(v_i.sum(), z, retain_graph=True)[0].flatten(1)[:, i] for i, v_i in enumerate(each)
     ]
     return torch.stack(rows).sum(0)
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from probgen import Fitted, Rows
 from probgen import figures as common
 from probgen.contract.rows import evenly
-from probgen_diffusion.sampling import descend, ddim
+from probgen_diffusion.sampling import ddim, descend
 from probgen_diffusion.schedule import alpha_sigma, noised
 
 ROWS, POINTS, SHOWN, MOMENTS = 128, 40, 6, 10
@@ -53,7 +53,9 @@ def noise(fitted: Fitted, rows: xr.Dataset, generator: torch.Generator) -> Figur
     figure, grid = common.sheet(width=6, height=3.4)
     grid[0, 0].plot(gammas.numpy(), found, lw=1.6)
     grid[0, 0].set_ylim(bottom=0)
-    common.labeled(grid[0, 0], "gamma (negative log signal-to-noise ratio)", "loss per unit of gamma, in nats")
+    common.labeled(
+        grid[0, 0], "gamma (negative log signal-to-noise ratio)", "loss per unit of gamma, in nats"
+    )
     title = common.of_model(fitted, "Diffusion loss by noise level", f"{len(y)} rows")
     return common.titled(figure, title)
 

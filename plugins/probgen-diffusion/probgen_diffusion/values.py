@@ -59,7 +59,7 @@ class Levels(nn.Module):
         return torch.stack([z, phase.sin(), phase.cos(), (2 * phase).sin(), (2 * phase).cos()], -1)
 
     def p(self, z_0: Tensor, gamma_0: float) -> Any:
-        """Return p(x | z_0), one distribution for each number."""
+        """Return the softmax over levels given z_0, one distribution for each number."""
         alpha, sigma = alpha_sigma(torch.tensor(gamma_0, dtype=torch.float64))
         y = torch.arange(self.levels, dtype=z_0.dtype, device=z_0.device) * self.spacing - 1
         off = (z_0[..., None] - float(alpha) * y) / float(sigma)
