@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def loop(module: Any, x: torch.Tensor) -> Callable[[], None]:
-    """Return a plain loop over the network of a module, with the loss of VDM (eq. 17), AdamW and an average of the weights."""
+    """Return a plain loop over the network of a module, with the loss of VDM (section 5), AdamW and an average of the weights."""
     net, average = module.net.requires_grad_().train(), [p.detach().clone() for p in module.net.parameters()]
     optimizer = torch.optim.AdamW(net.parameters(), fused=True)
     g0, g1 = module.gamma_0, module.gamma_1

@@ -1,4 +1,4 @@
-"""The variational bound of a diffusion in its three terms (Kingma et al. 2021, eq. 11 to 17).
+"""The variational bound of a diffusion in its three terms (Kingma et al. 2021, sections 3.5, 4 and 5).
 
     -log p(x) <= KL(q(z_1 | x) || p(z_1)) - E_q[log p(x | z_0)] + diffusion loss
     diffusion loss = E[1/2 gamma'(t) |eps - eps_hat(z_t; t)|^2]                                     continuous time

@@ -27,7 +27,7 @@ def ddim(epsilon: Epsilon, z: Tensor, gamma_t: Tensor, gamma_s: Tensor) -> Tenso
 
 
 def ancestral(epsilon: Epsilon, z: Tensor, gamma_t: Tensor, gamma_s: Tensor) -> Tensor:
-    """Sample z_s ~ p(z_s | z_t) (Kingma et al. 2021, eq. 33 and 34)."""
+    """Sample z_s ~ p(z_s | z_t) (Kingma et al. 2021, appendix A)."""
     (alpha_t, sigma_t), (alpha_s, sigma_s) = alpha_sigma(gamma_t), alpha_sigma(gamma_s)
     c = -torch.expm1(gamma_s - gamma_t)
     eps = epsilon(z, gamma_t.expand(len(z)))
@@ -85,7 +85,7 @@ def repaint(epsilon: Epsilon, y: Tensor, observed: Tensor, gammas: Tensor, resam
         for again in reversed(range(resampling)):
             known = noised(y, gamma_s, torch.randn_like(y))
             z = torch.where(observed, known, ancestral(epsilon, z, gamma_t, gamma_s))
-            if again:  # q(z_t | z_s), VDM, eq. 4
+            if again:  # q(z_t | z_s), VDM, appendix A
                 (alpha_t, sigma_t), (alpha_s, sigma_s) = alpha_sigma(gamma_t), alpha_sigma(gamma_s)
                 ratio = alpha_t / alpha_s
                 z = ratio * z + (sigma_t**2 - ratio**2 * sigma_s**2).sqrt() * torch.randn_like(z)

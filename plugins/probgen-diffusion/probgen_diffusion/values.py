@@ -54,7 +54,7 @@ class Levels(nn.Module):
         return x.to(dtype) * self.spacing - 1
 
     def look(self, z: Tensor) -> Tensor:
-        """Return z and waves of the spacing of the levels (VDM, appendix C): (..., event) -> (..., event, 5)."""
+        """Return z and waves of the spacing of the levels (VDM, section 3.4): (..., event) -> (..., event, 5)."""
         phase = math.pi * (z + 1) / self.spacing
         return torch.stack([z, phase.sin(), phase.cos(), (2 * phase).sin(), (2 * phase).cos()], -1)
 

@@ -133,7 +133,7 @@ def test_the_bound_is_below_the_truth_and_near_it(truth: Mixture, noise: str) ->
 
 
 def test_more_steps_have_a_tighter_bound() -> None:
-    """T = 5, 20 and continuous time: each bound is above the last by more than 5 standard errors (VDM, section 4)."""
+    """T = 5, 20 and continuous time: each bound is above the last by more than 5 standard errors (VDM, section 4.1)."""
     x = MIXTURE.draw(4000)
     found = [probgen.score(exact(MIXTURE, x, timesteps=T), x, k=32) for T in (5, 20, None)]
     means = np.array([float(s.log_prob.mean()) for s in found])
