@@ -76,6 +76,8 @@ class DiffusionOptions(SVIOptions):
 
     @model_validator(mode="after")
     def _together(self) -> DiffusionOptions:
+        if not layer_sizes(self.hidden):
+            raise ValueError("hidden = []: at least one size is needed. Give one number, or a list.")
         if self.gamma_min is not None and self.gamma_min >= self.gamma_max:
             raise ValueError(
                 f"gamma_min = {self.gamma_min}: the schedule must increase, but gamma_max = {self.gamma_max}. Use a lower gamma_min."
@@ -340,10 +342,10 @@ class Diffusion(Pair):
         like = next(self.net.parameters())
         z = given["z"] if "z" in given else torch.randn(n, *self.shape, dtype=like.dtype, device=like.device)
         step = sampling.ddim if options.sampler == "ddim" else sampling.ancestral
-        found = self._by_shares(
-            lambda z, **given: self._descend(step, z, options.steps, given, options.guidance), z, given
+        z_0 = self._by_shares(
+            lambda z, given: self._descend(step, z, options.steps, given, options.guidance), z, given
         )
-        return {"x": self._x(found, options.mean), "z": z}
+        return {"x": self._x(z_0, options.mean), "z": z}
 
     def complete(self, x: Tensor, observed: Tensor, options: Any, **given: Any) -> dict[str, Tensor]:
         """Complete x by RePaint, which approximates samples of p(x | known).
@@ -371,11 +373,11 @@ class Diffusion(Pair):
         y = self.values.encode(x, self._dtype)
         gammas = self.schedule.times(options.steps, y)
 
-        def painted(y: Tensor, observed: Tensor, **given: Tensor) -> Tensor:
+        def painted(y: Tensor, given: Mapping[str, Tensor]) -> Tensor:
             epsilon = self.epsilon(given, options.guidance)
-            return sampling.repaint(epsilon, y, observed, gammas, options.resampling)
+            return sampling.repaint(epsilon, y, given["observed"], gammas, options.resampling)
 
-        z_0 = self._by_shares(painted, y, {"observed": observed, **given})
+        z_0 = self._by_shares(painted, y, {**given, "observed": observed})
         completed = self._x(z_0, options.mean)
         repaint = torch.full((len(x),), options.resampling)
         return {"x": torch.where(observed, x.to(completed), completed), "repaint": repaint}
@@ -391,7 +393,7 @@ class Diffusion(Pair):
             z, (row, *event).
         """
 
-        def of(y: Tensor, **given: Tensor) -> Tensor:
+        def of(y: Tensor, given: Mapping[str, Tensor]) -> Tensor:
             z_0 = alpha_sigma(y.new_tensor(self.gamma_0))[0] * y
             return sampling.inverse(self.epsilon(given), z_0, self.schedule.times(STEPS, y))
 
@@ -410,14 +412,16 @@ class Diffusion(Pair):
 
         return {"x": x}
 
-    def _by_shares(self, f: Callable[..., Tensor], first: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+    def _by_shares(
+        self, f: Callable[[Tensor, dict[str, Tensor]], Tensor], first: Tensor, given: Mapping[str, Tensor]
+    ) -> Tensor:
         """Return f of all rows, computed for as many rows at a time as fit into memory."""
-        return torch.cat(
-            [
-                f(first[i : i + self.at_once], **{k: v[i : i + self.at_once] for k, v in given.items()})
-                for i in range(0, len(first), self.at_once)
-            ]
-        )
+        size = self.at_once
+        parts = [
+            f(first[i : i + size], {name: value[i : i + size] for name, value in given.items()})
+            for i in range(0, len(first), size)
+        ]
+        return torch.cat(parts)
 
     def _x(self, z_0: Tensor, mean: bool) -> Tensor:
         return (self.values.mean if mean else self.values.sample)(z_0, self.gamma_0)
