@@ -37,7 +37,7 @@ from probgen_diffusion.networks import MLP, UNet
 from probgen_diffusion.ode import EXACT, denoising_density, ode_log_prob, signs
 from probgen_diffusion.pictures import pictures
 from probgen_diffusion.schedule import SCHEDULES, along, alpha_sigma
-from probgen_diffusion.values import Reals, values_of
+from probgen_diffusion.values import Levels, Reals, values_of
 
 STEPS = 50  # of DDIM in `decode` and `encode`, and of samples by default
 AT_ONCE = 1 << 24  # features of the largest layer in memory at the same time without gradients: 64 MiB
@@ -258,7 +258,7 @@ class Diffusion(Pair):
             `loss`, `prior`, `reconstruction` and `diffusion`, in nats per row.
         """
         y = self.values.encode(x, self._dtype)
-        kept = torch.ones_like(y[:, *[0] * (y.ndim - 1)])
+        kept = y.new_ones(n)
         if self.options.drop and self.training:
             kept = (torch.rand_like(kept) >= self.options.drop).to(kept)
         squared = _Squared() if self.options.noise == "learned" and not self.options.timesteps else None
@@ -477,23 +477,26 @@ class Diffusion(Pair):
     def _ode(self, x: Tensor, options: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return log p(x) by the ODE: of reals without noise, of levels as a bound in expectation over z_0."""
         y, ends = self.values.encode(x, self._dtype), (self.gamma_0, self.gamma_1)
-        exact = self.event.size <= EXACT
-        if exact and not self.values.discrete:
+        exact, values = self.event.size <= EXACT, self.values
+        certain = exact and isinstance(values, Reals)  # without a random number
+        if certain:
             refuse_unused(options, f"the trace of {self.event.size} dimensions is exact", "k")
         alpha, sigma = alpha_sigma(y.new_tensor(self.gamma_0))
         draws, off = [], []
-        for _ in range(1 if exact and not self.values.discrete else options.k):
-            z_0 = alpha * y + (sigma * torch.randn_like(y) if self.values.discrete else 0)
+        for _ in range(1 if certain else options.k):
+            z_0 = alpha * y
+            if isinstance(values, Levels):
+                z_0 = z_0 + sigma * torch.randn_like(y)
             log_p, error = ode_log_prob(
                 self.epsilon(given), z_0, *ends, options.steps, None if exact else signs(y)
             )
-            if self.values.discrete:
-                of_x = self.values.p(z_0, self.gamma_0).log_prob(x).flatten(1).sum(1)
+            if isinstance(values, Levels):
+                of_x = values.p(z_0, self.gamma_0).log_prob(x).flatten(1).sum(1)
                 log_p = log_p + of_x - denoising_density(z_0, y, self.gamma_0)
             draws.append(log_p)
             off.append(error)
         each, units = torch.stack(draws), self.values.nats(self.event.size)
-        if not self.values.discrete:  # the density of y is alpha_0 for each number times that of z_0
+        if isinstance(values, Reals):  # the density of y is alpha_0 for each number times that of z_0
             units += self.event.size * float(alpha.log())
         spread = each.var(0) / len(each) if len(each) > 1 else torch.zeros_like(each[0])
         return {"log_prob": each.mean(0) + units, "se": (spread + torch.stack(off).mean(0).square()).sqrt()}

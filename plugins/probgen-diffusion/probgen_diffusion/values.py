@@ -33,7 +33,6 @@ class Levels(nn.Module):
         levels: Number L of levels.
     """
 
-    discrete = True
     features = 5  # z and four Fourier features
 
     def __init__(self, levels: int):
@@ -105,7 +104,6 @@ class Reals(nn.Module):
         each: Whether each number has its own scale; otherwise one scale for all.
     """
 
-    discrete = False
     features = 1
     gamma_0 = FINEST
 
