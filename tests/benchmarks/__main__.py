@@ -13,6 +13,7 @@ NAMES = (
     "alarms",
     "calls",
     "coverage",
+    "diffusion",
     "em",
     "em_file",
     "errors",

@@ -1,0 +1,1 @@
+"""Variational diffusion models for probgen: the family `diffusion`."""
