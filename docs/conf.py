@@ -63,9 +63,10 @@ OUTSIDE = {
     "README.md": "index",
     "CHANGELOG.md": "project/changelog",
     "CONTRIBUTING.md": "project/contributing",
-    "plugins/probgen-gan/README.md": "project/probgen-gan",
-    "plugins/probgen-vqvae/README.md": "project/probgen-vqvae",
-    "plugins/probgen-observers/README.md": "project/probgen-observers",
+    **{
+        f"plugins/{plugin.name}/README.md": f"project/{plugin.name}"
+        for plugin in ROOT.glob("plugins/probgen-*")
+    },
 }
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 SECTION = re.compile(

@@ -45,9 +45,8 @@ PUBLIC = (
     "errors",
 )
 PLUGINS = {
-    "probgen_gan": "plugins/probgen-gan",
-    "probgen_vqvae": "plugins/probgen-vqvae",
-    "probgen_observers": "plugins/probgen-observers",
+    folder.name.replace("-", "_"): f"plugins/{folder.name}"
+    for folder in sorted(ROOT.glob("plugins/probgen-*"))
 }
 WHERE = {
     "a family": "a module in `probgen/models/`, or a package of your own: [plugins](plugins.md). The checklist is in CONTRIBUTING.md",

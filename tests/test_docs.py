@@ -42,6 +42,8 @@ PAGES = [
     "docs/search.md",
     "docs/report.md",
     "docs/flows.md",
+    "docs/diffusion.md",
+    "plugins/probgen-diffusion/README.md",
     "plugins/probgen-flow/README.md",
     "plugins/probgen-gan/README.md",
     "plugins/probgen-vqvae/README.md",

@@ -27,6 +27,7 @@ SHAPES: dict[str, tuple[Event, dict[str, Any]]] = {
     "attributes": (replace(IMAGE, attributes={"label": 2}), {"channels": (4,)}),
     "autoencoder": (IMAGE, {"latent": 2}),
     "char-rnn": (TEXT, {}),
+    "diffusion": (Event(("feature",), (16,), "binary"), {"blocks": 1}),
     "flow": (IMAGE, {"dequantization": "uniform"}),
     "gan": (IMAGE, {"latent": 2}),
     "glow": (IMAGE, {"dequantization": "uniform"}),

@@ -277,6 +277,7 @@ FAMILIES: dict[str, tuple[Callable[[], xr.Dataset], dict[str, Any]]] = {
     "progan": (stripes, LAYERED),
     "biggan": (stripes, {**LAYERED, "d_channels": (4,), "given": ("label",)}),
     "cyclegan": (kinds, {"steps": 2, "batch_size": 4, "width": 4, "d_channels": (4,)}),
+    "diffusion": (stripes, {"hidden": (4,), "blocks": 1, "steps": 2, "batch_size": 8}),
     "flow": (plane, {"depth": 1, "hidden": 4, "epochs": 1}),
     "glow": (stripes, {"dequantization": "uniform", "levels": 1, "steps_per_level": 1, "hidden": 4, "epochs": 1}),
     "vqvae": (stripes, {"codes": 5, "latent": 4, "hidden": 4, "blocks": 1, "halvings": 1, "epochs": 2, "prior": None}),

@@ -16,7 +16,7 @@ from probgen.contract.event import Event
 from probgen.errors import FileError, InputError
 
 NEEDS_DATA = {
-    "cifar-pixelcnn", "cifar-vqvae", "connect4", "dna", "faces-pixelcnn", "faces-vqvae", "faithful", "faithful-bayes", "fashion-biggan", "fashion-dcgan", "fashion-pixelcnn",
+    "cifar-pixelcnn", "cifar-vqvae", "connect4", "dna", "faces-pixelcnn", "faces-vqvae", "faithful", "faithful-bayes", "fashion-biggan", "fashion-dcgan", "fashion-diffusion", "fashion-pixelcnn",
     "fashion-vae", "fashion-vqvae2", "mnist-dcgan", "mnist-fvsbn", "mnist-iwae", "mnist-made", "mnist-nade", "mnist-pixelcnn", "mnist-pixelrnn",
     "digits-wavenet", "mnist-vae", "mnist-vqvae", "multi30k-translate", "mushrooms", "nltcs", "plants", "shakespeare-lstm", "shakespeare-transformer", "stacked-mnist-gan",
     "wikipedia-rnn", "bsd-sr", "bsd-sr-x2", "bsd-srgan", "emoji-cyclegan", "emoji-pix2pix", "fashion-ink", "fashion-tint", "flowers-cyclegan",

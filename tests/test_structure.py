@@ -17,6 +17,7 @@ SOURCES = [
     "probgen",
     "plugins/probgen-gan/probgen_gan",
     "plugins/probgen-observers/probgen_observers",
+    "plugins/probgen-diffusion/probgen_diffusion",
     "plugins/probgen-flow/probgen_flow",
     "plugins/probgen-vqvae/probgen_vqvae",
 ]
@@ -25,7 +26,13 @@ SOURCES = [
 def test_there_is_no_circle_of_imports() -> None:
     """Of modules, annotations counted."""
     graph = grimp.build_graph(
-        "probgen", "probgen_flow", "probgen_gan", "probgen_observers", "probgen_vqvae", cache_dir=None
+        "probgen",
+        "probgen_diffusion",
+        "probgen_flow",
+        "probgen_gan",
+        "probgen_observers",
+        "probgen_vqvae",
+        cache_dir=None,
     )
     arrows = [(a, b) for a in graph.modules for b in graph.find_modules_directly_imported_by(a)]
     circles = [c for c in nx.strongly_connected_components(nx.DiGraph(arrows)) if len(c) > 1]
