@@ -128,6 +128,29 @@ def test_results_are_replaced_by_the_same_request_or_by_force(fitted: Any) -> No
         again = ran(*more)
         assert again.exit_code == 0, again.output
         assert '"replaced": true' in again.stdout
+    other = place / "other"
+    probgen.fit("independent", probgen.datasets.load(data, table=OPTIONS), smoothing=0.5, out=other)
+    for command in (["score", "{}", "--data", data], ["sample", "{}", "-n", "2"]):
+        ours, theirs = (
+            [*(word.format(run) for word in command), "--out", str(place / "both.h5")]
+            for run in (place / "run", other)
+        )
+        assert CliRunner().invoke(app, ours).exit_code == 0
+        refused = CliRunner().invoke(app, theirs)
+        assert refused.exit_code == 2
+        assert "with model = " in refused.stderr
+        (place / "both.h5").unlink()
+
+
+def test_a_mark_of_the_later_file_comes_before_the_encoding_of_the_fit(tmp_path: Path) -> None:
+    table = pd.DataFrame({"a": [0.5, 1.5, 2.5], "k": ["\u00e4", "b", "\u00e4"]})
+    table.to_csv(tmp_path / "a.csv", index=False, encoding="latin-1")
+    table.to_csv(tmp_path / "b.csv", index=False, encoding="utf-8-sig")
+    rows = probgen.datasets.load(tmp_path / "a.csv", table={"encoding": "latin-1"})
+    fitted = probgen.fit("independent", rows)
+    np.testing.assert_array_equal(
+        probgen.score(fitted, tmp_path / "b.csv").log_prob, probgen.score(fitted, rows).log_prob
+    )
 
 
 def test_all_problems_of_a_table_are_told(tmp_path: Path) -> None:

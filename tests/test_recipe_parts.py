@@ -198,18 +198,47 @@ def test_a_part_that_was_run_alone_is_linked(place: Path) -> None:
     same(states(out), first)
 
 
-def test_replaced_in_part_is_not_complete(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page that an interrupted --force leaves behind would make a half of old runs complete."""
-    list(recipes.execute_whole(whole_of(place), place / "out"))
+def test_a_part_without_its_end_is_not_complete(place: Path) -> None:
+    """Neither an old page of an interrupted --force, nor a page of what is there so far, makes a half complete."""
+    (place / "whole.toml").write_text('[recipes]\nflowers = "flowers.toml"\n')
+    alone, out = place / "runs" / "flowers", place / "runs" / "whole"
+    good("run", place / "flowers.toml", "--out", alone, "--quiet")
+    plan = recipes.read(str(place / "flowers.toml"))
+    next(iter(recipes.execute(plan, alone, force=True)))
+    assert not (alone / "report.html").exists()
+    good("report", alone)
+    assert (alone / "report.html").exists()
+    good("run", place / "whole.toml", "--out", out, "--quiet")
+    assert not (out / "flowers").is_symlink()
+    assert (out / "flowers" / "two" / "model.h5").exists()
 
-    def at_once(*args: Any, **how: Any) -> Iterator[recipes.Result]:
-        raise KeyboardInterrupt
-        yield
 
-    monkeypatch.setattr(series, "execute", at_once)
-    with pytest.raises(KeyboardInterrupt):
-        list(recipes.execute_whole(whole_of(place), place / "out", force=True))
-    assert not (place / "out" / "images" / "report.html").exists()
+def test_a_link_without_a_run_is_replaced_and_named(place: Path) -> None:
+    (place / "whole.toml").write_text('[recipes]\nflowers = "flowers.toml"\n')
+    alone, out = place / "runs" / "flowers", place / "runs" / "whole"
+    good("run", place / "flowers.toml", "--out", alone, "--quiet")
+    good("run", place / "whole.toml", "--out", out, "--quiet")
+    first = states(out)
+    alone.rename(place / "elsewhere")
+    refused = invoke("report", out)
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "links to a run that no longer exists. Run the recipe again with --resume" in refused.stderr
+    good("run", place / "whole.toml", "--out", out, "--resume", "--quiet")
+    same(states(out), first)
+
+
+def test_kept_parts_have_the_texts_and_times_of_their_run(made: Path) -> None:
+    (made / "words.txt").write_text("the cat sat on the mat. " * 20)
+    (made / "words.toml").write_text(
+        f'[data]\npath = "{made / "words.txt"}"\n[models.two]\nfamily = "ngram"\norder = 2\n[sample]\nn = 2\n'
+    )
+    (made / "texts.toml").write_text('[recipes]\nwords = "words.toml"\n')
+    call = ("run", made / "texts.toml", "--out", made / "texts", "--json")
+    first, again = (json.loads(good(*call, *more).stdout)["parts"]["words"] for more in ((), ("--resume",)))
+    assert first["texts"]["two"]
+    assert again["texts"] == first["texts"]
+    assert again["pictures"] == first["pictures"]
+    assert again["models"][0]["seconds"] == first["models"][0]["seconds"]
 
 
 @pytest.mark.quick(every=1)

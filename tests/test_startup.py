@@ -119,6 +119,13 @@ if find_spec("dask"):  # which xarray imports where it is installed, and it scip
     UNUSED -= {"scipy"}
 
 
+def test_help_imports_no_torch(tmp_path: Path) -> None:
+    commands = ("fit --help", "fit vae --help", "analyze latent --help", "sample x --help", "score --help")
+    for code, said, modules in called(*commands, cwd=tmp_path):
+        assert code == 0, said
+        assert not modules & set(HEAVY)
+
+
 def test_a_command_imports_what_it_uses(tmp_path: Path) -> None:
     """A fit, draws and scores of one family from one file need none of the rest."""
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(20, 2)))

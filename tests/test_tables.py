@@ -675,7 +675,7 @@ def test_names_of_rows_are_written(tmp_path: Path) -> None:
     given = ["--given", str(tmp_path / "a.csv"), "--out", str(tmp_path / "filled.csv")]
     done = runner.invoke(app, ["sample", run, "-n", "2", *given])
     assert done.exit_code == 0, done.stderr
-    assert "read as the data of the fit: --index id" in done.stderr
+    assert "read as the data of the fit, where these options apply: --index id" in done.stderr
     assert pd.read_csv(tmp_path / "filled.csv")["row"].tolist() == 2 * [f"r{i}" for i in range(21)]
 
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 import xarray as xr
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from probgen.api.common import checked_device, checked_dtype, observed, shown, told
 from probgen.api.loading import digests_of, models_of, of_bytes, refuse_to_replace
@@ -153,12 +154,13 @@ def fit(
         )
         stack.callback(run.close)
         with told(observers, run) as outcome:
-            before = _Before.of(module)
+            where = f"family {definition.name!r} ({definition.origin}), fit"
+            before = _Before.of(module, where)
             with run.minding_signals():
                 module.train()
                 groups = definition.call("fit", module=module, data=taken.rows, options=wanted, run=run)
             with world.agreed():
-                before.compare(module, f"family {definition.name!r} ({definition.origin}), fit")
+                before.compare(module, where)
                 try:
                     fitted = _fitted(definition, wanted, event, module, models, groups, run, request)
                     if folder is not None:
@@ -191,12 +193,18 @@ class _Before:
     beside: dict[str, str]
 
     @classmethod
-    def of(cls, module: nn.Module) -> Self:
-        return cls({name: tuple(t.shape) for name, t in module.state_dict().items()}, beside_state(module))
+    def of(cls, module: nn.Module, where: str) -> Self:
+        state = module.state_dict()
+        for name, array in state.items():
+            if is_lazy(array):
+                raise PluginError(
+                    f"{where}: array {name!r} of the state has no shape yet. Register it in `build` in its final shape."
+                )
+        return cls({name: tuple(t.shape) for name, t in state.items()}, beside_state(module))
 
     def compare(self, module: nn.Module, where: str) -> None:
         """Refuse another state than the built one, and warn of numbers that the fit changed outside the state."""
-        now = _Before.of(module)
+        now = _Before.of(module, where)
         for name in sorted(self.arrays.keys() | now.arrays.keys()):
             if self.arrays.get(name) != now.arrays.get(name):
                 built, fitted = (

@@ -360,7 +360,7 @@ def _checked_draws(drawn: Any, fitted: Fitted, n: int) -> dict[str, np.ndarray]:
         raise PluginError(f"{where}: returned {sorted(drawn)}. Return a dict of tensors with 'x'.")
     found = {}
     for name, value in drawn.items():
-        if name in ("sample", "row", "feature"):
+        if name in ("sample", "row", "feature", *event.dims):
             raise PluginError(
                 f"{where}: the name {name!r} is that of a dimension. Give the array another name."
             )

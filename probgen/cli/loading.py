@@ -64,9 +64,11 @@ def loaded(
 
 
 def tell_reading(fitted: Fitted, data: str, how: Mapping[str, Any]) -> None:
-    """Print the options of the fit by which data are read, on stderr."""
+    """Print the options of the fit by which a file is read, on stderr."""
+    if data in registered("datasets"):
+        return
     own = {**how, **how.get("table", {})}
     before = {**fitted.reading, **fitted.reading.get("table", {})}
     kept = {name: value for name, value in before.items() if name in LISTS or not own.get(name)}
     if options := words(kept):
-        typer.echo(f"{data} is read as the data of the fit: {options}", err=True)
+        typer.echo(f"{data} is read as the data of the fit, where these options apply: {options}", err=True)

@@ -24,6 +24,8 @@ class Command(TyperCommand):
         given = list(args)
         try:
             return super().parse_args(ctx, args)
+        except typer.Exit:  # of --help
+            raise
         except Exception:  # typer has its own classes of click's errors
             hint = _hint(str(self.name), given, {name for param in self.params for name in param.opts})
             if hint is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 ASKED = "request"  # attribute of the results
-Force = Annotated[bool, typer.Option("--force", help="Replace existing results.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing file of results.")]
 
 
 def check_replaced(target: Path, group: str, request: Mapping[str, Any], force: bool) -> bool:

@@ -179,6 +179,7 @@ def _show_all(
         lines = [
             {
                 "model": row["model"],
+                "data": row["data"],
                 "log_prob": with_error(row.get("log_prob"), row.get("log_prob_se")),
                 "bits/dim": row.get("bits_per_dim"),
                 "kind": row.get("kind", "no likelihood"),
@@ -186,7 +187,9 @@ def _show_all(
             }
             for row in overview
         ]
-        print_table(lines, list(lines[0]), f"{whole.title}: likelihood, and samples against the same rows")
+        print_table(
+            lines, list(lines[0]), f"{whole.title}: likelihood, and samples compared with rows of the data"
+        )
     typer.echo(f"report: {page}")
 
 

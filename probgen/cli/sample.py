@@ -99,6 +99,7 @@ def command(
 
     Example: probgen sample runs/sr --given photo.png --out photo-x4.png
     """
+    from probgen.store.files import seal_of
     from probgen.store.folder import SAMPLES, model_file
 
     options = settings(set_)
@@ -142,8 +143,14 @@ def command(
     for path in (target, png):
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.parent}. Create it, or choose another.")
-    request = {"n": n, "given": given, "reading": how, "seed": seed, "options": dict(options)}
     of_file = target is not None and not table and not is_of_parts(target)
+    if force and target is not None and is_of_parts(target):
+        raise InputError(
+            f"--force: {target} is a folder of parts, which is not replaced. Remove it, or choose another --out."
+        )
+    request = {
+        "model": seal_of(model_file(run)), "n": n, "given": given, "reading": how, "seed": seed, "options": dict(options),
+    }  # fmt: skip
     replaced = of_file and target is not None and check_replaced(target, "samples", request, force)
     from probgen.api.framing import write_table
     from probgen.api.loading import load

@@ -62,6 +62,7 @@ def command(
     Example: probgen score runs/big --data big.h5 --cluster tcp://HOST:8786 --out scores
     """
     from probgen.cli.loading import as_it_is, check_source, loaded, tell_reading
+    from probgen.store.files import seal_of
     from probgen.store.folder import SCORES, model_file
 
     options = settings(set_)
@@ -76,7 +77,14 @@ def command(
     if target is not None and not target.parent.is_dir():
         raise InputError(f"{target}: there is no folder {target.parent}. Create it, or choose another.")
     in_parts = target is not None and is_of_parts(target)
-    request = {"data": data, "split": split, "reading": how, "seed": seed, "options": dict(options)}
+    if in_parts and force:
+        raise InputError(
+            f"--force: {target} is a folder of parts, which is not replaced. Remove it, or choose another --out."
+        )
+    request = {
+        "model": seal_of(model_file(run)), "data": data, "data_dir": str(data_dir) if data_dir else None, "split": split,
+        "reading": how, "seed": seed, "options": dict(options),
+    }  # fmt: skip
     replaced = target is not None and not in_parts and check_replaced(target, "scores", request, force)
     from probgen.api.loading import load
     from probgen.api.scoring import score, score_to

@@ -77,4 +77,4 @@ def _rows(values: Any, name: str) -> np.ndarray:
         raise ValueError(
             f"{name} has dtype {array.dtype} and shape {array.shape}. Give one number for each row."
         )
-    return array
+    return array if array.dtype.kind == "f" else array.astype(np.float64)

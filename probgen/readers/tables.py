@@ -329,8 +329,8 @@ def _decoded(path: Path, choices: Choices) -> str:
         raise FileError(f"{path} cannot be read: {reason(error)}") from None
     encoding = (
         choices.encoding
-        or (choices.earlier.encoding if choices.earlier else None)
         or next((name for bom, name in BOMS.items() if raw.startswith(bom)), None)
+        or (choices.earlier.encoding if choices.earlier else None)
         or "utf-8-sig"
     )
     try:

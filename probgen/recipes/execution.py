@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -30,7 +31,7 @@ from probgen.data import as_dataset
 from probgen.data.attributes import with_conditions
 from probgen.data.describe import event_of
 from probgen.data.vocabulary import in_symbols_of
-from probgen.errors import InputError, NotOffered, RunError, did_you_mean
+from probgen.errors import FileError, InputError, NotOffered, RunError, did_you_mean
 from probgen.evaluation.means import mean, means_of, numbers_of, rows_of, texts_of_rows, weights_of
 from probgen.figures import heading, source
 from probgen.plugins.analysis import analysis as find_analysis
@@ -38,9 +39,9 @@ from probgen.plugins.family import family as find_family
 from probgen.plugins.observers import belonging, made
 from probgen.recipes.draws import COLUMNS, history, names_of, picture_of, real_rows, write_sounds
 from probgen.recipes.plan import Recipe, check, conditioned_on, located, named_in, needed_in, own_options
-from probgen.store.files import read_request, without_none, write_request
-from probgen.store.folder import MODEL, PICTURES, REQUEST, ROWS, SAMPLES, SCORES
-from probgen.store.trees import write_dataset
+from probgen.store.files import read_file, read_request, without_none, write_file, write_request
+from probgen.store.folder import COMPLETE, MODEL, PICTURES, REPORT, REQUEST, ROWS, SAMPLES, SCORES
+from probgen.store.trees import from_json, to_json, write_dataset
 
 SHOWN = 5  # maximum number of rows of an analysis among the texts
 KEPT = 64  # scored rows that are kept for the report
@@ -172,6 +173,40 @@ def execute(
         models = {result.model: result.fitted for result in some}
         with belonging(**whole):
             _analyze(recipe, analysis, models, (data, scored), some, out, recipe.title, common)
+    write_file(out / COMPLETE, to_json({each.model: _beside(each, out) for each in results}).encode())
+
+
+def _beside(result: Result, out: Path) -> dict[str, Any]:
+    """Return what the other files of a run do not have of a result."""
+    pictures = [os.path.relpath(picture, out) for picture in result.pictures]
+    return {
+        "texts": result.texts,
+        "notes": result.notes,
+        "pictures": pictures,
+        "seconds": result.seconds,
+    }
+
+
+def beside(out: Path) -> dict[str, dict[str, Any]]:
+    """Return what a complete recipe stores of each result in addition to its runs.
+
+    Args:
+        out: The folder of the recipe.
+
+    Returns:
+        By model, the arguments `texts`, `notes`, `pictures` and `seconds` of `Result`.
+
+    Raises:
+        FileError: When the file is damaged.
+    """
+    found = from_json(read_file(out / COMPLETE), str(out / COMPLETE))
+    try:
+        return {
+            str(model): {**of, "pictures": [out / picture for picture in of["pictures"]]}
+            for model, of in found.items()
+        }
+    except (AttributeError, KeyError, TypeError):
+        raise FileError(f"{out / COMPLETE} is damaged. Run the recipe again with --resume.") from None
 
 
 def _continue(
@@ -416,6 +451,8 @@ def begin(request: dict[str, Any], out: Path, resume: bool, force: bool) -> None
     except OSError as error:
         raise RunError(f"{out} cannot be written: {error.strerror}") from None
     refuse(request, out, resume, force)
+    for result in (COMPLETE, REPORT):  # of an earlier run: until the end there is none
+        (out / result).unlink(missing_ok=True)
     write_request(out / REQUEST, request)
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from probgen.api.loading import load
 from probgen.errors import RunError
-from probgen.recipes.execution import Result, begin, execute, refuse, same_request
+from probgen.recipes.execution import Result, begin, beside, execute, refuse, same_request
 from probgen.recipes.parts import SINGLE, Whole
 from probgen.recipes.plan import Recipe, check
 from probgen.report import gather, write
-from probgen.store.folder import REPORT
+from probgen.store.folder import COMPLETE, REPORT
 
 KEPT = "the fit, samples, scores and analyses were kept: the request is the same"
 
@@ -23,7 +23,7 @@ def execute_whole(
 ) -> Iterator[tuple[str, Result]]:
     """Run a recipe, or each part of it in its own folder.
 
-    A part is complete if its page is written. A complete part with the same request is read and not run again: in `out`,
+    A part is complete if `execute` has come to its end. A complete part with the same request is read and not run again: in `out`,
     or next to `out` in the folder that it has if it is run alone, which is then linked.
 
     Args:
@@ -59,20 +59,19 @@ def execute_whole(
         if not force and _is_complete(recipe, run):
             yield from ((part, result) for result in _read(run))
             continue
-        (run / REPORT).unlink(missing_ok=True)
         for result in execute(recipe, run, resume=resume, force=force, **how):
             yield part, result
         write([run], run / REPORT)
 
 
 def _is_complete(recipe: Recipe, run: Path) -> bool:
-    return (run / REPORT).is_file() and same_request(recipe.request, run)
+    return (run / COMPLETE).is_file() and same_request(recipe.request, run)
 
 
 def _link(recipe: Recipe, run: Path, beside: Path, force: bool) -> None:
     """Link a complete part that was run alone; a part that is replaced is unlinked, so that its other user keeps it."""
     try:
-        if force and run.is_symlink():
+        if run.is_symlink() and (force or not run.exists()):
             run.unlink()
         if not force and not run.exists() and _is_complete(recipe, beside):
             run.symlink_to(os.path.relpath(beside.resolve(), run.parent.resolve()))
@@ -82,15 +81,16 @@ def _link(recipe: Recipe, run: Path, beside: Path, force: bool) -> None:
 
 def _read(run: Path) -> Iterator[Result]:
     """Return the results of a complete part from its files."""
+    more = beside(run)
     for model in gather([run]).models:
-        pictures = sorted(model.folder.rglob("*.png"))
-        yield Result(
+        result = Result(
             model.name,
             model.family,
             model.folder,
             load(model.folder),
             model.scores,
             model.figures,
-            pictures,
-            notes=[KEPT],
+            **more.get(model.name, {}),
         )
+        result.notes.append(KEPT)
+        yield result

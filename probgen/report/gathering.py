@@ -149,7 +149,7 @@ class Gathered:
         rows = [
             {
                 "model": model.name,
-                "data": str(model.provenance["data"].get("name", "")),
+                "data": _called(model.provenance["data"]),
                 **_likelihood(model),
                 **_judged(model),
             }
@@ -201,9 +201,9 @@ def gather(folders: Sequence[Path], title: str | None = None) -> Gathered:
     for folder in folders:
         request, inside = _inside(folder)
         requests.append(request)
-        models += [_model(each, request if each != folder else {}) for each in inside]
+        models += [_with_shared(_model(each, request if each != folder else {}), folder) for each in inside]
     first, recipe = folders[0], requests[0]
-    models = _named([_with_shared(model, first) for model in models])
+    models = _named(models)
     whole = Gathered(
         title or str(recipe.get("title") or f"{models[0].family}: {first.resolve().name}"),
         str(recipe.get("reference", "")),
@@ -220,6 +220,11 @@ def gather(folders: Sequence[Path], title: str | None = None) -> Gathered:
 
 def _joined(folder: Path, request: dict[str, Any], title: str | None) -> Gathered:
     """The parts of a recipe that consists of recipes, those that have begun."""
+    for path in (folder / part for part in request[PARTS]):
+        if path.is_symlink() and not path.exists():
+            raise FileError(
+                f"{path} links to a run that no longer exists. Run the recipe again with --resume."
+            )
     begun = [part for part in request[PARTS] if (folder / part / REQUEST).is_file()]
     if not begun:
         raise FileError(f"{folder}: no part has begun. Continue it with --resume.")
@@ -237,6 +242,11 @@ def _joined(folder: Path, request: dict[str, Any], title: str | None) -> Gathere
         models,
         parts=parts,
     )
+
+
+def _called(data: Mapping[str, Any]) -> str:
+    """The name of a data set: the registered one, that of the file, or the beginning of the SHA-256."""
+    return str(data.get("name") or Path(data.get("path", "")).name or data.get("sha256", "")[:8])
 
 
 def _request(folder: Path) -> dict[str, Any]:

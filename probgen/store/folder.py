@@ -14,10 +14,11 @@ from probgen.store.files import read_file, read_request, sync_folder, write_requ
 
 REQUEST, MODEL, HISTORY = "recipe.toml", "model.h5", "history.jsonl"
 SAMPLES, SCORES = "samples.h5", "scores.h5"
-ROWS, REPORT = "rows.h5", "report.html"  # of a recipe: some of the scored rows, and its page
+# of a recipe: some of the scored rows, its page, and what its results lack in other files, written at its end
+ROWS, REPORT, COMPLETE = "rows.h5", "report.html", "complete.json"
 # the folders for results of analyses and for figures of the family
 ANALYSES, PICTURES = "analyses", "pictures"
-FILES = (REQUEST, MODEL, HISTORY, SAMPLES, SCORES, ROWS, REPORT, "samples.png", "history.png")
+FILES = (REQUEST, MODEL, HISTORY, SAMPLES, SCORES, ROWS, REPORT, COMPLETE, "samples.png", "history.png")
 _ONE_OF_MANY = re.compile(r"history-[A-Za-z0-9_-]+\.png|samples-\d+\.wav")
 _CHECKPOINT = re.compile(r"(?P<stage>[A-Za-z0-9_-]+)-(?P<step>\d{6,})\.h5")
 

@@ -20,6 +20,8 @@ from probgen.contract.options import NoOptions, Sizes, layer_sizes
 from probgen.distributions import Standardization
 from probgen.inference.training import SVIOptions
 
+dist.Distribution.set_default_validate_args(True)  # importing zuko turns off the checks of all distributions
+
 
 class ZukoOptions(SVIOptions):
     """The options of the flow and of its training."""
