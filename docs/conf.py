@@ -63,6 +63,7 @@ OUTSIDE = {
     "README.md": "index",
     "CHANGELOG.md": "project/changelog",
     "CONTRIBUTING.md": "project/contributing",
+    "SECURITY.md": "project/security",
     **{
         f"plugins/{plugin.name}/README.md": f"project/{plugin.name}"
         for plugin in ROOT.glob("plugins/probgen-*")
