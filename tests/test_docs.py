@@ -39,7 +39,7 @@ PAGES = [
     "docs/files.md",
     "docs/plugins.md",
     "docs/diagnosis.md",
-    "docs/search.md",
+    "docs/searching.md",
     "docs/report.md",
     "docs/flows.md",
     "docs/diffusion.md",
@@ -213,3 +213,8 @@ def test_notebooks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         kept = DOCS / "notebooks" / "outputs" / f"{name}.{number}"
         assert words(text) == (words(kept.with_suffix(f".{number}.txt").read_text()) if text else [])
         assert (figure is not None) == kept.with_suffix(f".{number}.png").exists()
+
+
+def test_no_page_has_the_name_of_a_page_of_sphinx() -> None:
+    """Sphinx writes its own pages of these names over ours."""
+    assert not {"search", "genindex", "modindex", "py-modindex"} & {page.stem for page in DOCS.glob("*.md")}
