@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from probgen import Event, Fitted, Options, Rows, Run, hookimpl
-from probgen.contract.options import Sizes
+from probgen.contract.options import Sizes, layer_sizes
 from probgen.contract.places import decoded
 from probgen.distributions import Standardization
 from probgen.errors import NotOffered
@@ -49,7 +49,7 @@ class BiGAN(nn.Module):
 
     def __init__(self, options: BiGANOptions, event: Event):
         super().__init__()
-        self.event, n, latent, hidden = event, event.size, options.latent, options.hidden
+        self.event, n, latent, hidden = event, event.size, options.latent, layer_sizes(options.hidden)
         self.standard = Standardization(event.fixed_shape, each=False)
         self.coder = nn.ModuleDict({"G": MLP(latent, hidden, n, "relu"), "E": MLP(n, hidden, latent, "relu")})
         self.D = MLP(n + latent, hidden, 1, "relu")

@@ -24,7 +24,7 @@ from torch.distributions import Categorical, Normal
 from torch.nn.functional import one_hot
 
 from probgen import Event, Fitted, Options, Rows, Run, hookimpl
-from probgen.contract.options import Sizes
+from probgen.contract.options import Sizes, layer_sizes
 from probgen.contract.places import decoded
 from probgen.distributions import Standardization
 from probgen.errors import InputError, NotOffered
@@ -60,8 +60,8 @@ class InfoGAN(nn.Module):
         super().__init__()
         self.options, self.event, K, C = options, event, options.categories, options.continuous
         self.standard = Standardization(event.fixed_shape, each=False)
-        self.G = MLP(options.latent, options.hidden, event.size, "relu", context=K + C)
-        self.DQ = MLP(event.size, options.hidden, 1 + K + C, "relu")
+        self.G = MLP(options.latent, layer_sizes(options.hidden), event.size, "relu", context=K + C)
+        self.DQ = MLP(event.size, layer_sizes(options.hidden), 1 + K + C, "relu")
 
     def prior(self, n: int, run: Run) -> dict[str, Tensor]:
         """Sample z, k and u, (n, ...)."""

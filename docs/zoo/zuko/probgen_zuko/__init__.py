@@ -11,6 +11,7 @@ from typing import Any
 
 import pyro
 import pyro.distributions as dist
+import torch
 import zuko
 from pydantic import Field
 from torch import Tensor
@@ -20,7 +21,9 @@ from probgen.contract.options import NoOptions, Sizes, layer_sizes
 from probgen.distributions import Standardization
 from probgen.inference.training import SVIOptions
 
-dist.Distribution.set_default_validate_args(True)  # importing zuko turns off the checks of all distributions
+torch.distributions.Distribution.set_default_validate_args(
+    True
+)  # importing zuko turns off the checks of all distributions
 
 
 class ZukoOptions(SVIOptions):
