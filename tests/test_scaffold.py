@@ -6,7 +6,7 @@ import ast
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +58,7 @@ def test_a_new_package_passes_its_tests(kind: What, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def analysis(tmp_path: Path, distribution: Make) -> Path:
+def analysis(tmp_path: Path, distribution: Make) -> Iterator[Path]:
     """A new analysis `my_own`, as if it were installed; the folder that it is installed in."""
     folder = write("my_own", tmp_path, "analysis")
     text = (folder / "probgen_my_own" / "__init__.py").read_text()
@@ -69,7 +69,8 @@ def analysis(tmp_path: Path, distribution: Make) -> Path:
     distribution(
         "probgen-my_own", "[probgen.analyses]\nmy_own = probgen_my_own\n", {"probgen_my_own.py": text}
     )
-    return tmp_path
+    yield tmp_path
+    sys.modules.pop("probgen_my_own", None)  # imported, it would be an installed package for the next test
 
 
 def test_a_new_analysis_works(analysis: Path) -> None:
