@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+LISTED = 20  # names in a message, at most
+
 
 class ProbgenError(Exception):
     """The base class of the errors of probgen."""
@@ -94,7 +96,9 @@ def of_all(where: str, problems: Sequence[ProbgenError], most: int = 8) -> Probg
 
 
 def did_you_mean(name: str, known: Iterable[str], then: str = "") -> str:
-    """Return a hint for the end of a message: the nearest known name, or all known names.
+    """Return a hint for the end of a message: the nearest known name, or the known names.
+
+    Of more than 20 names without a near one, the first 20 are listed.
 
     Args:
         name: The unknown name.
@@ -108,5 +112,6 @@ def did_you_mean(name: str, known: Iterable[str], then: str = "") -> str:
     nearest = difflib.get_close_matches(name, known, n=1)
     if nearest:
         return f"did you mean {nearest[0]!r}? {then}".rstrip()
-    hint = f"known: {', '.join(known)}" if known else "known: none"
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    hint = f"known: {', '.join(known[:LISTED])}{more}" if known else "known: none"
     return f"{hint}. {then}" if then else hint

@@ -621,7 +621,7 @@ def test_a_condition_is_set_once(runs: Any, tmp_path: Path) -> None:
     (tmp_path / "given.csv").write_text("label\n3\n")
     words = ["sample", str(runs("dcgan")), "--set", "label=3", "--out", str(tmp_path / "x.h5")]
     assert CliRunner().invoke(commands, words).exit_code == 0
-    done = CliRunner().invoke(commands, [*words, "--given", str(tmp_path / "given.csv")])
+    done = CliRunner().invoke(commands, [*words, "--given", str(tmp_path / "given.csv"), "--force"])
     assert done.exit_code == 2
     assert "--set label" in done.output
 

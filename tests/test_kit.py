@@ -77,6 +77,30 @@ class Unseeded(Good):
         module.mu.data += int.from_bytes(os.urandom(4), "little") / 2**32
 
 
+class StartsFromNumPy(Good):
+    """The fit starts at numbers from NumPy's global generator, and restores it."""
+
+    @classmethod
+    @hookimpl
+    def fit(cls, module: GoodModule, data: Rows, run: Run) -> None:
+        state = np.random.get_state()
+        start = np.random.standard_normal(2)
+        np.random.set_state(state)
+        Good.fit(module=module, data=data, run=run)
+        module.mu.data += torch.from_numpy(start)
+
+
+class DrawsBeforeItsSteps(Good):
+    """Numbers of torch's generator before and after the loop follow the seed of the fit."""
+
+    @classmethod
+    @hookimpl
+    def fit(cls, module: GoodModule, data: Rows, run: Run) -> None:
+        start = torch.randn(2)
+        Good.fit(module=module, data=data, run=run)
+        module.mu.data += start + torch.randn(2)
+
+
 class DrawsWithOneSeed(Good):
     @classmethod
     @hookimpl
@@ -454,6 +478,7 @@ BROKEN = {
     Warns: "test_surroundings_change_nothing",
     DecodesAnother: "test_decode_is_what_sample_gives",
     Unseeded: "test_same_seed_same_bits",
+    StartsFromNumPy: "test_same_seed_same_bits",
     DrawsWithOneSeed: "test_samples_follow_the_seed",
     DrawsOneLatentWithOneSeed: "test_samples_follow_the_seed",
     DrawsEachShardAlike: "test_samples_follow_the_seed",
@@ -509,6 +534,14 @@ def breaks(family: type, law: str, tmp_path: Path) -> str:
 @pytest.mark.parametrize("law", LAWS)
 def test_a_good_family_breaks_no_law(law: str, tmp_path: Path) -> None:
     assert not breaks(Good, law, tmp_path)
+
+
+@pytest.mark.parametrize("law", ["test_same_seed_same_bits", "test_several_processes_are_not_seen"])
+def test_numbers_outside_of_the_loop_follow_the_seed(law: str, tmp_path: Path) -> None:
+    assert not breaks(DrawsBeforeItsSteps, law, tmp_path)
+    data = spaces.example("real")
+    mus = [probgen.fit(DrawsBeforeItsSteps, data, seed=seed).state["mu"].values for seed in (0, 1)]
+    assert not np.array_equal(*mus)
 
 
 @pytest.mark.parametrize("family", BROKEN)

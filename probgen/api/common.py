@@ -20,7 +20,7 @@ from probgen.contract.event import Event, is_image
 from probgen.contract.fitted import Fitted
 from probgen.contract.hookspecs import ObservedCall
 from probgen.contract.run import Run
-from probgen.contract.seeds import generators_kept, key, seed_torch
+from probgen.contract.seeds import generators_kept
 from probgen.contract.sizes import NUMBERS
 from probgen.errors import InputError
 from probgen.plugins.observers import Observers, observing
@@ -50,8 +50,7 @@ def numbers_of(fitted: Fitted, given: Mapping[str, Tensor]) -> int:
 
 def seeded(name: tuple[Any, ...], family: Definition, hook: str, **arguments: Any) -> Any:
     """Call a hook with generators seeded by `name`, and restore the generators."""
-    with generators_kept():
-        seed_torch(key(*name))
+    with generators_kept(*name):
         return family.call(hook, **arguments)
 
 

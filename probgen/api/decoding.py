@@ -70,7 +70,7 @@ def decode(
     module.to(run.device)
     dims, sizes = (event.dims, event.shape) if until == "x" else (known[until], None)
     where, parts = f"family {fitted.family!r} ({fitted.definition.origin}), decode", []
-    with generators_kept(), guarded(where):
+    with generators_kept("decode"), guarded(where):
         for shard in torch.arange(rows, device=run.device).split(shard_rows(event)):
             found = module.decode({name: t[shard] for name, t in tensors.items()}, until)
             parts.append(array_of(found, where, until, len(shard), dims, sizes))

@@ -57,7 +57,7 @@ def encode(fitted: Fitted, data: Any, *, device: str | torch.device | None = Non
     module.to(run.device)
     names = latents_of(module)
     parts: dict[str, list[np.ndarray]] = {}
-    with generators_kept(), torch.no_grad(), guarded(where):
+    with generators_kept("encode"), torch.no_grad(), guarded(where):
         for shard in taken.rows.chunks(shard_rows(fitted.event)):
             given = {
                 name: shard[name] for name in (*fitted.event.given, *fitted.event.lengths) if name in shard

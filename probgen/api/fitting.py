@@ -15,7 +15,7 @@ import xarray as xr
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from probgen.api.common import checked_device, checked_dtype, observed, shown, told
+from probgen.api.common import checked_device, checked_dtype, observed, seeded, shown, told
 from probgen.api.loading import digests_of, models_of, of_bytes, refuse_to_replace
 from probgen.api.provenance import about, stamp
 from probgen.contract.definition import Definition
@@ -23,7 +23,7 @@ from probgen.contract.event import Event
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import checked
 from probgen.contract.run import Run
-from probgen.contract.seeds import checked_seed, generators_kept, key, seed_torch
+from probgen.contract.seeds import checked_seed, generators_kept
 from probgen.contract.state import beside_state, first_not_finite, state_of
 from probgen.contract.surroundings import isolated
 from probgen.contract.world import World
@@ -108,8 +108,7 @@ def fit(
     if valid is not None:
         chosen_by = prepare(valid, definition, event=event, **how)
         taken.rows.valid = chosen_by.rows
-    with generators_kept():
-        seed_torch(key(seed, "build"))
+    with generators_kept(seed, "build"):
         module = definition.build(wanted, event, **models).to(device, dtype)
     rows = about(taken.dataset, taken.digest) | ({"valid_sha256": chosen_by.digest} if chosen_by else {})
     request = {
@@ -158,7 +157,9 @@ def fit(
             before = _Before.of(module, where)
             with run.minding_signals():
                 module.train()
-                groups = definition.call("fit", module=module, data=taken.rows, options=wanted, run=run)
+                groups = seeded(
+                    (seed, "fit"), definition, "fit", module=module, data=taken.rows, options=wanted, run=run
+                )
             with world.agreed():
                 before.compare(module, where)
                 try:

@@ -365,7 +365,11 @@ def _checked_draws(drawn: Any, fitted: Fitted, n: int) -> dict[str, np.ndarray]:
                 f"{where}: the name {name!r} is that of a dimension. Give the array another name."
             )
         if name == "x":
-            found[name] = complete(array_of(value, where, name, n, event.dims, event.shape), where, name)
+            # samples of sequences may be shorter or longer than the rows: `length` steps after a prompt, or a prefix
+            sizes = [
+                None if dim == "time" else size for dim, size in zip(event.dims, event.shape, strict=True)
+            ]
+            found[name] = complete(array_of(value, where, name, n, event.dims, sizes), where, name)
         else:
             dims = latents[name] if name in latents else _unnamed(name, value)
             found[name] = array_of(value, where, name, n, dims)

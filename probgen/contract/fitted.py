@@ -17,7 +17,7 @@ from torch import nn
 from probgen.contract.definition import Definition, latents_of
 from probgen.contract.event import Event
 from probgen.contract.run import Run
-from probgen.contract.seeds import generators_kept, key, seed_torch
+from probgen.contract.seeds import generators_kept
 from probgen.contract.showing import as_html, as_text, last_metrics, picture_of, shown_images
 from probgen.contract.state import load_state
 from probgen.contract.surroundings import alone
@@ -70,7 +70,7 @@ class Fitted:
 
         The module is built at the first access. Global generators remain unchanged.
         """
-        with alone(), generators_kept():
+        with alone(), generators_kept("build"):
             module = self.definition.build(self.options, self.event, **self.models)
             module.to(self.dtype)  # for buffers that are not part of the state
             load_state(module, self.state, f"fitted {self.family}")
@@ -110,9 +110,8 @@ class Fitted:
         run = Run(0, dtype=self.dtype)
         how = {"given": {}, "options": definition.options("sample")(), "run": run}
         try:
-            with alone(), generators_kept(), torch.no_grad():
-                self.module.to(run.device)
-                seed_torch(key(run.seed, "sample", 0))
+            self.module.to(run.device)
+            with alone(), generators_kept(run.seed, "sample", 0), torch.no_grad():
                 x = definition.call("sample", fitted=self, n=n, **how)["x"].cpu().numpy()
         except ProbgenError:  # the facts are useful without samples
             return ""

@@ -63,12 +63,19 @@ def numpy_state() -> bytes:
 
 
 @contextmanager
-def generators_kept() -> Iterator[None]:
-    """Restore the global generators of torch, NumPy and `random` after the context."""
+def generators_kept(*name: object) -> Iterator[None]:
+    """Restore the global generators of torch, NumPy and `random` after the context.
+
+    Args:
+        *name: Names and numbers whose `key` seeds torch's generators for the context. Without a name, they keep
+            their state.
+    """
     state, legacy = random.getstate(), np.random.get_state()
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     try:
         with torch.random.fork_rng(devices=devices):
+            if name:
+                seed_torch(key(*name))
             yield
     finally:
         random.setstate(state)

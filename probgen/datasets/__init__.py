@@ -177,7 +177,8 @@ def path_of(name: str | Path) -> Path | None:
     if text and (isinstance(name, Path) or "/" in text or path.suffix):
         raise InputError(f"there is no file {path}. Check the path.")
     raise InputError(
-        f"there is no data set and no file {text!r}; {did_you_mean(text, registered('datasets'))}"
+        f"there is no data set and no file {text!r}; "
+        f"{did_you_mean(text, registered('datasets'), 'List the data sets with: probgen datasets')}"
     )
 
 

@@ -158,7 +158,7 @@ def partly_fitted(run: Path, stage: str) -> Fitted:
     definition = family(about["family"])
     wanted = checked(definition.options("fit"), options, f"{run}: options")
     event = Event.from_dict({"levels": None, **request["event"]})
-    with generators_kept():
+    with generators_kept("build"):
         module = definition.build(wanted, event, **models_of(wanted))
     module.to(torch.float64 if request["dtype"] == "float64" else torch.float32)
     kept = unflatten(structure["state"], arrays)

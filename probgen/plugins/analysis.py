@@ -84,7 +84,7 @@ class LoadedAnalysis:
         Raises:
             PluginError: When the analysis raises an error that is not probgen's own, or returns no bool.
         """
-        with generators_kept(), guarded(f"{self.where}, applies"):
+        with generators_kept("applies"), guarded(f"{self.where}, applies"):
             found = self.source.applies(fitted)
         if not isinstance(found, bool | np.bool_):
             raise PluginError(
@@ -123,7 +123,7 @@ class LoadedAnalysis:
         Raises:
             PluginError: When the analysis raises an error that is not probgen's own, or returns what a file cannot store.
         """
-        with generators_kept(), guarded(f"{self.where}, run", gradients=True):
+        with generators_kept(call.seed, "analysis"), guarded(f"{self.where}, run", gradients=True):
             found = self.source.run(fitted, data, options, call)
         return results_of(found, f"{self.where}, run")
 
@@ -140,7 +140,7 @@ class LoadedAnalysis:
             PluginError: When the analysis raises an error that is not probgen's own, or returns no dict of names.
         """
         where = f"{self.where}, figures"
-        with generators_kept(), guarded(where):
+        with generators_kept("figures"), guarded(where):
             return named(self.source.figures(found), where, "a dict of Matplotlib figures")
 
 

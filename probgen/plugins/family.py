@@ -240,7 +240,7 @@ class Family:
         """
         if not isinstance(self.source, Illustrating):
             return {}
-        with generators_kept(), guarded(f"{self.where}, pictures"):
+        with generators_kept("pictures"), guarded(f"{self.where}, pictures"):
             return self.source.pictures(fitted, data, **call)
 
 

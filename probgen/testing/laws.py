@@ -32,7 +32,7 @@ from probgen.contract.definition import Decoder, Encoder, deterministic, latents
 from probgen.contract.fitted import Fitted
 from probgen.contract.options import MeanOptions
 from probgen.contract.rows import Rows
-from probgen.contract.seeds import generators_kept, key, numpy_state, seed_torch
+from probgen.contract.seeds import generators_kept, numpy_state
 from probgen.contract.state import digest_of, load_state, state_of
 from probgen.errors import InputError, Interrupted, NotOffered
 from probgen.pair import Pair
@@ -143,11 +143,15 @@ class FamilyLaws(DensityLaws):
     # randomness
 
     def test_same_seed_same_bits(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """Two calls with one seed give bit-identical results, and samples with another seed differ."""
-        again = fit(self.family, data, **self.options)
+        """Two calls with one seed give bit-identical results, whatever the states of the global generators."""
+        with generators_kept(1, "ambient"):
+            np.random.seed(1)
+            random.seed(1)
+            again = fit(self.family, data, **self.options)
+            found = results(again, data)
         same(again.state, fitted.state, "states of two fits with one seed")
         same(again.history, fitted.history, "histories of two fits with one seed")
-        same(results(again, data), results(fitted, data), "two calls with one seed")
+        same(found, results(fitted, data), "two calls with one seed")
 
     def test_samples_follow_the_seed(self, data: xr.Dataset, fitted: Fitted) -> None:
         """Samples and latents differ between two seeds, and between the shards of one call.
@@ -168,7 +172,7 @@ class FamilyLaws(DensityLaws):
             assert not np.array_equal(values, others[name].values), (
                 f"{name!r} of samples is the same with seed 1 and seed 2: do not use a generator with a seed of its own"
             )
-            assert not np.array_equal(first, second), (
+            assert not np.array_equal(first, second) or (first == first[:1]).all(), (
                 f"{name!r} of samples is the same in two shards: draw from torch's default generator, which has another "
                 "seed in each shard; run.key and run.numpy are the same in all shards"
             )
@@ -205,16 +209,14 @@ class FamilyLaws(DensityLaws):
 
     def test_fit_reaches_every_parameter(self, data: xr.Dataset, fitted: Fitted) -> None:
         """The fit changes every parameter, and the loss of a pair has a nonzero gradient for each parameter."""
-        with generators_kept():
-            seed_torch(key(0, "build"))
+        with generators_kept(0, "build"):
             start = fitted.definition.build(fitted.options, fitted.event, **fitted.models)
         for name, parameter in start.named_parameters():
             value = parameter.detach().to(fitted.dtype).numpy()
             assert not np.array_equal(value, fitted.state[name].values), f"the fit does not change {name}"
         if not isinstance(start, Pair) or not start.by_loss:
             return
-        with generators_kept():
-            seed_torch(0)
+        with generators_kept("loss"):
             pair = fitted.definition.build(fitted.options, fitted.event, **fitted.models).to(fitted.dtype)
             assert isinstance(pair, Pair)
             load_state(pair, fitted.state, "the fit")
@@ -259,24 +261,33 @@ class FamilyLaws(DensityLaws):
         same(together, expected, "with and without all modes together")
 
     def test_a_row_of_weight_w_is_w_rows(self, data: xr.Dataset, fitted: Fitted) -> None:
-        """A fit to rows of weight 5 or 0 is a fit to these rows five times, or without them.
+        """A fit to rows with weights is a fit to these rows repeated, where both have as many rows and steps.
 
-        Half of the rows have this weight, and the others have weight 1. The difference of the two fits is at most half
+        Half of the rows have weight 3/2 or 2, and the others 1/2 or 0. The difference of the two fits is at most two thirds
         of the difference that the weights make, because batches of repeated rows are others than batches of weighted rows.
         """
         if "weight" not in fitted.definition.accepts:
             pytest.skip(f"{fitted.family} does not accept row weights")
-        total = data["x"].values.reshape(data.sizes["row"], -1).astype(float).sum(1)
-        for weight in (0, 5):
-            weights = np.where(total > np.median(total), weight, 1)
-            weighted = fit(self.family, data.assign(weight=("row", weights.astype(float))), **self.options)
-            repeated = fit(self.family, data.isel(row=np.arange(len(total)).repeat(weights)), **self.options)
-            with_weights, expected, without = (known_of(each, data) for each in (weighted, repeated, fitted))
+        order = np.argsort(
+            data["x"].values.reshape(data.sizes["row"], -1).astype(float).sum(1), kind="stable"
+        )
+        half = len(order) // 2
+        small, large = order[:half], order[-half:]
+        for copies, seldom, often in ((1, 0, 2), (2, 1, 3)):
+            plain, repeated = (
+                data.isel(row=np.stack([small] * of_small + [large] * of_large, 1).reshape(-1))
+                for of_small, of_large in ((copies, copies), (seldom, often))
+            )
+            weight = np.tile(np.repeat([seldom / copies, often / copies], copies), half)
+            with_weights, expected, without = (
+                known_of(fit(self.family, each, **self.options), data)
+                for each in (plain.assign(weight=("row", weight)), repeated, plain)
+            )
             effect = np.sqrt(np.mean((without - expected) ** 2))
             error = np.sqrt(np.mean((with_weights - expected) ** 2))
-            assert error <= 0.5 * effect + 1e-6, (
-                f"weight = {weight}: the numbers of the fit differ by {error:.3g} from those with each row {weight} times; "
-                f"without weights they differ by {effect:.3g}"
+            assert error <= 2 / 3 * effect + 1e-6, (
+                f"weights {often / copies:g} and {seldom / copies:g}: the numbers of the fit differ by {error:.3g} from those of "
+                f"rows repeated {often} and {seldom} times; without weights they differ by {effect:.3g}"
             )
 
     # scores
