@@ -200,9 +200,12 @@ class FlowPair(Pair):
     @torch.no_grad()
     def _start(self, batch: dict[str, Tensor]) -> None:
         """Let each actnorm start at the first values that pass (Kingma & Dhariwal 2018, section 3.1)."""
+        weight = batch.get("weight", torch.ones(len(batch["x"]), device=batch["x"].device))
+        if not weight.any():  # the first rows of a fit may have no weight
+            return
 
         def start(norm: ActNorm, inputs: tuple[Tensor]) -> None:
-            norm.start(inputs[0])
+            norm.start(inputs[0], weight)
 
         norms = [module for module in self.modules() if isinstance(module, ActNorm)]
         handles = [norm.register_forward_pre_hook(start) for norm in norms]

@@ -26,14 +26,17 @@ class ActNorm(nn.Module):
         self.log_s = nn.Parameter(torch.zeros(channels))
 
     @torch.no_grad()
-    def start(self, y: Tensor) -> None:
+    def start(self, y: Tensor, weight: Tensor) -> None:
         """Set scale and offset such that each channel of the output has mean 0 and standard deviation 1.
 
         Args:
             y: Maps, (row, channel, height, width).
+            weight: Row weights, (row,).
         """
-        self.b.copy_(-y.mean((0, 2, 3)))
-        self.log_s.copy_(-(y.std((0, 2, 3), correction=0) + 1e-6).log())
+        w = weight.to(y) / weight.sum()
+        mean = w @ y.mean((2, 3))
+        self.b.copy_(-mean)
+        self.log_s.copy_(-((w @ (y - mean[:, None, None]).square().mean((2, 3))).sqrt() + 1e-6).log())
 
     def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and log |det dz/dy|, ()."""

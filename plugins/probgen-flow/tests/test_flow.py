@@ -150,6 +150,18 @@ def test_actnorm_starts_at_the_data() -> None:
         torch.testing.assert_close(z.std((0, 2, 3), correction=0), torch.ones(z.shape[1]).double(), atol=1e-4, rtol=0)  # fmt: skip
 
 
+def test_actnorm_starts_at_rows_by_their_weights() -> None:
+    x = torch.from_numpy(as_reals(unlabeled())["x"].values)
+    weight = torch.arange(60) % 3
+    repeated, weighted = (
+        shaken(Glow, Event(DIMS[1:], (4, 4), "real"), levels=2, steps_per_level=3, hidden=8) for _ in range(2)
+    )
+    repeated._start({"x": x.repeat_interleave(weight, 0)})
+    weighted._start({"x": x, "weight": weight.double()})
+    for (name, expected), found in zip(repeated.named_parameters(), weighted.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9, msg=name)
+
+
 def test_the_convolution_starts_at_a_rotation() -> None:
     with generators_kept():
         seed_torch(0)
