@@ -19,7 +19,7 @@ GROUPS = {
     "Texts and sounds": {"ngram", "char-rnn", "transformer", "seq2seq", "wavenet"},
     "Latent variables": {"vae", "m2", "autoencoder"},
     "Discrete codes": {"vqvae", "vqvae2"},
-    "Flows and diffusion": {"flow", "glow", "diffusion"},
+    "Flows and diffusion": {"flow", "flow-vae", "glow", "diffusion"},
     "GANs": {"gan", "dcgan", "progan", "stylegan", "biggan"},
     "What a generator has learned": {"boundaries", "edits", "inversion", "restoration"},
     "Images from images": {"srresnet", "subscale", "srgan", "pix2pix", "cyclegan"},

@@ -29,6 +29,7 @@ SHAPES: dict[str, tuple[Event, dict[str, Any]]] = {
     "char-rnn": (TEXT, {}),
     "diffusion": (Event(("feature",), (16,), "binary"), {"blocks": 1}),
     "flow": (IMAGE, {"dequantization": "uniform"}),
+    "flow-vae": (IMAGE, {"latent": 2}),
     "gan": (IMAGE, {"latent": 2}),
     "glow": (IMAGE, {"dequantization": "uniform"}),
     "inverter": (Event(("feature",), (16,), "binary"), {"generator": "a run"}),

@@ -40,6 +40,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dcgan": {"latent": 2, "channels": (4,), "steps": 4, "batch_size": 20},
     "diffusion": {"hidden": 8, "blocks": 1, **NETS},
     "flow": {"depth": 2, "hidden": 4, "bins": 4, **NETS},
+    "flow-vae": {"latent": 2, "hidden": 8, "flow_hidden": 4, **NETS},
     "glow": {"levels": 1, "steps_per_level": 2, "hidden": 4, **NETS},
     "vqvae": {"codes": 4, "latent": 2, "halvings": 1, "hidden": 4, "prior": {"epochs": 1}, **NETS},
     "vqvae2": {"codes": 4, "latent": 2, "halvings": 1, "hidden": 4, "prior": {"epochs": 1}, **NETS},

@@ -15,7 +15,7 @@ conditional on a label (Sohn, Lee & Yan 2015).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pyro
 import torch
@@ -112,7 +112,7 @@ class VAE(CodePair):
         event: The event that x is.
     """
 
-    Options = VAEOptions
+    Options: ClassVar[type[VAEOptions]] = VAEOptions
     accepts = frozenset({"observed"})
     supports = frozenset({"real", "binary", "count", "integer", "token", "mixed"})
     latents = {"z": ("latent",)}
@@ -280,7 +280,7 @@ class VAE(CodePair):
 
     @torch.no_grad()
     def describe(self, data: Rows) -> xr.Dataset:
-        """Return the variance of E[z | x] over the rows, and the number of active dimensions of z.
+        """Return the variance of the codes over the rows, and the number of active dimensions of z.
 
         Args:
             data: The rows of the fit.
@@ -289,8 +289,8 @@ class VAE(CodePair):
             `variance` (latent) and `active_units`.
         """
         self.eval()
-        mean = torch.cat([self.posterior(**chunk).mean for chunk in data.chunks(1024)])
-        attrs = {"long_name": "Var_x E_q[z | x]"}
+        mean = torch.cat([self.encoded(**chunk)["z"] for chunk in data.chunks(1024)])
+        attrs = {"long_name": "variance over the rows of the code of x"}
         return xr.Dataset(
             {
                 "variance": ("latent", mean.var(0, unbiased=False).cpu().numpy(), attrs),

@@ -1,1 +1,1 @@
-"""Normalizing flows for probgen: families `flow` (vectors and tables) and `glow` (images)."""
+"""Normalizing flows for probgen: families `flow` (vectors and tables), `flow-vae` (latents) and `glow` (images)."""
