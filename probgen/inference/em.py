@@ -67,9 +67,9 @@ def statistics_of(pair: Statistics, data: Rows, run: Run) -> dict[str, Tensor]:
 
 
 def block_size(data: Rows) -> int:
-    """Return the rows per block: a few MB, and at least 16 blocks if each still has 4,096 rows."""
+    """Return the rows per block: a few MB, and at least 8 blocks if each still has 4,096 rows."""
     most = min(max(4096, (1 << 20) // data.event.size), 1 << 16)
-    return min(most, max(4096, -(-data.n // 16)))
+    return min(most, max(4096, -(-data.n // 8)))
 
 
 class _Last:

@@ -211,7 +211,6 @@ def about(mu: Tensor, M: Tensor, matrices: bool) -> tuple[Tensor, Tensor]:
 
 def _unpacked(pairs: Tensor, D: int) -> Tensor:
     i, j = torch.triu_indices(D, D, device=pairs.device)
-    matrices = pairs.new_empty(*pairs.shape[:-1], D, D)
-    matrices[..., i, j] = pairs
-    matrices[..., j, i] = pairs
-    return matrices
+    position = torch.empty(D, D, dtype=torch.long, device=pairs.device)
+    position[i, j] = position[j, i] = torch.arange(len(i), device=pairs.device)
+    return pairs[..., position]

@@ -22,6 +22,7 @@ from probgen.contract.rows import Rows
 from probgen.contract.world import World
 from probgen.data.describe import event_of
 from probgen.data.ingest import as_dataset
+from probgen.inference.em import block_size
 from probgen.models.mixture import Mixture, MixtureOptions
 from tests.benchmarks.em import problem
 from tests.launch import ended, started
@@ -139,12 +140,9 @@ def tree() -> None:
         blocks = rows.blocks(size)
         World().sum(blocks.n, lambda i: flat(blocks[i]))
 
-    ways = {
-        ("fold", 65_536): fold,
-        ("fold", 12_500): fold,
-        ("tree", 65_536): by_tree,
-        ("tree", 12_500): by_tree,
-    }
+    default = block_size(rows)
+    sizes = (65_536, default, default // 2)
+    ways = {(way, size): do for size in sizes for way, do in (("fold", fold), ("tree", by_tree))}
     spent: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
     with torch.no_grad():
         for _ in range(TURNS):
@@ -153,13 +151,14 @@ def tree() -> None:
                 do(size)
                 spent[way, size].append(time.process_time() - begun)
     middle = {way: statistics.median(each) for way, each in spent.items()}
-    for size in (65_536, 12_500):
+    for size in sizes:
         print(
             f"tree relative to a left fold, blocks of {size:,} rows: {middle['tree', size] / middle['fold', size]:.3f}"
         )
-    print(
-        f"blocks of 12,500 rows (a sixteenth, the default here) relative to 65,536: {middle['tree', 12_500] / middle['tree', 65_536]:.3f}"
-    )
+    for size in sizes[1:]:
+        print(
+            f"blocks of {size:,} rows relative to 65,536 (the default here is {default:,}): {middle['tree', size] / middle['tree', 65_536]:.3f}"
+        )
 
 
 def main() -> None:
