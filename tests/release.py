@@ -114,12 +114,13 @@ def lowest(wheels: Sequence[Path]) -> dict[str, str]:
     return bounds
 
 
-def visit(python: str, wheels: Sequence[Path], versions: dict[str, str], recipes: Sequence[str]) -> dict:
-    """Install the wheels in a new environment, and run the commands of a first visit in an empty folder.
+def visit(
+    title: str, python: str, wheels: Sequence[Path], versions: dict[str, str], recipes: Sequence[str]
+) -> dict[str, float]:
+    """Install the wheels in a new environment, run the commands of a first visit in an empty folder, and print a line.
 
     Returns:
-        The versions installed (`versions`), the mean log-probability of each model (`figures`, nats per row), and
-        the seconds of `probgen run quickstart`.
+        The mean log-probability of each model of quickstart, in nats per row.
     """
     with tempfile.TemporaryDirectory() as temporary:
         environment, empty = Path(temporary, "environment"), Path(temporary, "empty")
@@ -135,15 +136,16 @@ def visit(python: str, wheels: Sequence[Path], versions: dict[str, str], recipes
         start = time.monotonic()
         result = json.loads(run([probgen, "run", "quickstart", "--check", "--json"], empty))
         seconds = time.monotonic() - start
+        packages = {package["name"].lower(): package["version"] for package in installed}
+        figures = {model["model"]: model["log_prob"] for model in result["models"]}
+        shown = " ".join(f"{name} {packages[name]}" for name in SHOWN)
+        values = " ".join(f"{model} {figure:.4f}" for model, figure in figures.items())
+        print(f"{title}: {shown}; {values}; {seconds:.0f} s", flush=True)
         for command in FIRST_VISIT:
             run([probgen, *command.split()], empty)
         for recipe in recipes:
             run([probgen, "run", recipe, "--fast"], empty)
-    return {
-        "versions": {package["name"].lower(): package["version"] for package in installed},
-        "figures": {model["model"]: model["log_prob"] for model in result["models"]},
-        "seconds": seconds,
-    }
+    return figures
 
 
 def main() -> None:
@@ -161,12 +163,9 @@ def main() -> None:
         first: dict[str, float] = {}
         for python in asked.pythons or filter(shutil.which, PYTHONS):
             for name, versions in (("newest", pins), ("lowest", {**lowest(built), **pins})):
-                visited = visit(python, built, versions, RECIPES if name == "newest" else ())
-                figures = visited["figures"]
+                recipes = RECIPES if name == "newest" else ()
+                figures = visit(f"{python} {name}", python, built, versions, recipes)
                 first = first or figures
-                shown = " ".join(f"{package} {visited['versions'][package]}" for package in SHOWN)
-                values = " ".join(f"{model} {figure:.4f}" for model, figure in figures.items())
-                print(f"{python} {name}: {shown}; {values}; {visited['seconds']:.0f} s", flush=True)
                 if figures.keys() != first.keys() or any(
                     abs(figures[model] - first[model]) > TOLERANCE for model in first
                 ):
