@@ -6,6 +6,7 @@
 # make times        every test, and the times by which the quick form chooses
 # make trust        what the tests of trust do in part, exhaustively: hours
 # make bench        the benchmarks: ratios from one run, never a test
+# make release      wheels, and new environments with them for each Python that is found: RELEASE='--pin NAME==VERSION'
 # make help         these lines
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +14,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
-.PHONY: quickstart lint check test docs site times trust bench help clean
+.PHONY: quickstart lint check test docs site times trust bench release help clean
 
 quickstart: .venv/ready
 	$(BIN)/probgen run quickstart --out runs/quickstart --force
@@ -47,6 +48,9 @@ trust: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m tests.benchmarks
+
+release: .venv/ready
+	$(BIN)/python -m tests.release $(RELEASE)
 
 .venv/ready: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml docs/example-plugin/pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "probgen needs Python 3.11 to 3.13: make PYTHON=python3.11")'
