@@ -89,7 +89,7 @@ def anneal(
     """
     with torch.no_grad():
         z = start.sample((chains + PILOTS,))
-        scale = start.stddev
+        scale = _spread(start)
     at = _evaluate(start, log_target, z)
     log_w = torch.zeros_like(at.target)
     log_size = torch.full_like(log_w[0], math.log(0.3))
@@ -101,6 +101,14 @@ def anneal(
         sizes.append(log_size)
         log_size = log_size + 0.2 * (p[:PILOTS].mean(0) - ACCEPTANCE)
     return Annealed(log_w[PILOTS:], at.z[PILOTS:], accepted[PILOTS:].mean(0) / steps, torch.stack(sizes))
+
+
+def _spread(start: Any) -> Tensor:
+    """Return the standard deviations of a distribution, from samples where there is no formula: (row, latent)."""
+    try:
+        return start.stddev
+    except NotImplementedError:
+        return start.sample((64,)).std(0)
 
 
 def reverse(

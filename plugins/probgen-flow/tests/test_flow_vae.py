@@ -146,9 +146,3 @@ class TestFlowVAE(FamilyLaws):
     family = "flow-vae"
     support = "binary"
     options = SMALL
-
-
-class TestFlowVAEOfReals(FamilyLaws):
-    family = "flow-vae"
-    support = "real"
-    options = {**SMALL, "transform": "spline", "structure": "coupling", "prior": "mixture"}
