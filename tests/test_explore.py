@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -459,6 +461,18 @@ def test_a_prompt_of_unknown_symbols_is_refused_before_the_stream_begins(shown: 
     status, _, said = client.post("stream", given={"x": "the €"})
     assert status == 400
     assert "'€' is not in the vocabulary" in said.decode()
+
+
+def test_a_folder_whose_name_is_not_text_is_shown(runs: Any, tmp_path: Path) -> None:
+    place = tmp_path / os.fsdecode(b"run \xff")
+    shutil.copytree(runs("nade"), place)
+    client = Client(Shown(place, None))
+    status, _, body = client.ask("GET", "/api/describe")
+    assert status == 200
+    assert json.loads(body)["run"] == place.name
+    said: dict[str, Any] = {}
+    exec(json.loads(client.post("code", seed=1)[2])["python"], said)  # noqa: S102 - as above
+    assert said["x"].tobytes() == client.array("draw", seed=1).tobytes()
 
 
 @pytest.mark.parametrize("length", [0, -5, True, "20"])
