@@ -88,3 +88,17 @@ def test_a_summary_is_the_mean_and_its_standard_error() -> None:
     assert line["mean"] == 4
     assert line["standard_error"] == pytest.approx((38 / 3) ** 0.5 / 2)
     assert line["bits_per_dim"] == pytest.approx(-4 / (2 * math.log(2)))
+
+
+def test_a_mean_of_minus_infinity_is_last_and_the_best_differs_by_nothing() -> None:
+    lost = np.array([-math.inf, -2.0, -4.0, -3.0])
+    table = probgen.compare({"lost": scores(lost), "best": scores(A)})
+    assert table["model"].values.tolist() == ["best", "lost"]
+    assert table["difference"].values.tolist() == [0.0, -math.inf]
+    assert probgen.compare({"lost": scores(lost)})["difference"].values.tolist() == [0.0]
+
+
+def test_a_refusal_has_plain_numbers() -> None:
+    """Facts of a file are NumPy's."""
+    with pytest.raises(InputError, match="event_size is 4 and 2;"):
+        probgen.compare({"a": scores(A, event_size=np.int64(4)), "b": scores(A, event_size=np.int64(2))})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,8 +22,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 import xarray as xr
 from typer.testing import CliRunner
+from uvicorn.server import ServerState
 
 import probgen
 from probgen.cli import app as commands
@@ -34,6 +38,7 @@ from probgen.explore.asking import Moves
 from probgen.explore.guard import MOST
 from probgen.explore.live import Shown
 from probgen.explore.model import Model
+from probgen.explore.prompt import Prompt
 from probgen.explore.serving import bound
 from probgen.explore.spaces import boundaries_of
 from probgen.explore.worker import Superseded, Worker
@@ -161,6 +166,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "vae by seed": ("vae", {"n": 5, "seed": 3}),
     "vae mean by sliders": ("vae", {"seed": 3, "moves": MOVED, "options": {"mean": True}}),
     "vae noise by sliders": ("vae", {"n": 4, "seed": 3, "moves": MOVED}),
+    "vae of a code of whole numbers": ("vae", {"seed": 3, "given": {"z": [0, 1, -2]}}),
     "vae mixes two draws in no layers": ("vae", {"seed": 3, "options": {"mean": True, "particles": 16}}),
     "dcgan of a class": ("dcgan", {"seed": 9, "given": {"label": 7}, "moves": {"latent": "z", "by": [0, 3.0]}}),
     "stylegan layers": (
@@ -339,6 +345,7 @@ def test_the_pieces_of_a_text_are_the_text(shown: Any) -> None:
 # who is answered
 
 JSON = "application/json"
+WHOLE = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 HOSTILE: dict[str, tuple[int, str, str, Any, dict[str, str | None]]] = {
     "no token": (403, "POST", "/api/draw", {}, {"authorization": None}),
     "another token": (403, "POST", "/api/draw", {}, {"authorization": "Bearer no"}),
@@ -390,6 +397,7 @@ HOSTILE: dict[str, tuple[int, str, str, Any, dict[str, str | None]]] = {
     "NaN": (400, "POST", "/api/draw", b'{"seed": NaN}', {}),
     "infinity": (400, "POST", "/api/draw", b'{"moves": {"latent": "z", "by": [Infinity]}}', {}),
     "deep nesting": (400, "POST", "/api/draw", b"[" * 200_000, {}),
+    "deep lists": (400, "POST", "/api/draw", b'{"given": {"x": ' + b"[" * 900 + b"]" * 900 + b"}}", {}),
     "a number of many digits": (400, "POST", "/api/draw", b'{"seed": ' + b"9" * 5000 + b"}", {}),
     "bytes beyond UTF-8": (400, "POST", "/api/draw", b'{"seed": "\xff"}', {}),
     "a list": (400, "POST", "/api/draw", [1, 2], {}),
@@ -424,6 +432,7 @@ HOSTILE: dict[str, tuple[int, str, str, Any, dict[str, str | None]]] = {
     "a stream of an image": (400, "POST", "/api/stream", {}, {}),
     "a row that is not there": (400, "POST", "/api/row", {"row": 10**9}, {}),
     "a row below 0": (400, "POST", "/api/row", {"row": -1}, {}),
+    "neighbors beyond all numbers": (400, "POST", "/api/nearest", {"x": [1e308] * 64}, {}),
     "neighbors of x of another size": (400, "POST", "/api/nearest", {"x": [0.0]}, {}),
 }  # fmt: skip
 
@@ -452,6 +461,26 @@ def test_a_prompt_of_unknown_symbols_is_refused_before_the_stream_begins(shown: 
     status, _, said = client.post("stream", given={"x": "the €"})
     assert status == 400
     assert "'€' is not in the vocabulary" in said.decode()
+
+
+def test_a_folder_whose_name_is_not_text_is_shown(runs: Any, tmp_path: Path) -> None:
+    place = tmp_path / os.fsdecode(b"run \xff")
+    shutil.copytree(runs("nade"), place)
+    client = Client(Shown(place, None))
+    status, _, body = client.ask("GET", "/api/describe")
+    assert status == 200
+    assert json.loads(body)["run"] == place.name
+    said: dict[str, Any] = {}
+    exec(json.loads(client.post("code", seed=1)[2])["python"], said)  # noqa: S102 - as above
+    assert said["x"].tobytes() == client.array("draw", seed=1).tobytes()
+
+
+@pytest.mark.parametrize("length", [0, -5, True, "20"])
+def test_a_stream_is_refused_where_its_call_is(length: Any, shown: Any) -> None:
+    """The text that is shown is the result of the copied call."""
+    _, client = shown("char-rnn")
+    told = [client.post(name, options={"length": length})[0] for name in ("draw", "stream")]
+    assert told == [400, 400]
 
 
 def test_the_page_itself_is_answered(shown: Any) -> None:
@@ -491,6 +520,36 @@ def test_a_slow_body_is_refused(shown: Any, monkeypatch: pytest.MonkeyPatch) -> 
     }  # fmt: skip
     asyncio.run(client.app(scope, receive, send))
     assert told[0]["status"] == 408
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n", WHOLE, WHOLE + b"GET /"])
+def test_a_request_that_does_not_arrive_ends_its_connection(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, connections without a token occupy the server; an answer may take longer."""
+    monkeypatch.setattr("probgen.explore.prompt.SECONDS", 0.3)
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.6)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def received() -> bytes:
+        config = uvicorn.Config(slow, lifespan="off", ws="none", log_level="critical")
+        config.load()
+        state = ServerState()
+        server = await asyncio.get_running_loop().create_server(
+            lambda: Prompt(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        )
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(sent)
+        found = await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+        server.close()
+        return found
+
+    found = asyncio.run(received())
+    assert found.endswith(b"ok") if sent.startswith(WHOLE) else found == b""
 
 
 # one at a time, the last value wins

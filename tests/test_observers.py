@@ -310,6 +310,35 @@ def test_a_broken_observer_is_named_and_the_fit_goes_on(
     assert [f"probgen: {remark}" for remark in read_remarks(tmp_path / "history.jsonl")] == [line]
 
 
+class Silent(Exception):
+    """An error whose text cannot be read."""
+
+    def __str__(self) -> str:
+        raise TypeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Silent(), "Silent: its text cannot be read"),
+        (ValueError("a\x1b[31m\nb"), "ValueError: a\\x1b[31m b"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_an_error_of_an_observer_is_one_harmless_line(
+    error: Exception, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Failing:
+        @probgen.hookimpl
+        def started(self) -> None:
+            raise error
+
+    with probgen.observing(Failing()):
+        assert probgen.fit("mixture", X, **FIT).history.sizes["step"] > 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"failed in 'started' and is disabled: {said}")
+
+
 def test_a_closed_stderr_does_not_end_a_fit() -> None:
     code = """
 import sys, numpy as np, probgen

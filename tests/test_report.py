@@ -6,9 +6,12 @@ import base64
 import io
 import os
 import re
+import shlex
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,8 +23,11 @@ from typer.testing import CliRunner
 import probgen
 from probgen.cli import app
 from probgen.contract.event import Event
-from probgen.report import gather, page
+from probgen.contract.state import digest_of
+from probgen.report import gather, page, write
 from probgen.report.drawing import curve, grid, intervals
+from probgen.report.rendering import _cells
+from probgen.store.trees import write_dataset
 
 RECIPE = """
 title = "Two & <three>"
@@ -47,6 +53,18 @@ log_prob = { at_least = -1000.0, source = "a bound that is met" }
 log_prob = { at_least = 0.0, source = "a bound that is not" }
 """
 VOID = {"meta", "img"}
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+LARGE = (  # says that it has 10 billion pixels
+    b"\x89PNG\r\n\x1a\n"
+    + _chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0))
+    + _chunk(b"IDAT", zlib.compress(b"0"))
+    + _chunk(b"IEND", b"")
+)
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +253,133 @@ def test_a_damaged_run_is_refused_in_a_line(run: Path, tmp_path: Path, harm: obj
     assert not out.exists()
 
 
+@pytest.mark.parametrize("harm", ["cut", "flip", "empty", "text", "large"])
+def test_a_damaged_picture_is_refused_by_its_name(run: Path, tmp_path: Path, harm: str) -> None:
+    other = tmp_path / "two"
+    shutil.copytree(run, other)
+    file = other / "narrow" / "pictures" / "a.png"
+    file.parent.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(file)
+    assert "a of narrow" in page(gather([other]))
+    content = file.read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    file.write_bytes(
+        {"cut": content[:-300], "flip": bytes(flipped), "empty": b"", "text": b"no", "large": LARGE}[harm]
+    )
+    done = CliRunner().invoke(app, ["report", str(other), "--out", str(tmp_path / "a.html")])
+    assert done.exit_code == 2
+    assert f"{file} cannot be read as a PNG" in done.stderr
+    assert "0x" not in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "a.html").exists()
+
+
+def test_only_html_is_replaced(run: Path, tmp_path: Path) -> None:
+    """A mistaken --out does not destroy a model."""
+    other = tmp_path / "two"
+    shutil.copytree(run, other)
+    before = (other / "narrow" / "model.h5").read_bytes()
+    for out in (other / "narrow" / "model.h5", other / "recipe.toml", tmp_path / "report"):
+        done = CliRunner().invoke(app, ["report", str(other), "--out", str(out)])
+        assert done.exit_code == 2
+        assert "ends in .html" in done.stderr
+    assert (other / "narrow" / "model.h5").read_bytes() == before
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_model_that_is_gone_is_named(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "two"
+    shutil.copytree(run, other)
+    shutil.rmtree(other / "wide")
+    words = " ".join(parsed(page(gather([other]))).words)
+    assert "Without a fitted model, and not on this page: wide." in words
+
+
+def test_names_that_are_not_text_are_shown(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / os.fsdecode(b"two \xff <i>")
+    shutil.copytree(run / "narrow", other)
+    write([other], tmp_path / "a.html", title=os.fsdecode(b"\xfe"))
+    text = (tmp_path / "a.html").read_text()
+    parsed(text)
+    assert r"two \udcff &lt;i&gt;" in text
+    assert r"<h1>\udcfe</h1>" in text
+
+
+def test_several_runs_have_their_own_data_commands_and_requests(run: Path, tmp_path: Path) -> None:
+    """Also runs of a file: its path is in the command, which makes the same model again."""
+    table = tmp_path / "a table.csv"
+    table.write_text("größe,b\n" + "".join(f"{i % 7}.5,{i % 3}\n" for i in range(40)))
+    one, two = tmp_path / "one", tmp_path / "two"
+    for out, data in ((one, "iris"), (two, str(table))):
+        probgen.fit("independent", data, out=out)
+    found = gather([one, two])
+    text = page(found)
+    words = " ".join(" ".join(parsed(text).words).split())
+    assert re.search(r"one , fitted to iris: 150 rows for the fit\. Each row is 4 columns", words)
+    assert re.search(r"two , fitted to a table\.csv: 40 rows for the fit\. Each row is 2 columns", words)
+    assert text.count("SHA-256 of the rows of the fit") == 2
+    assert text.count("größe") >= 2  # in the request, too: as it is
+    commands = found.command.splitlines()
+    assert [shlex.split(command)[-1] for command in commands] == ["again-1", "again-2"]
+    made = [*shlex.split(commands[1])[1:-1], str(tmp_path / "again")]
+    assert CliRunner().invoke(app, made).exit_code == 0
+    assert digest_of(probgen.load(tmp_path / "again").state) == digest_of(probgen.load(two).state)
+    alone = gather([two])
+    assert page(alone).count("SHA-256 of the rows of the fit") == 1
+
+
+def test_expectations_are_those_of_the_own_recipe(run: Path, tmp_path: Path) -> None:
+    """Two recipes with models of one name, and bounds that differ."""
+    (tmp_path / "other.toml").write_text(
+        RECIPE.replace("at_least = 0.0", "at_most = 0.0").replace("rows = 200", "rows = 100")
+    )
+    done = CliRunner().invoke(
+        app, ["run", str(tmp_path / "other.toml"), "--out", str(tmp_path / "other"), "--quiet"]
+    )
+    assert done.exit_code == 0, done.output
+    found = gather([run, tmp_path / "other"])
+    assert [(line["model"], line["met"]) for line in found.expected] == [
+        ("two/narrow", True), ("two/wide", False), ("other/narrow", True), ("other/wide", True),
+    ]  # fmt: skip
+    assert len(found.sources) == 2
+
+
+def test_a_mean_of_minus_infinity_is_shown(tmp_path: Path) -> None:
+    x = np.array([[0, 1], [1, 1], [0, 0]])
+    for name, values in (("lost", [-np.inf, -1.0, -2.0]), ("kept", [-1.0, -2.0, -3.0])):
+        fitted = probgen.fit("independent", x, out=tmp_path / name)
+        scores = probgen.score(fitted, x)
+        scores["log_prob"].values[:] = values
+        write_dataset(tmp_path / name / "scores.h5", "scores", scores)
+    text = page(gather([tmp_path / "lost", tmp_path / "kept"]))
+    words = " ".join(" ".join(parsed(text).words).split())
+    assert "kept has the largest mean: that of lost is not finite." in words
+    assert text.count("minus infinite") == 2  # the mean, and the difference
+    assert "nan" not in "".join(re.findall(r"<svg.*?</svg>", text))
+    assert text.count('class="interval"') == 1
+
+
+def test_cells_of_a_table_differ_where_rows_do(tmp_path: Path) -> None:
+    """An offset does not hide the spread, and counts have all digits; a wide table has its first columns."""
+    rng = np.random.default_rng(0)
+    x = np.column_stack([1e6 + rng.normal(size=30), rng.normal(size=(30, 40))])
+    fitted = probgen.fit("independent", x, out=tmp_path / "a")
+    draws = probgen.sample(fitted, 20)
+    write_dataset(tmp_path / "a" / "samples.h5", "samples", draws)
+    text = page(gather([tmp_path / "a"]))
+    cells = re.findall(r'<td class="n">([^<]*)</td>', text.partition("not selected")[2])
+    across = int(re.search(r"the first (\d+) of 41 columns", text)[1])  # type: ignore[index]
+    first = [float(cell) for cell in cells[: 8 * across : across]]
+    np.testing.assert_allclose(first, draws["x"].values[:8, 0], rtol=0, atol=6e-3)
+    assert _cells(np.array([123456.0, 3.0]), Event(("feature",), (1,), "count"), 0) == ["123456", "3"]
+    assert _cells(np.array([0.12345678, np.nan, -1.0]), Event(("feature",), (1,), "real"), 0) == [
+        "0.1235",
+        "missing",
+        "-1",
+    ]
+
+
 def test_bad_requests_are_refused(run: Path, tmp_path: Path) -> None:
     for arguments, message in (
         ([str(tmp_path / "none")], "not a run"),
@@ -275,7 +420,8 @@ def test_a_curve_goes_through_its_points() -> None:
 def test_intervals_are_on_one_scale() -> None:
     first, second, third = (
         float(re.search(r'cx="([\d.]+)"', svg)[1])
-        for svg in intervals([(0.0, 0.1), (1.0, float("nan")), (2.0, 0.1)])
+        for svg in intervals([(0.0, 0.1), (1.0, float("nan")), (2.0, 0.1), (-np.inf, 1.0)])
+        if svg
     )  # type: ignore[index]
     assert first < second < third
     assert abs((first + third) / 2 - second) < 0.2

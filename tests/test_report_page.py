@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import probgen
@@ -26,8 +27,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         probgen.sample_to(place / "unused" / name, fitted, 4)
         scores = probgen.score(fitted, x)
         _write(place / name, fitted, scores)
+    table = pd.DataFrame(np.random.default_rng(1).normal(size=(60, 20)) - 1e6).add_prefix("a column ")
+    table["class"] = ["a class with a name of many words", "another class"] * 30
+    numbers = probgen.fit("independent", table[["class", *table.columns[:-1]]], out=place / "numbers")
+    _write(place / "numbers", numbers, probgen.score(numbers, table))
     return write(
-        [place / "a", place / "a_model_with_a_name_as_long_as_names_may_be"], place / "report.html"
+        [place / "a", place / "a_model_with_a_name_as_long_as_names_may_be", place / "numbers"],
+        place / "report.html",
     ).as_uri()
 
 

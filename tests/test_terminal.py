@@ -18,6 +18,7 @@ from rich.cells import cell_len
 from typer.testing import CliRunner
 
 from probgen.cli import app
+from probgen.cli.show import _lines
 from probgen.cli.tables import cell_of, laid_out, with_error
 
 WIDTHS = (40, 60, 80, 160)
@@ -210,3 +211,25 @@ def test_no_color_is_kept(command: list[str]) -> None:
     os.close(master)
     assert said
     assert not COLORS.search(said.decode())
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_wide_letters_take_two_columns(width: int) -> None:
+    """Names of wide letters stay within the terminal, in tables, blocks and titles."""
+    name = "日本語の長い名前" * 4
+    rows = [{"model": name, "x": 1.5, "kind": f"{name} {name}"}, {"model": "a", "x": 2.5, "kind": "b"}]
+    title = " ".join([name[:6]] * 20)
+    text = laid_out(rows, ["model", "x", "kind"], title, width)
+    whole = [line for line in text.splitlines() if cell_len(line) > width]
+    assert all(line.split() == [name] for line in whole), whole  # a name of a block is not broken
+    assert holds(text, "1.5000")
+    assert text.replace("\n", "").replace(" ", "").count("日") >= 4 * 3
+
+
+def test_show_cuts_a_long_value_between_numbers(tmp_path: Path) -> None:
+    """Part of a number would be another number."""
+    numbers = [100_000 + 7 * i for i in range(60)]
+    for extra in range(8):  # wherever the limit is
+        text = "\n".join(_lines({"a" * (extra + 1): "1" * (extra + 1) + f", {str(numbers)[1:-1]}"}, 80))
+        assert text.endswith(" ...")
+        assert {int(each) for each in re.findall(r"\d+", text)[1:]} < set(numbers)

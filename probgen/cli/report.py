@@ -10,6 +10,8 @@ import typer
 from probgen.cli import completion
 from probgen.cli.common import Json, place, put
 
+SUFFIXES = (".html", ".htm")
+
 
 def command(
     runs: Annotated[
@@ -39,10 +41,11 @@ def command(
     from probgen.store.folder import REPORT
 
     file = out or runs[0] / REPORT
-    if file.is_dir():
+    if file.is_dir() or file.suffix.lower() not in SUFFIXES:  # a model would be replaced
         from probgen.errors import InputError
 
-        raise InputError(f"--out {file}: a folder. Give the name of an HTML file.")
+        what = "a folder" if file.is_dir() else "a report is HTML"
+        raise InputError(f"--out {file}: {what}. Give a name that ends in .html.")
     from probgen.plugins.observers import belonging, made
     from probgen.report import write
 

@@ -124,7 +124,12 @@ def _lines(value: Mapping[str, Any], width: int, depth: int = 0) -> list[str]:
                 item if sentences else [", ".join(map(str, item)) if isinstance(item, list) else item]
             ):
                 text = printable(" ".join(str(part).split()))
-                text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+                if len(text) > LONGEST:  # between two words: half a number would be another number
+                    text = (
+                        text[: text[: LONGEST + 1].rfind(" ")]
+                        if " " in text[: LONGEST + 1]
+                        else text[:LONGEST]
+                    ) + " ..."
                 lines += wrapped(f"{head}: {text}", width, f"{indent}    ")
     return lines
 

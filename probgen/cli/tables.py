@@ -9,7 +9,6 @@ import math
 import os
 import shutil
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -88,9 +87,14 @@ def laid_out(
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     """Return the lines of a text. A word that is longer than a line, such as a path, is not broken."""
-    return textwrap.wrap(
-        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    ) or [""]
+    words = text.split()
+    lines = [text[: len(text) - len(text.lstrip())] + (words[0] if words else "")]
+    for word in words[1:]:
+        if _long(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(indent + word)
+    return lines
 
 
 def _head(name: str) -> str:
@@ -134,7 +138,15 @@ def _table(cells: Sequence[Mapping[str, str]], widths: Mapping[str, int], right:
 
 
 def _folded(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+    """Return the lines of a cell. A word that is longer than the cell is broken."""
+    lines = []
+    for line in wrapped(text, width):
+        while _long(line) > width:
+            count = max(1, next(n for n in range(len(line)) if _long(line[: n + 1]) > width))
+            lines.append(line[:count])
+            line = line[count:]
+        lines.append(line)
+    return lines
 
 
 def _blocks(cells: Sequence[Mapping[str, str]], names: Sequence[str], width: int) -> list[str]:
@@ -147,7 +159,8 @@ def _blocks(cells: Sequence[Mapping[str, str]], names: Sequence[str], width: int
         for name in others:
             if not row[name]:
                 continue
-            beside = f"{GAP}{_head(name):<{room}}{GAP}{row[name]}"
+            head = _head(name)
+            beside = f"{GAP}{head}{' ' * (room - _long(head))}{GAP}{row[name]}"
             if _long(beside) <= width:
                 lines.append(beside)
             else:

@@ -55,7 +55,9 @@ def compare(scores: Mapping[str, xr.Dataset]) -> xr.Dataset:
     best = values[order[0]]
     rows = []
     for name in order:
-        difference, difference_se = mean(values[name] - best, weight)
+        with np.errstate(invalid="ignore"):  # two rows of minus infinity have no difference
+            less = values[name] - best if name != order[0] else np.zeros_like(best)
+        difference, difference_se = mean(less, weight)
         better = sum(
             means[other][0] > means[name][0]
             and kinds[other] != "upper_bound"
@@ -119,5 +121,5 @@ def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = repr(value.item() if isinstance(value, np.generic) else value)
     return text if len(text) <= 16 else f"{text[:10]}...'"

@@ -43,6 +43,15 @@ STATIC = {
 
 LONGEST = 60.0  # seconds of a stream
 
+
+class Answered(JSONResponse):
+    """JSON in ASCII: names of folders may have bytes that are not text."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the value as bytes."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
 Answer = Callable[[Request], Awaitable[Response]]
 
 
@@ -76,7 +85,7 @@ def application(shown: Shown, port: int, token: str) -> Guard:
             about = {"run": shown.run.name} if shown.model is None else shown.model.described()
             return {**about, "checkpoint": shown.step, "ended": shown.ended}
 
-        return JSONResponse(await worker.do(worker.ticket("describe"), found))
+        return Answered(await worker.do(worker.ticket("describe"), found))
 
     async def history(request: Request) -> Response:
         after = request.query_params.get("after", "0")
@@ -84,7 +93,7 @@ def application(shown: Shown, port: int, token: str) -> Guard:
             raise InputError(
                 f"after = {after[:40]!r}: the end of what was read before is needed. Reload the page."
             )
-        return JSONResponse(await asyncio.to_thread(shown.journal, int(after)))
+        return Answered(await asyncio.to_thread(shown.journal, int(after)))
 
     def drawing(kind: str) -> Answer:
         async def draw(request: Request) -> Response:
@@ -99,7 +108,7 @@ def application(shown: Shown, port: int, token: str) -> Guard:
             raise InputError("The fit has not ended, so no file has these weights. Copy after the fit.")
         call = await worker.do(worker.ticket("code"), lambda: shown.current().calls.of(asked))
         run = shown.run.resolve()
-        return JSONResponse({"python": python(call, run), "command": command(call, run)})
+        return Answered({"python": python(call, run), "command": command(call, run)})
 
     async def nearest(request: Request) -> Response:
         point = checked(Point, parsed(await request.body()), "request")
@@ -114,7 +123,7 @@ def application(shown: Shown, port: int, token: str) -> Guard:
             model = shown.current()
             return _data(model).row(wanted.row, model.fitted)
 
-        return JSONResponse(await worker.do(worker.ticket("row"), found))
+        return Answered(await worker.do(worker.ticket("row"), found))
 
     async def codes(request: Request) -> Response:
         name = request.path_params["latent"]
@@ -125,7 +134,7 @@ def application(shown: Shown, port: int, token: str) -> Guard:
                 raise InputError(f"latent = {name!r}: codes of rows are not offered for it. Reload the page.")
             return _data(model).codes(model.fitted, model.spaces[name], model.device)
 
-        return JSONResponse(await worker.do(worker.ticket("codes"), found))
+        return Answered(await worker.do(worker.ticket("codes"), found))
 
     async def stream(request: Request) -> Response:
         asked = asked_of(parsed(await request.body()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ REACH = 10.0  # the farthest move, in deviations
 NUMBERS = 1 << 18  # most numbers in the conditions of a request
 SYMBOLS = 4000  # most characters of a text in a request
 LARGEST = 1e30  # the largest number of a condition
+DEPTH = 8  # most dimensions of a condition
 
 Layers = tuple[int, int] | None
 
@@ -71,7 +72,7 @@ class Asked(Options):
 class Point(Options):
     """A request for the rows nearest to x: (value,), flattened."""
 
-    x: tuple[float, ...] = Field(max_length=NUMBERS)
+    x: tuple[Annotated[float, Field(ge=-LARGEST, le=LARGEST)], ...] = Field(max_length=NUMBERS)
 
 
 class Row(Options):
@@ -128,7 +129,7 @@ def _condition(name: str, value: Any) -> Any:
         if len(value) > SYMBOLS:
             raise InputError(f"given {name!r} has {len(value)} characters. Use at most {SYMBOLS}.")
         return value
-    for count, number in enumerate(_leaves(value)):
+    for count, number in enumerate(_leaves(name, value, 0)):
         if count >= NUMBERS:
             raise InputError(f"given {name!r} has more than {NUMBERS} numbers. Use fewer.")
         known = isinstance(number, int | float) and not isinstance(number, bool)
@@ -139,10 +140,12 @@ def _condition(name: str, value: Any) -> Any:
     return _with_nan(value)
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def _leaves(name: str, value: Any, depth: int) -> Iterator[Any]:
+    if depth > DEPTH:
+        raise InputError(f"given {name!r} has more than {DEPTH} dimensions. Use fewer.")
     if isinstance(value, list | tuple):
         for part in value:
-            yield from _leaves(part)
+            yield from _leaves(name, part, depth + 1)
     else:
         yield value
 

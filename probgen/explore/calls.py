@@ -107,6 +107,9 @@ class Calls:
         changed = {
             name: value for name, value in asked.options.items() if value != self.controls[name].default
         }
+        # JSON has one kind of number, and a code has real ones
+        real = {name: _floats(value) for name, value in asked.given.items() if name in self.spaces}
+        asked = asked.model_copy(update={"given": {**asked.given, **real}})
         call = Call(asked.n, asked.seed, asked.given, changed, self.device)
         if asked.moves is None or not asked.moves.moved:
             return call
@@ -146,6 +149,10 @@ def _shape(value: Any) -> tuple[int, ...] | None:
     parts = {_shape(part) for part in value}
     part = parts.pop() if len(parts) == 1 else None
     return None if part is None else (len(value), *part)
+
+
+def _floats(value: Any) -> Any:
+    return list(map(_floats, value)) if isinstance(value, list | tuple) else float(value)
 
 
 def noise_free(fitted: Fitted) -> tuple[str, ...]:

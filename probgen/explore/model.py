@@ -15,7 +15,7 @@ from probgen.api.loading import load
 from probgen.api.scoring import score
 from probgen.contract.definition import latents_of
 from probgen.contract.fitted import Fitted
-from probgen.contract.options import ConditionalsOptions
+from probgen.contract.options import ConditionalsOptions, checked
 from probgen.errors import InputError, ProbgenError
 from probgen.explore.asking import Asked, asked_of
 from probgen.explore.calls import Call, Calls, noise_free
@@ -144,7 +144,9 @@ class Model:
         if not self.streams:
             raise InputError("x is not a sequence of varying length. Use a sample.")
         call = replace(self.calls.of(asked), n=1)
-        length = int(call.options.get("length") or LENGTH)
+        # the same refusals as in the call that is copied
+        asked_for = checked(self.fitted.definition.options("sample"), dict(call.options), self.fitted.family)
+        length = asked_for.model_dump()["length"] or LENGTH
         before = np.zeros(0)
         for steps in _growing(length):
             some = replace(call, options={**call.options, "length": steps})

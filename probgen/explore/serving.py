@@ -33,6 +33,7 @@ def serve(run: Path, port: int = 0, device: str | None = None, told: Callable[[s
         import uvicorn
 
         from probgen.explore.app import application
+        from probgen.explore.prompt import Prompt
     except ModuleNotFoundError as error:
         if error.name not in ("uvicorn", "starlette", "anyio", "h11"):
             raise
@@ -49,7 +50,7 @@ def serve(run: Path, port: int = 0, device: str | None = None, told: Callable[[s
         config = uvicorn.Config(
             application(shown, port, token), lifespan="off", ws="none", log_level="error", access_log=False,
             server_header=False, date_header=False, limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=1,
-            proxy_headers=False,
+            proxy_headers=False, http=Prompt,
         )  # fmt: skip
         told(f"http://{HOST}:{port}/#token={token}")
         uvicorn.Server(config).run(sockets=[listening])

@@ -114,8 +114,7 @@ class Observers:
                 getattr(hooks, what)(**seen, call=self.call)
             except (Exception, SystemExit) as error:
                 del self._hooks[name]
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
-                self._say(f"{name} failed in {what!r} and is disabled: {reason}")
+                self._say(f"{name} failed in {what!r} and is disabled: {_reason(error)}")
         while self._unsaid and run is not None:
             run.remark(self._unsaid.pop(0))
 
@@ -135,6 +134,16 @@ class Observers:
         if sys.stderr is not None:
             with suppress(OSError, ValueError):  # a closed stream
                 print(f"probgen: {sentence}", file=sys.stderr, flush=True)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the kind and the text of an error, on one line that cannot control a terminal."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # the text of an error is code of the observer, too
+        text = "its text cannot be read"
+    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in said)
 
 
 def _seen(argument: str, value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -14,6 +15,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from probgen.contract.event import Event
+from probgen.errors import FileError
+from probgen.readers.base import reason
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # Okabe & Ito 2008
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "1 2")
@@ -111,21 +114,21 @@ def _told(lines: Sequence[tuple[str, np.ndarray, np.ndarray]], xlabel: str, ylab
 
 
 def intervals(means: Sequence[tuple[float, float]]) -> list[str]:
-    """Draw each value with two standard errors to each side as SVG, all on one scale."""
-    finite = [(v, 2 * e if math.isfinite(e) else 0.0) for v, e in means]
-    if not finite:
-        return []
-    low, high = min(v - e for v, e in finite), max(v + e for v, e in finite)
+    """Draw each value with two standard errors to each side as SVG, all on one scale; "" for a value that is not finite."""
+    finite = [(v, 2 * e if math.isfinite(e) else 0.0) for v, e in means if math.isfinite(v)]
+    low = min((v - e for v, e in finite), default=0.0)
+    high = max((v + e for v, e in finite), default=0.0)
     width = 140
 
     def px(value: float) -> float:
         return 6 + (width - 12) * (value - low) / (high - low or 1)
 
-    return [
+    drawn = iter(
         f'<svg class="interval" viewBox="0 0 {width} 18" aria-hidden="true"><path d="M{px(v - e):.1f} 9H{px(v + e):.1f}" stroke="currentColor" stroke-width="1.5"/>'
         f'<circle cx="{px(v):.1f}" cy="9" r="4.5" fill="{PALETTE[0]}"/></svg>'
         for v, e in finite
-    ]
+    )
+    return [next(drawn) if math.isfinite(v) else "" for v, _ in means]
 
 
 def grid(x: np.ndarray, event: Event, like: np.ndarray | None = None, across: int = 10) -> str:
@@ -161,13 +164,33 @@ def grid(x: np.ndarray, event: Event, like: np.ndarray | None = None, across: in
 
 
 def picture(path: Path) -> tuple[str, int, int]:
-    """Return a PNG of the run as a data URL with few colors, its width and its height. An animation keeps its frames."""
-    content = path.read_bytes()
-    image = Image.open(io.BytesIO(content))
-    if isinstance(image, PngImageFile) and image.n_frames > 1:
-        return f"data:image/png;base64,{base64.b64encode(content).decode()}", *image.size
-    small = image.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
-    return _url(small), *image.size
+    """Return a PNG of the run as a data URL with few colors, its width and its height. An animation keeps its frames.
+
+    Args:
+        path: The PNG file.
+
+    Returns:
+        The URL, the width and the height.
+
+    Raises:
+        FileError: When the file is damaged, or has too many pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=["PNG"]) as image:
+                if isinstance(image, PngImageFile) and image.n_frames > 1:
+                    for frame in range(image.n_frames):
+                        image.seek(frame)
+                        image.load()
+                    content = base64.b64encode(path.read_bytes()).decode()
+                    return f"data:image/png;base64,{content}", *image.size
+                small = image.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+    except Exception as error:  # a damaged file can cause any error in a decoder
+        raise FileError(
+            f"{path} cannot be read as a PNG: {reason(error).rstrip('.')}. Remove the file, or make it again."
+        ) from None
+    return _url(small), *small.size
 
 
 def _url(image: Image.Image) -> str:

@@ -102,17 +102,39 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Data that models were fitted to.
+
+    Attributes:
+        about: Name, split, number of rows and SHA-256.
+        event: The description of a row.
+        models: The names of the models.
+    """
+
+    about: dict[str, Any]
+    event: Event
+    models: list[str]
+
+    @property
+    def called(self) -> str:
+        """The name of the data, or that of their file, with the split."""
+        name = str(self.about.get("name") or Path(self.about.get("path", "")).name or "Data without a name")
+        return f"{name}, split {self.about['split']}" if self.about.get("split") else name
+
+
+@dataclass(frozen=True)
 class Gathered:
     """The content of a report.
 
     Attributes:
         title: The title.
         reference: The source that the recipe names.
-        recipe: The request of the recipe, or that of the single run.
-        command: The command that makes the runs again.
-        data: Name, split, number of rows and SHA-256 of the data of the fit.
-        rows: Some rows of the data, if the runs have them.
+        recipes: The request of each recipe or single run.
+        command: The commands that make the runs again, one in each line.
+        sources: The data of the fits.
+        rows: Some rows of the first data, if the runs have them.
         models: The runs.
+        missing: The models of the recipes without a fitted model.
         table: A row for each model with a likelihood, best first.
         over: The rows that means are over, in words.
         apart: The reason why scores are not compared, or "".
@@ -123,11 +145,12 @@ class Gathered:
 
     title: str
     reference: str
-    recipe: dict[str, Any]
+    recipes: list[dict[str, Any]]
     command: str
-    data: dict[str, Any]
+    sources: list[Source]
     rows: xr.Dataset | None
     models: list[Model]
+    missing: list[str] = field(default_factory=list)
     table: list[dict[str, Any]] = field(default_factory=list)
     over: str = ""
     apart: str = ""
@@ -176,6 +199,12 @@ class Gathered:
         less, error = -second["difference"], second["difference_se"]
         if second["rank"] == 1:
             return f"{best['model']} has the largest mean, and {second['model']} is not certainly worse: their kinds of score do not decide it."
+        if not math.isfinite(less):
+            return (
+                f"{best['model']} has the largest mean: that of {second['model']} is not finite."
+                if math.isfinite(best["log_prob"])
+                else ""
+            )
         more = f"{less:.3f} ± {error:.3f} nats" if math.isfinite(error) else f"{less:.3f} nats"
         return f"{best['model']} is {more} per row better than {second['model']} (paired difference and its standard error)."
 
@@ -195,25 +224,31 @@ def gather(folders: Sequence[Path], title: str | None = None) -> Gathered:
         FileError: For a damaged file, or a run without a fitted model.
     """
     models: list[Model] = []
-    requests = []
+    requests, commands, missing, shared = [], list[str](), list[str](), list[Found]()
     if len(folders) == 1 and (request := _request(folders[0])).get(PARTS):
         return _joined(folders[0], request, title)
     for folder in folders:
         request, inside = _inside(folder)
+        own = [_with_shared(_model(each, request if each != folder else {}), folder) for each in inside]
         requests.append(request)
-        models += [_with_shared(_model(each, request if each != folder else {}), folder) for each in inside]
+        again = "again" if len(folders) == 1 else f"again-{len(commands) + 1}"
+        commands.append(_command(folder, own, again))
+        missing += _missing(folder, request, inside)
+        shared += _analyses(folder) if inside != [folder] else []
+        models += own
     first, recipe = folders[0], requests[0]
     models = _named(models)
     whole = Gathered(
         title or str(recipe.get("title") or f"{models[0].family}: {first.resolve().name}"),
         str(recipe.get("reference", "")),
-        recipe,
-        _command(first, models),
-        models[0].provenance.get("data", {}),
+        requests,
+        "\n".join(commands),
+        _sources(models),
         read_dataset(first / ROWS, "rows") if (first / ROWS).is_file() else None,
         models,
-        expected=_expected(recipe, models),
-        found=[*_analyses(first)] if first != models[0].folder else [],
+        missing,
+        expected=_expected(requests, folders, models),
+        found=shared,
     )
     return _compared(whole)
 
@@ -235,11 +270,12 @@ def _joined(folder: Path, request: dict[str, Any], title: str | None) -> Gathere
     return Gathered(
         title or str(request.get("title") or folder.resolve().name),
         str(request.get("reference", "")),
-        request,
+        [request],
         _again(folder),
-        {},
+        [],
         None,
         models,
+        [part for part in request[PARTS] if part not in begun],
         parts=parts,
     )
 
@@ -269,6 +305,21 @@ def _inside(folder: Path) -> tuple[dict[str, Any], list[Path]]:
     if not names:
         raise FileError(f"{folder}: no fitted model. If the run was interrupted, continue it with --resume.")
     return request, [folder / name for name in names]
+
+
+def _missing(folder: Path, request: Mapping[str, Any], inside: Sequence[Path]) -> list[str]:
+    """The models of a recipe that have no fitted model."""
+    return [] if inside == [folder] else [name for name in request["models"] if folder / name not in inside]
+
+
+def _sources(models: Sequence[Model]) -> list[Source]:
+    """The different data of the fits, in the order of the models."""
+    found: dict[str, Source] = {}
+    for model in models:
+        about = model.provenance.get("data", {})
+        key = f"{about} {model.event}"
+        found.setdefault(key, Source(about, model.event, [])).models.append(model.name)
+    return list(found.values())
 
 
 def _model(folder: Path, recipe: Mapping[str, Any]) -> Model:
@@ -403,9 +454,14 @@ def _judged(model: Model) -> dict[str, float]:
     return {name: figures[name] for name in MEASURES if name in figures}
 
 
-def _expected(recipe: Mapping[str, Any], models: Sequence[Model]) -> list[dict[str, Any]]:
+def _expected(
+    recipes: Sequence[Mapping[str, Any]], folders: Sequence[Path], models: Sequence[Model]
+) -> list[dict[str, Any]]:
+    """A row for each expectation of the recipe of a model."""
+    of = dict(zip(folders, recipes, strict=True))
     lines = []
     for model in models:
+        recipe = of.get(model.folder.parent, {})
         for name, bound in recipe.get("expect", {}).get(model.folder.name, {}).items():
             value = model.figures.get(name)
             if value is not None:
@@ -414,18 +470,19 @@ def _expected(recipe: Mapping[str, Any], models: Sequence[Model]) -> list[dict[s
     return lines
 
 
-def _command(folder: Path, models: Sequence[Model]) -> str:
+def _command(folder: Path, models: Sequence[Model], out: str) -> str:
     """The command that makes the same numbers again."""
     if models[0].folder != folder:
-        return _again(folder)
+        return _again(folder, out)
     model = models[0]
     data = model.provenance.get("data", {})
-    words = ["probgen", "fit", model.family, "--data", data.get("name", "DATA")]
+    words = ["probgen", "fit", model.family, "--data", str(data.get("name") or data.get("path") or "DATA")]
+    words += ["--split", str(data["split"])] if data.get("split") else []
     words += ["--seed", str(model.provenance.get("seed", 0))]
     for key, value in model.options.items():
         words += ["--set", f"{key}={inline_toml(value)}"] if value is not None else []
-    return shlex.join([*words, "--out", "again"])
+    return shlex.join([*words, "--out", out])
 
 
-def _again(folder: Path) -> str:
-    return f"probgen run {folder.resolve().name}/{REQUEST} --out again"
+def _again(folder: Path, out: str = "again") -> str:
+    return shlex.join(["probgen", "run", f"{folder.resolve().name}/{REQUEST}", "--out", out])

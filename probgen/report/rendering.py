@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,11 @@ from probgen.report.gathering import Gathered, Model, gather
 from probgen.store.files import write_whole
 
 IMAGES, LINES, SOUNDS, NUMBERS = 40, 12, 4, 8  # samples that are shown
+ACROSS = 16  # most columns of a table that are shown
+ROOM, GAP = 100, 2  # characters across a page of A4, and between two columns
+WORD = 12  # least width of a column of words, which are broken into lines on paper
+DIGITS = 4  # of the spread of a column
+MOST_DIGITS = 15  # that float64 distinguishes
 LIKELIHOODS = {"log_likelihood", "objective", "valid_log_likelihood"}
 NAMES = {"loss": "fit", "valid_loss": "validation"}
 VERSIONS = (
@@ -56,7 +62,8 @@ def write(folders: Sequence[Path], out: Path, title: str | None = None, rows: bo
         FileError: For a damaged run.
         RunError: If the file cannot be written.
     """
-    content = page(gather(folders, title), rows).encode()
+    # a name of a folder or a title may have bytes that are not text
+    content = page(gather(folders, title), rows).encode(errors="backslashreplace")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, content)
     return out
@@ -71,7 +78,13 @@ def page(report: Gathered, rows: bool = True) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "figure": _figure, "words": _words, "zipped": zip}
+    environment.filters |= {
+        "number": _number,
+        "figure": _figure,
+        "words": _words,
+        "zipped": zip,
+        "json": _json,
+    }
     chapters = [_chapter(part, rows) for part in report.parts.values() or [report]]
     return environment.get_template("page.html").render(
         report=report, models=report.models, chapters=chapters, versions=VERSIONS
@@ -85,7 +98,11 @@ def _chapter(report: Gathered, rows: bool) -> dict[str, Any]:
         {
             "model": model,
             # the first samples of the seed, not chosen
-            "samples": _samples(model.samples, model.event, report.rows if rows else None),
+            "samples": _samples(
+                model.samples,
+                model.event,
+                report.rows if rows and model.name in report.sources[0].models else None,
+            ),
             "curves": _curves(model),
             "pictures": [_embedded(file, model.name) for file in model.pictures],
             "found": [_result(found) for found in model.found],
@@ -103,7 +120,14 @@ def _chapter(report: Gathered, rows: bool) -> dict[str, Any]:
 
 
 def _number(value: float | None, places: int = 3) -> str:
-    return "" if value is None or not math.isfinite(value) else f"{value:.{places}f}"
+    """A number; nothing for one that is unknown, as is the standard error of one row."""
+    if value is None or math.isnan(value):
+        return ""
+    return f"{value:.{places}f}" if math.isfinite(value) else "infinite" if value > 0 else "minus infinite"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False)
 
 
 def _figure(value: float) -> str:
@@ -176,18 +200,41 @@ def _samples(found: xr.Dataset | None, event: Event, like: xr.Dataset | None = N
         return shown | {"kind": "sounds", "sounds": [_sound(row, event.rate) for row in x[:SOUNDS]]}
     if k == 1:
         names = [column.name for column in event.columns] or [str(i) for i in range(x.shape[1])]
-        cells = [[_cell(value, event, j) for j, value in enumerate(row)] for row in x[:NUMBERS]]
-        return shown | {"kind": "table", "names": names, "rows": cells} if len(names) <= 16 else None
+        columns = [_cells(x[:, j], event, j) for j in range(min(ACROSS, len(names)))]
+        words = [bool(event.columns and event.columns[j].classes) for j in range(len(columns))]
+        widths = [
+            GAP + min(max(map(len, cells)), WORD if word else ROOM)
+            for cells, word in zip(columns, words, strict=True)
+        ]
+        fit = max(1, int((np.cumsum(widths) <= ROOM).sum()))
+        return shown | {
+            "kind": "table",
+            "names": names[:fit],
+            "words": words[:fit],
+            "columns": len(names),
+            "rows": [list(row) for row in zip(*columns[:fit], strict=True)],
+        }
     return None
 
 
-def _cell(value: float, event: Event, j: int) -> str:
-    if not math.isfinite(value):
-        return "missing"
+def _cells(values: np.ndarray, event: Event, j: int) -> list[str]:
+    """The first values of a column, with so many digits that rows which differ look different."""
     classes = event.columns[j].classes if event.columns else ()
-    if classes and 0 <= int(value) < len(classes):
-        return classes[int(value)]
-    return f"{value:.4g}"
+    known = values[np.isfinite(values)].astype(float)
+    spread = np.ptp(known) if known.size else 0.0
+    largest = np.abs(known).max() if known.size else 0.0
+    more = round(math.log10(largest / spread)) if 0 < spread < largest else 0
+    digits = min(DIGITS + more, MOST_DIGITS)
+
+    def cell(value: float) -> str:
+        if not math.isfinite(value):
+            return "missing"
+        if classes and 0 <= int(value) < len(classes):
+            return classes[int(value)]
+        whole = float(value).is_integer() and abs(value) < 10**MOST_DIGITS
+        return f"{value:.0f}" if whole else f"{value:.{digits}g}"
+
+    return [cell(value) for value in values[:NUMBERS]]
 
 
 def _sound(levels: np.ndarray, rate: int) -> str:
