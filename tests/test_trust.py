@@ -134,11 +134,11 @@ def test_mutants(place: int, tmp_path: Path) -> None:
     """One that is killed at once, and a change that is none and survives."""
     killed = mutants.Mutant(
         "probgen/evaluation/comparison.py",
-        "mean(values[name] - best, weight)",
-        "mean(best - values[name], weight)",
+        "less = values[name] - best",
+        "less = best - values[name]",
         "tests/test_compare.py",
     )
     none = mutants.Mutant(
-        killed.file, "mean(values[name] - best, weight)", "mean(-(best - values[name]), weight)", killed.tests
+        killed.file, "less = values[name] - best", "less = -(best - values[name])", killed.tests
     )
     assert mutants.survives((killed, none)[place], tmp_path) is bool(place)

@@ -366,7 +366,7 @@ MUTANTS = [
     ),
     *of(
         "evaluation/comparison.py", "tests/test_compare.py",
-        ("mean(values[name] - best, weight)", "mean(best - values[name], weight)"),
+        ("less = values[name] - best", "less = best - values[name]"),
         ('kinds[other] != "upper_bound"', 'kinds[other] != "lower_bound"'),
     ),
     *of(
