@@ -46,6 +46,16 @@ class SVIOptions(Options):
     )
 
 
+class AutocastOptions(SVIOptions):
+    """Options of a family that can be trained with products in bfloat16."""
+
+    autocast: bool = Field(
+        False,
+        description="compute products in bfloat16 while training (torch.autocast), which some processors do in half "
+        "the time; weights and scores keep their dtype",
+    )
+
+
 @dataclass(frozen=True)
 class Training:
     """The settings with which `svi` trains an objective.
@@ -75,12 +85,11 @@ class Training:
     autocast: bool = False
 
     @classmethod
-    def of(cls, options: SVIOptions, *, autocast: bool = False) -> Self:
+    def of(cls, options: SVIOptions) -> Self:
         """Return the settings from the options of a family.
 
         Args:
             options: The options.
-            autocast: Whether products are in bfloat16 (torch.autocast).
 
         Returns:
             The settings.
@@ -103,7 +112,7 @@ class Training:
             options.weight_decay,
             options.patience,
             options.graph,
-            autocast,
+            isinstance(options, AutocastOptions) and options.autocast,
         )
 
     def steps_on(self, n: int) -> int:

@@ -51,7 +51,7 @@ from probgen.distributions import Standardization
 from probgen.errors import InputError, NotOffered, did_you_mean
 from probgen.inference.programs import Objective
 from probgen.inference.svi import svi
-from probgen.inference.training import Schedule, SVIOptions, Training
+from probgen.inference.training import AutocastOptions, Schedule, Training
 from probgen.nn.networks import MLP
 
 __all__ = ["Options", "SampleOptions", "build", "fit", "sample", "score", "x_dtype"]
@@ -62,7 +62,7 @@ DRAWS = 4096  # samples whose codes define the domain
 AT_ONCE = 256
 
 
-class Options(SVIOptions):
+class Options(AutocastOptions):
     """Options of `inverter`."""
 
     generator: RunPath = Field(description="run of a fitted model that decodes latents")
@@ -98,7 +98,6 @@ class Options(SVIOptions):
     domain_weight: float = Field(
         0.2, ge=0, description="weight w of the distance of codes from the domain of the generator"
     )
-    autocast: bool = Field(False, description="compute products in bfloat16 while training")
 
 
 class Inverter(Objective):
@@ -358,7 +357,7 @@ def fit(module: Inverter, data: Rows, options: Options, run: Run) -> None:
         with torch.no_grad():
             # one deviation for all features: a feature that hardly varies must not dominate
             module.feature_scale = net.features(first["x"]).var(0).mean().sqrt().clamp(min=1e-6)
-    svi(module, data, run, Training.of(options, autocast=options.autocast))
+    svi(module, data, run, Training.of(options))
 
 
 @hookimpl

@@ -29,7 +29,7 @@ from probgen.contract.places import Step
 from probgen.distributions import NormalVector
 from probgen.errors import InputError, NotOffered
 from probgen.inference.svi import svi
-from probgen.inference.training import SVIOptions
+from probgen.inference.training import AutocastOptions
 from probgen_diffusion import sampling
 from probgen_diffusion.average import Average
 from probgen_diffusion.bound import Epsilon, drawn, mean_over_times, prior_loss, spread_times
@@ -43,7 +43,7 @@ STEPS = 50  # of DDIM in `decode` and `encode`, and of samples by default
 AT_ONCE = 1 << 24  # features of the largest layer in memory at the same time without gradients: 64 MiB
 
 
-class DiffusionOptions(SVIOptions):
+class DiffusionOptions(AutocastOptions):
     """Options of `diffusion`."""
 
     hidden: Sizes = Field(
@@ -216,7 +216,7 @@ class Diffusion(Pair):
         averaged = self.average is not None and not self.training
         v = functional_call(self.net, self.average.weights, inputs) if averaged else self.net(*inputs)  # type: ignore[arg-type, union-attr]
         alpha, sigma = alpha_sigma(along(gamma, z))
-        return torch.addcmul(sigma * z, alpha, v.reshape(z.shape))
+        return torch.addcmul(sigma * z, alpha, v.reshape(z.shape).to(z.dtype))  # autocast returns bfloat16
 
     def _vector(self, given: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor | None:
         """Return the conditions that are no images of x's kind: (row, context)."""

@@ -401,6 +401,18 @@ def test_the_average_is_that_of_the_weights() -> None:
     np.testing.assert_allclose(average.weights["weight"], expected)
 
 
+@pytest.mark.parametrize("data", [spaces.example("real"), images().drop_vars(["label", "low"])])
+def test_bfloat16_products_change_the_fit_little(data: xr.Dataset) -> None:
+    """Weights stay float32, and no term of the bound is computed in bfloat16."""
+    exact, cast = (
+        probgen.fit("diffusion", data, autocast=on, **{**SMALL, "steps": 40}) for on in (False, True)
+    )
+    assert any(not exact.state[name].equals(cast.state[name]) for name in exact.state)
+    assert all(cast.state[name].dtype == exact.state[name].dtype for name in exact.state)
+    scores = [probgen.score(fitted, data, k=64) for fitted in (exact, cast)]
+    np.testing.assert_allclose(scores[0].log_prob.mean(), scores[1].log_prob.mean(), rtol=0.03)
+
+
 def test_the_weights_of_rows_are_those_of_repeated_rows() -> None:
     """The loss of rows with weights 2, 1, 0 is that of all rows by these shares, for equal noise."""
     fitted = probgen.fit("diffusion", spaces.example("real"), dtype="float64", **SMALL)

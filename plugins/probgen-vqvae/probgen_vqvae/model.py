@@ -24,7 +24,7 @@ from probgen.contract.places import Step
 from probgen.distributions import Bernoulli, Categorical, LogisticMixture, Ordinal, Standardization
 from probgen.errors import InputError, NotOffered
 from probgen.inference.svi import svi
-from probgen.inference.training import SVIOptions, Training
+from probgen.inference.training import AutocastOptions, Training
 from probgen.models.bases.choose import AUTO, site_for
 from probgen_vqvae.codebook import SEEN
 from probgen_vqvae.hierarchy import Hierarchy, Level
@@ -35,17 +35,12 @@ from probgen_vqvae.prior import Prior
 START = 2000  # rows, at most, whose vectors initialize the codes
 
 
-class StageOptions(SVIOptions):
+class StageOptions(AutocastOptions):
     """The options of either stage.
 
-    With `autocast`, distances to codes, weights and scores keep their dtype. `graph` raises `ValueError`, because the
-    look-up of codes is not a fixed operation.
+    With `autocast`, distances to codes keep their dtype too. `graph` raises `ValueError`, because the look-up of codes
+    is not a fixed operation.
     """
-
-    autocast: bool = Field(
-        False,
-        description="convolutions in bfloat16 in training; twice as fast if the processor supports it",
-    )
 
     @model_validator(mode="after")
     def _no_graph(self) -> StageOptions:
@@ -207,9 +202,7 @@ class VQPair(Pair):
             InputError: When options of either stage do not suit the data or the run, before the first stage starts.
         """
         o = self.options
-        trainings = [
-            Training.of(stage, autocast=stage.autocast) for stage in (o, o.prior) if stage is not None
-        ]
+        trainings = [Training.of(stage) for stage in (o, o.prior) if stage is not None]
         for training in trainings:
             training.check(data, run)  # both stages now: the second stage starts after hours
         if isinstance(self.site, StatedNormal):

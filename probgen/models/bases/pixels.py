@@ -26,7 +26,7 @@ from probgen.distributions import Categorical, LogisticMixture, Ordinal
 from probgen.distributions.autoregressive import State, check_context
 from probgen.distributions.sites import Site
 from probgen.errors import InputError
-from probgen.inference.training import SVIOptions, Training
+from probgen.inference.training import AutocastOptions
 from probgen.models.bases.choose import site_for
 from probgen.models.bases.dense import AutoregressivePair, dense_sites
 from probgen.nn.masked import Horizontal, colors_of
@@ -244,7 +244,7 @@ def row_of(state: State, row: int) -> Tensor | None:
     return s[:, row if s.shape[1] > 1 else 0, None].movedim(3, 1)
 
 
-class PixelOptions(SVIOptions):
+class PixelOptions(AutocastOptions):
     """Options of the image families."""
 
     likelihood: Literal["auto", "categorical", "logistic"] = Field(
@@ -262,11 +262,6 @@ class PixelOptions(SVIOptions):
     head: int = Field(64, ge=1, description="features of the last hidden layer")
     given: tuple[str, ...] = Field(
         (), description="names of the conditions of x, such as ['label'], or ['low'] for an image"
-    )
-    autocast: bool = Field(
-        False,
-        description="compute in bfloat16 while training (torch.autocast); weights and scores keep their "
-        "dtype",
     )
 
 
@@ -292,10 +287,6 @@ class PixelPair(AutoregressivePair):
         if colors > 1:
             places = torch.arange(event.size).reshape(self.image).permute(1, 2, 0)
             self.ordering = places[:, :, list(options.chain or range(colors))].flatten()
-
-    def training_plan(self) -> Training:
-        """Return the training plan, with the option `autocast`."""
-        return Training.of(self.options, autocast=self.options.autocast)
 
     @property
     def at_once(self) -> int:

@@ -31,7 +31,7 @@ from probgen.distributions.sites import Site, log_prob_of
 from probgen.errors import InputError
 from probgen.inference.particles import complete
 from probgen.inference.svi import svi
-from probgen.inference.training import SVIOptions, Training
+from probgen.inference.training import AutocastOptions
 from probgen.models.bases.choose import MOST_LEVELS, site_for
 from probgen.models.bases.dense import CompletionOptions, dense_sites
 from probgen.pair import Pair
@@ -93,7 +93,7 @@ class SequenceConditioner(Protocol):
         """
 
 
-class SequenceOptions(SVIOptions):
+class SequenceOptions(AutocastOptions):
     """Options of the sequence families."""
 
     window: int = Field(128, ge=1, description="time steps that gradients are propagated through")
@@ -103,10 +103,6 @@ class SequenceOptions(SVIOptions):
         ge=0,
         description="replace symbols with fewer occurrences by one symbol for all others; 0: refuse new "
         "symbols",
-    )
-    autocast: bool = Field(
-        False,
-        description="compute products in bfloat16 while training (torch.autocast); scores keep their dtype",
     )
 
 
@@ -326,10 +322,6 @@ class SequencePair(Pair):
     def kept(self) -> dict[str, Any]:
         """Return the state between batches, which checkpoints store."""
         return {"memory": self.memory}
-
-    def training_plan(self) -> Training:
-        """Return the training plan, with the option `autocast`."""
-        return Training.of(self.options, autocast=self.options.autocast)
 
     def learn(self, data: Rows, run: Run) -> None:
         """Fit segment by segment: each batch holds the next `window` steps of several streams of rows."""
