@@ -250,6 +250,18 @@ class TestAutoencoder(FamilyLaws):
     options = {"latent": 1, "corruption": 0.2, **CODES}
 
 
+class TestVAEDecoders(FamilyLaws):
+    family = "vae"
+    support = "integer"
+    options = {"latent": 2, "given": ("label",), "conditioning": "decoders", **CODES}
+
+
+class TestAutoencoderDecoders(FamilyLaws):
+    family = "autoencoder"
+    support = "real"
+    options = {"latent": 1, "given": ("label",), "conditioning": "decoders", **CODES}
+
+
 class TestM2(FamilyLaws):
     family = "m2"
     support = "binary"

@@ -37,7 +37,8 @@ from probgen.contract.options import MeanOptions
 from probgen.contract.options import Options as BaseOptions
 from probgen.contract.rows import evenly
 from probgen.contract.seeds import key
-from probgen.errors import InputError, NotOffered, did_you_mean
+from probgen.contract.state import digest_of
+from probgen.errors import InputError, did_you_mean
 from probgen.evaluation.detection import area_under_curve
 from probgen.evaluation.intervals import of_share
 
@@ -96,19 +97,17 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
         fitted: The model that swaps.
         data: Held-out rows.
         options: Options of the swaps and of the detectors.
-        call: The call, with the rows of the fit.
+        call: The call; without the rows of the fit, one half of the data trains the detectors.
 
     Returns:
         The measures.
 
     Raises:
-        NotOffered: When the rows of the fit are unknown.
-        InputError: When a generator makes other images, or an attribute is unknown.
+        InputError: When a generator makes other images, an attribute is unknown, or data and reference are
+            the same rows.
     """
-    if call.reference is None:
-        raise NotOffered("fakes: detectors are trained on rows of the fit. Give them as reference.")
     others = {name: _generator(name, by, fitted.event) for name, by in options.generators.items()}
-    learned, held = evenly(call.reference, options.n), evenly(data, options.rows)
+    learned, held = _apart(data, options, call)
     rebuilt, swapped = _decoded(fitted, held, 0), _decoded(fitted, held, 1)
     found = _identity(fitted, learned, held, rebuilt, swapped, call)
     if options.scorer is not None:
@@ -127,6 +126,16 @@ def run(fitted: Fitted, data: xr.Dataset, options: Options, call: Call) -> xr.Da
     images = np.stack([part[:SHOWN] for part in (held["x"].values, rebuilt, swapped)])
     found["shown"] = (("version", "image", *fitted.event.dims), images)
     return found.assign_coords(version=["row", "reconstruction", "swap"])
+
+
+def _apart(data: xr.Dataset, options: Options, call: Call) -> tuple[xr.Dataset, xr.Dataset]:
+    """Return real rows for training and others for tests: the rows of the fit and the data, or two halves of the data."""
+    if call.reference is None:
+        half, other = (data[{"row": slice(i, None, 2)}] for i in (0, 1))
+        return evenly(half, options.n), evenly(other, options.rows)
+    if digest_of(call.reference[["x"]]) == digest_of(data[["x"]]):
+        raise InputError("data and reference are the same rows. Leave out reference, or use another split.")
+    return evenly(call.reference, options.n), evenly(data, options.rows)
 
 
 def _class(event: Event) -> str | None:
