@@ -491,14 +491,18 @@ class Decoders(nn.Module):
             Steps by the name of their place.
         """
         names = [*self.places, "x"]
-        ways = [decoder.way(lambda at: (at["z"], None), mean) for decoder in self._decoders()]
+        # the mean is taken of all rows, because a class may have none
+        ways = [
+            decoder.way(lambda at: (at["z"], None), lambda numbers: numbers) for decoder in self._decoders()
+        ]
 
         def step(before: str, name: str) -> Step:
             def of(at: At) -> Tensor:
                 values = told(at)[0] if before == "z" else at[before]
-                return self._by_class(
+                found = self._by_class(
                     at[self.condition], values, lambda c, some: ways[c][name](At({}, {before: some}, name))
                 )
+                return mean(found) if name == "x" else found
 
             return of
 
