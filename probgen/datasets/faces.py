@@ -48,8 +48,8 @@ CORRELATED = {
 PEOPLE = {
     "glasses": (0, 1),
     "age": (0.1, 0.7),
-    "hair": (0.3, 0.2),
-    "beard": (0.0, 0.9),
+    "hair": (0.45, 0.2),
+    "beard": (0.0, 0.0),  # a beard would be behind the mouth, and change how a smile looks
     "skin": (0.25, 0.1),
     "shade": (0.1, 0.4),
 }
