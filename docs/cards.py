@@ -21,7 +21,7 @@ GROUPS = {
     "Discrete codes": {"vqvae", "vqvae2"},
     "Flows and diffusion": {"flow", "flow-vae", "glow", "diffusion"},
     "GANs": {"gan", "dcgan", "progan", "stylegan", "biggan"},
-    "What a generator has learned": {"boundaries", "edits", "inversion", "restoration"},
+    "What a generator has learned": {"boundaries", "edits", "inversion", "restoration", "fakes"},
     "Images from images": {"srresnet", "subscale", "srgan", "pix2pix", "cyclegan"},
     "Tables": {"synthesize", "impute", "outliers", "fidelity"},
 }

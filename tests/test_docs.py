@@ -33,6 +33,7 @@ PAGES = [
     "docs/sequences.md",
     "docs/latent.md",
     "docs/scenes.md",
+    "docs/fakes.md",
     "docs/semantics.md",
     "docs/images.md",
     "docs/tables.md",

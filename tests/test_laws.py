@@ -250,6 +250,33 @@ class TestAutoencoder(FamilyLaws):
     options = {"latent": 1, "corruption": 0.2, **CODES}
 
 
+def of_two_classes(support: str) -> xr.Dataset:
+    data = spaces.example(support)
+    return data.assign(label=("row", np.arange(data.sizes["row"]) % 2, {"levels": 2}))
+
+
+class TestVAEDecoders(FamilyLaws):
+    family = "vae"
+    support = "integer"
+    options = {"latent": 2, "given": ("label",), "conditioning": "decoders", **CODES}
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """Integers of two classes."""
+        return of_two_classes("integer")
+
+
+class TestAutoencoderDecoders(FamilyLaws):
+    family = "autoencoder"
+    support = "real"
+    options = {"latent": 1, "given": ("label",), "conditioning": "decoders", **CODES}
+
+    @pytest.fixture
+    def data(self) -> xr.Dataset:
+        """Numbers of two classes."""
+        return of_two_classes("real")
+
+
 class TestM2(FamilyLaws):
     family = "m2"
     support = "binary"

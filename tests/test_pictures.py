@@ -313,6 +313,7 @@ def test_the_pictures_of_a_family_can_be_read(name: str) -> None:
 
 Case = tuple[str | type, Callable[[], xr.Dataset], dict[str, Any], dict[str, Any]]
 VAE = {"latent": 3, "hidden": (8,), "epochs": 1, "likelihood": "categorical"}
+SWAP = {"latent": 2, "hidden": (8,), "epochs": 1, "given": ("label",), "conditioning": "decoders"}
 MOVED = {"n": 200, "measured": 20, "pictured": 2, "steps": 3, "scorer": factors}
 SEARCHED = {"rows": 3, "n": 50, "search_steps": 2, "pictured": 2}
 
@@ -357,6 +358,7 @@ ANALYSES: dict[str, list[Case]] = {
     "inversion": [(planted, made, {}, SEARCHED)],
     "restoration": [(planted, made, {}, {**SEARCHED, "tasks": ("denoising", "inpainting"), "hole": 0.5})],
     "translate": [("srresnet", enlarged, FAMILIES["srresnet"][1], {"rows": 3})],
+    "fakes": [("autoencoder", stripes, SWAP, {"n": 40, "rows": 40, "scorer": "morphology"})],
     "fidelity": [("mixture", mixed, {"steps": 5}, {"rows": 60})],
     "impute": [("mixture", mixed, {"steps": 5}, {"draws": 4, "hide": 0.2})],
     "outliers": [("mixture", mixed, {"steps": 5}, {"rows": 5})],

@@ -63,6 +63,9 @@ def test_maps_are_named_for_their_size() -> None:
 # built-in families
 
 
+EACH = {"given": ("label",), "conditioning": "decoders"}
+
+
 @pytest.mark.parametrize(
     ("family", "options", "places"),
     [
@@ -71,6 +74,8 @@ def test_maps_are_named_for_their_size() -> None:
         ("m2", {"network": "conv", "hidden": (4, 5), "classes": 3}, ["maps2x3", "maps4x6"]),
         ("vae", {"network": "conv", "hidden": (4,), "given": ("label",)}, ["maps4x6"]),
         ("vae", {"hidden": (6,)}, []),
+        ("vae", {"network": "conv", "hidden": (4, 6), **EACH}, ["maps2x3", "maps4x6"]),
+        ("autoencoder", {"hidden": (6,), **EACH}, []),
     ],
 )
 def test_maps_of_convolutional_decoders(family: str, options: dict[str, Any], places: list[str]) -> None:
@@ -90,17 +95,22 @@ def test_maps_of_convolutional_decoders(family: str, options: dict[str, Any], pl
     start |= {name: data[name].values[:5] for name in model.event.given}
     expected = probgen.sample(model, 1, given=start, mean=True)["x"].values[0]
     np.testing.assert_allclose(probgen.decode(model, start)["x"], expected, rtol=1e-9)
+    # maps of the decoder of a class belong to the class; other maps contain the condition
+    given = {name: start[name] for name in model.event.given} if "conditioning" in options else {}
+    rest = {name: torch.from_numpy(value) for name, value in given.items()}
     for place in places:
         maps = probgen.decode(model, start, place)[place]
         assert maps.dims[0] == "row"
-        np.testing.assert_allclose(probgen.decode(model, {place: maps.values})["x"], expected, rtol=1e-9)
+        np.testing.assert_allclose(
+            probgen.decode(model, {place: maps.values, **given})["x"], expected, rtol=1e-9
+        )
         at = torch.from_numpy(maps.values).requires_grad_()
         v = torch.from_numpy(np.random.default_rng(0).standard_normal(maps.shape))
         with torch.enable_grad():
-            (slope,) = torch.autograd.grad(module.decode({place: at}).sum(), at)
+            (slope,) = torch.autograd.grad(module.decode({place: at, **rest}).sum(), at)
         h = 1e-6
         with torch.no_grad():
-            ends = [module.decode({place: at + sign * h * v}).sum() for sign in (1, -1)]
+            ends = [module.decode({place: at + sign * h * v, **rest}).sum() for sign in (1, -1)]
         assert (slope * v).sum().item() == pytest.approx(((ends[0] - ends[1]) / (2 * h)).item(), rel=1e-4)
 
 

@@ -103,6 +103,24 @@ def test_factors_have_the_laws_that_are_said() -> None:
                     assert R[i, j] == pytest.approx(6 / math.pi * math.asin(r / 2), abs=0.03), (a, b)
 
 
+def test_two_people_differ_in_what_is_theirs_alone() -> None:
+    """A row is one of two people; yaw, smile and ground are uniform (false alarms 1e-6) in the same way for both."""
+    f = faces.two.factors(range(20_000))
+    person = faces.person(f).astype(int)
+    assert person.mean() == pytest.approx(0.5, abs=0.02)
+    for name, values in faces.PEOPLE.items():
+        np.testing.assert_array_equal(f[name], np.asarray(values, np.float32)[person])
+    for name in ("yaw", "smile", "ground"):
+        own, other = (
+            (f[name][person == i] + 1) / 2 if name != "ground" else f[name][person == i] for i in (0, 1)
+        )
+        assert kstest(own, "uniform").pvalue > 1e-6
+        assert kstest(own, other).pvalue > 1e-6
+    data = faces.two.dataset({name: v[:50] for name, v in f.items()}, 16)
+    np.testing.assert_array_equal(data["label"], person[:50])
+    assert data["label"].attrs["levels"] == 2
+
+
 def test_data_sets_by_name() -> None:
     data = probgen.datasets.load("rooms", "valid", size=16)
     assert data["x"].shape == (2000, 3, 16, 16)

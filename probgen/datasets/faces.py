@@ -13,6 +13,9 @@
 The joint distribution of the factors is a Gaussian copula with the correlations of `CORRELATED`. In `faces-uncorrelated`, each factor has the same
 marginal distribution and is independent of the others; edits of single factors are compared with these images. The label distinguishes four modes:
 with or without glasses, and hair longer than half or not.
+
+`faces-two` has two people. The factors of `PEOPLE` are the same in all images of a person; yaw, smile and ground are uniform and independent, with the
+same distribution for both. The label is the person.
 """
 
 from __future__ import annotations
@@ -42,6 +45,14 @@ CORRELATED = {
     ("age", "hair"): -0.3,
     ("smile", "age"): -0.25,
 }
+PEOPLE = {
+    "glasses": (0, 1),
+    "age": (0.1, 0.7),
+    "hair": (0.45, 0.2),
+    "beard": (0.0, 0.0),  # a beard would be behind the mouth, and change how a smile looks
+    "skin": (0.25, 0.1),
+    "shade": (0.1, 0.4),
+}
 EYES, BLACK = 0.46, (0.06, 0.06, 0.08)
 
 
@@ -70,6 +81,19 @@ def drawn_with(correlated: dict[tuple[str, str], float]) -> Callable[[int, np.ra
 def label(f: Factors) -> np.ndarray:
     """Return the label (row,), which combines glasses and long hair."""
     return 2 * f["glasses"] + (f["hair"] > 0.5)
+
+
+def of_two(n: int, rng: np.random.Generator) -> Factors:
+    """Sample the factors of images of one of two people, (n,) each."""
+    person = rng.integers(0, 2, n)
+    yaw, smile, ground = rng.random((3, n), dtype=np.float32)
+    fixed = {name: np.asarray(values, np.float32)[person] for name, values in PEOPLE.items()}
+    return {**fixed, "yaw": 2 * yaw - 1, "smile": 2 * smile - 1, "ground": ground}
+
+
+def person(f: Factors) -> np.ndarray:
+    """Return the person (row,), 0 or 1, of the images of two people."""
+    return f["glasses"]
 
 
 def paint(f: Factors, side: int) -> np.ndarray:
@@ -206,5 +230,9 @@ def _glasses(
 _HELD = "27,000 painted faces, 32 x 32 in color, with nine known factors"
 scene = Scene(LEVELS, drawn_with(CORRELATED), paint, label, (2, 2))
 uncorrelated = Scene(LEVELS, drawn_with({}), paint, label, (2, 2))
+two = Scene(LEVELS, of_two, paint, person, (2,))
 faces = data_set(scene, f"{_HELD} that are correlated as in people")
 faces_uncorrelated = data_set(uncorrelated, f"{_HELD} that are independent")
+faces_two = data_set(
+    two, "27,000 painted images of two people, 32 x 32 in color; yaw, smile and background vary"
+)

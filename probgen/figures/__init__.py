@@ -2,6 +2,7 @@
 
 from probgen.figures.animation import Animation, animation
 from probgen.figures.curves import curves, stretches
+from probgen.figures.detection import roc_curves
 from probgen.figures.diagnosis import diagnosis
 from probgen.figures.draws import draw, save
 from probgen.figures.images import grays_of, images, strips
@@ -53,6 +54,7 @@ __all__ = [
     "of_model",
     "of_results",
     "raster",
+    "roc_curves",
     "save",
     "scatter",
     "search_history",

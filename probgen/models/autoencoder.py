@@ -7,6 +7,9 @@ Denoising autoencoders: Vincent, Larochelle, Bengio & Manzagol, ICML 2008.
 This is a reconstruction, not a likelihood: z may contain all of x. The model has no p(z) either. For
 sampling, the fit ends with a Gaussian over the codes of the rows (Ghosh, Sajjadi, Vergari, Black &
 Schoelkopf, ICLR 2020).
+
+With `conditioning = "decoders"`, each class y of a label has its own decoder, and the encoder does not receive
+the label: x ~ p_y(x | z = E(x)). The code of a row, decoded as another class, is a swap (Perov et al. 2020).
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from probgen.contract.event import Event
 from probgen.contract.options import MeanOptions, NoOptions, only
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
-from probgen.models.bases.codes import CodeOptions, CodePair, DecodeOptions, Decoder, Encoder, joint
+from probgen.models.bases.codes import CodeOptions, CodePair, DecodeOptions, Encoder, joint
 
 
 class AutoencoderOptions(CodeOptions):
@@ -66,8 +69,8 @@ class Autoencoder(CodePair):
 
     def __init__(self, options: AutoencoderOptions, event: Event):
         super().__init__(options, event)
-        self.encoder = Encoder(options, event, self.site, options.latent, self.context_size)
-        self.decoder = Decoder(options, event, self.site.size, self.context_size)
+        self.encoder = Encoder(options, event, self.site, options.latent, self.seen_size)
+        self.decoder = self.decoder_of()
         self.register_buffer("code_mean", torch.zeros(options.latent))
         self.register_buffer("code_factor", torch.eye(options.latent))
         self.dims = {"code_mean": ("latent",), "code_factor": ("latent", "latent_")}
@@ -100,7 +103,7 @@ class Autoencoder(CodePair):
             if self.training and self.options.corruption
             else None
         )
-        return self.encoder(x, self.context(given), seen)
+        return self.encoder(x, self.seen(given), seen)
 
     def encoded(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
         """Return E(x), as `z`."""

@@ -9,7 +9,9 @@ The fit maximizes the evidence lower bound (eq. 3 of the former), the reconstruc
 Alternatively, it maximizes the importance-weighted bound of k samples (Burda, Grosse & Salakhutdinov 2016) or
 the Renyi bound (Li & Turner 2016). The dimensions of x are independent given z, or p(x | z) is autoregressive
 and the output of the decoder is its context (Chen et al. 2017). With `given`, p(x | z) and q(z | x) are also
-conditional on a label (Sohn, Lee & Yan 2015).
+conditional on a label (Sohn, Lee & Yan 2015). With `conditioning = "decoders"`, each class has its own
+decoder, and q(z | x) does not receive the label. The divergence then removes the class from z, because the
+decoders need no such code: a row that is decoded as another class keeps the rest.
 """
 
 from __future__ import annotations
@@ -121,10 +123,10 @@ class VAE(CodePair):
     def __init__(self, options: VAEOptions, event: Event):
         super().__init__(options, event)
         context = self.context_size
-        self.encoder = Encoder(options, event, self.site, 2 * options.latent, context)
+        self.encoder = Encoder(options, event, self.site, 2 * options.latent, self.seen_size)
         self.conditioner = self._conditioner()
         if self.conditioner is None:
-            self.decoder = Decoder(options, event, self.site.size, context)
+            self.decoder = self.decoder_of()
         else:
             told = Event(("context",), (options.context,), "real")
             self.decoder = Decoder(options.model_copy(update={"network": "mlp"}), told, 1, context)
@@ -194,7 +196,7 @@ class VAE(CodePair):
         Returns:
             A distribution with batch shape (row,) and event shape (latent,).
         """
-        return self._q(self.encoder(x, self.context(given), observed))
+        return self._q(self.encoder(x, self.seen(given), observed))
 
     def encoded(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
         """Return the mean of q(z | x), as `z`."""

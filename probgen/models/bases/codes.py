@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import pyro.distributions as dist
 import torch
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from probgen.contract.event import Event
-from probgen.contract.options import MeanOptions, Sizes, layer_sizes, refuse_unused
-from probgen.contract.places import Step, maps_of
+from probgen.contract.options import SET, MeanOptions, Sizes, layer_sizes, only, refuse_unused
+from probgen.contract.places import At, Step, maps_of
 from probgen.contract.rows import Rows
 from probgen.distributions import Standardization
 from probgen.distributions.sites import Bernoulli, Categorical, Logistic, Site
@@ -56,6 +56,12 @@ class CodeOptions(SVIOptions):
         description="learned standard deviation of a normal likelihood: shared, or one per feature",
     )
     given: tuple[str, ...] = Field((), description="names of the conditions of x, such as ['label']")
+    conditioning: Literal["input", "decoders"] = Field(
+        "input",
+        description="input: encoder and decoder receive the conditions; decoders: one decoder for each class "
+        "of the condition, and an encoder that does not receive it",
+        json_schema_extra=only(given=SET),
+    )
 
     @model_validator(mode="after")
     def _sizes(self) -> CodeOptions:
@@ -200,7 +206,7 @@ class CodePair(Pair):
         self.shape, self.latent = event.fixed_shape, options.latent
         self.site = site_of(options, event)
 
-    decoder: Decoder
+    decoder: Decoder | Decoders
 
     @abstractmethod
     def told(self, at: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
@@ -220,6 +226,28 @@ class CodePair(Pair):
     def places(self) -> Mapping[str, tuple[str, ...]]:  # type: ignore[override]  # depends on the decoder
         """The feature maps of a convolutional decoder, with their dimensions."""
         return self.decoder.places
+
+    @property
+    def seen_size(self) -> int:
+        """The number of context numbers per row that the encoder receives."""
+        return 0 if self.options.conditioning == "decoders" else self.context_size
+
+    def seen(self, given: Mapping[str, Tensor]) -> Tensor | None:
+        """Return the context that the encoder receives.
+
+        Args:
+            given: The conditions by name.
+
+        Returns:
+            The context, (row, context), or None.
+        """
+        return self.context(given) if self.seen_size else None
+
+    def decoder_of(self) -> Decoder | Decoders:
+        """Return the decoder in its initial state, or one for each class."""
+        if self.options.conditioning == "decoders":
+            return Decoders(self.options, self.event, self.site.size)
+        return Decoder(self.options, self.event, self.site.size, self.context_size)
 
     def way(self) -> dict[str, Step]:
         """Return the steps from the latents to each feature map of the decoder, and to E[x | latents]."""
@@ -396,3 +424,95 @@ class Decoder(nn.Module):
         if self.conv:
             y = y.unflatten(1, (-1, self.size)).movedim(2, -1)
         return y.reshape(len(y), *self.shape, self.size)
+
+
+class Decoders(nn.Module):
+    """One decoder for each class of a condition, called as one `Decoder`.
+
+    Args:
+        options: The options of the family.
+        event: The event that x is, with the condition.
+        size: Number of parameters of each site.
+
+    Raises:
+        InputError: When the event does not have one condition with classes.
+    """
+
+    def __init__(self, options: CodeOptions, event: Event, size: int):
+        super().__init__()
+        if len(event.given) != 1 or any(part.dims or part.levels is None for part in event.given.values()):
+            raise InputError(
+                f"given = {list(event.given)}: a decoder for each class needs one condition with classes. Set "
+                "given to one label."
+            )
+        ((self.condition, part),) = event.given.items()
+        self.each = nn.ModuleList(Decoder(options, event, size) for _ in range(part.levels or 1))
+
+    @property
+    def places(self) -> Mapping[str, tuple[str, ...]]:
+        """The feature maps of a convolutional decoder, with their dimensions."""
+        return self._decoders()[0].places
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the parameters of each site, by the decoder of the class of each row.
+
+        Args:
+            z: Latents, (row, latent).
+            context: The classes as one-hot vectors, (row, class).
+
+        Returns:
+            Parameters, (row, *event, size).
+        """
+        assert context is not None
+        decoders = self._decoders()
+        return self._by_class(context.argmax(1), z, lambda c, some: decoders[c](some))
+
+    def begin(self, numbers: Tensor) -> None:
+        """Add initial values to the biases of the last layer of each decoder.
+
+        Args:
+            numbers: Initial parameters of each site, (*event, size).
+        """
+        for decoder in self._decoders():
+            decoder.begin(numbers)
+
+    def way(
+        self,
+        told: Callable[[Mapping[str, Tensor]], tuple[Tensor, Tensor | None]],
+        mean: Callable[[Tensor], Tensor],
+    ) -> dict[str, Step]:
+        """Return the steps of `Decoder.way`, by the decoder of the class of each row.
+
+        Args:
+            told: A function from latents and conditions by name to z and a context.
+            mean: A function from the parameters of the sites to the mean of x.
+
+        Returns:
+            Steps by the name of their place.
+        """
+        names = [*self.places, "x"]
+        # the mean is taken of all rows, because a class may have none
+        ways = [
+            decoder.way(lambda at: (at["z"], None), lambda numbers: numbers) for decoder in self._decoders()
+        ]
+
+        def step(before: str, name: str) -> Step:
+            def of(at: At) -> Tensor:
+                values = told(at)[0] if before == "z" else at[before]
+                found = self._by_class(
+                    at[self.condition], values, lambda c, some: ways[c][name](At({}, {before: some}, name))
+                )
+                return mean(found) if name == "x" else found
+
+            return of
+
+        return {name: step(before, name) for before, name in zip(["z", *names[:-1]], names, strict=True)}
+
+    def _decoders(self) -> list[Decoder]:
+        return cast(list[Decoder], list(self.each))
+
+    def _by_class(self, classes: Tensor, values: Tensor, step: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Return the results of `step(class, values)` for the rows of each class, in the order of the rows."""
+        rows = [(classes == c).nonzero()[:, 0] for c in range(len(self.each))]
+        parts = [step(c, values[some]) for c, some in enumerate(rows)]
+        return torch.cat(parts)[torch.cat(rows).argsort()]
