@@ -123,7 +123,7 @@ class VAE(CodePair):
     def __init__(self, options: VAEOptions, event: Event):
         super().__init__(options, event)
         context = self.context_size
-        self.encoder = Encoder(options, event, self.site, 2 * options.latent, self.seen_size)
+        self.encoder = Encoder(options, event, self.site, self.encoder_size, self.seen_size)
         self.conditioner = self._conditioner()
         if self.conditioner is None:
             self.decoder = self.decoder_of()
@@ -142,6 +142,11 @@ class VAE(CodePair):
             self.prior = VampPrior(features, options.prior_components, self._q_of_features)
         self.k = options.k
         self.register_buffer("beta", torch.tensor(float(options.beta)), persistent=False)
+
+    @property
+    def encoder_size(self) -> int:
+        """The number of outputs of the encoder for each row: mu and log sigma."""
+        return 2 * self.latent
 
     # the model and its guide
 

@@ -7,47 +7,33 @@ y is v in the deviations of the data. This is one transform; `depth` of them fol
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 
 from probgen import Event
-from probgen.contract.options import LAYERS, Sizes, layer_sizes, only
+from probgen.contract.options import LAYERS, Sizes, layer_sizes
 from probgen.contract.rows import Moments
 from probgen.distributions import Standardization
 from probgen.errors import InputError
 from probgen_flow.dequantization import NOISE_VARIANCE, Variational
 from probgen_flow.model import FlowPair, FlowPairOptions
-from probgen_flow.vectors import VectorBijection
+from probgen_flow.vectors import BijectionOptions, VectorBijection
 
 USUAL = 2  # hidden layers
 
 
-class FlowOptions(FlowPairOptions):
+class FlowOptions(FlowPairOptions, BijectionOptions):
     """The options of `flow`."""
 
-    transform: Literal["affine", "spline"] = Field(
-        "spline", description="function of one value: affine, or a monotonic rational-quadratic spline"
-    )
-    structure: Literal["autoregressive", "coupling"] = Field(
-        "autoregressive",
-        description="values that a network reads: all before it (slow samples), or half of them (fast samples)",
-    )
     depth: int = Field(4, ge=1, le=100, description="number of transforms, one after the other")
     hidden: Sizes = Field(
         64, description="units of each hidden layer of a transform's network: one number for all, or a list"
     )
     layers: int = Field(
         USUAL, ge=1, le=LAYERS, description="hidden layers of a transform's network, if hidden is a number"
-    )
-    bins: int = Field(
-        8,
-        ge=2,
-        le=1000,
-        description="bins of each spline (transform spline only)",
-        json_schema_extra=only(transform="spline"),
     )
 
     @model_validator(mode="after")
@@ -91,8 +77,7 @@ class Flow(FlowPair):
 
     def _vectors(self, context: int, depth: int) -> VectorBijection:
         o = self.options
-        bins = o.bins if o.transform == "spline" else None
-        return VectorBijection(self.event.size, context, o.structure, depth, o.sizes, bins)
+        return VectorBijection(self.event.size, context, o.structure, depth, o.sizes, o.spline_bins)
 
     def units(self, seen: Moments) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of each value of v."""

@@ -8,43 +8,29 @@ p_0 is the prior of `vae`. The encoder returns mu, log sigma and h. The transfor
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from probgen import Event
-from probgen.contract.options import only
 from probgen.distributions import NormalVector
-from probgen.models.bases.codes import Encoder
 from probgen.models.vae import VAE, VAEOptions
 from probgen_flow.pushed import Pushed
-from probgen_flow.vectors import Structure, VectorBijection
+from probgen_flow.vectors import TRANSFORM, BijectionOptions, Transform, VectorBijection
 
 
-class FlowVAEOptions(VAEOptions):
+class FlowVAEOptions(VAEOptions, BijectionOptions):
     """The options of `flow-vae`."""
 
     prior_depth: int = Field(2, ge=0, le=100, description="transforms of the flow of the prior; 0: none")
     posterior_depth: int = Field(2, ge=0, le=100, description="transforms of the flow of q(z | x); 0: none")
-    transform: Literal["affine", "spline"] = Field(
-        "affine", description="function of one value: affine, or a monotonic rational-quadratic spline"
-    )
-    structure: Structure = Field(
-        "autoregressive", description="values that a network reads: all before it, or half of them"
-    )
+    transform: Transform = Field("affine", description=TRANSFORM)
     flow_hidden: int = Field(
         64, ge=1, description="units of each of the two hidden layers of a transform's network"
     )
     flow_context: int = Field(
         32, ge=1, description="numbers of h, which the flow of q(z | x) receives from the encoder"
-    )
-    bins: int = Field(
-        8,
-        ge=2,
-        le=1000,
-        description="bins of each spline (transform spline only)",
-        json_schema_extra=only(transform="spline"),
     )
 
     @model_validator(mode="after")
@@ -97,13 +83,16 @@ class FlowVAE(VAE):
             self.prior = FlowPrior(self.prior, self._bijection(0, o.prior_depth))
         self.g = None
         if o.posterior_depth:
-            self.encoder = Encoder(o, event, self.site, 2 * o.latent + o.flow_context, self.context_size)
             self.g = self._bijection(o.flow_context, o.posterior_depth)
+
+    @property
+    def encoder_size(self) -> int:
+        """The number of mu, log sigma and h per row."""
+        return super().encoder_size + (self.options.flow_context if self.options.posterior_depth else 0)
 
     def _bijection(self, context: int, depth: int) -> VectorBijection:
         o = self.options
-        bins = o.bins if o.transform == "spline" else None
-        return VectorBijection(o.latent, context, o.structure, depth, (o.flow_hidden,) * 2, bins)
+        return VectorBijection(o.latent, context, o.structure, depth, (o.flow_hidden,) * 2, o.spline_bins)
 
     def _q(self, y: Tensor) -> Any:
         if self.g is None:

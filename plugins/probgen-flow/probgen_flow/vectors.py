@@ -14,8 +14,12 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Distribution
+
+from probgen import Options
+from probgen.contract.options import only
 
 
 @contextmanager
@@ -34,7 +38,31 @@ with _distributions_kept():
     from zuko.transforms import MonotonicAffineTransform, MonotonicRQSTransform
 
 Structure = Literal["autoregressive", "coupling"]
+Transform = Literal["affine", "spline"]
+TRANSFORM = "function of one value: affine, or a monotonic rational-quadratic spline"
 SLOPE = 1e-3  # least slope of f
+
+
+class BijectionOptions(Options):
+    """The options of the transforms of vectors."""
+
+    transform: Transform = Field("spline", description=TRANSFORM)
+    structure: Structure = Field(
+        "autoregressive",
+        description="values that a network reads: all before it (the inverse is slow), or half of them",
+    )
+    bins: int = Field(
+        8,
+        ge=2,
+        le=1000,
+        description="bins of each spline (transform spline only)",
+        json_schema_extra=only(transform="spline"),
+    )
+
+    @property
+    def spline_bins(self) -> int | None:
+        """The bins of each spline; None if transforms are affine."""
+        return self.bins if self.transform == "spline" else None
 
 
 class VectorBijection(nn.Module):
