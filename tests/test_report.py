@@ -299,7 +299,7 @@ def test_a_model_that_is_gone_is_named(run: Path, tmp_path: Path) -> None:
 def test_names_that_are_not_text_are_shown(run: Path, tmp_path: Path) -> None:
     other = tmp_path / os.fsdecode(b"two \xff <i>")
     shutil.copytree(run / "narrow", other)
-    write([other], tmp_path / "a.html", title=os.fsdecode(b"\xfe"))
+    write(gather([other], title=os.fsdecode(b"\xfe")), tmp_path / "a.html")
     text = (tmp_path / "a.html").read_text()
     parsed(text)
     assert r"two \udcff &lt;i&gt;" in text

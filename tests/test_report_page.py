@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import probgen
-from probgen.report import write
+from probgen.report import gather, write
 from tests.browsing import browser, opened, too_wide, violations
 
 pytestmark = pytest.mark.browser
@@ -31,10 +31,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     table["class"] = ["a class with a name of many words", "another class"] * 30
     numbers = probgen.fit("independent", table[["class", *table.columns[:-1]]], out=place / "numbers")
     _write(place / "numbers", numbers, probgen.score(numbers, table))
-    return write(
-        [place / "a", place / "a_model_with_a_name_as_long_as_names_may_be", place / "numbers"],
-        place / "report.html",
-    ).as_uri()
+    runs = [place / "a", place / "a_model_with_a_name_as_long_as_names_may_be", place / "numbers"]
+    return write(gather(runs), place / "report.html").as_uri()
 
 
 def _write(run: Path, fitted: probgen.Fitted, scores: object) -> None:

@@ -47,9 +47,9 @@ def command(
         what = "a folder" if file.is_dir() else "a report is HTML"
         raise InputError(f"--out {file}: {what}. Give a name that ends in .html.")
     from probgen.plugins.observers import belonging, made
-    from probgen.report import write
+    from probgen.report import gather, write
 
-    write(runs, file, title, rows=not no_rows)
+    write(gather(runs, title), file, rows=not no_rows)
     with belonging(folder=runs[0]):
         made("report", file)
     put({"report": str(file), "bytes": file.stat().st_size}, json, lambda: typer.echo(f"report: {file}"))

@@ -112,13 +112,14 @@ def command(
                 for note in (*result.fitted.notes, *result.notes):
                     typer.echo(f"{name}: {note}", err=True)
                 typer.echo(f"{name}: done in {result.seconds:.1f} s, {result.run}", err=True)
-    page = write([out], out / REPORT)
+    gathered = gather([out])
+    page = write(gathered, out / REPORT)
     with belonging(folder=out, recipe=whole.title):
         made("report", page)
     told = {part: _told(plan, results[part]) for part, plan in whole.parts.items()}
     about = {"title": whole.title, "out": str(out), "report": str(page)}
     if whole.has_parts:
-        overview = gather([out]).overview
+        overview = gathered.overview
         put(
             about | {"parts": told, "images": overview},
             json,
@@ -160,10 +161,17 @@ def _beside(rows: list[dict[str, Any]], meaning: Mapping[str, str]) -> list[dict
     names = [k for row in rows for k, v in row.items() if isinstance(v, int | float) and k not in told]
     return [
         {"figure": name}
-        | {row["model"]: number(row[name], ".4g") if name in row else "" for row in rows}
+        | {row["model"]: _short(row[name]) if name in row else "" for row in rows}
         | {"meaning": meaning.get(name)}
         for name in dict.fromkeys(names)
     ]
+
+
+def _short(value: float) -> str:
+    """Return a number with four digits, or with all digits before the point."""
+    if isinstance(value, int):
+        return str(value)
+    return number(value, ".4g" if not 1e4 <= abs(value) < 1e9 else ".0f")
 
 
 def _show_all(

@@ -61,7 +61,7 @@ def execute_whole(
             continue
         for result in execute(recipe, run, resume=resume, force=force, **how):
             yield part, result
-        write([run], run / REPORT)
+        write(gather([run]), run / REPORT)
 
 
 def _is_complete(recipe: Recipe, run: Path) -> bool:

@@ -229,7 +229,9 @@ def gather(folders: Sequence[Path], title: str | None = None) -> Gathered:
         return _joined(folders[0], request, title)
     for folder in folders:
         request, inside = _inside(folder)
-        own = [_with_shared(_model(each, request if each != folder else {}), folder) for each in inside]
+        own = [_model(each, request if each != folder else {}) for each in inside]
+        several = [] if inside == [folder] else [_result(file) for file in _analysis_files(folder)]
+        own = [_with_shared(model, several) for model in own]
         requests.append(request)
         again = "again" if len(folders) == 1 else f"again-{len(commands) + 1}"
         commands.append(_command(folder, own, again))
@@ -369,8 +371,12 @@ def _below(tree: xr.DataTree, path: str) -> list[xr.Dataset]:
     return [node.to_dataset() for node in tree.subtree if node.path.startswith(path)]
 
 
+def _analysis_files(folder: Path) -> list[Path]:
+    return sorted((folder / ANALYSES).glob("*.h5"))
+
+
 def _analyses(folder: Path) -> Iterator[Found]:
-    for file in sorted((folder / ANALYSES).glob("*.h5")):
+    for file in _analysis_files(folder):
         result = _result(file)
         figures = numbers_of(result)
         meanings = {name: str(result[name].attrs.get("long_name", "")) for name in figures}
@@ -381,11 +387,10 @@ def _analyses(folder: Path) -> Iterator[Found]:
         )
 
 
-def _with_shared(model: Model, folder: Path) -> Model:
-    """A model with its numbers in the analyses of several models."""
+def _with_shared(model: Model, results: Sequence[xr.Dataset]) -> Model:
+    """A model with its numbers in the results of several models."""
     numbers: dict[str, float] = {}
-    for file in sorted((folder / ANALYSES).glob("*.h5")):
-        result = _result(file)
+    for result in results:
         if "model" in result.indexes and model.name in result.indexes["model"]:
             numbers |= numbers_of(result.sel(model=model.name))
     return replace(model, figures=model.figures | numbers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from probgen.codecs.sounds import from_mu_law, wav
 from probgen.codecs.texts import texts_of
 from probgen.contract.event import Event
 from probgen.report.drawing import curve, grid, intervals, picture
-from probgen.report.gathering import Gathered, Model, gather
+from probgen.report.gathering import Gathered, Model
 from probgen.store.files import write_whole
 
 IMAGES, LINES, SOUNDS, NUMBERS = 40, 12, 4, 8  # samples that are shown
@@ -45,25 +44,23 @@ VERSIONS = (
 )
 
 
-def write(folders: Sequence[Path], out: Path, title: str | None = None, rows: bool = True) -> Path:
+def write(report: Gathered, out: Path, rows: bool = True) -> Path:
     """Write a report.
 
     Args:
-        folders: Run folders.
+        report: The content of the report, from `gather`.
         out: The HTML file; an older one is replaced.
-        title: The title; by default that of the first recipe.
         rows: Whether rows of the data are shown.
 
     Returns:
         The file.
 
     Raises:
-        InputError: For a folder that is not a run.
-        FileError: For a damaged run.
+        FileError: For a damaged picture.
         RunError: If the file cannot be written.
     """
     # a name of a folder or a title may have bytes that are not text
-    content = page(gather(folders, title), rows).encode(errors="backslashreplace")
+    content = page(report, rows).encode(errors="backslashreplace")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, content)
     return out
