@@ -16,6 +16,7 @@ import torch
 import xarray as xr
 from pydantic import BaseModel, Field
 from pyro import poutine
+from pyro.poutine.condition_messenger import ConditionMessenger
 from torch import Tensor
 
 from probgen.contract.conditions import context_of, context_size
@@ -27,7 +28,7 @@ from probgen.contract.places import Step, decoded
 from probgen.contract.rows import Rows
 from probgen.contract.run import Run
 from probgen.contract.scores import log_prob
-from probgen.errors import NotOffered
+from probgen.errors import InputError, NotOffered
 from probgen.inference.annealed import ais
 from probgen.inference.elbo import elbo
 from probgen.inference.importance import all_log_weights, elbo_with_error, iwae_with_error
@@ -36,6 +37,19 @@ from probgen.inference.posterior import posterior_draws
 from probgen.inference.programs import Objective
 from probgen.inference.svi import svi
 from probgen.inference.training import SVIOptions, Training
+
+
+class _Given(ConditionMessenger):
+    """Condition on values in the dtype of the model: whole numbers may be the values of a real latent."""
+
+    def __init__(self, values: Mapping[str, Tensor], dtype: torch.dtype):
+        super().__init__(dict(values))
+        self.dtype = dtype
+
+    def _pyro_sample(self, msg: Any) -> None:
+        super()._pyro_sample(msg)
+        if msg["name"] in self.data and not msg["fn"].support.is_discrete:
+            msg["value"] = msg["value"].to(self.dtype)
 
 
 class PairScoreOptions(Options):
@@ -299,10 +313,15 @@ class Pair(Objective):
         """
         latents = {name: value for name, value in given.items() if name in self.latents}
         rest = {name: value for name, value in given.items() if name not in self.latents}
-        trace = poutine.trace(poutine.condition(self.model, data=latents)).get_trace(n=n, **rest)
-        nodes: Mapping[str, Any] = trace.nodes
+        nodes = self._traced(latents, n=n, **rest)
         drawn = {name: nodes[name]["value"] for name in ("x", *self.latents)}
         return {**drawn, "x": drawn["x"].reshape(n, *(length or -1 for length in self.event.shape))}
+
+    def _traced(self, latents: Mapping[str, Tensor], **how: Any) -> Mapping[str, Any]:
+        """Return the sites of the model, conditioned on latents."""
+        program = _Given(latents, next(self.parameters()).dtype)(self.model)
+        nodes: Mapping[str, Any] = poutine.trace(program).get_trace(**how).nodes
+        return nodes
 
     def decode(self, start: Mapping[str, Tensor], until: str = "x") -> Tensor:
         """Return E[x | latents], or the value at another place, without sampling.
@@ -342,8 +361,7 @@ class Pair(Objective):
         def x(at: Mapping[str, Tensor]) -> Tensor:
             z = at[name]
             given = {k: at[k] for k in (*self.event.given, *self.event.lengths) if k in at}
-            trace = poutine.trace(poutine.condition(self.model, data={name: z})).get_trace(n=len(z), **given)
-            nodes: Mapping[str, Any] = trace.nodes
+            nodes = self._traced({name: z}, n=len(z), **given)
             try:
                 mean: Tensor = nodes["x"]["fn"].mean
             except NotImplementedError:
@@ -369,7 +387,12 @@ class Pair(Objective):
         Raises:
             NotOffered: When the pair has no latents, or when a value is missing and the pair does not accept
                 `observed`.
+            InputError: When a latent is given.
         """
+        if both := [name for name in self.latents if name in given]:
+            raise InputError(
+                f"x and {both[0]} are given: {both[0]} is made from x. Give x or {both[0]}, not both."
+            )
         if not self.latents or not (observed.all() or "observed" in self.accepts):
             raise NotOffered(f"{type(self).__name__} does not complete a partly observed x.")
         z, ess = posterior_draws(self, x, observed, options.particles, options.steps, **given)

@@ -323,6 +323,14 @@ def test_scores_say_how_they_were_got() -> None:
     assert small == pytest.approx(means["iwae-30"], abs=0.3)
 
 
+def test_a_latent_in_whole_numbers_and_a_latent_beside_x() -> None:
+    fitted = probgen.fit("vae", bits(), **FAST)
+    whole, real = (probgen.sample(fitted, 2, given={"z": np.ones((3, 2), t)}) for t in (int, float))
+    assert whole.x.equals(real.x)
+    with pytest.raises(InputError, match="x and z are given: z is made from x"):
+        probgen.sample(fitted, 1, given={"x": bits(3).x.values, "z": np.ones((3, 2))})
+
+
 def test_means_draws_and_codes() -> None:
     fitted = probgen.fit("vae", bits(), **FAST)
     z = np.array([[0.5, -1.0], [0.0, 2.0]])

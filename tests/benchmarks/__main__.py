@@ -27,6 +27,7 @@ NAMES = (
     "layered",
     "nade",
     "pixels",
+    "planes",
     "planted",
     "pools",
     "scale",

@@ -343,7 +343,7 @@ class Diffusion(Pair):
         z = given["z"] if "z" in given else torch.randn(n, *self.shape, dtype=like.dtype, device=like.device)
         step = sampling.ddim if options.sampler == "ddim" else sampling.ancestral
         z_0 = self._by_shares(
-            lambda z, given: self._descend(step, z, options.steps, given, options.guidance), z, given
+            lambda z, given: self._descend(step, z, options.steps, given, options.guidance), z.to(like), given
         )
         return {"x": self._x(z_0, options.mean), "z": z}
 
@@ -408,7 +408,9 @@ class Diffusion(Pair):
 
         def x(at: Mapping[str, Tensor]) -> Tensor:
             given = {name: at[name] for name in self.event.given}
-            return self.values.mean(self._descend(sampling.ddim, at["z"], STEPS, given), self.gamma_0)
+            return self.values.mean(
+                self._descend(sampling.ddim, at["z"].to(self._dtype), STEPS, given), self.gamma_0
+            )
 
         return {"x": x}
 
