@@ -200,7 +200,7 @@ def test_a_single_run_and_several(run: Path, tmp_path: Path) -> None:
     probgen.fit("mixture", x, components=2, out=tmp_path / "one")
     alone = page(gather([tmp_path / "one"]))
     parsed(alone)
-    assert "probgen fit mixture --data DATA --seed 0 --set components=2" in alone
+    assert "probgen fit mixture --data DATA --seed 0 --dtype float64 --set components=2" in alone
     both = gather([run, tmp_path / "one"])
     assert [model.name for model in both.models] == ["narrow", "wide", "one"]
     parsed(page(both))
@@ -439,3 +439,17 @@ def test_ink_is_dark_where_levels_are_few(levels: int, dark: int) -> None:
     )
     assert sheet[0, 0] == (0 if dark else 255)
     assert sheet[1, 1] == (255 if dark else 0)
+
+
+def test_the_command_of_a_table_reads_it_in_the_same_way(tmp_path: Path) -> None:
+    """The command that a report of one run shows fits the same model again."""
+    file = tmp_path / "a table.csv"
+    file.write_text("a;b;c\n" + "".join(f"{i};{i * i % 7};{'xy'[i % 2]}\n" for i in range(20)))
+    options = ["--sep", ";", "--drop", "c", "--kind", "a=real", "--parts", "2", "--set", "components=1"]
+    run, again = tmp_path / "run", tmp_path / "again"
+    first = CliRunner().invoke(app, ["fit", "mixture", "--data", str(file), *options, "--out", str(run)])
+    assert first.exit_code == 0, first.stderr
+    words = shlex.split(gather([run]).command)
+    second = CliRunner().invoke(app, [*words[1:-1], str(again)])
+    assert second.exit_code == 0, second.stderr
+    assert digest_of(probgen.load(again).state) == digest_of(probgen.load(run).state)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from probgen.cli.reading import words
 from probgen.datasets import STDIN, find_set, path_of
 from probgen.plugins.registry import registered
 
@@ -67,8 +67,11 @@ def tell_reading(fitted: Fitted, data: str, how: Mapping[str, Any]) -> None:
     """Print the options of the fit by which a file is read, on stderr."""
     if data in registered("datasets"):
         return
+    from probgen.readers.words import words
+
     own = {**how, **how.get("table", {})}
     before = {**fitted.reading, **fitted.reading.get("table", {})}
-    kept = {name: value for name, value in before.items() if name in LISTS or not own.get(name)}
-    if options := words(kept):
+    # the model has the classes that were left by rare
+    kept = {k: v for k, v in before.items() if k != "rare" and (k in LISTS or not own.get(k))}
+    if options := shlex.join(words(kept)):
         typer.echo(f"{data} is read as the data of the fit, where these options apply: {options}", err=True)

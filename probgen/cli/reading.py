@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Collection, Mapping
-from shlex import quote
+from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 import typer
@@ -134,33 +133,6 @@ def reading(*, size: str | None, crop: bool, gray: bool, scale: int | None, **ta
         table["sep"] = table["sep"].replace("\\t", "\t")
     chosen = {name: value for name, value in table.items() if value is not None and value != []}
     return {**how, **({"table": chosen} if chosen else {})}
-
-
-def words(reading: Mapping[str, Any]) -> str:
-    """Return options for reading as they are written on the command line.
-
-    Args:
-        reading: Options by name, those of tables beside the others.
-
-    Returns:
-        The options that the command line has, with spaces between them.
-    """
-    said = []
-    for name, value in reading.items():
-        match name, value:
-            case ("gray" | "crop", _):
-                said.append(f"--{name}")
-            case "size", [height, width]:
-                said.append(f"--size {height}x{width}")
-            case "columns", _:
-                said.append(f"--columns {quote(','.join(value))}")
-            case "kind", _:
-                said += [f"--kind {quote(f'{column}={kind}')}" for column, kind in value.items()]
-            case ("drop" | "na", _):
-                said += [f"--{name} {quote(each)}" for each in value]
-            case _ if name in OPTIONS and name != "rare":  # the model has the classes that remained
-                said.append(f"--{name} {quote(str(value))}")
-    return " ".join(said)
 
 
 def _kind(text: str) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from probgen.evaluation.means import (
     texts_of_rows,
     weights_of,
 )
+from probgen.readers.words import words as words_of_reading
 from probgen.store.files import read_request, seal_of
 from probgen.store.folder import ANALYSES, MODEL, PICTURES, REQUEST, ROWS, SAMPLES, SCORES
 from probgen.store.trees import from_json, read_dataset, read_tree
@@ -483,7 +484,12 @@ def _command(folder: Path, models: Sequence[Model], out: str) -> str:
     data = model.provenance.get("data", {})
     words = ["probgen", "fit", model.family, "--data", str(data.get("name") or data.get("path") or "DATA")]
     words += ["--split", str(data["split"])] if data.get("split") else []
-    words += ["--seed", str(model.provenance.get("seed", 0))]
+    how = data.get("reading", {})
+    words += words_of_reading({**how, **how.get("table", {})})
+    words += ["--seed", str(model.provenance.get("seed", 0)), "--dtype", str(model.provenance["dtype"])]
+    for name, usual in (("device", "cpu"), ("parts", 1)):
+        if (value := model.provenance.get(name, usual)) != usual:
+            words += [f"--{name}", str(value)]
     for key, value in model.options.items():
         words += ["--set", f"{key}={inline_toml(value)}"] if value is not None else []
     return shlex.join([*words, "--out", out])
