@@ -48,8 +48,9 @@ class _Given(ConditionMessenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         super()._pyro_sample(msg)
-        if msg["name"] in self.data and not msg["fn"].support.is_discrete:
-            msg["value"] = msg["value"].to(self.dtype)
+        value = self.data.get(msg["name"])
+        if value is not None and not value.is_floating_point() and not msg["fn"].support.is_discrete:
+            msg["value"] = value.to(self.dtype)
 
 
 class PairScoreOptions(Options):
