@@ -44,11 +44,11 @@ class _Given(ConditionMessenger):
 
     def __init__(self, values: Mapping[str, Tensor], dtype: torch.dtype):
         super().__init__(dict(values))
-        self.dtype = dtype
+        self.values, self.dtype = values, dtype
 
     def _pyro_sample(self, msg: Any) -> None:
         super()._pyro_sample(msg)
-        value = self.data.get(msg["name"])
+        value = self.values.get(msg["name"])
         if value is not None and not value.is_floating_point() and not msg["fn"].support.is_discrete:
             msg["value"] = value.to(self.dtype)
 
