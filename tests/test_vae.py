@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -329,6 +330,38 @@ def test_a_latent_in_whole_numbers_and_a_latent_beside_x() -> None:
     assert whole.x.equals(real.x)
     with pytest.raises(InputError, match="x and z are given: z is made from x"):
         probgen.sample(fitted, 1, given={"x": bits(3).x.values, "z": np.ones((3, 2))})
+
+
+@pytest.mark.parametrize("family", ["vae", "autoencoder"])
+def test_columns_of_any_units_are_learned(family: str) -> None:
+    """Two columns that are one number in units 1e12 apart: both are reconstructed from it, to a tenth of their deviation."""
+    u = np.random.default_rng(0).normal(size=300)
+    table = pd.DataFrame({"small": 1e-6 * u + 3e-6, "large": 1e6 * u})
+    fitted = probgen.fit(
+        family, table, latent=1, hidden=(16,), activation="tanh", epochs=60, batch_size=50, learning_rate=0.01
+    )
+    codes = probgen.encode(fitted, table)
+    x = probgen.decode(fitted, {"z": codes.z.values}).x.values
+    off = (x - table.to_numpy()) / table.to_numpy().std(0)
+    assert np.sqrt((off**2).mean(0)).max() < 0.1
+
+
+def test_names_of_conditions_and_their_units() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    rows = xr.Dataset({"x": (("row", "feature"), x), "n": ("row", np.zeros(40, int), {"levels": 2})})
+    for name in ("x", "n"):
+        with pytest.raises(InputError, match=rf"given = \['{name}'\]: '{name}' has another meaning"):
+            probgen.fit("vae", rows, given=[name], steps=1, latent=2, hidden=(4,))
+    for scale, notes in ((1.0, 0), (1e6, 1), (1e-6, 1)):
+        wide = rows.assign(u=(("row", "q"), scale * x))
+        fitted = probgen.fit("vae", wide, given=["u"], steps=1, latent=2, hidden=(4,))
+        found = [note for note in fitted.notes if "condition 'u' has a standard deviation of" in note]
+        assert len(found) == notes
+
+
+def test_more_followed_samples_than_samples_are_refused() -> None:
+    with pytest.raises(InputError, match="followed = 9: there are k = 4 samples"):
+        probgen.fit("vae", bits(), **FAST, bound="iwae", k=4, followed=9)
 
 
 def test_means_draws_and_codes() -> None:

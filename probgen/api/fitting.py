@@ -27,7 +27,7 @@ from probgen.contract.seeds import checked_seed, generators_kept
 from probgen.contract.state import beside_state, first_not_finite, state_of
 from probgen.contract.surroundings import isolated
 from probgen.contract.world import World
-from probgen.data.intake import prepare
+from probgen.data.intake import notes_on_units, prepare
 from probgen.errors import DivergedError, InputError, PluginError, ProbgenError
 from probgen.plugins.family import family as find_family
 from probgen.plugins.observers import Observers
@@ -152,6 +152,7 @@ def fit(
             parts=parts,
         )
         stack.callback(run.close)
+        run.notes += notes_on_units(taken.dataset, event)
         with told(observers, run) as outcome:
             where = f"family {definition.name!r} ({definition.origin}), fit"
             before = _Before.of(module, where)

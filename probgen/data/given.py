@@ -271,6 +271,8 @@ def _tensors(fitted: Fitted, arrays: dict[str, np.ndarray], rows: int, run: Run)
         out["observed"] = torch.ones_like(out["x"], dtype=torch.bool)
     for name, array in arrays.items():
         if name not in variables:
+            if not np.isfinite(array).all():
+                raise InputError(f"given {name!r} has a value that is NaN or infinite. Give finite numbers.")
             latent = as_tensor(np.repeat(array, rows // len(array), axis=0)).to(run.device)
             out[name] = latent.to(run.dtype) if latent.is_floating_point() else latent.long()
     return out

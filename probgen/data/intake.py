@@ -24,6 +24,9 @@ from probgen.data.precision import check_precision
 from probgen.data.vocabulary import in_symbols_of
 from probgen.errors import InputError
 
+LOOKED, USUAL = 1000, (0.01, 100.0)  # rows; deviations of real conditions
+TAKEN = ("x", "n", "observed", "weight", "pair")  # names of the data, and of the number of rows
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -179,12 +182,39 @@ def _described(
         raise InputError(
             f"given = {given}: {', '.join(sorted(twice))} occurs more than once. Name each condition once."
         )
+    if taken := [name for name in given if name in TAKEN]:
+        raise InputError(
+            f"given = {list(given)}: {taken[0]!r} has another meaning. Give the condition another name in the data."
+        )
     dataset = family.prepared(with_conditions(dataset, given), options)
     tells = "attribute" in family.accepts
     dataset = with_attributes(dataset, None) if tells else dataset
     event = event_of(dataset, given, attributes=tells, any_size="size" in family.accepts)
     check_supports(event, family.supports, family.name)
     return dataset, event
+
+
+def notes_on_units(dataset: xr.Dataset, event: Event) -> list[str]:
+    """Return a sentence for each real condition whose units hide it from a network, by its first rows.
+
+    Args:
+        dataset: The rows of a fit.
+        event: Their event.
+
+    Returns:
+        The sentences.
+    """
+    notes = []
+    for name, part in event.given.items():
+        if part.support != "real":
+            continue
+        deviation = float(dataset[name][{"row": slice(LOOKED)}].values.astype(float).std())
+        if deviation and not USUAL[0] <= deviation <= USUAL[1]:
+            notes.append(
+                f"condition {name!r} has a standard deviation of {deviation:.3g}: conditions are not standardized. "
+                "Give it in units in which this is about 1."
+            )
+    return notes
 
 
 def say_unused(weight: xr.DataArray | None) -> None:

@@ -98,6 +98,10 @@ class VAEOptions(CodeOptions):
                 f"bound = {self.bound!r}: beta and free_bits have no effect. Leave them out, or use bound = "
                 "'elbo'."
             )
+        if self.followed is not None and self.followed > self.k:
+            raise ValueError(
+                f"followed = {self.followed}: there are k = {self.k} samples to choose from. Raise k, or use fewer."
+            )
         if self.bound != "elbo" and self.graph and self.warm_up:
             raise ValueError(
                 f"warm_up = {self.warm_up}: graph = true needs the same number of samples at every step. "

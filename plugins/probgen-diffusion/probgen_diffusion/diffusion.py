@@ -40,6 +40,7 @@ from probgen_diffusion.schedule import SCHEDULES, along, alpha_sigma
 from probgen_diffusion.values import Levels, Reals, values_of
 
 STEPS = 50  # of DDIM in `decode` and `encode`, and of samples by default
+WIDEST = 30.0  # of gamma: float32 and a few random times do not resolve more
 AT_ONCE = 1 << 24  # features of the largest layer in memory at the same time without gradients: 64 MiB
 
 
@@ -57,9 +58,11 @@ class DiffusionOptions(AutocastOptions):
     )
     gamma_min: float | None = Field(
         None,
+        ge=-WIDEST,
+        le=WIDEST,
         description="gamma at t = 0, with little noise; None: by the spacing of the levels, -12 for reals",
     )
-    gamma_max: float = Field(5.0, description="gamma at t = 1, with almost no signal")
+    gamma_max: float = Field(5.0, ge=-WIDEST, le=WIDEST, description="gamma at t = 1, with almost no signal")
     timesteps: int | None = Field(
         None, ge=2, description="number of steps T of the bound; None: continuous time"
     )
@@ -105,6 +108,7 @@ class DiffusionSampleOptions(MeanOptions):
     guidance: float = Field(
         1.0,
         ge=0,
+        le=100,
         description="weight of the conditions in eps_hat; 1: no guidance, above 1: more typical samples",
     )
     resampling: int = Field(

@@ -134,11 +134,16 @@ class Reals(nn.Module):
     def reconstruction(self, x: Tensor, gamma_0: float, dtype: torch.dtype) -> Tensor:
         """Return E_q[log p(x | z_0)], the entropy of a normal less the scale of x: (row,), in nats."""
         entropy = 0.5 * self.size * (1 + math.log(2 * math.pi) + gamma_0)
-        return torch.full((len(x),), self.nats(self.size) - entropy, dtype=dtype, device=x.device)
+        return (
+            (self._nats(self.size) - entropy).to(dtype).expand(len(x))
+        )  # no Python number: a graph records this
 
     def nats(self, event_size: int) -> float:
         """Return log |dy/dx| of an event of this size."""
-        log_scale = float(self.standard.scale.log().sum())
+        return float(self._nats(event_size))
+
+    def _nats(self, event_size: int) -> Tensor:
+        log_scale = self.standard.scale.log().sum()
         return -log_scale if self.each else -event_size * log_scale
 
 

@@ -413,6 +413,13 @@ def test_bfloat16_products_change_the_fit_little(data: xr.Dataset) -> None:
     np.testing.assert_allclose(scores[0].log_prob.mean(), scores[1].log_prob.mean(), rtol=0.03)
 
 
+@pytest.mark.parametrize("data", [spaces.example("real"), images().drop_vars(["label", "low"])])
+def test_a_recorded_step_is_the_step(data: xr.Dataset) -> None:
+    eager, recorded = (probgen.fit("diffusion", data, graph=on, **SMALL) for on in (False, True))
+    for name, array in eager.state.items():
+        np.testing.assert_allclose(recorded.state[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
 def test_the_weights_of_rows_are_those_of_repeated_rows() -> None:
     """The loss of rows with weights 2, 1, 0 is that of all rows by these shares, for equal noise."""
     fitted = probgen.fit("diffusion", spaces.example("real"), dtype="float64", **SMALL)
@@ -439,6 +446,8 @@ def test_the_weights_of_rows_are_those_of_repeated_rows() -> None:
             {"gamma_max": -20.0},
             "gamma_max = -20.0: the schedule must increase, but gamma_min is -12.0",
         ),
+        ("real", {"gamma_max": 200.0}, "gamma_max = 200.0: input should be less than or equal to 30"),
+        ("real", {"gamma_min": -1e4}, "gamma_min = -10000.0"),
         ("real", {"drop": 0.1}, "drop = 0.1: there are no conditions to drop"),
         ("real", {"timesteps": 1}, "timesteps = 1"),
         ("real", {"noise": "learned", "graph": True}, "graph = true: a learned schedule"),
@@ -473,6 +482,15 @@ def test_bad_calls_are_told_in_a_line() -> None:
         (lambda: probgen.sample(labeled), "label"),
         (lambda: probgen.sample(fitted, given={"x": x}), "the mask hides nothing"),
         (lambda: probgen.sample(fitted, given={"x": [0, np.nan], "z": [0, 0]}), "Give x or z, not both"),
+        (lambda: probgen.sample(fitted, guidance=1e30), "guidance = 1e\\+30"),
+        (
+            lambda: probgen.sample(fitted, given={"z": [np.inf, 0]}),
+            "given 'z' has a value that is NaN or infinite",
+        ),
+        (
+            lambda: probgen.decode(fitted, {"z": [[np.nan, 0]]}),
+            "given 'z' has a value that is NaN or infinite",
+        ),
         (lambda: probgen.sample(fitted, resampling=2), "resampling = 2 has no effect"),
         (lambda: probgen.score(fitted, x, k=5), "k = 5"),
         (lambda: probgen.score(fitted, x, steps=8), "steps = 8 has no effect"),

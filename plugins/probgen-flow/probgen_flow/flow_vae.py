@@ -37,6 +37,10 @@ class FlowVAEOptions(VAEOptions, BijectionOptions):
     def _flows(self) -> FlowVAEOptions:
         if not self.prior_depth and not self.posterior_depth:
             raise ValueError("prior_depth = 0, posterior_depth = 0: there is no flow. Use the family vae.")
+        if not self.posterior_depth and "flow_context" in self.model_fields_set:
+            raise ValueError(
+                f"flow_context = {self.flow_context}: without a flow of q(z | x), no flow receives it. Leave it out."
+            )
         if self.prior == "vamp":
             raise ValueError(
                 "prior = 'vamp': this prior is an average of posteriors without a flow. Use another prior."

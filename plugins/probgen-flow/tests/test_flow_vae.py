@@ -133,6 +133,7 @@ def test_a_flow_of_the_prior_fits_codes_in_clusters() -> None:
         ({"prior": "vamp"}, "an average of posteriors without a flow"),
         ({"structure": "coupling", "latent": 1}, "a coupling needs two dimensions of z"),
         ({"bins": 4}, "bins"),
+        ({"posterior_depth": 0, "flow_context": 7}, "flow_context = 7: without a flow"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:

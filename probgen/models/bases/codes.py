@@ -84,7 +84,8 @@ class LearnedNormal(nn.Module):
 
     Args:
         shape: Shape of x.
-        each: Whether every dimension has its own sigma and scale; otherwise all dimensions share one.
+        each: Whether every dimension has its own sigma; otherwise all share one.
+        units: Whether every dimension has its own scale, as the columns of a table need; otherwise all share one.
     """
 
     size = features = 1
@@ -92,11 +93,11 @@ class LearnedNormal(nn.Module):
     softmax = one_hot = False
     support = constraints.real
 
-    def __init__(self, shape: tuple[int, ...], each: bool):
+    def __init__(self, shape: tuple[int, ...], each: bool, units: bool):
         super().__init__()
-        self.each = each
+        self.units = units
         self.log_sigma = nn.Parameter(torch.zeros(shape if each else ()))
-        self.standard = Standardization(shape, each)
+        self.standard = Standardization(shape, units)
 
     def p(self, numbers: Tensor) -> Any:
         """Return the distribution of x.
@@ -128,7 +129,7 @@ class LearnedNormal(nn.Module):
             data: The rows of the fit.
         """
         seen = data.moments()
-        self.standard.learn(seen.mean, seen.scale if self.each else seen.shared_scale)
+        self.standard.learn(seen.mean, seen.scale if self.units else seen.shared_scale)
 
 
 def site_of(options: CodeOptions, event: Event) -> Site:
@@ -153,11 +154,12 @@ def site_of(options: CodeOptions, event: Event) -> Site:
             )
         refuse_unused(options, "each column of a table has its own likelihood", "sigma")
         return TableSite(event)
+    each = options.sigma == "feature"
     made: dict[str, Callable[[int], Site]] = {
         "bernoulli": lambda levels: Bernoulli(),
         "categorical": Categorical,
         "logistic": Logistic,
-        "normal": lambda levels: LearnedNormal(event.fixed_shape, options.sigma == "feature"),
+        "normal": lambda levels: LearnedNormal(event.fixed_shape, each, each or bool(event.columns)),
     }
     site = site_for(event, made, options.likelihood, most=MOST_LEVELS)
     if not isinstance(site, LearnedNormal):
