@@ -204,6 +204,7 @@ ARRAYS: dict[str, Callable[[], Figure]] = {
     "cells": lambda: cells(clouds(3, 4), list("abc"), list("wxyz"), "nats", TITLE),
     "table": lambda: figures.table(clouds(3, 4), list("abc"), list("wxyz"), TITLE),
     "by layer": lambda: figures.by_layer(clouds(5, 4), np.full((5, 4), 0.2), clouds(5, 4) > 0, np.ones(5), list("abcde"), list("0123"), TITLE),
+    "roc curves": lambda: figures.roc_curves(RNG.random(50), {"vae": RNG.random(40) + 0.5, "swaps": RNG.random(40)}, TITLE),
     "surprise": lambda: figures.surprise(list("To be, or not\nto be: $ 5\n" * 9), RNG.random(25 * 9), TITLE, top=3.0),
     "attention": lambda: figures.attention([(RNG.random((3, 4)), list("abc"), ["$", "x", "y", "z"])], TITLE),
     "told": lambda: told_against_known(np.stack([RNG.random(20), np.arange(20) % 2], 1), np.stack([RNG.random(20), np.arange(20) % 2], 1), {"a": 0, "b": 2}, TITLE),
@@ -221,7 +222,7 @@ def test_a_picture_of_arrays_can_be_read(name: str) -> None:
 
 
 def test_every_function_that_draws_is_among_them() -> None:
-    drawing = {"curves", "images", "strips", "columns", "sounds", "scatter", "raster", "lines", "codes", "table", "by_layer", "surprise", "attention", "search_history", "importance", "diagnosis", "draw", "animation"}  # fmt: skip
+    drawing = {"curves", "images", "strips", "columns", "sounds", "scatter", "raster", "lines", "codes", "table", "by_layer", "roc_curves", "surprise", "attention", "search_history", "importance", "diagnosis", "draw", "animation"}  # fmt: skip
     helping = set(figures.__all__) - drawing
     for name in helping:
         made = getattr(figures, name)
