@@ -98,15 +98,10 @@ def test_the_error_of_the_area_is_its_deviation() -> None:
 # the analysis, with a planted model
 
 
-class Copying(probgen.Pair):
-    """z is x; class 1 is the negative of class 0 if `negative`, and both are x otherwise."""
-
-    class Options(probgen.Options):
-        given: tuple[str, ...] = ("label",)
-        negative: bool = False
+class Fixed(probgen.Pair):
+    """A pair that learns nothing."""
 
     SampleOptions = NoOptions
-    latents = {"z": ("height", "width")}
     by_loss = False
 
     def __init__(self, options: Any, event: Event):
@@ -118,6 +113,16 @@ class Copying(probgen.Pair):
 
     def model(self, x: Tensor | None = None, *, n: int, **given: Tensor) -> Any:
         raise NotImplementedError
+
+
+class Copying(Fixed):
+    """z is x; class 1 is the negative of class 0 if `negative`, and both are x otherwise."""
+
+    class Options(probgen.Options):
+        given: tuple[str, ...] = ("label",)
+        negative: bool = False
+
+    latents = {"z": ("height", "width")}
 
     def _turned(self, x: Tensor, label: Tensor) -> Tensor:
         return torch.where((label == 1)[:, None, None] & self.options.negative, 255 - x, x)
@@ -129,22 +134,10 @@ class Copying(probgen.Pair):
         return {"x": lambda at: self._turned(at["z"], at["label"])}
 
 
-class Noise(probgen.Pair):
+class Noise(Fixed):
     """Samples of black and white pixels."""
 
     Options = NoOptions
-    SampleOptions = NoOptions
-    by_loss = False
-
-    def __init__(self, options: Any, event: Event):
-        super().__init__(options, event)
-        self.nothing = torch.nn.Parameter(torch.zeros(()))
-
-    def learn(self, data: Any, run: Any) -> None:
-        """Learn nothing."""
-
-    def model(self, x: Tensor | None = None, *, n: int, **given: Tensor) -> Any:
-        raise NotImplementedError
 
     def draw(self, n: int, given: dict[str, Tensor], options: Any) -> dict[str, Tensor]:
         return {"x": 255.0 * torch.randint(0, 2, (n, SIDE, SIDE))}
