@@ -264,7 +264,14 @@ def test_tokens_are_told_in_numbers_that_are_learned() -> None:
     x = np.repeat(rng.integers(0, 50, (200, 2, 1)), 2, 2)  # the second of a row is the first
     codes = xr.Dataset({"x": (DIMS, x, {"support": "token", "levels": 50})})
     fitted = probgen.fit(
-        "pixelcnn", codes, channels=16, layers=2, epochs=60, batch_size=20, learning_rate=0.02
+        "pixelcnn",
+        codes,
+        channels=16,
+        layers=2,
+        epochs=60,
+        batch_size=20,
+        learning_rate=0.02,
+        schedule="cosine",
     )
     embedding = dict(fitted.module.named_parameters())["conditioner.embedding.weight"]
     assert embedding.shape == (50, 16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,6 +115,16 @@ def test_the_journal_drops_a_torn_line_and_keeps_the_last_of_a_step(tmp_path: Pa
     path.write_bytes(path.read_bytes().replace(b"7.0", b"8.0"))
     with pytest.raises(FileError, match="damaged in line 4"):
         read_journal(path)
+
+
+@pytest.mark.parametrize("body", [b"", b"not JSON", b"7", b"[" * 100_000])
+def test_a_line_with_its_checksum_that_is_no_line_is_refused(body: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    lines = (body + b', "crc": %d}\n' % zlib.crc32(body), b"%d}\n" % zlib.crc32(b""))
+    for line in lines:
+        path.write_bytes(line)
+        with pytest.raises(FileError, match="damaged in line 1"):
+            read_journal(path)
 
 
 @pytest.mark.parametrize("build", hostile.WORDS, ids=lambda build: build.__name__)

@@ -359,6 +359,30 @@ def test_names_of_conditions_and_their_units() -> None:
         assert len(found) == notes
 
 
+@pytest.mark.parametrize("decoder", ["nade", "made"])
+def test_decoders_of_classes_that_would_be_one_are_refused(decoder: str) -> None:
+    data = bits().assign(label=("row", np.arange(bits().sizes["row"]) % 2, {"levels": 2}))
+    with pytest.raises(InputError, match="one decoder = '" + decoder + "' for all classes"):
+        probgen.fit("vae", data, **FAST, decoder=decoder, given=["label"], conditioning="decoders")
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_epochs_are_compared_by_the_same_random_numbers(parts: int) -> None:
+    """Weights that stay where they are have one validation loss, though each bound is random."""
+    options = {**FAST, "steps": 12, "learning_rate": 1e-12}  # 4 epochs
+    losses = [
+        probgen.fit("vae", bits(), valid=bits(), parts=parts, seed=seed, **options)
+        .history["valid_loss"]
+        .dropna("step")
+        .values
+        for seed in (0, 1)
+    ]
+    assert losses[0].shape == (4,)
+    for each in losses:
+        np.testing.assert_allclose(each, each[0], rtol=1e-9)
+    assert losses[0][0] != losses[1][0]
+
+
 def test_more_followed_samples_than_samples_are_refused() -> None:
     with pytest.raises(InputError, match="followed = 9: there are k = 4 samples"):
         probgen.fit("vae", bits(), **FAST, bound="iwae", k=4, followed=9)

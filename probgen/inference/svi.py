@@ -26,7 +26,8 @@ def svi(pair: Objective, data: Batches, run: Run, training: Training, stage: str
     """Minimize the loss of an objective plus its penalty, in nats per row, with AdamW (Loshchilov & Hutter 2019).
 
     With `data.valid`, the loss of the validation rows is computed after every epoch, and the weights of the best epoch are
-    restored at the end. The learning rate is a function of the step, so a checkpoint stores no scheduler.
+    restored at the end. If the loss is a random bound, the same random numbers are used in every epoch, so that epochs
+    differ by their weights only. The learning rate is a function of the step, so a checkpoint stores no scheduler.
 
     Args:
         pair: The objective; its parameters are changed in place.
@@ -73,7 +74,7 @@ def svi(pair: Objective, data: Batches, run: Run, training: Training, stage: str
         metrics: dict[str, Tensor | float] = {k: part.detach() for k, part in parts.items() if not part.ndim}
         epoch_ends = (t + 1) * size // data.n > t * size // data.n or t + 1 == steps
         if data.valid is not None and epoch_ends:
-            valid_loss = mean_loss(pair, data.valid, training.autocast, run if run.parts > 1 else None)
+            valid_loss = mean_loss(pair, data.valid, run, training.autocast)
             metrics |= {"valid_loss": valid_loss, "done": best.see(valid_loss, pair)}
         return metrics
 
@@ -110,15 +111,15 @@ def _culprit(pair: Objective, batch: dict[str, Tensor]) -> str:
 
 
 @torch.no_grad()
-def mean_loss(pair: Objective, data: Rows, autocast: bool = False, run: Run | None = None) -> float:
-    """Return the mean loss of all rows in eval mode.
+def mean_loss(pair: Objective, data: Rows, run: Run, autocast: bool = False) -> float:
+    """Return the mean loss of all rows in eval mode, with the same random numbers at every step of a stage.
 
     Args:
         pair: The objective.
         data: The rows.
+        run: The run. In a fit in several parts, its processes share the blocks of rows, and each block has its own random
+            stream.
         autocast: Whether products are in bfloat16 (torch.autocast).
-        run: The run of a fit in several parts: its processes share the blocks of rows, and each block has its own random
-            stream. None computes all rows here.
 
     Returns:
         The mean loss by row weights, in nats per row.
@@ -131,14 +132,15 @@ def mean_loss(pair: Objective, data: Rows, autocast: bool = False, run: Run | No
             return counts * float(pair.loss(n=n, **chunk)["loss"]), counts
 
     pair.eval()
-    if run is None or data.event.any_size:
+    if run.parts == 1 or data.event.any_size:
+        seed_torch(key(run.seed, run.stage, "valid"))
         each = map(of, data.chunks(pair.at_once))
         total, rows = (sum(numbers) for numbers in zip(*each, strict=True))
     else:
         blocks = data.blocks(min(pair.at_once, max(1, -(-data.n // 16))))
 
         def block(i: int) -> dict[str, Tensor]:
-            seed_torch(key(run.seed, run.stage, run.t, "valid", i))
+            seed_torch(key(run.seed, run.stage, "valid", i))
             return {"both": torch.tensor(of(blocks[i]), dtype=torch.float64)}
 
         total, rows = run.sum(blocks.n, block)["both"].tolist()

@@ -92,11 +92,16 @@ class VAEOptions(CodeOptions):
     )
 
     @model_validator(mode="after")
-    def _of_the_elbo(self) -> VAEOptions:
+    def _suited(self) -> VAEOptions:
         if self.bound != "elbo" and (self.beta, self.free_bits) != (1, 0):
             raise ValueError(
                 f"bound = {self.bound!r}: beta and free_bits have no effect. Leave them out, or use bound = "
                 "'elbo'."
+            )
+        if self.conditioning == "decoders" and self.decoder != "factorized":
+            raise ValueError(
+                f"conditioning = 'decoders': there is one decoder = {self.decoder!r} for all classes. Use decoder = "
+                "'factorized', or conditioning = 'input'."
             )
         if self.followed is not None and self.followed > self.k:
             raise ValueError(

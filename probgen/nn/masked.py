@@ -77,12 +77,11 @@ class Vertical(nn.Conv2d):
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, mask: Mask, dilation: int = 1):
-        self.reach = reach = kernel // 2 * dilation
-        sides = (kernel // 2 + (mask == "B"), kernel)
-        super().__init__(inputs, outputs, sides, padding=reach, dilation=dilation)
+        self.reach, self.own = kernel // 2 * dilation, mask == "B"
+        super().__init__(inputs, outputs, (kernel // 2 + self.own, kernel), dilation=dilation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the convolution, without the last output rows, which would depend on later pixels.
+        """Apply the convolution to the rows that it may see, with zeros around them.
 
         Args:
             x: Maps, (row, inputs, height, width).
@@ -90,7 +89,8 @@ class Vertical(nn.Conv2d):
         Returns:
             Maps, (row, outputs, height, width).
         """
-        return super().forward(x)[:, :, : x.shape[2]]
+        sides = (self.reach, self.reach, self.reach, self.own - 1)  # -1: without the last row
+        return super().forward(nn.functional.pad(x, sides))
 
     def last(self, x: Tensor) -> Tensor:
         """Return only the last row of the output.
@@ -126,9 +126,7 @@ class Horizontal(nn.Conv2d):
         self, seen: Tensor, colors: Tensor, kernel: int, mask: Mask, dilation: int = 1, *, bias: bool = True
     ):
         taps, self.reach = kernel // 2 + 1, kernel // 2 * dilation
-        super().__init__(
-            len(seen), len(colors), (1, taps), padding=(0, self.reach), dilation=(1, dilation), bias=bias
-        )
+        super().__init__(len(seen), len(colors), (1, taps), dilation=(1, dilation), bias=bias)
         self.sight = self.reach, dilation
         through = torch.ones(self.weight.shape, dtype=torch.bool)
         here = colors[:, None] > seen if mask == "A" else colors[:, None] >= seen
@@ -145,7 +143,7 @@ class Horizontal(nn.Conv2d):
         return self.weights()[:, :, 0].permute(2, 1, 0).flatten(0, 1).contiguous()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the convolution, without the output columns beyond the right border.
+        """Apply the convolution, with zeros to the left of the image.
 
         Args:
             x: Maps, (row, inputs, height, width).
@@ -153,7 +151,6 @@ class Horizontal(nn.Conv2d):
         Returns:
             Maps, (row, outputs, height, width).
         """
-        y = nn.functional.conv2d(
-            x, self.weights(), self.bias, padding=(0, self.reach), dilation=self.dilation
-        )
-        return y[..., : x.shape[3]]
+        if self.reach:
+            x = nn.functional.pad(x, (self.reach, 0))
+        return nn.functional.conv2d(x, self.weights(), self.bias, dilation=self.dilation)

@@ -133,9 +133,12 @@ def _is_line(text: bytes) -> bool:
 
 
 def _line(text: bytes, path: Path, number: int) -> dict[str, Any]:
-    if not _is_line(text):
+    try:
+        line = json.loads(text.rpartition(b', "crc": ')[0] + b"}") if _is_line(text) else None
+    except (ValueError, RecursionError):
+        line = None
+    if not isinstance(line, dict):
         raise FileError(
             f"{path} is damaged in line {number + 1}. Start the fit again with --force (force=True)."
         )
-    line: dict[str, Any] = json.loads(text.rpartition(b', "crc": ')[0] + b"}")
     return line

@@ -196,9 +196,9 @@ def test_kinds_and_sources_that_are_none() -> None:
         probgen.sample(fitted, given={"source": x / 3.5, "label": 1})
     with pytest.raises(InputError, match="allowed is a whole number from 0 to 3"):
         probgen.sample(fitted, given={"source": x + 3.0, "label": 1})
-    for bad in (np.full((4, 4), 2.5), np.full((4, 4), np.nan)):
-        with pytest.raises(InputError, match="allowed is a whole number from 0 to 3"):
-            probgen.sample(fitted, given={"source": bad, "label": 1})
+    for bad, said in ((2.5, "allowed is a whole number from 0 to 3"), (np.nan, "Give finite numbers")):
+        with pytest.raises(InputError, match=said):
+            probgen.sample(fitted, given={"source": np.full((4, 4), bad), "label": 1})
     with pytest.raises(InputError, match=r"needs given=.'label'"):
         probgen.sample(fitted, given={"source": x})
     one = data.isel(row=np.flatnonzero(data["label"].values == 1))
