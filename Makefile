@@ -1,6 +1,6 @@
 # make quickstart   an environment, then a real fit, draw and score
-# make check        the same environment, then lint, types, contracts and the quick form of the tests: before every commit
-# make test         every test: this decides
+# make test         the same environment, then lint, types, contracts and the quick form of the tests: before every commit
+# make test-all     the same with every test: this decides
 # make docs         the generated pages, and the site in build/docs
 # make site         the same, and a check of the site in Chromium: links, accessibility, requests to other hosts
 # make times        every test, and the times by which the quick form chooses
@@ -14,7 +14,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
-.PHONY: quickstart lint check test docs site times trust bench release help clean
+.PHONY: quickstart lint test test-all docs site times trust bench release help clean
 
 quickstart: .venv/ready
 	$(BIN)/probgen run quickstart --out runs/quickstart --force
@@ -26,10 +26,10 @@ lint: .venv/ready
 	$(BIN)/lint-imports
 	$(BIN)/pydoclint probgen $(wildcard plugins/*/probgen_*)
 
-check: lint
+test: lint
 	$(PYTEST) --quick
 
-test: lint
+test-all: lint
 	$(PYTEST)
 
 docs: .venv/ready

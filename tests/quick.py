@@ -1,4 +1,4 @@
-"""The quick form of the tests (`make check`), and the times that it goes by (`make times`).
+"""The quick form of the tests (`make test`), and the times that it goes by (`make times`).
 
 Every law, every family and every bad input comes at least once. A test says how it may be thinned:
 
