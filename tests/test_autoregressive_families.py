@@ -57,6 +57,18 @@ def test_class_conditional(family: str) -> None:
         probgen.sample(fitted, 3)
 
 
+@pytest.mark.parametrize("family", ["nade", "made"])
+def test_a_network_that_can_memorize_its_rows_gets_advice_that_helps(family: str) -> None:
+    rng = np.random.default_rng(0)
+    train, valid, other = (rng.integers(0, 2, (rows, 10)) for rows in (30, 200, 1000))  # noise: p = 2^-10
+    options = {**SMALL[family], "hidden": 100, "epochs": 60, "batch_size": 30}
+    alone, helped = probgen.fit(family, train, **options), probgen.fit(family, train, valid=valid, **options)
+    assert [("memorize the rows" in " ".join(fitted.notes)) for fitted in (alone, helped)] == [True, False]
+    gain = (probgen.score(helped, other).log_prob - probgen.score(alone, other).log_prob).mean()
+    assert gain > 0.5
+    assert not probgen.fit(family, other, **options | {"epochs": 1}).notes  # more values than parameters
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_weights_of_the_best_epoch_are_kept(family: str) -> None:
     """Too long a fit ends with the weights that were best on the validation rows, and with patience it stops early."""

@@ -21,7 +21,7 @@ import probgen
 import probgen.testing
 from probgen.cli import app
 from probgen.contract.seeds import numpy_state
-from probgen.errors import NotOffered, PluginError
+from probgen.errors import InputError, NotOffered, PluginError
 from probgen.plugins.registry import find, registered
 from probgen.testing import check
 
@@ -284,6 +284,27 @@ def test_misbehavior_at_score_is_named(result: str, message: str, distribution: 
         probgen.score(probgen.fit("rogue", X), X)
 
 
+def test_values_whose_squares_overflow_are_blamed_on_the_rows(distribution: Make) -> None:
+    """One value is too large for any family that squares in float32; NaN for other rows is an error of the plugin."""
+    text = GOOD.replace("return torch.nn.Linear(2, 1)", "return Module()") + (
+        "from probgen import log_prob\n"
+        "@hookimpl\ndef score(data):\n    x = data['x'].float()\n"
+        "    return log_prob((x * x - x * x).sum(1), kind='exact', estimator='exact', measure='lebesgue')\n"
+        "class Module(torch.nn.Linear):\n"
+        "    def __init__(self):\n        super().__init__(2, 1)\n        self.latents = {'z': ('code',)}\n"
+        "    def decode(self, start, until='x'):\n        return start['z']\n"
+        "    def encoded(self, x):\n        return {'z': x * x - x * x}\n"
+    )
+    distribution("square", family("square", "square_family"), {"square_family.py": text})
+    fitted = probgen.fit("square", X)
+    far = np.asarray(X).copy()
+    far[3, 1] = -1e30
+    for call in (probgen.score, probgen.encode):
+        assert call(fitted, np.where(far == -1e30, -1e19, far))
+        with pytest.raises(InputError, match=r"x has a value of size 1e\+30, whose square overflows in float32"):
+            call(fitted, far)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -315,6 +336,7 @@ def test_a_declaration_that_cannot_be_used_is_named(line: str, message: str, dis
             "{'z': x[:, 0]}",
             r"'z' has shape \(20,\); it must be \(row = 20, code\)",
         ),
+        ("{'z': ('code',)}", "start['z']", "{'z': x / 0 - x / 0}", "'z' is NaN in row 0 at"),
     ],
 )
 def test_misbehavior_of_a_module_is_named(

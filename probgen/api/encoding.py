@@ -16,7 +16,7 @@ from probgen.contract.surroundings import isolated
 from probgen.data.intake import prepare
 from probgen.errors import NotOffered, PluginError
 from probgen.plugins.calling import guarded
-from probgen.plugins.returned import array_of, named
+from probgen.plugins.returned import array_of, complete, named, numbers_that_square
 
 
 @isolated
@@ -69,6 +69,8 @@ def encode(fitted: Fitted, data: Any, *, device: str | torch.device | None = Non
                 raise PluginError(
                     f"{where}: returned {sorted(found)}, but the latents of the model are {sorted(names)}. Return each latent."
                 )
-            for name, z in found.items():
-                parts.setdefault(name, []).append(array_of(z, where, name, len(shard["x"]), names[name]))
+            with numbers_that_square(shard["x"], run.dtype):
+                for name, z in found.items():
+                    array = array_of(z, where, name, len(shard["x"]), names[name])
+                    parts.setdefault(name, []).append(complete(array, where, name))
     return xr.Dataset({name: (("row", *names[name]), np.concatenate(part)) for name, part in parts.items()})

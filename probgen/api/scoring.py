@@ -41,7 +41,7 @@ from probgen.data.intake import Prepared, arranged, prepare, rows_of
 from probgen.datasets import path_of
 from probgen.errors import InputError
 from probgen.plugins.observers import Observers
-from probgen.plugins.returned import scores_of
+from probgen.plugins.returned import numbers_that_square, scores_of
 from probgen.store.files import checked_path
 from probgen.store.parts import Parts, write_part
 from probgen.store.trees import dataset_content, dataset_of
@@ -492,7 +492,8 @@ class _Scoring:
             (self.seed, "score", shard), self.family, "score", fitted=self.fitted, data=data, options=self.options, run=self.run
         )  # fmt: skip
         where = f"family {self.family.name!r} ({self.family.origin}), score"
-        return scores_of(found, where, len(data["x"]), lebesgue=self.fitted.event.measure == "lebesgue")
+        with numbers_that_square(data["x"], self.run.dtype):
+            return scores_of(found, where, len(data["x"]), lebesgue=self.fitted.event.measure == "lebesgue")
 
     def _together(self, scores: xr.Dataset) -> int:
         """Return how many shards are scored together. For exact scores, this changes only the last bits."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import xarray as xr
 from torch import Tensor
 
 from probgen.contract.scores import KINDS, MEASURES
-from probgen.errors import PluginError
+from probgen.errors import InputError, PluginError
 
 NUMBERS = "fiub"  # kinds of dtypes: real numbers, whole numbers and booleans
 
@@ -66,8 +67,36 @@ def complete(array: np.ndarray, where: str, name: str) -> np.ndarray:
     if array.dtype.kind == "f" and np.isnan(array).any():
         row, *rest = (int(i) for i in np.argwhere(np.isnan(array))[0])
         at = f" at {tuple(rest)}" if rest else ""
-        raise PluginError(f"{where}: {name!r} is NaN in row {row}{at}. Return a number for every row.")
+        raise PluginError(
+            f"{where}: {name!r} is NaN in row {row}{at} of the {len(array)} rows of one call. Return a number for every row."
+        )
     return array
+
+
+@contextmanager
+def numbers_that_square(x: Tensor, dtype: torch.dtype) -> Iterator[None]:
+    """Blame the rows, not the plugin, for an error about values whose squares overflow.
+
+    Args:
+        x: The rows that the plugin received.
+        dtype: The dtype of the computation.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: When the context raises `PluginError` and the square of a value of x overflows.
+    """
+    try:
+        yield
+    except PluginError as error:
+        largest = float(x.to(torch.float64).nan_to_num().abs().max())
+        if largest <= torch.finfo(dtype).max ** 0.5:
+            raise
+        raise InputError(
+            f"x has a value of size {largest:.3g}, whose square overflows in {str(dtype).removeprefix('torch.')}. "
+            "Remove its row, or fit on rescaled rows."
+        ) from error
 
 
 def named(value: Any, where: str, what: str) -> Mapping[str, Any]:

@@ -37,11 +37,10 @@ from probgen_diffusion.networks import MLP, UNet
 from probgen_diffusion.ode import EXACT, denoising_density, ode_log_prob, signs
 from probgen_diffusion.pictures import pictures
 from probgen_diffusion.schedule import SCHEDULES, along, alpha_sigma
-from probgen_diffusion.values import Levels, Reals, values_of
+from probgen_diffusion.values import AT_ONCE, Levels, Reals, values_of
 
 STEPS = 50  # of DDIM in `decode` and `encode`, and of samples by default
 WIDEST = 30.0  # of gamma: float32 and a few random times do not resolve more
-AT_ONCE = 1 << 24  # features of the largest layer in memory at the same time without gradients: 64 MiB
 
 
 class DiffusionOptions(AutocastOptions):

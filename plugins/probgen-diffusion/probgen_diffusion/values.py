@@ -18,6 +18,7 @@ from probgen.distributions import Standardization
 from probgen.errors import InputError
 from probgen_diffusion.schedule import alpha_sigma
 
+AT_ONCE = 1 << 24  # numbers of the largest tensor without gradients: 64 MiB
 MOST_LEVELS = 1 << 12  # of a softmax
 SIGMAS = 3  # standard deviations of z_0 from a level to the middle between two levels (-13.3 for 256 levels)
 FINEST = -12.0  # gamma_0 of reals, whose standard deviation is 1
@@ -66,13 +67,16 @@ class Levels(nn.Module):
 
     def mean(self, z_0: Tensor, gamma_0: float) -> Tensor:
         """Return E[x | z_0], in the shape of z_0."""
-        p = self.p(z_0, gamma_0).probs
-        return p @ torch.arange(self.levels, dtype=p.dtype, device=p.device)
+        levels = torch.arange(self.levels, dtype=z_0.dtype, device=z_0.device)
+        return torch.cat([self.p(some, gamma_0).probs @ levels for some in self._parts(z_0)])
 
     def sample(self, z_0: Tensor, gamma_0: float) -> Tensor:
         """Sample x given z_0, in the shape of z_0."""
-        x: Tensor = self.p(z_0, gamma_0).sample()
-        return x
+        return torch.cat([self.p(some, gamma_0).sample() for some in self._parts(z_0)])
+
+    def _parts(self, z_0: Tensor) -> tuple[Tensor, ...]:
+        """Return as many rows at a time as have probabilities of 64 MiB."""
+        return z_0.split(max(1, AT_ONCE // (self.levels * z_0.shape[1:].numel())))
 
     def reconstruction(self, x: Tensor, gamma_0: float, dtype: torch.dtype) -> Tensor:
         """Return E_q[log p(x | z_0)], summed over the event: (row,), in nats."""

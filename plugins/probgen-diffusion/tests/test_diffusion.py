@@ -249,6 +249,24 @@ def test_the_reconstruction_term_is_that_of_its_samples() -> None:
     np.testing.assert_allclose(reals.reconstruction(torch.zeros(2, 3), gamma_0, torch.float64), -of_x)
 
 
+def test_many_samples_of_many_levels_need_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probabilities of a part of the rows at a time; means and frequencies are those of all rows at once."""
+    values, gamma_0, sizes = Levels(4), -1.5, []
+    z_0 = torch.linspace(-1, 1, 5, dtype=torch.float64).repeat(4000)[:, None].expand(-1, 3)
+    expected, p = values.mean(z_0, gamma_0), values.p(z_0[:5, 0], gamma_0).probs
+    monkeypatch.setattr("probgen_diffusion.values.AT_ONCE", 1000)
+    monkeypatch.setattr(
+        values, "p", lambda z, gamma: sizes.append(z.numel() * 4) or Levels.p(values, z, gamma)
+    )
+    torch.testing.assert_close(values.mean(z_0, gamma_0), expected)
+    x = values.sample(z_0, gamma_0)
+    assert max(sizes) <= 1000
+    assert x.shape == z_0.shape
+    found = torch.nn.functional.one_hot(x.reshape(4000, 5, 3).long(), 4).double().mean((0, 2))
+    # 20 frequencies of 12,000 draws each: 5 standard errors, exceeded with probability below 2e-5
+    assert (abs(found - p) < 5 * (p * (1 - p) / 12_000).sqrt() + 1e-12).all()
+
+
 # schedules
 
 

@@ -277,6 +277,16 @@ class DensePair(AutoregressivePair):
             return checked_ordering(wanted, sites)
         return torch.randperm(sites) if wanted == "random" else torch.arange(sites)
 
+    def learn(self, data: Rows, run: Run) -> None:
+        """Fit by maximum likelihood, with advice where the network is large enough to memorize the rows."""
+        parameters, values = sum(p.numel() for p in self.parameters()), data.n * self.event.size
+        if data.valid is None and parameters > values:
+            run.notes.append(
+                f"{parameters:,} parameters for {values:,} values of x, and no validation rows: more epochs can memorize the "
+                "rows. Give validation rows (valid), so that the best epoch is kept, or fewer hidden units."
+            )
+        super().learn(data, run)
+
     @abstractmethod
     def weights(self) -> list[Tensor]:
         """Return the weights that the option `l1` penalizes."""
