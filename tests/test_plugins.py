@@ -301,7 +301,9 @@ def test_values_whose_squares_overflow_are_blamed_on_the_rows(distribution: Make
     far[3, 1] = -1e30
     for call in (probgen.score, probgen.encode):
         assert call(fitted, np.where(far == -1e30, -1e19, far))
-        with pytest.raises(InputError, match=r"x has a value of size 1e\+30, whose square overflows in float32"):
+        with pytest.raises(
+            InputError, match=r"x has a value of size 1e\+30, whose square overflows in float32"
+        ):
             call(fitted, far)
 
 

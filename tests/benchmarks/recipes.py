@@ -54,7 +54,10 @@ def run(name: str, folder: Path) -> str:
 
 def main() -> None:
     """Run the recipes named on the command line, or all."""
-    print("| recipe | seconds | of the processor | MiB at most | expected figures |\n|---|---|---|---|---|", flush=True)
+    print(
+        "| recipe | seconds | of the processor | MiB at most | expected figures |\n|---|---|---|---|---|",
+        flush=True,
+    )
     for name in sys.argv[1:] or shipped():
         with tempfile.TemporaryDirectory() as folder:
             print(run(name, Path(folder)), flush=True)
