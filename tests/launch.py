@@ -29,7 +29,7 @@ def started(script: Path, n: int, *args: str) -> list[subprocess.Popen[str]]:
     ]  # fmt: skip
 
 
-def ended(processes: list[subprocess.Popen[str]], seconds: float = 120) -> list[tuple[int, str, str]]:
+def ended(processes: list[subprocess.Popen[str]], seconds: float = 300) -> list[tuple[int, str, str]]:
     """Exit code, output and errors of each; whoever hangs is killed, and its code is -9."""
     found = []
     for process in processes:

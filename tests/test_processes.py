@@ -218,10 +218,11 @@ def test_parts_are_checked_and_kept(tmp_path: Path) -> None:
         probgen.fit("vae", x, parts=3, out=tmp_path / "run", resume=True, **small)
 
 
-def test_the_journal_has_the_bytes_of_the_formula(tmp_path: Path) -> None:
+def test_the_journal_has_the_bytes_of_the_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """EM: the nodes of the tree that a process has left, in one round. Gradients: a slice of all numbers to each, and its sum to all, in two; what is float64 in
     one more. A round of two numbers tells of signals.
     """
+    monkeypatch.setenv("PROBGEN_CHECKPOINT_SECONDS", "3600")  # a checkpoint takes two rounds
     script = fits(
         tmp_path,
         """

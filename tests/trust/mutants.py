@@ -252,7 +252,7 @@ MUTANTS = [
         ('here = colors[:, None] > seen if mask == "A" else colors[:, None] >= seen', "here = colors[:, None] >= seen"),
         ("return torch.arange(channels) * colors // channels", "return torch.arange(channels) % colors"),
         ("reach += d * (kernel // 2)", "reach += d"),
-        ("self.reach = reach = kernel // 2 * dilation", "self.reach = reach = kernel // 2"),
+        ("self.reach, self.own = kernel // 2 * dilation,", "self.reach, self.own = kernel // 2,"),
     ),
     *of(
         "models/pixelcnn.py", "tests/test_pixels.py -k papers+or+cache+or+goes_on+or+dropout",
