@@ -68,10 +68,8 @@ def test_python_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The console blocks of the tutorial, and the command lines of the README."""
     lines = [line for block in blocks("docs/tutorial.md", "console") for line in block.splitlines()]
-    readme = (ROOT / "README.md").read_text()
-    lines += [
-        line.strip().removeprefix(".venv/bin/") for line in readme.splitlines() if ".venv/bin/probgen" in line
-    ]
+    readme = (ROOT / "README.md").read_text().partition("The same on the command line:")[2]
+    lines += re.findall(r"^    (probgen .*)$", readme, re.MULTILINE)
     assert len(lines) == 8
     monkeypatch.chdir(tmp_path)
     for line in lines:
